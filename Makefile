@@ -1,0 +1,37 @@
+# Each target does its own set-up first; `scripts/setup` is quick where nothing is missing.
+.DEFAULT_GOAL := help
+.PHONY: help setup check test demo bench protos docs lock
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
+
+setup: ## the servers (apt-get, as root) and .venv with the pinned packages
+	@scripts/setup
+
+check: ## everything that needs no run: format, lint, types, layers, what is generated, Dockerfile, house rules
+	@scripts/setup check
+	@scripts/check
+
+test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/test_keys.py -k case" for some
+	@scripts/setup
+	@.venv/bin/python -m pytest $(ARGS)
+
+demo: ## the whole stack and a tour of it; ONCE=1 ends after the tour
+	@scripts/setup demo
+	@.venv/bin/python -m examples.demo
+
+bench: ## the figures that the README claims, measured here
+	@scripts/setup
+	@.venv/bin/python -m bench.claims $(ARGS)
+
+protos: ## proxy/pb from protos/
+	@scripts/setup check
+	@scripts/gen-protos
+
+docs: ## docs/configuration.md from proxy/config.py
+	@scripts/setup check
+	@.venv/bin/python scripts/gen-config-docs
+
+lock: ## constraints.txt from pyproject.toml
+	@scripts/setup check
+	@scripts/lock

@@ -1,0 +1,70 @@
+"""The house rules that no linter knows; prints one line for each breach, exit status 1 when there is any."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+MAX_LINES = 300
+MAX_TEST_LINES = 450
+"""A file of tests reads as a list; it need not be read in one go."""
+_NOTHING_TO_TEST = frozenset({"proxy/errors.py"})
+# Code people read; the generated stubs are not.
+_CODE = (".py", ".lua", ".sh")
+_GENERATED = "proxy/pb/"
+# Where the notes live that the project was built from: nobody who has only the project could follow such a path.
+_OUTSIDE = "../" + "shared"
+
+
+def breaches(root: Path, files: list[str]) -> Iterator[str]:
+    """One line for each breach among `files`, given relative to `root`."""
+    for name in files:
+        text = _text(root / name)
+        if text is None or name.startswith(_GENERATED):
+            continue
+        lines = text.count("\n")
+        most = MAX_TEST_LINES if name.startswith("tests/test_") else MAX_LINES
+        if name.endswith(_CODE) and lines > most:
+            yield f"{name}: {lines} lines; split it into files of at most {most}, one concept each"
+        if _OUTSIDE in text:
+            yield f"{name}: names {_OUTSIDE}; say here what it says there"
+    yield from _untested(files)
+
+
+def _untested(files: list[str]) -> Iterator[str]:
+    """`proxy/a/b.py` is tested by `tests/test_b.py` or `tests/test_a_b.py`."""
+    have = set(files)
+    for name in files:
+        path = Path(name)
+        if path.parts[0] != "proxy" or path.suffix != ".py" or path.stem.startswith("__"):
+            continue
+        if name in _NOTHING_TO_TEST:
+            continue
+        if name.startswith(_GENERATED):
+            continue
+        wanted = f"tests/test_{'_'.join(path.with_suffix('').parts[1:])}.py"
+        if wanted not in have and f"tests/test_{path.stem}.py" not in have:
+            yield f"{name}: has no {wanted}"
+
+
+def _text(path: Path) -> str | None:
+    """None for what is no text, or deleted and not committed yet."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
+        return None
+
+
+def main() -> int:
+    """Looks at what git tracks or would track."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate"]
+    files = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    found = list(breaches(ROOT, [name for name in files if (ROOT / name).exists()]))
+    for line in found:
+        print(line)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,185 @@
+"""`RabbitServer`: a real RabbitMQ node of the tests' own, with an epmd of its own."""
+
+import asyncio
+import itertools
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.servers.children import Child, free_port, program
+from tests.servers.waiting import until
+
+_NODE = "rabbit@localhost"
+_COOKIE = "MEDIACACHEPROXYTESTS"
+# One scheduler that does not spin: small, and the tests need no throughput.
+_ERL_ARGS = (
+    "+S 1:1 +SDcpu 1:1 +SDio 2 +sbwt none +sbwtdcpu none +sbwtdio none -noinput -start_epmd false "
+    "-kernel inet_dist_use_interface {127,0,0,1}"
+)
+# What Debian puts on the path is a wrapper that switches to the user rabbitmq; the script behind it runs as anybody.
+_BEHIND_WRAPPER = "/usr/lib/rabbitmq/bin/"
+
+
+class RabbitServer:
+    """One broker on a free port, user guest/guest, no plugins. It starts within some seconds, so share it.
+
+    `vhost()` gives each test a virtual host of its own. Durable queues and persistent messages are there again after
+    `restart()`, or after `kill()` and `start()`: same port, same directory.
+    """
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix="test-rabbitmq-"))
+        self._vhosts = itertools.count(1)
+        server = program("rabbitmq-server", _BEHIND_WRAPPER + "rabbitmq-server", "rabbitmq-server")
+        self._ctl = program("rabbitmq-server", _BEHIND_WRAPPER + "rabbitmqctl", "rabbitmqctl")
+        self._erl_call = program("erlang-base", "erl_call")
+        epmd_port = free_port()
+        self.env = self._prepare(epmd_port)
+        epmd = [program("erlang-base", "epmd"), "-port", str(epmd_port), "-address", "127.0.0.1"]
+        self._epmd = Child(f"epmd on port {epmd_port}", epmd, self.directory / "epmd")
+        self.child = Child(f"rabbitmq-server on port {self.port}", [server], self.directory, self.env)
+
+    def _prepare(self, epmd_port: int) -> dict[str, str]:
+        """Writes what the node reads at its start; the environment that keeps it, and rabbitmqctl, to our directory."""
+        base = self.directory
+        cookie = base / ".erlang.cookie"
+        cookie.write_text(_COOKIE)
+        cookie.chmod(0o400)
+        (base / "enabled_plugins").write_text("[].\n")
+        (base / "rabbitmq.conf").write_text(
+            f"listeners.tcp.default = 127.0.0.1:{self.port}\ndisk_free_limit.absolute = 1MB\n"
+            "vm_memory_high_watermark.absolute = 1GB\nlog.console.level = info\n"
+        )
+        return {
+            "PATH": os.environ["PATH"],
+            "LANG": "C.UTF-8",
+            "HOME": str(base),
+            "ERL_EPMD_PORT": str(epmd_port),
+            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_NODE_PORT": str(self.port),
+            "RABBITMQ_DIST_PORT": str(free_port()),
+            "RABBITMQ_MNESIA_BASE": str(base / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(base / "log"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_PID_FILE": str(base / "pid"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(base / "enabled_plugins"),
+            "RABBITMQ_PLUGINS_EXPAND_DIR": str(base / "plugins"),
+            "RABBITMQ_GENERATED_CONFIG_DIR": str(base / "config"),
+            "RABBITMQ_CONFIG_FILE": str(base / "rabbitmq.conf"),
+            "RABBITMQ_ADVANCED_CONFIG_FILE": str(base / "advanced.config"),
+            "RABBITMQ_CONF_ENV_FILE": str(base / "rabbitmq-env.conf"),
+            # Makes the script exec the VM instead of staying in between: signals go to the broker itself.
+            "RABBITMQ_ALLOW_INPUT": "1",
+            "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERL_ARGS,
+        }
+
+    def url(self, vhost: str = "/") -> str:
+        """`amqp://…`, as RABBITMQ_ADDR takes it."""
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{'' if vhost == '/' else vhost}"
+
+    async def vhost(self) -> str:
+        """The URL of a new, empty virtual host."""
+        name = f"test-{next(self._vhosts)}"
+        await self.eval(
+            f'rabbit_vhost:add(<<"{name}">>, <<"tests">>), rabbit_auth_backend_internal:set_permissions('
+            f'<<"guest">>, <<"{name}">>, <<".*">>, <<".*">>, <<".*">>, <<"tests">>).'
+        )
+        return self.url(name)
+
+    async def drop(self, url: str) -> None:
+        """Removes a virtual host given by `vhost()`, with all in it; its connections are closed."""
+        await self.eval(f'rabbit_vhost:delete(<<"{url.rpartition("/")[2]}">>, <<"tests">>).')
+
+    async def start(self) -> Self:
+        """Starts the node and waits until it takes AMQP connections."""
+        if not self._epmd.running:
+            self._epmd.spawn()
+        self.child.spawn()
+        await until(self._serving, f"{self.child.name} to take connections", timeout=90)
+        return self
+
+    async def _serving(self) -> bool:
+        """The broker answers an unknown protocol header with its own: that, and no open port, shows that it serves."""
+        self.child.require_running()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        try:
+            writer.write(b"AMQP\x00\x00\x00\x00")
+            return await reader.read(8) == b"AMQP\x00\x00\x09\x01"
+        except OSError:
+            return False
+        finally:
+            writer.close()
+
+    async def stop(self) -> None:
+        """Ends the node in good order."""
+        if self.child.running:
+            await self.child.stop(timeout=60)
+
+    def kill(self) -> None:
+        """SIGKILL: connections are reset, new ones refused."""
+        self.child.kill()
+
+    def freeze(self) -> None:
+        """Connections stay open and are accepted, nothing is answered."""
+        self.child.freeze()
+
+    def thaw(self) -> None:
+        self.child.thaw()
+
+    async def restart(self) -> None:
+        """Stops the node in good order and starts it again: same port, same directory."""
+        await self.stop()
+        await self.start()
+
+    async def revive(self) -> None:
+        """Makes it serve whatever was done to it: thawed, or started again."""
+        if self.child.frozen:
+            self.thaw()
+        if not self.child.running:
+            await self.start()
+
+    async def eval(self, expression: str) -> str:
+        """Runs an Erlang expression in the node and returns its value as text; takes some milliseconds."""
+        command = [self._erl_call, "-sname", _NODE, "-c", _COOKIE, "-e"]
+        answer = await self._run(command, stdin=f"{expression}\n")
+        if not answer.startswith("{ok, "):
+            raise RuntimeError(f"{expression} answered {answer}")
+        return answer.removeprefix("{ok, ").removesuffix("}")
+
+    async def ctl(self, *args: str) -> str:
+        """`rabbitmqctl --quiet …`: its output. It takes about a second; `eval` is faster."""
+        return await self._run([self._ctl, "--quiet", "--node", _NODE, *args])
+
+    async def _run(self, command: list[str], stdin: str = "") -> str:
+        done = await asyncio.to_thread(
+            subprocess.run, command, env=self.env, input=stdin, capture_output=True, text=True, timeout=60, check=False
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"{' '.join(command)} ended with status {done.returncode}: {done.stdout}{done.stderr}")
+        return str(done.stdout)
+
+    def remove(self) -> None:
+        """Ends it and its epmd, and removes its directory."""
+        self.child.kill()
+        self._epmd.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()

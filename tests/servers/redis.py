@@ -1,0 +1,140 @@
+"""`RedisServer`: a real redis-server (or valkey-server) of the tests' own."""
+
+import asyncio
+import shutil
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from tests.servers.children import Child, free_port, program
+from tests.servers.waiting import until
+
+# Answers to PING that say "serving"; LOADING and a closed connection say "not yet".
+_SERVING = (b"+PONG", b"-NOAUTH")
+
+
+class RedisServer:
+    """One server on a free port. `addr` is known before `start()`: until then, and once killed, it refuses.
+
+    `config` are lines of redis.conf. Without `appendonly` nothing is saved but by SAVE, which writes `dump.rdb`; what
+    was saved is there again after `restart()`, or after `kill()` and `start()`: same port, same directory.
+    """
+
+    def __init__(
+        self,
+        *config: str,
+        password: str | None = None,
+        appendonly: bool = False,
+        replica_of: "RedisServer | None" = None,
+        sentinel: bool = False,
+    ) -> None:
+        self.port = free_port()
+        self.password = password
+        self.directory = Path(tempfile.mkdtemp(prefix="test-redis-"))
+        lines = [f"port {self.port}", "bind 127.0.0.1", f"dir {self.directory}", "daemonize no"]
+        if not sentinel:
+            lines += ['save ""', f"appendonly {'yes' if appendonly else 'no'}", "appendfsync always"]
+            lines += ["repl-diskless-sync-delay 0"]
+        if password is not None:
+            lines.append(f"requirepass {password}")
+        if replica_of is not None:
+            lines.append(f"replicaof 127.0.0.1 {replica_of.port}")
+            if replica_of.password is not None:
+                lines.append(f"masterauth {replica_of.password}")
+        self._write_config((*lines, *config))
+        binary = program("redis-server", "redis-server", "valkey-server")
+        command = [binary, str(self.directory / "redis.conf"), *(["--sentinel"] if sentinel else [])]
+        self.child = Child(f"redis-server on port {self.port}", command, self.directory)
+
+    def _write_config(self, lines: Iterable[str]) -> None:
+        (self.directory / "redis.conf").write_text("\n".join(lines) + "\n")
+
+    @property
+    def addr(self) -> str:
+        """`host:port`, as REDIS_ADDR takes it; with a password the URL."""
+        where = f"127.0.0.1:{self.port}"
+        return where if self.password is None else f"redis://:{self.password}@{where}"
+
+    @property
+    def pid(self) -> int:
+        return self.child.pid
+
+    async def start(self) -> Self:
+        """Starts it and waits until it answers PING."""
+        self.child.spawn()
+        await self.ready()
+        return self
+
+    async def ready(self) -> None:
+        """Waits until it answers PING; RuntimeError with its last output when it ended instead."""
+        await until(self._serving, f"{self.child.name} to answer PING")
+        self.child.require_running()
+
+    async def _serving(self) -> bool:
+        self.child.require_running()
+        try:
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        except OSError:
+            return False
+        try:
+            writer.write(b"PING\r\n")
+            return (await reader.readline()).startswith(_SERVING)
+        except OSError:
+            return False
+        finally:
+            writer.close()
+
+    async def stop(self) -> None:
+        """Ends it in good order (it saves, when it is configured to)."""
+        if self.child.running:
+            await self.child.stop()
+
+    def kill(self) -> None:
+        """SIGKILL: open connections are reset, new ones refused."""
+        self.child.kill()
+
+    def freeze(self) -> None:
+        """Connections stay open and are accepted, nothing is answered."""
+        self.child.freeze()
+
+    def thaw(self) -> None:
+        self.child.thaw()
+
+    async def restart(self) -> None:
+        """Stops it in good order and starts it again: same port, same directory."""
+        await self.stop()
+        await self.start()
+
+    def client(self, **options: Any) -> Redis:
+        """A redis.asyncio client of this server that never retries; close it, best with `async with`."""
+        given = {"host": "127.0.0.1", "port": self.port, "password": self.password, "retry": Retry(NoBackoff(), 0)}
+        return Redis(**{**given, **options})
+
+    async def cli(self, *args: str | bytes | float) -> Any:
+        """One command on a connection of its own; its reply, text as bytes."""
+        async with self.client() as client:
+            return await client.execute_command(*args)  # type: ignore[no-untyped-call]
+
+    async def info(self, section: str) -> dict[str, Any]:
+        """INFO of one section."""
+        async with self.client() as client:
+            return dict(await client.info(section))
+
+    def remove(self) -> None:
+        """Ends it and removes its directory."""
+        self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()

@@ -1,0 +1,146 @@
+"""Sets of real Redis servers: `SentinelSet` (master, replica, Sentinels) and `RedisCluster` (three masters)."""
+
+import asyncio
+from functools import partial
+from types import TracebackType
+from typing import Self
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+from tests.servers.redis import RedisServer
+from tests.servers.waiting import until
+
+MASTER_NAME = "media"
+
+
+async def _start_all(*servers: RedisServer) -> None:
+    for server in servers:
+        server.child.spawn()
+    async with asyncio.TaskGroup() as group:
+        for server in servers:
+            group.create_task(server.ready())
+
+
+class _Set:
+    """Servers that start and end together."""
+
+    servers: list[RedisServer]
+
+    async def start(self) -> Self:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.start()
+        except BaseException:
+            self.remove()
+            raise
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.remove()
+
+    def remove(self) -> None:
+        """Ends all of them and removes their directories."""
+        for server in self.servers:
+            server.remove()
+
+
+class SentinelSet(_Set):
+    """A master, its replica and `sentinels` Sentinels that declare it down after half a second, by majority."""
+
+    def __init__(self, *config: str, sentinels: int = 1) -> None:
+        self.master = RedisServer(*config)
+        self.replica = RedisServer(*config, replica_of=self.master)
+        watch = (
+            f"sentinel monitor {MASTER_NAME} 127.0.0.1 {self.master.port} {sentinels // 2 + 1}",
+            f"sentinel down-after-milliseconds {MASTER_NAME} 500",
+            f"sentinel failover-timeout {MASTER_NAME} 3000",
+        )
+        self.sentinels = [RedisServer(*watch, sentinel=True) for _ in range(sentinels)]
+        self.servers = [self.master, self.replica, *self.sentinels]
+
+    @property
+    def addr(self) -> str:
+        """`redis+sentinel://…`, as REDIS_ADDR takes it."""
+        where = ",".join(sentinel.addr for sentinel in self.sentinels)
+        return f"redis+sentinel://{where}/{MASTER_NAME}/0"
+
+    async def start(self) -> Self:
+        """Waits until the replica is in sync and every Sentinel knows it and its peers."""
+        await _start_all(self.master, self.replica)
+        await until(self._in_sync, "the replica to be in sync")
+        # Only now: a Sentinel learns of replicas from INFO at its start, and then not for 10 s.
+        await _start_all(*self.sentinels)
+        await until(self._all_known, "the Sentinels to know the replica and each other")
+        return self
+
+    async def _in_sync(self) -> bool:
+        return bool((await self.replica.info("replication"))["master_link_status"] == "up")
+
+    async def _all_known(self) -> bool:
+        for sentinel in self.sentinels:
+            info = (await sentinel.info("sentinel"))["master0"]
+            if int(info["slaves"]) != 1 or int(info["sentinels"]) != len(self.sentinels):
+                return False
+        return True
+
+    async def master_port(self) -> int:
+        """The port of the master as the first Sentinel sees it now."""
+        _, port = await self.sentinels[0].cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
+        return int(port)
+
+    async def failed_over(self) -> None:
+        """Waits until the replica is the master, in its own eyes and in those of every Sentinel."""
+
+        async def done() -> bool:
+            try:
+                if (await self.replica.info("replication"))["role"] != "master":
+                    return False
+                seen = [await each.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME) for each in self.sentinels]
+            except RedisConnectionError:
+                return False  # a promotion closes the connections of all clients
+            return all(int(port) == self.replica.port for _, port in seen)
+
+        await until(done, "the replica to be promoted")
+
+
+class RedisCluster(_Set):
+    """Three masters, the slots split evenly among them; no replicas."""
+
+    def __init__(self, *config: str) -> None:
+        cluster = ("cluster-enabled yes", "cluster-node-timeout 2000")
+        self.servers = [RedisServer(*cluster, *config) for _ in range(3)]
+
+    @property
+    def addr(self) -> str:
+        """`redis+cluster://…`, as REDIS_ADDR takes it."""
+        return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    async def start(self) -> Self:
+        """Starts all at once, splits the slots, waits until every node sees the whole cluster as ok."""
+        await _start_all(*self.servers)
+        share = 16384 // len(self.servers) + 1
+        for index, server in enumerate(self.servers):
+            slots = range(index * share, min((index + 1) * share, 16384))
+            await server.cli("CLUSTER", "SET-CONFIG-EPOCH", index + 1)
+            await server.cli("CLUSTER", "ADDSLOTS", *slots)
+        for server in self.servers[1:]:
+            await self.servers[0].cli("CLUSTER", "MEET", "127.0.0.1", server.port)
+        await self.ready()
+        return self
+
+    async def ready(self) -> None:
+        """Waits until every node answers and sees the whole cluster as ok."""
+        for server in self.servers:
+            await until(partial(self._whole, server), f"{server.child.name} to see the cluster as ok")
+
+    async def _whole(self, server: RedisServer) -> bool:
+        state = (await server.cli("CLUSTER", "INFO")).split()
+        return b"cluster_state:ok" in state and f"cluster_known_nodes:{len(self.servers)}".encode() in state
+
+    async def owner(self, key: str | bytes) -> RedisServer:
+        """The node that serves a key's slot."""
+        slot = int(await self.servers[0].cli("CLUSTER", "KEYSLOT", key))
+        return self.servers[slot // (16384 // len(self.servers) + 1)]
