@@ -4,6 +4,7 @@
 default, type and help. Defaults, `serve --help`, docs/configuration.md and the chart's values come from it.
 """
 
+import os
 from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
@@ -21,6 +22,7 @@ from proxy.setting_types import (
     RedisAddr,
     RedisTarget,
     SettingType,
+    split_host_port,
 )
 
 _DAY = 86400.0
@@ -30,7 +32,11 @@ DEFAULT_QUEUE_PREFIX = "api-gateway-media-cache"
 
 def _setting(default: str, kind: SettingType, text: str) -> Any:
     """One setting: its default as a person would write it, its type, its help."""
-    return field(default=kind.parse(default), metadata={"default": default, "type": kind, "help": text})
+    return field(
+        default=kind.parse(default),
+        repr=not kind.secret,
+        metadata={"default": default, "type": kind, "help": text},
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,13 +94,29 @@ class Settings:
     transport: str = _setting("grpcio", OneOf("grpcio"), "The listener's implementation.")
 
     def __post_init__(self) -> None:
-        """Checks between settings; ValueError says which and why."""
-        stale = max(self.cache_stale_if_error, self.cache_stale_while_revalidate)
+        """Checks between settings; ValueError is a line that names the variable, what was given and what to do."""
+        name, stale = max(
+            ("CACHE_STALE_IF_ERROR", self.cache_stale_if_error),
+            ("CACHE_STALE_WHILE_REVALIDATE", self.cache_stale_while_revalidate),
+            key=lambda allowance: allowance[1],
+        )
         if self.cache_ttl + stale > _DAY:
+            shown = Duration().text
             raise ValueError(
-                f"CACHE_TTL: {self.cache_ttl:g}s and a stale allowance of {stale:g}s make more than 24h; "
-                "accepted: together at most 24h (presigned URLs live that long)"
+                f"CACHE_TTL: {shown(self.cache_ttl)!r} with {name} of {shown(stale)!r} is more than 24h; accepted: "
+                f"together at most 24h: lower CACHE_TTL to {shown(_DAY - stale)}, or {name} to "
+                f"{shown(max(_DAY - self.cache_ttl, 0.0))}"
             )
+        if _is_own_address(self.media_service_addr, self.listen_addr):
+            raise ValueError(
+                f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
+                f"({self.listen_addr}); accepted: the address of the real media service"
+            )
+
+    def shown(self) -> dict[str, str]:
+        """Each setting in effect as text for a person, by name, in the order of declaration; credentials masked."""
+        texts = {setting.name: setting.metadata["type"].text(getattr(self, setting.name)) for setting in fields(self)}
+        return {**texts, "events_queue_prefix": self.queue_prefix}
 
     @property
     def queue_prefix(self) -> str:
@@ -106,20 +128,30 @@ class Settings:
         return f"{DEFAULT_QUEUE_PREFIX}-{self.cache_namespace}"
 
 
+def _is_own_address(target: str, listen: str) -> bool:
+    """Whether calls sent to `target` would surely come back to the listener: an endless loop."""
+    try:
+        host, port = split_host_port(target.rpartition("/")[2])
+    except ValueError:  # a unix socket, a list of addresses, a name without port
+        return False
+    own_host, own_port = split_host_port(listen)
+    local = {"localhost", "127.0.0.1", "::1"}
+    return port == own_port and (host == own_host or (host in local and own_host in {*local, "0.0.0.0", "::"}))  # noqa: S104 -- compared, not bound
+
+
 class SettingOption(click.Option):
     """A flag whose environment variable may be empty on purpose (`REDIS_ADDR=`: no Redis)."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
-        import os  # noqa: PLC0415 -- this is the one place that reads the environment
-
         value = os.environ.get(str(self.envvar))
-        if value is not None and not value.strip():
-            try:
-                self.type.convert("", None, None)
-            except click.BadParameter:
-                return None
-        return value
+        if value is None or value.strip():
+            return value
+        try:
+            self.type.convert("", None, None)
+        except click.BadParameter:
+            return None
+        return ""
 
 
 def declared() -> tuple[Field[Any], ...]:
@@ -142,7 +174,7 @@ def options() -> list[click.Parameter]:
             default=setting.metadata["default"],
             help=setting.metadata["help"],
             metavar=setting.metadata["type"].name.upper(),
-            show_default=setting.metadata["default"] or "empty",
+            show_default=bool(setting.metadata["default"]),
             show_envvar=True,
         )
         for setting in declared()

@@ -1,32 +1,51 @@
-"""The types of setting values: each turns text into a value or says in one line what was given and what is accepted.
+"""The types of setting values: each turns text into a value, or says in one line what was given and what is accepted.
 
 They are click parameter types, so that `serve`'s help, its errors and the webhook's check of annotation values
-come from one place.
+come from one place. Each also writes its value back as text for a person (`text`); credentials show in neither.
 """
 
 import re
 from dataclasses import dataclass, field
+from ipaddress import IPv6Address
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import click
 
-_UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/@,]+):(\d{1,5})\Z")
+from proxy.redact import without_credentials
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "d": 86400.0, "": 1.0}
+_SIZES = {"MiB": 1 << 20, "KiB": 1 << 10, "": 1}
+_LONGEST_SHOWN = 200
+_HOST_PORT = re.compile(r"(\[[^\[\]]+\]|[0-9A-Za-z_.-]{1,253}):([0-9]{1,5})")
+_REDIS_TLS = {
+    "ssl_ca_certs": r".+",
+    "ssl_certfile": r".+",
+    "ssl_keyfile": r".+",
+    "ssl_cert_reqs": r"none|optional|required",
+    "ssl_check_hostname": r"true|false",
+}
+"""What a rediss URL's query may hold. redis-py takes any other name too, and fails on it at each connection."""
 
 
 class SettingType(click.ParamType[Any]):
     """Text to value. `accepted` completes the sentence "… is not understood; accepted: …"."""
 
     accepted: str
+    secret = False
+    """The value may hold credentials: it must not be shown but through `text`."""
 
     def parse(self, text: str) -> Any:
         """The value; ValueError when the text is not understood."""
         raise NotImplementedError
 
+    def text(self, value: Any) -> str:
+        """The value as a person would write it; `parse` takes it back where nothing had to be masked."""
+        return str(value)
+
     def shown(self, text: str) -> str:
-        """What an error may show of the text: never a credential."""
-        return text
+        """What an error may show of a text that was not understood: never a credential, whatever the setting."""
+        return without_credentials(text) if self.secret or "@" in text or "://" in text else text
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """click's entry point; a value that is no text has been converted already."""
@@ -35,7 +54,9 @@ class SettingType(click.ParamType[Any]):
         try:
             return self.parse(value.strip())
         except ValueError:
-            self.fail(f"{self.shown(value)!r} is not understood; accepted: {self.accepted}", param, ctx)
+            shown = self.shown(value)
+            shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+            self.fail(f"{shown!r} is not understood; accepted: {self.accepted}", param, ctx)
 
 
 class Duration(SettingType):
@@ -46,17 +67,20 @@ class Duration(SettingType):
     def __init__(self, maximum: float = 7 * 86400.0) -> None:
         self.maximum = maximum
         self.accepted = (
-            f"a number with ms, s, m or h (plain: seconds), at most {maximum / 3600:g}h, like 90, 90s, 15m, 1h"
+            f"a number with ms, s, m, h or d (plain: seconds), at most {maximum / 3600:g}h, like 90, 90s, 15m, 1h"
         )
 
     def parse(self, text: str) -> float:
-        match = re.fullmatch(r"(\d{1,12}(?:\.\d{1,9})?)\s*(ms|s|m|h|d|)", text)
-        if not match:
+        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d|)", text)
+        if not match or float(match[1]) * _UNITS[match[2]] > self.maximum:
             raise ValueError(text)
-        seconds = float(match[1]) * _UNITS[match[2]]
-        if seconds > self.maximum:
-            raise ValueError(text)
-        return seconds
+        return float(match[1]) * _UNITS[match[2]]
+
+    def text(self, value: float) -> str:
+        for unit in ("h", "m", "s"):
+            if value and value % _UNITS[unit] == 0:
+                return f"{value / _UNITS[unit]:.0f}{unit}"
+        return f"{value * 1000:.9f}".rstrip("0").rstrip(".") + "ms" if value else "0s"
 
 
 class Count(SettingType):
@@ -69,13 +93,14 @@ class Count(SettingType):
         self.accepted = f"a whole number from {low} to {high}" + (", or with KiB or MiB" if sizes else "")
 
     def parse(self, text: str) -> int:
-        match = re.fullmatch(r"(\d{1,18})(KiB|MiB|GiB|)" if self.sizes else r"(\d{1,18})()", text)
-        if not match:
+        match = re.fullmatch(r"([0-9]{1,18})(KiB|MiB|)" if self.sizes else r"([0-9]{1,18})()", text)
+        if not match or not self.low <= int(match[1]) * _SIZES[match[2]] <= self.high:
             raise ValueError(text)
-        number = int(match[1]) * {"": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}[match[2]]
-        if not self.low <= number <= self.high:
-            raise ValueError(text)
-        return number
+        return int(match[1]) * _SIZES[match[2]]
+
+    def text(self, value: int) -> str:
+        unit = next(unit for unit, size in _SIZES.items() if value % size == 0) if self.sizes and value else ""
+        return f"{value // _SIZES[unit]}{unit}"
 
 
 class OneOf(SettingType):
@@ -97,13 +122,15 @@ class Name(SettingType):
     """A short name that is safe inside keys and queue names."""
 
     name = "name"
-    accepted = "1 to 64 letters, digits, dots, dashes or underscores"
+    accepted = "1 to 64 letters, digits, dots, dashes or underscores, not beginning with amq."
 
     def __init__(self, *, empty: bool = False) -> None:
         self.empty = empty
+        self.accepted = Name.accepted + ("; empty: the default" if empty else "")
 
     def parse(self, text: str) -> str:
-        if not (self.empty and text == "") and not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", text):
+        # RabbitMQ refuses to declare queues whose names begin with "amq." (AMQP 0-9-1, queue.declare).
+        if not (self.empty and not text) and not re.fullmatch(r"(?!amq\.)[A-Za-z0-9._-]{1,64}", text):
             raise ValueError(text)
         return text
 
@@ -116,9 +143,12 @@ class MetadataKeys(SettingType):
 
     def parse(self, text: str) -> tuple[str, ...]:
         keys = [key.strip().lower() for key in text.split(",")] if text else []
-        if not all(re.fullmatch(r"[0-9a-z_.-]{1,128}", key) and not key.startswith("grpc-") for key in keys):
+        if not all(re.fullmatch(r"(?!grpc-)[0-9a-z_.-]{1,128}", key) for key in keys):
             raise ValueError(text)
         return tuple(dict.fromkeys(keys))
+
+    def text(self, value: tuple[str, ...]) -> str:
+        return ",".join(value)
 
 
 class HostPort(SettingType):
@@ -129,27 +159,31 @@ class HostPort(SettingType):
 
     def __init__(self, *, empty: bool = False) -> None:
         self.empty = empty
+        self.accepted = HostPort.accepted + ("; empty: none" if empty else "")
 
     def parse(self, text: str) -> str:
-        if self.empty and not text:
-            return text
-        split_host_port(text)
+        if text or not self.empty:
+            split_host_port(text)
         return text
 
 
 class GrpcTarget(SettingType):
-    """A gRPC target (https://github.com/grpc/grpc/blob/master/doc/naming.md), as given."""
+    """A target for gRPC's C core (https://github.com/grpc/grpc/blob/master/doc/naming.md)."""
 
     name = "target"
-    accepted = "a gRPC target: host:port, dns:///host:port, ipv4:…, ipv6:…, unix:/path"
+    accepted = "a gRPC target: host:port, dns:///host:port, ipv4:a.b.c.d:port, ipv6:[…]:port, unix:/path"
 
     def parse(self, text: str) -> str:
-        scheme = re.match(r"(dns|passthrough|ipv4|ipv6|unix|unix-abstract|xds):", text)
-        rest = text[scheme.end() :].strip("/") if scheme else ""
-        if scheme and rest and not re.search(r"\s", text):
+        match = re.fullmatch(r"(dns|passthrough|ipv4|ipv6|unix|unix-abstract|xds):(/*[^\s/@][^\s@]*)", text)
+        if not match:
+            _node(text)
             return text
-        split_host_port(text)
-        return text
+        if match[1] not in {"dns", "passthrough"}:
+            return text
+        endpoint = match[2].rpartition("/")[2]
+        _node(endpoint, default_port=443)
+        # The scheme is grpc-go's own: "dial this as it is". The C core does not know it and would look it up in DNS.
+        return endpoint if match[1] == "passthrough" else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,83 +196,99 @@ class RedisTarget:
     nodes: tuple[tuple[str, int], ...]
     master: str = ""
 
+    def __str__(self) -> str:
+        """The address for a person, credentials masked."""
+        parts = urlsplit(self.url)
+        scheme = parts.scheme if self.kind == "single" else f"{parts.scheme}+{self.kind}"
+        nodes = ",".join(f"{bracketed(host)}:{port}" for host, port in self.nodes)
+        masked = "***@" if "@" in parts.netloc else ""
+        master = f"/{self.master}" if self.master else ""
+        return f"{scheme}://{masked}{nodes}{master}{parts.path}{'?***' if parts.query else ''}"
+
 
 class RedisAddr(SettingType):
     """A `RedisTarget`, or None when empty."""
 
     name = "address"
+    secret = True
     accepted = (
-        "host:port, redis://[user:password@]host:port[/db], redis+sentinel://[user:password@]h1:p,h2:p/master/db, "
-        "redis+cluster://h1:p,h2:p, each with rediss for TLS; empty: no Redis"
+        "host:port, redis://[user:password@]host:port[/db], redis+sentinel://[user:password@]h1:p,h2:p/master[/db], "
+        "redis+cluster://h1:p,h2:p, each with rediss for TLS (then also ?ssl_ca_certs=/path and the like), special "
+        "characters of a password percent-encoded; empty: no Redis"
     )
-
-    def shown(self, text: str) -> str:
-        return without_credentials(text)
 
     def parse(self, text: str) -> RedisTarget | None:
         if not text:
             return None
         if "://" not in text:
-            return RedisTarget("single", f"redis://{text}", (split_host_port(text),))
+            return RedisTarget("single", f"redis://{text}", (_node(text),))
         parts = urlsplit(text)
-        kind = {"redis": "single", "rediss": "single"}.get(parts.scheme)
-        if kind is None:
-            kind = {"sentinel": "sentinel", "cluster": "cluster"}[self._flavour(parts.scheme)]
-        credentials, _, hosts = parts.netloc.rpartition("@")
-        nodes = tuple(split_host_port(node, default_port=6379) for node in hosts.split(","))
-        path = [unquote(part) for part in parts.path.split("/") if part]
-        parse_qs(parts.query, strict_parsing=bool(parts.query))
-        master = path.pop(0) if kind == "sentinel" and path else ""
-        if (kind == "sentinel") != bool(master) or len(path) > 1 or (kind == "single" and len(nodes) > 1):
+        scheme = re.fullmatch(r"(rediss?)(?:\+(sentinel|cluster))?", parts.scheme)
+        path = re.fullmatch(r"(?:/([A-Za-z0-9_.-]*[A-Za-z_.-][A-Za-z0-9_.-]*))?(?:/([0-9]{1,5})?)?", parts.path)
+        if not scheme or not path or parts.fragment or not _redis_query_known(parts.query, scheme[1]):
             raise ValueError(text)
-        if path and (kind == "cluster" or not path[0].isdecimal()):
+        kind, master, db = scheme[2] or "single", path[1] or "", path[2] or ""
+        credentials, at, hosts = parts.netloc.rpartition("@")
+        nodes = tuple(_node(node.strip(), default_port=6379) for node in hosts.split(","))
+        if (kind == "sentinel") != bool(master) or (kind == "cluster" and db) or (kind == "single" and len(nodes) > 1):
             raise ValueError(text)
         host, port = nodes[0]
-        scheme = parts.scheme.partition("+")[0]
-        url = f"{scheme}://{credentials}{'@' if credentials else ''}{bracketed(host)}:{port}"
-        url += (f"/{path[0]}" if path else "") + (f"?{parts.query}" if parts.query else "")
-        return RedisTarget(kind, url, nodes, master)
+        url = f"{scheme[1]}://{credentials}{at}{bracketed(host)}:{port}{'/' if db else ''}{db}"
+        return RedisTarget(kind, url + (f"?{parts.query}" if parts.query else ""), nodes, master)
 
-    @staticmethod
-    def _flavour(scheme: str) -> str:
-        base, _, flavour = scheme.partition("+")
-        if base not in {"redis", "rediss"} or flavour not in {"sentinel", "cluster"}:
-            raise ValueError(scheme)
-        return flavour
+    def text(self, value: RedisTarget | None) -> str:
+        return str(value or "")
+
+
+def _redis_query_known(query: str, scheme: str) -> bool:
+    pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    known = all(name in _REDIS_TLS and re.fullmatch(_REDIS_TLS[name], value) for name, value in pairs)
+    return known and (not pairs or scheme == "rediss")
 
 
 class AmqpAddrs(SettingType):
     """The AMQP URLs of a cluster's nodes, in the order to try; none when empty."""
 
     name = "urls"
-    accepted = "amqp://user:password@host:port/vhost or amqps://…, several separated by commas; empty: no events"
-
-    def shown(self, text: str) -> str:
-        return ",".join(without_credentials(url) for url in text.split(","))
+    secret = True
+    accepted = (
+        "amqp://user:password@host:port/vhost or amqps://…, several separated by commas, special characters of a "
+        "password percent-encoded; empty: no events"
+    )
 
     def parse(self, text: str) -> tuple[str, ...]:
         urls = tuple(url.strip() for url in text.split(",")) if text else ()
         for url in urls:
             parts = urlsplit(url)
-            if parts.scheme not in {"amqp", "amqps"} or not parts.hostname or not 0 < (parts.port or 5672) < 65536:
+            _node(parts.netloc.rpartition("@")[2], default_port=5672)
+            if parts.scheme not in {"amqp", "amqps"} or parts.fragment or re.search(r"[\s\x00-\x1f]", url):
                 raise ValueError(text)
         return urls
 
+    def text(self, value: tuple[str, ...]) -> str:
+        return ",".join(without_credentials(url) for url in value)
+
 
 def split_host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
-    """`host:port` or `[v6]:port` to its parts, brackets removed; ValueError otherwise."""
-    match = _HOST_PORT.match(text if default_port is None or _HOST_PORT.match(text) else f"{text}:{default_port}")
+    """`host:port` or `[v6]:port` to its parts, brackets removed; ValueError otherwise. Port 0 is a port here."""
+    if default_port is not None and not _HOST_PORT.fullmatch(text):
+        text = f"{text}:{default_port}"
+    match = _HOST_PORT.fullmatch(text)
     if not match or int(match[2]) > 65535:
         raise ValueError(text)
+    if match[1].startswith("["):
+        IPv6Address(match[1][1:-1])
     return match[1].strip("[]"), int(match[2])
+
+
+def _node(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """A host and port to connect to."""
+    host, port = split_host_port(text, default_port)
+    if port == 0:
+        raise ValueError(text)
+    return host, port
 
 
 def bracketed(host: str) -> str:
     """A host as it stands in a URL: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
-
-
-def without_credentials(url: str) -> str:
-    """A URL with its user information and query masked, for messages and logs."""
-    url = re.sub(r"//[^/]*@", "//***@", url) if "://" in url else re.sub(r"^.*@", "***@", url)
-    return re.sub(r"\?.*", "?***", url)

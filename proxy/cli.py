@@ -1,0 +1,152 @@
+"""The command line: arguments in, exit status out. What the commands do is elsewhere.
+
+A person's mistake is answered in one line on stderr, never with a traceback:
+
+    0     done; `serve` was told to end and drained
+    1     `serve` could not listen or failed unexpectedly
+    2     a setting, command or flag that is not understood
+    130   Ctrl-C before `serve` served; from then on it drains, as SIGTERM does
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from proxy import __version__, config
+from proxy.errors import StartError
+
+PROGRAM = "media-cache-proxy"
+
+_SOURCES = {ParameterSource.ENVIRONMENT: "environment", ParameterSource.COMMANDLINE: "flag"}
+_logger = logging.getLogger(__name__)
+
+
+class _SettingError(click.ClickException):
+    """Settings that do not fit together."""
+
+    exit_code = 2
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="%(prog)s %(version)s")
+def cli() -> None:
+    """A transparent caching sidecar for the gRPC service media.MediaService.
+
+    Callers connect to it instead of the media service. GetFilesByModel is answered from Redis where it can be; every
+    other call passes unchanged. Media events from RabbitMQ, and writes that pass through, drop what they make stale.
+    """
+
+
+_SERVE_HELP = """Run the proxy until SIGTERM or Ctrl-C.
+
+Each setting is a flag or the environment variable shown with it; the flag wins. A variable that is empty counts as
+not set, except where empty has a meaning of its own.
+
+Redis, RabbitMQ and the media service may be away, at the start too: calls are forwarded uncached, events are caught up
+with, and caching returns by itself.
+
+On SIGTERM it reports not ready, serves on until it is idle, for DRAIN_TIME at most, and ends.
+
+\b
+Examples:
+  media-cache-proxy serve
+  media-cache-proxy serve --media-service-addr media:50056 --log-format console
+  CACHE_MODE=shadow REDIS_ADDR=redis://:secret@cache:6379/2 media-cache-proxy serve
+
+\b
+Exit status:
+  0  drained after SIGTERM
+  1  cannot listen, or an unexpected failure
+  2  a setting that is not understood
+"""
+
+
+@cli.command("serve", params=config.options(), help=_SERVE_HELP, short_help="Run the proxy.")
+@click.pass_context
+def serve(context: click.Context, /, **values: Any) -> int:
+    """Build the settings and hand over to the composition root."""
+    settings = _settings(values)
+    from proxy import log  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
+
+    log.setup(settings.log_level, settings.log_format)
+    # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        import asyncio  # noqa: PLC0415
+
+        from proxy import app  # noqa: PLC0415
+
+        return asyncio.run(app.run(settings, sources=_sources(context)))
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
+    except Exception:
+        _logger.exception("unexpected failure; the proxy ends")
+        return 1
+
+
+@cli.command("config", params=config.options(), short_help="Show the settings in effect.")
+@click.option("as_json", "--json", is_flag=True, help="One JSON object.")
+@click.pass_context
+def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None:
+    """Show the settings as `serve` would take them from the same flags and environment, and where each came from.
+
+    Credentials are masked. A setting that is not understood ends it as it would end `serve`.
+    """
+    shown, sources = _settings(values).shown(), _sources(context)
+    if as_json:
+        entries = {name.upper(): {"value": text, "source": sources[name]} for name, text in shown.items()}
+        click.echo(json.dumps(entries, indent=2))
+        return
+    widths = [max(map(len, column)) for column in (shown, shown.values())]
+    for name, text in shown.items():
+        click.echo(f"{name.upper():<{widths[0]}}  {text:<{widths[1]}}  {sources[name]}")
+
+
+def _settings(values: dict[str, Any]) -> config.Settings:
+    try:
+        return config.Settings(**values)
+    except ValueError as error:
+        raise _SettingError(str(error)) from error
+
+
+def _sources(context: click.Context) -> dict[str, str]:
+    """Setting name to `environment`, `flag` or `default`."""
+    sources = {setting.name: context.get_parameter_source(setting.name) for setting in config.declared()}
+    return {name: "default" if source is None else _SOURCES.get(source, "default") for name, source in sources.items()}
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The exit status of a command line; None: the process's own."""
+    try:
+        status = cli.main(arguments, PROGRAM, standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except click.ClickException as error:
+        click.echo(f"{PROGRAM}: {_told(error)}", err=True)
+        return error.exit_code
+    return status or 0
+
+
+def _told(error: click.ClickException) -> str:
+    """The mistake in one line, with where to look where the mistake is one of spelling."""
+    if isinstance(error, click.BadParameter):
+        return config.one_line(error)
+    message = " ".join(error.format_message().split())
+    if not isinstance(error, click.UsageError):
+        return message
+    command = error.ctx.command_path if error.ctx else PROGRAM
+    return f"{message.removesuffix('.')}; see: {command} --help"
+
+
+def main() -> None:
+    """The console script, and `python -m proxy`."""
+    sys.exit(run())

@@ -1,0 +1,211 @@
+"""The metrics: every name, label and help text, and one typed method for each thing that can happen.
+
+They live in a registry of their own. Label values come from fixed lists (methods from the proto) or from our own code,
+never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept:
+a hit pays for one counter and one histogram, about 1.5 us.
+
+`rpc_*` are OpenTelemetry's RPC metrics (semantic conventions, "RPC metrics") as Prometheus spells them.
+"""
+
+import platform
+from typing import Literal
+
+from grpc import StatusCode
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
+from prometheus_client.gc_collector import GCCollector
+from prometheus_client.process_collector import ProcessCollector
+
+from proxy import __version__
+from proxy.pb import media_pb2
+
+Result = Literal["hit", "miss", "stale", "coalesced", "bypass"]
+Tier = Literal["redis", "none"]
+
+OTHER = "other"
+"""The method label of everything that is no method of the media service."""
+
+_RPC_METHODS = {
+    f"/{service.full_name}/{method.name}": f"{service.full_name}/{method.name}"
+    for service in media_pb2.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+}
+_METHODS = {path: name.rpartition("/")[2] for path, name in _RPC_METHODS.items()}
+_CACHED = "/media.MediaService/GetFilesByModel"
+_EXPECTED: tuple[tuple[Result, Tier], ...] = (
+    ("hit", "redis"),
+    ("stale", "redis"),
+    ("miss", "none"),
+    ("coalesced", "none"),
+    ("bypass", "none"),
+)
+
+_RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_response_status_code")
+_CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
+_ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
+
+
+class Metrics:
+    """All of the process's metrics. Durations are in seconds, sizes in bytes; methods are paths as on the wire."""
+
+    def __init__(self) -> None:
+        # A `_created` series for each counter and histogram would nearly double what is scraped; the library has no
+        # switch for a registry, only this one.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
+        self.registry = CollectorRegistry(auto_describe=True)
+        self._requests = Counter(
+            "media_cache_requests_total",
+            "Moves by one when a cacheable call is answered, under the way it was answered (the x-cache trailer)",
+            ("method", "result", "tier"),
+            registry=self.registry,
+        )
+        self._server_calls = Histogram(
+            "rpc_server_call_duration_seconds",
+            "Moves when a call to this proxy ended; from its arrival to its last byte or its cancellation",
+            _RPC_LABELS,
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self._client_calls = Histogram(
+            "rpc_client_call_duration_seconds",
+            "Moves when a call from this proxy to the media service ended, however it ended",
+            _RPC_LABELS,
+            buckets=_CALL_SECONDS,
+            registry=self.registry,
+        )
+        self._entry_bytes = Histogram(
+            "media_cache_entry_bytes",
+            "Moves when an answer was stored in the cache, by its size as stored",
+            buckets=_ENTRY_BYTES,
+            registry=self.registry,
+        )
+        self._fetches = Gauge(
+            "media_cache_fetches_in_flight",
+            "Goes up when a fetch for the cache is sent to the media service, down when it ended",
+            registry=self.registry,
+        )
+        self._shadow_differences = Counter(
+            "media_cache_shadow_differences_total",
+            "Moves by one when, in shadow mode, the cache would have answered otherwise than the media service did",
+            registry=self.registry,
+        )
+        self._declare_invalidations()
+        # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
+        self._server_successes: dict[str, Histogram] = {}
+        self._client_successes: dict[str, Histogram] = {}
+        # What will move is there at zero from the start: a rate over a series that only appears with its first
+        # increment misses that increment.
+        self._request_children = {
+            (_CACHED, *expected): self._requests.labels(_METHODS[_CACHED], *expected) for expected in _EXPECTED
+        }
+        self._declare_process()
+
+    def _declare_invalidations(self) -> None:
+        self._invalidations = Counter(
+            "media_cache_invalidations_total",
+            "Moves by one when Redis confirmed that a model's entries, or with a flush all entries, are gone",
+            ("source",),
+            registry=self.registry,
+        )
+        for source in ("event", "write", "admin"):
+            self._invalidations.labels(source)
+        self._lag = Histogram(
+            "media_cache_invalidation_lag_seconds",
+            "Moves when an event's invalidation was applied; from the message's timestamp, else from its receipt",
+            buckets=_LAG_SECONDS,
+            registry=self.registry,
+        )
+        self._pending = Gauge(
+            "media_cache_invalidations_pending",
+            "Set whenever the number of invalidations that Redis has not taken yet changes",
+            registry=self.registry,
+        )
+        self._events = Counter(
+            "media_cache_events_total",
+            "Moves by one when a message from RabbitMQ was dealt with (applied, malformed, oversize), or must be "
+            "tried again (retried)",
+            ("kind", "outcome"),
+            registry=self.registry,
+        )
+        for kind in ("uploaded", "deleted"):
+            self._events.labels(kind, "applied")
+        self._dependency_up = Gauge(
+            "media_cache_dependency_up",
+            "Set to 1 when the dependency can be used, to 0 when it is lost; absent for what is not configured",
+            ("dependency",),
+            registry=self.registry,
+        )
+
+    def _declare_process(self) -> None:
+        build = Info("media_cache_build", "Never moves: what is running", registry=self.registry)
+        build.info({"version": __version__, "python": platform.python_version()})
+        ProcessCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def request(self, method: str, result: Result, tier: Tier = "none") -> None:
+        """A cacheable call was answered; `tier` is where the answer came from, if from the cache."""
+        try:
+            child = self._request_children[method, result, tier]
+        except KeyError:
+            label = _METHODS.get(method, OTHER)
+            child = self._requests.labels(label, result, tier)
+            if label != OTHER:
+                self._request_children[method, result, tier] = child
+        child.inc()
+
+    def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
+        """A call to this proxy ended."""
+        self._observe(self._server_calls, self._server_successes, method, code, seconds)
+
+    def client_call(self, method: str, code: StatusCode, seconds: float) -> None:
+        """A call to the media service ended."""
+        self._observe(self._client_calls, self._client_successes, method, code, seconds)
+
+    @staticmethod
+    def _observe(
+        calls: Histogram, successful: dict[str, Histogram], method: str, code: StatusCode, seconds: float
+    ) -> None:
+        child = successful.get(method) if code is StatusCode.OK else None
+        if child is None:
+            label = _RPC_METHODS.get(method, OTHER)
+            child = calls.labels("grpc", label, code.name)
+            if code is StatusCode.OK and label != OTHER:  # a caller may make up any number of methods
+                successful[method] = child
+        child.observe(seconds)
+
+    def invalidation(self, source: str, lag_seconds: float | None = None) -> None:
+        """Redis confirmed an invalidation from `source` (event, write, admin); `lag_seconds` for events.
+
+        A publisher whose clock is ahead of ours makes a lag of 0, not less.
+        """
+        self._invalidations.labels(source).inc()
+        if lag_seconds is not None:
+            self._lag.observe(max(0.0, lag_seconds))
+
+    def invalidations_pending(self, count: int) -> None:
+        """So many invalidations wait for Redis now."""
+        self._pending.set(count)
+
+    def event(self, kind: str, outcome: str) -> None:
+        """A message was dealt with, or an attempt to do so failed. Both words are of our own fixed lists."""
+        self._events.labels(kind, outcome).inc()
+
+    def dependency(self, name: str, *, up: bool) -> None:
+        """A dependency (redis, rabbitmq, upstream) was lost or is back. The first call makes its series."""
+        self._dependency_up.labels(name).set(1.0 if up else 0.0)
+
+    def fetch_started(self) -> None:
+        """A fetch for the cache was sent; `fetch_ended` follows, however it ends."""
+        self._fetches.inc()
+
+    def fetch_ended(self) -> None:
+        """A fetch for the cache ended."""
+        self._fetches.dec()
+
+    def entry_bytes(self, size: int) -> None:
+        """An answer was stored."""
+        self._entry_bytes.observe(size)
+
+    def shadow_difference(self) -> None:
+        """In shadow mode the cache would have answered otherwise."""
+        self._shadow_differences.inc()

@@ -1,0 +1,230 @@
+"""The probes as a kubelet, Prometheus and a stranger meet them, over real sockets."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest
+from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
+from prometheus_client.parser import text_string_to_metric_families as parse_text
+
+from proxy import probes as module
+from proxy.errors import StartError
+from proxy.metrics import Metrics
+from proxy.probes import Probes
+from tests.servers.waiting import until
+
+
+class Readiness:
+    """What the proxy would say of itself."""
+
+    reason: str | None = None
+
+    def __call__(self) -> str | None:
+        return self.reason
+
+
+@pytest.fixture
+def readiness() -> Readiness:
+    return Readiness()
+
+
+@pytest.fixture
+async def port(readiness: Readiness) -> AsyncIterator[int]:
+    """The port of running probes."""
+    metrics = Metrics()
+    metrics.request("/media.MediaService/GetFilesByModel", "hit", "redis")
+    probes = Probes("127.0.0.1:0", readiness, metrics)
+    yield await probes.start()
+    await probes.stop()
+
+
+@pytest.fixture
+async def http(port: int) -> AsyncIterator[aiohttp.ClientSession]:
+    """A client of them."""
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        yield session
+
+
+async def raw(port: int, request: bytes) -> bytes:
+    """The whole answer to what a stranger sends."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+async def test_healthz_answers_while_the_loop_turns(http: aiohttp.ClientSession, readiness: Readiness) -> None:
+    readiness.reason = "draining"
+    async with http.get("/healthz") as response:
+        assert (response.status, await response.text()) == (200, "ok\n")
+
+
+async def test_readyz_follows_readiness_and_says_why_not(http: aiohttp.ClientSession, readiness: Readiness) -> None:
+    async with http.get("/readyz") as response:
+        assert (response.status, await response.text()) == (200, "ok\n")
+    readiness.reason = "draining: SIGTERM"
+    async with http.get("/readyz") as response:
+        assert (response.status, await response.text()) == (503, "draining: SIGTERM\n")
+
+
+@pytest.mark.parametrize(
+    ("accept", "content_type"),
+    [
+        (None, "text/plain; version=0.0.4; charset=utf-8"),
+        ("*/*", "text/plain; version=0.0.4; charset=utf-8"),
+        (
+            "text/plain;version=1.0.0;escaping=allow-utf-8",
+            "text/plain; version=1.0.0; charset=utf-8; escaping=allow-utf-8",
+        ),
+        ("application/openmetrics-text;version=nonsense", "text/plain; version=0.0.4; charset=utf-8"),
+    ],
+)
+async def test_metrics_are_prometheus_text(http: aiohttp.ClientSession, accept: str | None, content_type: str) -> None:
+    async with http.get("/metrics", headers={} if accept is None else {"Accept": accept}) as response:
+        assert (response.status, response.headers["Content-Type"]) == (200, content_type)
+        samples = [s for family in parse_text(await response.text()) for s in family.samples]
+    hits = {s.value for s in samples if s.name == "media_cache_requests_total" and s.labels["result"] == "hit"}
+    assert hits == {1.0}
+
+
+async def test_metrics_are_openmetrics_if_asked(http: aiohttp.ClientSession) -> None:
+    accept = "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3"
+    async with http.get("/metrics", headers={"Accept": accept}) as response:
+        assert response.headers["Content-Type"].startswith("application/openmetrics-text; version=1.0.0")
+        body = await response.text()
+    assert body.endswith("# EOF\n")
+    families = parse_openmetrics(body)  # type: ignore[no-untyped-call]
+    assert "media_cache_requests" in {family.name for family in families}
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_head_answers_as_get_without_a_body(http: aiohttp.ClientSession, path: str) -> None:
+    async with http.head(path) as response:
+        assert response.status == 200
+        assert int(response.headers["Content-Length"]) > 0
+        assert await response.read() == b""
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/healthz/", "/metricsx", "/HEALTHZ", "/../metrics", "/%2e", "/readyz/x", "//healthz"]
+)
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_any_other_path_is_not_found(port: int, path: str, method: str) -> None:
+    answer = await raw(port, f"{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 404 ")
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE"])
+async def test_no_other_method_is_allowed(http: aiohttp.ClientSession, path: str, method: str) -> None:
+    async with http.request(method, path) as response:
+        assert (response.status, response.headers["Allow"]) == (405, "GET, HEAD")
+
+
+async def test_no_answer_tells_a_version(port: int, readiness: Readiness) -> None:
+    for path in ("/healthz", "/readyz", "/nothing"):
+        answer = await raw(port, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        assert b"\r\nServer: media-cache-proxy\r\n" in answer
+        assert b"aiohttp" not in answer
+        assert b"Python" not in answer
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 6_000 + b"\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: x\r\n" % n for n in range(100)) + b"\r\n",
+        b"nonsense\r\n\r\n",
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
+    ],
+    ids=["long path", "long header", "many headers", "no HTTP", "TLS"],
+)
+async def test_what_is_too_large_or_no_http_is_refused_and_ends_the_connection(port: int, request_bytes: bytes) -> None:
+    assert (await raw(port, request_bytes)).startswith(b"HTTP/1.0 400 ")
+
+
+async def test_connections_are_bounded_and_idle_ones_keep_nobody_out(
+    port: int, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_CONNECTIONS", 4)
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
+    async with http.get("/healthz") as response:
+        assert response.status == 200
+    for reader, _ in idle[:5]:
+        assert await reader.read() == b""
+    for reader, writer in idle[5:]:
+        writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
+        assert (await reader.read()).startswith(b"HTTP/1.0 200 ")
+    for _, writer in idle:
+        writer.close()
+
+
+async def test_a_reader_who_stalls_is_cut_like_an_idle_one(
+    readiness: Readiness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_MOST_CONNECTIONS", 1)
+    probes = Probes("127.0.0.1:0", readiness, Metrics())
+    port = await probes.start()
+    connections = probes._http
+    assert connections is not None
+    client = socket.socket()
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    client.setblocking(False)
+    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
+    await asyncio.get_running_loop().sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
+    await until(lambda: any(handler._paused for handler in connections.connections), "answers that nobody reads")
+    assert (await raw(port, b"GET /healthz HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200 ")
+    await until(lambda: not connections.connections, "both to be gone, though the first has read nothing")
+    client.close()
+    await probes.stop()
+
+
+async def test_stop_closes_what_is_open_and_frees_the_port(readiness: Readiness) -> None:
+    probes = Probes("127.0.0.1:0", readiness, Metrics())
+    port = await probes.start()
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"ok\n")
+    await probes.stop()
+    assert await reader.read() == b""
+    writer.close()
+    again = Probes(f"127.0.0.1:{port}", readiness, Metrics())
+    assert await again.start() == port
+    await again.stop()
+
+
+async def test_stop_before_start_and_twice_is_fine(readiness: Readiness) -> None:
+    probes = Probes("[::1]:0", readiness, Metrics())
+    await probes.stop()
+    assert await probes.start() > 0
+    await probes.stop()
+    await probes.stop()
+
+
+async def test_an_address_in_use_is_one_line_that_names_the_setting(port: int, readiness: Readiness) -> None:
+    with pytest.raises(StartError) as refusal:
+        await Probes(f"127.0.0.1:{port}", readiness, Metrics()).start()
+    assert str(refusal.value) == (
+        f"PROBE_ADDR: cannot listen on '127.0.0.1:{port}': Address already in use; accepted: an address that is free"
+    )
+
+
+async def test_a_host_that_is_not_known_is_one_line_too(readiness: Readiness) -> None:
+    with pytest.raises(StartError, match=r"PROBE_ADDR: cannot listen on 'no\.such\.invalid:0': [^\n]+; accepted: "):
+        await Probes("no.such.invalid:0", readiness, Metrics()).start()
+
+
+async def test_readiness_that_fails_is_not_ready(port: int, caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> str | None:
+        raise RuntimeError("hidden reason")
+
+    probes = Probes("127.0.0.1:0", broken, Metrics())
+    answer = await raw(await probes.start(), b"GET /readyz HTTP/1.0\r\n\r\n")
+    await probes.stop()
+    assert answer.startswith(b"HTTP/1.0 500 ")
+    assert b"hidden reason" not in answer
+    assert "hidden reason" in caplog.text
