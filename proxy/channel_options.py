@@ -1,0 +1,51 @@
+"""The gRPC channel arguments of both sides, each with its reason.
+
+Names and defaults: https://github.com/grpc/grpc/blob/master/include/grpc/impl/channel_arg_names.h
+"""
+
+_MAX_METADATA = 1 << 20
+"""Bytes of metadata in one message. Callers' and upstream's own limits come first; ours only bounds memory."""
+
+_BOTH = (
+    # Any message size passes; the default on receipt is 4 MiB.
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    # Between the soft limit (8 KiB by default) and the hard one (16 KiB) calls fail at random: never leave a gap.
+    ("grpc.max_metadata_size", _MAX_METADATA),
+    ("grpc.absolute_max_metadata_size", _MAX_METADATA),
+    # The probe widens the flow-control window of every connection to megabytes, which stalled readers then hold.
+    ("grpc.http2.bdp_probe", 0),
+)
+
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+    *_BOTH,
+    # Two processes on one port would share its callers silently; the second is to fail.
+    ("grpc.so_reuseport", 0),
+    # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
+    ("grpc.keepalive_time_ms", 60_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # Callers may ping as often as they like, with or without calls: no GOAWAY "too_many_pings".
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_ping_strikes", 0),
+)
+
+CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
+    *_BOTH,
+    # Back within 1.5 s of upstream's return. The minimum is the time one attempt to connect gets, not a pause.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 1_000),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
+    # A pod that comes back has a new address; by default a name is looked up again only after 30 s.
+    ("grpc.dns_min_time_between_resolutions_ms", 1_000),
+    # Servers with defaults end connections that ping more often than every 5 minutes ("too_many_pings"). Keepalive also
+    # sets TCP_USER_TIMEOUT, so that a call on a dead connection fails after 20 s.
+    ("grpc.keepalive_time_ms", 360_000),
+    ("grpc.keepalive_timeout_ms", 20_000),
+    # The caller decides about retries and load balancing: no retry of ours, no service config out of DNS.
+    ("grpc.enable_retries", 0),
+    ("grpc.service_config_disable_resolution", 1),
+    # A sidecar's upstream is never behind the HTTP proxy that https_proxy names.
+    ("grpc.enable_http_proxy", 0),
+    # A connection (and its backoff) of our own, not shared with other channels of the process.
+    ("grpc.use_local_subchannel_pool", 1),
+)

@@ -1,0 +1,13 @@
+"""The errors that cross our own layers. Foreign ones are translated where they enter."""
+
+
+class RedisUnavailableError(Exception):
+    """Redis gave no usable answer in time: away, frozen, slow, full, or refusing. The text says which."""
+
+
+class RedisRefusedError(RedisUnavailableError):
+    """Redis answered with an error; the connection is fine."""
+
+
+class StartError(Exception):
+    """The proxy cannot start; the text is one line for the person who started it."""
