@@ -1,0 +1,134 @@
+"""`RabbitSession`: one connection to RabbitMQ, from the attempt to connect until something ends it.
+
+The library does not survive being cancelled while it waits for an answer: it swallows the cancellation, or waits on for
+an answer that cannot come (measured with aiormq 7.2: a stop that hung). So whatever talks to the broker is a *step* in
+a task of its own. A step that takes too long or is given up is not cancelled: its connection is closed, which ends it.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Self, TypeVar
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.connection import Connection, make_url
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
+
+T = TypeVar("T")
+
+HEARTBEAT = 10
+"""Seconds, where the URL sets none; the connection counts as lost after three of them and a little more."""
+STEP_TIMEOUT = 10.0
+"""Seconds for what talks to the broker in one go."""
+
+_PATIENCE = 1.0  # seconds that a step still has when it is given up
+_CLOSE_TIMEOUT = 3.0
+
+
+class RabbitSession:
+    """A connection and why it ended. `wake` is set when it did, or when there is something else to look at."""
+
+    def __init__(self, connection: AbstractConnection) -> None:
+        self.connection = connection
+        self.wake = asyncio.Event()
+        self.lost = ""
+        """Why it ended, in a few words without anything of a message; empty: it has not."""
+        self.queue_deleted = False
+        self.undecodable = False
+        """A message came that the library cannot decode."""
+        self._closing = False
+        connection.close_callbacks.add(self._connection_closed)
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Connects; raises one of aio-pika's CONNECTION_EXCEPTIONS, or TimeoutError."""
+        connection = unconnected(url)
+        try:
+            await connection.connect(timeout=STEP_TIMEOUT)
+        except BaseException:
+            await _end(_owned(connection.close()))
+            raise
+        return cls(connection)
+
+    async def watch(self, channel: AbstractChannel) -> None:
+        """The end of this channel, or of one of its consumers, ends the session."""
+        channel.close_callbacks.add(self._channel_closed)
+        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._consumer_cancelled)
+
+    async def step(self, work: Coroutine[Any, Any, T], timeout: float = STEP_TIMEOUT) -> T:
+        """The result of `work`; TimeoutError after `timeout` s. When cancelled, it leaves the work a moment to end."""
+        task = _owned(work)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=timeout)
+        except asyncio.CancelledError:
+            await asyncio.wait({task}, timeout=_PATIENCE)
+            raise
+        finally:
+            if not task.done():
+                await self.close()
+                await _end(task)
+        if not done:
+            raise TimeoutError
+        return task.result()
+
+    def check(self) -> None:
+        """AMQPConnectionError when the session has ended."""
+        if self.lost:
+            raise AMQPConnectionError(self.lost)
+
+    async def close(self) -> None:
+        """Disconnects, within some seconds whatever the other end does. Does not count as a loss."""
+        self._closing = True
+        await _end(_owned(self.connection.close()))
+
+    def _connection_closed(self, _: Any, error: BaseException | None) -> None:
+        # Every loss of the connection is an OSError, a cancellation or nothing. Anything else was raised by decoding.
+        self.undecodable = isinstance(error, Exception) and not isinstance(error, OSError)
+        self._ended("a message cannot be decoded" if self.undecodable else why(error))
+
+    def _channel_closed(self, _: Any, error: BaseException | None) -> None:
+        self._ended(why(error))
+
+    def _consumer_cancelled(self, _: Any) -> None:
+        self.queue_deleted = True
+        self._ended("a queue of ours was deleted")
+
+    def _ended(self, reason: str) -> None:
+        if not self._closing:
+            self.lost = self.lost or reason
+            self.wake.set()
+
+
+def unconnected(url: str) -> Connection:
+    """What is to connect, with our heartbeat where the URL names none, and our name in the broker's lists."""
+    parsed = make_url(url)
+    if "heartbeat" not in parsed.query:
+        parsed = parsed.update_query(heartbeat=HEARTBEAT)
+    return Connection(parsed, client_properties={"connection_name": "media-cache-proxy"})
+
+
+def why(error: BaseException | None) -> str:
+    """A few words for a log line, without any of a message."""
+    match error:
+        case None:
+            return "connection closed"
+        case asyncio.CancelledError() | TimeoutError():
+            return "no answer"
+        case _ if isinstance(error, CONNECTION_EXCEPTIONS) and error.args:
+            return " ".join(str(part) for part in error.args)[:200]
+        case _:
+            return type(error).__name__
+
+
+def _owned(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
+    """A task whose error counts as seen: whoever waits for it may be cancelled."""
+    task = asyncio.create_task(work, name="events: step")
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return task
+
+
+async def _end(task: "asyncio.Task[Any]") -> None:
+    """Waits for the end of a task that should end by itself; cancels it when it does not, against all odds."""
+    await asyncio.wait({task}, timeout=_CLOSE_TIMEOUT)
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task}, timeout=_PATIENCE)

@@ -1,0 +1,170 @@
+"""`Topology`: what must exist in RabbitMQ for events to reach us, and whether it has existed all the time.
+
+    exchange  `damar.events`, the publishers': topic, durable.
+    queue     ours, one for each kind of event. One that did not exist before has missed events.
+    mark      `<prefix>-caught-up`, an exchange of ours from which a binding leads *to* `damar.events`; nothing is ever
+              published to it. While it stands nothing can have been missed and no flush is owed.
+
+The mark is declared once a flush is done and removed before anything else when one is owed, so that a process killed in
+between leaves the debt to the next one. And the broker removes it by itself in the two cases that leave no other trace:
+`damar.events` deleted and declared anew (our bindings went with it, and so did the mark's, which is auto-delete), and a
+restart of the broker (the mark is not durable), during which publishers lose events.
+
+Where our user may not keep a mark, these two cases go unnoticed unless a reconnect attempt fails meanwhile.
+
+Each operation has a channel of its own: the broker answers a refusal by closing the channel.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
+from pamqp.common import Arguments
+
+EXCHANGE = "damar.events"
+KINDS = ("uploaded", "deleted")
+RETIRED_PREFIX = "api-gateway-media"
+"""The in-process subscriber's own queues, which have no arguments (contract, section 2)."""
+
+_SEVEN_DAYS = 7 * 86_400_000
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What a look at the broker showed. `missed` says why events may have been missed; empty: they were not."""
+
+    missing: tuple[str, ...]
+    """Queues that do not exist."""
+    missed: str
+
+
+class Topology:
+    """The queues of one prefix. Remembers only what it has complained about already."""
+
+    def __init__(self, prefix: str) -> None:
+        self.queues = {f"{prefix}-{kind}": f"media.event.{kind}" for kind in KINDS}
+        """Name to binding key."""
+        self._mark = f"{prefix}-caught-up"
+        self._mark_refused = False
+        self._arguments: Arguments = None if prefix == RETIRED_PREFIX else {"x-expires": _SEVEN_DAYS}
+        self._foreign: set[str] = set()
+
+    async def look(self, connection: AbstractConnection, *, at_mark: bool = True) -> Findings:
+        """Changes nothing; must come before anything that does, or the evidence is gone."""
+        missing = []
+        for queue in self.queues:
+            try:
+                async with _channel(connection) as channel:
+                    await channel.get_queue(queue)
+            except ChannelNotFoundEntity:
+                missing.append(queue)
+        if missing:
+            return Findings(tuple(missing), f"queue {missing[0]} did not exist")
+        if at_mark and not await self._marked(connection):
+            return Findings(
+                (), f"exchange {EXCHANGE} or RabbitMQ was replaced or restarted, or a flush was left undone"
+            )
+        return Findings((), "")
+
+    async def _marked(self, connection: AbstractConnection) -> bool:
+        """Binding the mark once more changes nothing where it stands, and the broker looks at permissions first."""
+        if self._mark_refused:
+            return True
+        try:
+            async with _channel(connection) as channel:
+                await self._bind_mark(channel)
+        except ChannelNotFoundEntity:
+            return False
+        except ChannelClosed as refusal:
+            self._without_mark(refusal)
+        return True
+
+    async def declare(self, connection: AbstractConnection, queue: str) -> None:
+        """Declares one queue; ChannelPreconditionFailed where it exists with other arguments."""
+        async with _channel(connection) as channel:
+            await channel.declare_queue(queue, durable=True, arguments=self._arguments)
+
+    async def establish(self, connection: AbstractConnection) -> str:
+        """Declares and binds all of it, whether it is there or not.
+
+        What exists with other arguments is used as it is. Its first sight gives a reason to think that events were
+        missed, since someone has declared it behind our back; otherwise the answer is empty.
+        """
+        missed = ""
+        try:
+            async with _channel(connection) as channel:
+                await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
+        except ChannelPreconditionFailed as refusal:
+            self._complain(f"exchange {EXCHANGE}", refusal)
+        for queue, key in self.queues.items():
+            try:
+                await self.declare(connection, queue)
+            except ChannelPreconditionFailed as refusal:
+                if self._complain(f"queue {queue}", refusal):
+                    missed = f"queue {queue} was declared anew by someone else"
+            else:
+                self._foreign.discard(f"queue {queue}")
+            async with _channel(connection) as channel:
+                await (await channel.get_queue(queue, ensure=False)).bind(EXCHANGE, key)
+        return missed
+
+    async def mark(self, connection: AbstractConnection) -> None:
+        """Says to all who come later that nothing was missed up to now; only once the flush is done."""
+        if self._mark_refused:
+            return
+        try:
+            async with _channel(connection) as channel:
+                await channel.declare_exchange(self._mark, ExchangeType.FANOUT, auto_delete=True, internal=True)
+                await self._bind_mark(channel)
+        except ChannelClosed as refusal:
+            self._without_mark(refusal)
+
+    async def unmark(self, connection: AbstractConnection) -> None:
+        """Says that a flush is owed; no error where there is no mark."""
+        if self._mark_refused:
+            return
+        try:
+            async with _channel(connection) as channel:
+                await channel.exchange_delete(self._mark)
+        except ChannelClosed as refusal:
+            self._without_mark(refusal)
+
+    async def purge(self, connection: AbstractConnection) -> None:
+        """Drops every message that waits; only with a flush owed, which does what they asked for."""
+        for queue in self.queues:
+            async with _channel(connection) as channel:
+                await (await channel.get_queue(queue, ensure=False)).purge()
+
+    async def _bind_mark(self, channel: AbstractChannel) -> None:
+        await (await channel.get_exchange(EXCHANGE, ensure=False)).bind(self._mark)
+
+    def _without_mark(self, refusal: ChannelClosed) -> None:
+        self._mark_refused = True
+        _logger.info(
+            "RabbitMQ's user may not keep exchange %s: events missed through a new %s or a restart go unnoticed; "
+            "permit it to configure and read that exchange and to write to %s",
+            self._mark,
+            EXCHANGE,
+            EXCHANGE,
+            extra={"reason": str(refusal)},
+        )
+
+    def _complain(self, what: str, refusal: ChannelPreconditionFailed) -> bool:
+        """True, and a line in the log, the first time."""
+        if what in self._foreign:
+            return False
+        self._foreign.add(what)
+        _logger.warning(
+            "%s exists with other arguments and is used as it is; delete it, and it is declared anew as it should be",
+            what,
+            extra={"reason": str(refusal)},
+        )
+        return True
+
+
+def _channel(connection: AbstractConnection) -> AbstractChannel:
+    """A channel to be used as an async context manager."""
+    return connection.channel(publisher_confirms=False)
