@@ -1,0 +1,124 @@
+"""`Stack`: Redis, RabbitMQ, the media service, the proxy and two gateways, started in this order and ended in reverse.
+
+One gateway asks through the proxy, the other asks the media service itself: the only difference is the value of
+`MEDIA_SERVICE_ADDR`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+from examples.demo import servers
+from examples.demo.process import FailedError, Process, until
+from examples.demo.programs import Programs
+from examples.demo.report import Report
+
+LATENCY_MS = 50
+"""What the media service takes for a read, on top of its work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """The servers, and the HTTP session to ask them."""
+
+    redis: Process
+    rabbitmq: Process | None
+    """None: none is installed, and there are no events."""
+    media: Process
+    proxy: Process
+    gateway: Process
+    straight: Process
+    probe: str
+    """The URL of the proxy's probes."""
+    session: aiohttp.ClientSession
+
+    def __iter__(self) -> Iterator[Process]:
+        everything = (self.redis, self.rabbitmq, self.media, self.proxy, self.gateway, self.straight)
+        return (process for process in everything if process is not None)
+
+
+@asynccontextmanager
+async def running(
+    programs: Programs, directory: Path, report: Report, proxy_settings: Mapping[str, str] | None = None
+) -> AsyncIterator[Stack]:
+    """The whole stack, its start reported server by server; FailedError names the one that did not start."""
+    async with AsyncExitStack() as exits:
+        session = await exits.enter_async_context(aiohttp.ClientSession())
+        started: list[Process] = []
+        exits.push_async_callback(_end, started)
+        stack, helpers = _described(programs, directory, session, proxy_settings or {})
+        for process in helpers:
+            started.append(process)
+            await process.start()
+        for process in stack:
+            async with report.progress(process.name) as done:
+                started.append(process)
+                await process.start()
+                done(process.where)
+            if process is stack.redis and stack.rabbitmq is None:
+                report.say(
+                    "  RabbitMQ           not installed: events are off, only own writes and the TTL refresh", "dim"
+                )
+        await _connected(stack)
+        yield stack
+
+
+def _described(
+    programs: Programs, directory: Path, session: aiohttp.ClientSession, proxy_settings: Mapping[str, str]
+) -> tuple[Stack, list[Process]]:
+    """The stack, not started yet, and what has to run before it."""
+    redis_port, media_port, proxy_port, probe_port = map(servers.free_port, (6379, 50056, 50066, 9464))
+    helpers, rabbitmq, amqp = [], None, ""
+    if programs.rabbitmq and programs.epmd:
+        amqp_port, epmd_port = servers.free_port(5672), servers.free_port()
+        helpers = [servers.epmd(programs.epmd, epmd_port, directory)]
+        rabbitmq, amqp = (
+            servers.rabbitmq(programs.rabbitmq, amqp_port, epmd_port, directory),
+            servers.amqp_url(amqp_port),
+        )
+    settings = {
+        "MEDIA_SERVICE_ADDR": f"127.0.0.1:{media_port}",
+        "REDIS_ADDR": f"127.0.0.1:{redis_port}",
+        "RABBITMQ_ADDR": amqp,
+        "ADMIN_ADDR": f"127.0.0.1:{servers.free_port(9901)}",
+        **proxy_settings,
+    }
+    stack = Stack(
+        redis=servers.redis(programs.redis, programs.redis_version, redis_port, directory),
+        rabbitmq=rabbitmq,
+        media=servers.media_service(media_port, directory, RABBITMQ_ADDR=amqp, LATENCY=f"{LATENCY_MS}ms"),
+        proxy=servers.proxy(proxy_port, probe_port, directory, session, **settings),
+        gateway=servers.gateway("gateway", servers.free_port(8080), f"127.0.0.1:{proxy_port}", directory),
+        straight=servers.gateway("gateway straight", servers.free_port(8081), f"127.0.0.1:{media_port}", directory),
+        probe=f"http://127.0.0.1:{probe_port}",
+        session=session,
+    )
+    return stack, helpers
+
+
+async def _connected(stack: Stack) -> None:
+    """Returns once the proxy has found Redis and RabbitMQ: it serves before, but then the tour would show that."""
+    wanted = [f'media_cache_dependency_up{{dependency="{name}"}} 1' for name in ("redis", "rabbitmq")]
+    if stack.rabbitmq is None:
+        wanted.pop()
+
+    async def is_connected() -> bool:
+        async with stack.session.get(f"{stack.probe}/metrics") as response:
+            lines = (await response.text()).splitlines()
+        return all(any(line.startswith(metric) for line in lines) for metric in wanted)
+
+    try:
+        await until(is_connected, 20)
+    except TimeoutError:
+        raise FailedError(f"the proxy found not all of {', '.join(wanted)}; see {stack.proxy.log}") from None
+
+
+async def _end(processes: list[Process]) -> None:
+    """Ends all at the same time."""
+    async with asyncio.TaskGroup() as group:
+        for process in processes:
+            group.create_task(process.stop())

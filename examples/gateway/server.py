@@ -1,0 +1,48 @@
+"""`running`: the gateway with its channel and its HTTP listener, from settings to a bound port and back to nothing."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from strawberry.http import process_result
+
+from examples.environment import host_port
+from examples.gateway.media import MediaClient
+from examples.gateway.requests import BadRequestError, read
+from examples.gateway.schema import SCHEMA, Context
+from examples.gateway.settings import GatewaySettings
+
+_LARGEST_BODY = (50 << 20) + (1 << 20)
+"""Bytes: the media service's largest file, and room for the rest of the form."""
+
+
+@asynccontextmanager
+async def running(settings: GatewaySettings) -> AsyncIterator[str]:
+    """Serves while the context lasts, and gives the address; OSError when it cannot be bound."""
+    async with MediaClient(settings.media_service_addr) as media:
+        runner = web.AppRunner(_app(Context(media, settings.avatar_collection)), access_log=None)
+        await runner.setup()
+        try:
+            host, port = host_port(settings.gateway_addr)
+            await web.TCPSite(runner, host, port).start()
+            bound = runner.addresses[0][1]
+            yield f"{settings.gateway_addr.rpartition(':')[0]}:{bound}"
+        finally:
+            await runner.cleanup()
+
+
+def _app(context: Context) -> web.Application:
+    async def query(request: web.Request) -> web.Response:
+        body = await request.read()
+        try:
+            asked = read(request.headers.get("Content-Type", ""), body)
+        except BadRequestError as error:
+            return web.json_response({"errors": [{"message": str(error)}]}, status=400)
+        result = await SCHEMA.execute(
+            asked.query, asked.variables, context_value=context, operation_name=asked.operation_name
+        )
+        return web.json_response(process_result(result))
+
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    app.router.add_post("/query", query)
+    return app
