@@ -24,3 +24,9 @@ class Model:
 
     def __str__(self) -> str:
         return f"{self.type}/{self.id}"
+
+
+def subject(model_type: str, collection: str) -> str:
+    """What log lines call a model's files: `user avatar` for a user's avatars, `model media` for everything else."""
+    avatar = model_type.casefold() == "user" and collection in {"avatar", "avatars"}
+    return "user avatar" if avatar else "model media"

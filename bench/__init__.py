@@ -1,0 +1,1 @@
+"""Benchmarks: figures with the command that repeats them. `make bench`."""

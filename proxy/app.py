@@ -1,0 +1,152 @@
+"""The composition root of `serve`: what is built, in which order it starts, drains and stops.
+
+Start:  core (Redis, upstream) -> events -> listener -> probes; nothing waits for Redis or RabbitMQ beyond half a
+second,
+        which is there so that a proxy started beside healthy ones caches from its first call.
+Drain:  on SIGTERM not ready at once; calls are served until idle; then events, invalidations, connections.
+"""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Protocol
+
+from proxy.admission import Admission
+from proxy.config import Settings
+from proxy.consumer import EventConsumer
+from proxy.core import Core
+from proxy.dependency import Dependency
+from proxy.metrics import Metrics
+from proxy.probes import Probes
+from proxy.server import Listener
+
+log = logging.getLogger(__name__)
+
+_SETTLING = 0.5
+_SETTLED_EVERY = 0.005
+_IDLE_BEFORE_STOP = 2.0
+
+
+class Transport(Protocol):
+    """What serves callers: the grpc.aio `Listener` today."""
+
+    async def start(self) -> int: ...
+    async def supervise(self) -> None: ...
+    async def drain(self, idle: float = ..., *, at_most: float) -> None: ...
+    async def stop(self, grace: float | None = None) -> None: ...
+
+
+async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
+    """Serves until SIGTERM or SIGINT, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
+
+    Raises StartError when an address cannot be had. `sources` tells where each setting came from, for the log.
+    """
+    app = _App(settings)
+    given = {name: source for name, source in sources.items() if source != "default"}
+    log.info("starting", extra={"settings": given})
+    return await app.run()
+
+
+class _App:
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._metrics = Metrics()
+        self._core = Core.build(settings, self._metrics)
+        self._unready: str | None = "starting"
+        self._stopping = asyncio.Event()
+        self._at_once = asyncio.Event()
+        admission = Admission(settings.max_concurrent_calls)
+        self._transport: Transport = Listener(
+            settings.listen_addr,
+            self._core.routes,
+            self._core.upstream,
+            self._metrics,
+            admission,
+            call_timeout=settings.call_timeout,
+        )
+        self._consumer = self._make_consumer()
+        self._probes = (
+            Probes(settings.probe_addr, lambda: self._unready, self._metrics) if settings.probe_addr else None
+        )
+
+    def _make_consumer(self) -> EventConsumer | None:
+        settings = self._settings
+        if not settings.rabbitmq_addr or self._core.store is None:
+            return None  # without Redis there is nothing to invalidate, and other processes need the events
+        return EventConsumer(settings.rabbitmq_addr, settings.queue_prefix, self._core.invalidations, self._metrics)
+
+    async def run(self) -> int:
+        """Start, serve, drain, stop."""
+        background = [asyncio.create_task(self._core.run(), name="core")]
+        try:
+            await self._start(background)
+            stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
+            await asyncio.wait([*background, stopping], return_when=asyncio.FIRST_COMPLETED)
+            stopping.cancel()
+            failed = next((task for task in background if task.done()), None)
+            if failed is not None:
+                log.error("%s ended unexpectedly", failed.get_name(), exc_info=failed.exception())
+            self._unready = "draining"
+            await self._drain()
+            return 0 if failed is None else 1
+        finally:
+            await self._stop(background)
+
+    async def _start(self, background: list[asyncio.Task[None]]) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal)
+        upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), loop.time)
+        background.append(asyncio.create_task(self._core.upstream.watch(upstream.changed), name="upstream"))
+        if self._consumer is not None:
+            self._consumer.start()
+        await self._settle()
+        port = await self._transport.start()
+        background.append(asyncio.create_task(self._transport.supervise(), name="listener"))
+        probe_port = await self._probes.start() if self._probes is not None else None
+        self._unready = None
+        log.info("serving", extra={"listen": self._settings.listen_addr, "port": port, "probe_port": probe_port})
+
+    async def _settle(self) -> None:
+        """Gives Redis and RabbitMQ half a second to be there, and the flush of a first start to be done."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLING):
+                await _until(lambda: self._core.redis is None or self._core.redis.known)
+                await _until(lambda: self._consumer is None or self._consumer.settled)
+
+    def _on_signal(self) -> None:
+        """The first signal drains, the second cuts."""
+        if self._stopping.is_set():
+            self._at_once.set()
+        self._stopping.set()
+
+    async def _drain(self) -> None:
+        log.info("draining", extra={"at_most_seconds": self._settings.drain_time})
+        draining = asyncio.create_task(
+            self._transport.drain(_IDLE_BEFORE_STOP, at_most=self._settings.drain_time), name="drain"
+        )
+        at_once = asyncio.create_task(self._at_once.wait(), name="second signal")
+        await asyncio.wait([draining, at_once], return_when=asyncio.FIRST_COMPLETED)
+        for task in (draining, at_once):
+            task.cancel()
+        await asyncio.gather(draining, at_once, return_exceptions=True)
+
+    async def _stop(self, background: list[asyncio.Task[None]]) -> None:
+        """In this order: no more calls, no more events, what they left behind, the connections."""
+        await self._transport.stop()
+        if self._consumer is not None:
+            await self._consumer.stop()
+        await self._core.close()
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
+        if self._probes is not None:
+            await self._probes.stop()
+        log.info("stopped")
+
+
+async def _until(condition: Callable[[], bool]) -> None:
+    while not condition():  # noqa: ASYNC110 -- for half a second at the start; the states have no events of their own
+        await asyncio.sleep(_SETTLED_EVERY)

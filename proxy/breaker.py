@@ -1,0 +1,59 @@
+"""`Breaker`: whether a Redis node is worth asking. A pure state machine; time is passed in.
+
+Rules:
+    closed -> open    one failure (no answer in time, connection lost), or more than half of the last 32 answers slow
+    open   -> closed  a background ping answered within the limit
+    A failure is an *outage*: other processes' invalidations may not have landed. Slowness is none.
+
+The circuit breakers on PyPI count failures of the protected call and probe with it; this one must open on a median and
+be closed by pings only, since no caller may pay for a probe.
+"""
+
+from collections import deque
+
+SLOW = 0.010
+_WINDOW = 32
+
+
+class Breaker:
+    """Starts open: nothing is known of the node yet."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.reason = "not connected yet"
+        self._recent: deque[bool] = deque(maxlen=_WINDOW)
+        self._slow = 0
+
+    def answered(self, seconds: float) -> bool:
+        """An answer took that long; True when this opened the breaker."""
+        recent = self._recent
+        if len(recent) == _WINDOW and recent[0]:
+            self._slow -= 1
+        slow = seconds > SLOW
+        recent.append(slow)
+        if slow:
+            self._slow += 1
+            if self._slow * 2 > _WINDOW:
+                return self._open(f"slow: more than half of the last {_WINDOW} answers took over {SLOW * 1000:g} ms")
+        return False
+
+    def failed(self, reason: str) -> bool:
+        """No usable answer; True when this opened the breaker."""
+        return self._open(reason)
+
+    def pinged(self, seconds: float) -> bool:
+        """A background ping was answered; True when this closed the breaker."""
+        if self.closed or seconds > SLOW:
+            return False
+        self.closed = True
+        self.reason = ""
+        self._recent.clear()
+        self._slow = 0
+        return True
+
+    def _open(self, reason: str) -> bool:
+        was_closed = self.closed
+        self.closed = False
+        if was_closed:
+            self.reason = reason
+        return was_closed

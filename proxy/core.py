@@ -1,0 +1,101 @@
+"""`Core`: the caching core of one process, wired from settings, without any transport or event consumer.
+
+Every transport serves these handlers; `MediaCacheService` uses them in process.
+"""
+
+import asyncio
+import random
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Self
+
+from proxy.cache import Cache
+from proxy.calls import Call, Handler, Reply
+from proxy.config import Settings
+from proxy.dependency import Dependency
+from proxy.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE, Files
+from proxy.invalidations import Invalidations
+from proxy.keys import Keys
+from proxy.metrics import Metrics
+from proxy.own_writes import OwnWrites
+from proxy.policy import Policy
+from proxy.redis_store import RedisStore
+from proxy.upstream import Upstream
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """Its parts, for whoever composes them. Made inside the event loop; `run` keeps Redis connected."""
+
+    upstream: Upstream
+    store: RedisStore | None
+    invalidations: Invalidations
+    cache: Cache
+    own_writes: OwnWrites
+    files: Files
+    redis: Dependency | None
+
+    @classmethod
+    def build(cls, settings: Settings, metrics: Metrics) -> Self:
+        """Wires the parts; connects to nothing yet."""
+        clock = asyncio.get_running_loop().time
+        upstream = Upstream(settings.media_service_addr, metrics)
+
+        async def fetch(call: Call) -> Reply:
+            timeout = None if call.deadline is None else max(0.0, call.deadline - clock())
+            return await upstream.unary(call, timeout=timeout)
+
+        keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
+        redis, store = None, None
+        if settings.redis_addr is not None:
+            redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), clock)
+            stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
+            store = RedisStore(settings.redis_addr, keys, ttl=settings.cache_ttl, stale=stale, changed=redis.changed)
+        invalidations = Invalidations(store, metrics)
+        cache = Cache(
+            store,
+            fetch,
+            keys,
+            _policy(settings),
+            held_back=invalidations.held_back,
+            observer=metrics,
+            random=random.random,
+        )
+        own_writes = OwnWrites(invalidations, fetch)
+        files = Files(cache, own_writes, fetch, store, metrics)
+        return cls(upstream, store, invalidations, cache, own_writes, files, redis)
+
+    @property
+    def routes(self) -> dict[str, Handler]:
+        """The methods answered here, by path; every other one is forwarded."""
+        return {
+            GET_FILES_BY_MODEL: self.files.get_files_by_model,
+            UPLOAD_FILE: self.files.upload_file,
+            DELETE_FILE: self.files.delete_file,
+        }
+
+    async def run(self) -> None:
+        """Keeps Redis connected and retries invalidations until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            if self.store is not None:
+                tasks.create_task(self.store.run(), name="redis")
+            tasks.create_task(self.invalidations.run(), name="invalidations")
+
+    async def close(self) -> None:
+        """Ends what calls left behind, while Redis is still connected: pending invalidations are tried once more."""
+        async with AsyncExitStack() as stack:
+            stack.push_async_callback(self.upstream.close)
+            stack.push_async_callback(self.invalidations.close)
+            stack.push_async_callback(self.own_writes.close)
+            stack.push_async_callback(self.cache.close)
+
+
+def _policy(settings: Settings) -> Policy:
+    return Policy(
+        mode=settings.cache_mode,
+        ttl=settings.cache_ttl,
+        stale_if_error=settings.cache_stale_if_error,
+        stale_while_revalidate=settings.cache_stale_while_revalidate,
+        bypass_per_page=settings.cache_bypass_per_page,
+        max_entry_bytes=settings.cache_max_entry_bytes,
+    )

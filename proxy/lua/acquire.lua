@@ -1,0 +1,73 @@
+-- Looks once more; else takes the lease of one request, or says who holds it, or that none is given now.
+--
+-- KEYS[1] the model's hash
+-- ARGV: field, run id, new token, lease in ms, most fields, least born in ms (entries and leases from before, when
+--       Redis was away for the asker and maybe for the holder, do not count),
+--       '1' to take the lease over without looking (cache-control: no-cache)
+-- Reply: {kind, value, now in ms}:
+--   entry,  the stored bytes
+--   lease,  our token: fetch, then fill
+--   held,   the holder's token
+--   closed, the mark's id to share a fetch on that stores nothing, or '' when none may be shared
+local key, field, run, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+
+if ARGV[7] ~= '1' then
+  local entry = redis.call('HGET', key, 'e' .. field)
+  if entry then
+    local erun, born, fresh = string.match(entry, '^1 (%S+) (%d+) (%d+) ')
+    if erun == run and tonumber(fresh) > now and tonumber(born) >= tonumber(ARGV[6]) then
+      return {'entry', entry, now}
+    end
+  end
+end
+
+local names = redis.call('HKEYS', key)
+local closed, share = false, ''
+for _, name in ipairs(names) do
+  local kind = string.sub(name, 1, 1)
+  if kind == 'w' then
+    if (tonumber(redis.call('HGET', key, name)) or 0) > now then closed = true else redis.call('HDEL', key, name) end
+  elseif name == 'm' then
+    local mrun, id, till = string.match(redis.call('HGET', key, name), '^(%S+) (%S+) (%d+)$')
+    -- A mark out of a snapshot still closes, but its id may have come back from before later invalidations.
+    if mrun == run then share = id end
+    if till and tonumber(till) > now then closed = true end
+  end
+end
+if closed then return {'closed', share, now} end
+
+local function live(lease)
+  local lrun, ltoken, granted, till = string.match(lease, '^(%S+) (%S+) (%d+) (%d+)$')
+  if lrun == run and tonumber(till) > now and tonumber(granted) >= tonumber(ARGV[6]) then return ltoken end
+end
+
+local lease = redis.call('HGET', key, 'l' .. field)
+if lease and ARGV[7] ~= '1' then
+  local holder = live(lease)
+  if holder then return {'held', holder, now} end
+end
+
+local count = #names
+if not lease and count >= tonumber(ARGV[5]) then
+  -- Dead leases go first, then any entry: evicting one costs a fetch, never a wrong answer.
+  local entries = {}
+  for _, name in ipairs(names) do
+    local kind = string.sub(name, 1, 1)
+    if kind == 'l' then
+      local value = redis.call('HGET', key, name)
+      if value and not live(value) then count = count - redis.call('HDEL', key, name) end
+    elseif kind == 'e' then
+      entries[#entries + 1] = name
+    end
+  end
+  if count >= tonumber(ARGV[5]) then
+    if #entries == 0 then return {'closed', '', now} end
+    redis.call('HDEL', key, entries[1 + time[2] % #entries])
+  end
+end
+
+redis.call('HSET', key, 'l' .. field, string.format('%s %s %.0f %.0f', run, token, now, now + ARGV[4]))
+if redis.call('PTTL', key) < ARGV[4] + 1000 then redis.call('PEXPIRE', key, ARGV[4] + 1000) end
+return {'lease', token, now}

@@ -1,0 +1,181 @@
+"""`MediaCacheService`: the cache for Python applications, in their own process instead of beside it.
+
+It shares Redis with the sidecars of the same `CACHE_NAMESPACE`: what one of them stored is a hit here, and the events
+that they consume invalidate it. It consumes no events itself; without any sidecar, an answer is as old as `CACHE_TTL`
+permits.
+
+    settings = Settings(media_service_addr="media:50056", redis_addr=RedisAddr().parse("redis:6379"))
+    async with MediaCacheService.open(settings) as media:
+        avatar = await media.get_user_avatar(123)
+        images = await media.get_model_media("Product", 7, "images")
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Self
+
+from google.protobuf.message import DecodeError
+from grpc import StatusCode
+
+from proxy.calls import Call, Metadata
+from proxy.config import Settings
+from proxy.core import Core
+from proxy.files import GET_FILES_BY_MODEL
+from proxy.metrics import Metrics
+from proxy.model import Model
+from proxy.pb.media_pb2 import GetFilesByModelRequest, GetFilesByModelResponse, Media
+
+_LARGEST_PAGE = 100
+"""What the media service accepts."""
+_SETTLING = 0.5
+_READINGS = 3
+"""How often a list of several pages is read anew because the model changed between its pages."""
+
+
+class MediaCacheError(Exception):
+    """A read or an invalidation that failed: the gRPC `status`, and a `message` of one line.
+
+    OK as `status` means that the media service itself refused (`success = false`).
+    """
+
+    def __init__(self, status: StatusCode, message: str) -> None:
+        super().__init__(f"{status.name}: {message}")
+        self.status = status
+        self.message = message
+
+
+class MediaCacheService:
+    """Cached reads of MediaService, and manual invalidation. Safe for any number of concurrent tasks of one loop.
+
+    Every method raises MediaCacheError, and ends within `timeout` seconds (None: as long as it takes).
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        settings: Settings,
+        *,
+        avatar_collection: str = "avatars",
+        timeout: float | None = 60.0,
+        metadata: Metadata = (),
+    ) -> None:
+        """On a core that somebody else runs and closes, built from the same settings; else take `open`.
+
+        `metadata` is sent along with every read, like `(("authorization", "Bearer …"),)`.
+        """
+        self._core = core
+        self._avatars = avatar_collection
+        self._timeout = timeout
+        self._metadata = metadata
+        largest = settings.cache_bypass_per_page
+        self._per_page = largest - 1 if 1 < largest <= _LARGEST_PAGE else _LARGEST_PAGE
+
+    @classmethod
+    @asynccontextmanager
+    async def open(
+        cls,
+        settings: Settings,
+        *,
+        avatar_collection: str = "avatars",
+        timeout: float | None = 60.0,
+        metadata: Metadata = (),
+    ) -> AsyncIterator[Self]:
+        """With a core of its own, connected to Redis within half a second, or later by itself."""
+        core = Core.build(settings, Metrics())
+        running = asyncio.create_task(core.run(), name="media cache")
+        try:
+            if core.redis is not None:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SETTLING):
+                        await core.redis.first_heard()
+            yield cls(core, settings, avatar_collection=avatar_collection, timeout=timeout, metadata=metadata)
+        finally:
+            await core.close()
+            running.cancel()
+            await asyncio.wait([running])
+        if not running.cancelled():
+            running.result()
+
+    async def get_user_avatar(self, user_id: int | str) -> Media | None:
+        """The first file of the user's avatar collection, with a presigned URL; None: the user has none."""
+        request = GetFilesByModelRequest(
+            model_type="user", model_id=_model("user", user_id).id, collection_name=self._avatars, page=1, per_page=1
+        )
+        response = await self._read(request, self._deadline())
+        return next(iter(response.data.media), None)
+
+    async def get_model_media(self, model_type: str, model_id: int | str, collection_name: str = "") -> list[Media]:
+        """Every file of a collection (empty: of all) in the media service's order, however many pages that takes."""
+        request = GetFilesByModelRequest(
+            model_type=model_type,
+            model_id=_model(model_type, model_id).id,
+            collection_name=collection_name,
+            per_page=self._per_page,
+        )
+        deadline = self._deadline()
+        files: list[Media] = []
+        for _ in range(_READINGS):
+            files, changed = await self._all_pages(request, deadline)
+            if not changed:
+                break
+        return files
+
+    async def invalidate_user_avatar(self, user_id: int | str) -> None:
+        """Removes everything cached of the user, in Redis and so for everybody. Returns once Redis has confirmed.
+
+        DEADLINE_EXCEEDED: Redis is away. It is tried again until Redis has it, and this process reads past the cache.
+        """
+        await self.invalidate_model_media("user", user_id, self._avatars)
+
+    async def invalidate_model_media(self, model_type: str, model_id: int | str, collection_name: str = "") -> None:
+        """As `invalidate_user_avatar`; always of the whole model, the collection is for the log line."""
+        model = _model(model_type, model_id)
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._core.invalidations.invalidate(model, source="admin", collection=collection_name)
+        except TimeoutError:
+            raise MediaCacheError(
+                StatusCode.DEADLINE_EXCEEDED, f"Redis has not taken the invalidation of {model} yet; it is kept"
+            ) from None
+
+    def _deadline(self) -> float | None:
+        return None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
+
+    async def _all_pages(self, request: GetFilesByModelRequest, deadline: float | None) -> tuple[list[Media], bool]:
+        """The files of all pages, each once; and whether the model changed between two pages."""
+        files: dict[int, Media] = {}
+        totals: set[int] = set()
+        request.page = 0
+        while True:
+            request.page += 1
+            before = len(files)
+            data = (await self._read(request, deadline)).data
+            files |= {media.id: media for media in data.media}
+            totals.add(data.total)
+            if len(data.media) < request.per_page or len(files) == before:
+                return list(files.values()), len(totals) > 1
+
+    async def _read(self, request: GetFilesByModelRequest, deadline: float | None) -> GetFilesByModelResponse:
+        call = Call(GET_FILES_BY_MODEL, request.SerializeToString(), self._metadata, deadline)
+        try:
+            async with asyncio.timeout_at(deadline):
+                reply = await self._core.files.get_files_by_model(call)
+        except TimeoutError:
+            raise MediaCacheError(StatusCode.DEADLINE_EXCEEDED, f"no answer within {self._timeout:g} s") from None
+        if not reply.ok or reply.body is None:
+            raise MediaCacheError(reply.code, " ".join(reply.details.split()))
+        try:
+            response = GetFilesByModelResponse.FromString(reply.body)
+        except DecodeError:
+            raise MediaCacheError(StatusCode.INTERNAL, "the media service sent no GetFilesByModelResponse") from None
+        if not response.success:
+            raise MediaCacheError(StatusCode.OK, " ".join(response.message.split()))
+        return response
+
+
+def _model(model_type: str, model_id: int | str) -> Model:
+    try:
+        return Model.of(model_type, int(model_id))
+    except ValueError:
+        raise MediaCacheError(StatusCode.INVALID_ARGUMENT, f"model id {model_id!r} is no int64") from None

@@ -1,0 +1,232 @@
+"""`Link`: one connection to one Redis server, shared by all calls of a process.
+
+Requests are written in batches, one write for all that arrived in the same turn of the event loop, and replies are
+matched in order (RESP is strictly first in, first out). Connecting, TLS, authentication, Sentinel discovery and
+parsing are redis-py's; only the sharing is ours, since a checkout from its pool for each call costs more than the
+call.
+
+Cancellation: whoever gives up only abandons its future. The reply still arrives, is matched with the abandoned future
+and dropped, so no caller ever sees another's reply.
+"""
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import (
+    AskError,
+    ClusterDownError,
+    MasterDownError,
+    NoScriptError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from proxy.errors import RedisRefusedError, RedisUnavailableError
+
+Reply = asyncio.Future[object]
+
+_CONNECT_TIMEOUT = 1.0
+_STEADY = 1.0  # seconds; a connection that lasted less counts as a failed attempt
+_MOST_PENDING = 8192
+_MOST_PENDING_BYTES = 64 << 20
+_LOST = (RedisConnectionError, RedisTimeoutError)
+REDIRECTIONS = (AskError, ClusterDownError, NoScriptError, TryAgainError)
+"""Refusals that mean "elsewhere" or "once more" (redis-py's MOVED is an AskError); they pass untranslated."""
+
+
+class Link:
+    """Owned by whoever runs `run`; usable while `connected`."""
+
+    def __init__(self, make: Callable[[], AbstractConnection], scripts: Sequence[bytes]) -> None:
+        self._make = make
+        self._scripts = scripts
+        self._pending: deque[tuple[Reply, int]] = deque()
+        self._pending_bytes = 0
+        self._outbox: list[bytes] = []
+        self._written = asyncio.Event()
+        self._drop = asyncio.Event()
+        self.connects = 0
+        """How many connections there have been: two commands went over the same one if this did not change."""
+        self.run_id = b""
+        """Of the server behind the present connection; learned before its first reply is used."""
+        self.read_at = 0.0
+        """When the last reply was read, on the loop's clock."""
+        self.connected = asyncio.Event()
+        self.failure = "not connected yet"
+        """Why it is not connected, in one line without credentials."""
+
+    def request(self, *command: bytes) -> Reply:
+        """Queues one command; RedisUnavailableError at once when there is no connection or too much is pending."""
+        if not self.connected.is_set():
+            raise RedisUnavailableError(self.failure)
+        packed = _pack(command)
+        if len(self._pending) >= _MOST_PENDING or self._pending_bytes + len(packed) > _MOST_PENDING_BYTES:
+            raise RedisUnavailableError("too many requests to Redis are waiting for a reply")
+        reply: Reply = asyncio.get_running_loop().create_future()
+        self._pending.append((reply, len(packed)))
+        self._pending_bytes += len(packed)
+        self._outbox.append(packed)
+        self._written.set()
+        return reply
+
+    def drop(self, reason: str) -> None:
+        """Gives the present connection up; what is pending fails, `run` connects anew."""
+        self.failure = reason
+        self.connected.clear()
+        self._drop.set()
+
+    async def run(self, on_up: Callable[[], None], on_down: Callable[[str], None]) -> None:
+        """Keeps a connection until cancelled. `on_up` is called before the first request, `on_down` after each loss
+        and each failed attempt.
+        """
+        backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
+        loop = asyncio.get_running_loop()
+        failures = 0
+        while True:
+            connection: AbstractConnection | None = None
+            writer: asyncio.StreamWriter | None = None
+            up_since = math.inf
+            try:
+                connection = self._make()
+                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                    await connection.connect()  # type: ignore[no-untyped-call]
+                    writer = connection._writer  # noqa: SLF001 -- redis-py forgets it when it closes
+                    await self._greet(connection)
+                _require_not_cancelled()
+                up_since = loop.time()
+                self._drop.clear()
+                self.connects += 1
+                self.connected.set()
+                on_up()
+                await self._serve(connection)
+            except (RedisError, OSError, TimeoutError, ValueError) as error:
+                self._lost(_described(error))
+                on_down(self.failure)
+            finally:
+                self._lost("closed")
+                if connection is not None:
+                    with suppress(RedisError, OSError):
+                        await connection.disconnect(nowait=True)
+                if writer is not None:
+                    # A plain close would go on trying to send what a frozen server does not take, and keep it.
+                    writer.transport.abort()
+            failures = 1 if loop.time() - up_since >= _STEADY else failures + 1
+            await asyncio.sleep(backoff.compute(min(failures, 10)) if failures > 1 else 0)
+
+    async def _greet(self, connection: AbstractConnection) -> None:
+        """What must be known or in place before the first request: run id, a master, the scripts."""
+        info = await self._ask(connection, b"INFO")
+        values = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
+        if values.get(b"loading") == b"1":
+            raise RedisConnectionError("Redis is loading its data")
+        if values.get(b"role", b"master") != b"master":
+            raise RedisConnectionError("this Redis is a read-only replica")
+        self.run_id = values.get(b"run_id", b"")
+        if not self.run_id or b" " in self.run_id:
+            raise RedisConnectionError("this Redis tells no run_id in INFO")
+        for script in self._scripts:
+            await self._ask(connection, b"SCRIPT", b"LOAD", script)
+
+    @staticmethod
+    async def _ask(connection: AbstractConnection, *command: bytes) -> bytes:
+        await connection.send_packed_command(_pack(command), check_health=False)
+        reply = await connection.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
+        return reply if isinstance(reply, bytes) else b""
+
+    async def _serve(self, connection: AbstractConnection) -> None:
+        """Writes and reads until the connection is lost or dropped; raises why."""
+        tasks = [
+            asyncio.ensure_future(self._write(connection)),
+            asyncio.ensure_future(self._read(connection)),
+            asyncio.ensure_future(self._drop.wait()),
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+        for task in done:
+            if error := task.exception():
+                raise error
+        raise RedisConnectionError(self.failure)
+
+    async def _write(self, connection: AbstractConnection) -> None:
+        while True:
+            await self._written.wait()
+            self._written.clear()
+            batch, self._outbox = self._outbox, []
+            if not connection.is_connected:  # redis-py would connect anew by itself, and replies would no longer match
+                raise RedisConnectionError("the connection is closed")
+            await connection.send_packed_command(batch, check_health=False)
+
+    async def _read(self, connection: AbstractConnection) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            failure: Exception | None = None
+            reply = None
+            try:
+                reply = await connection.read_response(
+                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
+                )
+            except (ResponseError, RedisConnectionError) as error:
+                if type(error) in _LOST:
+                    raise
+                failure = error
+            if not self._pending:
+                raise RedisConnectionError("Redis sent a reply that nobody asked for")
+            waiter, size = self._pending.popleft()
+            self._pending_bytes -= size
+            self.read_at = loop.time()
+            if not waiter.done():
+                if failure is None:
+                    waiter.set_result(reply)
+                else:
+                    waiter.set_exception(_translated(failure))
+            if isinstance(failure, (ReadOnlyError, MasterDownError, RedisConnectionError)):
+                raise failure  # demoted, loading, or our credentials are gone: only a new connection can be right again
+
+    def _lost(self, reason: str) -> None:
+        if self.connected.is_set() or self._pending or reason != "closed":
+            self.failure = reason
+        self.connected.clear()
+        pending, self._pending = self._pending, deque()
+        self._pending_bytes = 0
+        self._outbox.clear()
+        self._written.clear()
+        for waiter, _ in pending:
+            if not waiter.done():
+                waiter.set_exception(RedisUnavailableError(self.failure))
+
+
+def _require_not_cancelled() -> None:
+    """redis-py uses asyncio.wait_for here and there, of which Python 3.11's may swallow a cancellation."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _pack(command: tuple[bytes, ...]) -> bytes:
+    packed: bytes = hiredis.pack_command(command)
+    return packed
+
+
+def _translated(error: Exception) -> Exception:
+    return error if isinstance(error, REDIRECTIONS) else RedisRefusedError(_described(error))
+
+
+def _described(error: BaseException) -> str:
+    """One line. redis-py's texts name host and port, never a password."""
+    if isinstance(error, TimeoutError):
+        return f"no answer to connecting within {_CONNECT_TIMEOUT:g} s"
+    return " ".join(str(error).split())[:200] or type(error).__name__

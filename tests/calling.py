@@ -1,0 +1,92 @@
+"""Calling the proxy as a gateway does: reads, with what came back beside the answer; events as the service sends."""
+
+import base64
+import json
+import time
+from dataclasses import dataclass
+
+import aio_pika
+import grpc.aio
+
+from proxy.pb import media_pb2 as pb
+from proxy.pb.media_pb2_grpc import MediaServiceStub
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One GetFilesByModel call."""
+
+    response: pb.GetFilesByModelResponse
+    x_cache: str
+    age: str | None
+    seconds: float
+
+    @property
+    def uuids(self) -> list[str]:
+        return [media.uuid for media in self.response.data.media]
+
+
+class Gateway:
+    """One long-lived channel to an address."""
+
+    def __init__(self, addr: str) -> None:
+        self._channel = grpc.aio.insecure_channel(addr)
+        self.stub = MediaServiceStub(self._channel)
+
+    async def read(
+        self,
+        model_type: str = "User",
+        model_id: int = 1,
+        collection: str = "avatars",
+        *,
+        per_page: int = 1,
+        metadata: tuple[tuple[str, str], ...] = (),
+        timeout: float | None = None,
+    ) -> Read:
+        """Raises AioRpcError for a status other than OK."""
+        request = pb.GetFilesByModelRequest(
+            model_type=model_type, model_id=model_id, collection_name=collection, page=1, per_page=per_page
+        )
+        begun = time.perf_counter()
+        call = self.stub.GetFilesByModel(request, metadata=metadata, timeout=timeout)
+        response = await call
+        seconds = time.perf_counter() - begun
+        trailing = {key: value for key, value in await call.trailing_metadata() or () if isinstance(value, str)}
+        return Read(response, trailing["x-cache"], trailing.get("age"), seconds)
+
+    async def x_cache(self, model_id: int = 1) -> str:
+        """Just where the answer came from."""
+        return (await self.read(model_id=model_id)).x_cache
+
+    async def upload(self, model_id: int = 1, collection: str = "avatars") -> pb.UploadFileResponse:
+        request = pb.UploadFileRequest(
+            content=b"pixels", model_type="User", model_id=model_id, collection_name=collection, file_name="a.jpg"
+        )
+        response: pb.UploadFileResponse = await self.stub.UploadFile(request)
+        return response
+
+    async def close(self) -> None:
+        await self._channel.close()
+
+    async def __aenter__(self) -> "Gateway":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+async def publish(url: str, model_id: int, *, model_type: str = "user", collection: str = "avatars") -> None:
+    """An upload's event, exactly as the media service publishes it."""
+    inner = {"media_id": 1, "uuid": "u", "model_type": model_type, "model_id": model_id, "collection_name": collection}
+    body = json.dumps({"ownerId": str(model_id), "data": base64.b64encode(json.dumps(inner).encode()).decode()})
+    connection = await aio_pika.connect(url)
+    async with connection:
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange("damar.events", aio_pika.ExchangeType.TOPIC, durable=True)
+        message = aio_pika.Message(
+            body.encode(),
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            timestamp=int(time.time()),
+        )
+        await exchange.publish(message, routing_key="media.event.uploaded")
