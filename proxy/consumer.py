@@ -45,7 +45,10 @@ _logger = logging.getLogger(__name__)
 
 
 class EventConsumer:
-    """Applies media events from `start()` to `stop()`. Nothing waits for it; no failure of RabbitMQ leaves it."""
+    """Applies media events from `start()` to `stop()`. Nothing waits for it; no failure of RabbitMQ leaves it.
+
+    `urls` are the nodes of one cluster, at least one, in the order to try.
+    """
 
     def __init__(
         self,

@@ -16,7 +16,7 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.admission import Admission
-from proxy.calls import Handler, Metadata
+from proxy.calls import Call, Handler, Metadata, Reply
 from proxy.server import Listener
 from proxy.upstream import Upstream
 
@@ -196,3 +196,31 @@ def unary(
 async def all_of(call: grpc.aio.StreamStreamCall[bytes, bytes]) -> list[bytes]:
     """Every message; AioRpcError unless OK."""
     return [message async for message in call]
+
+
+class Held:
+    """A handler whose calls wait for `release`; `ended` says how each came to its end."""
+
+    def __init__(self) -> None:
+        self.arrived = 0
+        self.ended: list[str] = []
+        self.release = asyncio.Event()
+
+    async def __call__(self, call: Call) -> Reply:
+        self.arrived += 1
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.ended.append("cancelled")
+            raise
+        self.ended.append("answered")
+        return Reply(b"held")
+
+
+async def status_of(call: Awaitable[bytes]) -> tuple[StatusCode, str]:
+    """A call's code and details, whatever they are."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        return error.code(), error.details() or ""
+    return StatusCode.OK, ""
