@@ -235,6 +235,7 @@ class EventConsumer:
             _logger.warning("RabbitMQ lost: %s", why, extra={"dependency": "rabbitmq"})
 
     def _back(self) -> None:
+        self._known = True
         self._observer.dependency("rabbitmq", up=True)
         if self._lost_at is None:
             _logger.info(

@@ -15,6 +15,7 @@ from proxy.consumer import EventConsumer
 from proxy.topology import EXCHANGE
 from tests.amqp import Publisher, publishing, queues
 from tests.amqp_consumer import DELETED, UPLOADED, empty, lines, once, running
+from tests.servers.children import free_port
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 
@@ -38,6 +39,23 @@ async def test_where_no_queue_was_it_flushes_once_and_then_applies_events(url: s
         await one.cache.applied(1, 2)
         assert one.cache.flushes == ["queue ours-uploaded did not exist"]
         assert one.seen.events == {("uploaded", "applied"): 1, ("deleted", "applied"): 1}
+
+
+async def test_it_is_settled_once_the_flush_of_a_first_start_is_done(url: str) -> None:
+    async with running(url) as one:
+        before = one.consumer.settled
+        one.cache.flush_open.clear()
+        await until(lambda: one.cache.flushes_begun, "the flush to begin")
+        during = one.consumer.settled
+        one.cache.flush_open.set()
+        await until(lambda: one.consumer.settled, "it to be settled")
+        assert (before, during, one.seen.up) == (False, False, True)
+
+
+async def test_it_is_settled_too_where_rabbitmq_is_away() -> None:
+    async with running(f"amqp://guest:guest@127.0.0.1:{free_port()}/") as one:
+        await until(lambda: one.consumer.settled, "it to be settled")
+        assert not one.seen.up
 
 
 async def test_what_waited_in_our_queue_is_applied_without_a_flush(url: str, publisher: Publisher) -> None:

@@ -2,14 +2,16 @@
 
 import itertools
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 import aio_pika
 import pamqp.encode
 import pytest
 
-from proxy.topology import EXCHANGE
-from tests.amqp import Publisher, body_of, publishing
+from proxy.consumer import EventConsumer
+from proxy.topology import EXCHANGE, Topology
+from tests.amqp import FakeInvalidator, Publisher, body_of, publishing
 from tests.amqp_consumer import DELETED, UPLOADED, lines, once, running
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
@@ -55,6 +57,45 @@ async def test_a_deleted_queue_comes_back_and_means_a_flush(url: str, publisher:
         await publisher.event(1)
         await one.cache.applied(1)
         await one.settled()
+
+
+@pytest.mark.parametrize("after", ["proxy.topology.Topology.look", "proxy.consumer.EventConsumer._consume"])
+async def test_a_queue_deleted_on_the_way_up_is_noticed(
+    url: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    """Its declaration must not bring it back in silence: design, "Events may have been missed"."""
+    await once(url)
+    name = after.rpartition(".")[2]
+    owner = Topology if name == "look" else EventConsumer
+    step: Callable[..., Any] = getattr(owner, name)
+    deletions = iter([UPLOADED])
+
+    async def then_deleted(*args: Any, **options: Any) -> Any:
+        result = await step(*args, **options)
+        for queue in deletions:
+            await publisher.channel.queue_delete(queue)
+        return result
+
+    monkeypatch.setattr(after, then_deleted)
+    async with running(url) as one:
+        await one.cache.flushed(1)
+        await publisher.event(1)
+        await one.cache.applied(1)
+
+
+async def test_what_is_published_while_the_flush_begins_is_not_missed(
+    url: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flush = FakeInvalidator.flush
+
+    async def published(cache: FakeInvalidator, reason: str) -> None:
+        await publisher.event(1)
+        await flush(cache, reason)
+
+    monkeypatch.setattr(FakeInvalidator, "flush", published)
+    async with running(url) as one:
+        await one.cache.flushed(1)
+        await one.cache.applied(1)
 
 
 async def test_a_queue_whose_deletion_nobody_told_is_missed_by_the_check(
