@@ -1,0 +1,128 @@
+"""The address swap: where a container holds the media service's address, and what the sidecar needs to know it too.
+
+An *original* is the list of environment entries that gives the sidecar the address: the entries that a literal refers
+to, in their order, then the address itself under the sidecar's own name. How the kubelet expands `$(NAME)`:
+https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+(only entries before the referring one, and service links; `$$` escapes; values of envFrom are visible to literals).
+"""
+
+import copy
+import ipaddress
+import re
+from typing import Any
+
+from proxy.injector.names import UPSTREAM_VARIABLE
+from proxy.injector.refusal import Refused, annotation
+from proxy.injector.settings import SERVE_TYPES
+from proxy.setting_types import split_host_port
+
+Entry = dict[str, Any]
+
+_REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
+_SERVICE_LINK = re.compile(r"[A-Z][A-Z0-9_]*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_[A-Z]+(_[A-Z]+)?)?)")
+_KEPT_SCHEME = re.compile(r"(dns|passthrough):///")
+_NOT_TO_COPY = re.compile(r"(OTEL|GRPC|PYTHON|LD)_?[A-Z0-9_]*|PATH|HOME|ADMIN_[A-Z]+|[a-zA-Z]+_(proxy|PROXY)")
+"""Names that would change how the sidecar itself runs."""
+
+
+def places(container: dict[str, Any], variable: str) -> list[int]:
+    """The indexes of the variable's entries; the last one is what the app sees."""
+    return [index for index, entry in enumerate(container.get("env") or ()) if entry["name"] == variable]
+
+
+def swapped(entry: Entry, address: str) -> Entry:
+    """The whole entry, anew: a `value` beside a left-over `valueFrom` would be invalid."""
+    scheme = _KEPT_SCHEME.match(entry.get("value") or "")
+    return {"name": entry["name"], "value": f"{scheme[0] if scheme else ''}{address}"}
+
+
+def is_swapped(entry: Entry, address: str) -> bool:
+    """Whether an entry is the sidecar's address already."""
+    return not entry.get("valueFrom") and _KEPT_SCHEME.sub("", entry.get("value") or "", count=1) == address
+
+
+def literal(address: str) -> list[Entry]:
+    """The original that an annotation names."""
+    return [{"name": UPSTREAM_VARIABLE, "value": address}]
+
+
+def original(container: dict[str, Any], index: int) -> list[Entry]:
+    """The original behind the entry at an index; Refused when the sidecar could not know it."""
+    env = container["env"]
+    entries = [_copy(container, each) for each in sorted(_referenced(container, index))]
+    for entry in entries:
+        if entry["name"] in SERVE_TYPES or _NOT_TO_COPY.fullmatch(entry["name"]):
+            raise _unusable(container, env[index]["name"], f"refers to $({entry['name']}), which the sidecar reads too")
+    last = _copy(container, index)
+    if not last.get("valueFrom"):
+        _check_literal(container, last)
+    return [*entries, {**last, "name": UPSTREAM_VARIABLE}]
+
+
+def names_the_sidecar(entry: Entry, port: int) -> bool:
+    """Whether an original is a literal that leads back to the sidecar's own port."""
+    try:
+        host, there = split_host_port(_KEPT_SCHEME.sub("", entry.get("value") or "", count=1))
+    except ValueError:
+        return False
+    return there == port and _is_this_pod(host)
+
+
+def _is_this_pod(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower().rstrip(".") in {"localhost", "ip6-localhost"}
+    return address.is_loopback or address.is_unspecified
+
+
+def _referenced(container: dict[str, Any], index: int) -> set[int]:
+    """The entries that the entry at an index needs, directly or through others."""
+    env = container["env"]
+    found: set[int] = set()
+    if env[index].get("valueFrom"):
+        return found
+    for name in _references(env[index].get("value") or ""):
+        before = [each for each in places(container, name) if each < index]
+        if before:
+            found |= {before[-1]} | _referenced(container, before[-1])
+        elif container.get("envFrom"):
+            raise _unusable(container, env[index]["name"], f"refers to $({name}), which may come from envFrom")
+        elif not _SERVICE_LINK.fullmatch(name):
+            raise _unusable(container, env[index]["name"], f"refers to $({name}), which is not defined before it")
+    return found
+
+
+def _references(value: str) -> list[str]:
+    return [match[1] for match in _REFERENCE.finditer(value) if match[1] is not None]
+
+
+def _copy(container: dict[str, Any], index: int) -> Entry:
+    """An entry as the sidecar may have it: the same source, seen from another container."""
+    entry: Entry = copy.deepcopy(container["env"][index])
+    source = entry.get("valueFrom")
+    if source and "fileKeyRef" in source:
+        raise _unusable(container, entry["name"], "comes from a file in a volume, which the sidecar does not have")
+    if source and source.get("resourceFieldRef"):
+        source["resourceFieldRef"].setdefault("containerName", container["name"])
+    return entry
+
+
+def _check_literal(container: dict[str, Any], entry: Entry) -> None:
+    value = entry.get("value") or ""
+    if not value:
+        raise _unusable(container, entry["name"], "is empty")
+    if not _REFERENCE.search(value):
+        kind = SERVE_TYPES[UPSTREAM_VARIABLE]
+        try:
+            kind.parse(value)
+        except ValueError:
+            raise _unusable(container, entry["name"], f"is {value!r}, not {kind.accepted}") from None
+
+
+def _unusable(container: dict[str, Any], variable: str, problem: str) -> Refused:
+    return Refused(
+        "no-address",
+        annotation("upstream"),
+        f"{variable} of container {container['name']} {problem}; set this to the media service's address",
+    )

@@ -1,0 +1,60 @@
+"""The sidecar's ports: its defaults or the pod's wishes, never one that another container of the pod uses."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.injector.refusal import Refused, annotation
+
+_DEFAULTS = {"port": 50066, "probe-port": 9464, "admin-port": 9901}
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Where the sidecar listens: gRPC (loopback), probes and metrics, admin (loopback)."""
+
+    grpc: int
+    probe: int
+    admin: int
+
+
+def taken(containers: Iterable[dict[str, Any]]) -> dict[int, str]:
+    """TCP ports in use and whose they are: declared ones, and those that probes connect to."""
+    ports: dict[int, str] = {}
+    for container in containers:
+        for declared in container.get("ports") or ():
+            if (declared.get("protocol") or "TCP") == "TCP" and "containerPort" in declared:
+                ports.setdefault(declared["containerPort"], container["name"])
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            for handler in ("httpGet", "tcpSocket", "grpc"):
+                port = ((container.get(probe) or {}).get(handler) or {}).get("port")
+                if isinstance(port, int):
+                    ports.setdefault(port, container["name"])
+    return ports
+
+
+def choose(wanted: dict[str, int | None], in_use: dict[int, str]) -> Ports:
+    """Ports by annotation name; a clash on a wanted one is Refused, on a default the next free one is taken."""
+    used = dict(in_use)
+    chosen: dict[str, int] = {}
+    for name, port in wanted.items():
+        if port is None:
+            continue
+        if port in used:
+            raise Refused(
+                "port-clash", annotation(name), f"{port} is used by {used[port]}; choose another one or remove this"
+            )
+        chosen[name] = port
+        used[port] = annotation(name)
+    for name, default in _DEFAULTS.items():
+        if name not in chosen:
+            chosen[name] = _next_free(name, default, used)
+            used[chosen[name]] = annotation(name)
+    return Ports(chosen["port"], chosen["probe-port"], chosen["admin-port"])
+
+
+def _next_free(name: str, first: int, used: dict[int, str]) -> int:
+    for port in range(first, 65536):
+        if port not in used:
+            return port
+    raise Refused("port-clash", annotation(name), f"no port from {first} up is free; set one")

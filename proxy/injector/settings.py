@@ -1,0 +1,130 @@
+"""What the injector adds where a pod says nothing: declared once, read from flags or the environment.
+
+The flags of `webhook` and `inject`, and the chart's `sidecar` values, are these.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import click
+
+from proxy import __version__
+from proxy.config import SettingOption
+from proxy.config import declared as serve_settings
+from proxy.config import variable as serve_variable
+from proxy.injector.values import (
+    AsText,
+    EnvList,
+    EnvName,
+    Image,
+    PlainAddress,
+    PullPolicy,
+    Quantity,
+    SecretKey,
+    SecretRef,
+    User,
+    Words,
+)
+from proxy.setting_types import HostPort, OneOf, SettingType
+
+SERVE_TYPES: dict[str, SettingType] = {serve_variable(each): each.metadata["type"] for each in serve_settings()}
+"""The types of serve's settings by their variable: what the sidecar is given is checked with the parser it uses."""
+
+REDIS_SECRET = SecretRef("redis-addr")
+RABBITMQ_SECRET = SecretRef("rabbitmq-addr")
+
+
+class ProbeHost(SettingType):
+    """The host part of PROBE_ADDR."""
+
+    name = "host"
+    accepted = "an address to listen on, like 0.0.0.0, or [::] where pods have only IPv6"
+
+    def parse(self, text: str) -> str:
+        HostPort().parse(f"{text}:1")
+        return text
+
+
+def _setting(default: str, kind: SettingType, text: str) -> Any:
+    """One setting: its default as a person would write it, its type, its help."""
+    return field(default=kind.parse(default), metadata={"default": default, "type": kind, "help": text})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InjectorSettings:
+    """Defaults for the pods that ask for the sidecar; a pod's annotations go before them."""
+
+    image: str = _setting(f"media-cache-proxy:{__version__}", Image(), "The sidecar's image.")
+    image_pull_policy: str = _setting("IfNotPresent", PullPolicy(), "When the node pulls the image.")
+    image_pull_secrets: tuple[str, ...] = _setting("", Words(), "Added to the pod's imagePullSecrets.")
+    mode: str = _setting(
+        "auto",
+        OneOf("auto", "native", "container"),
+        "native: an init container with restartPolicy Always; auto: native from Kubernetes 1.33 on.",
+    )
+    env: str = _setting("MEDIA_SERVICE_ADDR", EnvName(), "The app's variable that holds the media service's address.")
+    redis_secret: SecretKey | None = _setting(
+        "media-cache-proxy:redis-addr",
+        REDIS_SECRET,
+        "REDIS_ADDR's Secret in each pod's namespace, name or name:key. Empty: the plain address.",
+    )
+    redis_addr: str = _setting("", PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR where there is no Secret.")
+    rabbitmq_secret: SecretKey | None = _setting(
+        "media-cache-proxy:rabbitmq-addr",
+        RABBITMQ_SECRET,
+        "RABBITMQ_ADDR's Secret in each pod's namespace, name or name:key. Empty: the plain address.",
+    )
+    rabbitmq_addr: str = _setting(
+        "", PlainAddress(SERVE_TYPES["RABBITMQ_ADDR"]), "RABBITMQ_ADDR where there is no Secret."
+    )
+    cache_ttl: str = _setting("", AsText(SERVE_TYPES["CACHE_TTL"], empty=True), "CACHE_TTL. Empty: serve's default.")
+    log_level: str = _setting("", AsText(SERVE_TYPES["LOG_LEVEL"], empty=True), "LOG_LEVEL. Empty: serve's default.")
+    cpu_request: str = _setting("50m", Quantity(), "CPU that the sidecar asks for.")
+    cpu_limit: str = _setting("", Quantity(empty=True), "CPU that the sidecar may use. Empty: no limit.")
+    memory_request: str = _setting("128Mi", Quantity(), "Memory that the sidecar asks for.")
+    memory_limit: str = _setting("512Mi", Quantity(empty=True), "Memory that the sidecar may use. Empty: no limit.")
+    run_as_user: int | None = _setting("65532", User(), "The sidecar's user. Empty: the image's own.")
+    probe_host: str = _setting("0.0.0.0", ProbeHost(), "Where the sidecar's probes and metrics listen.")  # noqa: S104
+    extra_env: tuple[dict[str, Any], ...] = _setting("", EnvList(), "More of the sidecar's environment, as JSON.")
+
+    def __post_init__(self) -> None:
+        """Checks between settings; ValueError says which and why."""
+        for name in ("redis", "rabbitmq"):
+            if getattr(self, f"{name}_secret") and getattr(self, f"{name}_addr"):
+                raise ValueError(
+                    f"{name.upper()}_ADDR: both a Secret and a plain address are given; leave one of them empty"
+                )
+        ours = {"MEDIA_SERVICE_ADDR", "LISTEN_ADDR", "PROBE_ADDR", "ADMIN_ADDR", "REDIS_ADDR", "RABBITMQ_ADDR"}
+        for entry in self.extra_env:
+            name = entry["name"]
+            if name in ours:
+                raise ValueError(f"extra env: {name} is set by the injector itself; remove it")
+            if name in SERVE_TYPES and "value" in entry:
+                try:
+                    SERVE_TYPES[name].convert(entry["value"], None, None)
+                except click.BadParameter as error:
+                    raise ValueError(f"extra env: {name}: {error.message}") from None
+
+
+def options() -> Iterator[click.Parameter]:
+    """One flag for each setting, with its environment variable SIDECAR_…."""
+    for setting in fields(InjectorSettings):
+        yield SettingOption(
+            [f"--{setting.name.replace('_', '-')}"],
+            envvar=f"SIDECAR_{setting.name.upper()}",
+            type=setting.metadata["type"],
+            default=setting.metadata["default"],
+            help=setting.metadata["help"],
+            metavar=setting.metadata["type"].name.upper(),
+            show_default=setting.metadata["default"] or "empty",
+            show_envvar=True,
+        )
+
+
+def from_flags(values: dict[str, Any]) -> InjectorSettings:
+    """The settings out of click's values; click.UsageError when they contradict each other."""
+    try:
+        return InjectorSettings(**{each.name: values[each.name] for each in fields(InjectorSettings)})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None

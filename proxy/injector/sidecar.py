@@ -1,0 +1,138 @@
+"""The injected container, as Kubernetes takes it: the environment, ports, probes, limits and rights of the proxy."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.injector.annotations import Wishes
+from proxy.injector.names import CONTAINER, GRPC_PORT_NAME, PROBE_PORT_NAME
+from proxy.injector.ports import Ports
+from proxy.injector.refusal import Refused, annotation
+from proxy.injector.settings import InjectorSettings
+from proxy.injector.values import Quantity, SecretKey
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """Where Redis' or RabbitMQ's address comes from: a Secret of the pod's namespace, or plain text."""
+
+    variable: str
+    secret: SecretKey | None
+    address: str
+
+    def entry(self) -> dict[str, Any]:
+        """The environment entry. The Secret is optional: a missing one must not keep the app from starting."""
+        if self.secret is None:
+            return {"name": self.variable, "value": self.address}
+        reference = {"name": self.secret.name, "key": self.secret.key, "optional": True}
+        return {"name": self.variable, "valueFrom": {"secretKeyRef": reference}}
+
+    def warning(self, namespace: str) -> str | None:
+        """What to check, since nobody will be told when the Secret is missing."""
+        if self.secret is None:
+            return None
+        where = f"Secret {namespace}/{self.secret.name}, key {self.secret.key}"
+        without = "nothing is cached" if self.variable == "REDIS_ADDR" else "events do not invalidate"
+        return f"{self.variable} comes from {where}; while that is missing {without}"
+
+
+def dependencies(wishes: Wishes, settings: InjectorSettings) -> tuple[Dependency, Dependency]:
+    """Redis and RabbitMQ: as the pod says, else as the installation does."""
+    return (
+        _dependency("REDIS_ADDR", wishes.redis_secret, wishes.redis_addr, (settings.redis_secret, settings.redis_addr)),
+        _dependency(
+            "RABBITMQ_ADDR",
+            wishes.rabbitmq_secret,
+            wishes.rabbitmq_addr,
+            (settings.rabbitmq_secret, settings.rabbitmq_addr),
+        ),
+    )
+
+
+def _dependency(
+    variable: str, secret: SecretKey | None, address: str | None, default: tuple[SecretKey | None, str]
+) -> Dependency:
+    if secret is not None:
+        return Dependency(variable, secret, "")
+    if address is not None:
+        return Dependency(variable, None, address)
+    return Dependency(variable, *default)
+
+
+def build(
+    original: list[dict[str, Any]], ports: Ports, wishes: Wishes, settings: InjectorSettings, *, native: bool
+) -> dict[str, Any]:
+    """The container; it satisfies the restricted Pod Security level whatever the pod around it says."""
+    container: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "command": ["media-cache-proxy"],
+        "args": ["serve"],
+        "env": _environment(original, ports, wishes, settings),
+        "ports": [
+            {"name": GRPC_PORT_NAME, "containerPort": ports.grpc, "protocol": "TCP"},
+            {"name": PROBE_PORT_NAME, "containerPort": ports.probe, "protocol": "TCP"},
+        ],
+        # Each asks the proxy about itself only: neither Redis nor RabbitMQ nor the media service may take the app out
+        # of its Service. The startup probe is what holds a native sidecar's pod back until the proxy listens.
+        "startupProbe": _probe("/readyz", periodSeconds=1, failureThreshold=60),
+        "livenessProbe": _probe("/healthz", periodSeconds=10, failureThreshold=3),
+        "readinessProbe": _probe("/readyz", periodSeconds=5, failureThreshold=2),
+        "resources": _resources(wishes, settings),
+        "securityContext": _security(settings),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    if native:
+        container["restartPolicy"] = "Always"
+    return container
+
+
+def _environment(
+    original: list[dict[str, Any]], ports: Ports, wishes: Wishes, settings: InjectorSettings
+) -> list[dict[str, Any]]:
+    plain = {
+        "LISTEN_ADDR": f"127.0.0.1:{ports.grpc}",
+        "PROBE_ADDR": f"{settings.probe_host}:{ports.probe}",
+        "ADMIN_ADDR": f"127.0.0.1:{ports.admin}",
+        "CACHE_TTL": wishes.cache_ttl or settings.cache_ttl,
+        "LOG_LEVEL": wishes.log_level or settings.log_level,
+    }
+    own = [{"name": name, "value": value} for name, value in plain.items() if value]
+    own += [each.entry() for each in dependencies(wishes, settings)]
+    named = {entry["name"] for entry in own}
+    return [*original, *own, *(entry for entry in settings.extra_env if entry["name"] not in named)]
+
+
+def _probe(path: str, **times: int) -> dict[str, Any]:
+    return {"httpGet": {"path": path, "port": PROBE_PORT_NAME}, "timeoutSeconds": 2, **times}
+
+
+def _resources(wishes: Wishes, settings: InjectorSettings) -> dict[str, Any]:
+    requests, limits = {}, {}
+    for name in ("cpu", "memory"):
+        requests[name] = getattr(wishes, f"{name}_request") or getattr(settings, f"{name}_request")
+        limit = getattr(wishes, f"{name}_limit") or getattr(settings, f"{name}_limit")
+        if not limit:
+            continue
+        if Quantity.amount(limit) < Quantity.amount(requests[name]):
+            raise Refused(
+                "bad-annotation",
+                annotation(f"{name}-limit"),
+                f"{limit} is below the request of {requests[name]}; raise it, or set {name}-request",
+            )
+        limits[name] = limit
+    return {"requests": requests, **({"limits": limits} if limits else {})}
+
+
+def _security(settings: InjectorSettings) -> dict[str, Any]:
+    context: dict[str, Any] = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "privileged": False,
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    if settings.run_as_user is not None:
+        context["runAsUser"] = settings.run_as_user
+    return context

@@ -1,0 +1,215 @@
+"""The types of values that only the injector has: quantities, Secret references, ports, container lists."""
+
+import json
+import re
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from proxy.setting_types import Count, SettingType
+
+_SUFFIXES = {
+    "n": Decimal("1e-9"),
+    "u": Decimal("1e-6"),
+    "m": Decimal("1e-3"),
+    "": Decimal(1),
+    **{suffix: Decimal(1000) ** power for power, suffix in enumerate("kMGTPE", start=1)},
+    **{f"{suffix}i": Decimal(1024) ** power for power, suffix in enumerate("KMGTPE", start=1)},
+}
+_DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
+_DNS_NAME = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
+
+PORT = Count(1024, 65535)
+"""Below 1024 a container without capabilities may not listen."""
+
+
+class Quantity(SettingType):
+    """A Kubernetes quantity above zero, as given; `amount` is its number.
+
+    Grammar: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
+    """
+
+    name = "quantity"
+    accepted = "a Kubernetes quantity above 0, like 50m, 0.5, 128Mi"
+
+    def __init__(self, *, empty: bool = False) -> None:
+        self.empty = empty
+
+    def parse(self, text: str) -> str:
+        if not (self.empty and text == "") and self.amount(text) <= 0:
+            raise ValueError(text)
+        return text
+
+    @staticmethod
+    def amount(text: str) -> Decimal:
+        """Cores or bytes; ValueError when the text is no quantity."""
+        match = re.fullmatch(r"(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})(?:([numkMGTPE]|[KMGTPE]i)|e([+-]?\d{1,2}))?", text)
+        if not match:
+            raise ValueError(text)
+        if match[3]:
+            return Decimal(match[1]).scaleb(int(match[3]))
+        return Decimal(match[1]) * _SUFFIXES[match[2] or ""]
+
+
+@dataclass(frozen=True, slots=True)
+class SecretKey:
+    """One key of a Secret in the pod's namespace."""
+
+    name: str
+    key: str
+
+
+class SecretRef(SettingType):
+    """`name` or `name:key`; None when empty."""
+
+    name = "secret"
+    accepted = "a Secret in the pod's namespace: name or name:key"
+
+    def __init__(self, default_key: str) -> None:
+        self.default_key = default_key
+
+    def parse(self, text: str) -> SecretKey | None:
+        if not text:
+            return None
+        name, colon, key = text.partition(":")
+        if not re.fullmatch(_DNS_NAME, name) or len(name) > 253:
+            raise ValueError(text)
+        if colon and not re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key):
+            raise ValueError(text)
+        return SecretKey(name, key or self.default_key)
+
+
+class ContainerNames(SettingType):
+    """Names of containers, without duplicates."""
+
+    name = "names"
+    accepted = "container names, separated by commas"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        names = [name.strip() for name in text.split(",")]
+        if not all(re.fullmatch(_DNS_LABEL, name) for name in names):
+            raise ValueError(text)
+        return tuple(dict.fromkeys(names))
+
+
+class Words(SettingType):
+    """Some Secret names (for pulling images); none when empty."""
+
+    name = "names"
+    accepted = "names of Secrets, separated by commas; empty: none"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        names = [name.strip() for name in text.split(",")] if text else []
+        if not all(re.fullmatch(_DNS_NAME, name) for name in names):
+            raise ValueError(text)
+        return tuple(dict.fromkeys(names))
+
+
+class EnvName(SettingType):
+    """The name of an environment variable, as Kubernetes takes it."""
+
+    name = "variable"
+    accepted = "the name of an environment variable, like MEDIA_SERVICE_ADDR"
+
+    def parse(self, text: str) -> str:
+        if not re.fullmatch(r"[-._a-zA-Z][-._a-zA-Z0-9]{0,252}", text):
+            raise ValueError(text)
+        return text
+
+
+class Image(SettingType):
+    """A container image, as given."""
+
+    name = "image"
+    accepted = "a container image, like registry.example/media-cache-proxy:1.0"
+
+    def parse(self, text: str) -> str:
+        if not re.fullmatch(r"[^\s]{1,512}", text):
+            raise ValueError(text)
+        return text
+
+
+class PullPolicy(SettingType):
+    """When the node pulls the image, spelled as Kubernetes does."""
+
+    name = "policy"
+    accepted = "Always, IfNotPresent, Never"
+
+    def parse(self, text: str) -> str:
+        if text not in {"Always", "IfNotPresent", "Never"}:
+            raise ValueError(text)
+        return text
+
+
+class AsText(SettingType):
+    """Text that another type understands, kept as it is: what goes into the sidecar's environment."""
+
+    def __init__(self, kind: SettingType, *, empty: bool = False) -> None:
+        self.kind, self.empty = kind, empty
+        self.name, self.accepted = kind.name, kind.accepted
+
+    def shown(self, text: str) -> str:
+        return self.kind.shown(text)
+
+    def parse(self, text: str) -> str:
+        if text or not self.empty:
+            self.kind.parse(text)
+        return text
+
+
+class PlainAddress(AsText):
+    """An address for the pod's manifest, where everybody may read it: without a password.
+
+    RabbitMQ's public default guest:guest is no secret.
+    """
+
+    def shown(self, text: str) -> str:
+        return "…"
+
+    def __init__(self, kind: SettingType) -> None:
+        super().__init__(kind, empty=True)
+        self.accepted = f"without a password (one goes into a Secret): {kind.accepted}"
+
+    def parse(self, text: str) -> str:
+        text = super().parse(text)
+        if re.search(r"[^/,]*:[^/,]+@", text.replace("//guest:guest@", "//")):
+            raise ValueError(text)
+        return text
+
+
+class User(SettingType):
+    """A numeric user other than root; None when empty."""
+
+    name = "uid"
+    accepted = "a user id above 0; empty: the image's own (or the one that OpenShift assigns)"
+
+    def parse(self, text: str) -> int | None:
+        if not text:
+            return None
+        return int(Count(1, 2**31 - 1).parse(text))
+
+
+class EnvList(SettingType):
+    """A JSON list of Kubernetes EnvVar objects, each with its own name; none when empty."""
+
+    name = "json"
+    accepted = 'a JSON list of EnvVar objects with distinct names, like [{"name": "CACHE_MODE", "value": "shadow"}]'
+
+    def shown(self, text: str) -> str:
+        return "…"
+
+    def parse(self, text: str) -> tuple[dict[str, Any], ...]:
+        entries = json.loads(text) if text else []
+        if not isinstance(entries, list) or not all(self._is_entry(entry) for entry in entries):
+            raise ValueError(text)
+        if len({entry["name"] for entry in entries}) < len(entries):
+            raise ValueError(text)
+        return tuple(entries)
+
+    @staticmethod
+    def _is_entry(entry: Any) -> bool:
+        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
+            return False
+        if entry.keys() - {"name", "value", "valueFrom"} or entry.keys() >= {"value", "valueFrom"}:
+            return False
+        return isinstance(entry.get("value", ""), str) and isinstance(entry.get("valueFrom", {}), dict)

@@ -1,0 +1,16 @@
+"""Kubernetes versions, as the API server and people write them."""
+
+import re
+
+Version = tuple[int, int]
+
+NEWEST: Version = (1, 37)
+"""The newest one that the tests check against; what `inject` takes for granted."""
+
+
+def parse_version(text: str) -> Version:
+    """`v1.33.2-gke.1`, `1.33` to (1, 33); ValueError otherwise."""
+    match = re.match(r"v?(\d+)\.(\d+)(?=[.+-]|\Z)", text)
+    if not match:
+        raise ValueError(f"{text!r} is no Kubernetes version; accepted: like 1.33 or v1.33.2")
+    return int(match[1]), int(match[2])
