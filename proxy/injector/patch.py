@@ -15,7 +15,6 @@ from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
 
-
 NATIVE_STABLE: Version = (1, 33)
 """From here on native sidecars are stable, so `auto` uses them."""
 NATIVE_KNOWN: Version = (1, 29)

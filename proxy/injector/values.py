@@ -43,7 +43,9 @@ class Quantity(SettingType):
     @staticmethod
     def amount(text: str) -> Decimal:
         """Cores or bytes; ValueError when the text is no quantity."""
-        match = re.fullmatch(r"(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})(?:([numkMGTPE]|[KMGTPE]i)|e([+-]?\d{1,2}))?", text)
+        match = re.fullmatch(
+            r"(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})(?:([numkMGTPE]|[KMGTPE]i)|e([+-]?\d{1,2}))?", text, re.ASCII
+        )
         if not match:
             raise ValueError(text)
         if match[3]:

@@ -43,7 +43,7 @@ def expectation(found: Decision) -> dict[str, Any]:
     if found.operations:
         shown["patch"] = [operation.as_json() for operation in found.operations]
     # The release's own number would change every file with each release.
-    return cast(dict[str, Any], json.loads(json.dumps(shown).replace(__version__, "VERSION")))
+    return cast("dict[str, Any]", json.loads(json.dumps(shown).replace(__version__, "VERSION")))
 
 
 def patched(pod: dict[str, Any], found: Decision) -> dict[str, Any]:
