@@ -29,9 +29,18 @@ def apply(document: Any, operations: tuple[Operation, ...]) -> None:
         for step in operation.path[:-1]:
             target = target[step]
         last = operation.path[-1]
-        if operation.op == "replace" or not isinstance(target, list):
+        if operation.op == "replace" and isinstance(target[last], dict) and isinstance(operation.value, dict):
+            _become(target[last], operation.value)
+        elif operation.op == "replace" or not isinstance(target, list):
             target[last] = operation.value
         elif last == "-":
             target.append(operation.value)
         else:
             target.insert(int(last), operation.value)
+
+
+def _become(old: dict[str, Any], new: dict[str, Any]) -> None:
+    """The same as putting the new one in its place, but comments of a YAML mapping stay where they are."""
+    for key in [key for key in old if key not in new]:
+        del old[key]
+    old.update(new)
