@@ -64,7 +64,6 @@ def test_comments_order_and_style_are_kept() -> None:
     removed = [line for line in DEPLOYMENT.splitlines() if line not in lines]
     assert removed == [
         "      labels: {app: gateway}",
-        "            - name: MEDIA_SERVICE_ADDR   # swapped",
         "              value: media:50056",
     ]
     assert lines[0] == "# The gateway."
