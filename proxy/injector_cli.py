@@ -1,6 +1,6 @@
 """The commands `inject` and `webhook`: arguments only."""
 
-import sys
+import asyncio
 from difflib import unified_diff
 from typing import Any, TextIO
 
@@ -8,6 +8,7 @@ import click
 
 from proxy.injector import settings
 from proxy.injector.versions import NEWEST, Version, parse_version
+from proxy.setting_types import Duration, HostPort, OneOf
 
 _NEEDS_EXTRA = "needs more packages; install media-cache-proxy[webhook]"
 
@@ -42,8 +43,8 @@ def inject(filename: TextIO, diff: bool, kubernetes_version: Version, **flags: A
     """Print manifests as the webhook would leave their pods: with the sidecar, the app pointed at it."""
     try:
         from proxy.injector import manifests  # noqa: PLC0415 -- ruamel.yaml is an extra
-    except ImportError:
-        raise click.ClickException(f"inject {_NEEDS_EXTRA}") from None
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"inject {_NEEDS_EXTRA} ({error})") from None
     defaults = settings.from_flags(flags)
     try:
         text = filename.read()
@@ -55,7 +56,7 @@ def inject(filename: TextIO, diff: bool, kubernetes_version: Version, **flags: A
     for line in result.errors:
         click.echo(f"error: {filename.name}: {line}", err=True)
     if result.errors:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)
     if not result.injected:
         click.echo(f"warning: {filename.name}: nothing was injected", err=True)
     if not diff:
@@ -63,3 +64,69 @@ def inject(filename: TextIO, diff: bool, kubernetes_version: Version, **flags: A
         return
     names = (filename.name, f"{filename.name} (injected)")
     click.echo("".join(unified_diff(text.splitlines(True), result.text.splitlines(True), *names)), nl=False)
+
+
+def _option(
+    name: str, variable: str, kind: click.ParamType[Any], text: str, default: str | None = None
+) -> click.Option:
+    return click.Option(
+        [f"--{name}"],
+        envvar=variable,
+        type=kind,
+        default=default,
+        required=default is None,
+        help=text,
+        show_default=bool(default),
+        show_envvar=True,
+    )
+
+
+_LEVELS = ("debug", "info", "warning", "error")
+_WEBHOOK_OPTIONS = (
+    _option("listen-addr", "WEBHOOK_LISTEN_ADDR", HostPort(), "Admissions, HTTPS.", "0.0.0.0:9443"),
+    _option("probe-addr", "PROBE_ADDR", HostPort(), "Probes and metrics, HTTP.", "0.0.0.0:9464"),
+    _option("namespace", "WEBHOOK_NAMESPACE", click.STRING, "Where the webhook's Service and Secret are."),
+    _option("service", "WEBHOOK_SERVICE", click.STRING, "The webhook's Service."),
+    _option("configuration", "WEBHOOK_CONFIGURATION", click.STRING, "The MutatingWebhookConfiguration."),
+    _option(
+        "tls-mode",
+        "TLS_MODE",
+        click.Choice(["selfManaged", "certManager", "existingSecret"]),
+        "Who makes the certificate.",
+        "selfManaged",
+    ),
+    _option("tls-secret", "TLS_SECRET", click.STRING, "selfManaged: the Secret to keep it in.", ""),
+    _option("tls-dir", "TLS_DIR", click.STRING, "Other modes: where tls.crt, tls.key, ca.crt are mounted.", "/tls"),
+    _option(
+        "tls-write-ca-bundle",
+        "TLS_WRITE_CA_BUNDLE",
+        click.BOOL,
+        "existingSecret: add ca.crt to the configuration's caBundle.",
+        "true",
+    ),
+    _option("tls-life", "TLS_LIFE", Duration(400 * 86400.0), "selfManaged: renewed after two thirds of it.", "90d"),
+    _option("tls-interval", "TLS_INTERVAL", Duration(3600.0), "How often certificate and caBundle are checked.", "30s"),
+    _option("tls-settle", "TLS_SETTLE", Duration(3600.0), "From caBundle updated to new certificate served.", "20s"),
+    _option("drain-time", "DRAIN_TIME", Duration(600.0), "Served on after SIGTERM.", "5s"),
+    _option("log-level", "LOG_LEVEL", OneOf(*_LEVELS), "The least severe lines shown.", "info"),
+    _option("log-format", "LOG_FORMAT", OneOf("json", "console"), "json: one object a line.", "json"),
+)
+
+
+@click.command(params=[*_WEBHOOK_OPTIONS, *settings.options()])
+def webhook(**flags: Any) -> None:
+    """Run the admission webhook that adds the sidecar to pods, until SIGTERM."""
+    defaults = settings.from_flags(flags)
+    own = {name: value for name, value in flags.items() if not name.startswith("sidecar_")}
+    if own["tls_mode"] == "selfManaged" and not own["tls_secret"]:
+        raise click.UsageError("TLS_SECRET: is empty; accepted: the name of the Secret that the chart renders")
+    try:
+        from proxy import log  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
+        from proxy.injector import launch  # noqa: PLC0415 -- its libraries are an extra
+    except ModuleNotFoundError as error:
+        raise click.ClickException(f"webhook {_NEEDS_EXTRA} ({error})") from None
+    log.setup(own.pop("log_level"), own.pop("log_format"))
+    try:
+        asyncio.run(launch.run(launch.Launch(**own), defaults))
+    except launch.StartError as error:
+        raise click.ClickException(str(error)) from None

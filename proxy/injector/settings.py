@@ -67,13 +67,13 @@ class InjectorSettings:
     redis_secret: SecretKey | None = _setting(
         "media-cache-proxy:redis-addr",
         REDIS_SECRET,
-        "REDIS_ADDR's Secret in each pod's namespace, name or name:key. Empty: the plain address.",
+        "REDIS_ADDR's Secret in each pod's namespace: name or name:key. Empty: --sidecar-redis-addr.",
     )
     redis_addr: str = _setting("", PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR where there is no Secret.")
     rabbitmq_secret: SecretKey | None = _setting(
         "media-cache-proxy:rabbitmq-addr",
         RABBITMQ_SECRET,
-        "RABBITMQ_ADDR's Secret in each pod's namespace, name or name:key. Empty: the plain address.",
+        "RABBITMQ_ADDR's Secret in each pod's namespace: name or name:key. Empty: --sidecar-rabbitmq-addr.",
     )
     rabbitmq_addr: str = _setting(
         "", PlainAddress(SERVE_TYPES["RABBITMQ_ADDR"]), "RABBITMQ_ADDR where there is no Secret."
@@ -111,13 +111,13 @@ def options() -> Iterator[click.Parameter]:
     """One flag for each setting, with its environment variable SIDECAR_…."""
     for setting in fields(InjectorSettings):
         yield SettingOption(
-            [f"--{setting.name.replace('_', '-')}"],
+            [f"--sidecar-{setting.name.replace('_', '-')}"],
             envvar=f"SIDECAR_{setting.name.upper()}",
             type=setting.metadata["type"],
             default=setting.metadata["default"],
             help=setting.metadata["help"],
             metavar=setting.metadata["type"].name.upper(),
-            show_default=setting.metadata["default"] or "empty",
+            show_default=bool(setting.metadata["default"]),
             show_envvar=True,
         )
 
@@ -125,6 +125,6 @@ def options() -> Iterator[click.Parameter]:
 def from_flags(values: dict[str, Any]) -> InjectorSettings:
     """The settings out of click's values; click.UsageError when they contradict each other."""
     try:
-        return InjectorSettings(**{each.name: values[each.name] for each in fields(InjectorSettings)})
+        return InjectorSettings(**{each.name: values[f"sidecar_{each.name}"] for each in fields(InjectorSettings)})
     except ValueError as error:
         raise click.UsageError(str(error)) from None

@@ -1,0 +1,138 @@
+"""The few calls to the API server: our Secret, our webhook configuration, the server's version.
+
+The library is lightkube: the smallest living one that is asynchronous and re-reads the service account's token.
+"""
+
+import base64
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+import httpx2
+from lightkube import AsyncClient, KubeConfig
+from lightkube.config import client_adapter
+from lightkube.config.kubeconfig import SingleConfig
+from lightkube.core.exceptions import ApiError, ConfigError
+from lightkube.resources.admissionregistration_v1 import MutatingWebhookConfiguration
+from lightkube.resources.core_v1 import Secret
+from lightkube.types import PatchType
+
+from proxy.injector.versions import Version, parse_version
+
+_TIMEOUT = httpx2.Timeout(5.0)
+
+
+class ClusterError(Exception):
+    """The API server did not do what was asked; the message says what and why."""
+
+
+class ConflictError(ClusterError):
+    """Somebody else changed the object since it was read."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSecret:
+    """A Secret's data, and the version to write it back at."""
+
+    data: dict[str, bytes]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundles:
+    """The caBundle of each webhook of the configuration, and the version to patch it at."""
+
+    by_webhook: dict[str, bytes]
+    version: str
+
+
+class Cluster:
+    """The objects are named once; every method raises ClusterError when the server cannot be asked or refuses."""
+
+    def __init__(
+        self, client: AsyncClient, plain: httpx2.AsyncClient, namespace: str, secret: str, webhooks: str
+    ) -> None:
+        self._client, self._plain = client, plain
+        self._namespace, self._secret, self._webhooks = namespace, secret, webhooks
+
+    async def version(self) -> Version:
+        """The server's own version; every service account may ask for it."""
+        with _told("GET /version"):
+            answer = await self._plain.get("/version")
+            return parse_version(str(answer.raise_for_status().json()["gitVersion"]))
+
+    async def secret(self) -> StoredSecret:
+        """The Secret of the certificates."""
+        with _told(f"get Secret {self._namespace}/{self._secret}"):
+            found = await self._client.get(Secret, self._secret, namespace=self._namespace)
+            data = {name: base64.b64decode(text, validate=True) for name, text in (found.data or {}).items()}
+            return StoredSecret(data, _version_of(found))
+
+    async def store(self, secret: StoredSecret) -> None:
+        """Replaces the data; ConflictError when the Secret is another one by now."""
+        with _told(f"update Secret {self._namespace}/{self._secret}"):
+            found = await self._client.get(Secret, self._secret, namespace=self._namespace)
+            if found.metadata is None or found.metadata.resourceVersion != secret.version:
+                raise ConflictError(f"update Secret {self._namespace}/{self._secret}: it has changed")
+            found.data = {name: base64.b64encode(value).decode() for name, value in secret.data.items()}
+            await self._client.replace(found)
+
+    async def bundles(self) -> Bundles:
+        """What the API server trusts our webhooks by."""
+        with _told(f"get MutatingWebhookConfiguration {self._webhooks}"):
+            found = await self._client.get(MutatingWebhookConfiguration, self._webhooks)
+            by_webhook = {each.name: _decoded(each.clientConfig.caBundle or "") for each in found.webhooks or ()}
+            return Bundles(by_webhook, _version_of(found))
+
+    async def trust(self, bundles: Bundles) -> None:
+        """Sets the caBundle of the webhooks; ConflictError when the configuration is another one by now."""
+        webhooks = [
+            {"name": name, "clientConfig": {"caBundle": base64.b64encode(pem).decode()}}
+            for name, pem in bundles.by_webhook.items()
+        ]
+        # A strategic merge finds the webhooks by name and leaves all else of them alone.
+        change = {"metadata": {"resourceVersion": bundles.version}, "webhooks": webhooks}
+        with _told(f"patch MutatingWebhookConfiguration {self._webhooks}"):
+            await self._client.patch(
+                MutatingWebhookConfiguration, self._webhooks, change, patch_type=PatchType.STRATEGIC
+            )
+
+
+@asynccontextmanager
+async def connect(namespace: str, secret: str, webhooks: str) -> AsyncIterator[Cluster]:
+    """As the pod's service account; outside of a cluster as KUBECONFIG says. ClusterError when there is neither."""
+    with _told("find the API server"):
+        found = KubeConfig.from_env().get()
+        if not isinstance(found, SingleConfig):
+            raise ClusterError("find the API server: KUBECONFIG has no current context")
+        client = AsyncClient(found, timeout=_TIMEOUT, trust_env=False, lazy=False, field_manager="media-cache-proxy")
+        plain = client_adapter.AsyncClient(found, client_adapter.ConnectionParams(timeout=_TIMEOUT, trust_env=False))
+    try:
+        yield Cluster(client, plain, namespace, secret, webhooks)
+    finally:
+        await plain.aclose()
+        await client.close()
+
+
+def _version_of(found: Secret | MutatingWebhookConfiguration) -> str:
+    return (found.metadata.resourceVersion if found.metadata else None) or ""
+
+
+def _decoded(text: str) -> bytes:
+    """A caBundle; what is no base64 is as good as none."""
+    return base64.b64decode(re.sub(r"[^A-Za-z0-9+/=]", "", text)) if text else b""
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Every way in which lightkube and httpx2 report a failure, as one."""
+    try:
+        yield
+    except ApiError as error:
+        kind = ConflictError if error.status.code == 409 else ClusterError
+        raise kind(f"{what}: {error.status.code} {error.status.message}") from error
+    except (httpx2.HTTPError, ConfigError, OSError) as error:
+        raise ClusterError(f"{what}: {error or type(error).__name__}") from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise ClusterError(f"{what}: the answer is not understood ({error})") from error

@@ -1,0 +1,93 @@
+"""AdmissionReviews (admission.k8s.io/v1): the API server's question in, the answer out. Pure, like the patch in it.
+
+https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
+"""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from proxy.injector.patch import Decision, Request, decide
+from proxy.injector.settings import InjectorSettings
+from proxy.injector.versions import Version
+
+_API_VERSION = "admission.k8s.io/v1"
+
+
+class BadReview(Exception):  # noqa: N818 -- the caller is at fault, not the program
+    """The body is no AdmissionReview with a request for a pod; the message says what is wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """`body` for the API server; `result` is injected, unchanged, skipped or denied; the rest is for the log."""
+
+    body: dict[str, Any]
+    result: str
+    reason: str
+    pod: str
+    message: str
+
+
+def answer(body: bytes, kubernetes: Version, settings: InjectorSettings) -> Answer:
+    """The answer to one review; BadReview when it is none."""
+    request = _request(body)
+    namespace, pod = str(request.get("namespace") or ""), request.get("object")
+    name = f"{namespace}/{_name(request, pod)}"
+    if not _creates_a_pod(request):
+        decision = Decision(reason="no-pod-creation")
+    else:
+        decision = decide(pod, Request(namespace=namespace, kubernetes=kubernetes), settings)
+    message = decision.message or "; ".join(decision.warnings)
+    response = {"apiVersion": _API_VERSION, "kind": "AdmissionReview", "response": _response(request["uid"], decision)}
+    return Answer(response, _result(decision), decision.reason, name, message)
+
+
+def _request(body: bytes) -> dict[str, Any]:
+    try:
+        review = json.loads(body)
+    except (ValueError, RecursionError):
+        raise BadReview("the body is not JSON") from None
+    if not isinstance(review, dict) or review.get("kind") != "AdmissionReview":
+        raise BadReview("the body is no AdmissionReview")
+    if review.get("apiVersion") != _API_VERSION:
+        raise BadReview(f"apiVersion is {review.get('apiVersion')!r}; accepted: {_API_VERSION}")
+    request = review.get("request")
+    if not isinstance(request, dict) or not isinstance(request.get("uid"), str) or not request["uid"]:
+        raise BadReview("the AdmissionReview has no request with a uid")
+    return request
+
+
+def _name(request: dict[str, Any], pod: Any) -> str:
+    """For the log: a pod of a ReplicaSet has no name yet, only the beginning of one."""
+    metadata = pod.get("metadata") if isinstance(pod, dict) else None
+    generated = metadata.get("generateName") if isinstance(metadata, dict) else None
+    return str(request.get("name") or (f"{generated}*" if generated else "?"))
+
+
+def _creates_a_pod(request: dict[str, Any]) -> bool:
+    resource = request.get("resource")
+    pods = isinstance(resource, dict) and (resource.get("group") or "", resource.get("resource")) == ("", "pods")
+    return pods and request.get("operation") == "CREATE" and not request.get("subResource")
+
+
+def _response(uid: str, decision: Decision) -> dict[str, Any]:
+    response: dict[str, Any] = {"uid": uid, "allowed": decision.allowed}
+    if decision.warnings:
+        response["warnings"] = list(decision.warnings)
+    if not decision.allowed:
+        response["status"] = {"code": 400, "reason": "BadRequest", "message": decision.message}
+    if decision.operations:
+        patch = json.dumps([operation.as_json() for operation in decision.operations], separators=(",", ":"))
+        response["patchType"] = "JSONPatch"
+        response["patch"] = base64.b64encode(patch.encode()).decode()
+    return response
+
+
+def _result(decision: Decision) -> str:
+    if not decision.allowed:
+        return "denied"
+    if decision.operations:
+        return "injected"
+    return "skipped" if decision.warnings else "unchanged"

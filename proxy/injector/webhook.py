@@ -1,0 +1,166 @@
+"""The webhook's process: HTTPS for the API server, plain HTTP for probes and metrics, the upkeep beside them.
+
+`POST /mutate` answers an AdmissionReview. What is no review gets 400, 413 or 415; an exception gets 500, so that the
+webhook configuration's failurePolicy decides. `/readyz` only while the API server would trust the certificate.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from proxy.injector.certificates import Keeper
+from proxy.injector.cluster import Cluster, ClusterError
+from proxy.injector.metrics import WebhookMetrics
+from proxy.injector.review import BadReview, answer
+from proxy.injector.settings import InjectorSettings
+from proxy.injector.versions import Version
+from proxy.setting_types import split_host_port
+
+_logger = logging.getLogger(__name__)
+
+_LARGEST_BODY = 1 << 20
+"""An object in etcd is at most 1.5 MiB, a pod of that size is no pod that anybody wrote."""
+
+
+@dataclass(slots=True)
+class Webhook:
+    """The handlers and what they share. `kubernetes` is None until the API server told its version."""
+
+    settings: InjectorSettings
+    keeper: Keeper
+    cluster: Cluster
+    metrics: WebhookMetrics
+    kubernetes: Version | None = None
+    ending: bool = False
+
+    async def mutate(self, request: web.Request) -> web.Response:
+        """`POST /mutate`: one admission."""
+        started = time.perf_counter()
+        try:
+            return await self._mutate(request)
+        except web.HTTPRequestEntityTooLarge:
+            return self._refuse(413, "too-large", f"the body is larger than {_LARGEST_BODY} bytes")
+        except BadReview as error:
+            return self._refuse(400, "bad-review", str(error))
+        except Exception:
+            _logger.exception("an admission failed")
+            self.metrics.admissions.labels("error", "exception").inc()
+            return web.Response(status=500, text="internal error\n")
+        finally:
+            self.metrics.admission_seconds.observe(time.perf_counter() - started)
+
+    async def _mutate(self, request: web.Request) -> web.Response:
+        if request.content_type != "application/json":
+            return self._refuse(415, "content-type", f"{request.content_type} is not accepted; send application/json")
+        body = await request.read()
+        if self.kubernetes is None:
+            # Not ready, so nobody should ask; guessing a version could make a pod that never runs.
+            self.metrics.admissions.labels("error", "not-ready").inc()
+            return web.Response(status=503, text="the API server's version is not known yet\n")
+        found = answer(body, self.kubernetes, self.settings)
+        self.metrics.admissions.labels(found.result, found.reason).inc()
+        _logger.log(
+            logging.INFO if found.result in {"injected", "denied"} else logging.DEBUG,
+            "admission",
+            extra={"pod": found.pod, "result": found.result, "reason": found.reason, "note": found.message},
+        )
+        return web.json_response(found.body)
+
+    def _refuse(self, status: int, reason: str, message: str) -> web.Response:
+        self.metrics.admissions.labels("rejected", reason).inc()
+        return web.Response(status=status, text=f"{message}\n")
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        """`GET /healthz`: the process serves."""
+        return web.Response(text="ok\n")
+
+    async def readyz(self, _request: web.Request) -> web.Response:
+        """`GET /readyz`: 200 while admissions can be answered, else 503 with the reason."""
+        if problem := self.problem():
+            return web.Response(status=503, text=f"{problem}\n")
+        return web.Response(text="ok\n")
+
+    def problem(self) -> str | None:
+        """Why not to send admissions here; None when nothing is wrong."""
+        if self.ending:
+            return "ending"
+        if self.kubernetes is None:
+            return "the API server's version is not known yet"
+        return self.keeper.problem
+
+    async def text_metrics(self, _request: web.Request) -> web.Response:
+        """`GET /metrics`: Prometheus text."""
+        return web.Response(body=self.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+    async def ask_version(self) -> None:
+        """The API server's version; an old answer is kept while there is no new one (a cluster may be upgraded)."""
+        try:
+            self.kubernetes = await self.cluster.version()
+        except ClusterError as error:
+            if self.kubernetes is None:
+                _logger.warning("the API server's version is not known", extra={"error": str(error)})
+
+    async def upkeep(self, interval: float) -> None:
+        """Certificates and version, for ever; ends by cancellation."""
+        await self.ask_version()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.keeper.run(interval))
+            group.create_task(self._keep_asking(interval))
+
+    async def _keep_asking(self, interval: float) -> None:
+        while True:
+            await asyncio.sleep(interval if self.kubernetes else min(interval, 2.0))
+            await self.ask_version()
+
+
+@asynccontextmanager
+async def listening(webhook: Webhook, listen_addr: str, probe_addr: str) -> AsyncIterator[tuple[int, int]]:
+    """Both listeners, until the block ends; yields the ports they got. OSError when one is taken."""
+    admissions = web.Application(client_max_size=_LARGEST_BODY)
+    admissions.router.add_post("/mutate", webhook.mutate)
+    probes = web.Application()
+    for path, handler in (
+        ("/healthz", webhook.healthz),
+        ("/readyz", webhook.readyz),
+        ("/metrics", webhook.text_metrics),
+    ):
+        probes.router.add_get(path, handler)
+    runners = [web.AppRunner(each, access_log=None, shutdown_timeout=5.0) for each in (admissions, probes)]
+    ports = []
+    try:
+        for runner, address, context in zip(
+            runners, (listen_addr, probe_addr), (webhook.keeper.context, None), strict=True
+        ):
+            await runner.setup()
+            host, port = split_host_port(address)
+            await web.TCPSite(runner, host, port, ssl_context=context).start()
+            ports.append(runner.addresses[0][1])
+        yield ports[0], ports[1]
+    finally:
+        for runner in runners:
+            await runner.cleanup()
+
+
+async def serve(
+    webhook: Webhook, listen_addr: str, probe_addr: str, *, interval: float, drain_time: float, stop: asyncio.Event
+) -> None:
+    """Until `stop`: then not ready at once, serving on for `drain_time` seconds, so that the Service forgets us first."""
+    async with listening(webhook, listen_addr, probe_addr) as (admission_port, probe_port):
+        _logger.info("listening", extra={"admissions": admission_port, "probes": probe_port})
+        upkeep = asyncio.create_task(webhook.upkeep(interval))
+        stopped = asyncio.create_task(stop.wait())
+        try:
+            await asyncio.wait({upkeep, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if upkeep.done():
+                await upkeep  # it never ends by itself: this raises what went wrong
+            webhook.ending = True
+            await asyncio.sleep(drain_time)
+        finally:
+            for task in (upkeep, stopped):
+                task.cancel()
+            await asyncio.gather(upkeep, stopped, return_exceptions=True)
