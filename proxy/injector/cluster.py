@@ -129,9 +129,10 @@ def _told(what: str) -> Iterator[None]:
     """Every way in which lightkube and httpx2 report a failure, as one."""
     try:
         yield
-    except ApiError as error:
-        kind = ConflictError if error.status.code == 409 else ClusterError
-        raise kind(f"{what}: {error.status.code} {error.status.message}") from error
+    except httpx2.HTTPStatusError as error:
+        kind = ConflictError if error.response.status_code == 409 else ClusterError
+        said = error.status.message if isinstance(error, ApiError) else error.response.reason_phrase
+        raise kind(f"{what}: {error.response.status_code} {said}") from error
     except (httpx2.HTTPError, ConfigError, OSError) as error:
         raise ClusterError(f"{what}: {error or type(error).__name__}") from error
     except (KeyError, ValueError, TypeError) as error:

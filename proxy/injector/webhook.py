@@ -149,7 +149,7 @@ async def listening(webhook: Webhook, listen_addr: str, probe_addr: str) -> Asyn
 async def serve(
     webhook: Webhook, listen_addr: str, probe_addr: str, *, interval: float, drain_time: float, stop: asyncio.Event
 ) -> None:
-    """Until `stop`: then not ready at once, serving on for `drain_time` seconds, so that the Service forgets us first."""
+    """Until `stop`: then not ready at once, serving on for `drain_time` seconds: the Service forgets us first."""
     async with listening(webhook, listen_addr, probe_addr) as (admission_port, probe_port):
         _logger.info("listening", extra={"admissions": admission_port, "probes": probe_port})
         upkeep = asyncio.create_task(webhook.upkeep(interval))

@@ -22,7 +22,9 @@ def test_defaults_are_those_declared() -> None:
 
 
 def test_flags_and_variables() -> None:
-    status, shown = run("--sidecar-image", "r/x:2", SIDECAR_REDIS_SECRET="", SIDECAR_REDIS_ADDR="r:1", SIDECAR_RUN_AS_USER="")
+    status, shown = run(
+        "--sidecar-image", "r/x:2", SIDECAR_REDIS_SECRET="", SIDECAR_REDIS_ADDR="r:1", SIDECAR_RUN_AS_USER=""
+    )
     assert status == 0
     assert "image='r/x:2'" in shown
     assert "redis_secret=None, redis_addr='r:1'" in shown
