@@ -53,7 +53,8 @@ def test_a_dry_run_is_answered_the_same() -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [{"operation": "UPDATE"}, {"subResource": "ephemeralcontainers"}, {"resource": {"group": "apps", "resource": "pods"}},
+    [{"operation": "UPDATE"}, {"subResource": "ephemeralcontainers"},
+     {"resource": {"group": "apps", "resource": "pods"}},
      {"resource": None}, {"resource": {"group": "", "resource": "services"}}],
 )  # fmt: skip
 def test_what_creates_no_pod_passes(more: dict[str, Any]) -> None:

@@ -1,0 +1,274 @@
+"""The chart, rendered by a real Helm: every mode valid, equal twice, as the spec of the webhook wants it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cel
+import kubernetes_validate
+import pytest
+from click.testing import CliRunner
+
+from proxy.config import declared, variable
+from proxy.injector import settings
+from proxy.injector.settings import InjectorSettings
+from proxy.injector_cli import webhook
+from tests.chart.tools import CHART, objects, one, run, template
+
+CRDS = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule"}
+TLS: dict[str, dict[str, Any]] = {
+    "selfManaged": {},
+    "certManager": {"injector": {"tls": {"mode": "certManager"}}},
+    "existingSecret": {"injector": {"tls": {"mode": "existingSecret", "existingSecret": "own"}}},
+}
+EVERYTHING: dict[str, Any] = {
+    "image": {"pullSecrets": ["registry"]},
+    "commonLabels": {"team": "media"},
+    "injector": {
+        "priorityClassName": "high",
+        "podAnnotations": {"a": "b"},
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+    },
+    "sidecar": {"extraEnv": [{"name": "CACHE_MODE", "value": "shadow"}]},
+    "standalone": {"enabled": True, "redis": {"secret": "own:key"}, "service": {"clusterIP": "None"}},
+    "networkPolicy": {"enabled": True},
+    "monitoring": {
+        kind: {"enabled": True} for kind in ("serviceMonitor", "podMonitor", "prometheusRule", "grafanaDashboard")
+    },
+    "extraObjects": [{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "{{ .Release.Name }}-own"}}],
+}
+SUPPORTED = ["1.30", kubernetes_validate.latest_version()]
+
+
+def short(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def subchart(folder: Path) -> Path:
+    """A parent chart that has this one as a dependency, with a `global` of its own."""
+    parent = folder / "parent"
+    shutil.copytree(CHART, parent / "charts" / CHART.name)
+    (parent / "Chart.yaml").write_text("apiVersion: v2\nname: parent\nversion: 1.0.0\n")
+    (parent / "values.yaml").write_text("global: {region: eu, imageRegistry: x}\n")
+    return parent
+
+
+def merged(*values: dict[str, Any]) -> dict[str, Any]:
+    """Values as Helm merges them."""
+    result: dict[str, Any] = {}
+    for each in values:
+        for key, value in each.items():
+            there = result.get(key)
+            both = isinstance(there, dict) and isinstance(value, dict)
+            result[key] = merged(there, value) if there is not None and both else value
+    return result
+
+
+@pytest.mark.parametrize("more", [{}, EVERYTHING], ids=["default", "everything"])
+@pytest.mark.parametrize("kubernetes", SUPPORTED)
+@pytest.mark.parametrize("mode", TLS)
+@pytest.mark.parametrize("nested", [False, True], ids=["chart", "subchart"])
+def test_every_mode_renders_valid_objects_twice_the_same(
+    mode: str, kubernetes: str, more: dict[str, Any], nested: bool, tmp_path: Path
+) -> None:
+    values = merged(TLS[mode], more)
+    chart = subchart(tmp_path) if nested else CHART
+    file = tmp_path / "given.json"
+    file.write_text(json.dumps({CHART.name: values} if nested else values))
+    text = template("--values", file, chart=chart, kubernetes=short(kubernetes))
+    assert text == template("--values", file, chart=chart, kubernetes=short(kubernetes))
+    found = objects(text)
+    names = [(each["kind"], each["metadata"]["name"]) for each in found]
+    assert len(names) == len(set(names))
+    for each in found:
+        if each["kind"] not in CRDS:
+            kubernetes_validate.validate(each, kubernetes, strict=True)
+        assert each["metadata"].get("namespace", "system") == "system"
+        assert not more or each["metadata"].get("labels", {"team": "media"})["team"] == "media"
+    wanted = {"Deployment", "MutatingWebhookConfiguration"}
+    if more:
+        wanted |= {"ServiceMonitor", "PodMonitor", "PrometheusRule", "NetworkPolicy"}
+        assert one(found, "ConfigMap", "mcp-own")
+    if mode == "certManager":
+        wanted |= {"Certificate", "Issuer"}
+    assert {each["kind"] for each in found} >= wanted
+
+
+def test_lint_is_strict_and_silent() -> None:
+    done = run("helm", "lint", "--strict", CHART)
+    assert done.returncode == 0, done.stdout
+    assert "[WARNING]" not in done.stdout
+
+
+def test_an_older_kubernetes_is_refused() -> None:
+    done = run("helm", "template", "mcp", CHART, "--kube-version", "1.29")
+    assert done.returncode != 0
+    assert "chart requires kubeVersion: >=1.30.0-0" in done.stderr
+
+
+def test_no_certificate_and_no_bundle_is_rendered_by_default() -> None:
+    found = objects(template())
+    assert "data" not in one(found, "Secret")
+    assert all(
+        "caBundle" not in each["clientConfig"] for each in one(found, "MutatingWebhookConfiguration")["webhooks"]
+    )
+
+
+def test_a_bundle_given_by_hand_is_rendered_and_left_alone() -> None:
+    pem = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+    found = objects(
+        template(
+            "--set",
+            "injector.tls.mode=existingSecret,injector.tls.existingSecret=own",
+            "--set-string",
+            f"injector.tls.caBundle={pem}",
+        )
+    )
+    webhooks = one(found, "MutatingWebhookConfiguration")["webhooks"]
+    assert all(each["clientConfig"]["caBundle"] for each in webhooks)
+    assert environment(found)["TLS_WRITE_CA_BUNDLE"] == "false"
+
+
+def test_an_existing_secret_without_a_name_is_refused() -> None:
+    done = run("helm", "template", "mcp", CHART, "--set", "injector.tls.mode=existingSecret")
+    assert done.returncode != 0
+    assert "injector.tls.existingSecret: is empty; name a Secret with tls.crt, tls.key and ca.crt" in done.stderr
+
+
+def test_rbac_is_the_two_objects_and_nothing_else() -> None:
+    found = objects(template("--set", "tests.enabled=false"))
+    rules = {each["kind"]: each["rules"] for each in found if each["kind"] in {"Role", "ClusterRole"}}
+    assert rules == {
+        "ClusterRole": [
+            {
+                "apiGroups": ["admissionregistration.k8s.io"],
+                "resources": ["mutatingwebhookconfigurations"],
+                "resourceNames": ["system-mcp-media-cache-proxy-injector"],
+                "verbs": ["get", "patch"],
+            }
+        ],
+        "Role": [
+            {
+                "apiGroups": [""],
+                "resources": ["secrets"],
+                "resourceNames": ["mcp-media-cache-proxy-injector-tls"],
+                "verbs": ["get", "update"],
+            }
+        ],
+    }
+    for mode in ("certManager", "existingSecret"):
+        chosen = f"injector.tls.mode={mode},injector.tls.existingSecret=own"
+        others = objects(template("--set", "tests.enabled=false", "--set", chosen))
+        assert not [each for each in others if each["kind"] in {"Role", "Secret"}], mode
+
+
+def environment(found: list[dict[str, Any]], name: str = "-injector") -> dict[str, str]:
+    (container,) = one(found, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
+
+
+def test_the_chart_says_to_the_webhook_what_the_webhook_understands() -> None:
+    """The variables of the Deployment, read by the command itself, come to the declared defaults."""
+    given = environment(objects(template("--set", "image.repository=r/x,image.tag=v2")))
+    known = {str(option.envvar) for option in webhook.params}
+    assert set(given) <= known
+    seen: dict[str, Any] = {}
+    command = webhook.callback
+    webhook.callback = lambda **flags: seen.update(flags)
+    try:
+        done = CliRunner().invoke(webhook, env=given)
+    finally:
+        webhook.callback = command
+    assert done.exit_code == 0, done.output
+    assert settings.from_flags(seen) == InjectorSettings(image="r/x:v2")
+    assert {str(option.envvar) for option in settings.options()} <= set(given)
+
+
+def test_the_standalone_proxy_gets_settings_that_it_knows() -> None:
+    found = objects(template("--set", "standalone.enabled=true,injector.enabled=false"))
+    given = environment(found, "-standalone")
+    kinds = {variable(each): each.metadata["type"] for each in declared()}
+    assert set(given) <= set(kinds)
+    for name, value in given.items():
+        kinds[name].parse(value)
+    assert given["LISTEN_ADDR"] == "0.0.0.0:50066"
+    assert not [each for each in found if each["kind"] == "MutatingWebhookConfiguration"]
+
+
+@pytest.mark.parametrize(
+    ("annotations", "namespaces", "pods"),
+    [
+        (None, True, False),
+        ({}, True, False),
+        ({"other": "x"}, True, False),
+        ({"media-cache-proxy.io/inject": "true"}, True, True),
+        ({"media-cache-proxy.io/inject": "false"}, False, False),
+        ({"media-cache-proxy.io/inject": "yes"}, True, False),
+    ],
+)
+def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, pods: bool) -> None:
+    """Evaluated by a CEL implementation: who did not ask never waits for the webhook."""
+    metadata: dict[str, Any] = {"name": "x"} | ({} if annotations is None else {"annotations": annotations})
+    webhooks = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
+    results = [
+        all(cel.evaluate(each["expression"], {"object": {"metadata": metadata}}) for each in hook["matchConditions"])
+        for hook in webhooks
+    ]
+    assert results == [namespaces, pods]
+
+
+def test_the_webhooks_of_the_configuration() -> None:
+    first, second = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
+    assert (first["name"], second["name"]) == ("namespaces.media-cache-proxy.io", "pods.media-cache-proxy.io")
+    for hook, operator in ((first, "In"), (second, "NotIn")):
+        assert (hook["failurePolicy"], hook["timeoutSeconds"]) == ("Ignore", 5)
+        assert hook["reinvocationPolicy"] == "IfNeeded"
+        assert hook["namespaceSelector"]["matchExpressions"] == [
+            {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "kube-node-lease"]},
+            {"key": "media-cache-proxy.io/inject", "operator": operator, "values": ["enabled"]},
+        ]
+        assert hook["objectSelector"]["matchExpressions"] == [
+            {"key": "media-cache-proxy.io/component", "operator": "DoesNotExist"}
+        ]
+
+
+def test_no_pod_of_ours_waits_for_ourselves() -> None:
+    found = objects(template("--set", "standalone.enabled=true"))
+    pods = [each for each in found if each["kind"] == "Pod"]
+    pods += [each["spec"]["template"] for each in found if each["kind"] == "Deployment"]
+    assert len(pods) == 4
+    assert all("media-cache-proxy.io/component" in each["metadata"]["labels"] for each in pods)
+
+
+def test_an_uid_of_openshift_and_none_at_all() -> None:
+    found = objects(template("--set-json", "injector.runAsUser=null,sidecar.runAsUser=1000660000"))
+    (container,) = one(found, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert "runAsUser" not in container["securityContext"]
+    assert environment(found)["SIDECAR_RUN_AS_USER"] == "1000660000"
+
+
+def test_the_notes_give_the_next_command() -> None:
+    install = ("install", "mcp", CHART, "--namespace", "system", "--dry-run=client")
+    done = run("helm", *install, "--set", "standalone.enabled=true")
+    assert done.returncode == 0, done.stderr
+    notes = done.stdout.partition("NOTES:")[2]
+    assert "kubectl -n system rollout status deployment/mcp-media-cache-proxy-injector" in notes
+    assert "helm -n system test mcp" in notes
+    assert "dns:///mcp-media-cache-proxy-standalone.system:50066" in notes
+    nothing = run("helm", *install, "--set", "injector.enabled=false")
+    assert "--set injector.enabled=true" in nothing.stdout
+
+
+def test_alerts_are_rendered_as_promtool_checked_them() -> None:
+    found = objects(template("--set", "monitoring.prometheusRule.enabled=true"))
+    groups = one(found, "PrometheusRule")["spec"]["groups"]
+    assert json.dumps(groups).count('"alert"') >= 3
+
+
+def test_alerts_fire_and_rest_as_they_should() -> None:
+    rules = sorted((CHART / "files" / "alerts").glob("*.yaml"))
+    checked = run("promtool", "check", "rules", *rules)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    tested = run("promtool", "test", "rules", Path(__file__).parent / "alerts_injector.yaml")
+    assert tested.returncode == 0, tested.stdout + tested.stderr

@@ -1,0 +1,103 @@
+"""values.schema.json, asked by a real Helm: each typo and each wrong type is refused, with where it is."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.chart.tools import CHART, run
+
+VALUES = YAML(typ="safe").load(CHART / "values.yaml")
+FREE = {
+    "global",
+    "commonLabels",
+    "nodeSelector",
+    "affinity",
+    "podAnnotations",
+    "serviceAccountAnnotations",
+    "annotations",
+    "labels",
+}
+"""Maps whose keys are the user's."""
+
+
+def paths(values: dict[str, Any], *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Every value with its path."""
+    for key, value in values.items():
+        yield (*path, key), value
+        if isinstance(value, dict) and key not in FREE:
+            yield from paths(value, *path, key)
+
+
+EVERY = dict(paths(VALUES))
+
+
+def nested(path: tuple[str, ...], value: Any) -> str:
+    for key in reversed(path):
+        value = {key: value}
+    return json.dumps(value)
+
+
+def refusal(values: str, tmp_path: Path) -> str:
+    """What Helm says to some values; they must be refused."""
+    file = tmp_path / "values.json"
+    file.write_text(values)
+    done = run("helm", "template", "mcp", CHART, "--values", file)
+    assert done.returncode != 0, f"{values} was accepted"
+    return done.stderr
+
+
+def wrong(value: Any) -> Any:
+    """A value of a type that the right one has not."""
+    if isinstance(value, str):
+        return ["x"]
+    if isinstance(value, bool):
+        return "yes"
+    return "many" if isinstance(value, int) else 7
+
+
+@pytest.mark.parametrize("path", EVERY, ids=".".join)
+def test_a_typo_is_refused(path: tuple[str, ...], tmp_path: Path) -> None:
+    *parents, last = path
+    said = refusal(nested((*parents, f"{last}x"), EVERY[path]), tmp_path)
+    assert f"'{last}x'" in said
+
+
+@pytest.mark.parametrize("path", EVERY, ids=".".join)
+def test_a_wrong_type_is_refused(path: tuple[str, ...], tmp_path: Path) -> None:
+    said = refusal(nested(path, wrong(EVERY[path])), tmp_path)
+    assert path[-1] in said or "/".join(path) in said
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"injector": {"failurePolicy": "ignore"}},
+        {"injector": {"timeoutSeconds": 31}},
+        {"injector": {"tls": {"mode": "selfmanaged"}}},
+        {"injector": {"tls": {"life": "soon"}}},
+        {"injector": {"tls": {"caBundle": "AAAA"}}},
+        {"injector": {"runAsUser": 0}},
+        {"injector": {"extraEnv": [{"value": "x"}]}},
+        {"injector": {"resources": {"limit": {}}}},
+        {"sidecar": {"mode": "sidecar"}},
+        {"sidecar": {"redis": {"secret": "Not_A_Name"}}},
+        {"sidecar": {"resources": {"requests": {"cpu": "lots"}}}},
+        {"sidecar": {"logLevel": "loud"}},
+        {"standalone": {"service": {"port": 0}}},
+        {"image": {"digest": "latest"}},
+        {"monitoring": {"interval": "often"}},
+    ],
+    ids=json.dumps,
+)
+def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
+    assert "values don't meet the specifications of the schema" in refusal(json.dumps(values), tmp_path)
+
+
+def test_global_may_hold_anything(tmp_path: Path) -> None:
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps({"global": {"anything": {"at": ["all"]}}}))
+    assert run("helm", "template", "mcp", CHART, "--values", file).returncode == 0
