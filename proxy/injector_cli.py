@@ -73,8 +73,8 @@ def _option(
         [f"--{name}"],
         envvar=variable,
         type=kind,
-        default=default,
-        required=default is None,
+        # No default at all where there is none: click takes an explicit None for one.
+        **({"required": True} if default is None else {"default": default}),
         help=text,
         show_default=bool(default),
         show_envvar=True,

@@ -9,7 +9,7 @@ from tests.chart.tools import CHART, ROOT
 
 
 def check(root: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, root / "scripts" / "chart-docs", "--check"]
+    command: list[str | Path] = [sys.executable, root / "scripts" / "chart-docs", "--check"]
     return subprocess.run(command, check=False, capture_output=True, text=True)
 
 

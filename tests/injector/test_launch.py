@@ -1,13 +1,8 @@
 """The webhook as a process: started by its command, called over TLS, ended by SIGTERM."""
 
 import asyncio
-import json
-import os
 import signal
 import ssl
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
@@ -16,41 +11,7 @@ import pytest
 from tests.injector.fake_api import FakeApi
 from tests.injector.pods import GOLDEN, load
 from tests.injector.reviews import patch_of, review
-
-_COMMAND = (sys.executable, "-c", "from proxy.injector_cli import webhook; webhook()")
-_FLAGS = {
-    "WEBHOOK_LISTEN_ADDR": "127.0.0.1:0",
-    "PROBE_ADDR": "127.0.0.1:0",
-    "WEBHOOK_NAMESPACE": "system",
-    "WEBHOOK_SERVICE": "injector",
-    "WEBHOOK_CONFIGURATION": "injector",
-    "TLS_SECRET": "tls",
-    "DRAIN_TIME": "0",
-}
-
-
-@asynccontextmanager
-async def process(**environment: str) -> AsyncIterator[asyncio.subprocess.Process]:
-    env = {**os.environ, **_FLAGS, **environment}
-    started = await asyncio.create_subprocess_exec(*_COMMAND, env=env, stderr=asyncio.subprocess.PIPE)
-    try:
-        yield started
-    finally:
-        if started.returncode is None:
-            started.kill()
-        await started.wait()
-
-
-async def line(started: asyncio.subprocess.Process, message: str) -> dict[str, object]:
-    """The first log line with a message; fails with what was said instead."""
-    assert started.stderr
-    seen = []
-    async for text in started.stderr:
-        seen.append(text.decode())
-        entry: dict[str, object] = json.loads(text)
-        if entry["msg"] == message:
-            return entry
-    raise AssertionError(f"no line {message!r} in {''.join(seen)}")
+from tests.injector.webhook_process import NAME, line, process
 
 
 async def test_it_serves_admissions_until_sigterm(api: FakeApi) -> None:
@@ -62,7 +23,7 @@ async def test_it_serves_admissions_until_sigterm(api: FakeApi) -> None:
             f"https://127.0.0.1:{ports['admissions']}/mutate",
             json=review(pod),
             ssl=ssl.create_default_context(cadata=api.bundle().decode()),
-            server_hostname="injector.system.svc",
+            server_hostname=NAME,
         ) as response:
             assert patch_of(await response.json())
         admission = await line(started, "admission")
