@@ -1,74 +1,18 @@
-"""The keeper: first start, races, conflicts, renewal under traffic, files that change, alarms."""
+"""The keeper: first start, races, conflicts, renewal under traffic."""
 
 import asyncio
 import base64
 import logging
 import ssl
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
 from proxy.injector import pki
-from proxy.injector.certificates import CertificateError, Keeper, Mounted, SelfManaged, Source
 from proxy.injector.cluster import Cluster, connect
-from proxy.injector.metrics import WebhookMetrics
 from proxy.injector.pki import Pair
 from tests.injector.fake_api import CONFIGURATION, FakeApi
-
-NAME = "injector.system.svc"
-DAY = timedelta(days=1)
-SETTLE = timedelta(seconds=20)
-
-
-class Clock:
-    """Starts so far back that a pair made then is due for renewal now, and still valid by the real clock."""
-
-    def __init__(self) -> None:
-        self.now = datetime.now(UTC) - 61 * DAY
-
-    def __call__(self) -> datetime:
-        return self.now
-
-
-class Replica:
-    """A keeper of its own, with what a test wants to know of it."""
-
-    def __init__(
-        self, cluster: Cluster, clock: Clock, source: Source | None = None, *, writes_bundle: bool = True
-    ) -> None:
-        self.metrics = WebhookMetrics()
-        self.keeper = Keeper(
-            source or SelfManaged(cluster, [NAME], 90 * DAY, self.metrics, clock),
-            cluster,
-            NAME,
-            self.metrics,
-            writes_bundle=writes_bundle,
-            settle=SETTLE,
-            clock=clock,
-        )
-
-    def problem(self) -> str | None:
-        return self.keeper.problem
-
-    def number(self, name: str, **labels: str) -> float:
-        return self.metrics.registry.get_sample_value(name, labels) or 0.0
-
-    def presented(self) -> bytes:
-        """The leaf that a handshake gets."""
-        server_in, client_in = ssl.MemoryBIO(), ssl.MemoryBIO()
-        server = self.keeper.context.wrap_bio(server_in, client_in, server_side=True)
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        client = context.wrap_bio(client_in, server_in)
-        for end in (client, server, client, server):
-            try:
-                end.do_handshake()
-            except ssl.SSLWantReadError:
-                continue
-        der = client.getpeercert(binary_form=True)
-        assert der
-        return ssl.DER_cert_to_PEM_cert(der).encode()
+from tests.injector.replicas import DAY, NAME, SETTLE, Clock, Replica
 
 
 async def test_first_start_makes_stores_trusts_and_serves(cluster: Cluster, api: FakeApi) -> None:
@@ -262,88 +206,6 @@ async def test_a_missing_secret_is_told(cluster: Cluster, api: FakeApi, caplog: 
     assert [record.error for record in caplog.records] == [  # type: ignore[attr-defined] # our own field
         'get Secret system/tls: 404 secrets "tls" not found'
     ]
-
-
-def write(directory: Path, pair: Pair) -> None:
-    for name, content in (("tls.crt", pair.certificate), ("tls.key", pair.key), ("ca.crt", pair.ca)):
-        (directory / name).write_bytes(content)
-
-
-async def test_files_that_change_on_disk_are_served_after_their_ca_is_trusted(
-    cluster: Cluster, api: FakeApi, tmp_path: Path
-) -> None:
-    clock = Clock()
-    clock.now = datetime.now(UTC)
-    one, two = (pki.make([NAME], clock.now, 90 * DAY) for _ in range(2))
-    write(tmp_path, one)
-    replica = Replica(cluster, clock, Mounted(tmp_path))
-    await replica.keeper.check()
-    assert replica.presented() == one.certificate
-    write(tmp_path, two)
-    await replica.keeper.check()
-    assert replica.presented() == one.certificate
-    assert api.bundle() == one.ca + two.ca
-    clock.now += SETTLE
-    await replica.keeper.check()
-    assert replica.presented() == two.certificate
-    assert not [call for call in api.calls if "secrets" in call], "the Secret is mounted, not asked for"
-
-
-async def test_files_that_break_leave_the_old_ones_served(cluster: Cluster, tmp_path: Path) -> None:
-    clock = Clock()
-    clock.now = datetime.now(UTC)
-    pair = pki.make([NAME], clock.now, 90 * DAY)
-    write(tmp_path, pair)
-    replica = Replica(cluster, clock, Mounted(tmp_path))
-    await replica.keeper.check()
-    (tmp_path / "tls.key").write_bytes(b"half a k")
-    await replica.keeper.check()
-    (tmp_path / "tls.crt").unlink()
-    await replica.keeper.check()
-    assert replica.presented() == pair.certificate
-    assert replica.problem() is None
-    assert replica.number("media_cache_injector_certificate_checks_total", outcome="failed") == 2
-
-
-async def test_a_bundle_that_others_write_is_judged_and_not_touched(
-    cluster: Cluster, api: FakeApi, tmp_path: Path
-) -> None:
-    pair = pki.make([NAME], datetime.now(UTC), 90 * DAY)
-    write(tmp_path, pair)
-    replica = Replica(cluster, Clock(), Mounted(tmp_path), writes_bundle=False)
-    await replica.keeper.check()
-    assert (replica.problem() or "").startswith("the webhook configuration's caBundle does not fit the certificate: ")
-    api.bundles["pods.example"] = base64.b64encode(pair.ca).decode()
-    await replica.keeper.check()
-    assert replica.problem(), "one of the two webhooks is not trusted yet"
-    api.bundles = dict.fromkeys(api.bundles, base64.b64encode(pair.ca).decode())
-    await replica.keeper.check()
-    assert replica.problem() is None
-    assert not [call for call in api.calls if call.startswith("PATCH")]
-
-
-async def test_an_expiry_that_comes_near_is_an_alarm_once(
-    cluster: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    clock = Clock()
-    clock.now = datetime.now(UTC)
-    write(tmp_path, pki.make([NAME], clock.now, 8 * DAY))
-    replica = Replica(cluster, clock, Mounted(tmp_path))
-    await replica.keeper.check()
-    assert not [record for record in caplog.records if record.levelno == logging.ERROR]
-    clock.now += 1.5 * DAY
-    for _ in range(2):
-        await replica.keeper.check()
-    alarms = [record for record in caplog.records if record.levelno == logging.ERROR]
-    assert [record.message for record in alarms] == ["the certificate expires soon and was not renewed"]
-    clock.now += 7 * DAY
-    await replica.keeper.check()
-    assert (replica.problem() or "").startswith("the certificate expired at ")
-
-
-async def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
-    with pytest.raises(CertificateError, match=r"tls\.crt.*; mount a Secret with tls\.crt and tls\.key there"):
-        await Mounted(tmp_path).pair()
 
 
 async def test_it_checks_until_it_is_cancelled(cluster: Cluster) -> None:
