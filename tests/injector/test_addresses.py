@@ -84,6 +84,12 @@ def test_the_sidecars_own_address_is_known_in_any_spelling(value: str, itself: b
     assert addresses.names_the_sidecar(literal("M", value), 50066) is itself
 
 
+def test_an_entry_after_the_referring_one_is_not_seen() -> None:
+    env = [literal("M", "$(H):1"), literal("H", "late")]
+    with pytest.raises(Refused, match="which is not defined before it"):
+        addresses.original({"name": "app", "env": env}, 0)
+
+
 def test_a_source_never_names_the_sidecar() -> None:
     assert not addresses.names_the_sidecar({"name": "M", "valueFrom": {}}, 50066)
 

@@ -109,6 +109,20 @@ async def test_renewal_trusts_both_first_and_serves_the_new_one_later(cluster: C
     assert replica.number("media_cache_injector_certificate_renewals_total") == 2
 
 
+async def test_a_bundle_lost_during_a_renewal_comes_back_with_both(cluster: Cluster, api: FakeApi) -> None:
+    """Replicas that still serve the old certificate must stay trusted: the Secret remembers both CAs."""
+    clock = Clock()
+    replica = Replica(cluster, clock)
+    await replica.keeper.check()
+    clock.now += 61 * DAY
+    await replica.keeper.check()
+    api.bundles = dict.fromkeys(api.bundles, "")
+    await Replica(cluster, clock).keeper.check()
+    await replica.keeper.check()
+    assert replica.presented() != api.stored("tls.crt"), "it serves the old one still"
+    assert replica.problem() is None
+
+
 async def test_a_replica_with_the_old_pair_does_not_take_the_new_ca_away(cluster: Cluster, api: FakeApi) -> None:
     clock = Clock()
     behind, ahead = Replica(cluster, clock), Replica(cluster, clock)

@@ -48,6 +48,8 @@ async def test_bundles_are_patched_by_name(cluster: Cluster, api: FakeApi) -> No
     assert api.bundles == {"pods.example": base64.b64encode(b"PEM").decode(), "namespaces.example": ""}
     with pytest.raises(ConflictError):
         await cluster.trust(Bundles({"pods.example": b"PEM"}, there.version))
+    await cluster.trust(Bundles({"pods.example": b"NEXT"}, (await cluster.bundles()).version))
+    assert api.bundle() == b"NEXT"
 
 
 async def test_only_what_rbac_allows_is_called(cluster: Cluster, api: FakeApi) -> None:

@@ -4,6 +4,10 @@ import ssl
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from proxy.injector import pki
 from proxy.injector.pki import Pair
@@ -73,6 +77,22 @@ def test_a_context_presents_what_was_loaded_last() -> None:
         except ssl.SSLWantReadError:
             continue
     assert client.version() == "TLSv1.3"
+
+
+def test_a_self_signed_leaf_is_accepted_by_itself() -> None:
+    """What cert-manager's self-signed issuer makes: the certificate is its own CA."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self")])
+    leaf = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), NOW - DAY, NOW + DAY)
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(NAME)]), critical=False)
+        .sign(key, hashes.SHA256())
+        .public_bytes(serialization.Encoding.PEM)
+    )
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    assert pki.disagreement(Pair(leaf, private, leaf), leaf, NAME) is None
 
 
 def test_no_certificate_has_no_dates() -> None:

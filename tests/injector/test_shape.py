@@ -9,7 +9,13 @@ from proxy.injector.refusal import Refused
 
 
 def test_a_pod_with_nulls_and_unknown_fields() -> None:
-    container = {"name": "a", "env": None, "ports": [{"containerPort": 1}], "other": 1, "livenessProbe": {"exec": {}}}
+    container: dict[str, Any] = {
+        "name": "a",
+        "env": None,
+        "ports": [{"containerPort": 1}],
+        "other": 1,
+        "livenessProbe": {"exec": {}},
+    }
     shape.check({"metadata": None, "spec": {"containers": [container], "initContainers": None, "x": []}})
 
 
