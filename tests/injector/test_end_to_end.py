@@ -20,9 +20,9 @@ import aiohttp
 import jsonpatch
 import kubernetes_validate
 import pytest
+
 from examples.media_service import server as media_service
 from examples.media_service.settings import MediaSettings
-
 from tests.calling import Gateway
 from tests.injector.fake_api import FakeApi
 from tests.injector.pods import app, complete

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import ssl
+import sys
 
 account = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
 pod = {
@@ -36,5 +37,6 @@ connection.request(
 answer = json.load(connection.getresponse())
 spec = answer.get("spec", {})
 names = [each["name"] for each in [*spec.get("initContainers", []), *spec.get("containers", [])]]
-assert "media-cache-proxy" in names, answer.get("message") or f"no sidecar in {names}; is the webhook ready?"
-print("an annotated pod is injected:", answer["metadata"]["annotations"]["media-cache-proxy.io/status"])
+if "media-cache-proxy" not in names:
+    sys.exit(answer.get("message") or f"no sidecar in {names}; is the webhook ready?")
+sys.stdout.write(f"injected: {answer['metadata']['annotations']['media-cache-proxy.io/status']}\n")
