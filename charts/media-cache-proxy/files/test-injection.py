@@ -7,7 +7,7 @@ import pathlib
 import ssl
 import sys
 
-account = pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount")
+account = pathlib.Path(os.environ.get("ACCOUNT", "/var/run/secrets/kubernetes.io/serviceaccount"))
 pod = {
     "apiVersion": "v1",
     "kind": "Pod",
