@@ -122,8 +122,13 @@ ENTRIES: dict[str, list[dict[str, Any]]] = {
 }
 
 
-@pytest.mark.parametrize("entries", ENTRIES.values(), ids=ENTRIES)
-@pytest.mark.parametrize("version", ["v1.30.0", "v1.37.0"])
+WAYS = {
+    "container-mode": (ENTRIES["literal"], "v1.30.0"),
+    **{name: (each, "v1.37.0") for name, each in ENTRIES.items()},
+}
+
+
+@pytest.mark.parametrize(("entries", "version"), WAYS.values(), ids=WAYS)
 async def test_the_patched_pods_app_reads_through_its_sidecar(
     entries: list[dict[str, Any]], version: str, api: FakeApi, media: str, redis: RedisServer, tmp_path: Path
 ) -> None:
@@ -152,6 +157,8 @@ async def test_the_patched_pods_app_reads_through_its_sidecar(
 
     config_maps = {CONFIG_MAP: {"addr": media}}
     address = kubelet_environment(app(patched, "app"), config_maps)["MEDIA_SERVICE_ADDR"]
+    native = version == "v1.37.0"
+    assert app(patched, "media-cache-proxy").get("restartPolicy") == ("Always" if native else None)
     assert address.removeprefix("dns:///").removeprefix("passthrough:///") == f"127.0.0.1:{wishes['port']}"
     # `passthrough` is grpc-go's; the client here is C core's.
     target = address.removeprefix("passthrough:///")
