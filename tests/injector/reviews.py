@@ -12,14 +12,14 @@ def review(
     pod: Any, namespace: str = "shop", uid: str = "705ab4f5-6393-11e8-b7cc-42010a800002", **more: Any
 ) -> dict[str, Any]:
     """A request to create a pod; `more` overrides fields of the request."""
-    metadata = pod.get("metadata") or {} if isinstance(pod, dict) else {}
+    metadata = pod.get("metadata") if isinstance(pod, dict) else None
     request = {
         "uid": uid,
         "kind": _KIND,
         "resource": _RESOURCE,
         "requestKind": _KIND,
         "requestResource": _RESOURCE,
-        "name": metadata.get("name", ""),
+        "name": metadata.get("name", "") if isinstance(metadata, dict) else "",
         "namespace": namespace,
         "operation": "CREATE",
         "userInfo": {

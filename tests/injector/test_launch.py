@@ -1,6 +1,7 @@
 """The webhook as a process: started by its command, called over TLS, ended by SIGTERM."""
 
 import asyncio
+import json
 import signal
 import ssl
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from proxy import __version__
 from tests.injector.fake_api import FakeApi
 from tests.injector.pods import GOLDEN, load
 from tests.injector.reviews import patch_of, review
@@ -30,6 +32,27 @@ async def test_it_serves_admissions_until_sigterm(api: FakeApi) -> None:
         assert (admission["pod"], admission["result"]) == ("shop/gateway-*", "injected")
         started.send_signal(signal.SIGTERM)
         assert await started.wait() == 0
+
+
+async def test_the_golden_pods_over_tls(api: FakeApi) -> None:
+    cases = [load(path) for path in GOLDEN]
+    cases = [case for case in cases if case["given"]["kubernetes"] == "1.35" and "settings" not in case["given"]]
+    assert len(cases) >= 15
+    async with asyncio.timeout(60), process() as started, aiohttp.ClientSession() as session:
+        ports = await line(started, "listening")
+        await line(started, "serving a certificate")
+        for case in cases:
+            async with session.post(
+                f"https://127.0.0.1:{ports['admissions']}/mutate",
+                json=review(case["given"]["pod"]),
+                ssl=ssl.create_default_context(cadata=api.bundle().decode()),
+                server_hostname=NAME,
+            ) as response:
+                answer = await response.json()
+            assert answer["response"]["allowed"] is case["expect"]["allowed"], case["about"]
+            patch = json.loads(json.dumps(patch_of(answer)).replace(__version__, "VERSION"))
+            assert patch == case["expect"].get("patch", []), case["about"]
+            assert answer["response"].get("status", {}).get("message") == case["expect"].get("message")
 
 
 @pytest.mark.parametrize(
