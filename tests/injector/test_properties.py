@@ -51,6 +51,19 @@ def _container(name: str) -> st.SearchStrategy[dict[str, Any]]:
 
 
 names = ["one", "two", "three"]
+WISHES = {
+    "inject": ["true", "true", "false", "nonsense"],
+    "upstream": ["media:1", "dns:///media.shop:2"],
+    "port": ["9464", "6000"],
+    "containers": ["one"],
+    "mode": ["native", "container"],
+    "cache-ttl": ["1h"],
+    "redis-addr": ["", "redis:1"],
+    "allow-jobs": ["true"],
+}
+annotations = st.fixed_dictionaries(
+    {}, optional={f"media-cache-proxy.io/{name}": st.sampled_from(texts) for name, texts in WISHES.items()}
+)
 pods = st.builds(
     lambda metadata, spec, annotations: {"metadata": {**metadata, **annotations}, "spec": spec},
     st.fixed_dictionaries({"name": st.just("x")}, optional={"labels": st.just({"app": "x"})}),
@@ -62,16 +75,7 @@ pods = st.builds(
             "restartPolicy": st.sampled_from(["Never", "Always"]),
         },
     ),
-    st.fixed_dictionaries(
-        {},
-        optional={
-            "annotations": st.dictionaries(
-                st.sampled_from(["inject", "port", "upstream", "containers", "mode", "cache-ttl", "redis-addr"]),
-                st.sampled_from(["true", "false", "9464", "media:1", "one", "container", "native", "1h", "nonsense"]),
-                max_size=4,
-            ).map(lambda found: {f"media-cache-proxy.io/{name}": text for name, text in found.items()})
-        },
-    ),
+    st.fixed_dictionaries({}, optional={"annotations": annotations}),
 )
 requests = st.builds(
     lambda minor: Request(namespace="shop", kubernetes=(1, minor)), st.sampled_from([28, 30, 32, 33, 37])
