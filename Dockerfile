@@ -11,7 +11,8 @@ RUN pip install -c constraints.txt --upgrade pip setuptools && python -m venv --
 COPY pyproject.toml README.md ./
 COPY proxy proxy
 RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && pip --python /app/bin/python install -c constraints.txt --only-binary :all: /wheels/*.whl
+    && pip --python /app/bin/python install -c constraints.txt --only-binary :all: \
+        "media-cache-proxy[webhook] @ file://$(ls /wheels/*.whl)"
 
 FROM python:3.11-slim-bookworm
 ARG VERSION=dev

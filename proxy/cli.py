@@ -20,6 +20,7 @@ from click.core import ParameterSource
 
 from proxy import __version__, config
 from proxy.errors import StartError
+from proxy.lazy_commands import LazyGroup
 
 PROGRAM = "media-cache-proxy"
 
@@ -33,7 +34,11 @@ class _SettingError(click.ClickException):
     exit_code = 2
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    lazy={"inject": "proxy.injector_cli", "webhook": "proxy.injector_cli"},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="%(prog)s %(version)s")
 def cli() -> None:
     """A transparent caching sidecar for the gRPC service media.MediaService.

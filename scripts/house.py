@@ -33,7 +33,7 @@ def breaches(root: Path, files: list[str]) -> Iterator[str]:
 
 
 def _untested(files: list[str]) -> Iterator[str]:
-    """`proxy/a/b.py` is tested by `tests/test_b.py` or `tests/test_a_b.py`."""
+    """`proxy/a/b.py` is tested by `tests/test_b.py`, `tests/test_a_b.py` or `tests/a/test_b.py`."""
     have = set(files)
     for name in files:
         path = Path(name)
@@ -44,7 +44,8 @@ def _untested(files: list[str]) -> Iterator[str]:
         if name.startswith(_GENERATED):
             continue
         wanted = f"tests/test_{'_'.join(path.with_suffix('').parts[1:])}.py"
-        if wanted not in have and f"tests/test_{path.stem}.py" not in have:
+        beside = Path("tests", *path.parts[1:-1], f"test_{path.stem}.py").as_posix()
+        if not have & {wanted, beside, f"tests/test_{path.stem}.py"}:
             yield f"{name}: has no {wanted}"
 
 

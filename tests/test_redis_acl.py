@@ -1,0 +1,153 @@
+"""The Redis users that docs/operations.md gives: enough for all that the proxy does, and not a command more."""
+
+import re
+from collections.abc import AsyncIterator
+
+import grpc
+import pytest_asyncio
+
+from proxy.keys import Keys
+from proxy.model import Model
+from proxy.pb import media_pb2 as pb
+from tests.calling import Gateway
+from tests.servers.process import ROOT, ProxyProcess
+from tests.servers.redis import RedisServer
+from tests.servers.redis_sets import RedisCluster
+from tests.servers.upstream import FakeMediaServer
+from tests.servers.waiting import until
+
+_DOCUMENT = (ROOT / "docs/operations.md").read_text()
+# What the test itself and the replica ask of the server, and INFO counts too. AUTH and HELLO need no permission.
+_OTHERS = {
+    "acl|log",
+    "acl|setuser",
+    "append",
+    "auth",
+    "hello",
+    "client|list",
+    "config|resetstat",
+    "ping",
+    "psync",
+    "replconf",
+    "script|flush",
+}
+
+
+def _documented(ending: str) -> tuple[str, ...]:
+    """The words of the `ACL SETUSER` line that grants this last of all, after the user's name."""
+    (line,) = re.findall(rf"ACL SETUSER media-cache-proxy (.* {re.escape(ending)})$", _DOCUMENT, re.MULTILINE)
+    return tuple(line.split())
+
+
+_ONE_SERVER, _CLUSTER = _documented("+unlink"), _documented("+asking")
+
+
+def _granted(words: tuple[str, ...]) -> set[str]:
+    return {word[1:] for word in words if word.startswith("+")}
+
+
+def _password(words: tuple[str, ...]) -> str:
+    (password,) = (word[1:] for word in words if word.startswith(">"))
+    return password
+
+
+async def _permit(server: RedisServer, words: tuple[str, ...]) -> None:
+    await server.cli("ACL", "SETUSER", "media-cache-proxy", *words)
+
+
+async def _denied(server: RedisServer) -> list[str]:
+    """What was refused, but for the library's name: redis-py tells it and does not mind (Redis 7.2 and newer)."""
+    async with server.client() as client:
+        log = await client.acl_log()
+    return [str(entry["object"]) for entry in log if entry["object"] != "client|setinfo"]
+
+
+@pytest_asyncio.fixture
+async def upstream() -> AsyncIterator[FakeMediaServer]:
+    async with FakeMediaServer() as server:
+        for number in range(1, 10):
+            server.media.add("User", number)
+        yield server
+
+
+async def _used(server: RedisServer) -> set[str]:
+    """Commands that ran since CONFIG RESETSTAT; this INFO is counted only after its reply was made."""
+    return {name.removeprefix("cmdstat_") for name in await server.info("commandstats")} - _OTHERS
+
+
+async def test_the_documented_user_can_do_all_that_the_proxy_does_and_nothing_else(
+    own_redis: RedisServer, upstream: FakeMediaServer
+) -> None:
+    await _permit(own_redis, _ONE_SERVER)
+    async with RedisServer(replica_of=own_redis) as replica:
+
+        async def in_sync() -> bool:
+            return bool((await replica.info("replication"))["master_link_status"] == "up")
+
+        await until(in_sync, "the replica to be in sync")
+        await own_redis.cli("CONFIG", "RESETSTAT")
+        addr = f"redis://media-cache-proxy:{_password(_ONE_SERVER)}@127.0.0.1:{own_redis.port}"
+        async with (
+            ProxyProcess(REDIS_ADDR=addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy,
+            Gateway(proxy.addr) as gateway,
+        ):
+            assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
+            await own_redis.cli("SCRIPT", "FLUSH")
+            assert [await gateway.x_cache(2) for _ in range(2)] == ["miss", "hit"]
+            await _invalidate_what_is_no_hash(own_redis, gateway)
+            await _delete_files_known_and_unknown(upstream, gateway, proxy)
+            await _wait_for_the_replica(own_redis, gateway)
+        assert await _denied(own_redis) == []
+        assert await _used(own_redis) == _granted(_ONE_SERVER)
+
+
+async def _invalidate_what_is_no_hash(server: RedisServer, gateway: Gateway) -> None:
+    key = Keys("media", ()).of_model(Model.of("User", 3))
+    await server.cli("APPEND", key, "somebody else's")
+    assert (await gateway.upload(3)).success
+    assert await gateway.x_cache(3) == "miss"
+
+
+async def _delete_files_known_and_unknown(upstream: FakeMediaServer, gateway: Gateway, proxy: ProxyProcess) -> None:
+    """The first one's model is in the id index; the other's nobody can tell, so that all is flushed."""
+    await gateway.stub.DeleteFile(pb.DeleteFileRequest(id=1))
+    upstream.media.fail("GetFileByID", grpc.StatusCode.UNAVAILABLE)
+    await gateway.stub.DeleteFile(pb.DeleteFileRequest(id=9))
+    upstream.media.heal()
+    await proxy.logged("the whole cache was flushed")
+
+
+async def _wait_for_the_replica(server: RedisServer, gateway: Gateway) -> None:
+    """The proxy learns of replicas with a ping each second; from then on a write is followed by WAIT."""
+
+    async def waited() -> bool:
+        await gateway.upload(4)
+        async with server.client() as client:
+            return any(each["cmd"] == "wait" for each in await client.client_list())
+
+    await until(waited, "an invalidation that waits for the replica")
+
+
+async def test_the_documented_user_of_a_cluster_can_do_all_that_the_proxy_does(upstream: FakeMediaServer) -> None:
+    async with RedisCluster() as cluster:
+        for server in cluster.servers:
+            await _permit(server, _CLUSTER)
+        user = f"redis+cluster://media-cache-proxy:{_password(_CLUSTER)}@"
+        addr = cluster.addr.replace("redis+cluster://", user)
+        async with (
+            ProxyProcess(REDIS_ADDR=addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy,
+            Gateway(proxy.addr) as gateway,
+        ):
+            for number in range(1, 10):
+                assert [await gateway.x_cache(number) for _ in range(2)] == ["miss", "hit"]
+                assert (await gateway.upload(number)).success
+                assert await gateway.x_cache(number) == "miss"
+        for server in cluster.servers:
+            async with server.client(username="media-cache-proxy", password=_password(_CLUSTER)) as client:
+                assert await client.execute_command("ASKING") is True  # type: ignore[no-untyped-call]
+            assert await _denied(server) == []
+
+
+def test_a_cluster_needs_three_commands_more() -> None:
+    assert _granted(_CLUSTER) - _granted(_ONE_SERVER) == {"cluster|slots", "cluster|info", "asking"}
+    assert _granted(_ONE_SERVER) <= _granted(_CLUSTER)
