@@ -10,6 +10,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 _POLL = 0.02
+# The kernel kills the child when we die; the shell ends it at once where we died before that was arranged. Unlike a
+# preexec_fn, this is safe in a process with threads.
+_DIES_WITH_US = ("--pdeathsig", "KILL", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
 
 class FailedError(Exception):
@@ -30,9 +33,8 @@ class Process:
     ) -> None:
         self.name, self.where, self.log = name, where, log
         self._is_ready = is_ready
-        # The kernel kills it when we die. Unlike a preexec_fn, this is safe in a process with threads.
         setpriv = shutil.which("setpriv")
-        self._command = [setpriv, "--pdeathsig", "KILL", *command] if setpriv else command
+        self._command = [setpriv, *_DIES_WITH_US, str(os.getpid()), *command] if setpriv else command
         # Nothing of the user's own settings reaches a server of the demo.
         self._env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"} | dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
