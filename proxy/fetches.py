@@ -75,11 +75,15 @@ class _Lease:
         self.over = True
         return self.store.fill(self.key, self.grant, body, meta, jitter)
 
-    def give_back(self) -> asyncio.Future[object] | None:
-        if self.over:
-            return None
-        self.over = True
-        return self.store.release(self.key, self.grant)
+    def ends_with(self, flight: Flight[Answer]) -> None:
+        """However the flight ends, before its first step too."""
+        if flight.task is not None:
+            flight.task.add_done_callback(lambda _: self._give_back())
+
+    def _give_back(self) -> None:
+        if not self.over:
+            self.over = True
+            self.store.release(self.key, self.grant)
 
 
 class Fetches:
@@ -112,8 +116,7 @@ class Fetches:
             flight = self._flights.start(token, lambda own: self._fetch_only(call, own))
         else:
             flight = self._flights.start(token, lambda own: self._await_fill(store, call, key, budget, own))
-        answer = await flight.wait()
-        return answer if answer.result == "miss" else _shared(answer)
+        return await flight.wait()
 
     async def close(self) -> None:
         """Ends what is still fetching."""
@@ -128,24 +131,20 @@ class Fetches:
 
     def _lead(self, call: Call, lease: _Lease, token: Token) -> Flight[Answer]:
         flight = self._flights.start(token, lambda own: self._fetch_and_fill(call, lease, own))
-        if flight.task is not None:  # it may be cancelled before its first step
-            flight.task.add_done_callback(lambda _: lease.give_back())
+        lease.ends_with(flight)
         return flight
 
     async def _fetch_and_fill(self, call: Call, lease: _Lease, flight: Flight[Answer]) -> None:
         """The leaseholder's flight: fetch, land, store; joinable until Redis has it."""
-        done: asyncio.Future[object] | None = None
-        try:
-            reply = await self._fetch_and_land(call, flight)
-            # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the
-            #    same connection and finds it.
-            body = reply.body if reply.ok else None
-            meta = storable(body) if body is not None and len(body) <= self._policy.max_entry_bytes else None
-            if body is not None and meta is not None:
-                done = lease.fill(body, meta, self._random())
-                self._observer.entry_bytes(len(body))
-        finally:
-            done = lease.give_back() or done
+        reply = await self._fetch_and_land(call, flight)
+        # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
+        #    connection and finds it.
+        body = reply.body if reply.ok else None
+        meta = storable(body) if body is not None and len(body) <= self._policy.max_entry_bytes else None
+        if body is None or meta is None:
+            return
+        done = lease.fill(body, meta, self._random())
+        self._observer.entry_bytes(len(body))
         # 2. Until Redis has taken it, other reads may still be told this token: they join and have the answer at once.
         if done is not None:
             await asyncio.wait([done])
@@ -172,7 +171,9 @@ class Fetches:
                 return
             if grant.kind == "lease":
                 flight.also_known_as((key.hash_key, key.field, grant.run_id + grant.token))
-                await self._fetch_and_fill(call, _Lease(store, key, grant), flight)
+                lease = _Lease(store, key, grant)
+                lease.ends_with(flight)
+                await self._fetch_and_fill(call, lease, flight)
                 return
             if grant.kind == "closed":
                 break

@@ -76,6 +76,8 @@ class Files:
 
     async def delete_file(self, call: Call) -> Reply:
         """Forwards; the request names only an id, so its model is looked up first, while it still exists."""
+        if self._index is None:
+            return await self._fetch(call)  # no Redis: nothing to invalidate, so nothing to find out
         try:
             media_id = wire.signed(_number(wire.fields(call.body, frozenset({1})).get(1, 0)))
         except ValueError:
@@ -95,7 +97,7 @@ class Files:
             response.ParseFromString(reply.body or b"")
         except DecodeError:
             return Write(call, None, budget=budget)
-        if not response.success or not response.data.model_type:
+        if not response.data.model_type:
             return Write(call, None, budget=budget)
         model = Model.of(response.data.model_type, response.data.model_id)
         return Write(call, model, response.data.collection_name, budget)

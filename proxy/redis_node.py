@@ -6,6 +6,7 @@ invalidations which other processes hold back land first.
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -256,7 +257,7 @@ class Node:
 
     def _recovered(self, now: float) -> None:
         if self._outage.seen:
-            self._outage = _Outage(min_born_ms=int(self.now_ms()), until=now + _QUARANTINE)
+            self._outage = _Outage(min_born_ms=math.ceil(self.now_ms()), until=now + _QUARANTINE)
         self.changed(True, "")
 
 

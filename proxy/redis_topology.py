@@ -15,6 +15,7 @@ from redis.asyncio.connection import AbstractConnection, ConnectionPool, parse_u
 from redis.asyncio.retry import Retry
 from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
 from redis.backoff import NoBackoff
+from redis.crc import REDIS_CLUSTER_HASH_SLOTS as _SLOTS
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError, RedisClusterException, RedisError
 
@@ -37,7 +38,7 @@ _SENTINEL_TIMEOUT = (
 )
 _REFRESH_TIMEOUT = 0.5  # for each node that is asked for the map
 _REFRESH_EVERY = 30.0
-_REFRESH_EVERY_DOWN = 0.5  # while a node is away: its successor announces itself to nobody
+_REFRESH_EVERY_DOWN = 0.5  # while a node is away or a slot is nobody's: a successor announces itself to nobody
 _REFRESH_PAUSE = 0.1
 
 
@@ -115,7 +116,7 @@ class Cluster:
                 self._stale.clear()
                 await self._refresh()
                 try:
-                    whole = all(node.usable for node in self._nodes.values())
+                    whole = len(self._owners) == _SLOTS and all(node.usable for node in self._nodes.values())
                     async with asyncio.timeout(_REFRESH_EVERY if whole else _REFRESH_EVERY_DOWN):
                         await self._stale.wait()
                 except TimeoutError:
@@ -132,7 +133,13 @@ class Cluster:
         for seed in random.sample(seeds, len(seeds)):
             try:
                 slots = await self._slots(seed)
-            except (RedisError, RedisClusterException, OSError, TimeoutError) as error:
+            except (
+                RedisError,
+                RedisClusterException,
+                OSError,
+                TimeoutError,
+                LookupError,
+            ) as error:  # no slots: IndexError
                 reason = " ".join(str(error).split())[:200] or "no answer"
                 continue
             if slots:

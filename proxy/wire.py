@@ -33,25 +33,30 @@ def _walk(body: bytes, wanted: frozenset[int]) -> Iterator[tuple[int, int | byte
         number, kind = tag >> 3, tag & 7
         if number == 0:
             raise MalformedError("field number 0")
-        if kind == _VARINT:
-            value, at = _varint(body, at)
-            if number in wanted and not depth:
-                yield number, value
-        elif kind == _LEN:
-            length, at = _varint(body, at)
-            if at + length > end:
-                raise MalformedError("a field longer than the message")
-            if number in wanted and not depth:
-                yield number, body[at : at + length]
-            at += length
-        elif kind in {_I64, _I32}:
-            at += 8 if kind == _I64 else 4
-        elif kind == _SGROUP or (kind == _EGROUP and depth):
+        if kind in {_SGROUP, _EGROUP}:
             depth += 1 if kind == _SGROUP else -1
-        else:
-            raise MalformedError(f"wire type {kind}")
+            if depth < 0:
+                raise MalformedError("the end of a group that did not begin")
+            continue
+        value, at = _value(body, at, kind)
+        if number in wanted and not depth and value is not None:
+            yield number, value if isinstance(value, int) else body[value]
     if at != end or depth:
         raise MalformedError("cut off")
+
+
+def _value(body: bytes, at: int, kind: int) -> tuple[int | slice | None, int]:
+    """A field's value and the place after it: a number, where its bytes are, or None for the fixed-size kinds."""
+    if kind == _VARINT:
+        return _varint(body, at)
+    if kind == _LEN:
+        length, at = _varint(body, at)
+        if at + length > len(body):
+            raise MalformedError("a field longer than the message")
+        return slice(at, at + length), at + length
+    if kind in {_I64, _I32}:
+        return None, at + (8 if kind == _I64 else 4)
+    raise MalformedError(f"wire type {kind}")
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:

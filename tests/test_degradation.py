@@ -9,6 +9,7 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
+from proxy.pb import media_pb2 as pb
 from tests.calling import Gateway
 from tests.servers.children import free_port
 from tests.servers.process import ProxyProcess
@@ -54,8 +55,11 @@ async def test_no_redis_configured(upstream: FakeMediaServer) -> None:
     async with ProxyProcess(REDIS_ADDR="", MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
         async with Gateway(proxy.addr) as gateway:
             assert [await gateway.x_cache() for _ in range(2)] == ["miss", "miss"]
-            assert (await gateway.upload()).success
-        assert "redis" not in (await proxy.probe("/metrics"))[1].split("# HELP process")[0].replace('tier="redis"', "")
+            uploaded = await gateway.upload()
+            assert uploaded.success
+            assert (await gateway.stub.DeleteFile(pb.DeleteFileRequest(id=uploaded.data.id))).success
+        assert 'dependency="redis"' not in (await proxy.probe("/metrics"))[1]  # absent, so that no alert fires
+    assert upstream.media.count("GetFileByID") == 0  # there is nothing to invalidate, so nothing to find out
 
 
 async def test_redis_killed_and_restarted(own_redis: RedisServer, upstream: FakeMediaServer) -> None:

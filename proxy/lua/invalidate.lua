@@ -24,7 +24,7 @@ local function remove(key)
     if kind == 'w' and name ~= 'w' .. ARGV[6] then
       keep = (tonumber(redis.call('HGET', key, name)) or 0) > now
     elseif name == 'm' then
-      local old = string.match(redis.call('HGET', key, name), ' (%d+)$')
+      local old = string.match(redis.call('HGET', key, name), '^%S+ %S+ (%d+)$')
       if old and tonumber(old) > till then till = tonumber(old) end
     end
     if keep then kept = kept + 1 else doomed[#doomed + 1] = name end

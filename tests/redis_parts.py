@@ -1,0 +1,173 @@
+"""The parts between the cache and Redis, run for a test: connections that count their writes, tasks with an end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+from redis.asyncio import Connection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from proxy.keys import Keys, RequestKey
+from proxy.lifetime import Storable
+from proxy.pb.media_pb2 import GetFilesByModelRequest
+from proxy.redis_link import Link
+from proxy.redis_node import Budget, Node
+from proxy.redis_store import Grant, RedisStore
+from proxy.setting_types import RedisAddr
+from tests.servers.waiting import until
+
+
+class Seen(Connection):
+    """A redis-py connection that counts its writes and keeps its sockets in sight."""
+
+    writes = 0
+
+    def __init__(self, log: "list[Seen]", **options: Any) -> None:
+        super().__init__(**options)
+        log.append(self)
+        self.socket: Any = None
+
+    async def connect(self) -> None:
+        await super().connect()  # type: ignore[no-untyped-call]
+        if self._writer is not None:
+            self.socket = self._writer.get_extra_info("socket")
+
+    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+        self.writes += 1
+        await super().send_packed_command(command, check_health)
+
+
+def maker(port: int, log: "list[Seen] | None" = None, **options: Any) -> Callable[[], Seen]:
+    """Connections as the topology makes them."""
+    seen: list[Seen] = [] if log is None else log
+    given = {"socket_connect_timeout": 1.0, "socket_timeout": None, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
+    return lambda: Seen(seen, host="127.0.0.1", port=port, **given, **options)
+
+
+@asynccontextmanager
+async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
+    """Runs until the block ends; an error of its own fails the test."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        ended = task.done()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        if ended and not task.cancelled():
+            task.result()
+
+
+class Watched:
+    """A link that runs, and what it told its owner."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.ups = 0
+        self.downs: list[str] = []
+
+    def up(self) -> None:
+        self.ups += 1
+
+    async def connected(self, times: int = 1) -> None:
+        await until(lambda: self.ups >= times and self.link.connected.is_set(), f"connection {times}")
+
+    async def down(self, text: str) -> None:
+        """Waits until it was lost, or could not be made, for a reason that holds the text."""
+        await until(lambda: any(text in reason for reason in self.downs), f"{text!r} among {self.downs}")
+
+
+@asynccontextmanager
+async def linked(make: Callable[[], Connection], *scripts: bytes, up: bool = True) -> AsyncIterator[Watched]:
+    """A running link; with `up`, connected."""
+    watched = Watched(Link(make, scripts))
+    async with running(watched.link.run(watched.up, watched.downs.append)):
+        if up:
+            await watched.connected()
+        yield watched
+
+
+class Told:
+    """What a node tells its owner."""
+
+    def __init__(self) -> None:
+        self.changes: list[tuple[bool, str]] = []
+
+    def changed(self, up: bool, reason: str) -> None:
+        self.changes.append((up, reason))
+
+
+@asynccontextmanager
+async def noded(make: Callable[[], Connection], *scripts: bytes, up: bool = True) -> AsyncIterator[tuple[Node, Told]]:
+    """A running node; with `up`, usable."""
+    told = Told()
+    node = Node(make, scripts, told.changed)
+    async with running(node.run()):
+        if up:
+            await until(lambda: node.usable, "the node to be usable")
+        yield node, told
+
+
+KEYS = Keys("media", ("authorization",))
+FOREVER = Storable(None, None, {})
+
+
+def request_key(model_id: int = 1, page: int = 1, caller: str = "", keys: Keys = KEYS) -> RequestKey:
+    """The key of one request for a user's files."""
+    body = GetFilesByModelRequest(model_type="User", model_id=model_id, page=page).SerializeToString()
+    key = keys.of_request(body, (("authorization", caller),) if caller else ())
+    assert key is not None
+    return key
+
+
+@asynccontextmanager
+async def storing(
+    addr: str, *, ttl: float = 60.0, stale: float = 0.0, keys: Keys = KEYS, up: bool = True
+) -> AsyncIterator[RedisStore]:
+    """A running store; with `up`, all of its nodes usable."""
+    target = RedisAddr().parse(addr)
+    assert target is not None
+    store = RedisStore(target, keys, ttl=ttl, stale=stale, changed=lambda up, reason: None)
+    async with running(store.run()):
+        if up:
+            await ready(store)
+        yield store
+
+
+async def ready(store: RedisStore, timeout: float = 10) -> None:
+    """Waits until all nodes are usable."""
+    nodes = store._topology.nodes
+    await until(lambda: nodes() and all(node.usable for node in nodes()), "Redis to be usable", timeout)
+
+
+async def leased(store: RedisStore, key: RequestKey) -> Grant:
+    """A lease; the test fails when it is not given."""
+    grant = await store.acquire(key, Budget(5))
+    assert grant.kind == "lease", grant
+    return grant
+
+
+async def filled(
+    store: RedisStore,
+    key: RequestKey,
+    grant: Grant,
+    body: bytes = b"body",
+    meta: Storable = FOREVER,
+    jitter: float = 0.0,
+) -> bool:
+    """Whether Redis stored the answer."""
+    reply = store.fill(key, grant, body, meta, jitter)
+    return reply is not None and await reply == 1
+
+
+async def cached(store: RedisStore, key: RequestKey, body: bytes = b"body") -> None:
+    """A miss in its whole way."""
+    assert await filled(store, key, await leased(store, key), body)
+
+
+async def body_of(store: RedisStore, key: RequestKey) -> bytes | None:
+    """What a hit would be answered with."""
+    found = await store.read(key, Budget(5))
+    return None if found is None else found.entry.body

@@ -1,0 +1,133 @@
+"""Single fields are read as protobuf reads them, from any bytes, without copying the rest."""
+
+import tracemalloc
+
+import pytest
+from google.protobuf.message import DecodeError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy import wire
+from proxy.pb.media_pb2 import UploadFileRequest
+
+WANTED = frozenset({5, 6, 7})
+INT64 = st.integers(-(2**63), 2**63 - 1)
+
+
+def _read(body: bytes) -> tuple[bytes, int, bytes]:
+    """model_type, model_id and collection_name, as the proxy reads them."""
+    found = wire.fields(body, WANTED)
+    model_type, model_id, collection = found.get(5, b""), found.get(6, 0), found.get(7, b"")
+    assert isinstance(model_type, bytes)
+    assert isinstance(model_id, int)
+    assert isinstance(collection, bytes)
+    return model_type, wire.signed(model_id), collection
+
+
+def _parsed(body: bytes) -> tuple[bytes, int, bytes]:
+    request = UploadFileRequest.FromString(body)
+    return request.model_type.encode(), request.model_id, request.collection_name.encode()
+
+
+REQUESTS = st.builds(
+    UploadFileRequest,
+    content=st.binary(max_size=40),
+    file_name=st.text(max_size=5),
+    size=INT64,
+    model_type=st.text(max_size=5),
+    model_id=INT64,
+    collection_name=st.text(max_size=5),
+).map(UploadFileRequest.SerializeToString)
+
+
+@given(REQUESTS)
+def test_it_agrees_with_protobuf(body: bytes) -> None:
+    assert _read(body) == _parsed(body)
+
+
+@given(REQUESTS, REQUESTS)
+def test_the_last_of_a_repeated_field_wins(one: bytes, two: bytes) -> None:
+    assert _read(one + two) == _parsed(one + two)
+
+
+@given(REQUESTS, st.integers(0, 200))
+def test_what_was_cut_is_malformed_or_read_as_protobuf_reads_it(body: bytes, size: int) -> None:
+    body = body[:size]
+    try:
+        expected = _parsed(body)
+    except DecodeError:
+        with pytest.raises(wire.MalformedError):
+            wire.fields(body, WANTED)
+    else:
+        assert _read(body) == expected
+
+
+@given(st.binary(max_size=60))
+def test_no_bytes_raise_anything_else(body: bytes) -> None:
+    try:
+        found = wire.fields(body, WANTED)
+    except wire.MalformedError:
+        return
+    assert found.keys() <= WANTED
+
+
+@pytest.mark.parametrize("value", [0, 1, -1, 2**31, 2**53 + 1, 2**63 - 1, -(2**63)])
+def test_ids_stay_exact(value: int) -> None:
+    assert _read(UploadFileRequest(model_id=value).SerializeToString())[1] == value
+
+
+def test_nothing_wanted_is_nothing_found() -> None:
+    assert wire.fields(b"", WANTED) == {}
+    assert wire.fields(UploadFileRequest(size=5).SerializeToString(), WANTED) == {}
+
+
+@pytest.mark.parametrize(
+    "unknown",
+    [
+        b"\xa0\x06\x05",  # field 100, a number
+        b"\xa1\x06" + bytes(8),  # 64 bits
+        b"\xa5\x06" + bytes(4),  # 32 bits
+        b"\xa2\x06\x02ab",  # bytes
+        b"\xa3\x06\x30\x07\xa4\x06",  # a group that holds a field 6
+        b"\xa3\x06\xab\x06\xac\x06\x30\x07\xa4\x06",  # a group within it
+    ],
+)
+def test_unknown_fields_are_passed_over(unknown: bytes) -> None:
+    body = UploadFileRequest(model_type="user", model_id=5).SerializeToString()
+    for whole in (body + unknown, unknown + body):
+        assert _read(whole) == _parsed(whole) == (b"user", 5, b"")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"\x30",  # a tag alone
+        b"\x30\xff",  # a number without an end
+        b"\x30" + b"\xff" * 10 + b"\x01",  # of more than 64 bits
+        b"\x2a\x05ab",  # shorter than it says
+        b"\x2a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",  # absurdly long
+        b"\x31" + bytes(7),
+        b"\x35" + bytes(3),
+        b"\x00\x00",  # field number 0
+        b"\x36\x00",  # wire type 6
+        b"\x37",  # wire type 7
+        b"\xa4\x06",  # the end of no group
+        b"\xa3\x06",  # a group without an end
+    ],
+)
+def test_malformed(body: bytes) -> None:
+    with pytest.raises(DecodeError):
+        UploadFileRequest.FromString(body)
+    with pytest.raises(wire.MalformedError):
+        wire.fields(body, WANTED)
+
+
+def test_the_content_is_not_copied() -> None:
+    body = UploadFileRequest(content=bytes(50 << 20), model_type="user", model_id=5).SerializeToString()
+    tracemalloc.start()
+    try:
+        assert _read(body) == (b"user", 5, b"")
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 10
