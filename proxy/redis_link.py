@@ -55,8 +55,6 @@ class Link:
         self._outbox: list[bytes] = []
         self._written = asyncio.Event()
         self._drop = asyncio.Event()
-        self.connects = 0
-        """How many connections there have been: two commands went over the same one if this did not change."""
         self.run_id = b""
         """Of the server behind the present connection; learned before its first reply is used."""
         self.read_at = 0.0
@@ -105,7 +103,6 @@ class Link:
                 _require_not_cancelled()
                 up_since = loop.time()
                 self._drop.clear()
-                self.connects += 1
                 self.connected.set()
                 on_up()
                 await self._serve(connection)

@@ -26,6 +26,7 @@ CALL_BUDGET = 0.050
 _QUARANTINE = 2.0
 _PING_CLOSED, _PING_OPEN = 1.0, 0.1
 _DEAD_AFTER = 2.0
+_LARGEST_VALUE = 4 << 20  # bytes that can be expected to arrive within a call's budget
 _RESERVE = 0.010  # of the budget, kept for the command after this one
 _HICCUP = 0.005
 _PATIENCE = 1.0  # seconds that a reply may wait for our own loop
@@ -125,6 +126,19 @@ class Node:
             timer.cancel()
         self._answered(begun, loop.time(), budget)
         return answer
+
+    def shed(self, key: bytes, field: bytes) -> None:
+        """Removes a hash's field when it is so large that it may be why no answer came in time: bytes that somebody
+        else left there must not open the breaker at each read of them.
+        """
+
+        def measured(size: Reply) -> None:
+            length = None if size.cancelled() or size.exception() else size.result()
+            if isinstance(length, int) and length > _LARGEST_VALUE and self._link.connected.is_set():
+                self.send(b"HDEL", key, field).add_done_callback(ignored)
+
+        if self._link.connected.is_set():
+            self.send(b"HSTRLEN", key, field).add_done_callback(measured)
 
     async def write(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
         """One invalidation, done once all replicas that are online have it."""

@@ -98,12 +98,16 @@ class RedisStore:
 
     async def read(self, key: RequestKey, budget: Budget) -> Found | None:
         """The hit path: one plain read. Stale entries are found too; what an outage left behind is not."""
-        node = self._node(key.hash_key)
-        run_id = node.run_id
+        node, field = self._node(key.hash_key), b"e" + key.field
+        run_id, asked = node.run_id, node.usable
         try:
-            value = await node.ask(budget, b"HGET", key.hash_key, b"e" + key.field)
+            value = await node.ask(budget, b"HGET", key.hash_key, field)
         except REDIRECTIONS:
             return None  # the acquire that follows goes where the key is now
+        except RedisUnavailableError:
+            if asked:
+                node.shed(key.hash_key, field)
+            raise
         found = entry.decode(value, run_id=run_id, identity=key.identity)
         if found is None or found.born_ms < node.min_born_ms():
             return None

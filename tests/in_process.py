@@ -7,6 +7,7 @@ from typing import Any, Self
 
 import grpc
 import pytest
+from redis.asyncio import Redis
 
 from proxy.calls import Call, Metadata, Reply
 from proxy.config import Settings
@@ -173,11 +174,20 @@ class Stack:
             await until(process.usable, "Redis to be usable")
         return process
 
+    async def now_ms(self) -> float:
+        """Redis' clock; a process knows it only as well as its pings are quick."""
+        async with Redis.from_url(f"redis://{self._redis_addr}") as client:
+            seconds, micros = await client.time()
+        return float(seconds) * 1000 + float(micros) / 1000
+
     async def __aenter__(self) -> Self:
         if not self._hurried:
             patch = self._exits.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(Budget.__init__, "__defaults__", (30.0,))
             patch.setattr("proxy.breaker.SLOW", 30.0)
+            patch.setattr("proxy.redis_link._CONNECT_TIMEOUT", 30.0)
+            patch.setattr("proxy.redis_node._DEAD_AFTER", 30.0)
+            patch.setattr("proxy.redis_node._QUARANTINE", 0.0)
         await self._exits.enter_async_context(self.upstream)
         return self
 

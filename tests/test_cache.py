@@ -72,7 +72,7 @@ async def test_a_failure_is_not_stored_and_says_where_it_came_from(redis: RedisS
 async def test_an_entry_ends_with_its_ttl(redis: RedisServer) -> None:
     async with Stack(redis.addr) as stack:
         process = await stack.process(cache_ttl=0.3, cache_stale_if_error=0.0)
-        assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
+        assert await process.x_cache() == "miss"
 
         async def missed() -> bool:
             return await process.x_cache() == "miss"

@@ -38,7 +38,7 @@ async def test_redis_freezing_at_any_step_costs_one_timeout(
         begun = time.perf_counter()
         seen = await process.read()
         assert (seen.code, seen.x_cache, frozen.asked) == (StatusCode.OK, "miss", 1)
-        assert time.perf_counter() - begun < 0.5  # without a timeout it would be for ever
+        assert time.perf_counter() - begun < 1.5  # without a timeout: until the connection is given up, or for ever
         await until(lambda: not process.usable(), "the breaker to open")
         assert await process.x_cache() == "miss"
         assert frozen.asked == 1  # nobody asks again while it is away

@@ -10,7 +10,7 @@ from proxy import cache
 from tests.in_process import READ, Stack, no_lease_left
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
-from tests.test_cache_stale import TTL, with_stale_entry
+from tests.test_cache_stale import TTL, its_time_is_over, with_stale_entry
 
 
 async def test_while_revalidating_a_stale_answer_comes_at_once_and_one_fetch_follows(
@@ -92,11 +92,8 @@ async def test_revalidations_are_bounded_and_end_with_the_process(
         process = await stack.process(cache_ttl=TTL, cache_stale_while_revalidate=600.0)
         for model_id in range(1, 6):
             await process.read(model_id=model_id)
-
-        async def all_over() -> bool:
-            return all([await process.found(model_id=model_id) is None for model_id in range(1, 6)])
-
-        await until(all_over, "the entries' time to be over")
+        for model_id in range(1, 6):
+            await its_time_is_over(stack, process, model_id=model_id)
         gate = stack.media.hold(READ)
         for model_id in range(1, 6):
             assert await process.x_cache(model_id=model_id) == "stale"

@@ -18,12 +18,18 @@ async def with_stale_entry(stack: Stack, **settings: Any) -> Process:
     """A process with one entry that has only run out of time: `files` of the user 1 are []."""
     process = await stack.process(cache_ttl=TTL, **settings)
     assert await process.x_cache() == "miss"
+    await its_time_is_over(stack, process)
+    return process
+
+
+async def its_time_is_over(stack: Stack, process: Process, **named: Any) -> None:
+    """By the clock of Redis, which gives leases, and as far as the process knows it, which reads."""
+    filled = await stack.now_ms()
 
     async def over() -> bool:
-        return await process.found() is None
+        return await stack.now_ms() > filled + TTL * 1000 and await process.found(**named) is None
 
     await until(over, "the entry's time to be over")
-    return process
 
 
 @pytest.mark.parametrize("code", [StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED])
@@ -123,7 +129,6 @@ async def test_no_answer_stands_in_past_the_allowance(redis: RedisServer) -> Non
     async with Stack(redis.addr) as stack:
         process = await with_stale_entry(stack, cache_stale_if_error=0.3, cache_stale_while_revalidate=0.0)
         stack.media.fail(READ, StatusCode.UNAVAILABLE)
-        assert await process.x_cache() == "stale"
 
         async def passed_on() -> bool:
             return (await process.read()).code is StatusCode.UNAVAILABLE
@@ -157,7 +162,6 @@ async def test_no_answer_stands_in_past_its_urls_life(redis: RedisServer) -> Non
         stack.media.url_expires = 4  # dead to us after 3.6 s of the second it was signed in
         process = await with_stale_entry(stack, cache_stale_while_revalidate=0.0)
         stack.media.fail(READ, StatusCode.UNAVAILABLE)
-        assert await process.x_cache() == "stale"
 
         async def passed_on() -> bool:
             return (await process.read()).code is StatusCode.UNAVAILABLE
@@ -224,7 +228,7 @@ async def test_a_leaders_short_deadline_makes_no_follower_stale(redis: RedisServ
         process = await with_stale_entry(stack)
         gate = stack.media.hold(READ)
         # The leader asks for a fresh answer, so that nothing stands in and its deadline does cut the fetch.
-        leader = process.reading(deadline=0.3, metadata=(("cache-control", "no-cache"),))
+        leader = process.reading(deadline=1.0, metadata=(("cache-control", "no-cache"),))
         await gate.reached()
         follower = process.reading()
         await process.all_waiting(2)

@@ -126,7 +126,7 @@ async def test_a_leaders_deadline_is_not_the_followers(redis: RedisServer) -> No
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         gate = stack.media.hold(READ)
-        leader = process.reading(deadline=0.3)
+        leader = process.reading(deadline=1.0)
         await gate.reached()
         followers = [process.reading() for _ in range(3)]
         await process.all_waiting(4)

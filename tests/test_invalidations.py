@@ -94,7 +94,7 @@ async def test_own_writes_while_redis_hangs_are_quick_and_applied_later(stack: S
     own_redis.freeze()
     begun = asyncio.get_running_loop().time()
     assert (await process.upload()).ok
-    assert asyncio.get_running_loop().time() - begun < 0.5  # without a bound: until Redis is back
+    assert asyncio.get_running_loop().time() - begun < 1.5  # without a bound: until Redis is back
     assert (await process.read()).ids == [1]
     assert pending(process) == 1
     assert process.metric("media_cache_invalidations_total", source="write") == 0  # Redis has confirmed nothing

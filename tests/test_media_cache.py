@@ -173,7 +173,7 @@ async def test_a_read_ends_with_its_timeout(stack: Stack) -> None:
     process = await stack.process()
     stack.media.hold(READ)
     with pytest.raises(MediaCacheError) as raised:
-        await on(process, timeout=0.1).get_user_avatar(1)
+        await on(process, timeout=1.0).get_user_avatar(1)
     assert raised.value.status is StatusCode.DEADLINE_EXCEEDED
     await until(lambda: stack.media.calls[0].ended == "cancelled", "upstream's call to be cancelled")
 
@@ -208,14 +208,14 @@ async def test_an_invalidation_that_redis_does_not_take_in_time_is_kept(own_redi
     async with Stack(own_redis.addr, hurried=True) as stack:
         process = await stack.process()
         media = on(process, timeout=0.1)
-        assert await media.get_user_avatar(1) is None
+        patient = on(process)
+        assert await patient.get_user_avatar(1) is None
         own_redis.freeze()
         with pytest.raises(MediaCacheError) as raised:
             await media.invalidate_user_avatar(1)
         assert raised.value.status is StatusCode.DEADLINE_EXCEEDED
         assert raised.value.message == "Redis has not taken the invalidation of user/1 yet; it is kept"
         stack.media.add("User", 1)
-        patient = on(process)
         assert await patient.get_user_avatar(1) is not None  # past the cache
         own_redis.thaw()
         await until(lambda: process.core.invalidations.pending == 0, "it to be applied")

@@ -41,7 +41,7 @@ async def test_after_an_unknown_outcome_the_intent_stands_and_its_end_repeats_th
         timers: list[tuple[float, Any]] = []
         monkeypatch.setattr(loop, "call_later", _recorded(timers, loop.call_later))
         gate = stack.media.hold(UPLOAD)
-        upload = asyncio.create_task(process.upload(deadline=0.1 if outcome == "deadline" else None))
+        upload = asyncio.create_task(process.upload(deadline=1.0 if outcome == "deadline" else None))
         await gate.reached()
         if outcome == "cancelled":
             upload.cancel()

@@ -13,8 +13,8 @@ from tests.servers.redis import RedisServer
 from tests.servers.tcp import FaultyTcp
 from tests.servers.waiting import until
 
-SLACK = 0.05
-"""What our own loop may be late in a test, in seconds; the rule under test is 50 ms against Redis' seconds."""
+SLACK = 0.5
+"""What our own loop may be late in a test, in seconds; without the rule under test it would be several."""
 
 
 async def _ask(node: Node, *command: bytes) -> object:
@@ -41,7 +41,7 @@ class TestBudget:
             own_redis.freeze()
             begun = time.monotonic()
             budget = Budget()
-            for _ in range(5):
+            for _ in range(50):
                 with pytest.raises(RedisUnavailableError):
                     await node.ask(budget, b"ECHO", b"x")
             assert time.monotonic() - begun < CALL_BUDGET + SLACK
@@ -118,14 +118,17 @@ class TestBreaker:
             await until(lambda: node.usable)
             assert [up for up, _ in told.changes] == [False, True]
 
-    async def test_a_slow_redis_opens_it_by_its_median(self, redis: RedisServer) -> None:
+    async def test_a_slow_redis_opens_it_by_its_median(
+        self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(redis_node, "_TURNS", 0)  # a busy test machine must not excuse Redis
         async with FaultyTcp(redis.port) as tcp, noded(maker(tcp.port)) as (node, told):
             tcp.delay = 0.02
             answered = 0
             while node.usable:
                 assert await node.ask(Budget(1.0), b"ECHO", b"x") == b"x"
                 answered += 1
-            assert 16 <= answered <= 40
+            assert answered == 17
             assert "slow" in told.changes[1][1]
             tcp.resume()
             await until(lambda: node.usable, "the breaker to close by itself", timeout=5)

@@ -87,11 +87,13 @@ async def test_a_connection_lost_before_the_replicas_had_it_confirms_nothing(own
         replica.freeze()
         first = asyncio.create_task(node.write(Budget(30), b"SET", b"k", b"v"))
         await until(lambda: node._writes._written == 1)
-        connects = node._writes._link.connects
+        second = asyncio.create_task(node.write(Budget(30), b"SET", b"k", b"v"))  # waits for its turn to wait
+        await until(lambda: node._writes._written == 2)
         node._writes.drop("on purpose")
-        with pytest.raises(RedisUnavailableError):
-            await first
-        await until(lambda: node._writes._link.connects > connects)
+        for write in (first, second):
+            with pytest.raises(RedisUnavailableError, match="on purpose"):
+                await write
+        await until(node._writes._link.connected.is_set)
         replica.thaw()
         await node.write(Budget(5), b"SET", b"k", b"w")
 
