@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from proxy import __version__, span_export
 from proxy.admission import Admission
 from proxy.config import Settings
 from proxy.consumer import EventConsumer
@@ -41,7 +42,8 @@ class Transport(Protocol):
 async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
     """Serves until SIGTERM or SIGINT, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
 
-    Raises StartError when an address cannot be had. `sources` tells where each setting came from, for the log.
+    Raises StartError when an address cannot be had, or an OTEL_ variable is not understood. `sources` tells where each
+    setting came from, for the log.
     """
     app = _App(settings)
     given = {name: source for name, source in sources.items() if source != "default"}
@@ -52,6 +54,7 @@ async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
 class _App:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._spans = span_export.start(__version__)
         self._metrics = Metrics()
         self._core = Core.build(settings, self._metrics)
         self._unready: str | None = "starting"
@@ -144,6 +147,8 @@ class _App:
         await asyncio.gather(*background, return_exceptions=True)
         if self._probes is not None:
             await self._probes.stop()
+        if self._spans is not None:
+            await self._spans.stop()
         log.info("stopped")
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 from grpc import StatusCode
 
-from proxy import fetches
+from proxy import fetches, tracing
 from proxy.calls import Call, Handler, Reply
 from proxy.errors import RedisUnavailableError
 from proxy.fetches import Answer, Fetches, Observer
@@ -113,6 +113,8 @@ class Cache:
             return None, False
         directives = cache_control(call)
         key = None if "no-store" in directives else self._keys.of_request(call.body, call.metadata)
+        if key is not None:
+            tracing.about(key.model_type)
         return (key if key is not None and self.policy.caches(key) else None), "no-cache" in directives
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
@@ -175,19 +177,24 @@ class Cache:
             return
 
         async def refresh() -> None:
-            budget = Budget()
-            try:
-                grant = await store.acquire(key, budget)
-            except RedisUnavailableError:
-                return
-            if grant.kind == "lease":
-                deadline = asyncio.get_running_loop().time() + _REFRESH_TIMEOUT
-                own = Call(call.method, call.body, call.metadata, deadline)
-                await self._fetches.answer(store, own, key, grant, budget)
+            with tracing.refresh_span():
+                tracing.about(key.model_type)
+                await self._refetch(store, call, key)
 
         task = asyncio.create_task(refresh(), name="refresh")
         self._refreshes[name] = task
         task.add_done_callback(lambda _: self._refreshes.pop(name))
+
+    async def _refetch(self, store: Store, call: Call, key: RequestKey) -> None:
+        budget = Budget()
+        try:
+            grant = await store.acquire(key, budget)
+        except RedisUnavailableError:
+            return
+        if grant.kind == "lease":
+            deadline = asyncio.get_running_loop().time() + _REFRESH_TIMEOUT
+            own = Call(call.method, call.body, call.metadata, deadline)
+            await self._fetches.answer(store, own, key, grant, budget)
 
 
 def _time_left(call: Call) -> float | None:

@@ -3,7 +3,7 @@
 A person's mistake is answered in one line on stderr, never with a traceback:
 
     0     done; `serve` was told to end and drained
-    1     `serve` could not listen or failed unexpectedly
+    1     `serve` could not start (an address, an OTEL_ variable) or failed unexpectedly
     2     a setting, command or flag that is not understood
     130   Ctrl-C before `serve` served; from then on it drains, as SIGTERM does
 """
@@ -67,7 +67,7 @@ Examples:
 \b
 Exit status:
   0  drained after SIGTERM
-  1  cannot listen, or an unexpected failure
+  1  cannot listen or trace as told, or an unexpected failure
   2  a setting that is not understood
 """
 
@@ -77,9 +77,9 @@ Exit status:
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
     settings = _settings(values)
-    from proxy import log  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
+    from proxy import log, tracing  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
 
-    log.setup(settings.log_level, settings.log_format)
+    log.setup(settings.log_level, settings.log_format, trace_ids=tracing.ids)
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:

@@ -18,6 +18,7 @@ from typing import Literal, Protocol
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
+from proxy import tracing
 from proxy.events import BadEvent, Kind, MediaEvent, kind_of, parse
 from proxy.log import RateLimit
 from proxy.model import Model
@@ -71,7 +72,7 @@ class Deliveries:
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """aio-pika's callback. It would cancel what it awaits when the connection goes, so it awaits nothing."""
-        task = asyncio.create_task(self._handle(message), name="event")
+        task = asyncio.create_task(self._traced(message), name="event")
         self._tasks[task] = None
         task.add_done_callback(self._done)
 
@@ -98,7 +99,12 @@ class Deliveries:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _handle(self, message: AbstractIncomingMessage) -> None:
+    async def _traced(self, message: AbstractIncomingMessage) -> None:
+        place = (message.exchange or "", message.routing_key or "", message.consumer_tag or "")
+        with tracing.event_span(message.headers, *place) as span:
+            await self._handle(message, span)
+
+    async def _handle(self, message: AbstractIncomingMessage, span: tracing.Scope) -> None:
         """All that is done for one message."""
         received = self._clock()
         routing_key = message.routing_key or ""
@@ -106,10 +112,12 @@ class Deliveries:
         try:
             event = parse(message.body, routing_key)
         except BadEvent as bad:
+            span.failed(bad.reason)
             self._observer.event(kind, "oversize" if bad.reason == "oversize" else "malformed")
             self._log_malformed(message, bad)
             await self._answer(message, good=False)
             return
+        tracing.about(event.model.type)
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
         sent_at = message.timestamp.timestamp() if message.timestamp else received

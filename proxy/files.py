@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from google.protobuf.message import DecodeError
 
-from proxy import wire
+from proxy import tracing, wire
 from proxy.cache import Cache
 from proxy.calls import Call, Handler, Reply
 from proxy.errors import RedisUnavailableError
@@ -58,7 +58,9 @@ class Files:
         """Answers with trailing metadata `x-cache`, and `age` when the answer came out of the cache."""
         shadow = self._cache.policy.mode == "shadow"
         answer = await (self._shadow(call) if shadow else self._cache.get(call))
-        self._observer.request(call.method, answer.result, "none" if answer.age is None else "redis")
+        tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
+        self._observer.request(call.method, answer.result, tier)
+        tracing.answered(answer.result, None if tier == "none" else tier)
         trailing: tuple[tuple[str, str | bytes], ...] = (("x-cache", answer.result),)
         if answer.age is not None:
             trailing += (("age", str(answer.age)),)
@@ -72,6 +74,7 @@ class Files:
             collection = _text(found.get(7, b""))
         except ValueError:
             return await self._fetch(call)  # no UploadFileRequest: upstream will say so
+        tracing.about(model.type)
         return await self._own_writes.carry_out(Write(call, model, collection))
 
     async def delete_file(self, call: Call) -> Reply:
@@ -82,7 +85,10 @@ class Files:
             media_id = wire.signed(_number(wire.fields(call.body, frozenset({1})).get(1, 0)))
         except ValueError:
             return await self._fetch(call)
-        return await self._own_writes.carry_out(await self._owner_of(call, media_id))
+        write = await self._owner_of(call, media_id)
+        if write.model is not None:
+            tracing.about(write.model.type)
+        return await self._own_writes.carry_out(write)
 
     async def _owner_of(self, call: Call, media_id: int) -> Write:
         """Whose file this is: by the id index, else upstream's GetFileByID on behalf of this caller."""

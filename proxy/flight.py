@@ -13,6 +13,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
+from proxy import tracing
+
 T = TypeVar("T")
 Token = tuple[bytes, bytes, bytes]
 """A model's hash, the field in it, and the lease's or the mark's token, run id in front."""
@@ -26,11 +28,13 @@ class Flight(Generic[T]):
         self._tokens = [token]
         self._waiters = 0
         self._landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._leader = tracing.here()
         self.task: asyncio.Task[None] | None = None
 
     async def wait(self) -> T:
         """The result, as soon as it is there; raises what the fetch raised."""
         self._waiters += 1
+        tracing.link(self._leader)
         try:
             return await asyncio.shield(self._landed)
         finally:

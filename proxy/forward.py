@@ -40,6 +40,13 @@ async def forward_stream(upstream: Upstream, method: str, context: Context) -> R
 
     Cancelled when the caller went away or its deadline passed; that cancels the call upstream.
     """
+    with upstream.span(method) as span:
+        reply = await _forward_stream(upstream, method, context)
+        span.ended(reply.code)
+        return reply
+
+
+async def _forward_stream(upstream: Upstream, method: str, context: Context) -> Reply:
     started, code = time.perf_counter(), StatusCode.CANCELLED
     metadata: Metadata = tuple(context.invocation_metadata() or ())
     try:

@@ -55,6 +55,8 @@ class Link:
         self._outbox: list[bytes] = []
         self._written = asyncio.Event()
         self._drop = asyncio.Event()
+        self.peer = ("", 0)
+        """Host and port of the present connection, or of the last one."""
         self.run_id = b""
         """Of the server behind the present connection; learned before its first reply is used."""
         self.read_at = 0.0
@@ -102,6 +104,7 @@ class Link:
                     await self._greet(connection)
                 _require_not_cancelled()
                 up_since = loop.time()
+                self.peer = (str(getattr(connection, "host", "")), int(getattr(connection, "port", 0)))
                 self._drop.clear()
                 self.connected.set()
                 on_up()

@@ -14,6 +14,7 @@ from uuid import uuid4
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ClusterDownError
 
+from proxy import tracing
 from proxy.breaker import Breaker
 from proxy.errors import RedisRefusedError, RedisUnavailableError
 from proxy.redis_link import REDIRECTIONS, Link, Reply
@@ -105,27 +106,28 @@ class Node:
         """
         self._require_usable(budget)
         loop = asyncio.get_running_loop()
-        if asking:
-            self._link.request(b"ASKING").add_done_callback(ignored)
-        reply = self._link.request(*command)
-        begun = loop.time()
-        due = begun + (budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left)
-        timer = loop.call_at(due, self._expire, reply, begun, due)
-        try:
-            answer = await reply
-        except ClusterDownError as error:
-            raise self._cluster_down(error) from None
-        except (RedisRefusedError, *REDIRECTIONS):
+        with tracing.redis_span(command[0], self._link.peer):
+            if asking:
+                self._link.request(b"ASKING").add_done_callback(ignored)
+            reply = self._link.request(*command)
+            begun = loop.time()
+            due = begun + (budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left)
+            timer = loop.call_at(due, self._expire, reply, begun, due)
+            try:
+                answer = await reply
+            except ClusterDownError as error:
+                raise self._cluster_down(error) from None
+            except (RedisRefusedError, *REDIRECTIONS):
+                self._answered(begun, loop.time(), budget)
+                raise
+            except RedisUnavailableError as error:
+                budget.left -= loop.time() - begun
+                self._failed(str(error))
+                raise
+            finally:
+                timer.cancel()
             self._answered(begun, loop.time(), budget)
-            raise
-        except RedisUnavailableError as error:
-            budget.left -= loop.time() - begun
-            self._failed(str(error))
-            raise
-        finally:
-            timer.cancel()
-        self._answered(begun, loop.time(), budget)
-        return answer
+            return answer
 
     def shed(self, key: bytes, field: bytes) -> None:
         """Removes a hash's field when it is so large that it may be why no answer came in time: bytes that somebody
@@ -146,16 +148,17 @@ class Node:
             return await self.ask(budget, *command, asking=asking)
         self._require_usable(budget)
         loop = asyncio.get_running_loop()
-        begun = loop.time()
-        try:
-            return await self._writes.write(budget.left, *command, asking=asking)
-        except ClusterDownError as error:
-            raise self._cluster_down(error) from None
-        except UnansweredError as error:
-            self._failed(str(error))
-            raise
-        finally:
-            budget.left -= loop.time() - begun
+        with tracing.redis_span(command[0], self._link.peer):
+            begun = loop.time()
+            try:
+                return await self._writes.write(budget.left, *command, asking=asking)
+            except ClusterDownError as error:
+                raise self._cluster_down(error) from None
+            except UnansweredError as error:
+                self._failed(str(error))
+                raise
+            finally:
+                budget.left -= loop.time() - begun
 
     def _require_usable(self, budget: Budget) -> None:
         if not self.breaker.closed:

@@ -5,7 +5,7 @@ The layers a call passes, outermost first:
 1. Health and reflection (`introspection`): answered for the proxy itself, never counted or limited, so that probes work
    under load and a health watcher does not hold up draining.
 2. Path: what is no `/service/method` is UNIMPLEMENTED, before it costs anything.
-3. Observer: outside of the limit, so that refused calls show in the metrics.
+3. Observer and span: outside of the limit, so that refused calls show in metrics and traces.
 4. Admission: before the request is read. What is refused stays in the caller's flow-control window.
 5. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
 6. Uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes.
@@ -25,6 +25,7 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
+from proxy import tracing
 from proxy.admission import Admission
 from proxy.byte_budget import ByteBudget
 from proxy.calls import Call, Handler, Reply
@@ -75,6 +76,8 @@ class Layers(grpc.GenericRpcHandler):
         admission: Admission,
         call_timeout: float,
     ) -> None:
+        self.place: tracing.Place = {}
+        """Where callers reach us, for spans; known once the port is."""
         self._upstream = upstream
         self._observer = observer
         self._admission = admission
@@ -131,20 +134,22 @@ class Layers(grpc.GenericRpcHandler):
     async def _serve(self, method: str, work: _Work, _requests: object, context: Context) -> bytes | None:
         """One call through layers 3 to 7. It is cancelled when the caller goes away or its deadline passes."""
         started, code = time.perf_counter(), StatusCode.CANCELLED
-        try:
-            reply = self._too_many
-            if self._admission.enter():
-                try:
-                    reply = await work(context)
-                except Exception:  # noqa: BLE001 -- layer 5: whatever it is, it is logged and callers learn nothing of it
-                    _log.exception("%s failed", method)
-                    reply = _FAILED
-                finally:
-                    self._admission.leave()
-            code = reply.code
-            return await _finish(context, reply)
-        finally:
-            self._observer.server_call(method, code, time.perf_counter() - started)
+        with tracing.server_span(method, context.invocation_metadata, self.place) as span:
+            try:
+                reply = self._too_many
+                if self._admission.enter():
+                    try:
+                        reply = await work(context)
+                    except Exception:  # noqa: BLE001 -- layer 5: whatever it is, it is logged; callers learn nothing of it
+                        _log.exception("%s failed", method)
+                        reply = _FAILED
+                    finally:
+                        self._admission.leave()
+                code = reply.code
+                return await _finish(context, reply)
+            finally:
+                span.ended(code)
+                self._observer.server_call(method, code, time.perf_counter() - started)
 
 
 async def _finish(context: Context, reply: Reply) -> bytes | None:
@@ -197,6 +202,7 @@ class Listener:
         await server.start()
         self._servers.append(server)
         self._address = re.sub(r":0\Z", f":{port}", self._address)
+        self._layers.place = tracing.place(self._address)
         return port
 
     async def supervise(self, every: float = 1.0) -> None:

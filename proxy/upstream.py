@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 from grpc import ChannelConnectivity, StatusCode
 
+from proxy import tracing
 from proxy.calls import Call, Metadata, Reply
 from proxy.channel_options import CLIENT_OPTIONS
 from proxy.metadata import IllegalMetadataError, to_caller, to_upstream
@@ -40,6 +41,7 @@ class Upstream:
 
     def __init__(self, target: str, observer: ClientObserver) -> None:
         self.target = target
+        self._place = tracing.place(target)
         self._observer = observer
         self._channel = grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS)
         prepared = lru_cache(maxsize=_KEPT_METHODS)
@@ -53,9 +55,15 @@ class Upstream:
         OK with no message is INTERNAL, and so is OK with several. Not `exactly_one` saves a sixth of the CPU, but then
         several messages end only with the deadline: gRPC's core reads one, and gives the status once all are read.
         """
+        with self.span(call.method) as span:
+            reply = await self._unary(call, timeout, exactly_one=exactly_one)
+            span.ended(reply.code)
+            return reply
+
+    async def _unary(self, call: Call, timeout: float | None, *, exactly_one: bool) -> Reply:
         started = time.perf_counter()
         try:
-            metadata = to_upstream(call.metadata)
+            metadata = to_upstream(tracing.injected(call.metadata))
             reply = await (self._streamed if exactly_one else self._plain)(call, metadata, timeout)
         except grpc.aio.AioRpcError as error:
             reply = Reply(
@@ -77,12 +85,16 @@ class Upstream:
         self.observe(call.method, reply.code, started)
         return reply
 
+    def span(self, method: str) -> tracing.Scope:
+        """What a call upstream is made inside of; `unary` does so by itself."""
+        return tracing.client_span(method, self._place)
+
     def stream(self, method: str, metadata: Metadata, *, timeout: float | None) -> StreamCall:
         """Begins a call of any kind; IllegalMetadataError before anything is sent.
 
         Its owner cancels it at the end, whatever happened: an abandoned one is never collected (grpc#43462).
         """
-        return self._stream_stream(method)(metadata=to_upstream(metadata), timeout=timeout)
+        return self._stream_stream(method)(metadata=to_upstream(tracing.injected(metadata)), timeout=timeout)
 
     def observe(self, method: str, code: StatusCode, started: float) -> None:
         """Tells the observer of a call that has ended; `started` is of `time.perf_counter()`."""
