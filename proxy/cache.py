@@ -114,7 +114,7 @@ class Cache:
         directives = cache_control(call)
         key = None if "no-store" in directives else self._keys.of_request(call.body, call.metadata)
         if key is not None:
-            tracing.about(key.model_type)
+            tracing.about(key.model.type)
         return (key if key is not None and self.policy.caches(key) else None), "no-cache" in directives
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
@@ -178,7 +178,7 @@ class Cache:
 
         async def refresh() -> None:
             with tracing.refresh_span():
-                tracing.about(key.model_type)
+                tracing.about(key.model.type)
                 await self._refetch(store, call, key)
 
         task = asyncio.create_task(refresh(), name="refresh")

@@ -113,13 +113,14 @@ class Scope:
 
 
 class _Active(Scope):
-    """`errors` are the statuses that count as failures. An exception does when the span stands for no remote call."""
+    """`errors` are the statuses of a remote call that count as failures; empty: the span stands for no remote call."""
 
-    __slots__ = ("_errors", "_span", "_token")
+    __slots__ = ("_ended", "_errors", "_span", "_token")
 
     def __init__(self, span: Span, errors: frozenset[StatusCode] = frozenset()) -> None:
         self._span = span
         self._errors = errors
+        self._ended = False
 
     def __enter__(self) -> Self:
         self._token = context.attach(trace.set_span_in_context(self._span))
@@ -129,11 +130,15 @@ class _Active(Scope):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         context.detach(self._token)
-        if kind is not None and not self._errors and not issubclass(kind, asyncio.CancelledError):
-            self.failed(kind.__name__)
+        if kind is not None and not self._ended:
+            if not issubclass(kind, asyncio.CancelledError):
+                self.failed(kind.__name__)
+            elif self._errors:
+                self.ended(StatusCode.CANCELLED)
         self._span.end()
 
     def ended(self, code: StatusCode) -> None:
+        self._ended = True
         if self._span.is_recording():
             self._span.set_attribute(RPC_STATUS, code.name)
             if code in self._errors:
@@ -170,7 +175,8 @@ def redis_span(operation: bytes, peer: tuple[str, int]) -> Scope:
     if _tracing is None or not trace.get_current_span().is_recording():
         return _OFF
     name = operation.decode()
-    attributes = {DB_SYSTEM: "redis", DB_OPERATION: name, SERVER_ADDRESS: peer[0], SERVER_PORT: peer[1]}
+    attributes: dict[str, str | int] = {DB_SYSTEM: "redis", DB_OPERATION: name}
+    attributes |= {SERVER_ADDRESS: peer[0], SERVER_PORT: peer[1]}
     return _Active(_tracing.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
 
 
@@ -187,9 +193,7 @@ def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, q
         MESSAGING_ROUTING_KEY: routing_key,
     }
     links = _links(_tracing.remote(pairs))
-    return _Active(
-        _tracing.tracer.start_span(f"process {queue}", Context(), SpanKind.CONSUMER, attributes, links),
-    )
+    return _Active(_tracing.tracer.start_span(f"process {queue}", Context(), SpanKind.CONSUMER, attributes, links))
 
 
 def refresh_span() -> Scope:
@@ -277,4 +281,4 @@ def _shortened(text: str) -> str:
 
 
 def _text(value: object) -> object:
-    return value.decode("latin-1") if isinstance(value, bytes) else value
+    return value.decode("latin-1") if isinstance(value, bytes | bytearray) else value

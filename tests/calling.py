@@ -75,8 +75,15 @@ class Gateway:
         await self.close()
 
 
-async def publish(url: str, model_id: int, *, model_type: str = "user", collection: str = "avatars") -> None:
-    """An upload's event, exactly as the media service publishes it."""
+async def publish(
+    url: str,
+    model_id: int,
+    *,
+    model_type: str = "user",
+    collection: str = "avatars",
+    headers: dict[str, str] | None = None,
+) -> None:
+    """An upload's event, exactly as the media service publishes it; `headers` as a publisher that is traced adds."""
     inner = {"media_id": 1, "uuid": "u", "model_type": model_type, "model_id": model_id, "collection_name": collection}
     body = json.dumps({"ownerId": str(model_id), "data": base64.b64encode(json.dumps(inner).encode()).decode()})
     connection = await aio_pika.connect(url)
@@ -88,5 +95,6 @@ async def publish(url: str, model_id: int, *, model_type: str = "user", collecti
             content_type="application/json",
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             timestamp=int(time.time()),
+            headers=dict(headers or {}),
         )
         await exchange.publish(message, routing_key="media.event.uploaded")
