@@ -58,6 +58,8 @@ def start(version: str) -> "SpanExport | None":
     propagator, fields = _propagation()
     try:
         return SpanExport(_exporter(), without_credentials(endpoint), propagator, fields, version)
+    except StartError:
+        raise
     except Exception as error:  # whatever the SDK makes of a variable, such as OTEL_BSP_MAX_QUEUE_SIZE=-1
         said = " ".join(str(error).split()) or type(error).__name__
         raise StartError(f"tracing cannot begin with the OTEL_ variables that are set: {said}") from error

@@ -14,6 +14,7 @@ No span ever holds metadata, a body, a key, a value or a message of an error: no
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
@@ -60,6 +61,9 @@ _METHODS = frozenset(
     for service in media_pb2.DESCRIPTOR.services_by_name.values()
     for method in service.methods
 )
+
+_SCHEME = re.compile(r"^(?:dns|ipv[46]):(?!//)/?|^[a-z0-9-]+://[^/]*/")
+"""Of a gRPC target, with the authority."""
 
 Place = Mapping[str, str | int]
 """The attributes that say where a server is."""
@@ -253,12 +257,10 @@ def ids() -> tuple[str, str] | None:
 
 def place(address: str) -> Place:
     """Where a gRPC target or an address to listen on is: a socket's path; of several addresses all, as one text."""
-    scheme, colon, rest = address.partition(":")
-    if scheme in {"unix", "unix-abstract"} and colon:
-        return {SERVER_ADDRESS: "/" + rest.lstrip("/") if rest.startswith("/") else rest}
-    endpoint = address.rpartition("/")[2]
-    if colon and rest == endpoint and scheme in {"dns", "ipv4", "ipv6"} and not rest.isdecimal():
-        endpoint = rest
+    socket = re.fullmatch(r"unix(?:-abstract)?:(?://)?(.+)", address)
+    if socket:
+        return {SERVER_ADDRESS: socket[1]}
+    endpoint = _SCHEME.sub("", address)
     host, colon, port = endpoint.rpartition(":")
     if not colon or not port.isdecimal() or "," in host:
         return {SERVER_ADDRESS: endpoint}

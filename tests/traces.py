@@ -16,8 +16,8 @@ CALLER = (("traceparent", TRACEPARENT),)
 @asynccontextmanager
 async def traced(collector: Collector, **settings: str) -> AsyncIterator[ProxyProcess]:
     """A proxy that sends its spans every 20 ms."""
-    exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "20"}
-    async with ProxyProcess(**exporting, **settings) as proxy:
+    exporting = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.endpoint, "OTEL_BSP_SCHEDULE_DELAY": "20"} | settings
+    async with ProxyProcess(**exporting) as proxy:
         yield proxy
 
 

@@ -1,0 +1,251 @@
+"""Spans in this process: their names, whose children they are, what is an error, and what costs nothing when off."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from grpc import StatusCode
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from opentelemetry import trace
+from opentelemetry.propagators.b3 import B3MultiFormat, B3SingleFormat
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.jaeger import JaegerPropagator
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.semconv._incubating.attributes import messaging_attributes, rpc_attributes
+from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from proxy import tracing
+from proxy.errors import RedisUnavailableError
+
+READ = "/media.MediaService/GetFilesByModel"
+PEER = ("redis", 6379)
+REMOTE = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+
+
+@pytest.fixture
+def ended() -> Iterator[InMemorySpanExporter]:
+    """Tracing is on; the spans that have ended."""
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    propagator = TraceContextTextMapPropagator()
+    tracing.use(tracing.Tracing(provider.get_tracer("tests"), propagator, frozenset(propagator.fields)))
+    yield exporter
+    tracing.use(None)
+    provider.shutdown()
+
+
+def _server(*metadata: tuple[str, str | bytes], method: str = READ) -> tracing.Scope:
+    return tracing.server_span(method, lambda: metadata, {})
+
+
+def _last(ended: InMemorySpanExporter) -> ReadableSpan:
+    return ended.get_finished_spans()[-1]
+
+
+def test_names_are_those_of_the_semantic_conventions() -> None:
+    assert (tracing.RPC_SYSTEM, tracing.RPC_METHOD, tracing.RPC_ORIGINAL, tracing.RPC_STATUS) == (
+        rpc_attributes.RPC_SYSTEM_NAME,
+        rpc_attributes.RPC_METHOD,
+        rpc_attributes.RPC_METHOD_ORIGINAL,
+        rpc_attributes.RPC_RESPONSE_STATUS_CODE,
+    )
+    assert (tracing.DB_SYSTEM, tracing.DB_OPERATION) == (
+        db_attributes.DB_SYSTEM_NAME,
+        db_attributes.DB_OPERATION_NAME,
+    )
+    assert (tracing.SERVER_ADDRESS, tracing.SERVER_PORT, tracing.ERROR_TYPE) == (
+        server_attributes.SERVER_ADDRESS,
+        server_attributes.SERVER_PORT,
+        error_attributes.ERROR_TYPE,
+    )
+    messaging = messaging_attributes
+    assert (
+        tracing.MESSAGING_SYSTEM,
+        tracing.MESSAGING_DESTINATION,
+        tracing.MESSAGING_OPERATION,
+        tracing.MESSAGING_OPERATION_TYPE,
+        tracing.MESSAGING_ROUTING_KEY,
+    ) == (
+        messaging.MESSAGING_SYSTEM,
+        messaging.MESSAGING_DESTINATION_NAME,
+        messaging.MESSAGING_OPERATION_NAME,
+        messaging.MESSAGING_OPERATION_TYPE,
+        messaging.MESSAGING_RABBITMQ_DESTINATION_ROUTING_KEY,
+    )
+
+
+@pytest.mark.parametrize(
+    ("address", "host", "port"),
+    [
+        ("media:50056", "media", 50056),
+        ("127.0.0.1:50056", "127.0.0.1", 50056),
+        ("[::1]:50056", "::1", 50056),
+        ("dns:///media:50056", "media", 50056),
+        ("dns://8.8.8.8/media:50056", "media", 50056),
+        ("dns:media:50056", "media", 50056),
+        ("ipv4:10.0.0.1:50056", "10.0.0.1", 50056),
+        ("ipv6:[::1]:50056", "::1", 50056),
+        ("ipv4:10.0.0.1:1,10.0.0.2:2", "10.0.0.1:1,10.0.0.2:2", None),
+        ("unix:/run/media.sock", "/run/media.sock", None),
+        ("unix:///run/media.sock", "/run/media.sock", None),
+        ("unix:media.sock", "media.sock", None),
+        ("unix-abstract:media", "media", None),
+        ("dns:///media", "media", None),
+        ("xds:///media", "media", None),
+    ],
+)
+def test_where_a_server_is(address: str, host: str, port: int | None) -> None:
+    expected: dict[str, str | int] = {"server.address": host}
+    assert tracing.place(address) == (expected if port is None else expected | {"server.port": port})
+
+
+class TestOff:
+    def test_nothing_is_made_and_metadata_is_the_same_object(self) -> None:
+        metadata = (REMOTE, ("tracestate", "a=1"))
+        with _server(REMOTE) as server:
+            with tracing.client_span(READ, {}), tracing.redis_span(b"HGET", PEER), tracing.refresh_span():
+                with tracing.event_span({}, "", "", ""):
+                    assert tracing.injected(metadata) is metadata
+                    assert tracing.ids() is None
+                    assert tracing.here() is None
+                    assert not trace.get_current_span().get_span_context().is_valid
+            server.ended(StatusCode.INTERNAL)
+
+    def test_metadata_is_not_even_read(self) -> None:
+        def read() -> list[tuple[str, str | bytes]]:
+            raise AssertionError("read")
+
+        with tracing.server_span(READ, read, {}):
+            tracing.answered("hit", "redis")
+            tracing.about("user")
+
+
+class TestSpans:
+    def test_a_span_is_current_inside_and_what_was_before_is_after(self, ended: InMemorySpanExporter) -> None:
+        with _server() as server:
+            outer = tracing.here()
+            with tracing.client_span(READ, {}) as client:
+                assert tracing.here() != outer
+                client.ended(StatusCode.OK)
+            assert tracing.here() == outer
+            server.ended(StatusCode.OK)
+        assert tracing.here() is None
+        client_span, server_span = ended.get_finished_spans()
+        assert client_span.parent == server_span.context == outer
+
+    def test_several_traceparents_or_one_that_is_none_make_no_error(self, ended: InMemorySpanExporter) -> None:
+        for metadata in ([("traceparent", "x")], [("traceparent", b"\xff")], [REMOTE, REMOTE], [("tracestate", "=,=")]):
+            with _server(*metadata):
+                pass
+        assert len(ended.get_finished_spans()) == 4
+
+    def test_what_a_caller_makes_up_is_cut(self, ended: InMemorySpanExporter) -> None:
+        with _server(method="/x.Y/" + "z" * 5000):
+            tracing.about("t" * 5000)
+        span = _last(ended)
+        assert len(span.name) == 128
+        assert span.attributes is not None
+        assert {key: len(str(value)) for key, value in span.attributes.items()} == {
+            "rpc.system.name": 4,
+            "rpc.method": len("_OTHER"),
+            "rpc.method_original": 128,
+            "media_cache.model_type": 128,
+        }
+
+    @pytest.mark.parametrize("code", list(StatusCode))
+    def test_which_statuses_are_errors(self, ended: InMemorySpanExporter, code: StatusCode) -> None:
+        with _server() as server:
+            with tracing.client_span(READ, {}) as client:
+                client.ended(code)
+            server.ended(code)
+        client_span, server_span = ended.get_finished_spans()
+        assert client_span.status.is_ok == (code is StatusCode.OK)
+        assert server_span.status.is_ok == (code not in tracing.SERVER_ERRORS)
+        assert server_span.status.description is None
+
+    async def test_a_call_that_is_cancelled_says_so(self, ended: InMemorySpanExporter) -> None:
+        with pytest.raises(asyncio.CancelledError), tracing.client_span(READ, {}):
+            raise asyncio.CancelledError
+        assert (_last(ended).attributes or {})["rpc.response.status_code"] == "CANCELLED"
+
+    def test_a_fault_of_ours_names_its_type_alone(self, ended: InMemorySpanExporter) -> None:
+        with pytest.raises(ValueError, match="secret"), tracing.client_span(READ, {}):
+            raise ValueError("secret")
+        span = _last(ended)
+        assert (span.attributes or {})["error.type"] == "ValueError"
+        assert "secret" not in span.to_json()
+
+
+class TestRedis:
+    def test_only_inside_a_span_that_is_recorded(self, ended: InMemorySpanExporter) -> None:
+        unsampled = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
+        with tracing.redis_span(b"HGET", PEER):
+            pass
+        with _server(unsampled), tracing.redis_span(b"HGET", PEER):
+            pass
+        assert ended.get_finished_spans() == ()
+        with _server(), tracing.redis_span(b"HGET", PEER):
+            pass
+        assert [span.name for span in ended.get_finished_spans()] == ["HGET", READ[1:]]
+
+    def test_a_failure_is_an_error_and_a_cancellation_is_not(self, ended: InMemorySpanExporter) -> None:
+        with _server():
+            with pytest.raises(RedisUnavailableError), tracing.redis_span(b"HGET", PEER):
+                raise RedisUnavailableError("at redis:6379")
+            with pytest.raises(asyncio.CancelledError), tracing.redis_span(b"HGET", PEER):
+                raise asyncio.CancelledError
+        failed, cancelled, _ = ended.get_finished_spans()
+        assert (failed.status.is_ok, (failed.attributes or {})["error.type"]) == (False, "RedisUnavailableError")
+        assert (cancelled.status.is_ok, "error.type" in (cancelled.attributes or {})) == (True, False)
+
+
+class TestLinks:
+    def test_to_another_span_and_never_to_itself(self, ended: InMemorySpanExporter) -> None:
+        with _server():
+            leader = tracing.here()
+            tracing.link(leader)
+        with _server():
+            tracing.link(leader)
+            tracing.link(None)
+        first, second = ended.get_finished_spans()
+        assert first.links == ()
+        assert [link.context for link in second.links] == [leader]
+
+    @pytest.mark.parametrize("value", [REMOTE[1], REMOTE[1].encode(), bytearray(REMOTE[1].encode())])
+    def test_a_publisher_named_in_any_case_as_text_or_bytes(self, ended: InMemorySpanExporter, value: object) -> None:
+        with tracing.event_span({"TraceParent": value, "x": None}, "ex", "key", "queue"):
+            pass
+        [link] = _last(ended).links
+        assert trace.format_span_id(link.context.span_id) == "b7ad6b7169203331"
+
+    def test_a_refresh_outlives_the_read_without_being_its_child(self, ended: InMemorySpanExporter) -> None:
+        with _server():
+            read = tracing.here()
+            with tracing.refresh_span():
+                pass
+        refresh = ended.get_finished_spans()[0]
+        assert refresh.parent is None
+        assert [link.context for link in refresh.links] == [read]
+
+
+_HEADERS = ("traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "uber-trace-id")
+_HEX = st.text("0123456789abcdefABCDEF-:._ d", max_size=60)
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from(_HEADERS), st.one_of(st.text(), _HEX, st.binary()), max_size=7))
+def test_no_metadata_can_fail_a_call(headers: dict[str, str | bytes]) -> None:
+    every = [TraceContextTextMapPropagator(), B3MultiFormat(), B3SingleFormat(), JaegerPropagator()]
+    provider = TracerProvider(shutdown_on_exit=False)
+    tracing.use(tracing.Tracing(provider.get_tracer("tests"), CompositePropagator(every), frozenset(_HEADERS)))
+    try:
+        with _server(*headers.items()), tracing.client_span(READ, {}):
+            sent = dict(tracing.injected(tuple(headers.items())))
+            assert {"traceparent", "b3", "uber-trace-id"} <= set(sent)
+            assert all(isinstance(value, str) and value.isprintable() and value.isascii() for value in sent.values())
+    finally:
+        tracing.use(None)
