@@ -35,20 +35,19 @@ def unary_forwarder(upstream: Upstream) -> Handler:
     return forward
 
 
-async def forward_stream(upstream: Upstream, method: str, context: Context) -> Reply:
+async def forward_stream(upstream: Upstream, method: str, context: Context, metadata: Metadata) -> Reply:
     """Carries initial metadata and messages both ways; what is left to tell the caller is the Reply, without a body.
 
     Cancelled when the caller went away or its deadline passed; that cancels the call upstream.
     """
     with upstream.span(method) as span:
-        reply = await _forward_stream(upstream, method, context)
+        reply = await _forward_stream(upstream, method, context, metadata)
         span.ended(reply.code)
         return reply
 
 
-async def _forward_stream(upstream: Upstream, method: str, context: Context) -> Reply:
+async def _forward_stream(upstream: Upstream, method: str, context: Context, metadata: Metadata) -> Reply:
     started, code = time.perf_counter(), StatusCode.CANCELLED
-    metadata: Metadata = tuple(context.invocation_metadata() or ())
     try:
         rpc = upstream.stream(method, metadata, timeout=context.time_remaining())
     except IllegalMetadataError as error:

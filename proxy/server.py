@@ -28,7 +28,7 @@ from grpc import StatusCode
 from proxy import tracing
 from proxy.admission import Admission
 from proxy.byte_budget import ByteBudget
-from proxy.calls import Call, Handler, Reply
+from proxy.calls import Call, Handler, Metadata, Reply
 from proxy.channel_options import SERVER_OPTIONS
 from proxy.errors import StartError
 from proxy.forward import Context, forward_stream, unary_forwarder
@@ -55,8 +55,8 @@ _LAST_CALLS = 0.5
 _NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
 
-_Work = Callable[[Context], Awaitable[Reply]]
-"""Answers one call: reads requests, may send messages, and returns what is left to send."""
+_Work = Callable[[Context, Metadata], Awaitable[Reply]]
+"""Answers one call with this metadata: reads requests, may send messages, and returns what is left to send."""
 
 
 class ServerObserver(Protocol):
@@ -105,19 +105,19 @@ class Layers(grpc.GenericRpcHandler):
         """Its grpc.aio kind is stream-unary: unlike unary-unary, that hands over before the request is read."""
         loop, limit = asyncio.get_running_loop(), None if method == UPLOAD else self._call_timeout
 
-        async def answer(context: Context, body: object) -> Reply:
+        async def answer(context: Context, metadata: Metadata, body: object) -> Reply:
             if not isinstance(body, bytes):
                 return _NO_REQUEST
             remaining: float | None = context.time_remaining()
             if remaining is None:
                 remaining = limit
             deadline = None if remaining is None else loop.time() + remaining
-            return await handler(Call(method, body, tuple(context.invocation_metadata() or ()), deadline))
+            return await handler(Call(method, body, metadata, deadline))
 
-        async def work(context: Context) -> Reply:
-            return await answer(context, await context.read())
+        async def work(context: Context, metadata: Metadata) -> Reply:
+            return await answer(context, metadata, await context.read())
 
-        async def upload(context: Context) -> Reply:
+        async def upload(context: Context, metadata: Metadata) -> Reply:
             held = _LARGEST_UPLOAD
             await self._uploads.take(held)
             try:
@@ -125,7 +125,7 @@ class Layers(grpc.GenericRpcHandler):
                 size = len(body)
                 self._uploads.give(held - size)
                 held = size
-                return await answer(context, body)
+                return await answer(context, metadata, body)
             finally:
                 self._uploads.give(held)
 
@@ -134,12 +134,13 @@ class Layers(grpc.GenericRpcHandler):
     async def _serve(self, method: str, work: _Work, _requests: object, context: Context) -> bytes | None:
         """One call through layers 3 to 7. It is cancelled when the caller goes away or its deadline passes."""
         started, code = time.perf_counter(), StatusCode.CANCELLED
-        with tracing.server_span(method, context.invocation_metadata, self.place) as span:
+        metadata: Metadata = tuple(context.invocation_metadata() or ())
+        with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
                 if self._admission.enter():
                     try:
-                        reply = await work(context)
+                        reply = await work(context, metadata)
                     except Exception:  # noqa: BLE001 -- layer 5: whatever it is, it is logged; callers learn nothing of it
                         _log.exception("%s failed", method)
                         reply = _FAILED

@@ -22,6 +22,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
 
 from proxy import tracing
 from proxy.errors import StartError
@@ -41,6 +42,7 @@ _SAMPLERS = tuple(
     f"{parent}{name}" for parent in ("", "parentbased_") for name in ("always_on", "always_off", "traceidratio")
 )
 _PROPAGATORS = "tracecontext, baggage, b3, b3multi, jaeger, none"
+_W3C = frozenset({"traceparent", "tracestate"})
 _B3 = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"})
 """Each of the two B3 propagators reads both forms, so that both must give way to ours."""
 _LAST_SPANS = 2.0
@@ -51,13 +53,20 @@ _log = logging.getLogger(__name__)
 def start(version: str) -> "SpanExport | None":
     """Begins to trace when the environment names a collector. StartError: a variable is not understood."""
     off = _given("OTEL_SDK_DISABLED").lower() == "true" or _given("OTEL_TRACES_EXPORTER") == "none"
+    off = off or _given("OTEL_TRACES_SAMPLER").lower() == "always_off"
     endpoint = _given(*_ENDPOINTS)
     if off or not endpoint:
         return None
     _check(endpoint)
     propagator, fields = _propagation()
+    heeds = fields == _W3C and (_given("OTEL_TRACES_SAMPLER") or "parentbased_").lower().startswith("parentbased_")
     try:
-        return SpanExport(_exporter(), without_credentials(endpoint), propagator, fields, version)
+        return SpanExport(
+            _exporter(),
+            without_credentials(endpoint),
+            lambda tracer: tracing.Tracing(tracer, propagator, fields, heeds_traceparent=heeds),
+            version,
+        )
     except StartError:
         raise
     except Exception as error:  # whatever the SDK makes of a variable, such as OTEL_BSP_MAX_QUEUE_SIZE=-1
@@ -69,7 +78,7 @@ class SpanExport:
     """Owns the exporting thread, from its making to `stop`. `endpoint` is for the log, without credentials."""
 
     def __init__(
-        self, exporter: SpanExporter, endpoint: str, propagator: TextMapPropagator, fields: frozenset[str], version: str
+        self, exporter: SpanExporter, endpoint: str, with_tracer: Callable[[Tracer], tracing.Tracing], version: str
     ) -> None:
         # Our own lines say it once, and without a caller's metadata, which the propagators' lines show.
         self._library = logging.getLogger("opentelemetry")
@@ -77,7 +86,7 @@ class SpanExport:
         self._reporting = _Reporting(exporter, endpoint)
         self._provider = TracerProvider(resource=_resource(version), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(self._reporting))
-        tracing.use(tracing.Tracing(self._provider.get_tracer(NAME, version), propagator, fields))
+        tracing.use(with_tracer(self._provider.get_tracer(NAME, version)))
         _log.info("traces are exported", extra={"endpoint": endpoint})
 
     async def stop(self) -> None:
@@ -243,7 +252,8 @@ def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
         fields |= propagator.fields
     if fields & _B3:
         fields |= _B3
-    return CompositePropagator(propagators), frozenset(fields)
+    [*_, only] = propagators or [CompositePropagator([])]
+    return (CompositePropagator(propagators) if len(propagators) > 1 else only), frozenset(fields)
 
 
 def _resource(version: str) -> Resource:

@@ -8,14 +8,15 @@
     INTERNAL media_cache.refresh   a trace of its own, linked to the read that was answered stale
 
 Names are OpenTelemetry's semantic conventions (RPC, database, messaging) where they have one. Off until `use` is called
-(`span_export` does): then the caller's own trace metadata passes unchanged, and a call pays for some looks at a global.
+(`span_export` does), and for each call whose caller does not sample it: then the caller's own trace metadata passes
+unchanged, and the call pays for some looks at a global.
 
 No span ever holds metadata, a body, a key, a value or a message of an error: nothing that may be a secret.
 """
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -77,6 +78,8 @@ class Tracing:
     propagator: TextMapPropagator
     fields: frozenset[str]
     """The metadata keys that the propagator reads or writes; ours take the place of the caller's."""
+    heeds_traceparent: bool = False
+    """A `traceparent` alone says who the caller is, and whether we sample is as it says."""
 
     def remote(self, pairs: Iterable[tuple[str, object]]) -> Context:
         """The span that these pairs name, as a context; one without a span when they name none."""
@@ -85,6 +88,15 @@ class Tracing:
             if key in self.fields and isinstance(value, str):
                 carrier.setdefault(key, []).append(value)
         return self.propagator.extract(carrier, Context()) if carrier else Context()
+
+    def unsampled(self, metadata: Metadata) -> bool:
+        """Whether the caller's trace is not sampled, told without taking it apart: that is most calls in production."""
+        if self.heeds_traceparent:
+            for key, value in metadata:
+                if key == "traceparent" and isinstance(value, str):
+                    # 00-<trace id>-<span id>-<flags>, whose last bit is "sampled" (W3C Trace Context, 3.2.2.5).
+                    return len(value) == 55 and value.startswith("00-") and value[-1] in "02468ace"
+        return False
 
 
 _tracing: Tracing | None = None
@@ -156,20 +168,20 @@ class _Active(Scope):
 _OFF = Scope()
 
 
-def server_span(method: str, metadata: Callable[[], Iterable[tuple[str, str | bytes]] | None], place: Place) -> Scope:
-    """A call that came in; its parent is the caller's span, if `metadata()` names one."""
-    if _tracing is None:
+def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
+    """A call that came in; its parent is the caller's span, if the metadata names one."""
+    if _tracing is None or _tracing.unsampled(metadata):
         return _OFF
-    parent, attributes = _tracing.remote(metadata() or ()), _rpc(method, place)
+    parent, attributes = _tracing.remote(metadata), _rpc(method, at)
     span = _tracing.tracer.start_span(_shortened(method[1:]), parent, SpanKind.SERVER, attributes)
     return _Active(span, SERVER_ERRORS)
 
 
-def client_span(method: str, place: Place) -> Scope:
-    """A call that goes upstream; `injected` tells upstream of it."""
-    if _tracing is None:
+def client_span(method: str, at: Place) -> Scope:
+    """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
+    if here() is None or _tracing is None:
         return _OFF
-    attributes = _rpc(method, place)
+    attributes = _rpc(method, at)
     span = _tracing.tracer.start_span(_shortened(method[1:]), kind=SpanKind.CLIENT, attributes=attributes)
     return _Active(span, _CLIENT_ERRORS)
 

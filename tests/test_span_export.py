@@ -90,6 +90,7 @@ class TestStart:
             {"EXPORTER_OTLP_ENDPOINT": " "},
             {"EXPORTER_OTLP_ENDPOINT": "http://c:4317", "SDK_DISABLED": "TRUE"},
             {"EXPORTER_OTLP_TRACES_ENDPOINT": "http://c:4317", "TRACES_EXPORTER": "none"},
+            {"EXPORTER_OTLP_ENDPOINT": "http://c:4317", "TRACES_SAMPLER": "Always_Off"},
             {"PROPAGATORS": "nonsense", "TRACES_SAMPLER": "nonsense"},
         ],
     )
@@ -187,12 +188,13 @@ class TestLoss:
 
 def _spans(count: int) -> None:
     for _ in range(count):
-        with tracing.server_span(READ, lambda: (), {}):
+        with tracing.server_span(READ, (), {}):
             pass
 
 
 def _export(exporter: SpanExporter) -> SpanExport:
-    return SpanExport(exporter, "http://collector:4317", CompositePropagator([]), frozenset(), "1")
+    nothing = CompositePropagator([])
+    return SpanExport(exporter, "", lambda tracer: tracing.Tracing(tracer, nothing, frozenset()), "1")
 
 
 class TestExport:

@@ -101,20 +101,33 @@ async def test_with_b3_alone_a_traceparent_is_not_ours_to_read(upstream: FakeMed
     assert _sent(upstream)["traceparent"] == TRACEPARENT
 
 
-async def test_a_call_that_is_not_sampled_makes_no_span_and_its_trace_goes_on(
+async def test_a_call_that_its_caller_does_not_sample_passes_as_if_tracing_were_off(
     redis: RedisServer, upstream: FakeMediaServer, collector: Collector
 ) -> None:
-    settings = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr, "LOG_LEVEL": "debug"}
-    async with traced(collector, **settings) as proxy, Gateway(proxy.addr) as gateway:
-        await gateway.read(metadata=(("traceparent", f"00-{TRACE}-{PARENT}-00"),))
-        version, trace_id, span_id, flags = str(_sent(upstream)["traceparent"]).split("-")
-        assert (version, trace_id, flags) == ("00", TRACE, "00")
-        assert span_id != PARENT
-        [line] = await proxy.logged("Cache miss")
-        assert json.loads(line)["trace_id"] == TRACE
-        await gateway.read(model_id=2)
-        await collector.has(READ, "SERVER")
-    assert TRACE not in {span.trace_id for span in collector.spans}
+    theirs = {"traceparent": f"00-{TRACE}-{PARENT}-00", "tracestate": "a=1 , b=2"}
+    async with traced(collector, REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
+        async with Gateway(proxy.addr) as gateway:
+            await gateway.read(metadata=tuple(theirs.items()))
+            assert _sent(upstream) == theirs
+            await gateway.read(model_id=2, metadata=CALLER)
+            [sampled] = await collector.has(READ, "SERVER")
+    assert {span.parent for span in collector.spans} == {PARENT, sampled.span_id}
+
+
+async def test_a_call_that_we_do_not_sample_makes_no_span_and_upstream_is_told(
+    redis: RedisServer, upstream: FakeMediaServer, collector: Collector
+) -> None:
+    never = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0", "LOG_LEVEL": "debug"}
+    async with traced(collector, REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, **never) as proxy:
+        async with Gateway(proxy.addr) as gateway:
+            await gateway.read()
+            _, trace_id, _, flags = str(_sent(upstream)["traceparent"]).split("-")
+            assert int(flags, 16) & 1 == 0
+            [line] = await proxy.logged("Cache miss")
+            assert json.loads(line)["trace_id"] == trace_id
+            await gateway.read(model_id=2, metadata=CALLER)
+            await collector.has(READ, "SERVER")
+    assert {span.trace_id for span in collector.spans} == {TRACE}
 
 
 async def test_the_log_lines_of_a_call_name_its_span(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 from grpc import StatusCode
@@ -23,7 +24,8 @@ from proxy.errors import RedisUnavailableError
 
 READ = "/media.MediaService/GetFilesByModel"
 PEER = ("redis", 6379)
-REMOTE = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+_SPAN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331"
+REMOTE, UNSAMPLED = ("traceparent", f"{_SPAN}-01"), ("traceparent", f"{_SPAN}-00")
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def ended() -> Iterator[InMemorySpanExporter]:
 
 
 def _server(*metadata: tuple[str, str | bytes], method: str = READ) -> tracing.Scope:
-    return tracing.server_span(method, lambda: metadata, {})
+    return tracing.server_span(method, metadata, {})
 
 
 def _last(ended: InMemorySpanExporter) -> ReadableSpan:
@@ -115,13 +117,11 @@ class TestOff:
                     assert not trace.get_current_span().get_span_context().is_valid
             server.ended(StatusCode.INTERNAL)
 
-    def test_metadata_is_not_even_read(self) -> None:
-        def read() -> list[tuple[str, str | bytes]]:
-            raise AssertionError("read")
-
-        with tracing.server_span(READ, read, {}):
-            tracing.answered("hit", "redis")
-            tracing.about("user")
+    def test_what_is_told_of_a_call_goes_nowhere(self) -> None:
+        tracing.answered("hit", "redis")
+        tracing.about("user")
+        tracing.link(None)
+        assert not trace.get_current_span().is_recording()
 
 
 class TestSpans:
@@ -168,24 +168,46 @@ class TestSpans:
         assert server_span.status.description is None
 
     async def test_a_call_that_is_cancelled_says_so(self, ended: InMemorySpanExporter) -> None:
-        with pytest.raises(asyncio.CancelledError), tracing.client_span(READ, {}):
-            raise asyncio.CancelledError
-        assert (_last(ended).attributes or {})["rpc.response.status_code"] == "CANCELLED"
+        with _server():
+            with pytest.raises(asyncio.CancelledError), tracing.client_span(READ, {}):
+                raise asyncio.CancelledError
+        assert (ended.get_finished_spans()[0].attributes or {})["rpc.response.status_code"] == "CANCELLED"
 
     def test_a_fault_of_ours_names_its_type_alone(self, ended: InMemorySpanExporter) -> None:
-        with pytest.raises(ValueError, match="secret"), tracing.client_span(READ, {}):
-            raise ValueError("secret")
-        span = _last(ended)
+        with _server():
+            with pytest.raises(ValueError, match="secret"), tracing.client_span(READ, {}):
+                raise ValueError("secret")
+        span = ended.get_finished_spans()[0]
         assert (span.attributes or {})["error.type"] == "ValueError"
         assert "secret" not in span.to_json()
 
 
+class TestUnsampled:
+    @pytest.fixture(autouse=True)
+    def heeding(self, ended: InMemorySpanExporter) -> None:
+        assert tracing._tracing is not None
+        tracing.use(replace(tracing._tracing, heeds_traceparent=True))
+
+    @pytest.mark.parametrize("flags", ["00", "02", "fe"])
+    def test_a_call_passes_unchanged(self, ended: InMemorySpanExporter, flags: str) -> None:
+        metadata = (("a", "b"), ("traceparent", f"{_SPAN}-{flags}"), ("tracestate", "x=y"))
+        with _server(*metadata), tracing.client_span(READ, {}), tracing.redis_span(b"GET", PEER):
+            assert tracing.injected(metadata) is metadata
+            assert tracing.ids() is None
+        assert ended.get_finished_spans() == ()
+
+    @pytest.mark.parametrize("value", [f"{_SPAN}-01", f"{_SPAN}-03", "", "00", f"{_SPAN}-00-x", "x" * 54 + "0", b"0"])
+    def test_only_of_what_is_one_surely(self, ended: InMemorySpanExporter, value: str | bytes) -> None:
+        with _server(("traceparent", value)):
+            pass
+        assert len(ended.get_finished_spans()) == 1
+
+
 class TestRedis:
     def test_only_inside_a_span_that_is_recorded(self, ended: InMemorySpanExporter) -> None:
-        unsampled = ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")
         with tracing.redis_span(b"HGET", PEER):
             pass
-        with _server(unsampled), tracing.redis_span(b"HGET", PEER):
+        with _server(UNSAMPLED), tracing.redis_span(b"HGET", PEER):
             pass
         assert ended.get_finished_spans() == ()
         with _server(), tracing.redis_span(b"HGET", PEER):
