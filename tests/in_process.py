@@ -103,6 +103,13 @@ class Process:
         """The fresh entry that a call would be a hit on."""
         return await self.core.cache.look_up(read_call(*args, **named))
 
+    async def stored(self, *args: Any, **named: Any) -> Found | None:
+        """The entry of a call, past its time too."""
+        key, _ = self.core.cache._key_of(read_call(*args, **named))
+        assert key is not None
+        assert self.core.store is not None
+        return await self.core.store.read(key, Budget())
+
     async def upload(self, model_type: str = "User", model_id: int = 1, *, deadline: float | None = None) -> Reply:
         """One UploadFile call to the collection `avatars`."""
         request = pb.UploadFileRequest(

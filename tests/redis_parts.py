@@ -137,9 +137,12 @@ async def storing(
 
 
 async def ready(store: RedisStore, timeout: float = 10) -> None:
-    """Waits until all nodes are usable."""
+    """Waits until all nodes are usable, and what is stored now is surely newer than an outage that just ended: the
+    estimate of a node's clock may be wrong by half of what the ping took.
+    """
     nodes = store._topology.nodes
     await until(lambda: nodes() and all(node.usable for node in nodes()), "Redis to be usable", timeout)
+    await until(lambda: all(node.now_ms() > node.min_born_ms() + 10 for node in nodes()))
 
 
 async def leased(store: RedisStore, key: RequestKey) -> Grant:

@@ -12,7 +12,7 @@ from proxy.pb import media_pb2 as pb
 from tests.in_process import DELETE, READ, UPLOAD, Process, Stack, intents, read_call
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
-from tests.test_cache_stale import its_time_is_over
+from tests.test_cache_stale import run_out_of_time
 
 LOOK_UP = "GetFileByID"
 
@@ -199,7 +199,7 @@ async def test_shadow_never_answers_with_somebody_elses_fetch(redis: RedisServer
         gate.open()
         assert {one.x_cache for one in await asyncio.gather(*reads)} == {"bypass"}
         assert stack.fetches == 5
-        await its_time_is_over(stack, shadow)
+        await run_out_of_time(stack, shadow)
         stack.media.add("User", 1)
         assert (await shadow.read()).ids == [1]
         stack.media.fail(READ, StatusCode.UNAVAILABLE)

@@ -9,7 +9,7 @@ from proxy.errors import RedisUnavailableError
 from proxy.lifetime import Storable
 from proxy.model import Model
 from proxy.redis_node import Budget
-from tests.redis_parts import FOREVER, KEYS, body_of, cached, filled, leased, request_key, storing
+from tests.redis_parts import FOREVER, KEYS, body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
@@ -167,7 +167,7 @@ class TestLease:
             first = await leased(hit, KEY)
             hit._topology.nodes()[0].drop("an outage")
             await until(lambda: not hit.usable(KEY.hash_key))
-            await until(lambda: hit.usable(KEY.hash_key))
+            await ready(hit)
             assert (await spared.acquire(KEY, Budget(5))).token == first.token
             second = await leased(hit, KEY)
             assert not await filled(hit, KEY, first, b"late")
@@ -178,7 +178,7 @@ class TestLease:
             await cached(hit, KEY)
             hit._topology.nodes()[0].drop("an outage")
             await until(lambda: not hit.usable(KEY.hash_key))
-            await until(lambda: hit.usable(KEY.hash_key))
+            await ready(hit)
             assert await body_of(hit, KEY) is None
             assert await body_of(spared, KEY) == b"body"
             await cached(hit, KEY, b"fetched since")

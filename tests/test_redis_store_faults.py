@@ -8,6 +8,7 @@ from proxy import redis_node
 from proxy.errors import RedisUnavailableError
 from proxy.model import Model
 from proxy.redis_node import Budget
+from proxy.redis_store import RedisStore
 from tests.redis_parts import FOREVER, body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
@@ -17,10 +18,14 @@ KEY = request_key()
 INTENT_MS = 60_000
 
 
-async def _restored(server: RedisServer) -> None:
-    """What was there at the last SAVE is there again, with its time to live."""
+async def _restored(server: RedisServer, store: RedisStore | None = None) -> None:
+    """What was there at the last SAVE is there again, with its time to live; the store is connected again."""
     server.kill()
+    if store is not None:
+        await until(lambda: not store.usable(KEY.hash_key), "the loss to be noticed")
     await server.start()
+    if store is not None:
+        await ready(store)
 
 
 class TestSnapshot:
@@ -30,8 +35,7 @@ class TestSnapshot:
             grant = await leased(store, request_key(page=2))
             await own_redis.cli("SAVE")
             await store.invalidate(USER, timeout=5)
-            await _restored(own_redis)
-            await ready(store)
+            await _restored(own_redis, store)
             assert await own_redis.cli("HLEN", KEY.hash_key) == 2
             assert await body_of(store, KEY) is None
             assert not await filled(store, request_key(page=2), grant)
@@ -56,8 +60,7 @@ class TestSnapshot:
         async with storing(own_redis.addr) as store:
             await store.invalidate(USER, timeout=5, window_ms=INTENT_MS)
             await own_redis.cli("SAVE")
-            await _restored(own_redis)
-            await ready(store)
+            await _restored(own_redis, store)
             grant = await store.acquire(KEY, Budget(5))
             assert (grant.kind, grant.token) == ("closed", b"")
 
@@ -65,8 +68,7 @@ class TestSnapshot:
         async with storing(own_redis.addr) as store:
             await store.invalidate(USER, timeout=5, intent=b"a", intent_ms=INTENT_MS)
             await own_redis.cli("SAVE")
-            await _restored(own_redis)
-            await ready(store)
+            await _restored(own_redis, store)
             assert (await store.acquire(KEY, Budget(5))).kind == "closed"
             await store.invalidate(USER, timeout=5, clear=b"a")
             await leased(store, KEY)

@@ -84,6 +84,7 @@ class TestSentinel:
             await until(lambda: not store.usable(KEY.hash_key))
             await sentinels.failed_over()
             await until(lambda: store.usable(KEY.hash_key), "the new master to be found", timeout=5)
+            await ready(store)
             assert node.run_id != first
             assert await sentinels.replica.cli("EXISTS", KEY.hash_key)
             assert await body_of(store, KEY) is None

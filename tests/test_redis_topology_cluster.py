@@ -37,7 +37,7 @@ async def _id(server: RedisServer) -> bytes:
 
 @pytest.fixture(scope="module")
 def module_cluster() -> Iterator[RedisCluster]:
-    cluster = RedisCluster()
+    cluster = RedisCluster("cluster-require-full-coverage no")
     try:
         with asyncio.Runner() as runner:
             runner.run(cluster.start())
@@ -194,6 +194,7 @@ class TestNodes:
 
             await until(elected, "the replica to be elected")
             await until(lambda: store.usable(key.hash_key), "the successor to be found", timeout=5)
+            await ready(store)
             assert await body_of(store, key) is None
             await cached(store, key, b"new")
             assert await body_of(store, key) == b"new"
@@ -215,7 +216,7 @@ class TestNodes:
             (key,) = _keys_of(1, 1)
             for _ in range(4):  # nodes are asked in no fixed order
                 async with storing(cluster.addr, up=False) as store:
-                    await until(lambda: store.usable(key.hash_key), "the others to be found", timeout=2)
+                    await until(lambda: store.usable(key.hash_key), "the others to be found", timeout=5)
         finally:
             cluster.servers[0].thaw()
         await cluster.ready()
