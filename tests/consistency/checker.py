@@ -1,0 +1,194 @@
+"""`Checker`: judges every read against the commits, events and acknowledgements before it. It knows no proxy.
+
+One log, one clock. Versions count the commits of one model. A read that began at tick b and ended at tick e, answered
+with version v, is a violation when
+    stale   v < the floor at b: the origin's version when an invalidation was asked for that was acknowledged before b
+    old     v < the origin's version one TTL (and stale allowance) before b
+    newer   v > the origin's version at e
+    foreign the answer names another model, collection, page or caller than the request
+    failed  it is a failure (`success = false`) of a fetch that had ended before b: somebody stored it
+"""
+
+from bisect import bisect_right
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.model import Model
+from proxy.pb import media_pb2 as pb
+
+_WITHIN = (("10 ms", 0.010), ("100 ms", 0.100), ("1 s", 1.0))
+_CLOCK_TOLERANCE = 5.0
+"""Seconds by which a proxy may misjudge Redis' clock, on a machine that is busy. TTLs under test are much longer."""
+_LOG = 40
+_FAILED = "failed fetch "
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One GetFilesByModel request as a caller makes it; `caller` is its `authorization`, empty without."""
+
+    model_id: int
+    model_type: str = "User"
+    collection: str = "avatars"
+    page: int = 1
+    caller: str = ""
+
+    @property
+    def model(self) -> Model:
+        return Model.of(self.model_type, self.model_id)
+
+    @property
+    def request(self) -> pb.GetFilesByModelRequest:
+        return pb.GetFilesByModelRequest(
+            model_type=self.model_type,
+            model_id=self.model_id,
+            collection_name=self.collection,
+            page=self.page,
+            per_page=10,
+        )
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", self.caller),) if self.caller else ()
+
+
+def stamped(asked: Asked, version: int) -> pb.GetFilesByModelResponse:
+    """What the origin answers: the version, and for whom it was made."""
+    media = pb.Media(
+        id=1,
+        model_type=asked.model_type,
+        model_id=asked.model_id,
+        collection_name=asked.collection,
+        name=asked.caller,
+        order_column=asked.page,
+        size=version,
+    )
+    return pb.GetFilesByModelResponse(success=True, data=pb.GetFilesByModelData(media=[media], total=1))
+
+
+def failure(fetch: int) -> pb.GetFilesByModelResponse:
+    """The origin's `success = false`, naming the fetch that it was given to."""
+    return pb.GetFilesByModelResponse(success=False, message=f"{_FAILED}{fetch}")
+
+
+@dataclass(slots=True)
+class _History:
+    """One model at its origin: when each commit was made, the first of version 1."""
+
+    version: int = 0
+    floor: int = 0
+    times: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A read that has begun."""
+
+    asked: Asked
+    tick: int
+    floor: int
+    version: int
+    at: float
+
+
+class Checker:
+    """Holds, of each model, its commits; of the log, the end. A run of any length fits."""
+
+    def __init__(self, clock: Callable[[], float], *, longest: float | None = None) -> None:
+        """`clock` in seconds; `longest` is how long an answer may be served at most, by that clock."""
+        self._clock = clock
+        self._longest = longest
+        self._models: dict[Model, _History] = {}
+        self._ticks = 0
+        self._latest = float("-inf")
+        self._failures: dict[int, int | None] = {}
+        self._log: deque[str] = deque(maxlen=_LOG)
+        self.counts: Counter[str] = Counter()
+        self.violations: list[str] = []
+
+    def note(self, text: str) -> None:
+        """Into the log, for whoever reads a violation."""
+        self._tick(text)
+
+    def version(self, model: Model) -> int:
+        return self._of(model).version
+
+    def versions(self) -> dict[Model, int]:
+        """Of all models that were ever changed or read: what a flush that begins now stands for."""
+        return {model: history.version for model, history in self._models.items()}
+
+    def commit(self, model: Model) -> int:
+        """The origin changed a model; its new version."""
+        history = self._of(model)
+        history.version += 1
+        self._latest = max(self._latest, self._clock())  # a clock set back must not make a commit older than it is
+        history.times.append(self._latest)
+        self.counts["commits"] += 1
+        self._tick(f"commit {model} v{history.version}")
+        return history.version
+
+    def applied(self, model: Model, version: int, how: str) -> None:
+        """An invalidation that was asked for when the origin had `version` is acknowledged."""
+        history = self._of(model)
+        history.floor = max(history.floor, version)
+        self._tick(f"{how} {model} v{version}")
+
+    def fails(self, fetch: int) -> None:
+        """The origin is about to answer this fetch with a failure."""
+        self._failures[fetch] = None
+
+    def failed(self, fetch: int) -> None:
+        """It has: what is told of this failure to reads that begin later was stored."""
+        self._failures[fetch] = self._tick(f"{_FAILED}{fetch} ended")
+
+    def began(self, asked: Asked) -> Reading:
+        history = self._of(asked.model)
+        now = self._clock()
+        floor = history.floor
+        return Reading(asked, self._tick(f"read {asked} floor v{floor}"), floor, history.version, now)
+
+    def ended(self, reading: Reading, response: pb.GetFilesByModelResponse, how: str = "") -> None:
+        """Judges an answer; `how` says where it came from."""
+        self.counts["reads"] += 1
+        self._tick(f"answer to {reading.tick} {how}")
+        wrong = self._failure(reading, response) if not response.success else self._answer(reading, response)
+        if wrong:
+            self.violations.append(f"{wrong}: {reading.asked} {how}\n  " + "\n  ".join(self._log))
+
+    def _failure(self, reading: Reading, response: pb.GetFilesByModelResponse) -> str:
+        self.counts["failures"] += 1
+        ended = self._failures[int(response.message.removeprefix(_FAILED))]
+        return "" if ended is None or ended > reading.tick else f"failed: {response.message} was served again"
+
+    def _answer(self, reading: Reading, response: pb.GetFilesByModelResponse) -> str:
+        asked, (media,) = reading.asked, response.data.media
+        version, history = media.size, self._of(asked.model)
+        told = Asked(media.model_id, media.model_type, media.collection_name, media.order_column, media.name)
+        if told != asked:
+            return f"foreign: answered with {told}"
+        if version > history.version:
+            return f"newer: v{version}, the origin has v{history.version}"
+        if version < reading.floor:
+            return f"stale: v{version}, must be v{reading.floor} or newer"
+        if self._longest is not None:
+            least = bisect_right(history.times, reading.at - self._longest - _CLOCK_TOLERANCE)
+            if version < least:
+                return f"old: v{version}, more than {self._longest:g} s ago it was v{least}"
+        if version < reading.version:
+            self._count_stale(reading.at - history.times[version])
+        return ""
+
+    def _count_stale(self, seconds: float) -> None:
+        """A read saw less than was committed when it began, so long ago; before the acknowledgement that is no fault."""
+        self.counts["stale"] += 1
+        within = next((name for name, most in _WITHIN if seconds <= most), "more than 1 s")
+        self.counts[f"stale within {within} of the commit"] += 1
+
+    def _of(self, model: Model) -> _History:
+        return self._models.setdefault(model, _History())
+
+    def _tick(self, text: str) -> int:
+        self._ticks += 1
+        self._log.append(f"{self._ticks} {text}")
+        return self._ticks

@@ -1,0 +1,57 @@
+"""`Clock`: Redis' clock as a schedule sets it, in the scripts and in what proxies believe of it.
+
+Redis takes its time from the machine, which a test cannot set. So the scripts' TIME is swapped for one that adds a
+jump, held in a key of Redis itself; HGET knows no time, and the proxies' estimate of it is moved by the same amount.
+"""
+
+import time
+from collections.abc import Callable
+from hashlib import sha1
+from types import SimpleNamespace
+
+import pytest
+
+from proxy import redis_store
+from proxy.redis_node import Node
+from tests.servers.redis import RedisServer
+
+_KEY = "tests:clock:jump"
+_TIME = b"redis.call('TIME')"
+_JUMPED = (
+    b"(function() local t = redis.call('TIME') "
+    b"return {t[1] + (tonumber(redis.call('GET', '" + _KEY.encode() + b"') or '0')), t[2]} end)()"
+)
+
+
+class Clock:
+    """Of one world; its Redis holds no jump at first."""
+
+    def __init__(self) -> None:
+        self._jump = 0
+
+    def time(self) -> float:
+        """Seconds since 1970, by Redis."""
+        return time.time() + self._jump
+
+    async def jump(self, redis: RedisServer, seconds: int) -> None:
+        """Redis' clock jumps, back when negative; proxies notice."""
+        self._jump += seconds
+        await redis.cli("SET", _KEY, self._jump)
+
+    def rules(self, patch: pytest.MonkeyPatch) -> None:
+        """Scripts and proxies follow this clock until the patch is undone."""
+        for name in ("_ACQUIRE", "_FILL", "_INVALIDATE"):
+            swap(patch, name, lambda source: source.replace(_TIME, _JUMPED))
+        now_ms = Node.now_ms
+        patch.setattr(Node, "now_ms", lambda node: now_ms(node) + self._jump * 1000)
+
+
+def swap(patch: pytest.MonkeyPatch, name: str, change: Callable[[bytes], bytes]) -> None:
+    """Changes a script's source where the store finds it; a change that changes nothing is an error."""
+    before = getattr(redis_store, name).source
+    source = change(before)
+    assert source != before, f"{name} is no longer what this change expects"
+    script = SimpleNamespace(source=source, sha=sha1(source, usedforsecurity=False).hexdigest().encode())
+    patch.setattr(redis_store, name, script)
+    loaded = tuple(source if one == before else one for one in redis_store._SCRIPTS)
+    patch.setattr(redis_store, "_SCRIPTS", loaded)

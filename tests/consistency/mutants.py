@@ -1,0 +1,98 @@
+"""The protocol with one part missing each; the checker must see it. Patched in memory, no file is touched."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from proxy import entry, fetches, invalidations
+from proxy.deliveries import Deliveries
+from proxy.flight import Flights
+from proxy.keys import Keys
+from proxy.lifetime import Storable, storable
+from proxy.redis_node import Node
+from tests.consistency.clock import swap
+
+Patch = pytest.MonkeyPatch
+
+
+def plain_del(patch: Patch) -> None:
+    """No lease: an invalidation deletes the key, and every fetch is stored."""
+    refusals = (
+        b"if not lease then return 0 end\n",
+        b"if run ~= ARGV[2] or token ~= ARGV[3] then return 0 end\n",
+        b"local run, token, granted = string.match(lease, '^(%S+) (%S+) (%d+) %d+$')\n",
+    )
+    now = b"local run, granted = ARGV[2], string.format('%.0f', redis.call('TIME')[1] * 1000)\n"
+
+    def fill(source: bytes) -> bytes:
+        for refusal in refusals:
+            assert refusal in source
+            source = source.replace(refusal, b"")
+        return now + source
+
+    swap(patch, "_FILL", fill)
+    swap(patch, "_INVALIDATE", lambda _: b"return redis.call('DEL', unpack(KEYS))")
+
+
+def joined_without_token(patch: Patch) -> None:
+    """A read joins whatever fetch of its key is under way in its process."""
+
+    def find(flights: "Flights[Any]", token: tuple[bytes, bytes, bytes]) -> Any:
+        return next((flight for known, flight in flights._by_token.items() if known[:2] == token[:2]), None)
+
+    patch.setattr(Flights, "find", find)
+
+
+def acknowledged_at_once(patch: Patch) -> None:
+    """A message is acknowledged while Redis is still being asked."""
+    apply = Deliveries._apply
+
+    async def begin(deliveries: Deliveries, *args: Any) -> None:
+        task = asyncio.create_task(apply(deliveries, *args))
+        deliveries._tasks[task] = None
+        task.add_done_callback(deliveries._done)
+
+    patch.setattr(Deliveries, "_apply", begin)
+
+
+def no_write_intent(patch: Patch) -> None:
+    """An own write only invalidates, before and after."""
+    ask = invalidations._ask
+
+    async def without(store: Any, model: Any, timeout: float, window_ms: int, intent: Any) -> None:
+        await ask(store, model, timeout, window_ms, None)
+
+    patch.setattr(invalidations, "_ask", without)
+
+
+def run_id_ignored(patch: Patch) -> None:
+    """What another Redis process stored counts."""
+    decode = entry.decode
+
+    def any_run(value: object, *, run_id: bytes, identity: bytes) -> entry.Entry | None:
+        if isinstance(value, bytes):
+            run_id = value.split(b" ", 2)[1]
+        return decode(value, run_id=run_id, identity=identity)
+
+    patch.setattr(entry, "decode", any_run)
+
+
+def no_outage_rule(patch: Patch) -> None:
+    """What was stored before an outage counts at once."""
+    patch.setattr(Node, "min_born_ms", lambda _: 0)
+
+
+def no_ttl(patch: Patch) -> None:
+    """Entries live until they are invalidated."""
+    swap(patch, "_FILL", lambda source: source.replace(b"local fresh = granted + ARGV[4]", b"local fresh = 1e14"))
+
+
+def failures_stored(patch: Patch) -> None:
+    """`success = false` is an answer like any other."""
+    patch.setattr(fetches, "storable", lambda body: storable(body) or Storable(None, None, {}))
+
+
+def callers_alike(patch: Patch) -> None:
+    """The caller's metadata is no part of the key."""
+    patch.setattr(Keys, "_vary_digest", lambda keys, metadata: b"")

@@ -1,0 +1,277 @@
+"""`World`: caching cores of several proxies on one real Redis, with a gated origin that stamps its answers.
+
+Everything a schedule does is a method here, and every outcome goes to the `Checker`; nothing but the origin, the
+broker's side of a message and the clocks is made up.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Self, cast
+
+import pytest
+from aio_pika.abc import AbstractIncomingMessage
+
+from proxy.cache import Cache
+from proxy.calls import Call, Reply
+from proxy.deliveries import Deliveries
+from proxy.files import GET_FILES_BY_MODEL, UPLOAD_FILE, Files
+from proxy.invalidations import Invalidations
+from proxy.keys import Keys
+from proxy.metrics import Metrics
+from proxy.model import Model
+from proxy.own_writes import OwnWrites
+from proxy.pb import media_pb2 as pb
+from proxy.policy import Policy
+from proxy.redis_node import Budget
+from proxy.redis_store import RedisStore
+from proxy.setting_types import RedisAddr
+from tests.consistency.checker import Asked, Checker, failure, stamped
+from tests.consistency.clock import Clock
+from tests.servers.waiting import until
+
+TTL = 600.0
+_NO_END = 1e9  # seconds; how slow this machine is must decide nothing
+
+
+class Origin:
+    """The media service. While `gated`, a read is held after it read its version, a write before and after its commit."""
+
+    def __init__(self, checker: Checker) -> None:
+        self._checker = checker
+        self.gated = False
+        self.failing = False
+        self.held: list[asyncio.Future[None]] = []
+        self._fetches = 0
+
+    def release(self, which: int = 0) -> None:
+        """Lets one go on of those that are held, if there are any."""
+        if self.held:
+            self.held.pop(which % len(self.held)).set_result(None)
+
+    def open(self) -> None:
+        """Lets all go on, and all that come."""
+        self.gated = False
+        while self.held:
+            self.release()
+
+    async def answer(self, call: Call) -> Reply:
+        """Both methods that schedules use."""
+        if call.method == UPLOAD_FILE:
+            return await self._upload(call)
+        asked = _asked(call)
+        self._fetches += 1
+        number = self._fetches
+        version, failing = self._checker.version(asked.model), self.failing
+        if failing:
+            self._checker.fails(number)
+        await self._pass()
+        if failing:
+            self._checker.failed(number)
+        return Reply((failure(number) if failing else stamped(asked, version)).SerializeToString())
+
+    async def _upload(self, call: Call) -> Reply:
+        request = pb.UploadFileRequest.FromString(call.body)
+        await self._pass()
+        self._checker.commit(Model.of(request.model_type, request.model_id))
+        await self._pass()
+        return Reply(pb.UploadFileResponse(success=True).SerializeToString())
+
+    async def _pass(self) -> None:
+        if self.gated:
+            gate = asyncio.get_running_loop().create_future()
+            self.held.append(gate)
+            try:
+                await gate
+            finally:
+                if gate in self.held:
+                    self.held.remove(gate)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The core of one proxy."""
+
+    store: RedisStore
+    invalidations: Invalidations
+    cache: Cache
+    own_writes: OwnWrites
+    files: Files
+    deliveries: Deliveries
+    running: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    @property
+    def usable(self) -> bool:
+        return self.store.usable(b"any key")
+
+    async def kill(self) -> None:
+        """Ends it as SIGKILL would: nothing is tried once more."""
+        for task in self.running:
+            task.cancel()
+        await asyncio.gather(*self.running, return_exceptions=True)
+
+
+class World:
+    """Use as a context; `process()` starts one more proxy. What `patch` changes lasts as long as the world."""
+
+    patch: pytest.MonkeyPatch
+
+    def __init__(self, redis_addr: str) -> None:
+        self._addr = redis_addr
+        self._exits = AsyncExitStack()
+        self.clock = Clock()
+        self.checker = Checker(self.clock.time, longest=TTL)
+        self.origin = Origin(self.checker)
+        self.processes: list[Process] = []
+        self.calls: list[asyncio.Task[None]] = []
+        self._unapplied: list[tuple[Process, Model, int]] = []
+
+    async def __aenter__(self) -> Self:
+        patch = self.patch = self._exits.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(Budget.__init__, "__defaults__", (_NO_END,))
+        patch.setattr("proxy.breaker.SLOW", _NO_END)
+        self.clock.rules(patch)
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        self.origin.open()
+        for call in self.calls:
+            call.cancel()
+        await asyncio.gather(*self.calls, return_exceptions=True)
+        for process in self.processes:
+            await process.cache.close()
+            await process.deliveries.finish(0.0)
+            await process.kill()
+        await self._exits.aclose()
+
+    async def process(self, redis_addr: str = "") -> Process:
+        """One more, connected to Redis."""
+        target = RedisAddr().parse(redis_addr or self._addr)
+        assert target is not None
+        keys, metrics = Keys("media", ("authorization",)), Metrics()
+        store = RedisStore(target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None)
+        invalidations = Invalidations(store, metrics)
+        policy = Policy("on", TTL, 0.0, 0.0, 100, 1 << 20)
+        answer = self.origin.answer
+        held_back = invalidations.held_back
+        cache = Cache(store, answer, keys, policy, held_back=held_back, observer=metrics, random=lambda: 0.0)
+        own_writes = OwnWrites(invalidations, answer)
+        files = Files(cache, own_writes, answer, store, metrics)
+        process = Process(store, invalidations, cache, own_writes, files, Deliveries(invalidations, metrics))
+        process.running.extend(asyncio.create_task(work) for work in (store.run(), invalidations.run()))
+        self.processes.append(process)
+        await until(lambda: process.usable, "Redis to be usable")
+        return process
+
+    # What callers do.
+
+    def reading(self, process: Process, asked: Asked, *, fresh: bool = False) -> "asyncio.Task[None]":
+        """A read that is under way; judged when it ends."""
+        begun = self.checker.began(asked)
+        control = (("cache-control", "no-cache"),) if fresh else ()
+        call = Call(GET_FILES_BY_MODEL, asked.request.SerializeToString(), (*asked.metadata, *control))
+
+        async def read() -> None:
+            reply = await process.files.get_files_by_model(call)
+            response = pb.GetFilesByModelResponse.FromString(reply.body or b"")
+            self.checker.ended(begun, response, str(dict(reply.trailing_metadata)["x-cache"]))
+
+        return self._start(read())
+
+    async def read(self, process: Process, asked: Asked) -> None:
+        await self.reading(process, asked)
+
+    def writing(self, process: Process, model_id: int) -> "asyncio.Task[None]":
+        """An upload through a proxy; once it is answered and Redis has its invalidation, it counts as applied."""
+        request = pb.UploadFileRequest(model_type="User", model_id=model_id, collection_name="avatars")
+        model = Model.of("user", model_id)
+
+        async def write() -> None:
+            await process.files.upload_file(Call(UPLOAD_FILE, request.SerializeToString()))
+            # Committed before the answer, whatever others committed since.
+            self._unapplied.append((process, model, self.checker.version(model)))
+            self.acknowledge_writes()
+
+        return self._start(write())
+
+    def acknowledge_writes(self) -> None:
+        """Counts those whose invalidation was held and is not any more."""
+        held = [one for one in self._unapplied if one[0].invalidations.held_back(one[1])]
+        for one in self._unapplied:
+            if one not in held:
+                self.checker.applied(one[1], one[2], "write answered")
+        self._unapplied = held
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self.calls.append(task)
+        return task
+
+    # What the broker does.
+
+    async def deliver(self, process: Process, model_id: int) -> None:
+        """One event arrives; the acknowledgement counts when it is given, which may be later."""
+        model = Model.of("user", model_id)
+        version = self.checker.version(model)
+        self.checker.note(f"event for {model} arrives")
+
+        async def basic_ack(tag: int, *, wait: bool) -> None:
+            self.checker.applied(model, version, "acknowledged")
+
+        data = base64.b64encode(json.dumps({"model_type": "user", "model_id": model_id}).encode()).decode()
+        message = SimpleNamespace(
+            body=json.dumps({"data": data}).encode(),
+            routing_key="media.event.uploaded",
+            timestamp=None,
+            delivery_tag=1,
+            channel=SimpleNamespace(basic_ack=basic_ack),
+        )
+        await process.deliveries.take(cast("AbstractIncomingMessage", message))
+
+    async def flush(self, process: Process) -> None:
+        """What the consumer owes when events may have been missed."""
+        versions = self.checker.versions()
+        self.checker.note("flush begins")
+        await process.invalidations.flush("events were missed")
+        for model, version in versions.items():
+            self.checker.applied(model, version, "flushed")
+
+    async def settle(self) -> None:
+        """Everything that only waits for Redis or for a turn of the loop goes on; what is gated stays."""
+        for _ in range(4):
+            for process in self.processes:
+                if process.usable:
+                    node = process.store._topology.node_for(b"any key")
+                    assert node is not None
+                    await node.ask(Budget(_NO_END), b"PING")
+            await turns()
+
+    async def quiet(self) -> None:
+        """Opens every gate; returns once nothing is under way and every read must see what the origin has."""
+        self.origin.open()
+        await asyncio.gather(*self.calls, return_exceptions=True)
+        for process in self.processes:
+            await until(lambda process=process: process.usable, "Redis to be usable")  # type: ignore[misc]
+            await until(lambda process=process: not len(process.deliveries), "events to be applied")  # type: ignore[misc]
+            await until(lambda process=process: not process.invalidations.pending, "nothing to be held")  # type: ignore[misc]
+        for call in self.calls:
+            if not call.cancelled():
+                call.result()
+        self.calls.clear()
+        self.acknowledge_writes()
+
+
+async def turns(count: int = 10) -> None:
+    """Lets whatever is ready go on."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+def _asked(call: Call) -> Asked:
+    request = pb.GetFilesByModelRequest.FromString(call.body)
+    caller = "".join(str(value) for key, value in call.metadata if key == "authorization")
+    return Asked(request.model_id, request.model_type, request.collection_name, request.page, caller)
