@@ -180,7 +180,7 @@ class Checker:
         return ""
 
     def _count_stale(self, seconds: float) -> None:
-        """A read saw less than was committed when it began, so long ago; before the acknowledgement that is no fault."""
+        """A read saw less than was committed so long before it; until the acknowledgement that is no fault."""
         self.counts["stale"] += 1
         within = next((name for name, most in _WITHIN if seconds <= most), "more than 1 s")
         self.counts[f"stale within {within} of the commit"] += 1

@@ -39,7 +39,7 @@ _NO_END = 1e9  # seconds; how slow this machine is must decide nothing
 
 
 class Origin:
-    """The media service. While `gated`, a read is held after it read its version, a write before and after its commit."""
+    """The media service. `gated`: a read is held after it read its version, a write before and after its commit."""
 
     def __init__(self, checker: Checker) -> None:
         self._checker = checker
