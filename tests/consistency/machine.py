@@ -18,15 +18,16 @@ from tests.consistency.world import World
 from tests.servers.redis import RedisServer
 
 _MODELS = (1, 2)
+_MOSTLY_ONE = (1, 1, 1, 2)
 numbers = st.integers(0, 7)
 processes = st.integers(0, 1)
-models = st.sampled_from(_MODELS)
+models = st.sampled_from(_MOSTLY_ONE)
 requests = st.builds(
     Asked,
     model_id=models,
-    model_type=st.sampled_from(["User", "user"]),
-    page=st.sampled_from([1, 1, 2]),
-    caller=st.sampled_from(["", "ann", "ben"]),
+    model_type=st.sampled_from(["User", "User", "user"]),
+    page=st.sampled_from([1, 1, 1, 2]),
+    caller=st.sampled_from(["", "", "ann", "ben"]),
 )
 
 
@@ -52,34 +53,58 @@ class Machine(RuleBasedStateMachine):
         for _ in range(2):
             await self.world.process()
 
-    @rule(process=processes, asked=requests, fresh=st.sampled_from([False, False, False, True]))
-    def read(self, process: int, asked: Asked, fresh: bool) -> None:
-        async def work() -> None:
-            self.world.reading(self.world.processes[process], asked, fresh=fresh)
+    @rule(process=processes, asked=requests, gated=st.booleans(), settle=st.booleans())
+    def read(self, process: int, asked: Asked, gated: bool, settle: bool) -> None:
+        """A caller's; `gated`: fetches and writes that begin from now on are held until they are let go."""
+        self.run(self._read(process, asked, gated=gated, settle=settle))
 
-        self.run(work())
+    @rule(process=processes)
+    def read_again(self, process: int) -> None:
+        """The request that most others are."""
+        self.run(self._read(process, Asked(1), gated=True, settle=True))
 
-    @rule()
-    def settle(self) -> None:
-        self.run(self.world.settle())
+    @rule(process=processes, asked=requests)
+    def read_fresh(self, process: int, asked: Asked) -> None:
+        """With `cache-control: no-cache`."""
+        self.run(self._read(process, asked, gated=True, settle=True, fresh=True))
 
-    @rule(gated=st.booleans())
-    def gate(self, gated: bool) -> None:
-        async def work() -> None:
-            self.world.origin.gated = gated
-
-        self.run(work())
+    async def _read(self, process: int, asked: Asked, *, gated: bool, settle: bool, fresh: bool = False) -> None:
+        self.world.origin.gated = gated
+        self.world.reading(self.world.processes[process], asked, fresh=fresh)
+        if settle:
+            await self.world.settle()
 
     @rule(which=numbers)
     def let_one_go(self, which: int) -> None:
+        """A fetch that has read its version lands; a write goes on."""
+
         async def work() -> None:
             self.world.origin.release(which)
+            await self.world.settle()
 
         self.run(work())
 
-    @rule(failing=st.booleans())
-    def fail(self, failing: bool) -> None:
-        self.world.origin.failing = failing
+    @rule(process=processes)
+    def fail_once(self, process: int) -> None:
+        """The origin's `success = false`."""
+
+        async def work() -> None:
+            self.world.origin.failing = True
+            await self._read(process, Asked(1), gated=False, settle=True)
+            self.world.origin.failing = False
+
+        self.run(work())
+
+    @rule(process=processes, model=models)
+    def tell(self, process: int, model: int) -> None:
+        """Another service's write, and its event at once."""
+
+        async def work() -> None:
+            self.world.checker.commit(Model.of("user", model))
+            await self.world.deliver(self.world.processes[process], model)
+            await self.world.settle()
+
+        self.run(work())
 
     @rule(model=models)
     def commit(self, model: int) -> None:
@@ -112,42 +137,29 @@ class Machine(RuleBasedStateMachine):
             self.events.pop(which % len(self.events))
         self.run(self.world.flush(self.world.processes[process]))
 
-    @rule(which=numbers)
-    def cancel(self, which: int) -> None:
-        """A caller goes away."""
+    @rule(what=st.sampled_from(["cancel", "evict", "disconnect"]), which=numbers)
+    def disturb(self, what: str, which: int) -> None:
+        """A caller goes away; Redis needs memory; a proxy loses its connections and what was under way on them."""
+        self.run({"cancel": self._cancel, "evict": self._evict, "disconnect": self._disconnect}[what](which))
 
-        async def work() -> None:
-            under_way = [call for call in self.world.calls if not call.done()]
-            if under_way:
-                under_way[which % len(under_way)].cancel()
+    async def _cancel(self, which: int) -> None:
+        under_way = [call for call in self.world.calls if not call.done()]
+        if under_way:
+            under_way[which % len(under_way)].cancel()
 
-        self.run(work())
+    async def _evict(self, which: int) -> None:
+        keys = sorted(await self.redis.cli("KEYS", "media:*"))
+        if keys:
+            await self.redis.cli("DEL", keys[which % len(keys)])
 
-    @rule(which=numbers)
-    def evict(self, which: int) -> None:
-        """Redis needs memory."""
-
-        async def work() -> None:
-            keys = sorted(await self.redis.cli("KEYS", "media:*"))
-            if keys:
-                await self.redis.cli("DEL", keys[which % len(keys)])
-
-        self.run(work())
+    async def _disconnect(self, which: int) -> None:
+        for node in self.world.processes[which % 2].store._topology.nodes():
+            node.drop("cut by the test")
 
     @rule(seconds=st.sampled_from([-3600, -1, 1, 11, 700]))
     def jump(self, seconds: int) -> None:
         """Redis' clock: past an event's window, past a lease, past the TTL; and back."""
         self.run(self.world.clock.jump(self.redis, seconds))
-
-    @rule(process=processes)
-    def disconnect(self, process: int) -> None:
-        """A proxy loses its connections to Redis, and what was under way on them."""
-
-        async def work() -> None:
-            for node in self.world.processes[process].store._topology.nodes():
-                node.drop("cut by the test")
-
-        self.run(work())
 
     @invariant()
     def nothing_is_wrong(self) -> None:

@@ -1,0 +1,83 @@
+"""`Publisher`: sends the origin's events. A broker that is down loses them, one that drops a connection does not."""
+
+import asyncio
+import base64
+import json
+import time
+from contextlib import suppress
+
+import aio_pika
+from aio_pika.abc import AbstractConnection, AbstractExchange
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+from proxy.model import Model
+
+_PAUSE = 0.05
+_TIMEOUT = 5.0
+
+
+class Publisher:
+    """`collection` names the event: a proxy logs it once it is applied."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._waiting: asyncio.Queue[tuple[Model, str]] = asyncio.Queue()
+        self._connection: AbstractConnection | None = None
+        self._exchange: AbstractExchange | None = None
+        self.down = False
+        """Whoever stops the broker says so: what is sent meanwhile is lost."""
+        self.sent = 0
+        self.lost = 0
+
+    def send(self, model: Model, collection: str) -> None:
+        """Returns at once."""
+        self._waiting.put_nowait((model, collection))
+
+    async def idle(self) -> None:
+        """Returns once the broker has confirmed all events, or they are lost."""
+        await self._waiting.join()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                model, collection = await self._waiting.get()
+                await self._deliver(model, collection)
+                self._waiting.task_done()
+        finally:
+            await self._disconnect()
+
+    async def _deliver(self, model: Model, collection: str) -> None:
+        while not self.down:
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    await self._publish(model, collection)
+            except (*CONNECTION_EXCEPTIONS, TimeoutError):
+                await self._disconnect()
+                await asyncio.sleep(_PAUSE)
+            else:
+                self.sent += 1
+                return
+        self.lost += 1
+
+    async def _publish(self, model: Model, collection: str) -> None:
+        if self._exchange is None:
+            self._connection = await aio_pika.connect(self._url)
+            channel = await self._connection.channel()
+            self._exchange = await channel.declare_exchange("damar.events", aio_pika.ExchangeType.TOPIC, durable=True)
+        inner = {"model_type": model.type, "model_id": model.id, "collection_name": collection}
+        data = base64.b64encode(json.dumps(inner).encode()).decode()
+        message = aio_pika.Message(
+            json.dumps({"ownerId": str(model.id), "data": data}).encode(),
+            content_type="application/json",
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            timestamp=int(time.time()),
+        )
+        await self._exchange.publish(message, routing_key="media.event.uploaded")
+
+    async def _disconnect(self) -> None:
+        connection, self._connection, self._exchange = self._connection, None, None
+        if connection is not None:
+            with suppress(*CONNECTION_EXCEPTIONS, TimeoutError):
+                async with asyncio.timeout(1):
+                    await connection.close()

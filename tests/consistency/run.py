@@ -1,0 +1,218 @@
+"""`make soak`: two proxies, real Redis and RabbitMQ, readers and writers, and a seeded schedule of faults, judged.
+
+    python -m tests.consistency.run [--seconds 30] [--seed 1]
+
+Readers and writers go on through every fault. In the end all is mended, and once every event is applied each read must
+see what the origin has. Exit status 1 with the log around each violation.
+"""
+
+import argparse
+import asyncio
+import logging
+import random
+import re
+import sys
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from proxy.model import Model
+from proxy.pb import media_pb2 as pb
+from proxy.pb.media_pb2_grpc import MediaServiceStub
+from tests.consistency.applied import Applied
+from tests.consistency.checker import Asked, Checker
+from tests.consistency.faults import Faults
+from tests.consistency.origin import StampedMedia
+from tests.consistency.publisher import Publisher
+from tests.servers.process import ProxyProcess
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisServer
+from tests.servers.upstream import FakeMediaServer
+from tests.servers.waiting import until
+
+_MODELS = range(1, 7)
+_READERS, _WRITERS = 4, 2  # on each proxy; in all
+_QUEUED = "[rabbit_amqqueue:info(Q, [messages]) || Q <- rabbit_amqqueue:list()]."
+
+
+class Run:
+    """Made by `running`."""
+
+    def __init__(self, seed: int, redis: RedisServer, rabbit: RabbitServer, url: str) -> None:
+        self._random = random.Random(seed)  # noqa: S311 -- a schedule to repeat, no secret
+        self._rabbit = rabbit
+        self.checker = Checker(time.monotonic)
+        self.applied = Applied(self.checker)
+        self.publisher = Publisher(url)
+        self.origin = StampedMedia(self.checker, self._random, self._committed)
+        self.upstream = FakeMediaServer(self.origin)
+        settings = {"REDIS_ADDR": redis.addr, "RABBITMQ_ADDR": url, "MEDIA_SERVICE_ADDR": self.upstream.addr}
+        self.proxies = [ProxyProcess(LOG_LEVEL="debug", **settings) for _ in range(2)]
+        self.faults = Faults(seed, redis, rabbit, self.proxies, self.origin, self.publisher)
+        self._stubs: dict[ProxyProcess, Any] = {proxy: _stub(proxy.addr) for proxy in self.proxies}
+        self._names = 0
+        self.over = False
+
+    def _committed(self, model: Model, version: int, name: str) -> None:
+        """The origin committed: whoever wrote, an event of the same name follows."""
+        self.applied.awaits(name, model, version)
+        self.publisher.send(model, name)
+
+    def _name(self, kind: str) -> str:
+        self._names += 1
+        return f"{kind}-{self._names}"
+
+    # What goes on until the run is over.
+
+    async def reader(self, proxy: ProxyProcess) -> None:
+        while not self.over:
+            page, caller = self._random.choice((1, 1, 2)), self._random.choice(("", "", "ann", "ben"))
+            await self.read(proxy, Asked(self._random.choice(_MODELS), page=page, caller=caller))
+            await asyncio.sleep(self._random.expovariate(1 / 0.005))
+
+    async def read(self, proxy: ProxyProcess, asked: Asked) -> None:
+        """One read, judged; it may fail only where its proxy or the origin did meanwhile."""
+        excused = self._excused(proxy)
+        begun = self.checker.began(asked)
+        call = self._stubs[proxy].GetFilesByModel(
+            asked.request, metadata=asked.metadata, timeout=30, wait_for_ready=True
+        )
+        try:
+            response = await call
+        except grpc.aio.AioRpcError as error:
+            self.checker.counts["reads that failed"] += 1
+            if not excused and not self._excused(proxy):
+                self.checker.violations.append(f"call failed: {error.code()} {error.details()} while {self.faults.now}")
+            return
+        trailing = dict(await call.trailing_metadata() or ())
+        self.checker.ended(begun, response, str(trailing.get("x-cache")))
+        self.checker.counts[f"answers: {trailing.get('x-cache')}"] += 1
+
+    def _excused(self, proxy: ProxyProcess) -> bool:
+        """Neither Redis nor RabbitMQ is an excuse."""
+        return proxy in self.faults.down or bool(self.origin.failing)
+
+    async def writer(self) -> None:
+        while not self.over:
+            model_id, name = self._random.choice(_MODELS), self._name("write")
+            if self._random.random() < 0.5:
+                self.origin.commit(Model.of("User", model_id), name)
+            else:
+                await self._upload(self._random.choice(self.proxies), model_id, name)
+            await asyncio.sleep(self._random.expovariate(1 / 0.05))
+
+    async def _upload(self, proxy: ProxyProcess, model_id: int, name: str) -> None:
+        request = pb.UploadFileRequest(content=b"x", model_type="User", model_id=model_id, collection_name=name)
+        try:
+            await self._stubs[proxy].UploadFile(request, timeout=5)
+        except grpc.aio.AioRpcError:
+            self.checker.counts["writes that failed"] += 1
+        self.applied.read_on()
+
+    async def tail(self) -> None:
+        while True:
+            self.applied.read_on()
+            await asyncio.sleep(0.005)
+
+    # The end.
+
+    async def quiet(self) -> None:
+        """Returns once nothing is under way: no event, no invalidation, no flush."""
+        await self.publisher.idle()
+        for _ in range(3):
+            await until(self._settled, "everything to be applied", timeout=60)
+
+    async def _settled(self) -> bool:
+        if re.search(r"messages,[1-9]", await self._rabbit.eval(_QUEUED)):
+            return False
+        for proxy in self.proxies:
+            if await proxy.metric("media_cache_invalidations_pending"):
+                return False
+            for name in ("redis", "rabbitmq"):
+                if await proxy.metric(f'media_cache_dependency_up{{dependency="{name}"}}') != 1:
+                    return False
+        return True
+
+    async def converge(self) -> None:
+        """All is mended: from now on every read sees what the origin has."""
+        await self.quiet()
+        self.applied.read_on()
+        for model, version in self.checker.versions().items():
+            self.checker.applied(model, version, "all is quiet")
+        for asked in [
+            Asked(model, page=page, caller=caller) for model in _MODELS for page in (1, 2) for caller in ("", "ann")
+        ]:
+            for proxy in self.proxies:
+                await self.read(proxy, asked)
+
+    def report(self) -> str:
+        """What was done and what was found, a line each."""
+        counts = self.checker.counts
+        lines = [f"{name:<36} {counts[name]:>8}" for name in sorted(counts)]
+        lines += [f"{'events sent':<36} {self.publisher.sent:>8}", f"{'events lost':<36} {self.publisher.lost:>8}"]
+        lines += [f"fault: {name:<29} {count:>8}" for name, count in sorted(self.faults.counts.items())]
+        return "\n".join(
+            [*lines, f"{'violations':<36} {len(self.checker.violations):>8}", *self.checker.violations[:5]]
+        )
+
+
+def _stub(addr: str) -> Any:
+    # Untyped: the generated stub says what a call answers, not that it is awaited.
+    backoff = [(f"grpc.{name}_reconnect_backoff_ms", 100) for name in ("initial", "min", "max")]
+    return MediaServiceStub(grpc.aio.insecure_channel(addr, options=backoff))
+
+
+@asynccontextmanager
+async def running(seed: int, redis: RedisServer, rabbit: RabbitServer) -> AsyncIterator[Run]:
+    """A run whose processes are up; they are gone when the block ends."""
+    async with AsyncExitStack() as exits:
+        run = Run(seed, redis, rabbit, await rabbit.vhost())
+        await exits.enter_async_context(run.upstream)
+        for proxy in run.proxies:
+            await exits.enter_async_context(proxy)
+            run.applied.watch(proxy.directory / "stderr")
+        exits.callback(run.applied.close)
+        yield run
+
+
+async def carry_out(run: Run, seconds: float) -> None:
+    """Everything at once for so long, then convergence."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    async with asyncio.TaskGroup() as around:
+        tail, publisher = around.create_task(run.tail()), around.create_task(run.publisher.run())
+        async with asyncio.TaskGroup() as tasks:
+            work: list[Coroutine[Any, Any, None]] = [run.writer() for _ in range(_WRITERS)]
+            work += [run.reader(proxy) for proxy in run.proxies for _ in range(_READERS)]
+            for one in work:
+                tasks.create_task(one)
+            await run.faults.run(lambda: loop.time() >= end)
+            run.over = True
+        await run.converge()
+        tail.cancel()
+        publisher.cancel()
+
+
+async def _main(seconds: float, seed: int) -> int:
+    async with RedisServer() as redis, RabbitServer() as rabbit, running(seed, redis, rabbit) as run:
+        await carry_out(run, seconds)
+        print(f"seed {seed}, {seconds:g} s\n{run.report()}")  # noqa: T201 -- this is what the command is for
+        return 1 if run.checker.violations else 0
+
+
+def main() -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(description="reads and writes through two proxies while everything breaks")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    logging.disable(logging.WARNING)  # the AMQP library tells of each connection that we close
+    return asyncio.run(_main(given.seconds, given.seed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
