@@ -1,6 +1,6 @@
 # Each target does its own set-up first; `scripts/setup` is quick where nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test demo bench protos docs lock
+.PHONY: help setup check test soak demo bench protos docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
@@ -15,6 +15,12 @@ check: ## everything that needs no run: format, lint, types, layers, what is gen
 test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/test_keys.py -k case" for some
 	@scripts/setup
 	@.venv/bin/python -m pytest $(ARGS)
+
+SECONDS ?= 300
+SEED ?= 1
+soak: ## reads and writes through two proxies while everything breaks: SECONDS=300 SEED=1; ARGS="--through … --straight …"
+	@scripts/setup
+	@.venv/bin/python -m tests.consistency.run --seconds $(SECONDS) --seed $(SEED) $(ARGS)
 
 demo: ## the whole stack and a tour of it; ONCE=1 ends after the tour
 	@scripts/setup demo

@@ -50,8 +50,10 @@ class Applied:
         model, version = self._awaited.get(line["collection"], (None, 0))
         if model is not None:
             self._checker.applied(model, version, f"{line['source']} {line['collection']} applied")
+            self._checker.counts["invalidations applied"] += 1
 
     def _flushed(self, log: BinaryIO) -> None:
+        self._checker.counts["flushes applied"] += 1
         for model, version in self._flush_began.pop(log, {}).items():
             self._checker.applied(model, version, "flushed")
 

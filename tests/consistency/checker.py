@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from proxy.model import Model
 from proxy.pb import media_pb2 as pb
 
-_WITHIN = (("10 ms", 0.010), ("100 ms", 0.100), ("1 s", 1.0))
+_WITHIN = (("within 10 ms", 0.010), ("within 100 ms", 0.100), ("within 1 s", 1.0))
 _CLOCK_TOLERANCE = 5.0
 """Seconds by which a proxy may misjudge Redis' clock, on a machine that is busy. TTLs under test are much longer."""
 _LOG = 40
@@ -183,7 +183,7 @@ class Checker:
         """A read saw less than was committed so long before it; until the acknowledgement that is no fault."""
         self.counts["stale"] += 1
         within = next((name for name, most in _WITHIN if seconds <= most), "more than 1 s")
-        self.counts[f"stale within {within} of the commit"] += 1
+        self.counts[f"stale {within} after the commit"] += 1
 
     def _of(self, model: Model) -> _History:
         return self._models.setdefault(model, _History())

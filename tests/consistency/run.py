@@ -1,9 +1,11 @@
 """`make soak`: two proxies, real Redis and RabbitMQ, readers and writers, and a seeded schedule of faults, judged.
 
     python -m tests.consistency.run [--seconds 30] [--seed 1]
+    python -m tests.consistency.run --seconds 600 --through PROXY:PORT --straight SERVICE:PORT --models user:1,product:7
 
 Readers and writers go on through every fault. In the end all is mended, and once every event is applied each read must
-see what the origin has. Exit status 1 with the log around each violation.
+see what the origin has. Exit status 1 with the log around each violation. With addresses it reads a deployment instead
+(`deployment.py`).
 """
 
 import argparse
@@ -25,6 +27,7 @@ from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub
 from tests.consistency.applied import Applied
 from tests.consistency.checker import Asked, Checker
+from tests.consistency.deployment import report, watch
 from tests.consistency.faults import Faults
 from tests.consistency.origin import StampedMedia
 from tests.consistency.publisher import Publisher
@@ -36,7 +39,7 @@ from tests.servers.waiting import until
 
 _MODELS = range(1, 7)
 _READERS, _WRITERS = 4, 2  # on each proxy; in all
-_QUEUED = "[rabbit_amqqueue:info(Q, [messages]) || Q <- rabbit_amqqueue:list()]."
+_QUEUED = '[rabbit_amqqueue:info(Q, [messages]) || Q <- rabbit_amqqueue:list(<<"{vhost}">>)].'
 
 
 class Run:
@@ -45,6 +48,7 @@ class Run:
     def __init__(self, seed: int, redis: RedisServer, rabbit: RabbitServer, url: str) -> None:
         self._random = random.Random(seed)  # noqa: S311 -- a schedule to repeat, no secret
         self._rabbit = rabbit
+        self._queued = _QUEUED.format(vhost=url.rpartition("/")[2])
         self.checker = Checker(time.monotonic)
         self.applied = Applied(self.checker)
         self.publisher = Publisher(url)
@@ -127,7 +131,7 @@ class Run:
             await until(self._settled, "everything to be applied", timeout=60)
 
     async def _settled(self) -> bool:
-        if re.search(r"messages,[1-9]", await self._rabbit.eval(_QUEUED)):
+        if re.search(r"messages,[1-9]", await self._rabbit.eval(self._queued)):
             return False
         for proxy in self.proxies:
             if await proxy.metric("media_cache_invalidations_pending"):
@@ -209,8 +213,15 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="reads and writes through two proxies while everything breaks")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--through", help="address of a deployed proxy; with --straight and --models")
+    parser.add_argument("--straight", help="address of the media service behind it")
+    parser.add_argument("--models", default="user:1", help="which to read there: user:1,product:7")
     given = parser.parse_args()
-    logging.disable(logging.WARNING)  # the AMQP library tells of each connection that we close
+    if given.through and given.straight:
+        watches = asyncio.run(watch(given.through, given.straight, given.models.split(","), given.seconds, 0.2))
+        print(report(watches))  # noqa: T201 -- this is what the command is for
+        return 0
+    logging.disable(logging.ERROR)  # the AMQP library tells of each connection that we close
     return asyncio.run(_main(given.seconds, given.seed))
 
 

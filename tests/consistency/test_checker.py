@@ -1,0 +1,52 @@
+"""The verdicts that no schedule brings about, and the counts."""
+
+from dataclasses import replace
+
+import pytest
+
+from tests.consistency.checker import Asked, Checker, stamped
+
+ASKED = Asked(1, caller="ann")
+
+
+class TestChecker:
+    def setup_method(self) -> None:
+        self.now = 1000.0
+        self.checker = Checker(lambda: self.now)
+
+    def read(self, version: int, answered: Asked = ASKED) -> list[str]:
+        """The kinds of violation that an answer makes."""
+        self.checker.ended(self.checker.began(ASKED), stamped(answered, version))
+        return [violation.partition(":")[0] for violation in self.checker.violations]
+
+    def test_a_version_that_the_origin_never_had(self) -> None:
+        self.checker.commit(ASKED.model)
+        assert self.read(1) == []
+        assert self.read(2) == ["newer"]
+
+    @pytest.mark.parametrize(
+        "other", [{"caller": ""}, {"page": 2}, {"collection": "images"}, {"model_type": "user"}, {"model_id": 2}]
+    )
+    def test_an_answer_to_another_request(self, other: dict[str, str | int]) -> None:
+        assert self.read(0, replace(ASKED, **other)) == ["foreign"]  # type: ignore[arg-type]
+
+    def test_a_read_that_began_before_the_acknowledgement_may_be_older(self) -> None:
+        self.checker.commit(ASKED.model)
+        begun = self.checker.began(ASKED)
+        self.checker.applied(ASKED.model, 1, "acknowledged")
+        self.checker.ended(begun, stamped(ASKED, 0))
+        assert self.checker.violations == []
+        assert self.read(0) == ["stale"]
+
+    def test_stale_reads_are_counted_by_how_long_ago_the_first_commit_was_that_they_missed(self) -> None:
+        for seconds, name in (
+            (0.005, "within 10 ms"),
+            (0.05, "within 100 ms"),
+            (0.5, "within 1 s"),
+            (5.0, "more than 1 s"),
+        ):
+            version = self.checker.commit(ASKED.model)
+            self.now += seconds
+            self.read(version - 1)
+            assert self.checker.counts[f"stale {name} after the commit"] == 1, name
+        assert self.checker.counts["stale"] == 4
