@@ -5,7 +5,7 @@
 help: ## this list
 	@sed -n 's/^\([a-z]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
 
-setup: ## the servers (apt-get, as root) and .venv with the pinned packages
+setup: ## the servers and the browser of the tests (apt-get, as root) and .venv with the pinned packages
 	@scripts/setup
 
 check: ## everything that needs no run: format, lint, types, layers, what is generated, Dockerfile, house rules

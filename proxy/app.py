@@ -1,6 +1,6 @@
 """The composition root of `serve`: what is built, in which order it starts, drains and stops.
 
-Start:  core (Redis, upstream) -> events -> listener -> probes; nothing waits for Redis or RabbitMQ beyond half a
+Start:  core (Redis, upstream) -> events -> listener -> probes, admin; nothing waits for Redis or RabbitMQ beyond half a
 second,
         which is there so that a proxy started beside healthy ones caches from its first call.
 Drain:  on SIGTERM not ready at once; calls are served until idle; then events, invalidations, connections.
@@ -14,11 +14,13 @@ from contextlib import suppress
 from typing import Protocol
 
 from proxy import __version__, span_export
+from proxy.admin import Admin
 from proxy.admission import Admission
 from proxy.config import Settings
 from proxy.consumer import EventConsumer
 from proxy.core import Core
 from proxy.dependency import Dependency
+from proxy.errors import StartError
 from proxy.metrics import Metrics
 from proxy.probes import Probes
 from proxy.server import Listener
@@ -45,14 +47,14 @@ async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
     Raises StartError when an address cannot be had, or an OTEL_ variable is not understood. `sources` tells where each
     setting came from, for the log.
     """
-    app = _App(settings)
+    app = _App(settings, sources)
     given = {name: source for name, source in sources.items() if source != "default"}
     log.info("starting", extra={"settings": given})
     return await app.run()
 
 
 class _App:
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, sources: Mapping[str, str]) -> None:
         self._settings = settings
         self._spans = span_export.start(__version__)
         self._metrics = Metrics()
@@ -70,6 +72,10 @@ class _App:
             call_timeout=settings.call_timeout,
         )
         self._consumer = self._make_consumer()
+        self._upstream = Dependency(
+            "upstream", lambda up: self._metrics.dependency("upstream", up=up), asyncio.get_running_loop().time
+        )
+        self._admin = self._make_admin(sources) if settings.admin_addr else None
         self._probes = (
             Probes(settings.probe_addr, lambda: self._unready, self._metrics) if settings.probe_addr else None
         )
@@ -79,6 +85,16 @@ class _App:
         if not settings.rabbitmq_addr or self._core.store is None:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         return EventConsumer(settings.rabbitmq_addr, settings.queue_prefix, self._core.invalidations, self._metrics)
+
+    def _make_admin(self, sources: Mapping[str, str]) -> Admin:
+        dependencies = {"upstream": lambda: self._upstream.state}
+        if self._core.redis is not None:
+            redis = self._core.redis
+            dependencies["redis"] = lambda: redis.state
+        if self._consumer is not None:
+            consumer = self._consumer
+            dependencies["rabbitmq"] = lambda: consumer.state
+        return Admin(self._settings, sources, self._core, self._metrics, dependencies, lambda: self._unready)
 
     async def run(self) -> int:
         """Start, serve, drain, stop."""
@@ -101,16 +117,24 @@ class _App:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal)
-        upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), loop.time)
-        background.append(asyncio.create_task(self._core.upstream.watch(upstream.changed), name="upstream"))
+        background.append(asyncio.create_task(self._core.upstream.watch(self._upstream.changed), name="upstream"))
         if self._consumer is not None:
             self._consumer.start()
         await self._settle()
         port = await self._transport.start()
         background.append(asyncio.create_task(self._transport.supervise(), name="listener"))
         probe_port = await self._probes.start() if self._probes is not None else None
+        ports = {"port": port, "probe_port": probe_port, "admin_port": await self._start_admin()}
         self._unready = None
-        log.info("serving", extra={"listen": self._settings.listen_addr, "port": port, "probe_port": probe_port})
+        log.info("serving", extra={"listen": self._settings.listen_addr, **ports})
+
+    async def _start_admin(self) -> int | None:
+        """Calls must not fail for want of it: whoever has its port may be another container of our pod."""
+        try:
+            return await self._admin.start() if self._admin is not None else None
+        except StartError as error:
+            log.error("going on without the admin server: %s", error)  # noqa: TRY400 -- one line says it all
+            return None
 
     async def _settle(self) -> None:
         """Gives Redis and RabbitMQ half a second to be there, and the flush of a first start to be done."""
@@ -145,8 +169,9 @@ class _App:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        if self._probes is not None:
-            await self._probes.stop()
+        for http in (self._admin, self._probes):
+            if http is not None:
+                await http.stop()
         if self._spans is not None:
             await self._spans.stop()
         log.info("stopped")

@@ -3,8 +3,10 @@
 A person's mistake is answered in one line on stderr, never with a traceback:
 
     0     done; `serve` was told to end and drained
-    1     `serve` could not start (an address, an OTEL_ variable) or failed unexpectedly
+    1     `serve` could not start (an address, an OTEL_ variable) or failed unexpectedly; a command for operators found
+          nobody, or was refused
     2     a setting, command or flag that is not understood
+    3     `invalidate`, `flush`: kept and tried again, but Redis has not taken it yet
     130   Ctrl-C before `serve` served; from then on it drains, as SIGTERM does
 """
 
@@ -18,7 +20,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from proxy import __version__, config
+from proxy import __version__, cli_operate, config
 from proxy.errors import StartError
 from proxy.lazy_commands import LazyGroup
 
@@ -111,6 +113,10 @@ def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None
     widths = [max(map(len, column)) for column in (shown, shown.values())]
     for name, text in shown.items():
         click.echo(f"{name.upper():<{widths[0]}}  {text:<{widths[1]}}  {sources[name]}")
+
+
+for _command in cli_operate.commands():
+    cli.add_command(_command)
 
 
 def _settings(values: dict[str, Any]) -> config.Settings:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from proxy.secret_type import Secret
 from proxy.setting_types import (
     AmqpAddrs,
     Count,
@@ -89,6 +90,14 @@ class Settings:
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
     )
+    admin_addr: str = _setting(
+        "127.0.0.1:9901", HostPort(empty=True), "HTTP, for operators: stats, look-up, purge, page. Empty: none."
+    )
+    admin_token: str = _setting(
+        "",
+        Secret(),
+        "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
+    )
     log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
     log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
     transport: str = _setting("grpcio", OneOf("grpcio"), "The listener's implementation.")
@@ -164,8 +173,8 @@ def variable(setting: Field[Any]) -> str:
     return setting.name.upper()
 
 
-def options() -> list[click.Parameter]:
-    """One flag for each setting, with its environment variable."""
+def options(*names: str) -> list[click.Parameter]:
+    """One flag for each setting, or for each named one, with its environment variable."""
     return [
         SettingOption(
             [f"--{setting.name.replace('_', '-')}"],
@@ -178,6 +187,7 @@ def options() -> list[click.Parameter]:
             show_envvar=True,
         )
         for setting in declared()
+        if not names or setting.name in names
     ]
 
 

@@ -31,6 +31,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 
 from proxy.deliveries import Deliveries, EventObserver, Invalidator
+from proxy.dependency import State
 from proxy.flushes import Flushes
 from proxy.rabbit_session import RabbitSession, why
 from proxy.retry import Pauses, jittered
@@ -76,6 +77,8 @@ class EventConsumer:
         self._marked = False
         self._session: RabbitSession | None = None
         self._lost_at: float | None = None
+        self._lost_why = ""
+        self._back_at: float | None = None
         self._known = False
         self._grace = 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -84,6 +87,13 @@ class EventConsumer:
     def settled(self) -> bool:
         """The first attempt to connect has ended, and no flush is owed or under way."""
         return self._known and self._flushes.settled
+
+    @property
+    def state(self) -> State:
+        """Whether events arrive."""
+        since = self._lost_at if self._lost_at is not None else self._back_at
+        seconds = None if since is None else asyncio.get_running_loop().time() - since
+        return State(self._lost_at is None and since is not None, seconds, self._lost_why)
 
     def start(self) -> None:
         """Begins; returns at once."""
@@ -229,6 +239,7 @@ class EventConsumer:
     def _lost(self, why: str) -> None:
         """One line when it is lost, none for the attempts that follow."""
         self._known = True
+        self._lost_why = why
         if self._lost_at is None:
             self._lost_at = asyncio.get_running_loop().time()
             self._observer.dependency("rabbitmq", up=False)
@@ -246,4 +257,5 @@ class EventConsumer:
             _logger.info(
                 "RabbitMQ is back after %.1f s", away, extra={"dependency": "rabbitmq", "seconds": round(away, 3)}
             )
-        self._lost_at = None
+        self._lost_at, self._lost_why = None, ""
+        self._back_at = asyncio.get_running_loop().time()

@@ -14,6 +14,7 @@ from proxy.calls import Call, Handler, Reply
 from proxy.config import Settings
 from proxy.dependency import Dependency
 from proxy.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE, Files
+from proxy.invalidation_log import InvalidationLog
 from proxy.invalidations import Invalidations
 from proxy.keys import Keys
 from proxy.metrics import Metrics
@@ -34,6 +35,7 @@ class Core:
     own_writes: OwnWrites
     files: Files
     redis: Dependency | None
+    recent: InvalidationLog
 
     @classmethod
     def build(cls, settings: Settings, metrics: Metrics) -> Self:
@@ -51,7 +53,8 @@ class Core:
             redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), clock)
             stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
             store = RedisStore(settings.redis_addr, keys, ttl=settings.cache_ttl, stale=stale, changed=redis.changed)
-        invalidations = Invalidations(store, metrics)
+        recent = InvalidationLog()
+        invalidations = Invalidations(store, metrics, journal=recent)
         cache = Cache(
             store,
             fetch,
@@ -63,7 +66,7 @@ class Core:
         )
         own_writes = OwnWrites(invalidations, fetch)
         files = Files(cache, own_writes, fetch, store, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, files, redis)
+        return cls(upstream, store, invalidations, cache, own_writes, files, redis, recent)
 
     @property
     def routes(self) -> dict[str, Handler]:

@@ -3,8 +3,19 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Whether a dependency can be used now; for how many seconds that has been so, None: nothing was heard yet."""
+
+    up: bool
+    seconds: float | None
+    reason: str = ""
+    """Why it cannot, in one line without credentials."""
 
 
 class Dependency:
@@ -16,8 +27,15 @@ class Dependency:
         self._tell = tell
         self._clock = clock
         self._lost_at: float | None = None
+        self._up, self._reason = False, ""
+        self._since = 0.0
         self._heard = asyncio.Event()
         tell(False)
+
+    @property
+    def state(self) -> State:
+        """What was heard last."""
+        return State(self._up, self._clock() - self._since if self.known else None, self._reason)
 
     @property
     def known(self) -> bool:
@@ -30,6 +48,9 @@ class Dependency:
 
     def changed(self, up: bool, reason: str = "") -> None:
         """It is usable, or it is not and why."""
+        if up is not self._up or not self.known:
+            self._up, self._since = up, self._clock()
+        self._reason = "" if up else reason or "unreachable"
         self._heard.set()
         self._tell(up)
         fields = {"dependency": self._name}

@@ -49,12 +49,27 @@ class Observer(Protocol):
     def invalidations_pending(self, count: int) -> None: ...
 
 
+class Journal(Protocol):
+    """Who remembers the last ones."""
+
+    def invalidated(self, model: Model, source: str, collection: str) -> None: ...
+    def flushed(self, reason: str, models: int) -> None: ...
+
+
 class Invalidations:
     """Owns the retries. Without a store (no Redis configured) there is nothing to invalidate."""
 
-    def __init__(self, store: Store | None, observer: Observer, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        store: Store | None,
+        observer: Observer,
+        *,
+        journal: Journal | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._store = store
         self._observer = observer
+        self._journal = journal
         self._wall_clock = wall_clock
         self._held = Held(observer.invalidations_pending)
         self._flush_began = float("-inf")
@@ -205,6 +220,8 @@ class Invalidations:
         for model, held, asked in held_before:
             if not held.intents:  # these are still to be told
                 self._taken(model, held, asked)
+        if self._journal is not None:
+            self._journal.flushed(reason, removed)
         log.info("the whole cache was flushed", extra={"reason": reason, "models": removed})
         return True
 
@@ -216,6 +233,8 @@ class Invalidations:
     def _report(self, model: Model, source: str, collection: str, sent_at: float | None) -> None:
         lag = None if sent_at is None else max(0.0, self._wall_clock() - sent_at)
         self._observer.invalidation(source, lag)
+        if self._journal is not None:
+            self._journal.invalidated(model, source, collection)
         if log.isEnabledFor(logging.DEBUG):
             fields = {"model_type": model.type, "model_id": model.id, "collection": collection, "source": source}
             log.debug("Invalidated %s cache", subject(model.type, collection), extra=fields)

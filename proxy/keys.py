@@ -120,5 +120,17 @@ def length_prefixed(*parts: bytes) -> bytes:
     return b"".join(b"%d:%b" % (len(part), part) for part in parts)
 
 
+def split_prefixed(joined: bytes) -> list[bytes]:
+    """The parts that `length_prefixed` joined; of bytes that were cut, or are others', as many as are whole."""
+    parts, at = [], 0
+    while (colon := joined.find(b":", at, at + 8)) > at and joined[at:colon].isdigit():
+        end = colon + 1 + int(joined[at:colon])
+        if end > len(joined):
+            break
+        parts.append(joined[colon + 1 : end])
+        at = end
+    return parts
+
+
 def _as_bytes(value: str | bytes) -> bytes:
     return value if isinstance(value, bytes) else value.encode("utf-8", "surrogateescape")

@@ -65,11 +65,9 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a miss is told: `found` an entry after all, `lease` fetch and fill, `held` another fetches, `closed` no
-    lease.
+    """What a miss is told: `found` an entry, `lease` fetch and fill, `held` another fetches, `closed` no lease.
 
-    `token` is the lease's, the holder's, or the mark's id that a fetch which stores nothing may be shared on (b"":
-    none).
+    `token` is the lease's, the holder's, or the mark's id for sharing a fetch that stores nothing (b"": none).
     """
 
     kind: str
@@ -90,6 +88,11 @@ class RedisStore:
     async def run(self) -> None:
         """Connects and reconnects until cancelled."""
         await self._topology.run()
+
+    @property
+    def topology(self) -> Topology:
+        """Where the keys are, for those who look at what is stored."""
+        return self._topology
 
     def usable(self, hash_key: bytes) -> bool:
         """Whether the node of this key is worth asking now."""

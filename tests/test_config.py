@@ -44,6 +44,8 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
     "max_concurrent_calls": (1000, "1", 1, "0"),
     "drain_time": (20.0, "5s", 5.0, "2h"),
     "probe_addr": ("0.0.0.0:9464", "127.0.0.1:0", "127.0.0.1:0", "9464"),
+    "admin_addr": ("127.0.0.1:9901", "127.0.0.1:0", "127.0.0.1:0", "9901"),
+    "admin_token": ("", "secret", "secret", "two words"),
     "log_level": ("info", "DEBUG", "debug", "loud"),
     "log_format": ("json", "console", "console", "xml"),
     "transport": ("grpcio", "grpcio", "grpcio", "http"),
@@ -54,6 +56,8 @@ EMPTY_MEANS = {
     "rabbitmq_addr": (),
     "cache_vary_metadata": (),
     "probe_addr": "",
+    "admin_addr": "",
+    "admin_token": "",
     "events_queue_prefix": "",
 }
 
@@ -95,11 +99,12 @@ def test_a_bad_value_is_one_line_with_the_variable_the_value_and_what_is_accepte
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = CASES[name][3]
+    shown = "***" if name == "admin_token" else bad
     monkeypatch.setenv(name.upper(), bad)
     with pytest.raises(click.BadParameter) as refusal:
         settings_of()
     line = one_line(refusal.value)
-    assert line.startswith(f"{name.upper()}: {bad!r} is not understood; accepted: ")
+    assert line.startswith(f"{name.upper()}: {shown!r} is not understood; accepted: ")
     assert "\n" not in line
 
 

@@ -12,6 +12,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from proxy.consumer import EventConsumer
+from proxy.dependency import State
 from proxy.topology import EXCHANGE
 from tests.amqp import Publisher, publishing, queues
 from tests.amqp_consumer import DELETED, UPLOADED, empty, lines, once, running
@@ -215,3 +216,18 @@ async def test_a_fault_of_ours_does_not_end_the_consumer(
     async with running(url) as one:
         await one.up()
     assert "the event consumer failed and starts again" in lines(caplog, logging.ERROR)
+
+
+async def test_its_state_says_whether_events_arrive(url: str) -> None:
+    async with running(url) as one:
+        assert one.consumer.state == State(up=False, seconds=None)
+        await one.up()
+        state = one.consumer.state
+        assert (state.up, state.reason) == (True, "")
+        assert state.seconds is not None
+        assert state.seconds >= 0
+    nowhere = f"amqp://guest:guest@127.0.0.1:{free_port()}/"
+    async with running(nowhere) as one:
+        await until(lambda: one.consumer.state.reason, "the attempt to fail")
+        assert not one.consumer.state.up
+        assert one.consumer.state.seconds is not None

@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from proxy.dependency import Dependency
+from proxy.dependency import Dependency, State
 
 
 class Clock:
@@ -79,3 +79,18 @@ async def test_the_first_news_can_be_waited_for(redis: Dependency, up: bool) -> 
     redis.changed(up)
     await waiter
     await redis.first_heard()
+
+
+def test_its_state_says_since_when_and_why_not(redis: Dependency, clock: Clock) -> None:
+    assert redis.state == State(up=False, seconds=None)
+    redis.changed(False, "connection refused")
+    clock.now += 2
+    redis.changed(False, "still refused")
+    clock.now += 1
+    assert redis.state == State(up=False, seconds=3.0, reason="still refused")
+    redis.changed(True)
+    clock.now += 5
+    redis.changed(True)
+    assert redis.state == State(up=True, seconds=5.0)
+    redis.changed(False)
+    assert redis.state == State(up=False, seconds=0.0, reason="unreachable")

@@ -163,3 +163,18 @@ async def test_an_invalidation_over_a_connection_that_is_cut(redis: RedisServer)
         tcp.resume()
         await event
         assert await other.x_cache() == "miss"
+
+
+async def test_the_last_ones_are_remembered_with_their_source(redis: RedisServer) -> None:
+    async with Stack(redis.addr) as stack:
+        process = await stack.process()
+        await process.event()
+        await process.upload("Product", 7)
+        await process.core.invalidations.flush("asked for")
+        flushed, *models = [(each.model, each.source, each.detail) for each in process.core.recent]
+        assert flushed[:2] == (None, "flush")
+        assert flushed[2].startswith("asked for; ")
+        assert models == [
+            (Model("product", 7), "write", "avatars"),
+            (USER, "event", "avatars"),
+        ]

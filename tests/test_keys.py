@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from proxy import keys as keys_module
 from proxy.calls import Metadata
-from proxy.keys import Keys, RequestKey, length_prefixed
+from proxy.keys import Keys, RequestKey, length_prefixed, split_prefixed
 from proxy.model import Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 
@@ -225,3 +225,19 @@ def test_length_prefixes_keep_apart_what_looks_like_one() -> None:
     assert length_prefixed(b"a:b", b"c") != length_prefixed(b"a", b"b:c")
     assert length_prefixed(b"1:x") != length_prefixed(b"", b"x")
     assert length_prefixed(b"", b"") != length_prefixed(b"")
+
+
+@given(st.lists(st.binary(max_size=20), max_size=8))
+def test_what_was_joined_is_split_again(parts: list[bytes]) -> None:
+    assert split_prefixed(length_prefixed(*parts)) == parts
+
+
+@given(st.lists(st.binary(max_size=20), max_size=8), st.integers(0, 100))
+def test_of_what_was_cut_the_whole_parts_are_found(parts: list[bytes], length: int) -> None:
+    found = split_prefixed(length_prefixed(*parts)[:length])
+    assert found == parts[: len(found)]
+
+
+@given(st.binary(max_size=100))
+def test_foreign_bytes_split_into_something_shorter(text: bytes) -> None:
+    assert sum(map(len, split_prefixed(text))) <= len(text)

@@ -1,7 +1,6 @@
 """The probes as a kubelet, Prometheus and a stranger meet them, over real sockets."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,11 +8,9 @@ import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from proxy import probes as module
 from proxy.errors import StartError
 from proxy.metrics import Metrics
 from proxy.probes import Probes
-from tests.servers.waiting import until
 
 
 class Readiness:
@@ -109,7 +106,8 @@ async def test_head_answers_as_get_without_a_body(http: aiohttp.ClientSession, p
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/healthz/", "/metricsx", "/HEALTHZ", "/../metrics", "/%2e", "/readyz/x", "//healthz"]
+    "path",
+    ["/", "/healthz/", "/metricsx", "/HEALTHZ", "/../metrics", "/%2e", "/readyz/x", "//healthz", "/mode", "/flush"],
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
 async def test_any_other_path_is_not_found(port: int, path: str, method: str) -> None:
@@ -132,71 +130,6 @@ async def test_no_answer_tells_a_version(port: int, readiness: Readiness) -> Non
         assert b"Python" not in answer
 
 
-@pytest.mark.parametrize(
-    "request_bytes",
-    [
-        b"GET /" + b"x" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: " + b"x" * 6_000 + b"\r\n\r\n",
-        b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"".join(b"X-%d: x\r\n" % n for n in range(100)) + b"\r\n",
-        b"nonsense\r\n\r\n",
-        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03",
-    ],
-    ids=["long path", "long header", "many headers", "no HTTP", "TLS"],
-)
-async def test_what_is_too_large_or_no_http_is_refused_and_ends_the_connection(port: int, request_bytes: bytes) -> None:
-    assert (await raw(port, request_bytes)).startswith(b"HTTP/1.0 400 ")
-
-
-async def test_connections_are_bounded_and_idle_ones_keep_nobody_out(
-    port: int, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_MOST_CONNECTIONS", 4)
-    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(8)]
-    async with http.get("/healthz") as response:
-        assert response.status == 200
-    for reader, _ in idle[:5]:
-        assert await reader.read() == b""
-    for reader, writer in idle[5:]:
-        writer.write(b"GET /healthz HTTP/1.0\r\n\r\n")
-        assert (await reader.read()).startswith(b"HTTP/1.0 200 ")
-    for _, writer in idle:
-        writer.close()
-
-
-async def test_a_reader_who_stalls_is_cut_like_an_idle_one(
-    readiness: Readiness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "_MOST_CONNECTIONS", 1)
-    probes = Probes("127.0.0.1:0", readiness, Metrics())
-    port = await probes.start()
-    connections = probes._http
-    assert connections is not None
-    client = socket.socket()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    client.setblocking(False)
-    await asyncio.get_running_loop().sock_connect(client, ("127.0.0.1", port))
-    await asyncio.get_running_loop().sock_sendall(client, b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n" * 1000)
-    await until(lambda: any(handler._paused for handler in connections.connections), "answers that nobody reads")
-    assert (await raw(port, b"GET /healthz HTTP/1.0\r\n\r\n")).startswith(b"HTTP/1.0 200 ")
-    await until(lambda: not connections.connections, "both to be gone, though the first has read nothing")
-    client.close()
-    await probes.stop()
-
-
-async def test_stop_closes_what_is_open_and_frees_the_port(readiness: Readiness) -> None:
-    probes = Probes("127.0.0.1:0", readiness, Metrics())
-    port = await probes.start()
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
-    await reader.readuntil(b"ok\n")
-    await probes.stop()
-    assert await reader.read() == b""
-    writer.close()
-    again = Probes(f"127.0.0.1:{port}", readiness, Metrics())
-    assert await again.start() == port
-    await again.stop()
-
-
 async def test_stop_before_start_and_twice_is_fine(readiness: Readiness) -> None:
     probes = Probes("[::1]:0", readiness, Metrics())
     await probes.stop()
@@ -211,11 +144,6 @@ async def test_an_address_in_use_is_one_line_that_names_the_setting(port: int, r
     assert str(refusal.value) == (
         f"PROBE_ADDR: cannot listen on '127.0.0.1:{port}': Address already in use; accepted: an address that is free"
     )
-
-
-async def test_a_host_that_is_not_known_is_one_line_too(readiness: Readiness) -> None:
-    with pytest.raises(StartError, match=r"PROBE_ADDR: cannot listen on 'no\.such\.invalid:0': [^\n]+; accepted: "):
-        await Probes("no.such.invalid:0", readiness, Metrics()).start()
 
 
 async def test_readiness_that_fails_is_not_ready(port: int, caplog: pytest.LogCaptureFixture) -> None:

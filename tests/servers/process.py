@@ -23,11 +23,12 @@ class ProxyProcess:
     """
 
     def __init__(self, *args: str, **settings: str) -> None:
-        self.listen_port, self.probe_port = free_port(), free_port()
+        self.listen_port, self.probe_port, self.admin_port = free_port(), free_port(), free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="test-proxy-"))
         self.settings = {
             "LISTEN_ADDR": f"127.0.0.1:{self.listen_port}",
             "PROBE_ADDR": f"127.0.0.1:{self.probe_port}",
+            "ADMIN_ADDR": f"127.0.0.1:{self.admin_port}",
             "REDIS_ADDR": "",
             "RABBITMQ_ADDR": "",
             **settings,

@@ -1,0 +1,138 @@
+// Page: asks the proxy every two seconds, and does what the forms say.
+
+const POLL = 2000;
+let token = "";  // in memory only
+let points = [];
+let seen = 0;
+
+const ratioPlot = new Plot($("ratio-plot"), "Hit ratio over time",
+  [{ name: "hit ratio", kind: "a", value: (point) => point.hit_ratio }], (share) => `${+(share * 100).toFixed(1)} %`, 1);
+const latencyPlot = new Plot($("latency-plot"), "How long callers wait over time",
+  [{ name: "median", kind: "a", value: (point) => point.p50 }, { name: "99th percentile", kind: "b", value: (point) => point.p99 }],
+  duration, null);
+
+class Refused extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function ask(path, parameters, method = "GET") {
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const options = { method, headers, cache: "no-store" };
+  let address = path;
+  if (method === "GET") address += `?${new URLSearchParams(parameters)}`;
+  else {
+    headers["Content-Type"] = "application/json";
+    options.body = JSON.stringify(parameters);
+  }
+  let response;
+  try {
+    response = await fetch(address, options);
+  } catch {
+    throw new Refused(0, "The proxy does not answer.");
+  }
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refused(response.status, answer.error || `The proxy answered with status ${response.status}.`);
+  return answer;
+}
+
+async function refresh() {
+  try {
+    const stats = await ask("stats", { since: seen });
+    // The last point is the step that has not ended yet: it comes again.
+    const present = stats.series.pop();
+    points = points.concat(stats.series).filter((point) => point.at > stats.now - LONGEST);
+    seen = points.length ? points[points.length - 1].at : 0;
+    $("trouble").hidden = true;
+    $("token-form").hidden = true;
+    $("main").hidden = false;
+    showStats(stats);
+    const shown = present ? [...points, present] : points;
+    ratioPlot.show(shown, stats.now);
+    latencyPlot.show(shown, stats.now);
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    refused(error);
+  }
+}
+
+function refused(error) {
+  $("trouble").textContent = error.status === 401 && !token ? "" : error.message;
+  $("trouble").hidden = !$("trouble").textContent;
+  if (error.status !== 401) return;
+  $("main").hidden = true;
+  if ($("token-form").hidden) {
+    $("token-form").hidden = false;
+    $("about").textContent = "";
+    $("token").focus();
+  }
+}
+
+async function poll() {
+  // Without a token that is right there is nothing to ask for, and a tab that nobody sees need not ask.
+  if (!document.hidden && $("token-form").hidden) await refresh();
+  setTimeout(poll, POLL);
+}
+
+// Runs one request of the forms; whatever goes wrong is said where its answer would stand.
+async function answering(work) {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof Refused)) throw error;
+    if (error.status === 401) refused(error);
+    else showOutcome(error.message, true);
+  }
+  await refresh();
+}
+
+function confirmed(title, text, go) {
+  $("confirm-title").textContent = title;
+  $("confirm-text").textContent = text;
+  $("confirm-go").textContent = go;
+  const dialog = $("confirm");
+  dialog.returnValue = "cancel";
+  dialog.showModal();
+  return new Promise((resolve) => {
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "go"), { once: true });
+  });
+}
+
+const theModel = () => ({ model_type: $("model-type").value.trim(), model_id: $("model-id").value.trim() });
+
+const theCall = () => ({ ...theModel(), collection: $("collection").value, page: $("page").value || "1", per_page: $("per-page").value || "1" });
+
+async function purge() {
+  const model = theModel();
+  const name = `${model.model_type} ${model.model_id}`;
+  const text = "Everything stored of this model goes, for every proxy on this Redis. The next reads fetch it anew.";
+  if (!(await confirmed(`Purge ${name}?`, text, "Purge"))) return;
+  const done = await ask("invalidate", { ...model, collection: $("collection").value }, "POST");
+  showOutcome(done.done ? `${name} is purged.` : `${name}: ${done.note}.`, !done.done);
+}
+
+async function flush() {
+  const text = "Everything stored of every model goes, for every proxy on this Redis. The media service gets all reads until it is stored anew.";
+  if (!(await confirmed("Flush the whole cache?", text, "Flush everything"))) return;
+  const done = await ask("flush", {}, "POST");
+  showOutcome(done.done ? "The whole cache is flushed." : `${done.note}.`, !done.done);
+}
+
+$("model-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const what = event.submitter?.value;
+  if (what === "purge") answering(purge);
+  else if (what === "explain") answering(async () => showExplanation(await ask("explain", theCall())));
+  else answering(async () => showLookup(await ask("lookup", theModel()), Date.now() / 1000));
+});
+$("flush").addEventListener("click", () => answering(flush));
+$("token-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  token = $("token").value;
+  $("token").value = "";
+  refresh();
+});
+document.addEventListener("visibilitychange", () => { if (!document.hidden && $("token-form").hidden) refresh(); });
+poll();

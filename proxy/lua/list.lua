@@ -1,0 +1,31 @@
+-- Tells what a model's hash holds, without the bodies: of each value only its beginning leaves Redis.
+--
+-- KEYS[1] the model's hash
+-- ARGV: most fields (of a larger hash only their number is told), how many bytes of values to look into, how much of
+--       each beginning to tell
+-- Reply: {now in ms, number of fields (-1: no hash), ms until the key expires (-1: never, -2: no key),
+--         name, length, beginning, name, length, beginning, …}; beyond the bytes, length is -1 and the beginning ''
+local time = redis.call('TIME')
+local reply = {time[1] * 1000 + math.floor(time[2] / 1000), 0, redis.call('PTTL', KEYS[1])}
+local names = redis.pcall('HKEYS', KEYS[1])
+if names.err then
+  reply[2] = -1
+  return reply
+end
+reply[2] = #names
+if #names > tonumber(ARGV[1]) then return reply end
+
+local left = tonumber(ARGV[2])
+for _, name in ipairs(names) do
+  local length, beginning = -1, ''
+  if left > 0 then
+    local value = redis.call('HGET', KEYS[1], name)
+    length = #value
+    left = left - length
+    beginning = string.sub(value, 1, tonumber(ARGV[3]))
+  end
+  reply[#reply + 1] = name
+  reply[#reply + 1] = length
+  reply[#reply + 1] = beginning
+end
+return reply

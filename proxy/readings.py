@@ -1,0 +1,122 @@
+"""`Reading`: the counters of one moment, as plain numbers; and how two of them become a quantile.
+
+Read from the metrics' own registry, so that a call pays for nothing but the metrics it pays for anyway, and so that
+what people see on the admin page and what Prometheus scrapes are the same numbers.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from prometheus_client import CollectorRegistry
+from prometheus_client.samples import Sample
+
+RESULTS = ("hit", "stale", "coalesced", "miss", "bypass")
+_CACHED = "media.MediaService/GetFilesByModel"
+_NAMES = (
+    "media_cache_requests_total",
+    "rpc_server_call_duration_seconds_bucket",
+    "rpc_client_call_duration_seconds_bucket",
+    "media_cache_invalidations_total",
+    "media_cache_invalidations_pending",
+    "media_cache_events_total",
+    "media_cache_fetches_in_flight",
+    "media_cache_shadow_differences_total",
+    "media_cache_dependency_up",
+)
+
+Buckets = Counter[float]
+"""Upper bound in seconds -> how many observations were at most that long, as Prometheus counts them."""
+
+
+@dataclass(slots=True)
+class Reading:
+    """Everything counts since the process started."""
+
+    results: Counter[str] = field(default_factory=Counter)
+    """Answers of GetFilesByModel by result."""
+    answers: Buckets = field(default_factory=Counter)
+    """How long callers of GetFilesByModel waited."""
+    upstream: Buckets = field(default_factory=Counter)
+    """How long the media service took for it."""
+    upstream_calls: int = 0
+    upstream_failures: int = 0
+    """Calls of any method that did not end with OK."""
+    invalidations: Counter[str] = field(default_factory=Counter)
+    """By source."""
+    events: Counter[str] = field(default_factory=Counter)
+    """By outcome."""
+    dependencies: dict[str, bool] = field(default_factory=dict)
+    pending: int = 0
+    fetches: int = 0
+    shadow_differences: int = 0
+
+
+def read(registry: CollectorRegistry) -> Reading:
+    """The counters now."""
+    reading = Reading()
+    for metric in registry.restricted_registry(_NAMES).collect():
+        for sample in metric.samples:
+            _take(reading, sample)
+    return reading
+
+
+def _take(reading: Reading, sample: Sample) -> None:
+    value, labels = sample.value, sample.labels
+    match sample.name:
+        case "media_cache_requests_total":
+            reading.results[labels["result"]] += int(value)
+        case "rpc_server_call_duration_seconds_bucket" if labels["rpc_method"] == _CACHED:
+            reading.answers[float(labels["le"])] += int(value)
+        case "rpc_client_call_duration_seconds_bucket":
+            _take_upstream(reading, labels, int(value))
+        case "media_cache_invalidations_total":
+            reading.invalidations[labels["source"]] += int(value)
+        case "media_cache_events_total":
+            reading.events[labels["outcome"]] += int(value)
+        case "media_cache_dependency_up":
+            reading.dependencies[labels["dependency"]] = value > 0
+        case "media_cache_invalidations_pending":
+            reading.pending = int(value)
+        case "media_cache_fetches_in_flight":
+            reading.fetches = int(value)
+        case "media_cache_shadow_differences_total":
+            reading.shadow_differences = int(value)
+
+
+def _take_upstream(reading: Reading, labels: dict[str, str], count: int) -> None:
+    bound = float(labels["le"])
+    if labels["rpc_method"] == _CACHED:
+        reading.upstream[bound] += count
+    if bound == math.inf:
+        reading.upstream_calls += count
+        reading.upstream_failures += count if labels["rpc_response_status_code"] != "OK" else 0
+
+
+def hit_ratio(results: Counter[str]) -> float | None:
+    """The share that came out of the cache, of all answers that could have; None: there were none."""
+    served = results["hit"] + results["stale"]
+    asked = served + results["miss"] + results["coalesced"]
+    return served / asked if asked else None
+
+
+def quantile(share: float, buckets: Buckets) -> float | None:
+    """Seconds that this share of the observations took at most, read off a straight line within the bucket, as
+    Prometheus' `histogram_quantile` does; None: there were none.
+    """
+    bounds = sorted(buckets)
+    total = buckets[bounds[-1]] if bounds else 0
+    if total <= 0:
+        return None
+    wanted = share * total
+    at = next(at for at, bound in enumerate(bounds) if buckets[bound] >= wanted)
+    low, below = (bounds[at - 1], buckets[bounds[at - 1]]) if at else (0.0, 0)
+    if bounds[at] == math.inf:
+        return low
+    return low + (bounds[at] - low) * (wanted - below) / max(1, buckets[bounds[at]] - below)
+
+
+def difference(later: Iterable[tuple[float, int]], earlier: Buckets) -> Buckets:
+    """What was observed in between."""
+    return Counter({bound: count - earlier[bound] for bound, count in later})
