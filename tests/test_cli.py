@@ -33,7 +33,7 @@ def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def serve_runs(monkeypatch: pytest.MonkeyPatch) -> Callable[[App], None]:
     """Puts something else in the place of the composition root."""
-    monkeypatch.setattr(log, "setup", lambda level, style: None)
+    monkeypatch.setattr(log, "setup", lambda level, style, **_: None)
 
     def put(app: App) -> None:
         async def run_app(settings: Settings, *, sources: Mapping[str, str]) -> int:
