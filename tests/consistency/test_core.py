@@ -7,7 +7,7 @@ from tests.consistency.machine import Machine
 from tests.servers.redis import RedisServer
 
 _SETTINGS = settings(
-    max_examples=40,
+    max_examples=20,
     stateful_step_count=40,
     deadline=None,
     derandomize=True,
