@@ -3,7 +3,7 @@
 One log, one clock. Versions count the commits of one model. A read that began at tick b and ended at tick e, answered
 with version v, is a violation when
     stale   v < the floor at b: the origin's version when an invalidation was asked for that was acknowledged before b
-    old     v < the origin's version one TTL (and stale allowance) before b
+    old     v < the origin's version one TTL before b, and it came out of the cache: a slow fetch is not the cache's
     newer   v > the origin's version at e
     foreign the answer names another model, collection, page or caller than the request
     failed  it is a failure (`success = false`) of a fetch that had ended before b: somebody stored it
@@ -152,7 +152,7 @@ class Checker:
         """Judges an answer; `how` says where it came from."""
         self.counts["reads"] += 1
         self._tick(f"answer to {reading.tick} {how}")
-        wrong = self._failure(reading, response) if not response.success else self._answer(reading, response)
+        wrong = self._failure(reading, response) if not response.success else self._answer(reading, response, how)
         if wrong:
             self.violations.append(f"{wrong}: {reading.asked} {how}\n  " + "\n  ".join(self._log))
 
@@ -161,7 +161,7 @@ class Checker:
         ended = self._failures[int(response.message.removeprefix(_FAILED))]
         return "" if ended is None or ended > reading.tick else f"failed: {response.message} was served again"
 
-    def _answer(self, reading: Reading, response: pb.GetFilesByModelResponse) -> str:
+    def _answer(self, reading: Reading, response: pb.GetFilesByModelResponse, how: str) -> str:
         asked, (media,) = reading.asked, response.data.media
         version, history = media.size, self._of(asked.model)
         told = Asked(media.model_id, media.model_type, media.collection_name, media.order_column, media.name)
@@ -171,7 +171,7 @@ class Checker:
             return f"newer: v{version}, the origin has v{history.version}"
         if version < reading.floor:
             return f"stale: v{version}, must be v{reading.floor} or newer"
-        if self._longest is not None:
+        if self._longest is not None and how == "hit":
             least = bisect_right(history.times, reading.at - self._longest - _CLOCK_TOLERANCE)
             if version < least:
                 return f"old: v{version}, more than {self._longest:g} s ago it was v{least}"
