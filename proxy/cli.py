@@ -79,11 +79,12 @@ Exit status:
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
     settings = _settings(values)
+    # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
+    # is read when gRPC is loaded.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from proxy import log, tracing  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
 
     log.setup(settings.log_level, settings.log_format, trace_ids=tracing.ids)
-    # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         import asyncio  # noqa: PLC0415
 

@@ -1,6 +1,7 @@
 """The declaration: every setting's default, a good and a bad value by variable and by flag, what fits together."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -212,7 +213,13 @@ def test_the_environment_is_read_in_config_alone() -> None:
         for path in (ROOT / "proxy").rglob("*.py")
         if "environ[" in path.read_text() or "environ.get" in path.read_text() or "getenv" in path.read_text()
     }
-    assert readers == {Path(config.__file__).name}
+    assert readers == {Path(config.__file__).name, "span_export.py"}
+
+
+def test_span_export_reads_the_standard_variables_of_opentelemetry_alone() -> None:
+    text = (ROOT / "proxy" / "span_export.py").read_text()
+    assert text.count("os.environ") == 1
+    assert {name for name in re.findall(r"\"([A-Z][A-Z_]{3,})\"", text) if not name.startswith("OTEL_")} == set()
 
 
 def test_the_documented_settings_are_current() -> None:
