@@ -17,12 +17,12 @@ No span ever holds metadata, a body, a key, a value or a message of an error: no
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Self
 
 from grpc import StatusCode
-from opentelemetry import context, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
@@ -100,6 +100,8 @@ class Tracing:
 
 
 _tracing: Tracing | None = None
+_current: ContextVar[Span] = ContextVar("current span", default=trace.INVALID_SPAN)
+"""Not the SDK's own context: to look into that costs ten times as much, and every hit looks several times."""
 
 
 def use(tracing: Tracing | None) -> None:
@@ -116,9 +118,7 @@ class Scope:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         return None
 
     def ended(self, code: StatusCode) -> None:
@@ -132,6 +132,7 @@ class _Active(Scope):
     """`errors` are the statuses of a remote call that count as failures; empty: the span stands for no remote call."""
 
     __slots__ = ("_ended", "_errors", "_span", "_token")
+    _token: Token[Span]
 
     def __init__(self, span: Span, errors: frozenset[StatusCode] = frozenset()) -> None:
         self._span = span
@@ -139,13 +140,11 @@ class _Active(Scope):
         self._ended = False
 
     def __enter__(self) -> Self:
-        self._token = context.attach(trace.set_span_in_context(self._span))
+        self._token = _current.set(self._span)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        context.detach(self._token)
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _current.reset(self._token)
         if kind is not None and not self._ended:
             if not issubclass(kind, asyncio.CancelledError):
                 self.failed(kind.__name__)
@@ -179,21 +178,20 @@ def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
 
 def client_span(method: str, at: Place) -> Scope:
     """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
-    if here() is None or _tracing is None:
+    if _tracing is None or here() is None:
         return _OFF
-    attributes = _rpc(method, at)
-    span = _tracing.tracer.start_span(_shortened(method[1:]), kind=SpanKind.CLIENT, attributes=attributes)
+    span = _tracing.tracer.start_span(_shortened(method[1:]), _as_context(), SpanKind.CLIENT, _rpc(method, at))
     return _Active(span, _CLIENT_ERRORS)
 
 
 def redis_span(operation: bytes, peer: tuple[str, int]) -> Scope:
     """A command for Redis at `peer`; only inside a span that is recorded: it alone would tell nobody anything."""
-    if _tracing is None or not trace.get_current_span().is_recording():
+    if _tracing is None or not _current.get().is_recording():
         return _OFF
     name = operation.decode()
     attributes: dict[str, str | int] = {DB_SYSTEM: "redis", DB_OPERATION: name}
     attributes |= {SERVER_ADDRESS: peer[0], SERVER_PORT: peer[1]}
-    return _Active(_tracing.tracer.start_span(name, kind=SpanKind.CLIENT, attributes=attributes))
+    return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes))
 
 
 def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str) -> Scope:
@@ -208,7 +206,7 @@ def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, q
         MESSAGING_DESTINATION: f"{exchange}:{routing_key}:{queue}",
         MESSAGING_ROUTING_KEY: routing_key,
     }
-    links = _links(_tracing.remote(pairs))
+    links = _links(trace.get_current_span(_tracing.remote(pairs)))
     return _Active(_tracing.tracer.start_span(f"process {queue}", Context(), SpanKind.CONSUMER, attributes, links))
 
 
@@ -216,29 +214,28 @@ def refresh_span() -> Scope:
     """A fetch behind a stale answer: nobody waits for it, so it is no part of the read's trace, but linked to it."""
     if _tracing is None:
         return _OFF
-    links = _links(context.get_current())
-    return _Active(_tracing.tracer.start_span(REFRESH, Context(), links=links))
+    return _Active(_tracing.tracer.start_span(REFRESH, Context(), links=_links(_current.get())))
 
 
 def here() -> SpanContext | None:
     """The current span, to be linked to; None when there is none."""
     if _tracing is None:
         return None
-    found = trace.get_current_span().get_span_context()
+    found = _current.get().get_span_context()
     return found if found.is_valid else None
 
 
 def link(leader: SpanContext | None) -> None:
     """Links the current span to another one, whose work it waits for."""
     if leader is not None:
-        span = trace.get_current_span()
+        span = _current.get()
         if span.is_recording() and span.get_span_context() != leader:
             span.add_link(leader)
 
 
 def answered(result: str, tier: str | None) -> None:
     """How the current call was answered; `tier` is where the answer lay, None when it came from upstream."""
-    if _tracing is not None and (span := trace.get_current_span()).is_recording():
+    if _tracing is not None and (span := _current.get()).is_recording():
         span.set_attribute(RESULT, result)
         if tier is not None:
             span.set_attribute(TIER, tier)
@@ -246,7 +243,7 @@ def answered(result: str, tier: str | None) -> None:
 
 def about(model_type: str) -> None:
     """Which type of model the current call or event is about."""
-    if _tracing is not None and (span := trace.get_current_span()).is_recording():
+    if _tracing is not None and (span := _current.get()).is_recording():
         span.set_attribute(MODEL_TYPE, _shortened(model_type))
 
 
@@ -255,7 +252,7 @@ def injected(metadata: Metadata) -> Metadata:
     if _tracing is None:
         return metadata
     ours: dict[str, str] = {}
-    _tracing.propagator.inject(ours)
+    _tracing.propagator.inject(ours, _as_context())
     if not ours:
         return metadata
     return (*(pair for pair in metadata if pair[0] not in _tracing.fields), *ours.items())
@@ -285,9 +282,13 @@ def _rpc(method: str, at: Place) -> dict[str, str | int]:
     return {RPC_SYSTEM: "grpc", RPC_METHOD: UNKNOWN_METHOD, RPC_ORIGINAL: _shortened(method[1:]), **at}
 
 
-def _links(holder: Context) -> list[Link]:
-    span = trace.get_current_span(holder).get_span_context()
-    return [Link(span)] if span.is_valid else []
+def _as_context() -> Context:
+    return trace.set_span_in_context(_current.get(), Context())
+
+
+def _links(span: Span) -> list[Link]:
+    found = span.get_span_context()
+    return [Link(found)] if found.is_valid else []
 
 
 def _shortened(text: str) -> str:
