@@ -182,7 +182,7 @@ def test_serve_sets_up_the_log_as_set(serve_runs: Callable[[App], None], monkeyp
 
     serve_runs(app)
     calls: list[tuple[str, str]] = []
-    monkeypatch.setattr(log, "setup", lambda level, style: calls.append((level, style)))
+    monkeypatch.setattr(log, "setup", lambda level, style, **_: calls.append((level, style)))
     assert run(["serve", "--log-level", "debug", "--log-format", "console"]) == 0
     assert calls == [("debug", "console")]
 
