@@ -225,7 +225,10 @@ class World:
         data = base64.b64encode(json.dumps({"model_type": "user", "model_id": model_id}).encode()).decode()
         message = SimpleNamespace(
             body=json.dumps({"data": data}).encode(),
+            exchange="damar.events",
             routing_key="media.event.uploaded",
+            consumer_tag="cache-uploaded",
+            headers={},
             timestamp=None,
             delivery_tag=1,
             channel=SimpleNamespace(basic_ack=basic_ack),
