@@ -34,7 +34,7 @@ protos: ## proxy/pb from protos/
 	@scripts/setup check
 	@scripts/gen-protos
 
-docs: ## docs/configuration.md from proxy/config.py
+docs: ## docs/configuration.md from proxy/settings/config.py
 	@scripts/setup check
 	@.venv/bin/python scripts/gen-config-docs
 

@@ -13,17 +13,18 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
 
-from proxy import __version__, span_export
-from proxy.admin import Admin
-from proxy.admission import Admission
-from proxy.config import Settings
-from proxy.consumer import EventConsumer
+from proxy import __version__
+from proxy.admin.api import Admin
+from proxy.amqp.consumer import EventConsumer
 from proxy.core import Core
-from proxy.dependency import Dependency
 from proxy.errors import StartError
-from proxy.metrics import Metrics
-from proxy.probes import Probes
-from proxy.server import Listener
+from proxy.settings.config import Settings
+from proxy.telemetry import span_export
+from proxy.telemetry.dependency import Dependency
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.probes import Probes
+from proxy.transport.admission import Admission
+from proxy.transport.server import Listener
 
 log = logging.getLogger(__name__)
 

@@ -20,9 +20,11 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from proxy import __version__, cli_operate, config
+from proxy import __version__
+from proxy.admin import commands as cli_operate
 from proxy.errors import StartError
 from proxy.lazy_commands import LazyGroup
+from proxy.settings import config
 
 PROGRAM = "media-cache-proxy"
 
@@ -82,7 +84,7 @@ def serve(context: click.Context, /, **values: Any) -> int:
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
     # is read when gRPC is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from proxy import log, tracing  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
+    from proxy.telemetry import log, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
 
     log.setup(settings.log_level, settings.log_format, trace_ids=tracing.ids)
     try:

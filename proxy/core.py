@@ -9,19 +9,19 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Self
 
-from proxy.cache import Cache
-from proxy.calls import Call, Handler, Reply
-from proxy.config import Settings
-from proxy.dependency import Dependency
-from proxy.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE, Files
-from proxy.invalidation_log import InvalidationLog
-from proxy.invalidations import Invalidations
-from proxy.keys import Keys
-from proxy.metrics import Metrics
-from proxy.own_writes import OwnWrites
-from proxy.policy import Policy
-from proxy.redis_store import RedisStore
-from proxy.upstream import Upstream
+from proxy.caching.cache import Cache
+from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE, Files
+from proxy.caching.invalidations import Invalidations
+from proxy.caching.own_writes import OwnWrites
+from proxy.caching.policy import Policy
+from proxy.media.calls import Call, Handler, Reply
+from proxy.media.keys import Keys
+from proxy.settings.config import Settings
+from proxy.store.redis_store import RedisStore
+from proxy.telemetry.dependency import Dependency
+from proxy.telemetry.invalidation_log import InvalidationLog
+from proxy.telemetry.metrics import Metrics
+from proxy.transport.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ import click
 
 from proxy.injector import settings
 from proxy.injector.versions import NEWEST, Version, parse_version
-from proxy.setting_types import Duration, HostPort, OneOf
+from proxy.settings.setting_types import Duration, HostPort, OneOf
 
 _NEEDS_EXTRA = "needs more packages; install media-cache-proxy[webhook]"
 
@@ -121,8 +121,8 @@ def webhook(**flags: Any) -> None:
     if own["tls_mode"] == "selfManaged" and not own["tls_secret"]:
         raise click.UsageError("TLS_SECRET: is empty; accepted: the name of the Secret that the chart renders")
     try:
-        from proxy import log  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
         from proxy.injector import launch  # noqa: PLC0415 -- its libraries are an extra
+        from proxy.telemetry import log  # noqa: PLC0415 -- help and mistakes are answered without loading what serves
     except ModuleNotFoundError as error:
         raise click.ClickException(f"webhook {_NEEDS_EXTRA} ({error})") from None
     log.setup(own.pop("log_level"), own.pop("log_format"))

@@ -18,13 +18,13 @@ from typing import Self
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
-from proxy.calls import Call, Metadata
-from proxy.config import Settings
+from proxy.caching.files import GET_FILES_BY_MODEL
 from proxy.core import Core
-from proxy.files import GET_FILES_BY_MODEL
-from proxy.metrics import Metrics
-from proxy.model import Model
+from proxy.media.calls import Call, Metadata
+from proxy.media.model import Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest, GetFilesByModelResponse, Media
+from proxy.settings.config import Settings
+from proxy.telemetry.metrics import Metrics
 
 _LARGEST_PAGE = 100
 """What the media service accepts."""

@@ -7,9 +7,9 @@ from typing import Any
 
 import aiohttp
 
-from proxy.admin import Admin
-from proxy.admin_stats import Dependencies
-from proxy.config import Settings
+from proxy.admin.api import Admin
+from proxy.admin.stats import Dependencies
+from proxy.settings.config import Settings
 from tests.in_process import Process
 
 

@@ -13,10 +13,10 @@ from typing import Any
 import aio_pika
 from aio_pika.abc import AbstractChannel
 
-from proxy.deliveries import Outcome
-from proxy.events import Kind
-from proxy.model import Model
-from proxy.topology import EXCHANGE
+from proxy.amqp.deliveries import Outcome
+from proxy.amqp.events import Kind
+from proxy.amqp.topology import EXCHANGE
+from proxy.media.model import Model
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from proxy.consumer import EventConsumer
-from proxy.topology import Findings
+from proxy.amqp.consumer import EventConsumer
+from proxy.amqp.topology import Findings
 from tests.amqp import FakeInvalidator, FakeObserver, queues
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until

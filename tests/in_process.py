@@ -9,16 +9,16 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
-from proxy.calls import Call, Metadata, Reply
-from proxy.config import Settings
+from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
 from proxy.core import Core
-from proxy.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
-from proxy.metrics import Metrics
-from proxy.model import Model
+from proxy.media.calls import Call, Metadata, Reply
+from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
-from proxy.redis_node import Budget
-from proxy.redis_store import Found
-from proxy.setting_types import RedisAddr
+from proxy.settings.config import Settings
+from proxy.settings.setting_types import RedisAddr
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import Found
+from proxy.telemetry.metrics import Metrics
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMedia, FakeMediaServer
 from tests.servers.waiting import until
@@ -191,10 +191,10 @@ class Stack:
         if not self._hurried:
             patch = self._exits.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(Budget.__init__, "__defaults__", (30.0,))
-            patch.setattr("proxy.breaker.SLOW", 30.0)
-            patch.setattr("proxy.redis_link._CONNECT_TIMEOUT", 30.0)
-            patch.setattr("proxy.redis_node._DEAD_AFTER", 30.0)
-            patch.setattr("proxy.redis_node._QUARANTINE", 0.0)
+            patch.setattr("proxy.store.breaker.SLOW", 30.0)
+            patch.setattr("proxy.store.redis_link._CONNECT_TIMEOUT", 30.0)
+            patch.setattr("proxy.store.redis_node._DEAD_AFTER", 30.0)
+            patch.setattr("proxy.store.redis_node._QUARANTINE", 0.0)
         await self._exits.enter_async_context(self.upstream)
         return self
 

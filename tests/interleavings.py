@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
-from proxy import entry
-from proxy.redis_store import _ACQUIRE, _FILL, _INVALIDATE, LEASE_MS, MOST_FIELDS
+from proxy.media import entry
+from proxy.store.redis_store import _ACQUIRE, _FILL, _INVALIDATE, LEASE_MS, MOST_FIELDS
 
 RUN = b"f" * 40
 FIELD = b"0123456789abcdef"

@@ -15,10 +15,10 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
-from proxy.admission import Admission
-from proxy.calls import Call, Handler, Metadata, Reply
-from proxy.server import Listener
-from proxy.upstream import Upstream
+from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.transport.admission import Admission
+from proxy.transport.server import Listener
+from proxy.transport.upstream import Upstream
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Behaviour = Callable[["Seen", Context], Awaitable[None]]

@@ -9,13 +9,13 @@ from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from proxy.keys import Keys, RequestKey
-from proxy.lifetime import Storable
+from proxy.media.keys import Keys, RequestKey
+from proxy.media.lifetime import Storable
 from proxy.pb.media_pb2 import GetFilesByModelRequest
-from proxy.redis_link import Link
-from proxy.redis_node import Budget, Node
-from proxy.redis_store import Grant, RedisStore
-from proxy.setting_types import RedisAddr
+from proxy.settings.setting_types import RedisAddr
+from proxy.store.redis_link import Link
+from proxy.store.redis_node import Budget, Node
+from proxy.store.redis_store import Grant, RedisStore
 from tests.servers.waiting import until
 
 

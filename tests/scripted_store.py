@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 from proxy.errors import RedisUnavailableError
-from proxy.model import Model
+from proxy.media.model import Model
 
 
 class Refusing:

@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict
 
-from proxy.admin_access import Access
+from proxy.admin.access import Access
 
 
 def refusal(

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 import pytest_asyncio
 
-from proxy.admin_client import AdminClient, AdminError
+from proxy.admin.client import AdminClient, AdminError
 from tests.admin_parts import AdminHttp, admin_of
 from tests.in_process import Stack
 from tests.servers.children import free_port

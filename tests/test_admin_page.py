@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest_asyncio
 
-from proxy.admin_page import PAGE, POLICY
+from proxy.admin.page import PAGE, POLICY
 from tests.calling import Gateway
 from tests.servers.browser import Browser
 from tests.servers.process import ProxyProcess

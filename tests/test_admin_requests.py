@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from proxy import admin_requests as requests
-from proxy.admin_requests import BadRequestError
-from proxy.model import Model
+from proxy.admin import requests
+from proxy.admin.requests import BadRequestError
+from proxy.media.model import Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 
 USER = {"model_type": "User", "model_id": 123}

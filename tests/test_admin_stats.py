@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from proxy.admin_stats import Stats
-from proxy.dependency import State
-from proxy.invalidation_log import InvalidationLog
-from proxy.metrics import Metrics
-from proxy.model import Model
-from proxy.policy import Policy
+from proxy.admin.stats import Stats
+from proxy.caching.policy import Policy
+from proxy.media.model import Model
+from proxy.telemetry.dependency import State
+from proxy.telemetry.invalidation_log import InvalidationLog
+from proxy.telemetry.metrics import Metrics
 
 READ = "/media.MediaService/GetFilesByModel"
 

@@ -1,9 +1,9 @@
-"""proxy.admission: the limit, and when the proxy is idle. The clock is the test's own."""
+"""proxy.transport.admission: the limit, and when the proxy is idle. The clock is the test's own."""
 
 import asyncio
 from collections.abc import Callable
 
-from proxy.admission import Admission
+from proxy.transport.admission import Admission
 
 
 class Clock:

@@ -1,6 +1,6 @@
 """Each rule of the breaker; time is a number."""
 
-from proxy.breaker import SLOW, Breaker
+from proxy.store.breaker import SLOW, Breaker
 
 
 def _closed() -> Breaker:

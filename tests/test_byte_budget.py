@@ -1,10 +1,10 @@
-"""proxy.byte_budget: never more than there is, in order, nothing lost to cancellation."""
+"""proxy.transport.byte_budget: never more than there is, in order, nothing lost to cancellation."""
 
 import asyncio
 
 import pytest
 
-from proxy.byte_budget import ByteBudget
+from proxy.transport.byte_budget import ByteBudget
 
 
 async def settle() -> None:

@@ -4,8 +4,8 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy.calls import Call
-from proxy.files import GET_FILES_BY_MODEL
+from proxy.caching.files import GET_FILES_BY_MODEL
+from proxy.media.calls import Call
 from proxy.pb import media_pb2 as pb
 from tests.in_process import READ, USER, Seen, Stack, read_call
 from tests.servers.redis import RedisServer

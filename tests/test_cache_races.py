@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.calls import Reply
+from proxy.media.calls import Reply
 from proxy.pb import media_pb2 as pb
 from tests.cancelling import cancelled_at_each_await
 from tests.in_process import READ, UPLOAD, USER, Process, Seen, Stack, no_lease_left
@@ -143,7 +143,7 @@ async def _restored(redis: RedisServer, process: Process, model_id: int) -> None
 async def test_a_read_cancelled_while_it_waits_for_another_process_leaves_nothing_behind(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.fetches._FILL_WAIT", 60.0)
+    monkeypatch.setattr("proxy.caching.fetches._FILL_WAIT", 60.0)
     async with Stack(redis.addr) as stack:
         first, second = await stack.process(), await stack.process()
         gate = stack.media.hold(READ)
@@ -162,7 +162,7 @@ async def test_a_read_cancelled_while_it_waits_for_another_process_leaves_nothin
 async def test_a_write_cancelled_at_any_await_leaves_nothing_stale(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.own_writes.UNKNOWN_OUTCOME", 0.05)
+    monkeypatch.setattr("proxy.caching.own_writes.UNKNOWN_OUTCOME", 0.05)
     async with Stack(redis.addr) as stack:
         process = await stack.process()
 
@@ -180,7 +180,7 @@ async def test_a_write_cancelled_at_any_await_leaves_nothing_stale(
 async def test_a_delete_cancelled_at_any_await_leaves_nothing_stale(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, indexed: bool
 ) -> None:
-    monkeypatch.setattr("proxy.own_writes.UNKNOWN_OUTCOME", 0.05)
+    monkeypatch.setattr("proxy.caching.own_writes.UNKNOWN_OUTCOME", 0.05)
     async with Stack(redis.addr) as stack:
         process = await stack.process()
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy import cache
+from proxy.caching import cache
 from tests.in_process import READ, Stack, no_lease_left
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until

@@ -3,7 +3,7 @@
 import pytest
 from grpc import StatusCode
 
-from proxy.calls import Reply
+from proxy.media.calls import Reply
 
 
 @pytest.mark.parametrize(

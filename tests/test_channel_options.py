@@ -1,4 +1,4 @@
-"""proxy.channel_options: each name is one that the installed gRPC core knows (an unknown one is ignored silently).
+"""transport.channel_options: each name is one that the installed gRPC core knows (an unknown one is ignored silently).
 
 What the options do is tested where it shows: tests/test_forward.py, tests/test_upstream.py, tests/test_server.py.
 """
@@ -8,7 +8,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from proxy.channel_options import CLIENT_OPTIONS, SERVER_OPTIONS
+from proxy.transport.channel_options import CLIENT_OPTIONS, SERVER_OPTIONS
 
 
 @pytest.fixture(scope="module")

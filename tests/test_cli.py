@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 
 import proxy
-from proxy import log
 from proxy.cli import run
-from proxy.config import Settings, declared, variable
 from proxy.errors import StartError
+from proxy.settings.config import Settings, declared, variable
+from proxy.telemetry import log
 
 App = Callable[[Settings, Mapping[str, str]], Awaitable[int]]
 

@@ -10,9 +10,9 @@ from typing import Any
 import click
 import pytest
 
-from proxy import config
-from proxy.config import Settings, declared, one_line, options, variable
-from proxy.setting_types import RedisTarget
+from proxy.settings import config
+from proxy.settings.config import Settings, declared, one_line, options, variable
+from proxy.settings.setting_types import RedisTarget
 
 ROOT = Path(__file__).parent.parent
 

@@ -11,9 +11,9 @@ import aiormq
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from proxy.consumer import EventConsumer
-from proxy.dependency import State
-from proxy.topology import EXCHANGE
+from proxy.amqp.consumer import EventConsumer
+from proxy.amqp.topology import EXCHANGE
+from proxy.telemetry.dependency import State
 from tests.amqp import Publisher, publishing, queues
 from tests.amqp_consumer import DELETED, UPLOADED, empty, lines, once, running
 from tests.servers.children import free_port

@@ -165,7 +165,7 @@ async def test_of_several_urls_the_first_that_works_is_used(url: str) -> None:
 async def test_pauses_grow_until_a_connection_holds(
     rabbit: RabbitServer, url: str, monkeypatch: pytest.MonkeyPatch, steady: bool
 ) -> None:
-    monkeypatch.setattr("proxy.consumer._STEADY", 0.0 if steady else 1000.0)
+    monkeypatch.setattr("proxy.amqp.consumer._STEADY", 0.0 if steady else 1000.0)
     async with FaultyTcp(rabbit.port) as tcp, running(url.replace(f":{rabbit.port}/", f":{tcp.port}/")) as one:
         await one.settled()
         tcp.cut()

@@ -9,8 +9,8 @@ import aio_pika
 import pamqp.encode
 import pytest
 
-from proxy.consumer import EventConsumer
-from proxy.topology import EXCHANGE, Topology
+from proxy.amqp.consumer import EventConsumer
+from proxy.amqp.topology import EXCHANGE, Topology
 from tests.amqp import FakeInvalidator, Publisher, body_of, publishing
 from tests.amqp_consumer import DELETED, UPLOADED, lines, once, running
 from tests.servers.rabbitmq import RabbitServer
@@ -59,7 +59,7 @@ async def test_a_deleted_queue_comes_back_and_means_a_flush(url: str, publisher:
         await one.settled()
 
 
-@pytest.mark.parametrize("after", ["proxy.topology.Topology.look", "proxy.consumer.EventConsumer._consume"])
+@pytest.mark.parametrize("after", ["proxy.amqp.topology.Topology.look", "proxy.amqp.consumer.EventConsumer._consume"])
 async def test_a_queue_deleted_on_the_way_up_is_noticed(
     url: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
@@ -101,7 +101,7 @@ async def test_what_is_published_while_the_flush_begins_is_not_missed(
 async def test_a_queue_whose_deletion_nobody_told_is_missed_by_the_check(
     url: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.rabbit_session.RabbitSession._consumer_cancelled", lambda *_: None)
+    monkeypatch.setattr("proxy.amqp.rabbit_session.RabbitSession._consumer_cancelled", lambda *_: None)
     async with running(url, check_interval=0.1) as one:
         await one.settled()
         await publisher.channel.queue_delete(DELETED)

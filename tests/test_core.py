@@ -4,10 +4,10 @@ import logging
 import pytest
 from grpc import StatusCode
 
-from proxy.config import Settings
 from proxy.core import Core
-from proxy.metrics import Metrics
-from proxy.setting_types import RedisAddr
+from proxy.settings.config import Settings
+from proxy.settings.setting_types import RedisAddr
+from proxy.telemetry.metrics import Metrics
 from tests.in_process import READ, UPLOAD, USER, Process, Stack
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
@@ -68,7 +68,7 @@ async def test_redis_is_a_dependency_that_is_told_of(own_redis: RedisServer, cap
         await until(lambda: up() == 0, "the loss to be told")
         await own_redis.start()
         await until(lambda: up() == 1, "the return to be told")
-        told = [record for record in caplog.records if record.name == "proxy.dependency"]
+        told = [record for record in caplog.records if record.name == "proxy.telemetry.dependency"]
         assert [record.levelno for record in told] == [logging.WARNING]  # the return is at info, not shown here
 
 

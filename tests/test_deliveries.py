@@ -10,9 +10,9 @@ import pytest
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from pamqp.common import Arguments
 
-from proxy.deliveries import Deliveries
-from proxy.events import MAX_BODY_BYTES
-from proxy.model import Model
+from proxy.amqp.deliveries import Deliveries
+from proxy.amqp.events import MAX_BODY_BYTES
+from proxy.media.model import Model
 from tests.amqp import FakeInvalidator, FakeObserver, Invalidation, QueueState, body_of, queues
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
@@ -123,7 +123,7 @@ async def test_an_unexpected_error_is_retried_and_leaks_no_prefetch(
     await bench.cache.applied(1, 2)
     await bench.empty()
     assert bench.seen.events == {("uploaded", "retried"): 3, ("uploaded", "applied"): 2}
-    ours = [record for record in caplog.records if record.name == "proxy.deliveries"]
+    ours = [record for record in caplog.records if record.name == "proxy.amqp.deliveries"]
     assert [(record.levelno, bool(record.exc_info)) for record in ours] == [(logging.ERROR, True)]
 
 
@@ -148,7 +148,7 @@ async def test_what_names_no_model_goes_for_good_and_is_told_without_its_payload
     await bench.empty()
     assert bench.seen.events == {("uploaded", outcome): 1}
     assert bench.cache.begun == 0
-    (record,) = [record for record in caplog.records if record.name == "proxy.deliveries"]
+    (record,) = [record for record in caplog.records if record.name == "proxy.amqp.deliveries"]
     assert (record.levelno, vars(record)["reason"], vars(record)["bytes"]) == (logging.WARNING, reason, len(body))
     assert "s3cret" not in str(vars(record))
 
@@ -156,7 +156,7 @@ async def test_what_names_no_model_goes_for_good_and_is_told_without_its_payload
 async def test_a_flood_of_malformed_messages_is_one_line(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     await bench.publish(*[b"{"] * 100)
     await until(lambda: bench.seen.events["uploaded", "malformed"] == 100, "all to be counted")
-    assert len([record for record in caplog.records if record.name == "proxy.deliveries"]) == 1
+    assert len([record for record in caplog.records if record.name == "proxy.amqp.deliveries"]) == 1
 
 
 async def test_an_acknowledgement_on_a_lost_channel_is_dropped_and_the_message_comes_again(

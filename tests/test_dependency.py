@@ -3,7 +3,7 @@ import logging
 
 import pytest
 
-from proxy.dependency import Dependency, State
+from proxy.telemetry.dependency import Dependency, State
 
 
 class Clock:

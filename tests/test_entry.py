@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import entry
-from proxy.entry import Entry
+from proxy.media import entry
+from proxy.media.entry import Entry
 
 RUN = b"f" * 40
 IDENTITY = b"4:user1:1"

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, kind_of, parse
-from proxy.model import INT64, Model
+from proxy.amqp.events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, kind_of, parse
+from proxy.media.model import INT64, Model
 
 UPLOADED = "media.event.uploaded"
 DELETED = "media.event.deleted"

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from proxy.admin_requests import Asked, asked
-from proxy.explain import Explainer, Explanation
-from proxy.keys import Keys
+from proxy.admin.explain import Explainer, Explanation
+from proxy.admin.requests import Asked, asked
+from proxy.media.keys import Keys
 from tests.in_process import USER, Process, Stack, read_call
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until

@@ -4,9 +4,9 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy import invalidations
-from proxy.calls import Call, Reply
-from proxy.redis_store import Grant
+from proxy.caching import invalidations
+from proxy.media.calls import Call, Reply
+from proxy.store.redis_store import Grant
 from tests.in_process import READ, Seen, Stack, no_lease_left
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 from grpc import StatusCode
 
-from proxy import fetches, invalidations, redis_store
-from proxy.redis_node import Budget
+from proxy.caching import fetches, invalidations
+from proxy.store import redis_store
+from proxy.store.redis_node import Budget
 from tests.in_process import READ, Stack, read_call
 from tests.servers.redis import RedisServer
 

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy.calls import Call
-from proxy.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
-from proxy.model import Model
-from proxy.own_writes import Write
+from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
+from proxy.caching.own_writes import Write
+from proxy.media.calls import Call
+from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.in_process import DELETE, READ, UPLOAD, Process, Stack, intents, read_call
 from tests.servers.redis import RedisServer

@@ -1,10 +1,10 @@
-"""Who waits for a flight, who cancels it, and who may join (the rules in proxy/flight.py)."""
+"""Who waits for a flight, who cancels it, and who may join (the rules in proxy/caching/flight.py)."""
 
 import asyncio
 
 import pytest
 
-from proxy.flight import Flight, Flights
+from proxy.caching.flight import Flight, Flights
 from tests.servers.waiting import until
 
 TOKEN = (b"hash", b"field", b"token")

@@ -7,7 +7,7 @@ from itertools import repeat
 
 import pytest
 
-from proxy.flushes import Flushes
+from proxy.amqp.flushes import Flushes
 from tests.amqp import FakeInvalidator
 from tests.servers.waiting import until
 
@@ -63,4 +63,4 @@ async def test_a_flush_that_fails_is_tried_until_it_is_done(one: _Running, caplo
     one.flushes.owe("a reason")
     await one.cache.flushed(1)
     assert one.cache.flushes_begun == 4
-    assert [record.levelno for record in caplog.records if record.name == "proxy.flushes"] == [logging.ERROR]
+    assert [record.levelno for record in caplog.records if record.name == "proxy.amqp.flushes"] == [logging.ERROR]

@@ -1,4 +1,4 @@
-"""proxy.forward: everything else passes unchanged both ways (I7), caller to upstream and back over real sockets."""
+"""transport.forward: everything else passes unchanged both ways (I7), caller to upstream and back over real sockets."""
 
 import asyncio
 import json
@@ -8,7 +8,7 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.calls import Metadata
+from proxy.media.calls import Metadata
 from tests.raw_http2 import END_STREAM, Http2Server, headers
 from tests.raw_http2 import call as http2_call
 from tests.raw_upstream import Chain, Context, Seen, all_of, echo, requests

@@ -1,4 +1,4 @@
-"""proxy.forward: deadlines, cancellation, sides that vanish or do not read (I7, I8)."""
+"""proxy.transport.forward: deadlines, cancellation, sides that vanish or do not read (I7, I8)."""
 
 import asyncio
 import socket
@@ -8,8 +8,8 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.calls import Metadata
-from proxy.upstream import StreamCall
+from proxy.media.calls import Metadata
+from proxy.transport.upstream import StreamCall
 from tests.raw_http2 import DATA, END_STREAM, RST_STREAM, Http2Server
 from tests.raw_upstream import Chain, Context, Seen, all_of, requests
 from tests.servers.waiting import until

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from proxy import held as held_module
-from proxy.held import Held, Intent
-from proxy.model import Model
+from proxy.caching import held as held_module
+from proxy.caching.held import Held, Intent
+from proxy.media.model import Model
 
 A, B, C = Model("a", 1), Model("b", 1), Model("c", 1)
 

@@ -9,9 +9,9 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from proxy import http_listener as module
 from proxy.errors import StartError
-from proxy.http_listener import LARGEST_BODY, HttpListener, line
+from proxy.telemetry import http_listener as module
+from proxy.telemetry.http_listener import LARGEST_BODY, HttpListener, line
 from tests.servers.waiting import until
 
 

@@ -1,4 +1,4 @@
-"""proxy.introspection: health and reflection as clients use them, on a running listener."""
+"""proxy.transport.introspection: health and reflection as clients use them, on a running listener."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
-from proxy.admission import Admission
+from proxy.transport.admission import Admission
 from tests.raw_upstream import Chain
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING

@@ -1,7 +1,7 @@
 """The last invalidations: the newest first, and never more than a few."""
 
-from proxy.invalidation_log import MOST_REMEMBERED, InvalidationLog
-from proxy.model import Model
+from proxy.media.model import Model
+from proxy.telemetry.invalidation_log import MOST_REMEMBERED, InvalidationLog
 
 USER, PRODUCT = Model("user", 1), Model("product", 2)
 

@@ -5,10 +5,10 @@ import logging
 
 import pytest
 
-from proxy import invalidations
-from proxy.held import Intent
-from proxy.invalidations import Invalidations
-from proxy.redis_node import Budget
+from proxy.caching import invalidations
+from proxy.caching.held import Intent
+from proxy.caching.invalidations import Invalidations
+from proxy.store.redis_node import Budget
 from tests.in_process import UPLOAD, USER, Stack
 from tests.scripted_store import Counts, Refusing, cancelled
 from tests.servers.redis import RedisServer
@@ -32,7 +32,7 @@ async def test_a_flush_is_done_when_it_returns(redis: RedisServer, caplog: pytes
         [wanted, done] = [
             record
             for record in caplog.records
-            if record.name == "proxy.invalidations" or "flush" in record.getMessage()
+            if record.name == "proxy.caching.invalidations" or "flush" in record.getMessage()
         ]
         assert (wanted.levelname, wanted.__dict__["reason"]) == ("WARNING", "asked for")
         assert (done.getMessage(), done.__dict__["models"]) == ("the whole cache was flushed", 20)

@@ -5,12 +5,12 @@ import logging
 
 import pytest
 
-from proxy import invalidations
+from proxy.caching import invalidations
+from proxy.caching.held import Intent
+from proxy.caching.invalidations import Invalidations
 from proxy.errors import RedisUnavailableError
-from proxy.held import Intent
-from proxy.invalidations import Invalidations
-from proxy.model import Model
-from proxy.redis_node import Budget
+from proxy.media.model import Model
+from proxy.store.redis_node import Budget
 from tests.in_process import USER
 from tests.scripted_store import Counts, Refusing, cancelled
 from tests.servers.waiting import until

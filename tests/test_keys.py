@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy import keys as keys_module
-from proxy.calls import Metadata
-from proxy.keys import Keys, RequestKey, length_prefixed, split_prefixed
-from proxy.model import Model
+from proxy.media import keys as keys_module
+from proxy.media.calls import Metadata
+from proxy.media.keys import Keys, RequestKey, length_prefixed, split_prefixed
+from proxy.media.model import Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 
 SECRET = "Bearer top-secret"

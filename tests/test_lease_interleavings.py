@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 
-from proxy.redis_store import _SCRIPTS
+from proxy.store.redis_store import _SCRIPTS
 from tests.interleavings import (
     Actor,
     EarlyWriter,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.lifetime import Storable, storable
+from proxy.media.lifetime import Storable, storable
 from proxy.pb.media_pb2 import GetFilesByModelData, GetFilesByModelResponse, Media
 
 SIGNED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()

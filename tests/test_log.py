@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import log
-from proxy.log import ConsoleFormatter, JsonFormatter, LineWriter, RateLimit, SpareOthers
+from proxy.telemetry import log
+from proxy.telemetry.log import ConsoleFormatter, JsonFormatter, LineWriter, RateLimit, SpareOthers
 
 Lines = Callable[[], list[str]]
 
@@ -56,7 +56,7 @@ def lines_of(pipe: tuple[int, int]) -> list[str]:
 
 
 def record(message: Any = "words", *arguments: Any, exc_info: Any = None, **fields: Any) -> logging.LogRecord:
-    made = logging.LogRecord("proxy.cache", logging.INFO, __file__, 1, message, arguments, exc_info)
+    made = logging.LogRecord("proxy.caching.cache", logging.INFO, __file__, 1, message, arguments, exc_info)
     made.created, made.msecs = 1_800_000_000.25, 250.0
     made.__dict__.update(fields)
     return made
@@ -83,7 +83,7 @@ def test_a_line_has_the_four_names_then_the_fields() -> None:
     line = JsonFormatter().format(record("Cache %s for user avatar", "hit", model_id=7, age=1.5))
     assert line == (
         '{"ts": "2027-01-15T08:00:00.250Z", "level": "info", "msg": "Cache hit for user avatar", '
-        '"logger": "proxy.cache", "model_id": 7, "age": 1.5}'
+        '"logger": "proxy.caching.cache", "model_id": 7, "age": 1.5}'
     )
 
 
@@ -102,7 +102,7 @@ def test_an_exception_is_one_field_of_one_line() -> None:
 
 def test_a_field_does_not_replace_one_of_the_four_names_or_the_exception() -> None:
     shown = entry(record(ts=1, level=2, logger=3, exception=4))
-    assert (shown["level"], shown["logger"]) == ("info", "proxy.cache")
+    assert (shown["level"], shown["logger"]) == ("info", "proxy.caching.cache")
     assert [shown[f"field_{name}"] for name in ("ts", "level", "logger", "exception")] == [1, 2, 3, 4]
 
 
@@ -156,7 +156,7 @@ def test_a_line_with_the_wrong_arguments_is_shown_all_the_same() -> None:
 def test_any_value_makes_one_line_in_both_formats(value: Any) -> None:
     made = record("%s", value, odd=value, exc_info=failure(str(value)))
     assert "\n" not in JsonFormatter().format(made)
-    assert json.loads(JsonFormatter().format(made))["logger"] == "proxy.cache"
+    assert json.loads(JsonFormatter().format(made))["logger"] == "proxy.caching.cache"
     assert ConsoleFormatter(colour=False).format(made)
 
 

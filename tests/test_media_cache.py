@@ -6,12 +6,12 @@ import pytest
 from grpc import StatusCode
 
 from proxy import media_cache
-from proxy.calls import Reply
-from proxy.config import Settings
+from proxy.media.calls import Reply
+from proxy.media.model import Model
 from proxy.media_cache import MediaCacheError, MediaCacheService
-from proxy.model import Model
 from proxy.pb import media_pb2 as pb
-from proxy.setting_types import RedisAddr
+from proxy.settings.config import Settings
+from proxy.settings.setting_types import RedisAddr
 from tests.in_process import READ, Process, Stack
 from tests.servers.children import free_port
 from tests.servers.redis import RedisServer

@@ -1,8 +1,8 @@
-"""proxy.metadata: what is passed on, what is not, what is refused."""
+"""proxy.transport.metadata: what is passed on, what is not, what is refused."""
 
 import pytest
 
-from proxy.metadata import IllegalMetadataError, to_caller, to_upstream
+from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
 
 HOP_BY_HOP = [
     *("host", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "trailer"),

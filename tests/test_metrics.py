@@ -11,8 +11,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families
 
 from proxy import __version__
-from proxy.metrics import Metrics
 from proxy.pb import media_pb2
+from proxy.telemetry.metrics import Metrics
 
 GET_FILES = "/media.MediaService/GetFilesByModel"
 RPC = {"rpc_system_name": "grpc", "rpc_method": "media.MediaService/GetFilesByModel", "rpc_response_status_code": "OK"}

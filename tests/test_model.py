@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.model import Model, subject
+from proxy.media.model import Model, subject
 
 
 def test_the_type_has_no_case() -> None:

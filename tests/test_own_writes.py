@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy import own_writes
-from proxy.held import Intent
+from proxy.caching import own_writes
+from proxy.caching.held import Intent
 from proxy.pb import media_pb2 as pb
 from tests.in_process import UPLOAD, Process, Stack, intents
 from tests.servers.redis import RedisServer

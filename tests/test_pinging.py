@@ -5,8 +5,8 @@ import socket
 
 import pytest
 
-from proxy.pinging import Ping, ping
-from proxy.setting_types import RedisAddr
+from proxy.admin.pinging import Ping, ping
+from proxy.settings.setting_types import RedisAddr
 from tests.servers.children import free_port
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer

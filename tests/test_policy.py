@@ -1,10 +1,10 @@
 import pytest
 
-from proxy.calls import Call, Metadata
-from proxy.entry import Entry
-from proxy.keys import Keys, RequestKey
+from proxy.caching.policy import Policy, cache_control
+from proxy.media.calls import Call, Metadata
+from proxy.media.entry import Entry
+from proxy.media.keys import Keys, RequestKey
 from proxy.pb.media_pb2 import GetFilesByModelRequest
-from proxy.policy import Policy, cache_control
 
 
 def _policy(

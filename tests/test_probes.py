@@ -9,8 +9,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from proxy.errors import StartError
-from proxy.metrics import Metrics
-from proxy.probes import Probes
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.probes import Probes
 
 
 class Readiness:

@@ -7,7 +7,7 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPConnectionError
 
-from proxy.rabbit_session import HEARTBEAT, RabbitSession, unconnected, why
+from proxy.amqp.rabbit_session import HEARTBEAT, RabbitSession, unconnected, why
 from tests.servers.children import free_port
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.tcp import FaultyTcp

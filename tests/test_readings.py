@@ -6,8 +6,8 @@ from collections import Counter
 import pytest
 from grpc import StatusCode
 
-from proxy.metrics import Metrics
-from proxy.readings import difference, hit_ratio, quantile, read
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.readings import difference, hit_ratio, quantile, read
 
 READ = "/media.MediaService/GetFilesByModel"
 UPLOAD = "/media.MediaService/UploadFile"

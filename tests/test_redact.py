@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.redact import redacted, without_credentials
+from proxy.settings.redact import redacted, without_credentials
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import grpc
 import pytest_asyncio
 
-from proxy.keys import Keys
-from proxy.model import Model
+from proxy.media.keys import Keys
+from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.calling import Gateway
 from tests.servers.process import ROOT, ProxyProcess

@@ -5,9 +5,9 @@ import asyncio
 import pytest
 from redis.backoff import ExponentialWithJitterBackoff
 
-from proxy import redis_link
 from proxy.errors import RedisRefusedError, RedisUnavailableError
-from proxy.redis_link import Link
+from proxy.store import redis_link
+from proxy.store.redis_link import Link
 from tests.redis_parts import Seen, Watched, linked, maker, running
 from tests.servers.redis import RedisServer
 from tests.servers.tcp import FaultyTcp

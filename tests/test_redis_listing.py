@@ -9,10 +9,10 @@ import pytest_asyncio
 from redis.crc import key_slot
 
 from proxy.errors import RedisUnavailableError
-from proxy.keys import Keys
-from proxy.model import Model
-from proxy.redis_listing import Listing, listing
-from proxy.redis_topology import Cluster
+from proxy.media.keys import Keys
+from proxy.media.model import Model
+from proxy.store.redis_listing import Listing, listing
+from proxy.store.redis_topology import Cluster
 from tests.in_process import USER, Process, Stack
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster

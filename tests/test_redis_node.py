@@ -5,9 +5,9 @@ import time
 
 import pytest
 
-from proxy import redis_node
 from proxy.errors import RedisRefusedError, RedisUnavailableError
-from proxy.redis_node import CALL_BUDGET, Budget, Node
+from proxy.store import redis_node
+from proxy.store.redis_node import CALL_BUDGET, Budget, Node
 from tests.redis_parts import maker, noded
 from tests.servers.redis import RedisServer
 from tests.servers.tcp import FaultyTcp

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.redis_node import Budget, Node
+from proxy.store.redis_node import Budget, Node
 from tests.redis_parts import maker, noded
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until

@@ -4,11 +4,11 @@ import asyncio
 
 import pytest
 
-from proxy import redis_store
 from proxy.errors import RedisUnavailableError
-from proxy.lifetime import Storable
-from proxy.model import Model
-from proxy.redis_node import Budget
+from proxy.media.lifetime import Storable
+from proxy.media.model import Model
+from proxy.store import redis_store
+from proxy.store.redis_node import Budget
 from tests.redis_parts import FOREVER, KEYS, body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until

@@ -4,11 +4,11 @@ import random
 
 import pytest
 
-from proxy import redis_node
 from proxy.errors import RedisUnavailableError
-from proxy.model import Model
-from proxy.redis_node import Budget
-from proxy.redis_store import RedisStore
+from proxy.media.model import Model
+from proxy.store import redis_node
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import RedisStore
 from tests.redis_parts import FOREVER, body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until

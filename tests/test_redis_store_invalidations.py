@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.keys import Keys
-from proxy.lifetime import Storable
-from proxy.model import Model
-from proxy.redis_node import Budget, new_token
-from proxy.redis_store import MOST_FIELDS, RedisStore
+from proxy.media.keys import Keys
+from proxy.media.lifetime import Storable
+from proxy.media.model import Model
+from proxy.store.redis_node import Budget, new_token
+from proxy.store.redis_store import MOST_FIELDS, RedisStore
 from tests.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until

@@ -6,10 +6,10 @@ import socket
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.model import Model
-from proxy.redis_node import Budget
-from proxy.redis_topology import _sentinels
-from proxy.setting_types import RedisAddr
+from proxy.media.model import Model
+from proxy.settings.setting_types import RedisAddr
+from proxy.store.redis_node import Budget
+from proxy.store.redis_topology import _sentinels
 from tests.redis_parts import body_of, cached, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import SentinelSet

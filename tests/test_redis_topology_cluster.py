@@ -8,11 +8,11 @@ import pytest
 from redis.crc import key_slot
 
 from proxy.errors import RedisUnavailableError
-from proxy.keys import RequestKey
-from proxy.lifetime import Storable
-from proxy.model import Model
-from proxy.redis_node import Budget
-from proxy.redis_store import RedisStore
+from proxy.media.keys import RequestKey
+from proxy.media.lifetime import Storable
+from proxy.media.model import Model
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import RedisStore
 from tests.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster

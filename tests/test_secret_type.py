@@ -3,8 +3,8 @@
 import click
 import pytest
 
-from proxy.config import Settings
-from proxy.secret_type import Secret
+from proxy.settings.config import Settings
+from proxy.settings.secret_type import Secret
 
 
 @pytest.mark.parametrize("text", ["", "x", "!~", "a" * 256])

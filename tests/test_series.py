@@ -5,8 +5,8 @@ from collections import Counter
 
 import pytest
 
-from proxy.readings import Reading
-from proxy.series import MOST_POINTS, Series
+from proxy.telemetry.readings import Reading
+from proxy.telemetry.series import MOST_POINTS, Series
 from tests.redis_parts import running
 from tests.servers.waiting import until
 

@@ -1,4 +1,4 @@
-"""proxy.server: routes, limits, failures and the life of the listener, over real sockets."""
+"""proxy.transport.server: routes, limits, failures and the life of the listener, over real sockets."""
 
 import asyncio
 from typing import cast
@@ -7,9 +7,9 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.admission import Admission
-from proxy.calls import Call, Handler, Metadata, Reply
-from proxy.server import UPLOADS_AT_ONCE, _finish
+from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.transport.admission import Admission
+from proxy.transport.server import UPLOADS_AT_ONCE, _finish
 from tests.raw_http2 import PING, pinged
 from tests.raw_http2 import call as http2_call
 from tests.raw_upstream import Chain, Context, Held, status_of
@@ -94,7 +94,7 @@ async def test_an_unexpected_exception_is_logged_and_callers_learn_nothing_of_it
         status = await status_of(chain.unary(METHOD))
         assert status == (StatusCode.INTERNAL, "internal error in the proxy; its log says more")
         assert chain.recorder.server == [(METHOD, StatusCode.INTERNAL)]
-    (record,) = (record for record in caplog.records if record.name == "proxy.server")
+    (record,) = (record for record in caplog.records if record.name == "proxy.transport.server")
     assert record.getMessage() == f"{METHOD} failed"
     assert record.exc_info is not None
     assert "hunter2" in str(record.exc_info[1])

@@ -1,4 +1,4 @@
-"""proxy.server: the listener from its start over breakdowns to its drained end (I9), over real sockets."""
+"""proxy.transport.server: the listener from its start over breakdowns to its drained end (I9), over real sockets."""
 
 import asyncio
 import logging
@@ -8,8 +8,8 @@ import pytest
 from grpc import StatusCode
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from proxy.admission import Admission
 from proxy.errors import StartError
+from proxy.transport.admission import Admission
 from tests.raw_http2 import call as http2_call
 from tests.raw_upstream import Chain, Held, status_of, unary
 from tests.servers.waiting import until

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.setting_types import (
+from proxy.settings.setting_types import (
     AmqpAddrs,
     Count,
     Duration,

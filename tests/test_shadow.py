@@ -2,8 +2,8 @@
 
 import pytest
 
+from proxy.caching.shadow import same_files
 from proxy.pb.media_pb2 import GetFilesByModelData, GetFilesByModelResponse, Media
-from proxy.shadow import same_files
 
 URL = "https://files.example/1?X-Amz-Date=20260101T000000Z&X-Amz-Expires=86400&X-Amz-Signature="
 

@@ -11,9 +11,9 @@ from opentelemetry.propagators.composite import CompositePropagator
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from proxy import span_export, tracing
 from proxy.errors import StartError
-from proxy.span_export import SpanExport, _Reporting
+from proxy.telemetry import span_export, tracing
+from proxy.telemetry.span_export import SpanExport, _Reporting
 from tests.servers.waiting import until
 
 READ = "/media.MediaService/GetFilesByModel"
@@ -153,7 +153,9 @@ class TestStart:
 
 def _said(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
     """Our own lines; pytest shows itself the others too, which reach no log."""
-    return [(record.levelname, record.message) for record in caplog.records if record.name == "proxy.span_export"]
+    return [
+        (record.levelname, record.message) for record in caplog.records if record.name == "proxy.telemetry.span_export"
+    ]
 
 
 class TestLoss:

@@ -8,7 +8,7 @@ from aio_pika import ExchangeType
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed
 
-from proxy.topology import EXCHANGE, Findings, Topology
+from proxy.amqp.topology import EXCHANGE, Findings, Topology
 from tests.amqp import body_of, queues
 from tests.servers.rabbitmq import RabbitServer
 

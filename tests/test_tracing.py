@@ -19,8 +19,8 @@ from opentelemetry.semconv._incubating.attributes import messaging_attributes, r
 from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from proxy import tracing
 from proxy.errors import RedisUnavailableError
+from proxy.telemetry import tracing
 
 READ = "/media.MediaService/GetFilesByModel"
 PEER = ("redis", 6379)

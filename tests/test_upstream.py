@@ -1,4 +1,4 @@
-"""proxy.upstream: every outcome of a call upstream as a Reply, over real sockets."""
+"""proxy.transport.upstream: every outcome of a call upstream as a Reply, over real sockets."""
 
 import asyncio
 import gc
@@ -11,8 +11,8 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.calls import Call, Metadata, Reply
-from proxy.upstream import Upstream
+from proxy.media.calls import Call, Metadata, Reply
+from proxy.transport.upstream import Upstream
 from tests.raw_http2 import END_STREAM, Http2Server, headers, message
 from tests.raw_upstream import Behaviour, Context, RawUpstream, Recorder, Seen, requests
 from tests.servers.children import free_port
@@ -159,7 +159,7 @@ async def test_illegal_metadata_from_upstream_is_left_out_and_logged(
             reply = await upstream.unary(Call(METHOD, b"q"), timeout=30, exactly_one=exactly_one)
         await upstream.close()
     assert reply == Reply(b"body", initial_metadata=(("ok", "1"),), trailing_metadata=(("ok", "2"),))
-    assert [record.getMessage() for record in caplog.records if record.name == "proxy.upstream"] == [
+    assert [record.getMessage() for record in caplog.records if record.name == "proxy.transport.upstream"] == [
         f"{METHOD}: upstream's metadata bad is not legal in gRPC and was left out"
     ]
 

@@ -7,7 +7,7 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy import wire
+from proxy.media import wire
 from proxy.pb.media_pb2 import UploadFileRequest
 
 WANTED = frozenset({5, 6, 7})

@@ -14,7 +14,7 @@ from typing import Any
 from proxy.injector.names import UPSTREAM_VARIABLE
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import SERVE_TYPES
-from proxy.setting_types import split_host_port
+from proxy.settings.setting_types import split_host_port
 
 Entry = dict[str, Any]
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from proxy.config import Settings
 from proxy.injector.names import PREFIX, STATUS
 from proxy.injector.refusal import Refused, annotation, nearest
 from proxy.injector.settings import RABBITMQ_SECRET, REDIS_SECRET, SERVE_TYPES
 from proxy.injector.values import PORT, AsText, ContainerNames, EnvName, PlainAddress, Quantity, SecretKey
-from proxy.setting_types import OneOf, SettingType
+from proxy.settings.config import Settings
+from proxy.settings.setting_types import OneOf, SettingType
 
 _FLAG = OneOf("true", "false")
 

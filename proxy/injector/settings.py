@@ -10,9 +10,6 @@ from typing import Any
 import click
 
 from proxy import __version__
-from proxy.config import SettingOption
-from proxy.config import declared as serve_settings
-from proxy.config import variable as serve_variable
 from proxy.injector.values import (
     AsText,
     EnvList,
@@ -26,7 +23,10 @@ from proxy.injector.values import (
     User,
     Words,
 )
-from proxy.setting_types import HostPort, OneOf, SettingType
+from proxy.settings.config import SettingOption
+from proxy.settings.config import declared as serve_settings
+from proxy.settings.config import variable as serve_variable
+from proxy.settings.setting_types import HostPort, OneOf, SettingType
 
 SERVE_TYPES: dict[str, SettingType] = {serve_variable(each): each.metadata["type"] for each in serve_settings()}
 """The types of serve's settings by their variable: what the sidecar is given is checked with the parser it uses."""

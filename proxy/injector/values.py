@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from proxy.setting_types import Count, SettingType
+from proxy.settings.setting_types import Count, SettingType
 
 _SUFFIXES = {
     "n": Decimal("1e-9"),

@@ -19,7 +19,7 @@ from proxy.injector.metrics import WebhookMetrics
 from proxy.injector.review import BadReview, answer
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
-from proxy.setting_types import split_host_port
+from proxy.settings.setting_types import split_host_port
 
 _logger = logging.getLogger(__name__)
 

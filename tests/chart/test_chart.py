@@ -10,10 +10,10 @@ import kubernetes_validate
 import pytest
 from click.testing import CliRunner
 
-from proxy.config import declared, variable
 from proxy.injector import settings
 from proxy.injector.settings import InjectorSettings
 from proxy.injector_cli import webhook
+from proxy.settings.config import declared, variable
 from tests.chart.tools import CHART, objects, one, run, template
 
 CRDS = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule"}

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from proxy.model import Model
+from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 
 _WITHIN = (("within 10 ms", 0.010), ("within 100 ms", 0.100), ("within 1 s", 1.0))

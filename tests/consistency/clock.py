@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from proxy import redis_store
-from proxy.redis_node import Node
+from proxy.store import redis_store
+from proxy.store.redis_node import Node
 from tests.servers.redis import RedisServer
 
 _KEY = "tests:clock:jump"

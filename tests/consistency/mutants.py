@@ -5,12 +5,13 @@ from typing import Any
 
 import pytest
 
-from proxy import entry, fetches, invalidations
-from proxy.deliveries import Deliveries
-from proxy.flight import Flights
-from proxy.keys import Keys
-from proxy.lifetime import Storable, storable
-from proxy.redis_node import Node
+from proxy.amqp.deliveries import Deliveries
+from proxy.caching import fetches, invalidations
+from proxy.caching.flight import Flights
+from proxy.media import entry
+from proxy.media.keys import Keys
+from proxy.media.lifetime import Storable, storable
+from proxy.store.redis_node import Node
 from tests.consistency.clock import swap
 
 Patch = pytest.MonkeyPatch

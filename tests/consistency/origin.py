@@ -9,7 +9,7 @@ from typing import Literal
 
 import grpc
 
-from proxy.model import Model
+from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.consistency.checker import Asked, Checker, failure, stamped
 from tests.servers.upstream import Context, FakeMedia

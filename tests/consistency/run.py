@@ -22,7 +22,7 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from proxy.model import Model
+from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub
 from tests.consistency.applied import Applied

@@ -16,20 +16,20 @@ from typing import Any, Self, cast
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from proxy.cache import Cache
-from proxy.calls import Call, Reply
-from proxy.deliveries import Deliveries
-from proxy.files import GET_FILES_BY_MODEL, UPLOAD_FILE, Files
-from proxy.invalidations import Invalidations
-from proxy.keys import Keys
-from proxy.metrics import Metrics
-from proxy.model import Model
-from proxy.own_writes import OwnWrites
+from proxy.amqp.deliveries import Deliveries
+from proxy.caching.cache import Cache
+from proxy.caching.files import GET_FILES_BY_MODEL, UPLOAD_FILE, Files
+from proxy.caching.invalidations import Invalidations
+from proxy.caching.own_writes import OwnWrites
+from proxy.caching.policy import Policy
+from proxy.media.calls import Call, Reply
+from proxy.media.keys import Keys
+from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
-from proxy.policy import Policy
-from proxy.redis_node import Budget
-from proxy.redis_store import RedisStore
-from proxy.setting_types import RedisAddr
+from proxy.settings.setting_types import RedisAddr
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import RedisStore
+from proxy.telemetry.metrics import Metrics
 from tests.consistency.checker import Asked, Checker, failure, stamped
 from tests.consistency.clock import Clock
 from tests.servers.waiting import until
@@ -133,7 +133,7 @@ class World:
     async def __aenter__(self) -> Self:
         patch = self.patch = self._exits.enter_context(pytest.MonkeyPatch.context())
         patch.setattr(Budget.__init__, "__defaults__", (_NO_END,))
-        patch.setattr("proxy.breaker.SLOW", _NO_END)
+        patch.setattr("proxy.store.breaker.SLOW", _NO_END)
         self.clock.rules(patch)
         return self
 

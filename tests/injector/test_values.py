@@ -5,7 +5,6 @@ from decimal import Decimal
 import click
 import pytest
 
-from proxy.config import Settings
 from proxy.injector.values import (
     AsText,
     ContainerNames,
@@ -19,7 +18,8 @@ from proxy.injector.values import (
     User,
     Words,
 )
-from proxy.setting_types import RedisAddr, SettingType
+from proxy.settings.config import Settings
+from proxy.settings.setting_types import RedisAddr, SettingType
 
 
 @pytest.mark.parametrize(

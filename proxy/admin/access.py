@@ -1,0 +1,100 @@
+"""`Access`: who may ask the admin server for what. Pure: headers in, a refusal out.
+
+The admin server listens on loopback by default, which keeps other machines out but no web page that a person on this
+machine looks at. So:
+
+    Host      must be an address that is ours: a page whose own name was made to resolve to 127.0.0.1 (DNS rebinding)
+              sends its own name
+    Origin    where a browser sends one, must be the page that we served ourselves
+    token     where ADMIN_TOKEN is set, everything but the page itself, which holds no data, needs it
+"""
+
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from proxy.settings.setting_types import split_host_port
+
+_LOCAL = "localhost"
+_READING = frozenset({"GET", "HEAD"})
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP status and one line for a person."""
+
+    status: int
+    why: str
+
+
+class Access:
+    """The rules for one address. `token` empty: none is needed."""
+
+    def __init__(self, addr: str, token: str) -> None:
+        self._host = split_host_port(addr)[0].lower()
+        self._any_address = _is_wildcard(self._host)
+        self._token = token.encode()
+
+    @property
+    def exposed(self) -> bool:
+        """Other machines may reach it, and nothing is asked of them."""
+        return not self._token and not _is_loopback(self._host)
+
+    def refusal(self, method: str, headers: Mapping[str, str], *, open_to_all: bool) -> Refusal | None:
+        """Why this request is not answered; None: it is. `open_to_all`: the token is not asked for."""
+        return self._foreign(method, headers) or (None if open_to_all else self._unauthorized(headers))
+
+    def _foreign(self, method: str, headers: Mapping[str, str]) -> Refusal | None:
+        hosts, origins = _all(headers, "Host"), _all(headers, "Origin")
+        if len(hosts) != 1 or not self._ours(hosts[0]):
+            return Refusal(403, f"this Host is not ours; ask for {self._host} or localhost by its address")
+        # http and https: somebody may have put TLS before us.
+        if any(origin.lower() not in {f"http://{hosts[0]}", f"https://{hosts[0]}"} for origin in origins):
+            return Refusal(403, "requests of other web pages are not answered")
+        if method not in _READING and headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
+            return Refusal(403, "requests of other web pages are not answered")
+        return None
+
+    def _ours(self, host_port: str) -> bool:
+        """A name of ours. With a wildcard address any IP address is: only names can be rebound."""
+        try:
+            host = split_host_port(host_port, default_port=80)[0].lower()
+        except ValueError:
+            return False
+        if host in {_LOCAL, self._host} or _is_loopback(host):
+            return True
+        return self._any_address and _is_address(host)
+
+    def _unauthorized(self, headers: Mapping[str, str]) -> Refusal | None:
+        if not self._token:
+            return None
+        given = headers.get("Authorization", "")
+        is_bearer = given[: len(_BEARER)].lower() == _BEARER
+        token = given[len(_BEARER) :].strip() if is_bearer else ""
+        if hmac.compare_digest(token.encode(errors="surrogateescape"), self._token):
+            return None
+        wrong = "this is another token" if token else "a token is needed"
+        return Refusal(401, f"{wrong}; accepted: the header Authorization: Bearer followed by ADMIN_TOKEN")
+
+
+def _all(headers: Mapping[str, str], name: str) -> Sequence[str]:
+    """Every value of a header, lower case: two of a kind may be read differently by two readers."""
+    return [value.lower() for key, value in headers.items() if key.lower() == name.lower()]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_loopback(host: str) -> bool:
+    return host == _LOCAL or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _is_wildcard(host: str) -> bool:
+    return _is_address(host) and ip_address(host).is_unspecified

@@ -1,0 +1,262 @@
+"""`Admin`: the HTTP server on `ADMIN_ADDR` for operators: what the cache does, why, and a few levers.
+
+    GET  /             the page, which shows and does what is below
+    GET  /stats        counts, the last hour, dependencies, the last invalidations
+    GET  /config       the settings in effect and where each came from, secrets masked
+    GET  /lookup       what is stored of a model
+    GET  /explain      why a call would be a hit, a miss or a bypass; POST too, for metadata that no URL should hold
+    POST /invalidate   drops all of a model
+    POST /flush        drops everything
+    POST /log-level    debug, info, warning, error
+    POST /mode         on, off, shadow
+
+Answers are JSON. What goes wrong is one line under `error`. Nothing here is on the way of a call: a look at Redis is
+bounded and one at a time, an exception ends in a 500 for who asked.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from proxy.admin import requests
+from proxy.admin.access import Access, Refusal
+from proxy.admin.explain import Explainer
+from proxy.admin.page import PAGE, POLICY
+from proxy.admin.requests import BadRequestError
+from proxy.admin.stats import Dependencies, Stats
+from proxy.core import Core
+from proxy.errors import RedisUnavailableError
+from proxy.media.keys import Keys
+from proxy.settings.config import Settings
+from proxy.store.redis_listing import listing
+from proxy.telemetry import log
+from proxy.telemetry.http_listener import LARGEST_BODY, HttpListener
+from proxy.telemetry.metrics import Metrics
+
+_logger = logging.getLogger(__name__)
+
+_READ = ("GET", "HEAD")
+_CONFIRM_WITHIN = 3.0
+"""Seconds that Redis has to confirm an invalidation before the answer is that it is kept and tried again."""
+_BODY_WITHIN = 5.0
+_MOST_WAITING = 100
+_HEADERS = {
+    hdrs.CACHE_CONTROL: "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+Given = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Route:
+    methods: tuple[str, ...]
+    answer: Callable[[Given], Awaitable[tuple[int, object]]]
+
+
+async def _nothing(_: Given) -> tuple[int, object]:
+    return 200, None
+
+
+_PAGE_ROUTE = _Route(_READ, _nothing)
+
+
+class Admin:
+    """Made inside the event loop. Each handler takes parameters and gives a status and what becomes JSON."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Mapping[str, str],
+        core: Core,
+        metrics: Metrics,
+        dependencies: Dependencies,
+        unready: Callable[[], str | None],
+    ) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._core = core
+        self._policy = core.cache.policy
+        self._log_level = settings.log_level
+        self._keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
+        self._stats = Stats(metrics.registry, self._policy, core.recent, dependencies, unready)
+        self._explainer = Explainer(
+            core.store, self._keys, self._policy, core.invalidations, core.recent, self._redis_trouble
+        )
+        self._access = Access(settings.admin_addr, settings.admin_token)
+        self._listener = HttpListener("ADMIN_ADDR", settings.admin_addr, self._answer)
+        self._looking = asyncio.Lock()
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._sampling: asyncio.Task[None] | None = None
+        self._routes = {
+            "/stats": _Route(_READ, self._show_stats),
+            "/config": _Route(_READ, self._show_config),
+            "/lookup": _Route(_READ, self._look_up),
+            "/explain": _Route((*_READ, "POST"), self._explain),
+            "/invalidate": _Route(("POST",), self._invalidate),
+            "/flush": _Route(("POST",), self._flush),
+            "/log-level": _Route(("POST",), self._set_log_level),
+            "/mode": _Route(("POST",), self._set_mode),
+        }
+
+    async def start(self) -> int:
+        """Listens, and begins to remember how the cache does; the port. StartError when it cannot listen."""
+        port = await self._listener.start()
+        if self._access.exposed:
+            _logger.warning("other machines may reach ADMIN_ADDR and purge the cache; set ADMIN_TOKEN")
+        self._sampling = asyncio.create_task(self._stats.series.run(), name="admin series")
+        self._sampling.add_done_callback(_ended)
+        return port
+
+    async def stop(self) -> None:
+        """Answers nobody any more. Invalidations that Redis has not taken yet stay with their owner."""
+        await self._listener.stop()
+        tasks = [*self._waiting, *([self._sampling] if self._sampling is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        refusal = self._access.refusal(request.method, request.headers, open_to_all=request.path == "/")
+        if refusal is not None:
+            return _refused(refusal)
+        route = _PAGE_ROUTE if request.path == "/" else self._routes.get(request.path)
+        if route is None:
+            return _error(404, f"not found; there are {', '.join(('/', *self._routes))}")
+        if request.method not in route.methods:
+            return _not_allowed(route.methods)
+        return _page() if route is _PAGE_ROUTE else await self._served(route, request)
+
+    async def _served(self, route: _Route, request: web.BaseRequest) -> web.Response:
+        try:
+            async with asyncio.timeout(_BODY_WITHIN):
+                body = await request.read()
+        except TimeoutError:
+            return _error(408, f"the body did not arrive within {_BODY_WITHIN:g} s")
+        except web.HTTPRequestEntityTooLarge:
+            return _error(413, f"the body is too large; accepted: at most {LARGEST_BODY} bytes")
+        try:
+            return _json(*await route.answer(requests.parameters(request.query, body, request.content_type)))
+        except BadRequestError as error:
+            return _error(400, str(error))
+        except RedisUnavailableError as error:
+            return _error(503, f"Redis cannot be asked now: {error}")
+
+    async def _show_stats(self, given: Given) -> tuple[int, object]:
+        return 200, {**self._stats.document(requests.seconds(given, "since")), "log_level": self._log_level}
+
+    async def _show_config(self, _: Given) -> tuple[int, object]:
+        texts = self._settings.shown()
+        shown = {
+            name.upper(): {"value": text, "source": self._sources.get(name, "default")} for name, text in texts.items()
+        }
+        for name, now in (("CACHE_MODE", self._policy.mode), ("LOG_LEVEL", self._log_level)):
+            if shown[name]["value"] != now:
+                shown[name] = {"value": now, "source": "admin"}
+        return 200, shown
+
+    async def _look_up(self, given: Given) -> tuple[int, object]:
+        model = requests.model(given)
+        last = self._core.recent.last_of(model)
+        told: dict[str, object] = {
+            "model_type": model.type,
+            "model_id": str(model.id),
+            "last_invalidation": None
+            if last is None
+            else {"at": last.at, "source": last.source, "detail": last.detail},
+            "invalidation_pending": self._core.invalidations.held_back(model),
+        }
+        if self._core.store is None:
+            return 200, {**told, "tier": None, "entries": [], "problem": "REDIS_ADDR is empty: there is no cache"}
+        async with self._looking:
+            stored = await listing(self._core.store.topology, self._keys.of_model(model))
+        return 200, {**told, "tier": "redis", **asdict(stored)}
+
+    async def _explain(self, given: Given) -> tuple[int, object]:
+        asked = requests.asked(given)
+        async with self._looking:
+            explanation = await self._explainer.explain(asked)
+        return 200, {"request": {**asked.shown, "model_id": str(asked.model.id)}, **asdict(explanation)}
+
+    async def _invalidate(self, given: Given) -> tuple[int, object]:
+        model, collection = requests.model(given), requests.text(given, "collection")
+        _logger.info("invalidation asked for", extra={"model_type": model.type, "model_id": model.id})
+        asking = self._core.invalidations.invalidate(model, source="admin", collection=collection)
+        return await self._confirmed(asking, {"model_type": model.type, "model_id": str(model.id)})
+
+    async def _flush(self, _: Given) -> tuple[int, object]:
+        _logger.info("flush asked for")
+        return await self._confirmed(self._core.invalidations.flush("asked for by an operator"), {})
+
+    async def _confirmed(self, asking: Any, told: dict[str, object]) -> tuple[int, object]:
+        """200 once Redis has it; 202 when that takes longer: it is kept, tried again, and bypassed meanwhile."""
+        if len(self._waiting) >= _MOST_WAITING:
+            asking.close()
+            return 503, {"error": f"{_MOST_WAITING} invalidations wait for Redis already; try again once it is back"}
+        task = asyncio.create_task(asking, name="admin invalidation")
+        self._waiting.add(task)
+        task.add_done_callback(self._waiting.discard)
+        done, _ = await asyncio.wait({task}, timeout=_CONFIRM_WITHIN)
+        if done:
+            task.result()
+            return 200, {**told, "done": True}
+        trouble = self._redis_trouble() or "no answer"
+        note = (
+            f"Redis has not taken it yet ({trouble}): it is kept, tried again until it is done, and bypassed meanwhile"
+        )
+        return 202, {**told, "done": False, "note": note}
+
+    async def _set_log_level(self, given: Given) -> tuple[int, object]:
+        level = requests.word(given, "level", tuple(log.LEVELS))
+        self._log_level, before = level, self._log_level
+        log.set_level(level)
+        _logger.warning("log level changed", extra={"log_level": level, "before": before})
+        return 200, {"level": level, "before": before}
+
+    async def _set_mode(self, given: Given) -> tuple[int, object]:
+        mode = requests.word(given, "mode", ("on", "off", "shadow"))
+        self._policy.mode, before = mode, self._policy.mode
+        _logger.warning("cache mode changed", extra={"mode": mode, "before": before})
+        return 200, {"mode": mode, "before": before}
+
+    def _redis_trouble(self) -> str:
+        return "" if self._core.redis is None else self._core.redis.state.reason
+
+
+def _ended(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        _logger.error("the admin page's plots end here", exc_info=error)
+
+
+def _page() -> web.Response:
+    headers = {**_HEADERS, "Content-Security-Policy": POLICY, "X-Frame-Options": "DENY"}
+    return web.Response(body=PAGE, content_type="text/html", charset="utf-8", headers=headers)
+
+
+def _refused(refusal: Refusal) -> web.Response:
+    response = _error(refusal.status, refusal.why)
+    if refusal.status == 401:
+        response.headers[hdrs.WWW_AUTHENTICATE] = "Bearer"
+    return response
+
+
+def _not_allowed(methods: tuple[str, ...]) -> web.Response:
+    response = _error(405, f"not with this method; accepted: {', '.join(methods)}")
+    response.headers[hdrs.ALLOW] = ", ".join(methods)
+    return response
+
+
+def _error(status: int, why: str) -> web.Response:
+    return _json(status, {"error": why})
+
+
+def _json(status: int, content: object) -> web.Response:
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    return web.Response(status=status, text=text, content_type="application/json", headers=_HEADERS)

@@ -1,0 +1,66 @@
+"""`AdminClient`: asks a running proxy's admin server, for the command line.
+
+With the standard library only, so that commands start fast.
+"""
+
+import http.client
+import json
+from typing import Any, NoReturn
+from urllib.parse import urlencode
+
+from proxy.settings.setting_types import bracketed, split_host_port
+
+_TIMEOUT = 15.0
+_WILDCARDS = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 -- compared, not bound
+_LARGEST_ANSWER = 16 << 20
+
+
+class AdminError(Exception):
+    """No answer, or a refusal: one line for a person."""
+
+
+class AdminClient:
+    """`addr` as ADMIN_ADDR has it, `token` as ADMIN_TOKEN; AdminError at once when there can be nobody to ask."""
+
+    def __init__(self, addr: str, token: str) -> None:
+        if not addr:
+            raise AdminError("ADMIN_ADDR is empty: this proxy has no admin server; set it, for the proxy too")
+        host, self._port = split_host_port(addr)
+        self._host = _WILDCARDS.get(host, host)
+        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+
+    def get(self, path: str, **parameters: str) -> dict[str, Any]:
+        """The answer to a question."""
+        return self._ask("GET", f"{path}?{urlencode(parameters)}" if parameters else path, b"")
+
+    def post(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """The answer to an order."""
+        return self._ask("POST", path, json.dumps(parameters).encode())
+
+    def _ask(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        headers = {**self._headers, **({"Content-Type": "application/json"} if body else {})}
+        connection = http.client.HTTPConnection(self._host, self._port, timeout=_TIMEOUT)
+        try:
+            connection.request(method, path, body or None, headers)
+            response = connection.getresponse()
+            status, text = response.status, response.read(_LARGEST_ANSWER)
+        except (OSError, http.client.HTTPException) as error:
+            self._unreachable(error)
+        finally:
+            connection.close()
+        try:
+            answer = json.loads(text)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            self._unreachable(ValueError("what listens there is no admin server"))
+        if status >= 400:
+            raise AdminError(str(answer.get("error", f"refused with status {status}")))
+        return answer
+
+    def _unreachable(self, error: Exception) -> NoReturn:
+        why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        raise AdminError(
+            f"ADMIN_ADDR: no answer from {bracketed(self._host)}:{self._port}: {why}; is the proxy running, "
+            "and with the same ADMIN_ADDR?"
+        ) from error

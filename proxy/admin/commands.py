@@ -1,0 +1,245 @@
+"""The commands for operators: what they print. A running proxy's admin server answers them; `ping` asks directly.
+
+0   done
+1   the proxy, or for `ping` something it depends on, cannot be reached; or it refused
+2   a setting, argument or flag that is not understood
+3   `invalidate`, `flush`: Redis has not taken it yet; the proxy keeps it and tries again
+"""
+
+import json
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from proxy.settings import config
+
+if TYPE_CHECKING:
+    from proxy.admin.client import AdminClient
+
+KEPT = 3
+_EXIT_STATUS = """
+\b
+Exit status:
+  0  done
+  1  {one}
+  2  an argument or setting that is not understood{three}
+"""
+_UNREACHED = "the proxy cannot be reached, or it refused"
+_THREE = "\n  3  Redis has not taken it yet; the proxy keeps it and tries again"
+
+_as_json = click.option("as_json", "--json", is_flag=True, help="The answer as one JSON object.")
+_model_type = click.argument("model_type")
+_model_id = click.argument("model_id", type=int)
+_collection = click.option("--collection", default="", help="For the log line; all of the model goes in any case.")
+
+
+def commands() -> list[click.Command]:
+    """All of them."""
+    return [stats, lookup, explain, invalidate, flush, ping]
+
+
+def _operator_command(
+    name: str, text: str, *more: Callable[[Any], Any], kept: bool = False
+) -> Callable[[Callable[..., Any]], click.Command]:
+    """A command with the flags that say which proxy to ask; the function gets `ask`, an AdminClient."""
+
+    def made(function: Callable[..., Any]) -> click.Command:
+        def run(admin_addr: str, admin_token: str, **values: Any) -> Any:
+            from proxy.admin.client import AdminClient, AdminError  # noqa: PLC0415 -- help loads no HTTP
+
+            try:
+                return function(AdminClient(admin_addr, admin_token), **values)
+            except AdminError as error:
+                raise click.ClickException(str(error)) from error
+
+        wrapped: Any = run
+        for decorate in reversed((*more, _as_json)):
+            wrapped = decorate(wrapped)
+        status = _EXIT_STATUS.format(one=_UNREACHED, three=_THREE if kept else "")
+        command = click.command(name, help=text + "\n" + status, short_help=text.splitlines()[0])(wrapped)
+        command.params += config.options("admin_addr", "admin_token")
+        return command
+
+    return made
+
+
+def _answer(answer: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]) -> None:
+    if as_json:
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+    else:
+        click.echo("\n".join(lines(answer)))
+
+
+@_operator_command("stats", "Show how well it caches, what is broken, and the last invalidations.")
+def stats(ask: "AdminClient", *, as_json: bool) -> None:
+    """Prints a summary."""
+    _answer(ask.get("/stats"), as_json, _stats_lines)
+
+
+@_operator_command("lookup", "Show what is stored of a model, without the answers.", _model_type, _model_id)
+def lookup(ask: "AdminClient", *, model_type: str, model_id: int, as_json: bool) -> None:
+    """Prints a table."""
+    _answer(ask.get("/lookup", model_type=model_type, model_id=str(model_id)), as_json, _lookup_lines)
+
+
+@_operator_command(
+    "explain",
+    "Say why a GetFilesByModel call would be a hit, a miss or a bypass.",
+    _model_type,
+    _model_id,
+    click.option("--collection", default="", help="Empty: all collections, which is a request of its own."),
+    click.option("--page", type=int, default=1, show_default=True, help="As the call has it."),
+    click.option("--per-page", type=int, default=1, show_default=True, help="As the call has it."),
+    click.option("--metadata", multiple=True, metavar="KEY:VALUE", help="Request metadata of the call; several times."),
+)
+def explain(ask: "AdminClient", *, as_json: bool, metadata: tuple[str, ...], **call: Any) -> None:
+    """Prints the result and the reasons."""
+    answer = ask.post("/explain", **call, metadata=list(metadata))
+    _answer(answer, as_json, lambda told: [told["result"], *(f"  {sentence}" for sentence in told["why"])])
+
+
+@_operator_command("invalidate", "Drop all that is stored of a model.", _model_type, _model_id, _collection, kept=True)
+def invalidate(ask: "AdminClient", *, model_type: str, model_id: int, collection: str, as_json: bool) -> int:
+    """Prints whether Redis has confirmed."""
+    answer = ask.post("/invalidate", model_type=model_type, model_id=model_id, collection=collection)
+    return _confirmed(answer, as_json, f"{model_type} {model_id} is invalidated")
+
+
+@_operator_command("flush", "Drop all that is stored of every model.", kept=True)
+def flush(ask: "AdminClient", *, as_json: bool) -> int:
+    """Prints whether Redis has confirmed."""
+    return _confirmed(ask.post("/flush"), as_json, "the whole cache is flushed")
+
+
+_PING_HELP = f"""Reach Redis, RabbitMQ, the media service and the collector directly, and say how fast.
+
+No proxy is asked: the settings are those that `serve` would take from the same flags and variables.
+{_EXIT_STATUS.format(one="one of them cannot be reached", three="")}"""
+
+
+@click.command(
+    "ping",
+    params=config.options("redis_addr", "rabbitmq_addr", "media_service_addr"),
+    help=_PING_HELP,
+    short_help="Reach what the proxy depends on, and say how fast.",
+)
+@click.option(
+    "--collector",
+    envvar=["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"],
+    default="",
+    metavar="URL",
+    show_envvar=True,
+    help="Where spans go; empty: none.",
+)
+@_as_json
+def ping(*, redis_addr: Any, rabbitmq_addr: Any, media_service_addr: str, collector: str, as_json: bool) -> int:
+    """Prints one line for each."""
+    import asyncio  # noqa: PLC0415 -- help loads nothing of what connects
+    import logging  # noqa: PLC0415
+    import os  # noqa: PLC0415
+    from dataclasses import asdict  # noqa: PLC0415
+
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from proxy.admin.pinging import ping as reach  # noqa: PLC0415
+
+    logging.getLogger().addHandler(logging.NullHandler())  # the libraries' lines; each failure is told below
+    told = asyncio.run(reach(redis_addr, rabbitmq_addr, media_service_addr, collector))
+    if as_json:
+        click.echo(json.dumps([{**asdict(each), "reached": each.reached} for each in told], indent=2))
+    else:
+        rows = [
+            (each.name, each.address, each.error or f"connected in {_ms(each.connect)}", _round_trip(each.round_trip))
+            for each in told
+        ]
+        click.echo("\n".join(_table(rows)))
+    return 0 if all(each.reached for each in told) else 1
+
+
+def _confirmed(answer: dict[str, Any], as_json: bool, done: str) -> int:
+    _answer(answer, as_json, lambda told: [done if told["done"] else told["note"]])
+    return 0 if answer["done"] else KEPT
+
+
+def _stats_lines(told: dict[str, Any]) -> list[str]:
+    results, recent, upstream = told["results"], told["last_5_minutes"], told["upstream"]
+    counts = ", ".join(f"{name} {count}" for name, count in results.items())
+    rows = [
+        ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
+        ("up", _span(told["uptime"]) + (f", {told['unready']}" if told["unready"] else "")),
+        ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
+        ("answers", counts),
+        ("callers wait", f"p50 {_ms(recent['p50'])}, p99 {_ms(recent['p99'])} in the last 5 minutes"),
+        ("upstream", f"{upstream['calls']} calls, {upstream['failures']} failed, p50 {_ms(recent['upstream_p50'])}"),
+        *((name, _dependency(state)) for name, state in told["dependencies"].items()),
+        ("pending", f"{told['invalidations']['pending']} invalidations wait for Redis"),
+    ]
+    last = told["invalidations"]["last"][:5]
+    shown = [(_time(each["at"]), _whose(each), each["source"], each["detail"]) for each in last]
+    return [*_table(rows), "last invalidations" if shown else "no invalidations yet", *_table(shown, "  ")]
+
+
+def _lookup_lines(told: dict[str, Any]) -> list[str]:
+    last = told["last_invalidation"]
+    lines = [f"{told['model_type']} {told['model_id']}: {len(told['entries'])} stored"]
+    lines += [told["problem"]] if told.get("problem") else []
+    lines += ["an invalidation that Redis has not taken yet is pending"] if told["invalidation_pending"] else []
+    lines += ["a write is under way: nothing is stored until it has ended"] if told.get("writes") else []
+    lines += [f"{len(told['leases'])} being fetched"] if told.get("leases") else []
+    lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as far as this proxy saw"] if last else []
+    header = ("COLLECTION", "PAGE", "PER PAGE", "FOR", "STATE", "AGE", "FRESH FOR", "BYTES")
+    rows = [
+        (
+            entry["field"] if entry["collection"] is None else entry["collection"] or "(all)",
+            *(_or_dash(entry[name]) for name in ("page", "per_page")),
+            "one caller" if entry["by_caller"] else "everybody",
+            entry["state"],
+            *("-" if entry[name] is None else _span(entry[name]) for name in ("age", "ttl")),
+            _or_dash(entry["bytes"]),
+        )
+        for entry in told["entries"]
+    ]
+    return [*lines, *(_table([header, *rows]) if rows else [])]
+
+
+def _table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [f"{indent}{line}".rstrip() for line in lines]
+
+
+def _dependency(state: dict[str, Any]) -> str:
+    since = f" for {_span(state['seconds'])}" if state["seconds"] is not None else ""
+    return f"up{since}" if state["up"] else f"lost{since}" + (f": {state['reason']}" if state["reason"] else "")
+
+
+def _whose(each: dict[str, Any]) -> str:
+    return "everything" if each["model_type"] is None else f"{each['model_type']} {each['model_id']}"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.1f} %"
+
+
+def _ms(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _round_trip(seconds: float | None) -> str:
+    return "" if seconds is None else f"round trip {_ms(seconds)}"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)

@@ -1,0 +1,192 @@
+"""`Explainer`: why a call would be a hit, a miss or a bypass now, in words.
+
+It asks the same parts in the same order as the cache itself does (`cache.py`), up to the first that decides; only
+then it looks at what else is stored of the model, to say why there is nothing for this very request.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.admin.requests import Asked
+from proxy.caching.invalidations import Invalidations
+from proxy.caching.policy import Policy, cache_control
+from proxy.errors import RedisUnavailableError
+from proxy.media.keys import Keys, RequestKey
+from proxy.store.redis_listing import ListedEntry, ListedLease, Listing, listing
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import RedisStore
+from proxy.telemetry.invalidation_log import InvalidationLog
+
+_BUDGET = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`result` is what the call's `x-cache` would say; `why` are sentences, the deciding one first."""
+
+    result: str
+    why: tuple[str, ...]
+    key: str = ""
+    """The Redis key of the model's hash, and in it the request's `field`; empty where the cache is not asked."""
+    field: str = ""
+
+
+class Explainer:
+    """Asks; changes nothing, takes no lease."""
+
+    def __init__(
+        self,
+        store: RedisStore | None,
+        keys: Keys,
+        policy: Policy,
+        invalidations: Invalidations,
+        recent: InvalidationLog,
+        redis_trouble: Callable[[], str],
+    ) -> None:
+        """`redis_trouble` says why Redis cannot be used."""
+        self._store = store
+        self._keys = keys
+        self._policy = policy
+        self._invalidations = invalidations
+        self._recent = recent
+        self._redis_trouble = redis_trouble
+
+    async def explain(self, asked: Asked) -> Explanation:
+        """What would become of this call now."""
+        directives = cache_control(asked.call)
+        key = self._keys.of_request(asked.call.body, asked.call.metadata)
+        if key is None:
+            return Explanation(
+                "bypass", ("The request is too large, or holds fields that this version does not know.",)
+            )
+        bypass = self._bypass(key, directives)
+        if bypass:
+            return Explanation("bypass", (bypass,))
+        result, *why = await self._cached(key, fresh="no-cache" in directives)
+        if self._policy.mode == "shadow":
+            first = f"The mode is shadow, which answers every call from the media service; on, it would be a {result}:"
+            result, why = "bypass", [first, *why]
+        return Explanation(result, tuple(why), key.hash_key.decode(), key.field.hex())
+
+    def _bypass(self, key: RequestKey, directives: frozenset[str]) -> str:
+        """Why the cache would not be asked; empty: it would."""
+        if self._policy.mode == "off":
+            return "The mode is off: every call goes to the media service (CACHE_MODE, POST /mode)."
+        if self._policy.forwards_all:
+            return "CACHE_TTL is 0: nothing is cached."
+        if "no-store" in directives:
+            return "The call carries cache-control: no-store."
+        if not self._policy.caches(key):
+            return (
+                f"per_page is {key.per_page or 'not set, which means 20'}, and from {self._policy.bypass_per_page} on "
+                "(CACHE_BYPASS_PER_PAGE) reads must see the truth: who reads so much may delete what is found."
+            )
+        return ""
+
+    async def _cached(self, key: RequestKey, *, fresh: bool) -> list[str]:
+        """The result, then the reasons."""
+        reason = self._past_the_cache(key)
+        if not reason and fresh:
+            reason = "The call carries cache-control: no-cache: it fetches anew and replaces what is stored."
+        if reason or self._store is None:
+            return ["miss", reason]
+        try:
+            found = await self._store.read(key, Budget(_BUDGET))
+            stored = await listing(self._store.topology, key.hash_key)
+        except RedisUnavailableError as error:
+            return ["miss", f"Redis cannot be used now: {error}."]
+        if found is not None and found.fresh:
+            left = (found.entry.fresh_until_ms - found.now_ms) / 1000
+            return ["hit", f"An answer of {found.age} s ago is stored, and fresh for {left:.0f} s more."]
+        if found is not None and self._policy.revalidates(found.entry, found.now_ms):
+            return ["stale", f"The answer of {found.age} s ago has run out; it is served while a fresh one is fetched."]
+        stands_in = found is not None and self._policy.stands_in(found.entry, found.now_ms)
+        return [*_absent(key, stored), *self._last(key), *_consolation(stands_in)]
+
+    def _past_the_cache(self, key: RequestKey) -> str:
+        """Why Redis is not asked for this model; empty: it is."""
+        if self._store is None:
+            return "REDIS_ADDR is empty: there is no cache."
+        if not self._store.usable(key.hash_key):
+            return f"Redis cannot be used now: {self._redis_trouble() or 'not connected'}."
+        if self._invalidations.held_back(key.model):
+            return "An invalidation that Redis has not taken yet concerns this model: it is read past the cache."
+        return ""
+
+    def _last(self, key: RequestKey) -> list[str]:
+        last = self._recent.last_of(key.model)
+        if last is None:
+            return []
+        ago = max(0.0, time.time() - last.at)
+        by = (
+            f"a flush ({last.detail})"
+            if last.model is None
+            else {"event": "an event", "write": "a write"}.get(last.source, last.source)
+        )
+        return [f"This process last saw the model invalidated {ago:.0f} s ago, by {by}."]
+
+
+def _absent(key: RequestKey, stored: Listing) -> list[str]:
+    """Why there is no fresh entry, and so what the lease script would say."""
+    field = key.field.hex()
+    entry = next((each for each in stored.entries if each.field == field), None)
+    lease = next((each for each in stored.leases if each.field == field), None)
+    reason = _of_entry(entry) if entry is not None else "Nothing is stored for this request."
+    return [*_fetching(reason, lease, stored), *([] if entry is not None else _others(key, stored))]
+
+
+def _of_entry(entry: ListedEntry) -> str:
+    match entry.state:
+        case "other run":
+            return "The stored answer is from before this Redis started or was promoted: it may be outdated."
+        case "after outage":
+            return (
+                "Redis is back from an outage; older answers count again two seconds after it, if nobody removes them."
+            )
+        case "stale" | "expired":
+            return f"The stored answer has run out {-(entry.ttl or 0.0):.0f} s ago."
+        case "fresh":
+            return "The stored bytes are damaged, or another request's."
+        case _:
+            return "What is stored cannot be read by this version."
+
+
+def _fetching(reason: str, lease: ListedLease | None, stored: Listing) -> list[str]:
+    """The result, the reason, and what becomes of the fetch."""
+    if stored.problem:
+        return ["miss", reason, f"{stored.problem[0].upper()}{stored.problem[1:]}."]
+    if stored.writes:
+        why = "A write to this model is under way, or nobody knows how it ended: nothing is stored for at most"
+        return ["miss", reason, f"{why} {max(stored.writes):.0f} s."]
+    if stored.closed_for:
+        return [
+            "miss",
+            reason,
+            f"An event has only just invalidated it: nothing is stored for {stored.closed_for:.2f} s.",
+        ]
+    if lease is not None and lease.this_run and lease.ttl > 0:
+        return [
+            "coalesced",
+            reason,
+            f"Another call has been fetching it for {lease.age:.1f} s: this one waits for its answer.",
+        ]
+    return ["miss", reason, "The call would fetch it and store the answer."]
+
+
+def _others(key: RequestKey, stored: Listing) -> list[str]:
+    """What is stored of the model for other requests: what often explains an unexpected miss."""
+    others = [each for each in stored.entries if each.collection is not None]
+    if not others:
+        return ["Nothing at all is stored of this model."] if not stored.entries else []
+    shown = [
+        f"{each.model_type} collection {each.collection!r} page {each.page} per_page {each.per_page}"
+        + (" of a caller with vary-metadata" if each.by_caller else "")
+        for each in others[:5]
+    ]
+    more = f" and {len(others) - 5} more" if len(others) > 5 else ""
+    return [f"Stored of this model: {'; '.join(shown)}{more}. Each field must be the same for a hit."]
+
+
+def _consolation(stands_in: bool) -> list[str]:
+    return ["Were the media service away, the stored answer would stand in."] if stands_in else []

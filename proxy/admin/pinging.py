@@ -1,0 +1,169 @@
+"""What the proxy depends on, asked directly with the proxy's own settings: reachable, and how fast.
+
+Each is reached the way the proxy reaches it (Sentinel, Cluster, TLS, credentials, gRPC names), so that what is wrong
+with a setting shows here, without a proxy.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from contextlib import suppress
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import grpc.aio
+from grpc import StatusCode
+
+from proxy.amqp.rabbit_session import RabbitSession, why
+from proxy.errors import RedisUnavailableError
+from proxy.settings.redact import without_credentials
+from proxy.settings.setting_types import RedisTarget
+from proxy.store.redis_node import Budget
+from proxy.store.redis_topology import topology
+from proxy.transport.channel_options import CLIENT_OPTIONS
+
+PATIENCE = 3.0
+"""Seconds each of them has."""
+_POLL = 0.005
+_A_CALL = "/grpc.health.v1.Health/Check"
+"""The media service need not know it: an UNIMPLEMENTED is an answer, too."""
+_NO_ANSWER = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED})
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """How one of them did. Durations in seconds; None: it was not reached."""
+
+    name: str
+    address: str
+    """Credentials masked."""
+    connect: float | None = None
+    """Until it was connected, discovery and authentication included."""
+    round_trip: float | None = None
+    """Of one question on that connection; None also where there is none to ask."""
+    error: str = ""
+
+    @property
+    def reached(self) -> bool:
+        return not self.error
+
+
+async def ping(
+    redis: RedisTarget | None, rabbitmq: tuple[str, ...], upstream: str, collector: str, patience: float = PATIENCE
+) -> list[Ping]:
+    """Asks all that are configured at once; empty ones are left out."""
+    asking = [_asked("upstream", upstream, _ping_upstream(upstream, patience))]
+    if redis is not None:
+        asking.append(_asked("redis", str(redis), _ping_redis(redis, patience)))
+    asking += [_asked("rabbitmq", url, _ping_rabbitmq(url, patience)) for url in rabbitmq]
+    if collector:
+        asking.append(_asked("collector", collector, _ping_collector(collector, patience)))
+    return list(await asyncio.gather(*asking))
+
+
+class _UnreachableError(Exception):
+    """Why, in a few words."""
+
+
+async def _asked(name: str, address: str, ask: Awaitable[tuple[float, float | None]]) -> Ping:
+    shown = without_credentials(address)
+    try:
+        connect, round_trip = await ask
+    except _UnreachableError as error:
+        return Ping(name, shown, error=" ".join(str(error).split()))
+    return Ping(name, shown, connect, round_trip)
+
+
+async def _ping_redis(target: RedisTarget, patience: float) -> tuple[float, float | None]:
+    """The slowest of all masters."""
+    loop = asyncio.get_running_loop()
+    reasons = [f"no answer within {patience:g} s"]
+    nodes = topology(target, (), lambda up, reason: None if up else reasons.append(reason))
+    begun = loop.time()
+    running = asyncio.create_task(nodes.run())
+    try:
+        async with asyncio.timeout(patience):
+            while not nodes.nodes() or not all(node.usable for node in nodes.nodes()):  # noqa: ASYNC110 -- no event
+                await asyncio.sleep(_POLL)
+        connected = loop.time()
+        await asyncio.gather(*(node.ask(Budget(patience), b"PING") for node in nodes.nodes()))
+        return connected - begun, loop.time() - connected
+    except TimeoutError:
+        raise _UnreachableError(reasons[-1]) from None
+    except RedisUnavailableError as error:
+        raise _UnreachableError(str(error)) from None
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _ping_rabbitmq(url: str, patience: float) -> tuple[float, float | None]:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    opening = asyncio.create_task(RabbitSession.open(url))
+    done, _ = await asyncio.wait({opening}, timeout=patience)
+    if not done:
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=patience)
+        raise _UnreachableError(f"no answer within {patience:g} s")
+    error = opening.exception()
+    if error is not None:
+        raise _UnreachableError(_masked_in(why(error), url))
+    session = opening.result()
+    connected = loop.time()
+    try:
+        # Opening a channel is the least that a broker answers.
+        await session.step(_channel(session), patience)
+        return connected - begun, loop.time() - connected
+    except TimeoutError:
+        raise _UnreachableError(f"connected, then no answer within {patience:g} s") from None
+    finally:
+        await session.close()
+
+
+async def _channel(session: RabbitSession) -> None:
+    await session.connection.channel(publisher_confirms=False).initialize()
+
+
+async def _ping_upstream(target: str, patience: float) -> tuple[float, float | None]:
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    async with grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS) as channel:
+        try:
+            async with asyncio.timeout(patience):
+                await channel.channel_ready()
+        except TimeoutError:
+            raise _UnreachableError(f"no connection within {patience:g} s") from None
+        connected = loop.time()
+        try:
+            call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_A_CALL)
+            await call(b"", timeout=patience)
+        except grpc.aio.AioRpcError as error:
+            if error.code() in _NO_ANSWER:
+                raise _UnreachableError(f"connected, then {error.code().name}: {error.details()}") from None
+        return connected - begun, loop.time() - connected
+
+
+async def _ping_collector(url: str, patience: float) -> tuple[float, float | None]:
+    """Whether somebody listens: what it says to spans, the proxy's log tells."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
+    try:
+        parts = urlsplit(url if "://" in url else f"http://{url}")
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        async with asyncio.timeout(patience):
+            _, writer = await asyncio.open_connection(parts.hostname or "localhost", port)
+    except TimeoutError:
+        raise _UnreachableError(f"no connection within {patience:g} s") from None
+    except (OSError, ValueError) as error:
+        raise _UnreachableError(getattr(error, "strerror", None) or str(error)) from None
+    connected = loop.time()
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+    return connected - begun, None
+
+
+def _masked_in(text: str, url: str) -> str:
+    """The text with the URL's password masked, should the library have quoted it."""
+    password = urlsplit(url).password
+    return text.replace(password, "***") if password else text

@@ -1,0 +1,86 @@
+"""`Stats`: the document behind `/stats`: is it caching, how well, what is broken, what was invalidated last."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from typing import Any
+
+from prometheus_client import CollectorRegistry
+
+from proxy import __version__
+from proxy.caching.policy import Policy
+from proxy.telemetry.dependency import State
+from proxy.telemetry.invalidation_log import Invalidation, InvalidationLog
+from proxy.telemetry.readings import RESULTS, Reading, hit_ratio, read
+from proxy.telemetry.series import Series
+
+Dependencies = Mapping[str, Callable[[], State]]
+
+
+class Stats:
+    """Made when the process starts; counts are since then."""
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        policy: Policy,
+        recent: InvalidationLog,
+        dependencies: Dependencies,
+        unready: Callable[[], str | None],
+    ) -> None:
+        self._registry = registry
+        self._policy = policy
+        self._recent = recent
+        self._dependencies = dependencies
+        self._unready = unready
+        self._started = time.monotonic()
+        self.series = Series(self._reading)
+
+    def document(self, since: float | None) -> dict[str, Any]:
+        """Ready for JSON. Durations in seconds, times in seconds since 1970. The points of the series are those after
+        `since`; none without it.
+        """
+        reading = self._reading()
+        return {
+            "version": __version__,
+            "now": time.time(),
+            "uptime": time.monotonic() - self._started,
+            "mode": self._policy.mode,
+            "ttl": self._policy.ttl,
+            "unready": self._unready(),
+            "results": {result: reading.results[result] for result in RESULTS},
+            "hit_ratio": hit_ratio(reading.results),
+            "last_5_minutes": asdict(self.series.summary(reading)),
+            "upstream": {
+                "calls": reading.upstream_calls,
+                "failures": reading.upstream_failures,
+                "fetches_in_flight": reading.fetches,
+            },
+            "shadow_differences": reading.shadow_differences,
+            "dependencies": {name: asdict(state()) for name, state in self._dependencies.items()},
+            "invalidations": {
+                "pending": reading.pending,
+                "by_source": dict(reading.invalidations),
+                "last": [_shown(each) for each in self._recent],
+            },
+            "events": dict(reading.events),
+            "series": [] if since is None else [asdict(point) for point in self._points(since, reading)],
+        }
+
+    def _points(self, since: float, reading: Reading) -> list[Any]:
+        """The last one is the step that has not ended yet."""
+        return [*self.series.points(since), self.series.present(reading)]
+
+    def _reading(self) -> Reading:
+        return read(self._registry)
+
+
+def _shown(each: Invalidation) -> dict[str, Any]:
+    return {
+        "at": each.at,
+        "model_type": each.model_type,
+        # Text: JavaScript knows no integers beyond 2^53.
+        "model_id": None if each.model is None else str(each.model.id),
+        "source": each.source,
+        "detail": each.detail,
+    }

@@ -1,0 +1,261 @@
+"""`EventConsumer`: keeps us connected to RabbitMQ, and knows when events may have been missed.
+
+A *session* is one connection's life. aio-pika's robust connection is not used: it brings a deleted queue back by itself
+and says nothing. What a session does, and why in this order:
+
+ 1. It looks for our queues, and for the mark of `topology.py`, before it declares anything: a declaration hides that a
+    queue was missing. Other reasons to think that events were missed come from before: an attempt to connect failed
+    (publishers lose events while the broker is down), our queue was deleted, a message could not be decoded.
+ 2. With such a reason it removes the mark, so that the debt outlives us.
+ 3. It declares the queues that are missing, and consumes. From now on the broker tells when a queue is deleted, so that
+    none can vanish between the look and the declaration of what is there, unnoticed.
+ 4. It declares and binds everything. From now on no event that is published is missed.
+ 5. Only now it owes a flush: done earlier, what is published before 4 would be lost.
+ 6. The flush runs beside the session and is tried until it is done, whatever becomes of the session. Events are
+    applied and acknowledged meanwhile: each acknowledgement is for its own invalidation, which Redis has confirmed,
+    and lets go of nothing that the flush stands for. A reason found while a flush runs asks for one more after it.
+ 7. Once it is done the mark is declared. Every `check_interval` seconds, 1 and 4 are repeated.
+
+A message that the AMQP library cannot decode (a timestamp in nanoseconds, say) ends the connection before its delivery
+tag is known, and would do so for ever. So the next session drops all that waits, and owes a flush: that does what all
+of it asked for.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
+
+from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
+from proxy.amqp.flushes import Flushes
+from proxy.amqp.rabbit_session import RabbitSession, why
+from proxy.amqp.topology import Topology
+from proxy.retry import Pauses, jittered
+from proxy.telemetry.dependency import State
+
+PREFETCH = 100
+"""Messages in hand for each of the two queues."""
+
+_STOP_TIMEOUT = 2.0  # seconds
+_STEADY = 5.0  # seconds after which the loss of a session is no longer the fault of its start
+_logger = logging.getLogger(__name__)
+
+
+class EventConsumer:
+    """Applies media events from `start()` to `stop()`. Nothing waits for it; no failure of RabbitMQ leaves it.
+
+    `urls` are the nodes of one cluster, at least one, in the order to try.
+    """
+
+    def __init__(
+        self,
+        urls: Sequence[str],
+        prefix: str,
+        invalidator: Invalidator,
+        observer: EventObserver,
+        *,
+        check_interval: float = 30.0,
+        prefetch: int = PREFETCH,
+        clock: Callable[[], float] = time.time,
+        pauses: Pauses = jittered,
+    ) -> None:
+        self._urls = tuple(urls)
+        self._topology = Topology(prefix)
+        self._observer = observer
+        self._check_interval = check_interval
+        self._prefetch = prefetch
+        self._pauses = pauses
+        self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
+        self._deliveries = Deliveries(invalidator, observer, clock=clock, pauses=pauses)
+        self._missed = ""
+        """Why the next session owes a flush."""
+        self._undecodable = False
+        self._marked = False
+        self._session: RabbitSession | None = None
+        self._lost_at: float | None = None
+        self._lost_why = ""
+        self._back_at: float | None = None
+        self._known = False
+        self._grace = 0.0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def settled(self) -> bool:
+        """The first attempt to connect has ended, and no flush is owed or under way."""
+        return self._known and self._flushes.settled
+
+    @property
+    def state(self) -> State:
+        """Whether events arrive."""
+        since = self._lost_at if self._lost_at is not None else self._back_at
+        seconds = None if since is None else asyncio.get_running_loop().time() - since
+        return State(self._lost_at is None and since is not None, seconds, self._lost_why)
+
+    def start(self) -> None:
+        """Begins; returns at once."""
+        self._observer.dependency("rabbitmq", up=False)
+        self._tasks = [
+            asyncio.create_task(self._run(), name="events"),
+            asyncio.create_task(self._flushes.run(), name="events: flush"),
+        ]
+
+    async def stop(self, grace: float = 1.0) -> None:
+        """Takes no more messages, lets those in hand be applied within `grace` seconds, and disconnects.
+
+        The rest is not acknowledged and comes again. Takes at most some seconds more, also with a frozen broker.
+        """
+        self._grace = grace
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._deliveries.finish(0.0)
+        self._tasks = []
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        pauses = self._pauses()
+        while True:
+            began = loop.time()
+            try:
+                await self._connect_and_consume()
+            except CONNECTION_EXCEPTIONS as error:
+                self._lost((self._session and self._session.lost) or why(error))
+            except Exception as error:  # a fault of ours must not end the consumer for good
+                _logger.exception("the event consumer failed and starts again")
+                self._lost(why(error))
+            if loop.time() - began > _STEADY:
+                pauses = self._pauses()
+            await asyncio.sleep(next(pauses))
+
+    async def _connect_and_consume(self) -> None:
+        """One session, from the attempt to connect to the loss of the connection, which it raises."""
+        missed, self._missed = self._missed, "RabbitMQ could not be reached"
+        self._session = None
+        session = self._session = await self._connect()
+        try:
+            channel, missed = await session.step(self._begin(session, missed))
+            self._missed = ""
+            self._back()
+            if missed:
+                self._flushes.owe(missed)
+            try:
+                await self._watch(session)
+            except asyncio.CancelledError:
+                await self._let_go(session, channel)
+                raise
+        finally:
+            if session.queue_deleted or session.undecodable:
+                self._missed = session.lost
+            self._undecodable |= session.undecodable
+            await session.close()
+
+    async def _connect(self) -> RabbitSession:
+        """To the first node that takes us; raises what the last one said."""
+        *others, last = self._urls
+        for url in others:
+            with suppress(*CONNECTION_EXCEPTIONS):
+                return await RabbitSession.open(url)
+        return await RabbitSession.open(last)
+
+    async def _begin(self, session: RabbitSession, missed: str) -> tuple[AbstractChannel, str]:
+        """Steps 1 to 4. The channel on which we consume; why events may have been missed, if they may."""
+        missed = await self._prepare(session.connection, missed)
+        channel = await self._consume(session)
+        return channel, await self._topology.establish(session.connection) or missed
+
+    async def _prepare(self, connection: AbstractConnection, missed: str) -> str:
+        """Steps 1 to 3, without consuming; why events may have been missed, if they may."""
+        found = await self._topology.look(connection)
+        missed = missed or found.missed
+        if missed:
+            await self._topology.unmark(connection)
+        self._marked = not missed
+        for queue in found.missing:
+            await self._topology.declare(connection, queue)
+        if self._undecodable:
+            await self._topology.purge(connection)
+            self._undecodable = False
+        return missed
+
+    async def _consume(self, session: RabbitSession) -> AbstractChannel:
+        self._deliveries.keep_newest(self._prefetch * len(self._topology.queues))
+        channel = session.connection.channel(publisher_confirms=False)
+        await channel.initialize()
+        await session.watch(channel)
+        await channel.set_qos(self._prefetch)
+        for name in self._topology.queues:
+            queue = await channel.get_queue(name, ensure=False)
+            await queue.consume(self._deliveries.take, consumer_tag=name)
+        return channel
+
+    async def _watch(self, session: RabbitSession) -> None:
+        """Step 7, until the session ends."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._check_interval):
+                    await session.wake.wait()
+            session.wake.clear()
+            session.check()
+            await session.step(self._check(session.connection))
+
+    async def _check(self, connection: AbstractConnection) -> None:
+        found = await self._topology.look(connection, at_mark=self._flushes.settled and self._marked)
+        if found.missing:
+            self._missed = found.missed
+            raise AMQPConnectionError(found.missed)
+        missed = await self._topology.establish(connection) or found.missed
+        if missed:
+            await self._topology.unmark(connection)
+            self._marked = False
+            self._flushes.owe(missed)
+        elif self._flushes.settled and not self._marked:
+            await self._topology.mark(connection)
+            self._marked = True
+
+    def _on_settled(self) -> None:
+        if self._session is not None:
+            self._session.wake.set()
+
+    async def _let_go(self, session: RabbitSession, channel: AbstractChannel) -> None:
+        """Cancels the consumers, lets messages in hand end, and closes the channel: behind the acknowledgements."""
+        with suppress(*CONNECTION_EXCEPTIONS):
+            await session.step(self._cancel(channel), _STOP_TIMEOUT)
+        await self._deliveries.finish(self._grace)
+        with suppress(*CONNECTION_EXCEPTIONS):
+            await session.step(self._close(channel), _STOP_TIMEOUT)
+
+    async def _cancel(self, channel: AbstractChannel) -> None:
+        for name in self._topology.queues:
+            await (await channel.get_queue(name, ensure=False)).cancel(name)
+
+    @staticmethod
+    async def _close(channel: AbstractChannel) -> None:
+        await channel.close()
+
+    def _lost(self, why: str) -> None:
+        """One line when it is lost, none for the attempts that follow."""
+        self._known = True
+        self._lost_why = why
+        if self._lost_at is None:
+            self._lost_at = asyncio.get_running_loop().time()
+            self._observer.dependency("rabbitmq", up=False)
+            _logger.warning("RabbitMQ lost: %s", why, extra={"dependency": "rabbitmq"})
+
+    def _back(self) -> None:
+        self._known = True
+        self._observer.dependency("rabbitmq", up=True)
+        if self._lost_at is None:
+            _logger.info(
+                "consuming media events", extra={"dependency": "rabbitmq", "queues": list(self._topology.queues)}
+            )
+        else:
+            away = asyncio.get_running_loop().time() - self._lost_at
+            _logger.info(
+                "RabbitMQ is back after %.1f s", away, extra={"dependency": "rabbitmq", "seconds": round(away, 3)}
+            )
+        self._lost_at, self._lost_why = None, ""
+        self._back_at = asyncio.get_running_loop().time()

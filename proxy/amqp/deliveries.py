@@ -1,0 +1,167 @@
+"""`Deliveries`: what becomes of each message that arrives.
+
+    names a model   invalidated, for as long as it takes; acknowledged after that, never before
+    names none      counted, logged without its payload, rejected for good (a dead-letter policy may keep it)
+
+Messages are handled at the same time, so that one model whose invalidation is held blocks no other; how many, the
+consumer's prefetch bounds. An acknowledgement on a connection that is gone is dropped: the broker sends that message
+once more, and to invalidate twice does no harm.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal, Protocol
+
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS
+
+from proxy.amqp.events import BadEvent, Kind, MediaEvent, kind_of, parse
+from proxy.media.model import Model
+from proxy.retry import Pauses, jittered, until_done
+from proxy.telemetry import tracing
+from proxy.telemetry.log import RateLimit
+
+Outcome = Literal["applied", "malformed", "oversize", "retried"]
+
+_ANSWER_TIMEOUT = 10.0  # seconds
+_logger = logging.getLogger(__name__)
+
+
+class Invalidator(Protocol):
+    """The cache, as far as events go. Each method returns once Redis has confirmed, however long Redis is away."""
+
+    async def invalidate(
+        self, model: Model, *, source: str, collection: str = "", sent_at: float | None = None
+    ) -> None:
+        """Nothing stored of this model before the call is served after it. `sent_at` is in seconds since 1970."""
+
+    async def flush(self, reason: str) -> None:
+        """Nothing stored of any model before the call is served after it."""
+
+
+class EventObserver(Protocol):
+    """Where the consumer's counts go."""
+
+    def event(self, kind: Kind, outcome: Outcome) -> None:
+        """One message was dealt with, or (`retried`) an attempt to do so failed."""
+
+    def dependency(self, name: str, *, up: bool) -> None:
+        """A system we depend on was lost or is back."""
+
+
+class Deliveries:
+    """Owns the tasks that handle messages; they may outlive the connection on which their messages came."""
+
+    def __init__(
+        self,
+        invalidator: Invalidator,
+        observer: EventObserver,
+        *,
+        clock: Callable[[], float] = time.time,
+        pauses: Pauses = jittered,
+    ) -> None:
+        self._invalidator = invalidator
+        self._observer = observer
+        self._clock = clock
+        self._pauses = pauses
+        self._complaints = RateLimit()
+        self._tasks: dict[asyncio.Task[None], None] = {}  # ordered by age
+
+    async def take(self, message: AbstractIncomingMessage) -> None:
+        """aio-pika's callback. It would cancel what it awaits when the connection goes, so it awaits nothing."""
+        task = asyncio.create_task(self._traced(message), name="event")
+        self._tasks[task] = None
+        task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        del self._tasks[task]
+        if not task.cancelled() and (error := task.exception()) is not None:
+            _logger.error("an event could not be handled; it comes again after the next reconnect", exc_info=error)
+
+    def __len__(self) -> int:
+        """How many messages are being handled."""
+        return len(self._tasks)
+
+    def keep_newest(self, count: int) -> None:
+        """Gives up all others: their connection is gone, so they come again. Bounds what reconnects can pile up."""
+        for task in list(self._tasks)[: max(0, len(self._tasks) - count)]:
+            task.cancel()
+
+    async def finish(self, grace: float) -> None:
+        """Lets what is under way end within `grace` seconds; gives up the rest: not acknowledged, it comes again."""
+        tasks = set(self._tasks)
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=grace)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _traced(self, message: AbstractIncomingMessage) -> None:
+        place = (message.exchange or "", message.routing_key or "", message.consumer_tag or "")
+        with tracing.event_span(message.headers, *place) as span:
+            await self._handle(message, span)
+
+    async def _handle(self, message: AbstractIncomingMessage, span: tracing.Scope) -> None:
+        """All that is done for one message."""
+        received = self._clock()
+        routing_key = message.routing_key or ""
+        kind = kind_of(routing_key)
+        try:
+            event = parse(message.body, routing_key)
+        except BadEvent as bad:
+            span.failed(bad.reason)
+            self._observer.event(kind, "oversize" if bad.reason == "oversize" else "malformed")
+            self._log_malformed(message, bad)
+            await self._answer(message, good=False)
+            return
+        tracing.about(event.model.type)
+        # What follows may wait for as long as Redis is away; hundreds of bodies need not.
+        message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
+        sent_at = message.timestamp.timestamp() if message.timestamp else received
+        await self._apply(event, sent_at)
+        self._observer.event(kind, "applied")
+        await self._answer(message, good=True)
+
+    async def _apply(self, event: MediaEvent, sent_at: float) -> None:
+        """Returns once it is done: what fails here is a fault of ours or of Redis, never of the message."""
+
+        async def invalidate() -> None:
+            await self._invalidator.invalidate(
+                event.model, source="event", collection=event.collection, sent_at=sent_at
+            )
+
+        def failed(times: int, error: Exception) -> None:
+            self._observer.event(event.kind, "retried")
+            if times == 1:
+                _logger.error("an invalidation failed and is retried until it is done", exc_info=error)
+
+        await until_done(invalidate, failed, self._pauses)
+
+    async def _answer(self, message: AbstractIncomingMessage, *, good: bool) -> None:
+        """Acknowledges or rejects, without waiting for the socket: the library's futures end in odd ways at a close."""
+        tag = message.delivery_tag
+        if tag is None:
+            return
+        with suppress(*CONNECTION_EXCEPTIONS):
+            async with asyncio.timeout(_ANSWER_TIMEOUT):
+                if good:
+                    await message.channel.basic_ack(tag, wait=False)
+                else:
+                    await message.channel.basic_reject(tag, requeue=False, wait=False)
+
+    def _log_malformed(self, message: AbstractIncomingMessage, bad: BadEvent) -> None:
+        kept_back = self._complaints.admit(bad.reason)
+        if kept_back is not None:
+            _logger.warning(
+                "an event that names no model was dropped: its %s cannot be used",
+                "size" if bad.reason == "oversize" else bad.reason,
+                extra={
+                    "reason": bad.reason,
+                    "routing_key": message.routing_key,
+                    "bytes": len(message.body),
+                    "suppressed": kept_back,
+                },
+            )

@@ -1,0 +1,229 @@
+"""`Cache`: answers GetFilesByModel out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
+
+The way of a read (`Cache.get`):
+    1. policy   off, no-store, a large page, unknown fields: forward (`bypass`)
+    2. look     one plain read of Redis; a fresh entry is the answer (`hit`)
+    3. lease    else one script: look once more, or a lease, or another's token
+    4. fetch    as the script said (`fetches`): `miss`, or `coalesced` with somebody else's fetch
+    5. stale    upstream is away: an entry that only ran out of time stands in (`stale`)
+Redis away at any step: forward, store nothing, share nothing (`miss`).
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from grpc import StatusCode
+
+from proxy.caching import fetches
+from proxy.caching.fetches import Answer, Fetches, Observer
+from proxy.caching.policy import Policy, cache_control
+from proxy.errors import RedisUnavailableError
+from proxy.media.calls import Call, Handler, Reply
+from proxy.media.keys import Keys, RequestKey
+from proxy.media.model import Model, subject
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import Found
+from proxy.telemetry import tracing
+
+log = logging.getLogger(__name__)
+
+_UPSTREAM_AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED})
+_TIME_FOR_STALE, _SHARE_FOR_STALE = 0.100, 0.1
+"""A stale answer is given this long before the caller's deadline: seconds, but no more than this share of its time."""
+_MOST_REFRESHES = 100
+_REFRESH_TIMEOUT = 10.0  # seconds, as long as a lease
+
+
+class Store(fetches.Store, Protocol):
+    """What the cache needs of Redis; see `RedisStore`."""
+
+    def usable(self, hash_key: bytes) -> bool: ...
+    async def read(self, key: RequestKey, budget: Budget) -> Found | None: ...
+
+
+class Cache:
+    """The caching core of one process."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        fetch: Handler,
+        keys: Keys,
+        policy: Policy,
+        *,
+        held_back: Callable[[Model], bool],
+        observer: Observer,
+        random: Callable[[], float],
+    ) -> None:
+        """`fetch` asks upstream; `held_back` tells of models whose invalidation Redis has not taken yet."""
+        self._store = store
+        self._fetch = fetch
+        self._keys = keys
+        self.policy = policy
+        self._held_back = held_back
+        self._fetches = Fetches(fetch, policy, observer=observer, random=random)
+        self._refreshes: dict[tuple[bytes, bytes], asyncio.Task[None]] = {}
+
+    async def get(self, call: Call) -> Answer:
+        """Answers one GetFilesByModel call."""
+        key, fresh = self._key_of(call)
+        if key is None:
+            return Answer(await self._fetch(call), "bypass")
+        if self._store is None or not self._trusted(self._store, key):
+            _log_miss(key)
+            return Answer(await self._fetch(call), "miss")
+        return await self._look(self._store, call, key, fresh=fresh)
+
+    async def look_up(self, call: Call) -> Found | None:
+        """What a call would be a hit on, fetching nothing: shadow mode compares it with upstream's answer."""
+        key, fresh = self._key_of(call)
+        if key is None or fresh or self._store is None or not self._trusted(self._store, key):
+            return None
+        try:
+            found = await self._store.read(key, Budget())
+        except RedisUnavailableError:
+            return None
+        return found if found is not None and found.fresh else None
+
+    async def keep(self, call: Call) -> Reply:
+        """Upstream's own answer, whatever the cache has; stored, unless another call is about to store one."""
+        key, fresh = self._key_of(call)
+        if key is not None and self._store is not None and self._trusted(self._store, key):
+            budget = Budget()
+            try:
+                grant = await self._store.acquire(key, budget, take_over=fresh)
+            except RedisUnavailableError:
+                return await self._fetch(call)
+            if grant.kind == "lease":
+                return (await self._fetches.answer(self._store, call, key, grant, budget)).reply
+        return await self._fetch(call)
+
+    async def close(self) -> None:
+        """Ends what is still fetching for nobody."""
+        refreshes = list(self._refreshes.values())
+        for task in refreshes:
+            task.cancel()
+        await asyncio.gather(*refreshes, return_exceptions=True)
+        await self._fetches.close()
+
+    def _key_of(self, call: Call) -> tuple[RequestKey | None, bool]:
+        """The key, None when the call bypasses the cache; and whether the caller wants a fresh answer."""
+        if self.policy.forwards_all:
+            return None, False
+        directives = cache_control(call)
+        key = None if "no-store" in directives else self._keys.of_request(call.body, call.metadata)
+        if key is not None:
+            tracing.about(key.model.type)
+        return (key if key is not None and self.policy.caches(key) else None), "no-cache" in directives
+
+    def _trusted(self, store: Store, key: RequestKey) -> bool:
+        """Redis answers, and has every invalidation of this model that this process knows of."""
+        return store.usable(key.hash_key) and not self._held_back(key.model)
+
+    async def _look(self, store: Store, call: Call, key: RequestKey, *, fresh: bool) -> Answer:
+        """Steps 2 to 5, again when the fetch that was joined ended with its leader's deadline."""
+        budget = Budget()
+        while True:
+            found: Found | None = None
+            try:
+                if not fresh:
+                    found = await store.read(key, budget)
+                    if found is not None and found.fresh:
+                        return _hit(key, found)
+                    if found is not None and self.policy.revalidates(found.entry, found.now_ms):
+                        self._refresh(store, call, key)
+                        return _stale(found)
+                grant = await store.acquire(key, budget, take_over=fresh)
+            except RedisUnavailableError:
+                _log_miss(key)
+                return Answer(await self._fetch(call), "miss")
+            if grant.found is not None:
+                return _hit(key, grant.found)
+            _log_miss(key)
+            answering = self._fetches.answer(store, call, key, grant, budget, alone=fresh)
+            if found is not None and self.policy.stands_in(found.entry, found.now_ms):
+                answer = await self._or_stale(store, call, key, answering, budget)
+            else:
+                answer = await answering
+            if not _asks_again(answer, call):
+                return answer
+
+    async def _or_stale(
+        self, store: Store, call: Call, key: RequestKey, answering: Coroutine[Any, Any, Answer], budget: Budget
+    ) -> Answer:
+        """Upstream away: the entry that ran out of time, if it is there still, which it is not once invalidated."""
+        left = _time_left(call)
+        try:
+            async with asyncio.timeout(None if left is None else left - min(_TIME_FOR_STALE, _SHARE_FOR_STALE * left)):
+                answer = await answering
+        except TimeoutError:
+            away = Reply(code=StatusCode.DEADLINE_EXCEEDED, details="the media service did not answer in time")
+            answer = Answer(away, "miss")
+        if answer.reply.code not in _UPSTREAM_AWAY or _asks_again(answer, call) or not self._trusted(store, key):
+            return answer
+        try:
+            found = await store.read(key, budget)
+        except RedisUnavailableError:
+            return answer
+        if found is not None and found.fresh:
+            return _hit(key, found)
+        return _stale(found) if found is not None and self.policy.stands_in(found.entry, found.now_ms) else answer
+
+    def _refresh(self, store: Store, call: Call, key: RequestKey) -> None:
+        """Fetches behind a stale answer, one fetch for all of them; the caller's deadline is not that fetch's."""
+        name = (key.hash_key, key.field)
+        if name in self._refreshes or len(self._refreshes) >= _MOST_REFRESHES:
+            return
+
+        async def refresh() -> None:
+            with tracing.refresh_span():
+                tracing.about(key.model.type)
+                await self._refetch(store, call, key)
+
+        task = asyncio.create_task(refresh(), name="refresh")
+        self._refreshes[name] = task
+        task.add_done_callback(lambda _: self._refreshes.pop(name))
+
+    async def _refetch(self, store: Store, call: Call, key: RequestKey) -> None:
+        budget = Budget()
+        try:
+            grant = await store.acquire(key, budget)
+        except RedisUnavailableError:
+            return
+        if grant.kind == "lease":
+            deadline = asyncio.get_running_loop().time() + _REFRESH_TIMEOUT
+            own = Call(call.method, call.body, call.metadata, deadline)
+            await self._fetches.answer(store, own, key, grant, budget)
+
+
+def _time_left(call: Call) -> float | None:
+    """Seconds to the caller's deadline; None without one."""
+    return None if call.deadline is None else call.deadline - asyncio.get_running_loop().time()
+
+
+def _asks_again(answer: Answer, call: Call) -> bool:
+    """Whether the fetch that this call joined ended with its leader's deadline, not with its own."""
+    left = _time_left(call)
+    return answer.cut and answer.result == "coalesced" and (left is None or left > 0)
+
+
+def _stale(found: Found) -> Answer:
+    return Answer(Reply(found.entry.body), "stale", found.age)
+
+
+def _hit(key: RequestKey, found: Found) -> Answer:
+    if log.isEnabledFor(logging.DEBUG):
+        fields = _fields(key) | {"age": found.age}
+        log.debug("Cache hit for %s", subject(key.model.type, key.collection), extra=fields)
+    return Answer(Reply(found.entry.body), "hit", found.age)
+
+
+def _log_miss(key: RequestKey) -> None:
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("Cache miss for %s", subject(key.model.type, key.collection), extra=_fields(key))
+
+
+def _fields(key: RequestKey) -> dict[str, object]:
+    return {"model_type": key.model_type, "model_id": key.model.id, "collection": key.collection}

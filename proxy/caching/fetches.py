@@ -1,0 +1,202 @@
+"""`Fetches`: how a miss becomes an answer, by what the lease script said (`Grant`).
+
+lease   this call leads: its flight fetches (`miss`), stores, and stays to be joined until Redis has it
+held    led in this process: join that flight (`coalesced`); by another process: one flight of ours waits up to
+        150 ms for its fill, takes an expired lease over, or fetches without storing
+closed  an invalidation has only just passed, or a write is under way: those who were told the same mark share a
+        fetch that stores nothing
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from grpc import StatusCode
+
+from proxy.caching.flight import Flight, Flights, Token
+from proxy.caching.policy import Policy
+from proxy.errors import RedisUnavailableError
+from proxy.media.calls import Call, Handler, Reply
+from proxy.media.keys import RequestKey
+from proxy.media.lifetime import Storable, storable
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import Grant
+
+_FILL_WAIT = 0.150
+"""How long a read waits for the fill of another process' fetch, in seconds."""
+_FIRST_POLL, _POLL_GROWTH, _LONGEST_POLL = 0.004, 1.5, 0.025
+_CLOCK_TOLERANCE = 0.020
+"""gRPC ends a call at its deadline by a clock of its own, in seconds."""
+
+Result = Literal["hit", "miss", "stale", "coalesced", "bypass"]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A reply and where it came from."""
+
+    reply: Reply
+    result: Result
+    age: int | None = None
+    """Whole seconds by Redis' clock, when it came out of the cache."""
+    cut: bool = False
+    """The deadline of the caller who led ended the fetch: whoever joined and has time left asks again."""
+
+
+class Store(Protocol):
+    """What fetching needs of Redis; see `RedisStore`."""
+
+    async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant: ...
+    def fill(
+        self, key: RequestKey, grant: Grant, body: bytes, meta: Storable, jitter: float
+    ) -> asyncio.Future[object] | None: ...
+    def release(self, key: RequestKey, grant: Grant) -> asyncio.Future[object] | None: ...
+
+
+class Observer(Protocol):
+    """Who counts."""
+
+    def fetch_started(self) -> None: ...
+    def fetch_ended(self) -> None: ...
+    def entry_bytes(self, size: int) -> None: ...
+
+
+@dataclass(slots=True)
+class _Lease:
+    """The right to store one answer. It ends once: used, or given back so that the next reader need not wait for it."""
+
+    store: Store
+    key: RequestKey
+    grant: Grant
+    over: bool = False
+
+    def fill(self, body: bytes, meta: Storable, jitter: float) -> asyncio.Future[object] | None:
+        self.over = True
+        return self.store.fill(self.key, self.grant, body, meta, jitter)
+
+    def ends_with(self, flight: Flight[Answer]) -> None:
+        """However the flight ends, before its first step too."""
+        if flight.task is not None:
+            flight.task.add_done_callback(lambda _: self._give_back())
+
+    def _give_back(self) -> None:
+        if not self.over:
+            self.over = True
+            self.store.release(self.key, self.grant)
+
+
+class Fetches:
+    """Owns the flights of one process."""
+
+    def __init__(self, fetch: Handler, policy: Policy, *, observer: Observer, random: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._policy = policy
+        self._observer = observer
+        self._random = random
+        self._flights: Flights[Answer] = Flights()
+
+    def __len__(self) -> int:
+        """How many flights are under way."""
+        return len(self._flights)
+
+    async def answer(
+        self, store: Store, call: Call, key: RequestKey, grant: Grant, budget: Budget, *, alone: bool = False
+    ) -> Answer:
+        """The answer for a call that was granted this (anything but `found`); `alone`: it must join nobody."""
+        if grant.kind == "closed" and (alone or not grant.token):
+            return Answer(await self._fetch(call), "miss")
+        token = (key.hash_key, key.field, grant.run_id + grant.token)
+        flight = self._flights.find(token)
+        if flight is not None:
+            return await self._joined(call, flight)
+        if grant.kind == "lease":
+            flight = self._lead(call, _Lease(store, key, grant), token)
+        elif grant.kind == "closed":
+            flight = self._flights.start(token, lambda own: self._fetch_only(call, own))
+        else:
+            flight = self._flights.start(token, lambda own: self._await_fill(store, call, key, budget, own))
+        return await flight.wait()
+
+    async def close(self) -> None:
+        """Ends what is still fetching."""
+        await self._flights.close()
+
+    async def _joined(self, call: Call, flight: Flight[Answer]) -> Answer:
+        answer = await flight.wait()
+        if answer.reply.code is StatusCode.INVALID_ARGUMENT:
+            # Most likely the leader's own metadata could not be forwarded; ours is not to answer for it.
+            return Answer(await self._fetch(call), "miss")
+        return _shared(answer)
+
+    def _lead(self, call: Call, lease: _Lease, token: Token) -> Flight[Answer]:
+        flight = self._flights.start(token, lambda own: self._fetch_and_fill(call, lease, own))
+        lease.ends_with(flight)
+        return flight
+
+    async def _fetch_and_fill(self, call: Call, lease: _Lease, flight: Flight[Answer]) -> None:
+        """The leaseholder's flight: fetch, land, store; joinable until Redis has it."""
+        reply = await self._fetch_and_land(call, flight)
+        # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
+        #    connection and finds it.
+        body = reply.body if reply.ok else None
+        meta = storable(body) if body is not None and len(body) <= self._policy.max_entry_bytes else None
+        if body is None or meta is None:
+            return
+        done = lease.fill(body, meta, self._random())
+        self._observer.entry_bytes(len(body))
+        # 2. Until Redis has taken it, other reads may still be told this token: they join and have the answer at once.
+        if done is not None:
+            await asyncio.wait([done])
+
+    async def _fetch_only(self, call: Call, flight: Flight[Answer]) -> None:
+        """Shared by those who were told the same mark; stores nothing."""
+        await self._fetch_and_land(call, flight)
+
+    async def _await_fill(
+        self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
+    ) -> None:
+        """Another process fetches: look again until its fill is there, its lease is ours, or the time is up."""
+        loop = asyncio.get_running_loop()
+        until, pause = loop.time() + _FILL_WAIT, _FIRST_POLL
+        while loop.time() + pause < until:
+            await asyncio.sleep(pause)
+            pause = min(pause * _POLL_GROWTH, _LONGEST_POLL)
+            try:
+                grant = await store.acquire(key, budget)
+            except RedisUnavailableError:
+                break
+            if grant.found is not None:
+                flight.land(Answer(Reply(grant.found.entry.body), "coalesced", grant.found.age))
+                return
+            if grant.kind == "lease":
+                flight.also_known_as((key.hash_key, key.field, grant.run_id + grant.token))
+                lease = _Lease(store, key, grant)
+                lease.ends_with(flight)
+                await self._fetch_and_fill(call, lease, flight)
+                return
+            if grant.kind == "closed":
+                break
+        await self._fetch_only(call, flight)
+
+    async def _fetch_and_land(self, call: Call, flight: Flight[Answer]) -> Reply:
+        self._observer.fetch_started()
+        try:
+            reply = await self._fetch(call)
+        finally:
+            self._observer.fetch_ended()
+        cut = reply.code is StatusCode.DEADLINE_EXCEEDED and _is_over(call)
+        flight.land(Answer(reply, "miss", cut=cut))
+        return reply
+
+
+def _is_over(call: Call) -> bool:
+    now = asyncio.get_running_loop().time()
+    return call.deadline is not None and now >= call.deadline - _CLOCK_TOLERANCE
+
+
+def _shared(answer: Answer) -> Answer:
+    """What followers get: the message or the status, not the metadata that upstream sent to another caller."""
+    reply = answer.reply
+    details = tuple(pair for pair in reply.trailing_metadata if pair[0] == "grpc-status-details-bin")
+    return Answer(Reply(reply.body, reply.code, reply.details, (), details), "coalesced", answer.age, answer.cut)

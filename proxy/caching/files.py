@@ -1,0 +1,143 @@
+"""The three methods of MediaService that the proxy answers itself: one read, two writes.
+
+GetFilesByModel goes through the cache. UploadFile and DeleteFile go upstream as `OwnWrites`; here is found out which
+model they change.
+"""
+
+import logging
+from dataclasses import replace
+from typing import Literal, Protocol
+
+from google.protobuf.message import DecodeError
+
+from proxy.caching.cache import Cache
+from proxy.caching.fetches import Answer, Result
+from proxy.caching.own_writes import OwnWrites, Write
+from proxy.caching.shadow import same_files
+from proxy.errors import RedisUnavailableError
+from proxy.media import wire
+from proxy.media.calls import Call, Handler, Reply
+from proxy.media.model import Model
+from proxy.pb.media_pb2 import GetFileByIDRequest, GetFileByIDResponse
+from proxy.store.redis_node import Budget
+from proxy.telemetry import tracing
+
+log = logging.getLogger(__name__)
+
+GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
+UPLOAD_FILE = "/media.MediaService/UploadFile"
+DELETE_FILE = "/media.MediaService/DeleteFile"
+_GET_FILE_BY_ID = "/media.MediaService/GetFileByID"
+
+
+class Index(Protocol):
+    """Which model a file belongs to, as far as fills have seen it; see `RedisStore`."""
+
+    async def model_of(self, media_id: int, budget: Budget) -> Model | None: ...
+
+
+class Observer(Protocol):
+    """Who counts."""
+
+    def request(self, method: str, result: Result, tier: Literal["redis", "none"]) -> None: ...
+    def shadow_difference(self) -> None: ...
+
+
+class Files:
+    """Handlers for the routes of the listener."""
+
+    def __init__(
+        self, cache: Cache, own_writes: OwnWrites, fetch: Handler, index: Index | None, observer: Observer
+    ) -> None:
+        self._cache = cache
+        self._own_writes = own_writes
+        self._fetch = fetch
+        self._index = index
+        self._observer = observer
+
+    async def get_files_by_model(self, call: Call) -> Reply:
+        """Answers with trailing metadata `x-cache`, and `age` when the answer came out of the cache."""
+        shadow = self._cache.policy.mode == "shadow"
+        answer = await (self._shadow(call) if shadow else self._cache.get(call))
+        tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
+        self._observer.request(call.method, answer.result, tier)
+        tracing.answered(answer.result, None if tier == "none" else tier)
+        trailing: tuple[tuple[str, str | bytes], ...] = (("x-cache", answer.result),)
+        if answer.age is not None:
+            trailing += (("age", str(answer.age)),)
+        return replace(answer.reply, trailing_metadata=answer.reply.trailing_metadata + trailing)
+
+    async def upload_file(self, call: Call) -> Reply:
+        """Forwards; the model is named by the request."""
+        try:
+            found = wire.fields(call.body, frozenset({5, 6, 7}))
+            model = Model.of(_text(found.get(5, b"")), wire.signed(_number(found.get(6, 0))))
+            collection = _text(found.get(7, b""))
+        except ValueError:
+            return await self._fetch(call)  # no UploadFileRequest: upstream will say so
+        tracing.about(model.type)
+        return await self._own_writes.carry_out(Write(call, model, collection))
+
+    async def delete_file(self, call: Call) -> Reply:
+        """Forwards; the request names only an id, so its model is looked up first, while it still exists."""
+        if self._index is None:
+            return await self._fetch(call)  # no Redis: nothing to invalidate, so nothing to find out
+        try:
+            media_id = wire.signed(_number(wire.fields(call.body, frozenset({1})).get(1, 0)))
+        except ValueError:
+            return await self._fetch(call)
+        write = await self._owner_of(call, media_id)
+        if write.model is not None:
+            tracing.about(write.model.type)
+        return await self._own_writes.carry_out(write)
+
+    async def _owner_of(self, call: Call, media_id: int) -> Write:
+        """Whose file this is: by the id index, else upstream's GetFileByID on behalf of this caller."""
+        budget = Budget()
+        model = None if self._index is None else await self._indexed(self._index, media_id, budget)
+        if model is not None:
+            return Write(call, model, budget=budget)
+        request = GetFileByIDRequest(id=media_id).SerializeToString()
+        reply = await self._fetch(Call(_GET_FILE_BY_ID, request, call.metadata, call.deadline))
+        response = GetFileByIDResponse()
+        try:
+            response.ParseFromString(reply.body or b"")
+        except DecodeError:
+            return Write(call, None, budget=budget)
+        if not response.data.model_type:
+            return Write(call, None, budget=budget)
+        model = Model.of(response.data.model_type, response.data.model_id)
+        return Write(call, model, response.data.collection_name, budget)
+
+    @staticmethod
+    async def _indexed(index: Index, media_id: int, budget: Budget) -> Model | None:
+        try:
+            return await index.model_of(media_id, budget)
+        except RedisUnavailableError:
+            return None
+
+    async def _shadow(self, call: Call) -> Answer:
+        """Upstream always answers; the cache is kept as if it were on, and its would-be hits are compared."""
+        found = await self._cache.look_up(call)
+        if found is None:
+            return Answer(await self._cache.keep(call), "bypass")
+        reply = await self._fetch(call)
+        if reply.ok and not same_files(found.entry.body, reply.body or b""):
+            # Only what a later read would still have been served counts: an invalidation under way explains the rest.
+            again = await self._cache.look_up(call)
+            if again is not None and again.entry == found.entry:
+                self._observer.shadow_difference()
+                log.info("a hit would have differed from upstream's answer", extra={"age": found.age})
+        return Answer(reply, "bypass")
+
+
+def _text(value: int | bytes) -> str:
+    if not isinstance(value, bytes):
+        raise wire.MalformedError("a number where text belongs")
+    return value.decode()
+
+
+def _number(value: int | bytes) -> int:
+    if not isinstance(value, int):
+        raise wire.MalformedError("bytes where a number belongs")
+    return value

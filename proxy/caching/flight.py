@@ -1,0 +1,114 @@
+"""`Flight`: one fetch with everybody who waits for it.
+
+Rules:
+    start   whoever got a token that nobody in this process has starts a flight under it
+    join    a read joins only by a token that its own round trip to Redis, begun after it arrived, returned
+    land    the result is there; waiters go on, while the flight still stores it and stays to be joined until that is
+    done end     the flight leaves the table; or the last waiter left before the landing, and the fetch is cancelled
+A waiter that gives up harms no other. Who joins by a token that Redis still honours shares a fetch that began after
+every invalidation applied before (design: a token dies with the invalidation).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+from proxy.telemetry import tracing
+
+T = TypeVar("T")
+Token = tuple[bytes, bytes, bytes]
+"""A model's hash, the field in it, and the lease's or the mark's token, run id in front."""
+
+
+class Flight(Generic[T]):
+    """Made by `Flights.start`."""
+
+    def __init__(self, table: "Flights[T]", token: Token) -> None:
+        self._table = table
+        self._tokens = [token]
+        self._waiters = 0
+        self._landed: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._leader = tracing.here()
+        self.task: asyncio.Task[None] | None = None
+
+    async def wait(self) -> T:
+        """The result, as soon as it is there; raises what the fetch raised."""
+        self._waiters += 1
+        tracing.link(self._leader)
+        try:
+            return await asyncio.shield(self._landed)
+        finally:
+            self._waiters -= 1
+            if self._waiters == 0 and not self._landed.done():
+                self._table.forget(self._tokens, self)
+                if self.task is not None:
+                    self.task.cancel()
+
+    def land(self, result: T) -> None:
+        """Lets the waiters go on. What follows in the same turn of the loop happens before any of them does."""
+        if not self._landed.done():
+            self._landed.set_result(result)
+
+    def also_known_as(self, token: Token) -> None:
+        """This flight goes on under another token too (it took a lease over)."""
+        self._tokens.append(token)
+        self._table.enter(token, self)
+
+    async def run(self, work: "Callable[[Flight[T]], Awaitable[None]]") -> None:
+        """Runs the work, which must land."""
+        try:
+            await work(self)
+        except Exception as error:  # noqa: BLE001 -- handed to every waiter, whose transport logs it
+            if not self._landed.done():
+                self._landed.set_exception(error)
+                self._landed.exception()
+
+    def ended(self) -> None:
+        """Whatever ended the task, before its first step too, no waiter is left behind."""
+        self._table.forget(self._tokens, self)
+        self._landed.cancel()
+
+
+class Flights(Generic[T]):
+    """The flights of one process, by token; owns their tasks."""
+
+    def __init__(self) -> None:
+        self._by_token: dict[Token, Flight[T]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def __len__(self) -> int:
+        return len(self._tasks)
+
+    def find(self, token: Token) -> Flight[T] | None:
+        """The flight to join."""
+        return self._by_token.get(token)
+
+    def start(self, token: Token, work: Callable[[Flight[T]], Awaitable[None]]) -> Flight[T]:
+        """A new flight under a token that has none."""
+        flight: Flight[T] = Flight(self, token)
+        self.enter(token, flight)
+        flight.task = asyncio.create_task(flight.run(work))
+        self._tasks.add(flight.task)
+        flight.task.add_done_callback(lambda task: self._end(task, flight))
+        return flight
+
+    def enter(self, token: Token, flight: Flight[T]) -> None:
+        """Makes a flight findable."""
+        self._by_token[token] = flight
+
+    def forget(self, tokens: list[Token], flight: Flight[T]) -> None:
+        """Nobody joins this flight any more; one that has taken off since under the same token stays."""
+        for token in tokens:
+            if self._by_token.get(token) is flight:
+                del self._by_token[token]
+
+    def _end(self, task: asyncio.Task[None], flight: Flight[T]) -> None:
+        self._tasks.discard(task)
+        flight.ended()
+
+    async def close(self) -> None:
+        """Cancels what is left, and waits for it."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,170 @@
+"""`Held`: the invalidations that Redis has not taken yet. State only; `Invalidations` does the asking.
+
+Rules:
+    hold      a model is held until an attempt that began after it was last asked for has succeeded
+    too many  beyond MOST_HELD models, one flush of the namespace stands for every further one
+    flush     is numbered as it is asked for; one that succeeded is done for all that were asked for before it began
+    intents   of one model's writes are held with it; for each, what was asked for last is what Redis will be told
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from proxy.media.model import Model
+
+log = logging.getLogger(__name__)
+
+MOST_HELD = 10_000
+_MOST_INTENTS = 16
+"""Of one model; more overlapping writes than that, all while Redis is away, leave intents that end by themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A write intent. It stands until a time of the event loop's clock; a time that has passed clears it."""
+
+    id: bytes
+    until: float
+
+
+@dataclass(slots=True)
+class HeldModel:
+    """What Redis is to be told of one model. Compare `asked` before and after an attempt."""
+
+    asked: int = 0
+    window_ms: int = 0
+    intents: dict[bytes, float] = field(default_factory=dict)
+    unreported: str | None = None
+    """The collection of an own write, which nobody waits for: to be counted and logged when Redis has it."""
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Held:
+    """Made inside the event loop."""
+
+    def __init__(self, tell: Callable[[int], None]) -> None:
+        """`tell` hears how much is held each time that changes."""
+        self._tell = tell
+        self._models: dict[Model, HeldModel] = {}
+        self._asked = 0
+        self._flushed = 0
+        self._flush_due = math.inf
+        self._progress = asyncio.Event()
+        self.wanted = asyncio.Event()
+        """Set while anything is held."""
+        self.flush_reason = ""
+
+    def __contains__(self, model: Model) -> bool:
+        """Whether what Redis has of this model must not be trusted."""
+        return self._asked > self._flushed or model in self._models
+
+    @property
+    def count(self) -> int:
+        """How many models are held; a flush that is wanted or under way counts as one."""
+        return len(self._models) + (self._asked > self._flushed)
+
+    @property
+    def models(self) -> tuple[Model, ...]:
+        return tuple(self._models)
+
+    def find(self, model: Model) -> HeldModel | None:
+        """What is to be done for a model; None: nothing, or a flush stands for it."""
+        return self._models.get(model)
+
+    def hold(
+        self, model: Model, *, window_ms: int = 0, intent: Intent | None = None, unreported: str | None = None
+    ) -> None:
+        """Keeps an invalidation until `done` or `flush_done`."""
+        if model not in self._models and len(self._models) >= MOST_HELD:
+            self.want_flush(f"more than {MOST_HELD} models wait for Redis", due=0.0)
+            return
+        held = self._models.setdefault(model, HeldModel())
+        held.asked += 1
+        held.window_ms = max(held.window_ms, window_ms)
+        held.unreported = unreported if unreported is not None else held.unreported
+        if intent is not None:
+            held.intents[intent.id] = intent.until
+            if len(held.intents) > _MOST_INTENTS:
+                del held.intents[next(iter(held.intents))]
+        self._changed()
+
+    def amend(self, model: Model, intent: Intent) -> None:
+        """An intent is about to be set or cleared by somebody else: what is held must not undo that later."""
+        held = self._models.get(model)
+        if held is not None and intent.id in held.intents:
+            held.intents[intent.id] = intent.until
+
+    def done(self, model: Model, held: HeldModel, asked: int) -> bool:
+        """Redis took what was asked for up to `asked`; False when more was asked for meanwhile."""
+        if held.asked != asked:
+            return False
+        if self._models.get(model) is held:
+            del self._models[model]
+        if not held.done.done():
+            held.done.set_result(None)
+        self._changed()
+        return True
+
+    def postpone(self, model: Model) -> None:
+        """It goes to the end of `models`, so that what Redis refuses holds up nothing else."""
+        if model in self._models:
+            self._models[model] = self._models.pop(model)
+
+    async def taken(self, model: Model) -> None:
+        """Returns once Redis has taken what is held for this model now."""
+        held = self._models.get(model)
+        if held is not None:
+            await asyncio.shield(held.done)
+        else:
+            await self.flushed(self._asked)
+
+    def want_flush(self, reason: str, *, due: float) -> int:
+        """Asks for a flush at a time of the event loop's clock, or earlier; its number."""
+        if self._flush_due == math.inf:
+            log.warning("the whole cache will be flushed", extra={"reason": reason})
+        self.flush_reason = reason
+        self._flush_due = min(self._flush_due, due)
+        self._asked += 1
+        self._changed()
+        return self._asked
+
+    def hurry(self) -> None:
+        """A flush that is wanted is due now."""
+        if self._asked > self._flushed:
+            self._flush_due = 0.0
+
+    def begin_flush(self, now: float) -> int:
+        """The number up to which a flush that begins now counts; 0 when none is due."""
+        if now < self._flush_due:
+            return 0
+        self._flush_due = math.inf
+        return self._asked
+
+    def end_flush(self, number: int, *, done: bool) -> None:
+        """A flush that was begun has ended; one that was not done is due again at once."""
+        if done:
+            self._flushed = max(self._flushed, number)
+            self._progress.set()  # wakes all who wait now; those who come later wait for the next
+            self._progress.clear()
+        else:
+            self._flush_due = 0.0
+        self._changed()
+
+    async def flushed(self, number: int) -> None:
+        """Returns once a flush that counts for this number is done."""
+        while self._flushed < number:
+            await self._progress.wait()
+
+    def asked(self) -> Iterable[tuple[Model, HeldModel, int]]:
+        """A copy of what is held, with how often each was asked for: for `done`, later."""
+        return [(model, held, held.asked) for model, held in self._models.items()]
+
+    def _changed(self) -> None:
+        if self.count:
+            self.wanted.set()
+        else:
+            self.wanted.clear()
+        self._tell(self.count)

@@ -1,0 +1,252 @@
+"""`Invalidations`: no invalidation is lost. What Redis does not take at once is held, retried until it did, and
+bypassed meanwhile: reads of a held model go to upstream in this process.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+from proxy.caching.held import Held, HeldModel, Intent
+from proxy.errors import RedisUnavailableError
+from proxy.media.model import Model, subject
+from proxy.retry import jittered
+from proxy.store.redis_node import Budget
+
+log = logging.getLogger(__name__)
+
+_EVENT_WINDOW_MS = 100
+_RETRY_TIMEOUT = 1.0
+_LAST_TRY_TIMEOUT = 1.5
+_RETRIES_AT_ONCE = 64
+_FLUSH_EVERY = 5.0
+_RETRIED_AT_LEAST_EVERY = 0.25
+_LEAST_TIMEOUT = 0.001
+"""Redis counts milliseconds, and takes a WAIT of 0 for one without end."""
+
+
+class Store(Protocol):
+    """What invalidating needs of Redis; see `RedisStore`."""
+
+    async def invalidate(
+        self,
+        model: Model,
+        *,
+        timeout: float,
+        window_ms: int = 0,
+        intent: bytes = b"",
+        intent_ms: int = 0,
+        clear: bytes = b"",
+    ) -> None: ...
+    async def flush(self) -> int: ...
+
+
+class Observer(Protocol):
+    """Who counts."""
+
+    def invalidation(self, source: str, lag_seconds: float | None) -> None: ...
+    def invalidations_pending(self, count: int) -> None: ...
+
+
+class Journal(Protocol):
+    """Who remembers the last ones."""
+
+    def invalidated(self, model: Model, source: str, collection: str) -> None: ...
+    def flushed(self, reason: str, models: int) -> None: ...
+
+
+class Invalidations:
+    """Owns the retries. Without a store (no Redis configured) there is nothing to invalidate."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        observer: Observer,
+        *,
+        journal: Journal | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._store = store
+        self._observer = observer
+        self._journal = journal
+        self._wall_clock = wall_clock
+        self._held = Held(observer.invalidations_pending)
+        self._flush_began = float("-inf")
+
+    def held_back(self, model: Model) -> bool:
+        """Whether reads of this model must not trust Redis now."""
+        return model in self._held
+
+    @property
+    def pending(self) -> int:
+        """How many models are held; a flush that is wanted or under way counts as one."""
+        return self._held.count
+
+    async def invalidate(
+        self, model: Model, *, source: str, collection: str = "", sent_at: float | None = None
+    ) -> None:
+        """Removes all of a model; returns only once Redis has confirmed. `sent_at` is when it was asked for, seconds
+        since 1970. `collection` is for the log line: an invalidation is always of the whole model.
+        """
+        if self._store is None:
+            return
+        window_ms = _EVENT_WINDOW_MS if source == "event" else 0
+        if not await self._attempt(self._store, model, Budget(), window_ms=window_ms):
+            await self._held.taken(model)
+        self._report(model, source, collection, sent_at)
+
+    async def flush(self, reason: str) -> None:
+        """Removes everything of the namespace; returns only once every master has confirmed."""
+        if self._store is not None:
+            await self._held.flushed(self._held.want_flush(reason, due=0.0))
+
+    def flush_soon(self, reason: str) -> None:
+        """Has everything removed, at most every five seconds; until then every read of this process bypasses."""
+        if self._store is not None:
+            self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY)
+
+    async def own_write(self, model: Model, intent: Intent, budget: Budget, *, ended: str | None = None) -> None:
+        """Removes all of a model, and sets or clears the intent of one of our own writes, within the budget.
+
+        `ended` is the collection of a write that was answered, for the log line; None while it is only beginning.
+        """
+        if self._store is None:
+            return
+        self._held.amend(model, intent)
+        if await self._attempt(self._store, model, budget, intent=intent, unreported=ended) and ended is not None:
+            self._report(model, "write", ended, None)
+
+    def invalidate_soon(self, model: Model) -> None:
+        """Has all of a model removed; until Redis did, its reads bypass."""
+        if self._store is not None:
+            self._held.hold(model)
+
+    async def run(self) -> None:
+        """Retries what is held until cancelled."""
+        pauses = jittered(_RETRIED_AT_LEAST_EVERY / 8, _RETRIED_AT_LEAST_EVERY)
+        while True:
+            await self._held.wanted.wait()
+            if not await self._round():
+                await asyncio.sleep(next(pauses))
+                continue
+            pauses = jittered(_RETRIED_AT_LEAST_EVERY / 8, _RETRIED_AT_LEAST_EVERY)
+            if self.pending and not self._held.models:
+                await asyncio.sleep(_RETRIED_AT_LEAST_EVERY)  # only a flush that is not due yet
+
+    async def close(self) -> None:
+        """Tries what is left once more, within about a second; also a flush that is not due yet."""
+        self._held.hurry()
+        try:
+            async with asyncio.timeout(_LAST_TRY_TIMEOUT):
+                await self._round()
+        except TimeoutError:
+            pass  # what is left is told below
+        if self.pending:
+            log.warning("stopping with invalidations that Redis has not taken", extra={"pending": self.pending})
+
+    async def _attempt(
+        self,
+        store: Store,
+        model: Model,
+        budget: Budget,
+        *,
+        window_ms: int = 0,
+        intent: Intent | None = None,
+        unreported: str | None = None,
+    ) -> bool:
+        """One try within the budget; False: Redis has not taken it, so it is held."""
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        try:
+            await _ask(store, model, budget.left, window_ms, intent)
+        except RedisUnavailableError:
+            self._held.hold(model, window_ms=window_ms, intent=intent, unreported=unreported)
+            return False
+        except asyncio.CancelledError:
+            self._held.hold(model, window_ms=window_ms, intent=intent)  # it may or may not have arrived
+            raise
+        finally:
+            budget.left -= loop.time() - begun
+        return True
+
+    async def _round(self) -> bool:
+        """Asks Redis once for what is held and due; False when it did not take all of it.
+
+        Of several masters one may be away, and its models must not hold up the others'. A whole batch that fails ends
+        the round: all of Redis is away, most likely.
+        """
+        all_taken = await self._flush_if_due()
+        models = self._held.models
+        for at in range(0, len(models), _RETRIES_AT_ONCE):
+            taken = await asyncio.gather(*(self._retry(model) for model in models[at : at + _RETRIES_AT_ONCE]))
+            all_taken = all_taken and all(taken)
+            if not any(taken):
+                break
+        return all_taken
+
+    async def _retry(self, model: Model) -> bool:
+        held = self._held.find(model)
+        if held is None or self._store is None:
+            return True
+        asked = held.asked
+        try:
+            for intent in tuple(held.intents) or (b"",):
+                # Looked up only now: its write may have ended while the ones before were told.
+                order = Intent(intent, held.intents.get(intent, 0.0)) if intent else None
+                await _ask(self._store, model, _RETRY_TIMEOUT, held.window_ms, order)
+        except RedisUnavailableError:
+            self._held.postpone(model)
+            return False
+        self._taken(model, held, asked)  # if it was asked for anew meanwhile, the next round does it
+        return True
+
+    async def _flush_if_due(self) -> bool:
+        """A flush is done with everything that was held before it began, and with nothing that came during it."""
+        now = asyncio.get_running_loop().time()
+        number = self._held.begin_flush(now)
+        if not number or self._store is None:
+            return True
+        reason, held_before = self._held.flush_reason, self._held.asked()
+        self._flush_began = now
+        done = False
+        try:
+            removed = await self._store.flush()
+            done = True
+        except RedisUnavailableError:
+            return False
+        finally:
+            self._held.end_flush(number, done=done)
+        for model, held, asked in held_before:
+            if not held.intents:  # these are still to be told
+                self._taken(model, held, asked)
+        if self._journal is not None:
+            self._journal.flushed(reason, removed)
+        log.info("the whole cache was flushed", extra={"reason": reason, "models": removed})
+        return True
+
+    def _taken(self, model: Model, held: HeldModel, asked: int) -> None:
+        unreported = held.unreported
+        if self._held.done(model, held, asked) and unreported is not None:
+            self._report(model, "write", unreported, None)
+
+    def _report(self, model: Model, source: str, collection: str, sent_at: float | None) -> None:
+        lag = None if sent_at is None else max(0.0, self._wall_clock() - sent_at)
+        self._observer.invalidation(source, lag)
+        if self._journal is not None:
+            self._journal.invalidated(model, source, collection)
+        if log.isEnabledFor(logging.DEBUG):
+            fields = {"model_type": model.type, "model_id": model.id, "collection": collection, "source": source}
+            log.debug("Invalidated %s cache", subject(model.type, collection), extra=fields)
+
+
+async def _ask(store: Store, model: Model, timeout: float, window_ms: int, intent: Intent | None) -> None:
+    if timeout < _LEAST_TIMEOUT:
+        raise RedisUnavailableError("no time is left for Redis in this call")
+    left_ms = 0 if intent is None else int((intent.until - asyncio.get_running_loop().time()) * 1000)
+    if intent is None:
+        await store.invalidate(model, timeout=timeout, window_ms=window_ms)
+    elif left_ms > 0:
+        await store.invalidate(model, timeout=timeout, window_ms=window_ms, intent=intent.id, intent_ms=left_ms)
+    else:
+        await store.invalidate(model, timeout=timeout, window_ms=window_ms, clear=intent.id)

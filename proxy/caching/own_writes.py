@@ -1,0 +1,138 @@
+"""`OwnWrites`: after a write through this proxy the next read is fresh, with or without events.
+
+A *write intent* is set before the write is forwarded, and cleared after its answer. While it stands no lease is given,
+so neither a crash between upstream's commit and our second invalidation nor a commit after our deadline leaves
+anything stale:
+    1. invalidate, and set the intent
+    2. forward
+    3. invalidate again, and clear the intent; when nobody can tell whether upstream will still commit, leave it for
+       30 s instead, and repeat the invalidation at their end
+    4. answer
+Step 3 is carried out on every outcome, whoever is cancelled when.
+"""
+
+import asyncio
+from collections.abc import Coroutine
+from dataclasses import dataclass, field
+
+from google.protobuf.message import DecodeError
+from grpc import StatusCode
+
+from proxy.caching.held import MOST_HELD, Intent
+from proxy.caching.invalidations import Invalidations
+from proxy.media.calls import Call, Handler, Reply
+from proxy.media.model import Model
+from proxy.pb.media_pb2 import DeleteFileResponse
+from proxy.store.redis_node import Budget, new_token
+
+UNKNOWN_OUTCOME = 30.0
+"""How long the intent of a write with an unknown outcome stands, in seconds."""
+_LONGEST_WRITE = 600.0  # seconds; for a write whose caller set no deadline
+_INTENT_MARGIN = 5.0
+
+_SETTLED = frozenset(
+    {
+        StatusCode.OK,
+        StatusCode.INVALID_ARGUMENT,
+        StatusCode.NOT_FOUND,
+        StatusCode.ALREADY_EXISTS,
+        StatusCode.PERMISSION_DENIED,
+        StatusCode.UNAUTHENTICATED,
+        StatusCode.FAILED_PRECONDITION,
+        StatusCode.OUT_OF_RANGE,
+        StatusCode.UNIMPLEMENTED,
+    }
+)
+"""Statuses that only the service itself gives, once it is done with a write. Others may come while it still commits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One of our own writes: the call, and the model it changes; None: that could not be found out."""
+
+    call: Call
+    model: Model | None
+    collection: str = ""
+    budget: Budget = field(default_factory=Budget)
+    """What Redis may still take of the time of this call."""
+
+
+class OwnWrites:
+    """Owns the ends of writes whose callers are gone."""
+
+    def __init__(self, invalidations: Invalidations, forward: Handler) -> None:
+        self._invalidations = invalidations
+        self._forward = forward
+        self._ends: set[asyncio.Task[None]] = set()
+        self._repeats: dict[bytes, tuple[asyncio.TimerHandle, Model]] = {}
+
+    async def carry_out(self, write: Write) -> Reply:
+        """Forwards a write, between its invalidations."""
+        intent = new_token()
+        forwarded = False
+        reply: Reply | None = None
+        try:
+            if write.model is not None:
+                await self._invalidations.own_write(write.model, _until(intent, _life(write.call)), write.budget)
+            forwarded = True
+            reply = await self._forward(write.call)
+        finally:
+            known = not forwarded or (reply is not None and reply.code in _SETTLED)
+            await self._shielded(self._end(write, intent, reply, known=known))
+        return reply
+
+    async def close(self) -> None:
+        """Waits for the ends of writes, each of which is bounded; what was to be repeated later is held now."""
+        await asyncio.gather(*self._ends, return_exceptions=True)
+        for handle, model in self._repeats.values():
+            handle.cancel()
+            self._invalidations.invalidate_soon(model)
+        self._repeats.clear()
+
+    async def _end(self, write: Write, intent: bytes, reply: Reply | None, *, known: bool) -> None:
+        if write.model is None:
+            if not known or (reply is not None and _succeeded(reply)):
+                self._invalidations.flush_soon("a file was deleted whose model is not known")
+            return
+        life = 0.0 if known else UNKNOWN_OUTCOME
+        if not known:
+            self._repeat_later(write.model, intent)
+        await self._invalidations.own_write(write.model, _until(intent, life), write.budget, ended=write.collection)
+
+    async def _shielded(self, end: Coroutine[None, None, None]) -> None:
+        """Runs the end as a task of ours, so that a caller who goes away does not take it along."""
+        task = asyncio.get_running_loop().create_task(end)
+        self._ends.add(task)
+        task.add_done_callback(self._ends.discard)
+        await asyncio.shield(task)
+
+    def _repeat_later(self, model: Model, intent: bytes) -> None:
+        if len(self._repeats) >= MOST_HELD:
+            self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome")
+            return
+
+        def repeat() -> None:
+            del self._repeats[intent]
+            self._invalidations.invalidate_soon(model)
+
+        handle = asyncio.get_running_loop().call_later(UNKNOWN_OUTCOME, repeat)
+        self._repeats[intent] = (handle, model)
+
+
+def _until(intent: bytes, seconds: float) -> Intent:
+    return Intent(intent, asyncio.get_running_loop().time() + seconds)
+
+
+def _life(call: Call) -> float:
+    """How long the intent of a write stands unless it is cleared, in seconds."""
+    left = _LONGEST_WRITE if call.deadline is None else call.deadline - asyncio.get_running_loop().time()
+    return max(0.0, left) + _INTENT_MARGIN
+
+
+def _succeeded(reply: Reply) -> bool:
+    response = DeleteFileResponse()
+    try:
+        response.ParseFromString(reply.body or b"")
+    except DecodeError:
+        return True  # cannot be read, so it may have succeeded
+    return response.success

@@ -1,0 +1,1 @@
+"""What can be set, declared once, and the only reader of the environment."""

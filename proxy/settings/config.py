@@ -1,0 +1,197 @@
+"""The settings: declared once here, read from the environment or from flags, by nobody else.
+
+`Settings` is the declaration: each field is one setting, named as its environment variable in lower case, with its
+default, type and help. Defaults, `serve --help`, docs/configuration.md and the chart's values come from it.
+"""
+
+import os
+from dataclasses import Field, dataclass, field, fields
+from typing import Any
+
+import click
+
+from proxy.settings.secret_type import Secret
+from proxy.settings.setting_types import (
+    AmqpAddrs,
+    Count,
+    Duration,
+    GrpcTarget,
+    HostPort,
+    MetadataKeys,
+    Name,
+    OneOf,
+    RedisAddr,
+    RedisTarget,
+    SettingType,
+    split_host_port,
+)
+
+_DAY = 86400.0
+DEFAULT_NAMESPACE = "media"
+DEFAULT_QUEUE_PREFIX = "api-gateway-media-cache"
+
+
+def _setting(default: str, kind: SettingType, text: str) -> Any:
+    """One setting: its default as a person would write it, its type, its help."""
+    return field(
+        default=kind.parse(default),
+        repr=not kind.secret,
+        metadata={"default": default, "type": kind, "help": text},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Every setting of `serve`, already understood."""
+
+    media_service_addr: str = _setting("localhost:50056", GrpcTarget(), "The real media service.")
+    listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC, plaintext).")
+    redis_addr: RedisTarget | None = _setting("localhost:6379", RedisAddr(), "Redis; empty: no cache, forward only.")
+    cache_namespace: str = _setting(DEFAULT_NAMESPACE, Name(), "Prefix of every Redis key.")
+    events_queue_prefix: str = _setting(
+        "",
+        Name(empty=True),
+        "Our queues are this with -uploaded and -deleted. Empty: api-gateway-media-cache, followed by the namespace "
+        "where that is not the default. api-gateway-media takes over the queues of a retired in-process subscriber.",
+    )
+    rabbitmq_addr: tuple[str, ...] = _setting(
+        "amqp://guest:guest@localhost:5672/", AmqpAddrs(), "RabbitMQ, several URLs for a cluster; empty: no events."
+    )
+    cache_ttl: float = _setting(
+        "1h", Duration(_DAY), "How long an answer is served; 0: no caching. With the stale allowance at most 24h."
+    )
+    cache_stale_if_error: float = _setting(
+        "10m", Duration(_DAY), "How long past its time an answer may stand in while the media service is away."
+    )
+    cache_stale_while_revalidate: float = _setting(
+        "0s", Duration(_DAY), "How long past its time an answer may be served while a fresh one is fetched."
+    )
+    cache_mode: str = _setting(
+        "on",
+        OneOf("on", "off", "shadow"),
+        "on; off: forward only; shadow: forward always, keep the cache, count where it would have differed.",
+    )
+    cache_vary_metadata: tuple[str, ...] = _setting(
+        "authorization", MetadataKeys(), "Request metadata that tells callers apart: part of the cache key."
+    )
+    cache_bypass_per_page: int = _setting(
+        "100", Count(0, 2**31 - 1), "Reads with this per_page or more are never cached; 0: no such limit."
+    )
+    cache_max_entry_bytes: int = _setting(
+        "1MiB", Count(1, 64 << 20, sizes=True), "Larger answers are forwarded, not stored."
+    )
+    call_timeout: float = _setting(
+        "60s", Duration(), "Deadline for unary calls whose caller set none; uploads have none. 0: none for any."
+    )
+    max_concurrent_calls: int = _setting(
+        "1000", Count(1, 1_000_000), "More calls at once are answered RESOURCE_EXHAUSTED."
+    )
+    drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
+    probe_addr: str = _setting(
+        "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
+    )
+    admin_addr: str = _setting(
+        "127.0.0.1:9901", HostPort(empty=True), "HTTP, for operators: stats, look-up, purge, page. Empty: none."
+    )
+    admin_token: str = _setting(
+        "",
+        Secret(),
+        "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
+    )
+    log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
+    log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
+    transport: str = _setting("grpcio", OneOf("grpcio"), "The listener's implementation.")
+
+    def __post_init__(self) -> None:
+        """Checks between settings; ValueError is a line that names the variable, what was given and what to do."""
+        name, stale = max(
+            ("CACHE_STALE_IF_ERROR", self.cache_stale_if_error),
+            ("CACHE_STALE_WHILE_REVALIDATE", self.cache_stale_while_revalidate),
+            key=lambda allowance: allowance[1],
+        )
+        if self.cache_ttl + stale > _DAY:
+            shown = Duration().text
+            raise ValueError(
+                f"CACHE_TTL: {shown(self.cache_ttl)!r} with {name} of {shown(stale)!r} is more than 24h; accepted: "
+                f"together at most 24h: lower CACHE_TTL to {shown(_DAY - stale)}, or {name} to "
+                f"{shown(max(_DAY - self.cache_ttl, 0.0))}"
+            )
+        if _is_own_address(self.media_service_addr, self.listen_addr):
+            raise ValueError(
+                f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
+                f"({self.listen_addr}); accepted: the address of the real media service"
+            )
+
+    def shown(self) -> dict[str, str]:
+        """Each setting in effect as text for a person, by name, in the order of declaration; credentials masked."""
+        texts = {setting.name: setting.metadata["type"].text(getattr(self, setting.name)) for setting in fields(self)}
+        return {**texts, "events_queue_prefix": self.queue_prefix}
+
+    @property
+    def queue_prefix(self) -> str:
+        """`EVENTS_QUEUE_PREFIX` with its default worked out: one pair of queues per Redis namespace."""
+        if self.events_queue_prefix:
+            return self.events_queue_prefix
+        if self.cache_namespace == DEFAULT_NAMESPACE:
+            return DEFAULT_QUEUE_PREFIX
+        return f"{DEFAULT_QUEUE_PREFIX}-{self.cache_namespace}"
+
+
+def _is_own_address(target: str, listen: str) -> bool:
+    """Whether calls sent to `target` would surely come back to the listener: an endless loop."""
+    try:
+        host, port = split_host_port(target.rpartition("/")[2])
+    except ValueError:  # a unix socket, a list of addresses, a name without port
+        return False
+    own_host, own_port = split_host_port(listen)
+    local = {"localhost", "127.0.0.1", "::1"}
+    return port == own_port and (host == own_host or (host in local and own_host in {*local, "0.0.0.0", "::"}))  # noqa: S104 -- compared, not bound
+
+
+class SettingOption(click.Option):
+    """A flag whose environment variable may be empty on purpose (`REDIS_ADDR=`: no Redis)."""
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
+        value = os.environ.get(str(self.envvar))
+        if value is None or value.strip():
+            return value
+        try:
+            self.type.convert("", None, None)
+        except click.BadParameter:
+            return None
+        return ""
+
+
+def declared() -> tuple[Field[Any], ...]:
+    """The settings in the order to show them; `metadata` holds default, type and help."""
+    return fields(Settings)
+
+
+def variable(setting: Field[Any]) -> str:
+    """The environment variable of a setting."""
+    return setting.name.upper()
+
+
+def options(*names: str) -> list[click.Parameter]:
+    """One flag for each setting, or for each named one, with its environment variable."""
+    return [
+        SettingOption(
+            [f"--{setting.name.replace('_', '-')}"],
+            envvar=variable(setting),
+            type=setting.metadata["type"],
+            default=setting.metadata["default"],
+            help=setting.metadata["help"],
+            metavar=setting.metadata["type"].name.upper(),
+            show_default=bool(setting.metadata["default"]),
+            show_envvar=True,
+        )
+        for setting in declared()
+        if not names or setting.name in names
+    ]
+
+
+def one_line(error: click.BadParameter) -> str:
+    """`CACHE_TTL: 'soon' is not understood; accepted: …`: the variable, what was given, what is accepted."""
+    name = str(error.param.envvar) if isinstance(error.param, SettingOption) else ""
+    return f"{name}: {error.message}" if name else error.format_message()

@@ -1,0 +1,294 @@
+"""The types of setting values: each turns text into a value, or says in one line what was given and what is accepted.
+
+They are click parameter types, so that `serve`'s help, its errors and the webhook's check of annotation values
+come from one place. Each also writes its value back as text for a person (`text`); credentials show in neither.
+"""
+
+import re
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import click
+
+from proxy.settings.redact import without_credentials
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "d": 86400.0, "": 1.0}
+_SIZES = {"MiB": 1 << 20, "KiB": 1 << 10, "": 1}
+_LONGEST_SHOWN = 200
+_HOST_PORT = re.compile(r"(\[[^\[\]]+\]|[0-9A-Za-z_.-]{1,253}):([0-9]{1,5})")
+_REDIS_TLS = {
+    "ssl_ca_certs": r".+",
+    "ssl_certfile": r".+",
+    "ssl_keyfile": r".+",
+    "ssl_cert_reqs": r"none|optional|required",
+    "ssl_check_hostname": r"true|false",
+}
+"""What a rediss URL's query may hold. redis-py takes any other name too, and fails on it at each connection."""
+
+
+class SettingType(click.ParamType[Any]):
+    """Text to value. `accepted` completes the sentence "… is not understood; accepted: …"."""
+
+    accepted: str
+    secret = False
+    """The value may hold credentials: it must not be shown but through `text`."""
+
+    def parse(self, text: str) -> Any:
+        """The value; ValueError when the text is not understood."""
+        raise NotImplementedError
+
+    def text(self, value: Any) -> str:
+        """The value as a person would write it; `parse` takes it back where nothing had to be masked."""
+        return str(value)
+
+    def shown(self, text: str) -> str:
+        """What an error may show of a text that was not understood: never a credential, whatever the setting."""
+        return without_credentials(text) if self.secret or "@" in text or "://" in text else text
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """click's entry point; a value that is no text has been converted already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.parse(value.strip())
+        except ValueError:
+            shown = self.shown(value)
+            shown = shown if len(shown) <= _LONGEST_SHOWN else f"{shown[:_LONGEST_SHOWN]}…"
+            self.fail(f"{shown!r} is not understood; accepted: {self.accepted}", param, ctx)
+
+
+class Duration(SettingType):
+    """Seconds as a float."""
+
+    name = "duration"
+
+    def __init__(self, maximum: float = 7 * 86400.0) -> None:
+        self.maximum = maximum
+        self.accepted = (
+            f"a number with ms, s, m, h or d (plain: seconds), at most {maximum / 3600:g}h, like 90, 90s, 15m, 1h"
+        )
+
+    def parse(self, text: str) -> float:
+        match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d|)", text)
+        if not match or float(match[1]) * _UNITS[match[2]] > self.maximum:
+            raise ValueError(text)
+        return float(match[1]) * _UNITS[match[2]]
+
+    def text(self, value: float) -> str:
+        for unit in ("h", "m", "s"):
+            if value and value % _UNITS[unit] == 0:
+                return f"{value / _UNITS[unit]:.0f}{unit}"
+        return f"{value * 1000:.9f}".rstrip("0").rstrip(".") + "ms" if value else "0s"
+
+
+class Count(SettingType):
+    """An integer between two bounds; with `sizes`, also 64KiB, 1MiB."""
+
+    name = "number"
+
+    def __init__(self, low: int, high: int, *, sizes: bool = False) -> None:
+        self.low, self.high, self.sizes = low, high, sizes
+        self.accepted = f"a whole number from {low} to {high}" + (", or with KiB or MiB" if sizes else "")
+
+    def parse(self, text: str) -> int:
+        match = re.fullmatch(r"([0-9]{1,18})(KiB|MiB|)" if self.sizes else r"([0-9]{1,18})()", text)
+        if not match or not self.low <= int(match[1]) * _SIZES[match[2]] <= self.high:
+            raise ValueError(text)
+        return int(match[1]) * _SIZES[match[2]]
+
+    def text(self, value: int) -> str:
+        unit = next(unit for unit, size in _SIZES.items() if value % size == 0) if self.sizes and value else ""
+        return f"{value // _SIZES[unit]}{unit}"
+
+
+class OneOf(SettingType):
+    """One of some words, in any case."""
+
+    name = "word"
+
+    def __init__(self, *words: str) -> None:
+        self.words = words
+        self.accepted = ", ".join(words)
+
+    def parse(self, text: str) -> str:
+        if text.lower() not in self.words:
+            raise ValueError(text)
+        return text.lower()
+
+
+class Name(SettingType):
+    """A short name that is safe inside keys and queue names."""
+
+    name = "name"
+    accepted = "1 to 64 letters, digits, dots, dashes or underscores, not beginning with amq."
+
+    def __init__(self, *, empty: bool = False) -> None:
+        self.empty = empty
+        self.accepted = Name.accepted + ("; empty: the default" if empty else "")
+
+    def parse(self, text: str) -> str:
+        # RabbitMQ refuses to declare queues whose names begin with "amq." (AMQP 0-9-1, queue.declare).
+        if not (self.empty and not text) and not re.fullmatch(r"(?!amq\.)[A-Za-z0-9._-]{1,64}", text):
+            raise ValueError(text)
+        return text
+
+
+class MetadataKeys(SettingType):
+    """Lower-case request metadata keys, without duplicates."""
+
+    name = "keys"
+    accepted = "metadata keys of letters, digits, dots, dashes or underscores, separated by commas; empty: none"
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        keys = [key.strip().lower() for key in text.split(",")] if text else []
+        if not all(re.fullmatch(r"(?!grpc-)[0-9a-z_.-]{1,128}", key) for key in keys):
+            raise ValueError(text)
+        return tuple(dict.fromkeys(keys))
+
+    def text(self, value: tuple[str, ...]) -> str:
+        return ",".join(value)
+
+
+class HostPort(SettingType):
+    """An address to listen on, as given."""
+
+    name = "host:port"
+    accepted = "host:port, like 127.0.0.1:50066, 0.0.0.0:9464 or [::1]:0"
+
+    def __init__(self, *, empty: bool = False) -> None:
+        self.empty = empty
+        self.accepted = HostPort.accepted + ("; empty: none" if empty else "")
+
+    def parse(self, text: str) -> str:
+        if text or not self.empty:
+            split_host_port(text)
+        return text
+
+
+class GrpcTarget(SettingType):
+    """A target for gRPC's C core (https://github.com/grpc/grpc/blob/master/doc/naming.md)."""
+
+    name = "target"
+    accepted = "a gRPC target: host:port, dns:///host:port, ipv4:a.b.c.d:port, ipv6:[…]:port, unix:/path"
+
+    def parse(self, text: str) -> str:
+        match = re.fullmatch(r"(dns|passthrough|ipv4|ipv6|unix|unix-abstract|xds):(/*[^\s/@][^\s@]*)", text)
+        if not match:
+            _node(text)
+            return text
+        if match[1] not in {"dns", "passthrough"}:
+            return text
+        endpoint = match[2].rpartition("/")[2]
+        _node(endpoint, default_port=443)
+        # The scheme is grpc-go's own: "dial this as it is". The C core does not know it and would look it up in DNS.
+        return endpoint if match[1] == "passthrough" else text
+
+
+@dataclass(frozen=True, slots=True)
+class RedisTarget:
+    """Where Redis is. `url` is what redis-py's `from_url` takes; Sentinel and Cluster name several `nodes`."""
+
+    kind: str
+    """`single`, `sentinel` or `cluster`."""
+    url: str = field(repr=False)
+    nodes: tuple[tuple[str, int], ...]
+    master: str = ""
+
+    def __str__(self) -> str:
+        """The address for a person, credentials masked."""
+        parts = urlsplit(self.url)
+        scheme = parts.scheme if self.kind == "single" else f"{parts.scheme}+{self.kind}"
+        nodes = ",".join(f"{bracketed(host)}:{port}" for host, port in self.nodes)
+        masked = "***@" if "@" in parts.netloc else ""
+        master = f"/{self.master}" if self.master else ""
+        return f"{scheme}://{masked}{nodes}{master}{parts.path}{'?***' if parts.query else ''}"
+
+
+class RedisAddr(SettingType):
+    """A `RedisTarget`, or None when empty."""
+
+    name = "address"
+    secret = True
+    accepted = (
+        "host:port, redis://[user:password@]host:port[/db], redis+sentinel://[user:password@]h1:p,h2:p/master[/db], "
+        "redis+cluster://h1:p,h2:p, each with rediss for TLS (then also ?ssl_ca_certs=/path and the like), special "
+        "characters of a password percent-encoded; empty: no Redis"
+    )
+
+    def parse(self, text: str) -> RedisTarget | None:
+        if not text:
+            return None
+        if "://" not in text:
+            return RedisTarget("single", f"redis://{text}", (_node(text),))
+        parts = urlsplit(text)
+        scheme = re.fullmatch(r"(rediss?)(?:\+(sentinel|cluster))?", parts.scheme)
+        path = re.fullmatch(r"(?:/([A-Za-z0-9_.-]*[A-Za-z_.-][A-Za-z0-9_.-]*))?(?:/([0-9]{1,5})?)?", parts.path)
+        if not scheme or not path or parts.fragment or not _redis_query_known(parts.query, scheme[1]):
+            raise ValueError(text)
+        kind, master, db = scheme[2] or "single", path[1] or "", path[2] or ""
+        credentials, at, hosts = parts.netloc.rpartition("@")
+        nodes = tuple(_node(node.strip(), default_port=6379) for node in hosts.split(","))
+        if (kind == "sentinel") != bool(master) or (kind == "cluster" and db) or (kind == "single" and len(nodes) > 1):
+            raise ValueError(text)
+        host, port = nodes[0]
+        url = f"{scheme[1]}://{credentials}{at}{bracketed(host)}:{port}{'/' if db else ''}{db}"
+        return RedisTarget(kind, url + (f"?{parts.query}" if parts.query else ""), nodes, master)
+
+    def text(self, value: RedisTarget | None) -> str:
+        return str(value or "")
+
+
+def _redis_query_known(query: str, scheme: str) -> bool:
+    pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
+    known = all(name in _REDIS_TLS and re.fullmatch(_REDIS_TLS[name], value) for name, value in pairs)
+    return known and (not pairs or scheme == "rediss")
+
+
+class AmqpAddrs(SettingType):
+    """The AMQP URLs of a cluster's nodes, in the order to try; none when empty."""
+
+    name = "urls"
+    secret = True
+    accepted = (
+        "amqp://user:password@host:port/vhost or amqps://…, several separated by commas, special characters of a "
+        "password percent-encoded; empty: no events"
+    )
+
+    def parse(self, text: str) -> tuple[str, ...]:
+        urls = tuple(url.strip() for url in text.split(",")) if text else ()
+        for url in urls:
+            parts = urlsplit(url)
+            _node(parts.netloc.rpartition("@")[2], default_port=5672)
+            if parts.scheme not in {"amqp", "amqps"} or parts.fragment or re.search(r"[\s\x00-\x1f]", url):
+                raise ValueError(text)
+        return urls
+
+    def text(self, value: tuple[str, ...]) -> str:
+        return ",".join(without_credentials(url) for url in value)
+
+
+def split_host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """`host:port` or `[v6]:port` to its parts, brackets removed; ValueError otherwise. Port 0 is a port here."""
+    if default_port is not None and not _HOST_PORT.fullmatch(text):
+        text = f"{text}:{default_port}"
+    match = _HOST_PORT.fullmatch(text)
+    if not match or int(match[2]) > 65535:
+        raise ValueError(text)
+    if match[1].startswith("["):
+        IPv6Address(match[1][1:-1])
+    return match[1].strip("[]"), int(match[2])
+
+
+def _node(text: str, default_port: int | None = None) -> tuple[str, int]:
+    """A host and port to connect to."""
+    host, port = split_host_port(text, default_port)
+    if port == 0:
+        raise ValueError(text)
+    return host, port
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host

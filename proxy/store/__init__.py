@@ -1,0 +1,1 @@
+"""Redis: one shared, pipelined connection a node, the scripts that keep answers and leases right, and the breaker."""

@@ -1,0 +1,194 @@
+"""`Listing`: what Redis holds of one model, told without bodies, credentials or anything derived from them.
+
+Redis cannot tell a part of a hash's value, so a script does (`lua/list.lua`); what it looks into is bounded, since
+Redis answers nobody else meanwhile. A look-up reads, and is read by people: it takes no lease and fetches nothing.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from importlib.resources import files
+
+from redis.exceptions import AskError
+
+from proxy.errors import RedisUnavailableError
+from proxy.media.entry import VERSION
+from proxy.media.keys import split_prefixed
+from proxy.store.redis_link import REDIRECTIONS
+from proxy.store.redis_node import Budget, Node
+from proxy.store.redis_topology import Topology
+
+_SCRIPT = (files("proxy.store") / "lua" / "list.lua").read_bytes()
+_MOST_FIELDS = 1024
+"""The proxy's own hashes have a quarter of it at most."""
+_MOST_BYTES = 4 << 20
+_BEGINNING = 1024
+_TIMEOUT = 1.0
+_REDIRECTIONS_FOLLOWED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class ListedEntry:
+    """One stored answer. Durations in seconds by Redis' clock; None: it could not be read that far."""
+
+    field: str
+    """What names the request within the model, as hex: the same on every proxy."""
+    bytes: int | None
+    """As stored."""
+    state: str
+    """fresh; stale: expired, may stand in; expired; other run: from before this Redis started, never served;
+    after outage: not served for the moments after an outage; unread: beyond the bound of one look-up; unreadable.
+    """
+    model_type: str | None = None
+    """As the caller spelled it; so the next ones."""
+    collection: str | None = None
+    page: int | None = None
+    per_page: int | None = None
+    by_caller: bool | None = None
+    """Only for callers with the same vary-metadata."""
+    age: float | None = None
+    ttl: float | None = None
+    """Until it is no longer fresh."""
+    stale_ttl: float | None = None
+    """Until it cannot even stand in."""
+    this_run: bool | None = None
+    """Written under the Redis process that runs now."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListedLease:
+    """A fetch that may fill a field, as Redis knows it."""
+
+    field: str
+    age: float
+    ttl: float
+    """Below 0: it has run out, and whoever asks next takes it over."""
+    this_run: bool
+
+
+@dataclass(slots=True)
+class Listing:
+    """All of one model."""
+
+    key: str
+    """The Redis key of its hash."""
+    fields: int = 0
+    ttl: float | None = None
+    """Until Redis drops the hash."""
+    entries: list[ListedEntry] = field(default_factory=list)
+    leases: list[ListedLease] = field(default_factory=list)
+    closed_for: float = 0.0
+    """Seconds that no lease is given yet, after an event."""
+    marked: bool = False
+    """The mark of an invalidation is there."""
+    writes: list[float] = field(default_factory=list)
+    """Seconds that each write under way may still keep the model uncached."""
+    problem: str = ""
+    """What else is wrong with it, in one line."""
+
+
+async def listing(topology: Topology, key: bytes) -> Listing:
+    """What the hash at `key` holds; RedisUnavailableError when that cannot be told now."""
+    node = topology.node_for(key)
+    budget = Budget(_TIMEOUT)
+    asking = False
+    for _ in range(_REDIRECTIONS_FOLLOWED):
+        if node is None:
+            break
+        arguments = (b"%d" % _MOST_FIELDS, b"%d" % _MOST_BYTES, b"%d" % _BEGINNING)
+        try:
+            reply = await node.ask(budget, b"EVAL", _SCRIPT, b"1", key, *arguments, asking=asking)
+        except AskError as error:  # MOVED too
+            node, asking = topology.redirected(error), type(error) is AskError
+        except REDIRECTIONS as error:
+            raise RedisUnavailableError("the key's slot is moving") from error
+        else:
+            return _told(reply, node, key)
+    raise RedisUnavailableError("not connected yet")
+
+
+def _told(reply: object, node: Node, key: bytes) -> Listing:
+    if not isinstance(reply, list) or len(reply) < 3 or len(reply) % 3:
+        raise RedisUnavailableError("Redis answered a script with something else")
+    now, count, ttl, *rest = reply
+    told = Listing(key.decode(), max(0, count), ttl / 1000 if ttl >= 0 else None)
+    if count < 0:
+        told.problem = "the key holds something else than a hash; the next invalidation removes it"
+    elif count and not rest:
+        told.problem = f"the hash has {count} fields, which no proxy writes: they are not listed"
+    for name, length, beginning in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
+        _add(told, name, length, beginning, _Now(now, node.run_id, node.min_born_ms()))
+    told.entries.sort(key=lambda each: (each.collection or "", each.page or 0, each.per_page or 0, each.field))
+    return told
+
+
+@dataclass(frozen=True, slots=True)
+class _Now:
+    ms: float
+    run_id: bytes
+    min_born_ms: int
+
+    def until(self, ms: int) -> float:
+        return round((ms - self.ms) / 1000, 3)
+
+
+def _add(told: Listing, name: bytes, length: int, beginning: bytes, now: _Now) -> None:
+    match name[:1]:
+        case b"e":
+            told.entries.append(_entry(name[1:].hex(), length, beginning, now))
+        case b"l":
+            told.leases.extend(_lease(name[1:].hex(), beginning, now))
+        case b"w":
+            left = now.until(_number(beginning))
+            told.writes.extend([left] if left > 0 else [])
+        case b"m":
+            told.marked = True
+            told.closed_for = max(0.0, now.until(_number(beginning.rpartition(b" ")[2])))
+
+
+def _entry(name: str, length: int, beginning: bytes, now: _Now) -> ListedEntry:
+    if length < 0:
+        return ListedEntry(name, None, "unread")
+    header, newline, rest = beginning.partition(b"\n")
+    words = header.split(b" ")
+    if not newline or len(words) < 6 or words[0] != VERSION:
+        return ListedEntry(name, length, "unreadable")
+    born, fresh, stale, identity = map(_number, words[2:6])
+    parts = [part.decode(errors="replace") for part in split_prefixed(rest[:identity])]
+    request = (*parts, *[None] * 6)
+    return ListedEntry(
+        name,
+        length,
+        _state(words[1] == now.run_id, born, fresh, stale, now),
+        model_type=request[0],
+        collection=request[2],
+        page=None if request[3] is None else _number(request[3].encode()),
+        per_page=None if request[4] is None else _number(request[4].encode()),
+        by_caller=None if request[5] is None else bool(request[5]),
+        age=max(0.0, -now.until(born)),
+        ttl=now.until(fresh),
+        stale_ttl=now.until(stale),
+        this_run=words[1] == now.run_id,
+    )
+
+
+def _state(this_run: bool, born: int, fresh: int, stale: int, now: _Now) -> str:
+    if not this_run:
+        return "other run"
+    if born < now.min_born_ms:
+        return "after outage"
+    if now.ms < fresh:
+        return "fresh"
+    return "stale" if now.ms < stale else "expired"
+
+
+def _lease(name: str, value: bytes, now: _Now) -> Iterator[ListedLease]:
+    words = value.split(b" ")
+    if len(words) == 4:
+        granted, until = _number(words[2]), _number(words[3])
+        yield ListedLease(name, max(0.0, -now.until(granted)), now.until(until), words[0] == now.run_id)
+
+
+def _number(text: bytes) -> int:
+    """The number; 0 for foreign bytes."""
+    return int(text) if re.fullmatch(rb"-?[0-9]{1,16}", text) else 0

@@ -1,0 +1,283 @@
+"""`Node`: one Redis server as the cache sees it: its links, its breaker, its clock, and what an outage leaves behind.
+
+Outage rule: after an outage that this process saw, entries born before its end count as absent for 2 s, so that the
+invalidations which other processes hold back land first.
+"""
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ClusterDownError
+
+from proxy.errors import RedisRefusedError, RedisUnavailableError
+from proxy.store.breaker import Breaker
+from proxy.store.redis_link import REDIRECTIONS, Link, Reply
+from proxy.store.redis_replicas import ReplicatedWrites, UnansweredError, ignored
+from proxy.telemetry import tracing
+
+log = logging.getLogger(__name__)
+
+CALL_BUDGET = 0.050
+"""Seconds that Redis may add to one call, in total."""
+_QUARANTINE = 2.0
+_PING_CLOSED, _PING_OPEN = 1.0, 0.1
+_DEAD_AFTER = 2.0
+_LARGEST_VALUE = 4 << 20  # bytes that can be expected to arrive within a call's budget
+_RESERVE = 0.010  # of the budget, kept for the command after this one
+_HICCUP = 0.005
+_PATIENCE = 1.0  # seconds that a reply may wait for our own loop
+_LAG_EVERY = 0.02
+_SAMPLE_EVERY = 0.005
+_TURNS = 4  # of the event loop, from queueing a request to waking its caller
+
+
+@dataclass(slots=True)
+class Budget:
+    """What is left of the time that Redis may take from one call, in seconds."""
+
+    left: float = CALL_BUDGET
+
+
+@dataclass(slots=True)
+class _Outage:
+    """Since when nothing can be relied on; `min_born_ms` and `until` apply once it is over."""
+
+    seen: bool = False
+    min_born_ms: int = 0
+    until: float = 0.0
+
+
+@dataclass(slots=True)
+class Node:
+    """Runs while `run` runs. `changed` is told True and False as the node becomes usable and unusable."""
+
+    make: Callable[[], AbstractConnection]
+    scripts: Sequence[bytes]
+    changed: Callable[[bool, str], None]
+    name: str = ""
+    breaker: Breaker = field(default_factory=Breaker)
+    _offset_ms: float = 0.0
+    _lag: float = 0.0
+    _sampled_at: float = 0.0
+    _outage: _Outage = field(default_factory=_Outage)
+    _link: Link = field(init=False)
+    _writes: ReplicatedWrites = field(init=False)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._link = Link(self.make, self.scripts)
+        self._writes = ReplicatedWrites(self.make, self.scripts)
+
+    @property
+    def usable(self) -> bool:
+        """Connected, answering, and quick enough to be worth asking."""
+        return self.breaker.closed and self._link.connected.is_set()
+
+    @property
+    def run_id(self) -> bytes:
+        """Of the server process behind the present connection."""
+        return self._link.run_id
+
+    def now_ms(self) -> float:
+        """This server's clock, by the last ping."""
+        return asyncio.get_running_loop().time() * 1000 + self._offset_ms
+
+    def min_born_ms(self) -> int:
+        """Entries born before this count as absent; 0 outside the two seconds after an outage."""
+        outage = self._outage
+        if outage.min_born_ms and asyncio.get_running_loop().time() >= outage.until:
+            outage.min_born_ms = 0
+        return outage.min_born_ms
+
+    def send(self, *command: bytes) -> Reply:
+        """Queues a command that nobody waits for and answers with its future, even while the breaker is open: a lease
+        is given back whenever it can be. RedisUnavailableError when there is no connection.
+        """
+        return self._link.request(*command)
+
+    async def ask(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
+        """One command within what is left of the budget. RedisUnavailableError also when Redis refuses. `asking`: an
+        ASK reply sent us here.
+        """
+        self._require_usable(budget)
+        loop = asyncio.get_running_loop()
+        with tracing.redis_span(command[0], self._link.peer):
+            if asking:
+                self._link.request(b"ASKING").add_done_callback(ignored)
+            reply = self._link.request(*command)
+            begun = loop.time()
+            due = begun + (budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left)
+            timer = loop.call_at(due, self._expire, reply, begun, due)
+            try:
+                answer = await reply
+            except ClusterDownError as error:
+                raise self._cluster_down(error) from None
+            except (RedisRefusedError, *REDIRECTIONS):
+                self._answered(begun, loop.time(), budget)
+                raise
+            except RedisUnavailableError as error:
+                budget.left -= loop.time() - begun
+                self._failed(str(error))
+                raise
+            finally:
+                timer.cancel()
+            self._answered(begun, loop.time(), budget)
+            return answer
+
+    def shed(self, key: bytes, field: bytes) -> None:
+        """Removes a hash's field when it is so large that it may be why no answer came in time: bytes that somebody
+        else left there must not open the breaker at each read of them.
+        """
+
+        def measured(size: Reply) -> None:
+            length = None if size.cancelled() or size.exception() else size.result()
+            if isinstance(length, int) and length > _LARGEST_VALUE and self._link.connected.is_set():
+                self.send(b"HDEL", key, field).add_done_callback(ignored)
+
+        if self._link.connected.is_set():
+            self.send(b"HSTRLEN", key, field).add_done_callback(measured)
+
+    async def write(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
+        """One invalidation, done once all replicas that are online have it."""
+        if not self._writes.replicas:
+            return await self.ask(budget, *command, asking=asking)
+        self._require_usable(budget)
+        loop = asyncio.get_running_loop()
+        with tracing.redis_span(command[0], self._link.peer):
+            begun = loop.time()
+            try:
+                return await self._writes.write(budget.left, *command, asking=asking)
+            except ClusterDownError as error:
+                raise self._cluster_down(error) from None
+            except UnansweredError as error:
+                self._failed(str(error))
+                raise
+            finally:
+                budget.left -= loop.time() - begun
+
+    def _require_usable(self, budget: Budget) -> None:
+        if not self.breaker.closed:
+            raise RedisUnavailableError(self.breaker.reason or self._link.failure)
+        if budget.left <= 0:
+            raise RedisUnavailableError(f"Redis took all of the {CALL_BUDGET * 1000:g} ms a call grants it")
+
+    async def run(self) -> None:
+        """Connects, pings and reconnects until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._link.run(self._up, self._down))
+            tasks.create_task(self._ping())
+            tasks.create_task(self._writes.run())
+            tasks.create_task(self._watch_lag())
+
+    def drop(self, reason: str) -> None:
+        """Gives the connections up and makes new ones (a demoted master, a lost slot)."""
+        self._link.drop(reason)
+        self._writes.drop(reason)
+
+    async def _watch_lag(self) -> None:
+        """Measures how late our own loop is, so that our own load is not taken for Redis' slowness."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + _LAG_EVERY
+            await asyncio.sleep(_LAG_EVERY)
+            self._lag = max(loop.time() - due, self._lag / 2)
+
+    async def _ping(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            if self._link.connected.is_set():
+                await self._ping_once(loop)
+            try:
+                async with asyncio.timeout(_PING_CLOSED if self.breaker.closed else _PING_OPEN):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _ping_once(self, loop: asyncio.AbstractEventLoop) -> None:
+        begun = loop.time()
+        try:
+            async with asyncio.timeout(_DEAD_AFTER):
+                now, info, *cluster = await asyncio.gather(*[self._link.request(*probe) for probe in self._probes()])
+        except TimeoutError:
+            self._failed(f"no answer within {_DEAD_AFTER:g} s")
+            self._link.drop(self.breaker.reason)
+            return
+        except (RedisUnavailableError, *REDIRECTIONS):
+            return
+        took = loop.time() - begun
+        if isinstance(now, list) and isinstance(info, bytes):
+            if b"role:master" not in info:
+                self.drop("this Redis is a read-only replica now")
+                return
+            self._offset_ms = int(now[0]) * 1000 + int(now[1]) / 1000 - (begun + took / 2) * 1000
+            self._writes.replicas = info.count(b"state=online")
+        if any(isinstance(state, bytes) and b"cluster_state:ok" not in state for state in cluster):
+            self._failed("the cluster is down")
+        elif self.breaker.pinged(took):
+            self._recovered(loop.time())
+
+    def _probes(self) -> tuple[tuple[bytes, ...], ...]:
+        own = ((b"TIME",), (b"INFO", b"replication"))
+        return (*own, (b"CLUSTER", b"INFO")) if self.name else own
+
+    def _expire(self, reply: Reply, begun: float, due: float) -> None:
+        """Ends the wait for a reply, unless it is our own loop that is late: then the reply may lie unread, or wait its
+        turn behind those that Redis goes on sending.
+        """
+        if reply.done():
+            return
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        blocked = now - due
+        backlog = self._lag if self._link.read_at > begun else 0.0
+        late = max(blocked, backlog)
+        if late > _HICCUP and now - begun < _PATIENCE:
+            loop.call_later(2 * late, self._expire, reply, begun, now + 2 * late)
+        else:
+            reply.set_exception(RedisUnavailableError(f"no answer within {(now - begun) * 1000:.0f} ms"))
+
+    def _up(self) -> None:
+        self._wake.set()
+
+    def _down(self, reason: str) -> None:
+        self._outage.seen = True
+        if self.breaker.failed(reason) or self.breaker.reason == "not connected yet":
+            self.breaker.reason = reason
+            self.changed(False, reason)
+
+    def _cluster_down(self, error: ClusterDownError) -> RedisUnavailableError:
+        """The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok."""
+        self._failed(f"the cluster is down: {error}")
+        return RedisUnavailableError(str(error))
+
+    def _failed(self, reason: str) -> None:
+        self._outage.seen = True
+        if self.breaker.failed(reason):
+            self.changed(False, reason)
+            self._wake.set()
+
+    def _answered(self, begun: float, now: float, budget: Budget) -> None:
+        """Spends the budget, and now and then samples how quick Redis is, our own lateness taken off."""
+        budget.left = max(budget.left - (now - begun), _RESERVE)
+        if now - self._sampled_at < _SAMPLE_EVERY:
+            return
+        self._sampled_at = now
+        if self.breaker.answered(now - begun - self._lag * _TURNS):
+            self.changed(False, self.breaker.reason)
+            self._wake.set()
+
+    def _recovered(self, now: float) -> None:
+        if self._outage.seen:
+            self._outage = _Outage(min_born_ms=math.ceil(self.now_ms()), until=now + _QUARANTINE)
+        self.changed(True, "")
+
+
+def new_token() -> bytes:
+    """A random id for a lease, a mark or an intent."""
+    return uuid4().hex.encode()

@@ -1,0 +1,300 @@
+"""`RedisStore`: the cache's operations on Redis. One hash per model; every operation is one round trip on one key.
+
+Fields of a model's hash: `e<field>` an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
+write intent. Times are this Redis' own. The rules are in the scripts under `lua/`; ARCHITECTURE.md explains them
+together.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha1
+from importlib.resources import files
+
+from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
+
+from proxy.errors import RedisUnavailableError
+from proxy.media import entry
+from proxy.media.entry import Entry
+from proxy.media.keys import Keys, RequestKey
+from proxy.media.lifetime import Storable
+from proxy.media.model import Model
+from proxy.settings.setting_types import RedisTarget
+from proxy.store.redis_link import REDIRECTIONS, Reply
+from proxy.store.redis_node import Budget, Node, new_token
+from proxy.store.redis_replicas import ignored
+from proxy.store.redis_topology import Changed, Topology, topology
+
+LEASE_MS = 10_000
+MOST_FIELDS = 256
+_INDEX_MARGIN_MS = 60_000
+_REDIRECTIONS_FOLLOWED = 5
+_TRY_AGAIN = 0.005
+_FLUSH_STEP = 1.0
+_SCAN_COUNT = b"200"  # keys looked at in one step of a flush, and invalidated in one script
+
+
+class _Script:
+    """A Lua script, called by its SHA-1, sent whole when Redis does not know it."""
+
+    def __init__(self, name: str) -> None:
+        self.source = (files("proxy.store") / "lua" / f"{name}.lua").read_bytes()
+        self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
+
+
+_ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(_Script, ("acquire", "fill", "release", "invalidate"))
+_SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An entry and the clock to judge it by."""
+
+    entry: Entry
+    now_ms: float
+
+    @property
+    def fresh(self) -> bool:
+        return self.now_ms < self.entry.fresh_until_ms
+
+    @property
+    def age(self) -> int:
+        """Whole seconds."""
+        return self.entry.age(self.now_ms)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a miss is told: `found` an entry, `lease` fetch and fill, `held` another fetches, `closed` no lease.
+
+    `token` is the lease's, the holder's, or the mark's id for sharing a fetch that stores nothing (b"": none).
+    """
+
+    kind: str
+    token: bytes = b""
+    run_id: bytes = b""
+    found: Found | None = None
+
+
+class RedisStore:
+    """Every method but `usable` and the fire-and-forget ones raises RedisUnavailableError when Redis cannot answer."""
+
+    def __init__(self, target: RedisTarget, keys: Keys, *, ttl: float, stale: float, changed: Changed) -> None:
+        self._keys = keys
+        self._ttl_ms = int(ttl * 1000)
+        self._stale_ms = int(stale * 1000)
+        self._topology: Topology = topology(target, _SCRIPTS, changed)
+
+    async def run(self) -> None:
+        """Connects and reconnects until cancelled."""
+        await self._topology.run()
+
+    @property
+    def topology(self) -> Topology:
+        """Where the keys are, for those who look at what is stored."""
+        return self._topology
+
+    def usable(self, hash_key: bytes) -> bool:
+        """Whether the node of this key is worth asking now."""
+        node = self._topology.node_for(hash_key)
+        return node is not None and node.usable
+
+    async def read(self, key: RequestKey, budget: Budget) -> Found | None:
+        """The hit path: one plain read. Stale entries are found too; what an outage left behind is not."""
+        node, field = self._node(key.hash_key), b"e" + key.field
+        run_id, asked = node.run_id, node.usable
+        try:
+            value = await node.ask(budget, b"HGET", key.hash_key, field)
+        except REDIRECTIONS:
+            return None  # the acquire that follows goes where the key is now
+        except RedisUnavailableError:
+            if asked:
+                node.shed(key.hash_key, field)
+            raise
+        found = entry.decode(value, run_id=run_id, identity=key.identity)
+        if found is None or found.born_ms < node.min_born_ms():
+            return None
+        now_ms = node.now_ms()
+        return Found(found, now_ms) if now_ms < found.stale_until_ms else None
+
+    async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
+        """The lease protocol's first step, before anything is fetched."""
+        token = new_token()
+        run_id = b""
+
+        def arguments(node: Node) -> tuple[bytes, ...]:
+            nonlocal run_id
+            run_id = node.run_id
+            least_born = b"%d" % node.min_born_ms()
+            force = b"1" if take_over else b"0"
+            return key.field, run_id, token, b"%d" % LEASE_MS, b"%d" % MOST_FIELDS, least_born, force
+
+        try:
+            reply = await self._script(_ACQUIRE, (key.hash_key,), arguments, budget)
+        except (RedisUnavailableError, asyncio.CancelledError):
+            # The script may have run, or may yet: its lease must not stand for nobody.
+            self.release(key, Grant("lease", token, run_id))
+            raise
+        if not isinstance(reply, list) or len(reply) != 3:
+            raise RedisUnavailableError("Redis answered a script with something else")
+        kind, value, now_ms = reply
+        if kind != b"entry":
+            return Grant(kind.decode(), value, run_id)
+        found = entry.decode(value, run_id=run_id, identity=key.identity)
+        if found is None:
+            # Foreign bytes under our field: they must not hold the field forever.
+            return await self.acquire(key, budget, take_over=True)
+        return Grant("found", found=Found(found, float(now_ms)))
+
+    def fill(self, key: RequestKey, grant: Grant, body: bytes, meta: Storable, jitter: float) -> Reply | None:
+        """Writes the answer and the id index behind it; a later read of this process finds it. None: not sent.
+
+        `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
+        """
+        ttl_ms = int(self._ttl_ms * (1 - 0.05 * jitter))
+        arguments = (
+            key.field,
+            grant.run_id,
+            grant.token,
+            b"%d" % ttl_ms,
+            b"%d" % self._stale_ms,
+            b"" if meta.usable_until is None else b"%d" % (meta.usable_until * 1000),
+            b"" if meta.usable_for is None else b"%d" % (meta.usable_for * 1000),
+            entry.tail(key.identity, body),
+        )
+        for media_id, (model_type, model_id) in meta.models.items():
+            life = b"%d" % (self._ttl_ms + self._stale_ms + _INDEX_MARGIN_MS)
+            value = b"%d %b" % (model_id, model_type.encode())
+            index_key = self._keys.of_media_id(media_id)
+            _send(self._topology.node_for(index_key), b"SET", index_key, value, b"PX", life)
+        return self._send_script(_FILL, key.hash_key, grant, arguments)
+
+    def release(self, key: RequestKey, grant: Grant) -> Reply | None:
+        """Gives a lease back that will not be filled."""
+        return self._send_script(_RELEASE, key.hash_key, grant, (key.field, grant.run_id, grant.token))
+
+    async def invalidate(
+        self,
+        model: Model,
+        *,
+        timeout: float,
+        window_ms: int = 0,
+        intent: bytes = b"",
+        intent_ms: int = 0,
+        clear: bytes = b"",
+    ) -> None:
+        """Removes all of a model; returns once Redis, and its replicas, have it. See proxy/store/lua/invalidate.lua."""
+        mark = new_token()
+
+        def arguments(node: Node) -> tuple[bytes, ...]:
+            numbers = b"%d" % window_ms, intent, b"%d" % intent_ms, clear, b"%d" % MOST_FIELDS
+            return (node.run_id, mark, *numbers)
+
+        await self._script(_INVALIDATE, (self._keys.of_model(model),), arguments, Budget(timeout), durable=True)
+
+    async def model_of(self, media_id: int, budget: Budget) -> Model | None:
+        """The model of a file, from the id index; None when no fill has seen the file."""
+        key = self._keys.of_media_id(media_id)
+        try:
+            value = await self._node(key).ask(budget, b"GET", key)
+        except REDIRECTIONS:
+            return None
+        model_id, _, model_type = value.partition(b" ") if isinstance(value, bytes) else (b"", b"", b"")
+        try:
+            return Model.of(model_type.decode(), int(model_id))
+        except ValueError:
+            return None
+
+    async def flush(self) -> int:
+        """Invalidates every model on every master; answers how many. Raises when a node is away.
+
+        Not by unlinking the hashes: the intents of writes that are under way must stand.
+        """
+        removed = 0
+        nodes = self._topology.nodes()
+        if not nodes:
+            raise RedisUnavailableError("not connected yet")
+        for _ in range(2 if len(nodes) > 1 else 1):  # a moving key may slip the first pass
+            for node in nodes:
+                removed += await self._flush_node(node)
+        return removed
+
+    async def _flush_node(self, node: Node) -> int:
+        def arguments(holder: Node) -> tuple[bytes, ...]:
+            return holder.run_id, new_token(), b"0", b"", b"0", b"", b"%d" % MOST_FIELDS
+
+        removed, cursor = 0, b"0"
+        while True:
+            scan = (b"SCAN", cursor, b"MATCH", self._keys.model_pattern, b"COUNT", _SCAN_COUNT)
+            reply = await node.ask(Budget(_FLUSH_STEP), *scan)
+            if not isinstance(reply, list):
+                raise RedisUnavailableError("Redis answered SCAN with something else")
+            cursor, names = reply
+            in_cluster = bool(node.name)  # where a script's keys must be of one slot
+            batches = [(name,) for name in names] if in_cluster else [tuple(names)] if names else []
+            scripts = [
+                self._script(_INVALIDATE, keys, arguments, Budget(_FLUSH_STEP), durable=True) for keys in batches
+            ]
+            for outcome in await asyncio.gather(*scripts, return_exceptions=True):
+                if isinstance(outcome, BaseException):
+                    raise outcome
+            removed += len(names)
+            if cursor == b"0":
+                return removed
+
+    def _node(self, key: bytes) -> Node:
+        node = self._topology.node_for(key)
+        if node is None:
+            raise RedisUnavailableError("not connected yet")
+        return node
+
+    async def _script(
+        self,
+        script: _Script,
+        keys: tuple[bytes, ...],
+        arguments: Callable[[Node], tuple[bytes, ...]],
+        budget: Budget,
+        *,
+        durable: bool = False,
+    ) -> object:
+        """Runs a script where its keys are, following redirections."""
+        node, call, asking = self._node(keys[0]), (b"EVALSHA", script.sha), False
+        for _ in range(_REDIRECTIONS_FOLLOWED):
+            command = (*call, b"%d" % len(keys), *keys, *arguments(node))
+            try:
+                return await (node.write if durable else node.ask)(budget, *command, asking=asking)
+            except NoScriptError:
+                call = (b"EVAL", script.source)
+            except AskError as error:  # MOVED too
+                node = self._topology.redirected(error) or node
+                asking = not isinstance(error, MovedError)
+            except TryAgainError:  # the slot is on its way
+                await asyncio.sleep(_TRY_AGAIN)
+                budget.left -= _TRY_AGAIN
+        raise RedisUnavailableError("the key's slot is moving")
+
+    def _send_script(self, script: _Script, key: bytes, grant: Grant, arguments: tuple[bytes, ...]) -> Reply | None:
+        node = self._topology.node_for(key)
+        if node is None or node.run_id != grant.run_id:
+            return None  # another Redis process than the one that gave the lease
+        reply = _send(node, b"EVALSHA", script.sha, b"1", key, *arguments)
+        if reply is not None:
+            reply.add_done_callback(lambda done: _again_if_unknown(done, node, script, key, arguments))
+        return reply
+
+
+def _send(node: Node | None, *command: bytes) -> Reply | None:
+    """Fire and forget: what is not stored is only not stored."""
+    try:
+        reply = node.send(*command) if node is not None else None
+    except RedisUnavailableError:
+        return None
+    if reply is not None:
+        reply.add_done_callback(ignored)
+    return reply
+
+
+def _again_if_unknown(done: Reply, node: Node, script: _Script, key: bytes, arguments: tuple[bytes, ...]) -> None:
+    """After a SCRIPT FLUSH the first fill finds its script unknown; it must not cost each key a lease's life."""
+    if not done.cancelled() and isinstance(done.exception(), NoScriptError):
+        _send(node, b"EVAL", script.source, b"1", key, *arguments)

@@ -1,0 +1,1 @@
+"""What is told of the proxy's work: logs, metrics, traces, probes."""

@@ -1,0 +1,63 @@
+"""`Probes`: the HTTP server on `PROBE_ADDR` for Kubernetes and Prometheus. It can change nothing.
+
+    /healthz   200 whenever it is asked: that it answers shows that the event loop turns
+    /readyz    200 while callers may be sent here, else 503 and why. Never because a dependency is away: a sidecar's
+               readiness counts for its pod, and a Redis outage must not take the app out of its Service
+    /metrics   the registry, as Prometheus text or OpenMetrics, as the scraper asks
+
+It listens on all interfaces by default; `http_listener` bounds what strangers can take of it.
+"""
+
+from collections.abc import Callable
+
+from aiohttp import hdrs, web
+from prometheus_client.exposition import choose_encoder
+
+from proxy.telemetry.http_listener import HttpListener, line
+from proxy.telemetry.metrics import Metrics
+
+_READING = ("GET", "HEAD")
+
+
+class Probes:
+    """`ready()` says in one line why no callers should come, or None."""
+
+    def __init__(self, addr: str, ready: Callable[[], str | None], metrics: Metrics) -> None:
+        self._ready = ready
+        self._metrics = metrics
+        self._listener = HttpListener("PROBE_ADDR", addr, self._answer)
+        self._pages: dict[str, Callable[[web.BaseRequest], web.Response]] = {
+            "/healthz": lambda _: line(200, "ok"),
+            "/readyz": self._readyz,
+            "/metrics": self._show_metrics,
+        }
+
+    async def start(self) -> int:
+        """Listens; the port, which counts where the address said 0. StartError when the address cannot be bound."""
+        return await self._listener.start()
+
+    async def stop(self) -> None:
+        """Closes the listener and every connection, answers under way included after a second."""
+        await self._listener.stop()
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        page = self._pages.get(request.path)
+        if page is None:
+            return line(404, "not found; there are /healthz, /readyz and /metrics")
+        if request.method not in _READING:
+            response = line(405, "read only")
+            response.headers[hdrs.ALLOW] = ", ".join(_READING)
+            return response
+        return page(request)
+
+    def _readyz(self, _: web.BaseRequest) -> web.Response:
+        reason = self._ready()
+        return line(200, "ok") if reason is None else line(503, reason)
+
+    def _show_metrics(self, request: web.BaseRequest) -> web.Response:
+        accepted = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+        try:
+            encode, content_type = choose_encoder(accepted)
+        except TypeError:  # the library compares a version that is no number with numbers
+            encode, content_type = choose_encoder("")
+        return web.Response(body=encode(self._metrics.registry), headers={hdrs.CONTENT_TYPE: content_type})

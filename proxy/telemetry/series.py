@@ -1,0 +1,98 @@
+"""`Series`: how the cache did over the last hour, in steps of five seconds, for people who look at it now.
+
+Prometheus keeps the history; this is for who has only the process before them. Bounded: some hundred kB.
+"""
+
+import asyncio
+import time
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from proxy.telemetry.readings import RESULTS, Reading, difference, hit_ratio, quantile
+
+STEP = 5.0
+"""Seconds that a point stands for."""
+MOST_POINTS = 720
+_SUMMARY = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """What happened in one step. Durations in seconds; None: nothing happened that could take any time."""
+
+    at: float
+    """Its end, in seconds since 1970."""
+    seconds: float
+    """How long the step was."""
+    results: dict[str, int]
+    hit_ratio: float | None
+    p50: float | None
+    """How long callers waited: half of them at most so long."""
+    p99: float | None
+    upstream_p50: float | None
+
+
+class Series:
+    """Takes a reading at each step; `run` has to run."""
+
+    def __init__(
+        self,
+        read: Callable[[], Reading],
+        *,
+        step: float = STEP,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._read = read
+        self._step = step
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._points: deque[Point] = deque(maxlen=MOST_POINTS)
+        self._last, self._last_at = read(), clock()
+        self._recent: deque[tuple[float, Reading]] = deque([(self._last_at, self._last)])
+
+    async def run(self) -> None:
+        """Goes on until cancelled."""
+        while True:
+            await asyncio.sleep(self._step)
+            self.take()
+
+    def take(self) -> None:
+        """Ends the present step."""
+        now, reading = self._clock(), self._read()
+        self._points.append(self._point(reading, now))
+        self._last, self._last_at = reading, now
+        self._recent.append((now, reading))
+        while self._recent[1][0] <= now - _SUMMARY:
+            self._recent.popleft()
+
+    def points(self, since: float) -> list[Point]:
+        """All whose end is later than `since` (seconds since 1970), the oldest first."""
+        return [point for point in self._points if point.at > since]
+
+    def present(self, reading: Reading) -> Point:
+        """The step that has not ended yet."""
+        return self._point(reading, self._clock())
+
+    def summary(self, reading: Reading) -> Point:
+        """The last five minutes as one point, or as many as there are."""
+        begun, earlier = self._recent[0]
+        return self._between(earlier, begun, reading, self._clock())
+
+    def _point(self, reading: Reading, now: float) -> Point:
+        return self._between(self._last, self._last_at, reading, now)
+
+    def _between(self, earlier: Reading, begun: float, later: Reading, now: float) -> Point:
+        results = Counter({result: later.results[result] - earlier.results[result] for result in RESULTS})
+        answers = difference(later.answers.items(), earlier.answers)
+        upstream = difference(later.upstream.items(), earlier.upstream)
+        return Point(
+            at=self._wall_clock(),
+            seconds=now - begun,
+            results=dict(results),
+            hit_ratio=hit_ratio(results),
+            p50=quantile(0.5, answers),
+            p99=quantile(0.99, answers),
+            upstream_p50=quantile(0.5, upstream),
+        )

@@ -1,0 +1,272 @@
+"""`SpanExport`: spans go to a collector over OTLP, by a thread of their own. No call waits for that or fails with it.
+
+Begun only when the standard `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. The SDK reads
+the other standard variables by itself; what it would only warn of, or answer with a traceback, is checked here first.
+
+What waits to be sent is bounded (`OTEL_BSP_MAX_QUEUE_SIZE` spans, 2048); the oldest are dropped. A collector that is
+away or too slow is one warning a minute, and one line when it is back.
+"""
+
+import asyncio
+import importlib
+import logging
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import entry_points
+
+from opentelemetry.propagators.composite import CompositePropagator
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.sdk.resources import SERVICE_NAME, SERVICE_VERSION, Resource
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.trace import Tracer
+
+from proxy.errors import StartError
+from proxy.settings.redact import without_credentials
+from proxy.telemetry import tracing
+from proxy.telemetry.log import RateLimit
+
+NAME = "media-cache-proxy"
+_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_INSECURE = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
+_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_EXPORTERS = {
+    "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
+    "http/protobuf": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
+}
+_SAMPLERS = tuple(
+    f"{parent}{name}" for parent in ("", "parentbased_") for name in ("always_on", "always_off", "traceidratio")
+)
+_PROPAGATORS = "tracecontext, baggage, b3, b3multi, jaeger, none"
+_W3C = frozenset({"traceparent", "tracestate"})
+_B3 = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"})
+"""Each of the two B3 propagators reads both forms, so that both must give way to ours."""
+_LAST_SPANS = 2.0
+"""Seconds that the last spans have to be sent when the proxy ends."""
+_log = logging.getLogger(__name__)
+
+
+def start(version: str) -> "SpanExport | None":
+    """Begins to trace when the environment names a collector. StartError: a variable is not understood."""
+    off = _given("OTEL_SDK_DISABLED").lower() == "true" or _given("OTEL_TRACES_EXPORTER") == "none"
+    off = off or _given("OTEL_TRACES_SAMPLER").lower() == "always_off"
+    endpoint = _given(*_ENDPOINTS)
+    if off or not endpoint:
+        return None
+    _check(endpoint)
+    propagator, fields = _propagation()
+    heeds = fields == _W3C and (_given("OTEL_TRACES_SAMPLER") or "parentbased_").lower().startswith("parentbased_")
+    try:
+        return SpanExport(
+            _exporter(),
+            without_credentials(endpoint),
+            lambda tracer: tracing.Tracing(tracer, propagator, fields, heeds_traceparent=heeds),
+            version,
+        )
+    except StartError:
+        raise
+    except Exception as error:  # whatever the SDK makes of a variable, such as OTEL_BSP_MAX_QUEUE_SIZE=-1
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise StartError(f"tracing cannot begin with the OTEL_ variables that are set: {said}") from error
+
+
+class SpanExport:
+    """Owns the exporting thread, from its making to `stop`. `endpoint` is for the log, without credentials."""
+
+    def __init__(
+        self, exporter: SpanExporter, endpoint: str, with_tracer: Callable[[Tracer], tracing.Tracing], version: str
+    ) -> None:
+        # Our own lines say it once, and without a caller's metadata, which the propagators' lines show.
+        self._library = logging.getLogger("opentelemetry")
+        self._library.setLevel(logging.CRITICAL)
+        self._reporting = _Reporting(exporter, endpoint)
+        self._provider = TracerProvider(resource=_resource(version), shutdown_on_exit=False)
+        self._provider.add_span_processor(BatchSpanProcessor(self._reporting))
+        tracing.use(with_tracer(self._provider.get_tracer(NAME, version)))
+        _log.info("traces are exported", extra={"endpoint": endpoint})
+
+    async def stop(self) -> None:
+        """Sends what is left, for two seconds at most."""
+        tracing.use(None)
+        # The SDK's own bound is 30 s, and its thread sleeps between attempts until the exporter itself is told to end.
+        ending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
+        ending.start()
+        await asyncio.to_thread(ending.join, _LAST_SPANS)
+        if ending.is_alive():
+            _log.warning("stopping with spans that the collector has not taken")
+            self._reporting.shutdown()
+        self._reporting.close()
+        self._library.setLevel(logging.NOTSET)
+
+
+class _Reporting(SpanExporter):
+    """Passes batches on, and says when spans get lost: once a minute, and once when they no longer do."""
+
+    def __init__(self, exporter: SpanExporter, endpoint: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._exporter = exporter
+        self._endpoint = endpoint
+        self._clock = clock
+        self._limit = RateLimit(clock=clock)
+        self._reason = "no answer"
+        self._full = False
+        self._lost_at: float | None = None
+        self._lost = 0
+        # An exporter returns only that it failed, and the SDK only logs that its queue is full.
+        self._overheard = (
+            _Overheard("opentelemetry.exporter", logging.ERROR, self._failed),
+            _Overheard("opentelemetry.sdk", logging.WARNING, self._dropped),
+        )
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        """Runs in the exporting thread."""
+        try:
+            result = self._exporter.export(spans)
+        except Exception as error:  # noqa: BLE001 -- the SDK would log a traceback for each batch
+            self._reason = f"{type(error).__name__}: {error}"
+            result = SpanExportResult.FAILURE
+        full, self._full = self._full, False
+        if result is not SpanExportResult.SUCCESS:
+            self._lost += len(spans)
+            if self._lost_at is None:
+                self._lost_at = self._clock()
+            self._complain(self._reason)
+            return result
+        self._back()
+        if full:
+            self._complain("more come than it takes, the oldest are dropped (OTEL_TRACES_SAMPLER makes fewer)")
+        return result
+
+    def shutdown(self) -> None:
+        """Gives up what is being sent."""
+        self._exporter.shutdown()
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        """Nothing is kept here."""
+        return self._exporter.force_flush(timeout_millis)
+
+    def close(self) -> None:
+        """Lets the libraries speak for themselves again."""
+        for handler in self._overheard:
+            handler.close()
+
+    def _complain(self, why: str) -> None:
+        if self._limit.admit("lost") is not None:
+            fields = {"endpoint": self._endpoint, "spans_lost": self._lost}
+            _log.warning("the trace collector loses spans: %s", why, extra=fields)
+
+    def _back(self) -> None:
+        if self._lost_at is not None:
+            away, lost = self._clock() - self._lost_at, self._lost
+            self._lost_at, self._lost = None, 0
+            fields = {"endpoint": self._endpoint, "spans_lost": lost, "away_seconds": round(away, 1)}
+            _log.info("the trace collector is back after %.1f s", away, extra=fields)
+
+    def _failed(self, record: logging.LogRecord) -> None:
+        """Takes the status and its text, where the line has them as the gRPC exporter's has."""
+        arguments = record.args if isinstance(record.args, tuple) else ()
+        code = getattr(arguments[2], "name", None) if len(arguments) == 4 else None
+        said = f"{code}: {arguments[3]}" if code else record.getMessage()
+        self._reason = " ".join(said.split())[:200]
+
+    def _dropped(self, record: logging.LogRecord) -> None:
+        """Runs in the event loop's thread, so it only leaves a note."""
+        if str(record.msg).startswith("Queue full"):
+            self._full = True
+
+
+class _Overheard(logging.Handler):
+    """What a library's logger says, told to us instead of to the log."""
+
+    def __init__(self, name: str, level: int, heard: Callable[[logging.LogRecord], None]) -> None:
+        super().__init__()
+        self._heard = heard
+        self._logger = logging.getLogger(name)
+        self._logger.setLevel(level)
+        self._logger.propagate = False
+        self._logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Passes it on."""
+        self._heard(record)
+
+    def close(self) -> None:
+        """The logger is as it was."""
+        self._logger.removeHandler(self)
+        self._logger.propagate = True
+        self._logger.setLevel(logging.NOTSET)
+        super().close()
+
+
+def _given(*names: str) -> str:
+    """The first of these variables that is set and not empty."""
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def _check(endpoint: str) -> None:
+    """Raises StartError for what the SDK would take for something else than was meant."""
+    if not re.match(r"https?://[^/]", endpoint) and not _given(*_INSECURE):
+        raise _not_understood(_ENDPOINTS, without_credentials(endpoint), "a URL: http://host:4317, https:// for TLS")
+    exporter = _given("OTEL_TRACES_EXPORTER")
+    if exporter not in {"", "otlp"}:
+        raise _not_understood(("OTEL_TRACES_EXPORTER",), exporter, "otlp, none")
+    for number, header in enumerate(_given(*_HEADERS).split(","), 1):
+        if header.strip() and not re.match(r"\s*[^\s=]+\s*=", header):
+            raise _not_understood(_HEADERS, f"header {number}", "name=value, several separated by commas")
+    sampler, share = _given("OTEL_TRACES_SAMPLER").lower(), _given("OTEL_TRACES_SAMPLER_ARG")
+    if sampler and sampler not in _SAMPLERS:
+        raise _not_understood(("OTEL_TRACES_SAMPLER",), sampler, ", ".join(_SAMPLERS))
+    if "ratio" in sampler and not re.fullmatch(r"0?\.\d+|[01](\.0*)?", share or "1"):
+        raise _not_understood(("OTEL_TRACES_SAMPLER_ARG",), share, "a share from 0 to 1, like 0.1")
+
+
+def _exporter() -> SpanExporter:
+    protocol = _given(*_PROTOCOLS) or "grpc"
+    if protocol not in _EXPORTERS:
+        raise _not_understood(_PROTOCOLS, protocol, ", ".join(_EXPORTERS))
+    try:
+        module = importlib.import_module(_EXPORTERS[protocol])
+    except ModuleNotFoundError:
+        instead = f"grpc; for {protocol} install the package's extra: pip install 'media-cache-proxy[otlp-http]'"
+        raise _not_understood(_PROTOCOLS, protocol, instead) from None
+    exporter: SpanExporter = module.OTLPSpanExporter()
+    return exporter
+
+
+def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
+    """What `OTEL_PROPAGATORS` names. Baggage is not ours to read: it passes as it came."""
+    propagators: list[TextMapPropagator] = []
+    fields: set[str] = set()
+    names = [name.strip() for name in (_given("OTEL_PROPAGATORS") or "tracecontext").split(",")]
+    for name in names:
+        if name in {"none", "baggage"}:
+            continue
+        found = entry_points(group="opentelemetry_propagator", name=name)
+        if not found:
+            raise _not_understood(("OTEL_PROPAGATORS",), name, _PROPAGATORS)
+        propagator: TextMapPropagator = next(iter(found)).load()()
+        propagators.append(propagator)
+        fields |= propagator.fields
+    if fields & _B3:
+        fields |= _B3
+    [*_, only] = propagators or [CompositePropagator([])]
+    return (CompositePropagator(propagators) if len(propagators) > 1 else only), frozenset(fields)
+
+
+def _resource(version: str) -> Resource:
+    """Who we are, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` say otherwise."""
+    told = Resource.create()
+    ours = {SERVICE_NAME: NAME, SERVICE_VERSION: version}
+    if not str(told.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
+        del ours[SERVICE_NAME]
+    if SERVICE_VERSION in told.attributes:
+        del ours[SERVICE_VERSION]
+    return told.merge(Resource(ours))
+
+
+def _not_understood(names: Sequence[str], given: str, accepted: str) -> StartError:
+    name = next((name for name in names if _given(name)), names[-1])
+    return StartError(f"{name}: {given!r} is not understood; accepted: {accepted}")

@@ -1,0 +1,299 @@
+"""Spans: every span and attribute name, where a span's parent comes from, and what upstream is told.
+
+    gateway ─▶ SERVER media.MediaService/GetFilesByModel   media_cache.result, .tier, .model_type
+                 ├─ CLIENT HGET                             Redis, without keys or values
+                 ├─ CLIENT EVALSHA
+                 └─ CLIENT media.MediaService/GetFilesByModel ─▶ upstream
+    CONSUMER process <queue>       a trace of its own, linked to the publisher's span
+    INTERNAL media_cache.refresh   a trace of its own, linked to the read that was answered stale
+
+Names are OpenTelemetry's semantic conventions (RPC, database, messaging) where they have one. Off until `use` is called
+(`span_export` does), and for each call whose caller does not sample it: then the caller's own trace metadata passes
+unchanged, and the call pays for some looks at a global.
+
+No span ever holds metadata, a body, a key, a value or a message of an error: nothing that may be a secret.
+"""
+
+import asyncio
+import re
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar, Token
+from dataclasses import dataclass
+from typing import Self
+
+from grpc import StatusCode
+from opentelemetry import trace
+from opentelemetry.context import Context
+from opentelemetry.propagators.textmap import TextMapPropagator
+from opentelemetry.trace import Link, Span, SpanContext, SpanKind
+from opentelemetry.trace import StatusCode as SpanStatus
+
+from proxy.media.calls import Metadata
+from proxy.pb import media_pb2
+
+RESULT, TIER, MODEL_TYPE = "media_cache.result", "media_cache.tier", "media_cache.model_type"
+REFRESH = "media_cache.refresh"
+RPC_SYSTEM, RPC_METHOD, RPC_ORIGINAL = "rpc.system.name", "rpc.method", "rpc.method_original"
+RPC_STATUS, ERROR_TYPE = "rpc.response.status_code", "error.type"
+SERVER_ADDRESS, SERVER_PORT = "server.address", "server.port"
+DB_SYSTEM, DB_OPERATION = "db.system.name", "db.operation.name"
+MESSAGING_SYSTEM, MESSAGING_DESTINATION = "messaging.system", "messaging.destination.name"
+MESSAGING_OPERATION, MESSAGING_OPERATION_TYPE = "messaging.operation.name", "messaging.operation.type"
+MESSAGING_ROUTING_KEY = "messaging.rabbitmq.destination.routing_key"
+
+UNKNOWN_METHOD = "_OTHER"
+"""As `rpc.method` of what is forwarded without being known; `rpc.method_original` says what it was."""
+SERVER_ERRORS = frozenset(
+    {
+        StatusCode.UNKNOWN,
+        StatusCode.DEADLINE_EXCEEDED,
+        StatusCode.UNIMPLEMENTED,
+        StatusCode.INTERNAL,
+        StatusCode.UNAVAILABLE,
+        StatusCode.DATA_LOSS,
+    }
+)
+"""What is the server's fault (semantic conventions, "gRPC"); to a client every status but OK is an error."""
+_CLIENT_ERRORS = frozenset(StatusCode) - {StatusCode.OK}
+_LONGEST_TEXT = 128
+"""Of what a caller may choose freely, in characters."""
+_METHODS = frozenset(
+    f"/{service.full_name}/{method.name}"
+    for service in media_pb2.DESCRIPTOR.services_by_name.values()
+    for method in service.methods
+)
+
+_SCHEME = re.compile(r"^(?:dns|ipv[46]):(?!//)/?|^[a-z0-9-]+://[^/]*/")
+"""Of a gRPC target, with the authority."""
+
+Place = Mapping[str, str | int]
+"""The attributes that say where a server is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tracing:
+    """Where spans go, and how a trace goes on from process to process."""
+
+    tracer: trace.Tracer
+    propagator: TextMapPropagator
+    fields: frozenset[str]
+    """The metadata keys that the propagator reads or writes; ours take the place of the caller's."""
+    heeds_traceparent: bool = False
+    """A `traceparent` alone says who the caller is, and whether we sample is as it says."""
+
+    def remote(self, pairs: Iterable[tuple[str, object]]) -> Context:
+        """The span that these pairs name, as a context; one without a span when they name none."""
+        carrier: dict[str, list[str]] = {}
+        for key, value in pairs:
+            if key in self.fields and isinstance(value, str):
+                carrier.setdefault(key, []).append(value)
+        return self.propagator.extract(carrier, Context()) if carrier else Context()
+
+    def unsampled(self, metadata: Metadata) -> bool:
+        """Whether the caller's trace is not sampled, told without taking it apart: that is most calls in production."""
+        if self.heeds_traceparent:
+            for key, value in metadata:
+                if key == "traceparent" and isinstance(value, str):
+                    # 00-<trace id>-<span id>-<flags>, whose last bit is "sampled" (W3C Trace Context, 3.2.2.5).
+                    return len(value) == 55 and value.startswith("00-") and value[-1] in "02468ace"
+        return False
+
+
+_tracing: Tracing | None = None
+_current: ContextVar[Span] = ContextVar("current span", default=trace.INVALID_SPAN)
+"""Not the SDK's own context: to look into that costs ten times as much, and every hit looks several times."""
+
+
+def use(tracing: Tracing | None) -> None:
+    """Begins to make spans; None: ends it. One for the process, as the current span is one for the task."""
+    global _tracing  # noqa: PLW0603
+    _tracing = tracing
+
+
+class Scope:
+    """A span that is the current one inside `with`. This one is none at all: what there is while tracing is off."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        return None
+
+    def ended(self, code: StatusCode) -> None:
+        """With which status a remote call ended."""
+
+    def failed(self, why: str) -> None:
+        """What the span stands for failed; `why` is a word of a fixed list."""
+
+
+class _Active(Scope):
+    """`errors` are the statuses of a remote call that count as failures; empty: the span stands for no remote call."""
+
+    __slots__ = ("_ended", "_errors", "_span", "_token")
+    _token: Token[Span]
+
+    def __init__(self, span: Span, errors: frozenset[StatusCode] = frozenset()) -> None:
+        self._span = span
+        self._errors = errors
+        self._ended = False
+
+    def __enter__(self) -> Self:
+        self._token = _current.set(self._span)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        _current.reset(self._token)
+        if kind is not None and not self._ended:
+            if not issubclass(kind, asyncio.CancelledError):
+                self.failed(kind.__name__)
+            elif self._errors:
+                self.ended(StatusCode.CANCELLED)
+        self._span.end()
+
+    def ended(self, code: StatusCode) -> None:
+        self._ended = True
+        if self._span.is_recording():
+            self._span.set_attribute(RPC_STATUS, code.name)
+            if code in self._errors:
+                self.failed(code.name)
+
+    def failed(self, why: str) -> None:
+        self._span.set_attribute(ERROR_TYPE, why)
+        self._span.set_status(SpanStatus.ERROR)
+
+
+_OFF = Scope()
+
+
+def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
+    """A call that came in; its parent is the caller's span, if the metadata names one."""
+    if _tracing is None or _tracing.unsampled(metadata):
+        return _OFF
+    parent, attributes = _tracing.remote(metadata), _rpc(method, at)
+    span = _tracing.tracer.start_span(_shortened(method[1:]), parent, SpanKind.SERVER, attributes)
+    return _Active(span, SERVER_ERRORS)
+
+
+def client_span(method: str, at: Place) -> Scope:
+    """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
+    if _tracing is None or here() is None:
+        return _OFF
+    span = _tracing.tracer.start_span(_shortened(method[1:]), _as_context(), SpanKind.CLIENT, _rpc(method, at))
+    return _Active(span, _CLIENT_ERRORS)
+
+
+def redis_span(operation: bytes, peer: tuple[str, int]) -> Scope:
+    """A command for Redis at `peer`; only inside a span that is recorded: it alone would tell nobody anything."""
+    if _tracing is None or not _current.get().is_recording():
+        return _OFF
+    name = operation.decode()
+    attributes: dict[str, str | int] = {DB_SYSTEM: "redis", DB_OPERATION: name}
+    attributes |= {SERVER_ADDRESS: peer[0], SERVER_PORT: peer[1]}
+    return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes))
+
+
+def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str) -> Scope:
+    """A message that is dealt with; linked to the span that published it, if `headers` name one."""
+    if _tracing is None:
+        return _OFF
+    pairs = ((key.lower(), _text(value)) for key, value in headers.items())
+    attributes = {
+        MESSAGING_SYSTEM: "rabbitmq",
+        MESSAGING_OPERATION: "process",
+        MESSAGING_OPERATION_TYPE: "process",
+        MESSAGING_DESTINATION: f"{exchange}:{routing_key}:{queue}",
+        MESSAGING_ROUTING_KEY: routing_key,
+    }
+    links = _links(trace.get_current_span(_tracing.remote(pairs)))
+    return _Active(_tracing.tracer.start_span(f"process {queue}", Context(), SpanKind.CONSUMER, attributes, links))
+
+
+def refresh_span() -> Scope:
+    """A fetch behind a stale answer: nobody waits for it, so it is no part of the read's trace, but linked to it."""
+    if _tracing is None:
+        return _OFF
+    return _Active(_tracing.tracer.start_span(REFRESH, Context(), links=_links(_current.get())))
+
+
+def here() -> SpanContext | None:
+    """The current span, to be linked to; None when there is none."""
+    if _tracing is None:
+        return None
+    found = _current.get().get_span_context()
+    return found if found.is_valid else None
+
+
+def link(leader: SpanContext | None) -> None:
+    """Links the current span to another one, whose work it waits for."""
+    if leader is not None:
+        span = _current.get()
+        if span.is_recording() and span.get_span_context() != leader:
+            span.add_link(leader)
+
+
+def answered(result: str, tier: str | None) -> None:
+    """How the current call was answered; `tier` is where the answer lay, None when it came from upstream."""
+    if _tracing is not None and (span := _current.get()).is_recording():
+        span.set_attribute(RESULT, result)
+        if tier is not None:
+            span.set_attribute(TIER, tier)
+
+
+def about(model_type: str) -> None:
+    """Which type of model the current call or event is about."""
+    if _tracing is not None and (span := _current.get()).is_recording():
+        span.set_attribute(MODEL_TYPE, _shortened(model_type))
+
+
+def injected(metadata: Metadata) -> Metadata:
+    """Request metadata that names the current span in the place of the caller's; unchanged where there is none."""
+    if _tracing is None:
+        return metadata
+    ours: dict[str, str] = {}
+    _tracing.propagator.inject(ours, _as_context())
+    if not ours:
+        return metadata
+    return (*(pair for pair in metadata if pair[0] not in _tracing.fields), *ours.items())
+
+
+def ids() -> tuple[str, str] | None:
+    """The trace id and span id for a log line."""
+    span = here()
+    return None if span is None else (trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
+
+
+def place(address: str) -> Place:
+    """Where a gRPC target or an address to listen on is: a socket's path; of several addresses all, as one text."""
+    socket = re.fullmatch(r"unix(?:-abstract)?:(?://)?(.+)", address)
+    if socket:
+        return {SERVER_ADDRESS: socket[1]}
+    endpoint = _SCHEME.sub("", address)
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or not port.isdecimal() or "," in host:
+        return {SERVER_ADDRESS: endpoint}
+    return {SERVER_ADDRESS: host.removeprefix("[").removesuffix("]"), SERVER_PORT: int(port)}
+
+
+def _rpc(method: str, at: Place) -> dict[str, str | int]:
+    if method in _METHODS:
+        return {RPC_SYSTEM: "grpc", RPC_METHOD: method[1:], **at}
+    return {RPC_SYSTEM: "grpc", RPC_METHOD: UNKNOWN_METHOD, RPC_ORIGINAL: _shortened(method[1:]), **at}
+
+
+def _as_context() -> Context:
+    return trace.set_span_in_context(_current.get(), Context())
+
+
+def _links(span: Span) -> list[Link]:
+    found = span.get_span_context()
+    return [Link(found)] if found.is_valid else []
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def _text(value: object) -> object:
+    return value.decode("latin-1") if isinstance(value, bytes | bytearray) else value

@@ -1,0 +1,118 @@
+"""Everything that is not answered here goes to upstream as raw bytes: bytes, order, half-close, metadata, status.
+
+A method known to be unary takes the cheaper way of `Upstream.unary`. Any other is carried as a stream of messages each
+way, which fits all four kinds of method; one message is in flight each way, so that whoever is slow holds the other.
+"""
+
+import asyncio
+import time
+
+import grpc
+import grpc.aio
+from grpc import StatusCode
+
+from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.transport.metadata import IllegalMetadataError
+from proxy.transport.upstream import StreamCall, Upstream
+
+_HEADERS_ALONE = 0.025
+"""Seconds. No initial metadata is what grpc.aio shows for an empty header frame and for none at all, when upstream sent
+its status alone. Then so must we: a header frame tells the caller's retry policy that the call took effect. But callers
+may wait for an empty one before they send anything. A message or the status within this time tells that none is needed;
+after it, there was one."""
+
+Context = grpc.aio.ServicerContext[bytes, bytes]
+
+
+def unary_forwarder(upstream: Upstream) -> Handler:
+    """A `Handler` that lets upstream answer."""
+    loop = asyncio.get_running_loop()
+
+    async def forward(call: Call) -> Reply:
+        timeout = None if call.deadline is None else call.deadline - loop.time()
+        return await upstream.unary(call, timeout=timeout, exactly_one=False)
+
+    return forward
+
+
+async def forward_stream(upstream: Upstream, method: str, context: Context, metadata: Metadata) -> Reply:
+    """Carries initial metadata and messages both ways; what is left to tell the caller is the Reply, without a body.
+
+    Cancelled when the caller went away or its deadline passed; that cancels the call upstream.
+    """
+    with upstream.span(method) as span:
+        reply = await _forward_stream(upstream, method, context, metadata)
+        span.ended(reply.code)
+        return reply
+
+
+async def _forward_stream(upstream: Upstream, method: str, context: Context, metadata: Metadata) -> Reply:
+    started, code = time.perf_counter(), StatusCode.CANCELLED
+    try:
+        rpc = upstream.stream(method, metadata, timeout=context.time_remaining())
+    except IllegalMetadataError as error:
+        return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            requests = tasks.create_task(_requests(context, rpc))
+            reply = await _responses(upstream, method, rpc, context)
+            requests.cancel()
+        code = reply.code
+        return reply
+    finally:
+        rpc.cancel()
+        upstream.observe(method, code, started)
+
+
+async def _requests(context: Context, rpc: StreamCall) -> None:
+    """The caller's messages and its half-close, to upstream."""
+    try:
+        await rpc.wait_for_connection()
+        message: object = await context.read()
+        while isinstance(message, bytes):
+            # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in the place of its status.
+            await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
+            message = await context.read()
+        # grpc.aio reads a cancelled call as a half-closed one, and then upstream would take what came for the whole.
+        # A second read tells them apart: the core ends it only after it told of the cancellation, which ends this task.
+        await context.read()
+        await asyncio.sleep(0)
+        await rpc.done_writing()
+    except (grpc.aio.AioRpcError, grpc.aio.InternalError):
+        # Upstream ended the call before it had read everything: `_responses` sees its status.
+        return
+    except BaseException:
+        rpc.cancel()
+        raise
+
+
+async def _responses(upstream: Upstream, method: str, rpc: StreamCall, context: Context) -> Reply:
+    """Upstream's initial metadata and messages, to the caller; its status as a Reply."""
+    # (grpc.aio loses it, in up to 1 % of calls, where upstream fails before the first request message reached it.)
+    initial = upstream.to_caller(method, await rpc.initial_metadata())
+    first = asyncio.ensure_future(_read(upstream, method, rpc))
+    try:
+        if initial or not (await asyncio.wait([first], timeout=_HEADERS_ALONE))[0]:
+            await context.send_initial_metadata(initial)
+        outcome = await first
+        while isinstance(outcome, bytes):
+            await context.write(outcome)
+            outcome = await _read(upstream, method, rpc)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError("the caller is gone") from None
+    else:
+        return outcome
+    finally:
+        first.cancel()
+
+
+async def _read(upstream: Upstream, method: str, rpc: StreamCall) -> bytes | Reply:
+    """Upstream's next message, or its status."""
+    try:
+        message: object = await rpc.read()
+        if isinstance(message, bytes):
+            return message
+        return Reply(trailing_metadata=upstream.to_caller(method, await rpc.trailing_metadata()))
+    except grpc.aio.AioRpcError as error:
+        trailing = upstream.to_caller(method, error.trailing_metadata())
+        return Reply(code=error.code(), details=error.details() or "", trailing_metadata=trailing)

@@ -1,0 +1,241 @@
+"""`Listener`: where callers connect. It decides which method goes where and turns outcomes into gRPC statuses.
+
+The layers a call passes, outermost first:
+
+1. Health and reflection (`introspection`): answered for the proxy itself, never counted or limited, so that probes work
+   under load and a health watcher does not hold up draining.
+2. Path: what is no `/service/method` is UNIMPLEMENTED, before it costs anything.
+3. Observer and span: outside of the limit, so that refused calls show in metrics and traces.
+4. Admission: before the request is read. What is refused stays in the caller's flow-control window.
+5. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
+6. Uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes.
+7. Routes: the methods that the core answers, then the others of MediaService, which are known to be unary, then
+   everything else, as a stream of bytes.
+"""
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import grpc
+import grpc.aio
+from grpc import StatusCode
+
+from proxy.errors import StartError
+from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.pb import media_pb2
+from proxy.telemetry import tracing
+from proxy.transport.admission import Admission
+from proxy.transport.byte_budget import ByteBudget
+from proxy.transport.channel_options import SERVER_OPTIONS
+from proxy.transport.forward import Context, forward_stream, unary_forwarder
+from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
+from proxy.transport.upstream import Upstream
+
+_log = logging.getLogger(__name__)
+
+UNARY_METHODS = tuple(
+    f"/{MEDIA_SERVICE}/{method.name}" for method in media_pb2.DESCRIPTOR.services_by_name["MediaService"].methods
+)
+UPLOAD = f"/{MEDIA_SERVICE}/UploadFile"
+
+UPLOADS_AT_ONCE = 128 << 20
+"""Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
+_LARGEST_UPLOAD = 50 << 20
+"""Bytes that an upload is taken for until its size is known: the media service's own limit."""
+
+_PATH = re.compile(r"/[!-.0-~]+/[!-.0-~]+")
+_LAST_CALLS = 0.5
+"""Seconds for calls that arrive between the end of idleness and the close of the port."""
+
+_NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
+_FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
+
+_Work = Callable[[Context, Metadata], Awaitable[Reply]]
+"""Answers one call with this metadata: reads requests, may send messages, and returns what is left to send."""
+
+
+class ServerObserver(Protocol):
+    """Told of each call of a caller, when it ended."""
+
+    def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
+
+
+class Layers(grpc.GenericRpcHandler):
+    """Layers 2 to 7, for every server that a `Listener` opens; made inside the event loop."""
+
+    def __init__(
+        self,
+        routes: Mapping[str, Handler],
+        upstream: Upstream,
+        observer: ServerObserver,
+        admission: Admission,
+        call_timeout: float,
+    ) -> None:
+        self.place: tracing.Place = {}
+        """Where callers reach us, for spans; known once the port is."""
+        self._upstream = upstream
+        self._observer = observer
+        self._admission = admission
+        self._call_timeout = call_timeout or None
+        self._uploads = ByteBudget(UPLOADS_AT_ONCE)
+        self._too_many = Reply(
+            code=StatusCode.RESOURCE_EXHAUSTED,
+            details=f"the proxy serves at most {admission.limit} calls at once (MAX_CONCURRENT_CALLS)",
+        )
+        forward = unary_forwarder(upstream)
+        handlers = {**dict.fromkeys(UNARY_METHODS, forward), **routes}
+        self._unary = {method: self._unary_method(method, handler) for method, handler in handlers.items()}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        """What answers a method; None is UNIMPLEMENTED."""
+        method = handler_call_details.method
+        if known := self._unary.get(method):
+            return known
+        if not _PATH.fullmatch(method):
+            return None
+        work = partial(forward_stream, self._upstream, method)
+        return grpc.stream_stream_rpc_method_handler(partial(self._serve, method, work))
+
+    def _unary_method(self, method: str, handler: Handler) -> "grpc.RpcMethodHandler[Any, Any]":
+        """Its grpc.aio kind is stream-unary: unlike unary-unary, that hands over before the request is read."""
+        loop, limit = asyncio.get_running_loop(), None if method == UPLOAD else self._call_timeout
+
+        async def answer(context: Context, metadata: Metadata, body: object) -> Reply:
+            if not isinstance(body, bytes):
+                return _NO_REQUEST
+            remaining: float | None = context.time_remaining()
+            if remaining is None:
+                remaining = limit
+            deadline = None if remaining is None else loop.time() + remaining
+            return await handler(Call(method, body, metadata, deadline))
+
+        async def work(context: Context, metadata: Metadata) -> Reply:
+            return await answer(context, metadata, await context.read())
+
+        async def upload(context: Context, metadata: Metadata) -> Reply:
+            held = _LARGEST_UPLOAD
+            await self._uploads.take(held)
+            try:
+                body = await context.read()
+                size = len(body)
+                self._uploads.give(held - size)
+                held = size
+                return await answer(context, metadata, body)
+            finally:
+                self._uploads.give(held)
+
+        return grpc.stream_unary_rpc_method_handler(partial(self._serve, method, upload if method == UPLOAD else work))
+
+    async def _serve(self, method: str, work: _Work, _requests: object, context: Context) -> bytes | None:
+        """One call through layers 3 to 7. It is cancelled when the caller goes away or its deadline passes."""
+        started, code = time.perf_counter(), StatusCode.CANCELLED
+        metadata: Metadata = tuple(context.invocation_metadata() or ())
+        with tracing.server_span(method, metadata, self.place) as span:
+            try:
+                reply = self._too_many
+                if self._admission.enter():
+                    try:
+                        reply = await work(context, metadata)
+                    except Exception:  # noqa: BLE001 -- layer 5: whatever it is, it is logged; callers learn nothing of it
+                        _log.exception("%s failed", method)
+                        reply = _FAILED
+                    finally:
+                        self._admission.leave()
+                code = reply.code
+                return await _finish(context, reply)
+            finally:
+                span.ended(code)
+                self._observer.server_call(method, code, time.perf_counter() - started)
+
+
+async def _finish(context: Context, reply: Reply) -> bytes | None:
+    """Sends what a Reply holds; the body is grpc.aio's to send."""
+    try:
+        if reply.initial_metadata:
+            await context.send_initial_metadata(reply.initial_metadata)
+        if reply.code is not StatusCode.OK:
+            await context.abort(reply.code, reply.details, reply.trailing_metadata)
+    except grpc.aio.InternalError:
+        raise asyncio.CancelledError("the caller is gone") from None
+    if reply.trailing_metadata:
+        context.set_trailing_metadata(reply.trailing_metadata)
+    return reply.body
+
+
+class Listener:
+    """The grpc.aio server at `address`: `host:port` (port 0: any free one) or `unix:/path`; plaintext.
+
+    `routes` are the methods that the core answers, by path. `call_timeout` (seconds, 0: none) is the deadline of unary
+    calls whose caller set none, uploads excepted. Made inside the event loop that serves.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        routes: Mapping[str, Handler],
+        upstream: Upstream,
+        observer: ServerObserver,
+        admission: Admission,
+        *,
+        call_timeout: float = 60.0,
+    ) -> None:
+        self._address = address
+        self._layers = Layers(routes, upstream, observer, admission, call_timeout)
+        self._admission = admission
+        self._health = Health()
+        self._servers: list[grpc.aio.Server] = []
+
+    async def start(self) -> int:
+        """Opens the port and returns it (1 for a unix socket); StartError when it cannot be had."""
+        handlers = [await self._health.handler(), *reflection_handlers(), self._layers]
+        server = grpc.aio.server(handlers=handlers, options=SERVER_OPTIONS)
+        try:
+            port = server.add_insecure_port(self._address)
+        except RuntimeError:
+            raise StartError(
+                f"LISTEN_ADDR: {self._address!r} cannot be listened on; accepted: a free port of an own address"
+            ) from None
+        await server.start()
+        self._servers.append(server)
+        self._address = re.sub(r":0\Z", f":{port}", self._address)
+        self._layers.place = tracing.place(self._address)
+        return port
+
+    async def supervise(self, every: float = 1.0) -> None:
+        """Until stopped: opens the port again when grpc.aio closed it on its own, looking each `every` seconds.
+
+        Its accept loop ends on a path that is no UTF-8 (seen in grpcio 1.85), which any caller can send. Calls in
+        progress go on at the closed server.
+        """
+        while True:
+            try:
+                if not await self._servers[-1].wait_for_termination(every):
+                    return
+            except Exception:  # noqa: BLE001 -- whatever ended the accept loop
+                _log.exception("the listener at %s broke down and is opened again", self._address)
+                await self.start()
+
+    async def drain(self, idle: float = 2.0, *, at_most: float) -> None:
+        """NOT_SERVING at once, yet serving on until no call came or went for `idle` seconds; then `stop()`.
+
+        After `at_most` seconds in all, calls still in progress are cut.
+        """
+        await self._health.draining()
+        try:
+            async with asyncio.timeout(at_most):
+                await self._admission.idle(idle)
+                await self.stop(_LAST_CALLS)
+        except TimeoutError:
+            _log.warning(
+                "calls still in progress after %g s (DRAIN_TIME) are cut: %d", at_most, self._admission.in_progress
+            )
+            await self.stop(None)
+
+    async def stop(self, grace: float | None = None) -> None:
+        """Closes the port; calls in progress are cut after `grace` seconds, None: at once."""
+        await asyncio.gather(*(server.stop(grace) for server in self._servers))

@@ -1,0 +1,154 @@
+"""`Upstream`: the one channel to the real media service. Raw bytes in and out; every outcome of a call is a `Reply`."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Protocol
+
+import grpc
+import grpc.aio
+from grpc import ChannelConnectivity, StatusCode
+
+from proxy.media.calls import Call, Metadata, Reply
+from proxy.telemetry import tracing
+from proxy.transport.channel_options import CLIENT_OPTIONS
+from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
+
+_log = logging.getLogger(__name__)
+
+_KEPT_METHODS = 128
+"""Prepared methods kept, of each kind: more than MediaService has, few enough that callers' inventions are harmless."""
+
+_CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
+_CONNECTED = {ChannelConnectivity.READY: True, ChannelConnectivity.TRANSIENT_FAILURE: False}
+
+StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
+
+
+class ClientObserver(Protocol):
+    """Told of each call that went upstream, when it ended."""
+
+    def client_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
+
+
+class Upstream:
+    """Made and closed inside the event loop that uses it. Nothing here waits for a connection or tries again.
+
+    `target` is any gRPC target. A `timeout` is in seconds from now; None: as long as it takes.
+    """
+
+    def __init__(self, target: str, observer: ClientObserver) -> None:
+        self.target = target
+        self._place = tracing.place(target)
+        self._observer = observer
+        self._channel = grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS)
+        prepared = lru_cache(maxsize=_KEPT_METHODS)
+        self._unary_unary = prepared(self._channel.unary_unary)
+        self._unary_stream = prepared(self._channel.unary_stream)
+        self._stream_stream = prepared(self._channel.stream_stream)
+
+    async def unary(self, call: Call, *, timeout: float | None, exactly_one: bool = True) -> Reply:
+        """The outcome of a unary call; cancelling this cancels it. Metadata that cannot be sent is INVALID_ARGUMENT.
+
+        OK with no message is INTERNAL, and so is OK with several. Not `exactly_one` saves a sixth of the CPU, but then
+        several messages end only with the deadline: gRPC's core reads one, and gives the status once all are read.
+        """
+        with self.span(call.method) as span:
+            reply = await self._unary(call, timeout, exactly_one=exactly_one)
+            span.ended(reply.code)
+            return reply
+
+    async def _unary(self, call: Call, timeout: float | None, *, exactly_one: bool) -> Reply:
+        started = time.perf_counter()
+        try:
+            metadata = to_upstream(tracing.injected(call.metadata))
+            reply = await (self._streamed if exactly_one else self._plain)(call, metadata, timeout)
+        except grpc.aio.AioRpcError as error:
+            reply = Reply(
+                code=error.code(),
+                details=error.details() or "",
+                initial_metadata=self.to_caller(call.method, error.initial_metadata()),
+                trailing_metadata=self.to_caller(call.method, error.trailing_metadata()),
+            )
+        except IllegalMetadataError as error:
+            return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
+        except grpc.aio.UsageError:
+            return _CLOSED
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                self.observe(call.method, StatusCode.CANCELLED, started)
+                raise
+            reply = _CLOSED  # nobody cancelled us: close() cancelled the call
+        self.observe(call.method, reply.code, started)
+        return reply
+
+    def span(self, method: str) -> tracing.Scope:
+        """What a call upstream is made inside of; `unary` does so by itself."""
+        return tracing.client_span(method, self._place)
+
+    def stream(self, method: str, metadata: Metadata, *, timeout: float | None) -> StreamCall:
+        """Begins a call of any kind; IllegalMetadataError before anything is sent.
+
+        Its owner cancels it at the end, whatever happened: an abandoned one is never collected (grpc#43462).
+        """
+        return self._stream_stream(method)(metadata=to_upstream(tracing.injected(metadata)), timeout=timeout)
+
+    def observe(self, method: str, code: StatusCode, started: float) -> None:
+        """Tells the observer of a call that has ended; `started` is of `time.perf_counter()`."""
+        self._observer.client_call(method, code, time.perf_counter() - started)
+
+    @staticmethod
+    def to_caller(method: str, pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+        """The response metadata that is passed on; what cannot be is logged."""
+        kept, lost = to_caller(pairs)
+        if lost:
+            _log.warning("%s: upstream's metadata %s is not legal in gRPC and was left out", method, ", ".join(lost))
+        return kept
+
+    async def watch(self, changed: Callable[[bool], None]) -> None:
+        """Keeps the channel connected and tells whether it is, first as soon as that is known; until cancelled."""
+        known: bool | None = None
+        while True:
+            state = self._channel.get_state(try_to_connect=True)
+            # IDLE and CONNECTING say nothing yet.
+            now = _CONNECTED.get(state, known)
+            if now is not None and now is not known:
+                changed(now)
+            known = now
+            await self._channel.wait_for_state_change(state)
+
+    async def close(self) -> None:
+        """Cancels what is still going on; calls from now on are UNAVAILABLE."""
+        await self._channel.close()
+
+    async def _plain(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
+        rpc = self._unary_unary(call.method)(call.body, metadata=metadata, timeout=timeout)
+        body: bytes | None = await rpc
+        return await self._success(call.method, rpc, () if body is None else (body,))
+
+    async def _streamed(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
+        rpc = self._unary_stream(call.method)(call.body, metadata=metadata, timeout=timeout)
+        messages: list[bytes] = []
+        try:
+            while len(messages) < 2:
+                message = await rpc.read()
+                if not isinstance(message, bytes):
+                    break
+                messages.append(message)
+            return await self._success(call.method, rpc, messages)
+        finally:
+            rpc.cancel()
+
+    async def _success(self, method: str, rpc: grpc.aio.Call, messages: tuple[bytes, ...] | list[bytes]) -> Reply:
+        if len(messages) != 1:
+            number = "several messages" if messages else "no message"
+            return Reply(code=StatusCode.INTERNAL, details=f"the media service answered a unary call with {number}")
+        initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
+        return Reply(
+            messages[0],
+            initial_metadata=self.to_caller(method, initial),
+            trailing_metadata=self.to_caller(method, trailing),
+        )
