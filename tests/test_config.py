@@ -217,7 +217,7 @@ def test_the_environment_is_read_in_config_alone() -> None:
 
 
 def test_span_export_reads_the_standard_variables_of_opentelemetry_alone() -> None:
-    text = (ROOT / "proxy" / "span_export.py").read_text()
+    text = (ROOT / "proxy/telemetry/span_export.py").read_text()
     assert text.count("os.environ") == 1
     assert {name for name in re.findall(r"\"([A-Z][A-Z_]{3,})\"", text) if not name.startswith("OTEL_")} == set()
 

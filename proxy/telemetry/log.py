@@ -206,7 +206,9 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line without its end, in local time."""
         at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
-        level, name = record.levelname.lower(), record.name.removeprefix("proxy.")
+        level = record.levelname.lower()
+        # The package would widen the column, and ours is the only `cache` there is.
+        name = record.name.rpartition(".")[2] if record.name.startswith("proxy.") else record.name
         fields = "".join(f" {name}={_on_one_line(value)}" for name, value in _fields(record).items())
         colour, plain = (_COLOURS.get(level, ""), "\x1b[0m") if self._colour else ("", "")
         message = _message(record).translate(_CONTROL)
