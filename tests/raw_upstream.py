@@ -217,6 +217,17 @@ class Held:
         return Reply(b"held")
 
 
+def answers(reply: Reply, calls: list[Call] | None = None) -> Handler:
+    """A handler that answers so, and notes the calls."""
+
+    async def handler(call: Call) -> Reply:
+        if calls is not None:
+            calls.append(call)
+        return reply
+
+    return handler
+
+
 async def status_of(call: Awaitable[bytes]) -> tuple[StatusCode, str]:
     """A call's code and details, whatever they are."""
     try:

@@ -5,35 +5,31 @@ The layers a call passes, outermost first:
 1. Health and reflection (`introspection`): answered for the proxy itself, never counted or limited, so that probes work
    under load and a health watcher does not hold up draining.
 2. Path: what is no `/service/method` is UNIMPLEMENTED, before it costs anything.
-3. Observer and span: outside of the limit, so that refused calls show in metrics and traces.
-4. Admission: before the request is read. What is refused stays in the caller's flow-control window.
-5. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
-6. Uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes.
-7. Routes: the methods that the core answers, then the others of MediaService, which are known to be unary, then
+3. Observer and span, admission, failures, the wait of uploads: `layers` says why in this order.
+4. Routes: the methods that the core answers, then the others of MediaService, which are known to be unary, then
    everything else, as a stream of bytes.
 """
 
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import grpc
 import grpc.aio
 from grpc import StatusCode
 
 from proxy.errors import StartError
-from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.media.calls import Handler, Metadata, Reply
 from proxy.pb import media_pb2
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
-from proxy.transport.byte_budget import ByteBudget
 from proxy.transport.channel_options import SERVER_OPTIONS
 from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
+from proxy.transport.layers import NO_REQUEST, UPLOAD, Layers, ServerObserver
 from proxy.transport.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -41,52 +37,24 @@ _log = logging.getLogger(__name__)
 UNARY_METHODS = tuple(
     f"/{MEDIA_SERVICE}/{method.name}" for method in media_pb2.DESCRIPTOR.services_by_name["MediaService"].methods
 )
-UPLOAD = f"/{MEDIA_SERVICE}/UploadFile"
-
-UPLOADS_AT_ONCE = 128 << 20
-"""Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
-_LARGEST_UPLOAD = 50 << 20
-"""Bytes that an upload is taken for until its size is known: the media service's own limit."""
 
 _PATH = re.compile(r"/[!-.0-~]+/[!-.0-~]+")
 _LAST_CALLS = 0.5
 """Seconds for calls that arrive between the end of idleness and the close of the port."""
 
-_NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
-_FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
-
 _Work = Callable[[Context, Metadata], Awaitable[Reply]]
 """Answers one call with this metadata: reads requests, may send messages, and returns what is left to send."""
 
 
-class ServerObserver(Protocol):
-    """Told of each call of a caller, when it ended."""
-
-    def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
-
-
-class Layers(grpc.GenericRpcHandler):
-    """Layers 2 to 7, for every server that a `Listener` opens; made inside the event loop."""
+class Routes(grpc.GenericRpcHandler):
+    """Layers 2 and 4, for every server that a `Listener` opens; made inside the event loop."""
 
     def __init__(
-        self,
-        routes: Mapping[str, Handler],
-        upstream: Upstream,
-        observer: ServerObserver,
-        admission: Admission,
-        call_timeout: float,
+        self, routes: Mapping[str, Handler], upstream: Upstream, layers: Layers, call_timeout: float | None
     ) -> None:
-        self.place: tracing.Place = {}
-        """Where callers reach us, for spans; known once the port is."""
         self._upstream = upstream
-        self._observer = observer
-        self._admission = admission
-        self._call_timeout = call_timeout or None
-        self._uploads = ByteBudget(UPLOADS_AT_ONCE)
-        self._too_many = Reply(
-            code=StatusCode.RESOURCE_EXHAUSTED,
-            details=f"the proxy serves at most {admission.limit} calls at once (MAX_CONCURRENT_CALLS)",
-        )
+        self._layers = layers
+        self._call_timeout = call_timeout
         forward = unary_forwarder(upstream)
         handlers = {**dict.fromkeys(UNARY_METHODS, forward), **routes}
         self._unary = {method: self._unary_method(method, handler) for method, handler in handlers.items()}
@@ -103,54 +71,25 @@ class Layers(grpc.GenericRpcHandler):
 
     def _unary_method(self, method: str, handler: Handler) -> "grpc.RpcMethodHandler[Any, Any]":
         """Its grpc.aio kind is stream-unary: unlike unary-unary, that hands over before the request is read."""
-        loop, limit = asyncio.get_running_loop(), None if method == UPLOAD else self._call_timeout
+        limit = None if method == UPLOAD else self._call_timeout
 
-        async def answer(context: Context, metadata: Metadata, body: object) -> Reply:
-            if not isinstance(body, bytes):
-                return _NO_REQUEST
+        async def work(context: Context, metadata: Metadata) -> Reply:
             remaining: float | None = context.time_remaining()
             if remaining is None:
                 remaining = limit
-            deadline = None if remaining is None else loop.time() + remaining
-            return await handler(Call(method, body, metadata, deadline))
+            return await self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
 
-        async def work(context: Context, metadata: Metadata) -> Reply:
-            return await answer(context, metadata, await context.read())
-
-        async def upload(context: Context, metadata: Metadata) -> Reply:
-            held = _LARGEST_UPLOAD
-            await self._uploads.take(held)
-            try:
-                body = await context.read()
-                size = len(body)
-                self._uploads.give(held - size)
-                held = size
-                return await answer(context, metadata, body)
-            finally:
-                self._uploads.give(held)
-
-        return grpc.stream_unary_rpc_method_handler(partial(self._serve, method, upload if method == UPLOAD else work))
+        return grpc.stream_unary_rpc_method_handler(partial(self._serve, method, work))
 
     async def _serve(self, method: str, work: _Work, _requests: object, context: Context) -> bytes | None:
-        """One call through layers 3 to 7. It is cancelled when the caller goes away or its deadline passes."""
-        started, code = time.perf_counter(), StatusCode.CANCELLED
+        """One call. It is cancelled when the caller goes away or its deadline passes."""
         metadata: Metadata = tuple(context.invocation_metadata() or ())
-        with tracing.server_span(method, metadata, self.place) as span:
-            try:
-                reply = self._too_many
-                if self._admission.enter():
-                    try:
-                        reply = await work(context, metadata)
-                    except Exception:  # noqa: BLE001 -- layer 5: whatever it is, it is logged; callers learn nothing of it
-                        _log.exception("%s failed", method)
-                        reply = _FAILED
-                    finally:
-                        self._admission.leave()
-                code = reply.code
-                return await _finish(context, reply)
-            finally:
-                span.ended(code)
-                self._observer.server_call(method, code, time.perf_counter() - started)
+        return await self._layers.serve(method, metadata, partial(work, context, metadata), partial(_finish, context))
+
+
+async def _read(context: Context) -> bytes | Reply:
+    body: object = await context.read()
+    return body if isinstance(body, bytes) else NO_REQUEST
 
 
 async def _finish(context: Context, reply: Reply) -> bytes | None:
@@ -185,14 +124,15 @@ class Listener:
         call_timeout: float = 60.0,
     ) -> None:
         self._address = address
-        self._layers = Layers(routes, upstream, observer, admission, call_timeout)
+        self._layers = Layers(observer, admission)
+        self._routes = Routes(routes, upstream, self._layers, call_timeout or None)
         self._admission = admission
         self._health = Health()
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> int:
         """Opens the port and returns it (1 for a unix socket); StartError when it cannot be had."""
-        handlers = [await self._health.handler(), *reflection_handlers(), self._layers]
+        handlers = [await self._health.handler(), *reflection_handlers(), self._routes]
         server = grpc.aio.server(handlers=handlers, options=SERVER_OPTIONS)
         try:
             port = server.add_insecure_port(self._address)

@@ -1,0 +1,114 @@
+"""`Layers`: what every call passes before and after it is answered, whatever the transport that brought it.
+
+Outermost first:
+
+1. Observer and span: outside of the limit, so that refused calls show in metrics and traces.
+2. Admission: before the request is read. What is refused stays in the caller's flow-control window.
+3. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
+4. Uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Protocol, TypeVar
+
+from grpc import StatusCode
+
+from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.telemetry import tracing
+from proxy.transport.admission import Admission
+from proxy.transport.byte_budget import ByteBudget
+from proxy.transport.introspection import MEDIA_SERVICE
+
+_log = logging.getLogger(__name__)
+
+UPLOAD = f"/{MEDIA_SERVICE}/UploadFile"
+
+UPLOADS_AT_ONCE = 128 << 20
+"""Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
+_LARGEST_UPLOAD = 50 << 20
+"""Bytes that an upload is taken for until its size is known: the media service's own limit."""
+
+NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
+_FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
+
+Read = Callable[[], Awaitable[bytes | Reply]]
+"""The one request message of a unary call; a Reply when there is not exactly one, or it cannot be understood."""
+
+_Sent = TypeVar("_Sent")
+
+
+class ServerObserver(Protocol):
+    """Told of each call of a caller, when it ended."""
+
+    def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
+
+
+class Layers:
+    """One for all calls of a process. Made inside the event loop."""
+
+    def __init__(self, observer: ServerObserver, admission: Admission) -> None:
+        self.place: tracing.Place = {}
+        """Where callers reach us, for spans; known once the port is."""
+        self._observer = observer
+        self._admission = admission
+        self._uploads = ByteBudget(UPLOADS_AT_ONCE)
+        self._clock = asyncio.get_running_loop().time
+        self._too_many = Reply(
+            code=StatusCode.RESOURCE_EXHAUSTED,
+            details=f"the proxy serves at most {admission.limit} calls at once (MAX_CONCURRENT_CALLS)",
+        )
+
+    async def serve(
+        self,
+        method: str,
+        metadata: Metadata,
+        work: Callable[[], Awaitable[Reply]],
+        finish: Callable[[Reply], Awaitable[_Sent]],
+    ) -> _Sent:
+        """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone."""
+        started, code = time.perf_counter(), StatusCode.CANCELLED
+        with tracing.server_span(method, metadata, self.place) as span:
+            try:
+                reply = self._too_many
+                if self._admission.enter():
+                    try:
+                        reply = await work()
+                    except Exception:  # noqa: BLE001 -- layer 3: whatever it is, it is logged; callers learn nothing of it
+                        _log.exception("%s failed", method)
+                        reply = _FAILED
+                    finally:
+                        self._admission.leave()
+                code = reply.code
+                return await finish(reply)
+            finally:
+                span.ended(code)
+                self._observer.server_call(method, code, time.perf_counter() - started)
+
+    async def unary(
+        self, method: str, handler: Handler, metadata: Metadata, remaining: float | None, read: Read
+    ) -> Reply:
+        """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
+        deadline = None if remaining is None else self._clock() + remaining
+        if method == UPLOAD:
+            return await self._upload(handler, metadata, deadline, read)
+        body = await read()
+        if isinstance(body, Reply):
+            return body
+        return await handler(Call(method, body, metadata, deadline))
+
+    async def _upload(self, handler: Handler, metadata: Metadata, deadline: float | None, read: Read) -> Reply:
+        held = _LARGEST_UPLOAD
+        await self._uploads.take(held)
+        try:
+            body = await read()
+            if isinstance(body, Reply):
+                return body
+            size = len(body)
+            self._uploads.give(held - size)
+            held = size
+            return await handler(Call(UPLOAD, body, metadata, deadline))
+        finally:
+            self._uploads.give(held)
