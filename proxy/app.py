@@ -1,8 +1,7 @@
 """The composition root of `serve`: what is built, in which order it starts, drains and stops.
 
-Start:  core (Redis, upstream) -> events -> listener -> probes, admin; nothing waits for Redis or RabbitMQ beyond half a
-second,
-        which is there so that a proxy started beside healthy ones caches from its first call.
+Start:  core (Redis, upstream) -> events -> transport -> probes, admin; nothing waits for Redis or RabbitMQ beyond half
+        a second, which is there so that a proxy started beside healthy ones caches from its first call.
 Drain:  on SIGTERM not ready at once; calls are served until idle; then events, invalidations, connections.
 """
 
@@ -34,51 +33,93 @@ _IDLE_BEFORE_STOP = 2.0
 
 
 class Transport(Protocol):
-    """What serves callers: the grpc.aio `Listener` today."""
+    """What serves callers."""
 
-    async def start(self) -> int: ...
-    async def supervise(self) -> None: ...
-    async def drain(self, idle: float = ..., *, at_most: float) -> None: ...
-    async def stop(self, grace: float | None = None) -> None: ...
+    async def start(self) -> int:
+        """Returns the port, once callers are served; StartError when it cannot be had."""
+
+    async def supervise(self) -> None:
+        """What must be done all the while; until cancelled."""
+
+    async def drain(self, idle: float, *, at_most: float) -> None:
+        """Tells that it ends, serves until no call came or went for `idle` seconds, and stops after `at_most`."""
+
+    async def stop(self) -> None:
+        """Cuts what is in progress."""
+
+    async def statistics(self) -> bytes:
+        """What it counts itself, as Prometheus text."""
+
+
+MakeTransport = Callable[[Settings, Core, Metrics], Transport]
+
+
+class Stop:
+    """When to end: what is asked for once drains, what is asked for again cuts."""
+
+    def __init__(self) -> None:
+        self.drain = asyncio.Event()
+        self.cut = asyncio.Event()
+
+    def ask(self) -> None:
+        """Once, or once more."""
+        if self.drain.is_set():
+            self.cut.set()
+        self.drain.set()
+
+
+def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
+    """TRANSPORT=grpcio."""
+    return Listener(
+        settings.listen_addr,
+        core.routes,
+        core.upstream,
+        metrics,
+        Admission(settings.max_concurrent_calls),
+        call_timeout=settings.call_timeout,
+    )
 
 
 async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
-    """Serves until SIGTERM or SIGINT, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
+    """Serves with grpc.aio until SIGTERM or SIGINT; as `run_with`."""
+    stop, loop = Stop(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.ask)
+    return await run_with(settings, sources=sources, make_transport=listener, stop=stop)
+
+
+async def run_with(settings: Settings, *, sources: Mapping[str, str], make_transport: MakeTransport, stop: Stop) -> int:
+    """Serves until told to stop, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
 
     Raises StartError when an address cannot be had, or an OTEL_ variable is not understood. `sources` tells where each
     setting came from, for the log.
     """
-    app = _App(settings, sources)
+    app = _App(settings, sources, make_transport, stop)
     given = {name: source for name, source in sources.items() if source != "default"}
     log.info("starting", extra={"settings": given})
     return await app.run()
 
 
 class _App:
-    def __init__(self, settings: Settings, sources: Mapping[str, str]) -> None:
+    def __init__(
+        self, settings: Settings, sources: Mapping[str, str], make_transport: MakeTransport, stop: Stop
+    ) -> None:
         self._settings = settings
         self._spans = span_export.start(__version__)
         self._metrics = Metrics()
         self._core = Core.build(settings, self._metrics)
         self._unready: str | None = "starting"
-        self._stopping = asyncio.Event()
-        self._at_once = asyncio.Event()
-        admission = Admission(settings.max_concurrent_calls)
-        self._transport: Transport = Listener(
-            settings.listen_addr,
-            self._core.routes,
-            self._core.upstream,
-            self._metrics,
-            admission,
-            call_timeout=settings.call_timeout,
-        )
+        self._stop_asked = stop
+        self._transport = make_transport(settings, self._core, self._metrics)
         self._consumer = self._make_consumer()
         self._upstream = Dependency(
             "upstream", lambda up: self._metrics.dependency("upstream", up=up), asyncio.get_running_loop().time
         )
         self._admin = self._make_admin(sources) if settings.admin_addr else None
         self._probes = (
-            Probes(settings.probe_addr, lambda: self._unready, self._metrics) if settings.probe_addr else None
+            Probes(settings.probe_addr, lambda: self._unready, self._metrics, self._transport.statistics)
+            if settings.probe_addr
+            else None
         )
 
     def _make_consumer(self) -> EventConsumer | None:
@@ -102,7 +143,7 @@ class _App:
         background = [asyncio.create_task(self._core.run(), name="core")]
         try:
             await self._start(background)
-            stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
+            stopping = asyncio.create_task(self._stop_asked.drain.wait(), name="stop signal")
             await asyncio.wait([*background, stopping], return_when=asyncio.FIRST_COMPLETED)
             stopping.cancel()
             failed = next((task for task in background if task.done()), None)
@@ -115,15 +156,12 @@ class _App:
             await self._stop(background)
 
     async def _start(self, background: list[asyncio.Task[None]]) -> None:
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal)
         background.append(asyncio.create_task(self._core.upstream.watch(self._upstream.changed), name="upstream"))
         if self._consumer is not None:
             self._consumer.start()
         await self._settle()
         port = await self._transport.start()
-        background.append(asyncio.create_task(self._transport.supervise(), name="listener"))
+        background.append(asyncio.create_task(self._transport.supervise(), name="transport"))
         probe_port = await self._probes.start() if self._probes is not None else None
         ports = {"port": port, "probe_port": probe_port, "admin_port": await self._start_admin()}
         self._unready = None
@@ -144,18 +182,12 @@ class _App:
                 await _until(lambda: self._core.redis is None or self._core.redis.known)
                 await _until(lambda: self._consumer is None or self._consumer.settled)
 
-    def _on_signal(self) -> None:
-        """The first signal drains, the second cuts."""
-        if self._stopping.is_set():
-            self._at_once.set()
-        self._stopping.set()
-
     async def _drain(self) -> None:
         log.info("draining", extra={"at_most_seconds": self._settings.drain_time})
         draining = asyncio.create_task(
             self._transport.drain(_IDLE_BEFORE_STOP, at_most=self._settings.drain_time), name="drain"
         )
-        at_once = asyncio.create_task(self._at_once.wait(), name="second signal")
+        at_once = asyncio.create_task(self._stop_asked.cut.wait(), name="second signal")
         await asyncio.wait([draining, at_once], return_when=asyncio.FIRST_COMPLETED)
         for task in (draining, at_once):
             task.cancel()

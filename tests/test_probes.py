@@ -156,3 +156,17 @@ async def test_readiness_that_fails_is_not_ready(port: int, caplog: pytest.LogCa
     assert answer.startswith(b"HTTP/1.0 500 ")
     assert b"hidden reason" not in answer
     assert "hidden reason" in caplog.text
+
+
+async def test_what_the_transport_counts_itself_is_added_and_all_is_text() -> None:
+    async def statistics() -> bytes:
+        return b"# TYPE envoy_calls counter\nenvoy_calls{} 3\n"
+
+    probes = Probes("127.0.0.1:0", Readiness(), Metrics(), statistics)
+    port = await probes.start()
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        async with session.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}) as answer:
+            assert answer.content_type == "text/plain"
+            names = {family.name for family in parse_text(await answer.text())}
+    await probes.stop()
+    assert {"envoy_calls", "media_cache_build_info"} <= names

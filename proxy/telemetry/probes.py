@@ -3,12 +3,13 @@
     /healthz   200 whenever it is asked: that it answers shows that the event loop turns
     /readyz    200 while callers may be sent here, else 503 and why. Never because a dependency is away: a sidecar's
                readiness counts for its pod, and a Redis outage must not take the app out of its Service
-    /metrics   the registry, as Prometheus text or OpenMetrics, as the scraper asks
+    /metrics   the registry, as Prometheus text or OpenMetrics, as the scraper asks; as text, where the transport has
+               statistics of its own, which come as text
 
 It listens on all interfaces by default; `http_listener` bounds what strangers can take of it.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from aiohttp import hdrs, web
 from prometheus_client.exposition import choose_encoder
@@ -19,15 +20,26 @@ from proxy.telemetry.metrics import Metrics
 _READING = ("GET", "HEAD")
 
 
-class Probes:
-    """`ready()` says in one line why no callers should come, or None."""
+async def _none() -> bytes:
+    return b""
 
-    def __init__(self, addr: str, ready: Callable[[], str | None], metrics: Metrics) -> None:
+
+class Probes:
+    """`ready()` says in one line why no callers should come, or None. `statistics()` is added to the metrics."""
+
+    def __init__(
+        self,
+        addr: str,
+        ready: Callable[[], str | None],
+        metrics: Metrics,
+        statistics: Callable[[], Awaitable[bytes]] = _none,
+    ) -> None:
         self._ready = ready
         self._metrics = metrics
+        self._statistics = statistics
         self._listener = HttpListener("PROBE_ADDR", addr, self._answer)
-        self._pages: dict[str, Callable[[web.BaseRequest], web.Response]] = {
-            "/healthz": lambda _: line(200, "ok"),
+        self._pages: dict[str, Callable[[web.BaseRequest], Awaitable[web.Response]]] = {
+            "/healthz": self._healthz,
             "/readyz": self._readyz,
             "/metrics": self._show_metrics,
         }
@@ -48,16 +60,21 @@ class Probes:
             response = line(405, "read only")
             response.headers[hdrs.ALLOW] = ", ".join(_READING)
             return response
-        return page(request)
+        return await page(request)
 
-    def _readyz(self, _: web.BaseRequest) -> web.Response:
+    async def _healthz(self, _: web.BaseRequest) -> web.Response:
+        return line(200, "ok")
+
+    async def _readyz(self, _: web.BaseRequest) -> web.Response:
         reason = self._ready()
         return line(200, "ok") if reason is None else line(503, reason)
 
-    def _show_metrics(self, request: web.BaseRequest) -> web.Response:
-        accepted = ",".join(request.headers.getall(hdrs.ACCEPT, ()))
+    async def _show_metrics(self, request: web.BaseRequest) -> web.Response:
+        statistics = await self._statistics()
+        accepted = "" if statistics else ",".join(request.headers.getall(hdrs.ACCEPT, ()))
         try:
             encode, content_type = choose_encoder(accepted)
         except TypeError:  # the library compares a version that is no number with numbers
             encode, content_type = choose_encoder("")
-        return web.Response(body=encode(self._metrics.registry), headers={hdrs.CONTENT_TYPE: content_type})
+        body = encode(self._metrics.registry) + statistics
+        return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

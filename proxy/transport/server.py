@@ -179,3 +179,7 @@ class Listener:
     async def stop(self, grace: float | None = None) -> None:
         """Closes the port; calls in progress are cut after `grace` seconds, None: at once."""
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
+
+    async def statistics(self) -> bytes:
+        """None of its own: what there is to count, `layers` and `upstream` tell their observers."""
+        return b""
