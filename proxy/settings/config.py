@@ -25,6 +25,7 @@ from proxy.settings.setting_types import (
     SettingType,
     split_host_port,
 )
+from proxy.settings.tls_rules import PemFile, ServerName, contradiction
 
 _DAY = 86400.0
 DEFAULT_NAMESPACE = "media"
@@ -45,7 +46,7 @@ class Settings:
     """Every setting of `serve`, already understood."""
 
     media_service_addr: str = _setting("localhost:50056", GrpcTarget(), "The real media service.")
-    listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC, plaintext).")
+    listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC).")
     redis_addr: RedisTarget | None = _setting("localhost:6379", RedisAddr(), "Redis; empty: no cache, forward only.")
     cache_namespace: str = _setting(DEFAULT_NAMESPACE, Name(), "Prefix of every Redis key.")
     events_queue_prefix: str = _setting(
@@ -100,6 +101,32 @@ class Settings:
     )
     log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
     log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
+    listen_tls_cert: str = _setting(
+        "", PemFile(), "Certificate, with its intermediates, that callers are shown. Empty: plaintext."
+    )
+    listen_tls_key: str = _setting("", PemFile(), "Private key of LISTEN_TLS_CERT, not encrypted.")
+    listen_tls_client_ca: str = _setting(
+        "", PemFile(), "CAs that callers' certificates must come from. Empty: callers need none."
+    )
+    upstream_tls: str = _setting("off", OneOf("off", "on"), "Whether the media service is reached over TLS.")
+    upstream_tls_ca: str = _setting("", PemFile(), "CAs to trust its certificate by. Empty: the public ones.")
+    upstream_tls_cert: str = _setting("", PemFile(), "Our certificate for it, where it asks for one.")
+    upstream_tls_key: str = _setting("", PemFile(), "Private key of UPSTREAM_TLS_CERT, not encrypted.")
+    upstream_tls_server_name: str = _setting(
+        "", ServerName(), "Name that its certificate must have. Empty: the one in MEDIA_SERVICE_ADDR."
+    )
+    redis_tls_ca: str = _setting("", PemFile(), "rediss: CAs to trust its certificate by. Empty: the system's.")
+    redis_tls_cert: str = _setting("", PemFile(), "rediss: our certificate, where it asks for one.")
+    redis_tls_key: str = _setting("", PemFile(), "rediss: private key of REDIS_TLS_CERT, not encrypted.")
+    redis_tls_server_name: str = _setting(
+        "", ServerName(), "rediss: name that every certificate must have. Empty: the address connected to."
+    )
+    rabbitmq_tls_ca: str = _setting("", PemFile(), "amqps: CAs to trust its certificate by. Empty: the system's.")
+    rabbitmq_tls_cert: str = _setting("", PemFile(), "amqps: our certificate, where it asks for one.")
+    rabbitmq_tls_key: str = _setting("", PemFile(), "amqps: private key of RABBITMQ_TLS_CERT, not encrypted.")
+    rabbitmq_tls_server_name: str = _setting(
+        "", ServerName(), "amqps: name that every certificate must have. Empty: the one in the URL."
+    )
     transport: str = _setting("grpcio", OneOf("grpcio"), "The listener's implementation.")
 
     def __post_init__(self) -> None:
@@ -121,6 +148,12 @@ class Settings:
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
             )
+        if wrong := contradiction(
+            {variable(setting): getattr(self, setting.name) for setting in fields(self) if "_tls" in setting.name},
+            self.redis_addr.url if self.redis_addr else "",
+            self.rabbitmq_addr,
+        ):
+            raise ValueError(wrong)
 
     def shown(self) -> dict[str, str]:
         """Each setting in effect as text for a person, by name, in the order of declaration; credentials masked."""
