@@ -70,9 +70,8 @@ class Files:
     async def upload_file(self, call: Call) -> Reply:
         """Forwards; the model is named by the request."""
         try:
-            found = wire.fields(call.body, frozenset({5, 6, 7}))
-            model = Model.of(_text(found.get(5, b"")), wire.signed(_number(found.get(6, 0))))
-            collection = _text(found.get(7, b""))
+            found = wire.fields(call.body, numbers={6}, texts={5, 7})
+            model, collection = Model.of(found.text(5), found.number(6)), found.text(7)
         except ValueError:
             return await self._fetch(call)  # no UploadFileRequest: upstream will say so
         tracing.about(model.type)
@@ -83,7 +82,7 @@ class Files:
         if self._index is None:
             return await self._fetch(call)  # no Redis: nothing to invalidate, so nothing to find out
         try:
-            media_id = wire.signed(_number(wire.fields(call.body, frozenset({1})).get(1, 0)))
+            media_id = wire.fields(call.body, numbers={1}).number(1)
         except ValueError:
             return await self._fetch(call)
         write = await self._owner_of(call, media_id)
@@ -129,15 +128,3 @@ class Files:
                 self._observer.shadow_difference()
                 log.info("a hit would have differed from upstream's answer", extra={"age": found.age})
         return Answer(reply, "bypass")
-
-
-def _text(value: int | bytes) -> str:
-    if not isinstance(value, bytes):
-        raise wire.MalformedError("a number where text belongs")
-    return value.decode()
-
-
-def _number(value: int | bytes) -> int:
-    if not isinstance(value, int):
-        raise wire.MalformedError("bytes where a number belongs")
-    return value

@@ -1,32 +1,55 @@
 """Reads single fields out of a serialized message without copying the rest (protobuf encoding specification).
 
 An upload is one message of up to 50 MiB, most of it one `bytes` field: parsing it would copy it. This walks the
-top-level tags and looks only at the fields asked for.
+top-level tags and looks only at the fields asked for. What a message says is up to upstream's library, so it is read
+alike here: a field of another kind than declared is an unknown field, not a malformed message.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
+from dataclasses import dataclass
 
 _VARINT, _I64, _LEN, _SGROUP, _EGROUP, _I32 = range(6)
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """The top-level fields that were asked for and found; of several alike the last one."""
+
+    _numbers: dict[int, int]
+    _texts: dict[int, bytes]
+
+    def number(self, field: int) -> int:
+        """An int64, from a varint's 64 bits as two's complement; 0 where there is none."""
+        value = self._numbers.get(field, 0)
+        return value - (1 << 64) if value >= 1 << 63 else value
+
+    def text(self, field: int) -> str:
+        """Empty where there is none; UnicodeDecodeError (a ValueError) for what upstream refuses too."""
+        return self._texts.get(field, b"").decode()
+
+
+def fields(body: bytes, *, numbers: Set[int] = frozenset(), texts: Set[int] = frozenset()) -> Fields:
+    """The varints and the length-delimited fields of these numbers; MalformedError.
+
+    Groups, which proto3 does not have, are unknown fields and passed over whole.
+    """
+    integers: dict[int, int] = {}
+    strings: dict[int, bytes] = {}
+    for field, value in _walk(body):
+        if isinstance(value, int):
+            if field in numbers:
+                integers[field] = value
+        elif field in texts:
+            strings[field] = body[value]
+    return Fields(integers, strings)
 
 
 class MalformedError(ValueError):
     """The bytes are no protobuf message."""
 
 
-def fields(body: bytes, wanted: frozenset[int]) -> dict[int, int | bytes]:
-    """The wanted top-level fields: varints as unsigned integers, length-delimited ones as bytes; the last one wins.
-
-    Raises MalformedError. Groups, which proto3 does not have, are unknown fields and passed over whole.
-    """
-    return dict(_walk(body, wanted))
-
-
-def signed(value: int) -> int:
-    """An int64 from its varint's 64 bits (two's complement)."""
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
-def _walk(body: bytes, wanted: frozenset[int]) -> Iterator[tuple[int, int | bytes]]:
+def _walk(body: bytes) -> Iterator[tuple[int, int | slice]]:
+    """Each top-level field: its number, and its value or where its bytes are."""
     at, end, depth = 0, len(body), 0
     while at < end:
         tag, at = _varint(body, at)
@@ -39,8 +62,8 @@ def _walk(body: bytes, wanted: frozenset[int]) -> Iterator[tuple[int, int | byte
                 raise MalformedError("the end of a group that did not begin")
             continue
         value, at = _value(body, at, kind)
-        if number in wanted and not depth and value is not None:
-            yield number, value if isinstance(value, int) else body[value]
+        if value is not None and not depth:
+            yield number, value
     if at != end or depth:
         raise MalformedError("cut off")
 
