@@ -134,10 +134,10 @@ def test_how_much_is_held() -> None:
 
 async def test_a_flush_is_due_when_it_was_asked_for(held: Held) -> None:
     assert held.begin_flush(1000.0) == 0
-    held.want_flush("later", due=10.0)
+    held.want_flush("later", due=10.0, source="write")
     assert (held.begin_flush(9.9), A in held, held.flush_reason) == (0, True, "later")
-    held.want_flush("sooner", due=5.0)
-    held.want_flush("later again", due=10.0)
+    held.want_flush("sooner", due=5.0, source="write")
+    held.want_flush("later again", due=10.0, source="write")
     assert held.begin_flush(5.0) == 3
     assert held.begin_flush(1000.0) == 0  # it is under way
     assert A in held
@@ -146,9 +146,9 @@ async def test_a_flush_is_due_when_it_was_asked_for(held: Held) -> None:
 
 
 async def test_a_flush_counts_only_for_what_was_asked_before_it_began(held: Held) -> None:
-    first = held.want_flush("one", due=0.0)
+    first = held.want_flush("one", due=0.0, source="write")
     began = held.begin_flush(1.0)
-    second = held.want_flush("two", due=7.0)
+    second = held.want_flush("two", due=7.0, source="write")
     waiters = [await waiting(held.flushed(number)) for number in (first, second)]
     held.end_flush(began, done=True)
     await waiters[0]
@@ -159,7 +159,7 @@ async def test_a_flush_counts_only_for_what_was_asked_before_it_began(held: Held
 
 
 async def test_a_flush_that_failed_is_due_again_at_once(held: Held) -> None:
-    number = held.want_flush("one", due=3.0)
+    number = held.want_flush("one", due=3.0, source="write")
     held.end_flush(held.begin_flush(3.0), done=False)
     assert A in held
     assert held.begin_flush(0.0) == number
@@ -168,7 +168,7 @@ async def test_a_flush_that_failed_is_due_again_at_once(held: Held) -> None:
 async def test_at_the_end_a_flush_is_not_waited_for(held: Held) -> None:
     held.hurry()
     assert held.begin_flush(1000.0) == 0
-    held.want_flush("one", due=1000.0)
+    held.want_flush("one", due=1000.0, source="write")
     held.hurry()
     assert held.begin_flush(1.0) == 1
 

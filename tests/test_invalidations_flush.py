@@ -160,3 +160,21 @@ async def test_a_flush_leaves_the_intents_of_writes_under_way(redis: RedisServer
         gate.open()
         await upload
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
+
+
+@pytest.mark.parametrize("source", ["event", "admin", "write"])
+async def test_a_flush_counts_once_for_who_asked_and_only_when_it_is_done(source: str) -> None:
+    store, counts = Refusing(), Counts()
+    ours = Invalidations(store, counts)
+    if source == "write":
+        ours.flush_soon("a file was deleted whose model is not known")
+    else:
+        asked = asyncio.create_task(ours.flush("asked for", source=source))
+        await until(lambda: ours.pending == 1, "the flush to be wanted")
+    await ours.close()
+    assert (store.flushes, counts.applied) == (1, [])
+    store.up = True
+    await ours.close()
+    assert counts.applied == [(source, None)]
+    if source != "write":
+        await asked

@@ -193,7 +193,7 @@ class Admin:
 
     async def _flush(self, _: Given) -> tuple[int, object]:
         _logger.info("flush asked for")
-        return await self._confirmed(self._core.invalidations.flush("asked for by an operator"), {})
+        return await self._confirmed(self._core.invalidations.flush("asked for by an operator", source="admin"), {})
 
     async def _confirmed(self, asking: Any, told: dict[str, object]) -> tuple[int, object]:
         """200 once Redis has it; 202 when that takes longer: it is kept, tried again, and bypassed meanwhile."""

@@ -55,7 +55,8 @@ class Held:
         self._progress = asyncio.Event()
         self.wanted = asyncio.Event()
         """Set while anything is held."""
-        self.flush_reason = ""
+        self.flush_reason, self.flush_source = "", ""
+        """Of the flush that was asked for last."""
 
     def __contains__(self, model: Model) -> bool:
         """Whether what Redis has of this model must not be trusted."""
@@ -79,7 +80,8 @@ class Held:
     ) -> None:
         """Keeps an invalidation until `done` or `flush_done`."""
         if model not in self._models and len(self._models) >= MOST_HELD:
-            self.want_flush(f"more than {MOST_HELD} models wait for Redis", due=0.0)
+            # Of events and operators' orders far fewer are under way at once: these are writes.
+            self.want_flush(f"more than {MOST_HELD} models wait for Redis", due=0.0, source="write")
             return
         held = self._models.setdefault(model, HeldModel())
         held.asked += 1
@@ -121,11 +123,11 @@ class Held:
         else:
             await self.flushed(self._asked)
 
-    def want_flush(self, reason: str, *, due: float) -> int:
+    def want_flush(self, reason: str, *, due: float, source: str) -> int:
         """Asks for a flush at a time of the event loop's clock, or earlier; its number."""
         if self._flush_due == math.inf:
             log.warning("the whole cache will be flushed", extra={"reason": reason})
-        self.flush_reason = reason
+        self.flush_reason, self.flush_source = reason, source
         self._flush_due = min(self._flush_due, due)
         self._asked += 1
         self._changed()

@@ -96,15 +96,15 @@ class Invalidations:
             await self._held.taken(model)
         self._report(model, source, collection, sent_at)
 
-    async def flush(self, reason: str) -> None:
+    async def flush(self, reason: str, *, source: str = "event") -> None:
         """Removes everything of the namespace; returns only once every master has confirmed."""
         if self._store is not None:
-            await self._held.flushed(self._held.want_flush(reason, due=0.0))
+            await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source))
 
     def flush_soon(self, reason: str) -> None:
-        """Has everything removed, at most every five seconds; until then every read of this process bypasses."""
+        """After a write: has everything removed, at most every five seconds; until then every read here bypasses."""
         if self._store is not None:
-            self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY)
+            self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY, source="write")
 
     async def own_write(self, model: Model, intent: Intent, budget: Budget, *, ended: str | None = None) -> None:
         """Removes all of a model, and sets or clears the intent of one of our own writes, within the budget.
@@ -207,7 +207,7 @@ class Invalidations:
         number = self._held.begin_flush(now)
         if not number or self._store is None:
             return True
-        reason, held_before = self._held.flush_reason, self._held.asked()
+        reason, source, held_before = self._held.flush_reason, self._held.flush_source, self._held.asked()
         self._flush_began = now
         done = False
         try:
@@ -220,6 +220,7 @@ class Invalidations:
         for model, held, asked in held_before:
             if not held.intents:  # these are still to be told
                 self._taken(model, held, asked)
+        self._observer.invalidation(source, None)
         if self._journal is not None:
             self._journal.flushed(reason, removed)
         log.info("the whole cache was flushed", extra={"reason": reason, "models": removed})
