@@ -24,7 +24,9 @@ def test_a_fresh_process_tells_zeros_and_no_ratio(policy: Policy) -> None:
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert set(told["results"].values()) == {0}
     assert (told["hit_ratio"], told["unready"], told["mode"], told["ttl"]) == (None, "starting", "on", 3600.0)
-    assert told["last_5_minutes"]["p50"] is None
+    assert {told["last_5_minutes"][f"{result}_{share}"] for result in ("hit", "miss") for share in ("p50", "p99")} == {
+        None
+    }
 
 
 def test_a_mode_that_was_switched_shows_at_once(policy: Policy) -> None:
@@ -50,11 +52,11 @@ def test_dependencies_say_how_long_and_why(policy: Policy) -> None:
 
 def test_what_happened_before_it_was_made_is_no_point_of_the_series(policy: Policy) -> None:
     metrics = Metrics()
-    metrics.request(READ, "hit", "redis")
+    metrics.request(READ, "hit", "redis", 0.001)
     stats = Stats(metrics.registry, policy, InvalidationLog(), {}, lambda: None)
-    metrics.request(READ, "miss")
+    metrics.request(READ, "miss", "none", 0.05)
     stats.series.take()
-    metrics.request(READ, "miss")
+    metrics.request(READ, "miss", "none", 0.05)
     told = stats.document(0.0)
     assert told["results"]["miss"] == 2
     assert told["results"]["hit"] == 1

@@ -1,4 +1,5 @@
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -242,6 +243,24 @@ async def test_shadow_counts_where_the_cache_would_have_differed(redis: RedisSer
         assert differences() == 1
         await process.read(metadata=(("cache-control", "no-store"),))
         assert differences() == 1
+
+
+async def test_shadow_logs_a_sample_of_the_differences(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, logger="proxy.caching.files")
+    async with Stack(redis.addr) as stack:
+        process = await stack.process(cache_mode="shadow")
+        for _ in range(4):
+            await process.read()
+            stack.media.add("User", 1)
+        await process.read(model_type="Product")
+        stack.media.add("Product", 1)
+        await process.read(model_type="Product")
+        assert process.metric("media_cache_shadow_differences_total") == 4
+    shown = [record.__dict__ for record in caplog.records if "would have differed" in record.getMessage()]
+    assert [(each["model_type"], each["model_id"], each["collection"], each["age"]) for each in shown] == [
+        ("user", 1, "avatars", 0),
+        ("product", 1, "avatars", 0),
+    ]
 
 
 async def test_shadow_with_redis_away(own_redis: RedisServer) -> None:

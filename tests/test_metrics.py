@@ -21,6 +21,7 @@ NAMES = {
     "rpc_server_call_duration_seconds",
     "rpc_client_call_duration_seconds",
     "media_cache_requests_total",
+    "media_cache_request_duration_seconds",
     "media_cache_entry_bytes",
     "media_cache_fetches_in_flight",
     "media_cache_invalidations_total",
@@ -56,13 +57,25 @@ def test_the_metrics_of_the_specification_are_there_each_with_one_line_of_help(m
     ("move", "name", "labels", "after"),
     [
         (
-            lambda m: m.request(GET_FILES, "hit", "redis"),
+            lambda m: m.request(GET_FILES, "hit", "redis", 0.001),
             "media_cache_requests_total",
             {"method": "GetFilesByModel", "result": "hit", "tier": "redis"},
             1,
         ),
         (
-            lambda m: m.request(GET_FILES, "bypass"),
+            lambda m: m.request(GET_FILES, "hit", "redis", 0.25),
+            "media_cache_request_duration_seconds_sum",
+            {"result": "hit"},
+            0.25,
+        ),
+        (
+            lambda m: m.request(GET_FILES, "miss", "none", 0.05),
+            "media_cache_request_duration_seconds_count",
+            {"result": "hit"},
+            0,
+        ),
+        (
+            lambda m: m.request(GET_FILES, "bypass", "none", 0.001),
             "media_cache_requests_total",
             {"method": "GetFilesByModel", "result": "bypass", "tier": "none"},
             1,
@@ -111,7 +124,7 @@ def test_each_method_of_the_proto_has_its_label_and_every_other_one_shares_one(m
     for method in [*ours, "/a.B/C", "/media.MediaService/Nonsense", "", *(f"/made.up/{n}" for n in range(1000))]:
         metrics.server_call(method, StatusCode.OK, 0.001)
         metrics.client_call(method, StatusCode.OK, 0.001)
-        metrics.request(method, "miss")
+        metrics.request(method, "miss", "none", 0.001)
     series = re.findall(r'rpc_server_call_duration_seconds_count{rpc_method="([^"]+)"', text(metrics))
     assert sorted(series) == sorted([*(method.removeprefix("/") for method in ours), "other"])
     assert value(metrics, "media_cache_requests_total", method="other", result="miss", tier="none") == 1003
@@ -128,11 +141,13 @@ def test_a_failure_is_counted_under_its_own_code_after_any_number_of_successes(m
 
 
 def test_a_hit_below_5_ms_is_told_from_another(metrics: Metrics) -> None:
-    metrics.server_call(GET_FILES, StatusCode.OK, 0.0004)
-    metrics.server_call(GET_FILES, StatusCode.OK, 0.003)
+    for seconds in (0.0004, 0.003):
+        metrics.server_call(GET_FILES, StatusCode.OK, seconds)
+        metrics.request(GET_FILES, "hit", "redis", seconds)
     bounds = {"0.0005": 1, "0.001": 1, "0.005": 2}
     for bound, count in bounds.items():
         assert value(metrics, "rpc_server_call_duration_seconds_bucket", **RPC, le=bound) == count
+        assert value(metrics, "media_cache_request_duration_seconds_bucket", result="hit", le=bound) == count
 
 
 def test_build_and_process_are_shown(metrics: Metrics) -> None:

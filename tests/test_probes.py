@@ -31,7 +31,7 @@ def readiness() -> Readiness:
 async def port(readiness: Readiness) -> AsyncIterator[int]:
     """The port of running probes."""
     metrics = Metrics()
-    metrics.request("/media.MediaService/GetFilesByModel", "hit", "redis")
+    metrics.request("/media.MediaService/GetFilesByModel", "hit", "redis", 0.001)
     probes = Probes("127.0.0.1:0", readiness, metrics)
     yield await probes.start()
     await probes.stop()

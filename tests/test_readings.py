@@ -19,16 +19,16 @@ def test_a_fresh_process_reads_zero_of_everything() -> None:
     assert (reading.upstream_calls, reading.upstream_failures, reading.pending, reading.fetches) == (0, 0, 0, 0)
     assert reading.dependencies == {}
     assert hit_ratio(reading.results) is None
-    assert quantile(0.5, reading.answers) is None
+    assert quantile(0.5, reading.answers["hit"]) is None
+    assert quantile(0.5, reading.answers["miss"]) is None
 
 
 def test_each_thing_that_happens_moves_its_own_number() -> None:
     metrics = Metrics()
-    metrics.request(READ, "hit", "redis")
-    metrics.request(READ, "hit", "redis")
-    metrics.request(READ, "miss")
-    metrics.server_call(READ, StatusCode.OK, 0.0015)
-    metrics.server_call(READ, StatusCode.UNAVAILABLE, 0.0015)
+    metrics.request(READ, "hit", "redis", 0.0015)
+    metrics.request(READ, "hit", "redis", 0.0015)
+    metrics.request(READ, "miss", "none", 0.04)
+    metrics.request(READ, "coalesced", "none", 9.0)
     metrics.server_call(UPLOAD, StatusCode.OK, 9.0)  # no answer of the cache
     metrics.client_call(READ, StatusCode.OK, 0.04)
     metrics.client_call(UPLOAD, StatusCode.UNAVAILABLE, 9.0)
@@ -42,8 +42,8 @@ def test_each_thing_that_happens_moves_its_own_number() -> None:
     metrics.dependency("upstream", up=False)
     reading = read(metrics.registry)
     assert (reading.results["hit"], reading.results["miss"]) == (2, 1)
-    assert reading.answers[math.inf] == 2
-    assert (reading.answers[0.001], reading.answers[0.002]) == (0, 2)
+    assert [reading.answers["hit"][bound] for bound in (0.001, 0.002, math.inf)] == [0, 2, 2]
+    assert [reading.answers["miss"][bound] for bound in (0.025, 0.05, math.inf)] == [0, 1, 1]
     assert (reading.upstream[math.inf], reading.upstream[0.025], reading.upstream[0.05]) == (1, 0, 1)
     assert (reading.upstream_calls, reading.upstream_failures) == (2, 1)
     assert reading.invalidations["event"] == 1

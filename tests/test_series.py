@@ -1,7 +1,7 @@
 """The last hour: each step says what happened in it, and only in it."""
 
 import asyncio
-from collections import Counter
+from collections import Counter, defaultdict
 
 import pytest
 
@@ -16,12 +16,12 @@ class Source:
 
     def __init__(self) -> None:
         self.results: Counter[str] = Counter()
-        self.answers: Counter[float] = Counter()
+        self.answers: dict[str, Counter[float]] = {}
         self.now = 100.0
         self.series = Series(self.read, clock=lambda: self.now, wall_clock=lambda: 1000.0 + self.now)
 
     def read(self) -> Reading:
-        return Reading(results=Counter(self.results), answers=Counter(self.answers))
+        return Reading(results=Counter(self.results), answers=defaultdict(Counter, self.answers))
 
     def step(self, seconds: float = 5.0, **results: int) -> None:
         self.results.update(results)
@@ -31,14 +31,16 @@ class Source:
 
 def test_each_point_counts_its_own_step() -> None:
     source = Source()
-    source.answers.update({0.5: 0, 1.0: 10, float("inf"): 10})
+    source.answers["hit"] = Counter({0.5: 0, 1.0: 10, float("inf"): 10})
+    source.answers["miss"] = Counter({0.5: 0, 1.0: 0, 2.0: 10, float("inf"): 10})
     source.step(hit=9, miss=1)
     source.step(hit=1, miss=1)
     source.step()
     first, second, third = source.series.points(0)
     assert (first.at, first.seconds, first.hit_ratio, first.results["hit"]) == (1105.0, 5.0, 0.9, 9)
-    assert first.p50 == pytest.approx(0.75)
-    assert second.p50 is None
+    found = [first.hit_p50, first.hit_p99, first.miss_p50, first.miss_p99]
+    assert found == pytest.approx([0.75, 0.995, 1.5, 1.99])
+    assert (second.hit_p50, second.hit_p99, second.miss_p50, second.miss_p99) == (None, None, None, None)
     assert (second.hit_ratio, third.hit_ratio) == (0.5, None)
 
 

@@ -5,6 +5,7 @@ model they change.
 """
 
 import logging
+import time
 from dataclasses import replace
 from typing import Literal, Protocol
 
@@ -18,9 +19,10 @@ from proxy.errors import RedisUnavailableError
 from proxy.media import wire
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.model import Model
-from proxy.pb.media_pb2 import GetFileByIDRequest, GetFileByIDResponse
+from proxy.pb.media_pb2 import GetFileByIDRequest, GetFileByIDResponse, GetFilesByModelRequest
 from proxy.store.redis_node import Budget
 from proxy.telemetry import tracing
+from proxy.telemetry.log import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +41,7 @@ class Index(Protocol):
 class Observer(Protocol):
     """Who counts."""
 
-    def request(self, method: str, result: Result, tier: Literal["redis", "none"]) -> None: ...
+    def request(self, method: str, result: Result, tier: Literal["redis", "none"], seconds: float) -> None: ...
     def shadow_difference(self) -> None: ...
 
 
@@ -54,13 +56,14 @@ class Files:
         self._fetch = fetch
         self._index = index
         self._observer = observer
+        self._differences = RateLimit()
 
     async def get_files_by_model(self, call: Call) -> Reply:
         """Answers with trailing metadata `x-cache`, and `age` when the answer came out of the cache."""
-        shadow = self._cache.policy.mode == "shadow"
+        started, shadow = time.perf_counter(), self._cache.policy.mode == "shadow"
         answer = await (self._shadow(call) if shadow else self._cache.get(call))
         tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
-        self._observer.request(call.method, answer.result, tier)
+        self._observer.request(call.method, answer.result, tier, time.perf_counter() - started)
         tracing.answered(answer.result, None if tier == "none" else tier)
         trailing: tuple[tuple[str, str | bytes], ...] = (("x-cache", answer.result),)
         if answer.age is not None:
@@ -126,5 +129,16 @@ class Files:
             again = await self._cache.look_up(call)
             if again is not None and again.entry == found.entry:
                 self._observer.shadow_difference()
-                log.info("a hit would have differed from upstream's answer", extra={"age": found.age})
+                self._log_difference(call, found.age)
         return Answer(reply, "bypass")
+
+    def _log_difference(self, call: Call, age: int) -> None:
+        """A sample: one a minute for each type of model, with how many were not shown."""
+        request = GetFilesByModelRequest.FromString(call.body)  # it was understood when its key was made
+        model = Model.of(request.model_type, request.model_id)
+        kept_back = self._differences.admit(model.type)
+        if kept_back is None:
+            return
+        fields = {"model_type": model.type, "model_id": model.id, "collection": request.collection_name, "age": age}
+        fields |= {"suppressed": kept_back} if kept_back else {}
+        log.info("a hit would have differed from upstream's answer", extra=fields)

@@ -5,7 +5,7 @@ what people see on the admin page and what Prometheus scrapes are the same numbe
 """
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -16,7 +16,7 @@ RESULTS = ("hit", "stale", "coalesced", "miss", "bypass")
 _CACHED = "media.MediaService/GetFilesByModel"
 _NAMES = (
     "media_cache_requests_total",
-    "rpc_server_call_duration_seconds_bucket",
+    "media_cache_request_duration_seconds_bucket",
     "rpc_client_call_duration_seconds_bucket",
     "media_cache_invalidations_total",
     "media_cache_invalidations_pending",
@@ -36,8 +36,8 @@ class Reading:
 
     results: Counter[str] = field(default_factory=Counter)
     """Answers of GetFilesByModel by result."""
-    answers: Buckets = field(default_factory=Counter)
-    """How long callers of GetFilesByModel waited."""
+    answers: defaultdict[str, Buckets] = field(default_factory=lambda: defaultdict(Counter))
+    """How long it took to answer it, by result."""
     upstream: Buckets = field(default_factory=Counter)
     """How long the media service took for it."""
     upstream_calls: int = 0
@@ -67,8 +67,8 @@ def _take(reading: Reading, sample: Sample) -> None:
     match sample.name:
         case "media_cache_requests_total":
             reading.results[labels["result"]] += int(value)
-        case "rpc_server_call_duration_seconds_bucket" if labels["rpc_method"] == _CACHED:
-            reading.answers[float(labels["le"])] += int(value)
+        case "media_cache_request_duration_seconds_bucket":
+            reading.answers[labels["result"]][float(labels["le"])] += int(value)
         case "rpc_client_call_duration_seconds_bucket":
             _take_upstream(reading, labels, int(value))
         case "media_cache_invalidations_total":

@@ -27,9 +27,11 @@ class Point:
     """How long the step was."""
     results: dict[str, int]
     hit_ratio: float | None
-    p50: float | None
-    """How long callers waited: half of them at most so long."""
-    p99: float | None
+    hit_p50: float | None
+    """How long hits took: half of them at most so long."""
+    hit_p99: float | None
+    miss_p50: float | None
+    miss_p99: float | None
     upstream_p50: float | None
 
 
@@ -85,14 +87,16 @@ class Series:
 
     def _between(self, earlier: Reading, begun: float, later: Reading, now: float) -> Point:
         results = Counter({result: later.results[result] - earlier.results[result] for result in RESULTS})
-        answers = difference(later.answers.items(), earlier.answers)
+        hits, misses = (difference(later.answers[name].items(), earlier.answers[name]) for name in ("hit", "miss"))
         upstream = difference(later.upstream.items(), earlier.upstream)
         return Point(
             at=self._wall_clock(),
             seconds=now - begun,
             results=dict(results),
             hit_ratio=hit_ratio(results),
-            p50=quantile(0.5, answers),
-            p99=quantile(0.99, answers),
+            hit_p50=quantile(0.5, hits),
+            hit_p99=quantile(0.99, hits),
+            miss_p50=quantile(0.5, misses),
+            miss_p99=quantile(0.99, misses),
             upstream_p50=quantile(0.5, upstream),
         )
