@@ -26,9 +26,9 @@ demo: ## the whole stack and a tour of it; ONCE=1 ends after the tour
 	@scripts/setup demo
 	@.venv/bin/python -m examples.demo
 
-bench: ## the figures that the README claims, measured here
-	@scripts/setup
-	@.venv/bin/python -m bench.claims $(ARGS)
+bench: ## what a call costs, beside what people would use instead; docs/performance.md; ARGS="sides" for a part
+	@scripts/setup bench
+	@.venv/bin/python -m bench $(ARGS)
 
 protos: ## proxy/pb from protos/
 	@scripts/setup check

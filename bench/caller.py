@@ -1,0 +1,62 @@
+"""Calls that differ from each other, which h2load cannot make: a grpc.aio client in this process.
+
+It computes about as much as what it asks, so that rate and latency are as much its own; the CPU of the process that is
+measured is not touched by that.
+"""
+
+import asyncio
+import statistics
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import Self
+
+import grpc.aio
+
+from bench.accounting import Tree
+from bench.load import Sample
+from bench.messages import READ
+
+
+class Caller:
+    """One channel to an address, as a gateway has."""
+
+    def __init__(self, address: str) -> None:
+        unlimited = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
+        self._channel = grpc.aio.insecure_channel(address, options=unlimited)
+        self._read: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(READ)
+
+    async def read(self, body: bytes) -> tuple[bytes, str]:
+        """The answer's bytes, and its `x-cache`, empty without one."""
+        call = self._read(body)
+        answer: bytes = await call
+        trailing = dict(await call.trailing_metadata() or ())
+        return answer, str(trailing.get("x-cache", ""))
+
+    async def measure(self, measured: Tree, bodies: Iterable[bytes], x_cache: str, *, callers: int) -> Sample:
+        """Reads them all; RuntimeError when one of them was not answered as `x_cache` says."""
+        waiting = iter(bodies)
+        before, begun = measured.cpu(), time.perf_counter()
+        spans = await asyncio.gather(*(self._one_by_one(waiting, x_cache) for _ in range(callers)))
+        took, spent = time.perf_counter() - begun, measured.cpu() - before
+        micros = [span * 1e6 for each in spans for span in each]
+        cuts = statistics.quantiles(micros, n=100)
+        return Sample(spent / len(micros) * 1e6, len(micros) / took, cuts[49], cuts[98])
+
+    async def _one_by_one(self, bodies: Iterator[bytes], x_cache: str) -> list[float]:
+        spans = []
+        for body in bodies:
+            begun = time.perf_counter()
+            _, how = await self.read(body)
+            spans.append(time.perf_counter() - begun)
+            if how != x_cache:
+                raise RuntimeError(f"a read was answered as {how!r}, expected {x_cache!r}")
+        return spans
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._channel.close()

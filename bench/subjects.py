@@ -1,0 +1,118 @@
+"""What is compared: `Subject`s, each a kind of call to one server of the stack, and what a right answer is.
+
+To compare another transport, name it in `stack.TRANSPORTS`; another program, add a server and a subject.
+"""
+
+import itertools
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from bench import load, messages
+from bench.caller import Caller
+from bench.load import Asked, Sample
+from bench.stack import SLOW, TRANSPORTS, Stack
+from proxy.pb import media_pb2 as pb
+
+ECHO = "bare grpc.aio echo"
+_FRAME = len(messages.framed(b""))
+
+Run = Callable[[Stack, int, int], Awaitable[Sample]]
+"""Asks at so many callers so many calls."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """One row of the table."""
+
+    name: str
+    server: str
+    run: Run
+    slowest: float = 0.0
+    """Seconds that a call takes at the least, whoever serves it."""
+    unary: bool = True
+
+
+def _fixed(server: str, asked: Asked) -> Run:
+    async def run(stack: Stack, callers: int, calls: int) -> Sample:
+        asks = stack.servers[server]
+        return await load.run(asks.address, asks.tree, asked, callers=callers, calls=calls)
+
+    return run
+
+
+def _misses(server: str) -> Run:
+    """Each call reads a model that nobody has read before."""
+    models = itertools.count(1_000_000)
+
+    async def run(stack: Stack, callers: int, calls: int) -> Sample:
+        asks = stack.servers[server]
+        bodies = (messages.read(next(models)) for _ in range(calls))
+        async with Caller(asks.address) as caller:
+            return await caller.measure(asks.tree, bodies, "miss", callers=callers)
+
+    return run
+
+
+def _answer_to_read() -> int:
+    request = pb.GetFilesByModelRequest.FromString(messages.read())
+    return _FRAME + messages.answer(request).ByteSize()
+
+
+def _forwarded() -> Asked:
+    answer = pb.GetFileByIDResponse(success=True, message="ok", data=messages.media("User", 1))
+    return Asked(messages.FORWARDED, pb.GetFileByIDRequest(id=1).SerializeToString(), _FRAME + answer.ByteSize())
+
+
+READ = Asked(messages.READ, messages.read(), _answer_to_read())
+FORWARDED = _forwarded()
+STREAM = Asked(messages.STREAM, b"", messages.STREAM_MESSAGES * (_FRAME + len(messages.STREAM_MESSAGE)))
+
+
+def of_transport(transport: str) -> tuple[Subject, ...]:
+    """The rows of a proxy with this `TRANSPORT`."""
+    server = f"proxy-{transport}"
+    return (
+        Subject(f"proxy ({transport}), hit", server, _fixed(server, READ)),
+        Subject(f"proxy ({transport}), forwarded", server, _fixed(server, FORWARDED)),
+        Subject(f"proxy ({transport}), miss", server, _misses(server)),
+        Subject(f"proxy ({transport}), 1 MiB stream", server, _fixed(server, STREAM), unary=False),
+    )
+
+
+ALL = (
+    Subject("media service, direct", "origin", _fixed("origin", READ)),
+    Subject("media service of 50 ms, direct", "slow", _fixed("slow", READ), slowest=SLOW),
+    Subject(ECHO, "echo", _fixed("echo", READ)),
+    *itertools.chain.from_iterable(of_transport(transport) for transport in TRANSPORTS),
+    Subject("naive cache-aside, hit", "naive", _fixed("naive", READ)),
+    Subject("Envoy, forwarded", "envoy", _fixed("envoy", FORWARDED)),
+    Subject("media service, 1 MiB stream", "origin", _fixed("origin", STREAM), unary=False),
+    Subject("Envoy, 1 MiB stream", "envoy", _fixed("envoy", STREAM), unary=False),
+)
+SERVERS = tuple(dict.fromkeys(subject.server for subject in ALL if subject.server != "origin"))
+
+
+async def check(stack: Stack) -> None:
+    """Reads through every server that answers reads: RuntimeError unless all say what the media service says.
+
+    Each caching one is asked twice, so that from here on reads of this request are hits.
+    """
+    async with Caller(stack.servers["origin"].address) as caller:
+        right = _without_date((await caller.read(messages.read()))[0])
+    for name in ("slow", "echo", "naive", *(f"proxy-{transport}" for transport in TRANSPORTS)):
+        if name not in stack.servers:
+            continue
+        async with Caller(stack.servers[name].address) as caller:
+            answers = [await caller.read(messages.read()) for _ in range(2)]
+        if any(_without_date(answer) != right for answer, _ in answers):
+            raise RuntimeError(f"{name} answers otherwise than the media service")
+        if name.startswith("proxy-") and [how for _, how in answers] != ["miss", "hit"]:
+            raise RuntimeError(f"{name} answered {answers}, expected a miss and a hit")
+
+
+def _without_date(answer: bytes) -> pb.GetFilesByModelResponse:
+    """A presigned URL says when it was signed."""
+    response = pb.GetFilesByModelResponse.FromString(answer)
+    for media in response.data.media:
+        media.presigned_url = media.presigned_url.partition("X-Amz-Date")[0]
+    return response

@@ -1,0 +1,92 @@
+"""Figures to Markdown, and Markdown into documents, between markers: no figure is typed by hand.
+
+A marker is a pair of lines, `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`; what stands between them is replaced.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from bench.side_by_side import Row
+from bench.stack import Server
+from bench.targets import Target
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Numbers to the right, the first column to the left."""
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cost(rows: Mapping[str, Row], echo: str) -> str:
+    """CPU per call and calls per second, by callers."""
+    levels = list(next(iter(rows.values())).samples)
+    head = ["CPU per call, µs", *map(_callers, levels), "times the echo, 8 callers", "calls/s at 8", "at 64"]
+    shown = []
+    for row in rows.values():
+        cpu = [f"{row.median(level, lambda sample: sample.cpu_us):.0f}" for level in levels]
+        share = f"{row.ratio(rows[echo], 8, lambda sample: sample.cpu_us):.2f}" if row.unary else ""
+        rates = [f"{row.median(level, lambda sample: sample.rate):.0f}" for level in (8, 64)]
+        shown.append([row.name, *cpu, share, *rates])
+    return table(head, shown)
+
+
+def latency(rows: Mapping[str, Row]) -> str:
+    """p50 and p99, by callers."""
+    levels = list(next(iter(rows.values())).samples)
+    head = ["p50 / p99, ms", *map(_callers, levels)]
+    return table(head, ([row.name, *(_p50_p99(row, level) for level in levels)] for row in rows.values()))
+
+
+def servers(found: Mapping[str, Server], resident: Mapping[str, tuple[float, float]]) -> str:
+    """Memory (after its start, after the run) and start time."""
+    head = ["process", "MB after start", "MB after the run", "start, s"]
+    rows = ([name, *(f"{mb:.0f}" for mb in resident[name]), f"{found[name].started_in:.2f}"] for name in found)
+    return table(head, rows)
+
+
+def targets(found: Iterable[Target]) -> str:
+    """Each with its verdict."""
+    head = ["target", "measured", "bound", "verdict"]
+    return table(
+        head,
+        (
+            [
+                each.what,
+                _figure(each.value, each.unit),
+                "" if each.bound is None else f"{'≥' if each.at_least else '≤'} {_figure(each.bound, each.unit)}",
+                each.verdict,
+            ]
+            for each in found
+        ),
+    )
+
+
+def machine(found: Mapping[str, str]) -> str:
+    """On what and with what it was measured."""
+    return "\n".join(f"* {name}: {text}" for name, text in found.items())
+
+
+def put(document: Path, name: str, text: str) -> None:
+    """Replaces what stands between a document's markers; ValueError when they are not there."""
+    before = document.read_text()
+    start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
+    pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)
+    after, found = pattern.subn(lambda _: f"{start}\n{text}\n{end}", before)
+    if not found:
+        raise ValueError(f"{document}: has no {start} … {end}")
+    document.write_text(after)
+
+
+def _callers(count: int) -> str:
+    return "1 caller" if count == 1 else f"{count} callers"
+
+
+def _p50_p99(row: Row, level: int) -> str:
+    p50, p99 = (row.median(level, figure) / 1000 for figure in (lambda one: one.p50_us, lambda one: one.p99_us))
+    return f"{p50:.3g} / {p99:.3g}"
+
+
+def _figure(value: float, unit: str) -> str:
+    number = f"{value:.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{number} {unit}".strip()

@@ -1,0 +1,56 @@
+"""The targets, and whether a run meets them. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.load import Sample
+from bench.side_by_side import Row
+from bench.subjects import ECHO
+
+CALLERS = 8
+"""At which the targets are judged: a gateway that resolves one page's fields at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A figure and its bound: an upper one, unless `at_least`; None: it is only told."""
+
+    what: str
+    value: float
+    bound: float | None
+    unit: str = "x"
+    at_least: bool = False
+
+    @property
+    def met(self) -> bool:
+        if self.bound is None:
+            return True
+        return self.value >= self.bound if self.at_least else self.value <= self.bound
+
+    @property
+    def verdict(self) -> str:
+        """`met`, or by how much it is missed; empty without a bound."""
+        if self.bound is None:
+            return ""
+        return "met" if self.met else f"missed by {abs(self.value / self.bound - 1):.0%}"
+
+
+def of_rows(rows: Mapping[str, Row]) -> list[Target]:
+    """What is judged of the side by side run."""
+    echo = rows[ECHO]
+    hit, forwarded = rows["proxy (grpcio), hit"], rows["proxy (grpcio), forwarded"]
+    return [
+        Target(f"CPU of a hit / of the bare echo, {CALLERS} callers", hit.ratio(echo, CALLERS, _cpu), 1.25),
+        Target(
+            f"CPU of a forwarded call / of the bare echo, {CALLERS} callers", forwarded.ratio(echo, CALLERS, _cpu), 2.1
+        ),
+        Target("p50 of a hit / of the bare echo, 1 caller", hit.ratio(echo, 1, _p50), 1.5),
+    ]
+
+
+def _cpu(sample: Sample) -> float:
+    return sample.cpu_us
+
+
+def _p50(sample: Sample) -> float:
+    return sample.p50_us
