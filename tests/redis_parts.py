@@ -20,7 +20,7 @@ from tests.servers.waiting import until
 
 
 class Seen(Connection):
-    """A redis-py connection that counts its writes and keeps its sockets in sight."""
+    """A redis-py connection that counts the writes to its transport and keeps its socket in sight."""
 
     writes = 0
 
@@ -29,14 +29,20 @@ class Seen(Connection):
         log.append(self)
         self.socket: Any = None
 
-    async def connect(self) -> None:
-        await super().connect()  # type: ignore[no-untyped-call]
+    async def _connect(self) -> None:
+        await super()._connect()  # type: ignore[no-untyped-call]
         if self._writer is not None:
             self.socket = self._writer.get_extra_info("socket")
+            self._count(self._writer.transport)
 
-    async def send_packed_command(self, command: Any, check_health: bool = True) -> None:
-        self.writes += 1
-        await super().send_packed_command(command, check_health)
+    def _count(self, transport: asyncio.WriteTransport) -> None:
+        write = transport.write
+
+        def counted(data: bytes) -> None:
+            self.writes += 1
+            write(data)
+
+        transport.write = counted  # type: ignore[method-assign, assignment]
 
 
 def maker(port: int, log: "list[Seen] | None" = None, **options: Any) -> Callable[[], Seen]:

@@ -180,7 +180,7 @@ class TestEnd:
 
         class Deaf(Seen):
             async def connect(self) -> None:
-                connecting = asyncio.ensure_future(super().connect())
+                connecting = asyncio.ensure_future(super().connect())  # type: ignore[no-untyped-call]
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.shield(connecting)
                 await connecting

@@ -1,8 +1,8 @@
 """`Link`: one connection to one Redis server, shared by all calls of a process.
 
 Requests are written in batches, one write for all that arrived in the same turn of the event loop, and replies are
-matched in order (RESP is strictly first in, first out). Connecting, TLS, authentication, Sentinel discovery and
-parsing are redis-py's; only the sharing is ours, since a checkout from its pool for each call costs more than the
+matched in order (RESP is strictly first in, first out). Connecting, TLS, authentication and Sentinel discovery are
+redis-py's; only the sharing is ours (`redis_wire`), since a checkout from its pool for each call costs more than the
 call.
 
 Cancellation: whoever gives up only abandons its future. The reply still arrives, is matched with the abandoned future
@@ -14,6 +14,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import cast
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -25,13 +26,13 @@ from redis.exceptions import (
     NoScriptError,
     ReadOnlyError,
     RedisError,
-    ResponseError,
     TryAgainError,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
+from proxy.store.redis_wire import Wire
 
 Reply = asyncio.Future[object]
 
@@ -52,9 +53,8 @@ class Link:
         self._scripts = scripts
         self._pending: deque[tuple[Reply, int]] = deque()
         self._pending_bytes = 0
-        self._outbox: list[bytes] = []
-        self._written = asyncio.Event()
-        self._drop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        self._wire: Wire | None = None
         self.peer = ("", 0)
         """Host and port of the present connection, or of the last one."""
         self.run_id = b""
@@ -67,23 +67,25 @@ class Link:
 
     def request(self, *command: bytes) -> Reply:
         """Queues one command; RedisUnavailableError at once when there is no connection or too much is pending."""
-        if not self.connected.is_set():
+        wire = self._wire
+        if wire is None:
             raise RedisUnavailableError(self.failure)
         packed = _pack(command)
         if len(self._pending) >= _MOST_PENDING or self._pending_bytes + len(packed) > _MOST_PENDING_BYTES:
             raise RedisUnavailableError("too many requests to Redis are waiting for a reply")
-        reply: Reply = asyncio.get_running_loop().create_future()
+        reply: Reply = self._loop.create_future()
         self._pending.append((reply, len(packed)))
         self._pending_bytes += len(packed)
-        self._outbox.append(packed)
-        self._written.set()
+        wire.send(packed)
         return reply
 
     def drop(self, reason: str) -> None:
         """Gives the present connection up; what is pending fails, `run` connects anew."""
         self.failure = reason
         self.connected.clear()
-        self._drop.set()
+        if self._wire is not None:
+            self._wire.end(RedisConnectionError(reason))
+            self._wire = None
 
     async def run(self, on_up: Callable[[], None], on_down: Callable[[str], None]) -> None:
         """Keeps a connection until cancelled. `on_up` is called before the first request, `on_down` after each loss
@@ -105,10 +107,10 @@ class Link:
                 _require_not_cancelled()
                 up_since = loop.time()
                 self.peer = (str(getattr(connection, "host", "")), int(getattr(connection, "port", 0)))
-                self._drop.clear()
+                self._wire = wire = await Wire.taken(connection, self._received)
                 self.connected.set()
                 on_up()
-                await self._serve(connection)
+                await wire.over
             except (RedisError, OSError, TimeoutError, ValueError) as error:
                 self._lost(_described(error))
                 on_down(self.failure)
@@ -143,58 +145,23 @@ class Link:
         reply = await connection.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
         return reply if isinstance(reply, bytes) else b""
 
-    async def _serve(self, connection: AbstractConnection) -> None:
-        """Writes and reads until the connection is lost or dropped; raises why."""
-        tasks = [
-            asyncio.ensure_future(self._write(connection)),
-            asyncio.ensure_future(self._read(connection)),
-            asyncio.ensure_future(self._drop.wait()),
-        ]
-        try:
-            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        for task in done:
-            if error := task.exception():
-                raise error
-        raise RedisConnectionError(self.failure)
-
-    async def _write(self, connection: AbstractConnection) -> None:
-        while True:
-            await self._written.wait()
-            self._written.clear()
-            batch, self._outbox = self._outbox, []
-            if not connection.is_connected:  # redis-py would connect anew by itself, and replies would no longer match
-                raise RedisConnectionError("the connection is closed")
-            await connection.send_packed_command(batch, check_health=False)
-
-    async def _read(self, connection: AbstractConnection) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            failure: Exception | None = None
-            reply = None
-            try:
-                reply = await connection.read_response(
-                    disable_decoding=True, timeout=math.inf, disconnect_on_error=False
-                )
-            except (ResponseError, RedisConnectionError) as error:
-                if type(error) in _LOST:
-                    raise
-                failure = error
-            if not self._pending:
-                raise RedisConnectionError("Redis sent a reply that nobody asked for")
-            waiter, size = self._pending.popleft()
-            self._pending_bytes -= size
-            self.read_at = loop.time()
+    def _received(self, reply: object) -> None:
+        """One reply, for whoever asked first of those who wait; raises when the connection is of no more use."""
+        if type(reply) in _LOST:
+            raise cast("Exception", reply)
+        if not self._pending:
+            raise RedisConnectionError("Redis sent a reply that nobody asked for")
+        waiter, size = self._pending.popleft()
+        self._pending_bytes -= size
+        self.read_at = self._loop.time()
+        if not isinstance(reply, Exception):
             if not waiter.done():
-                if failure is None:
-                    waiter.set_result(reply)
-                else:
-                    waiter.set_exception(_translated(failure))
-            if isinstance(failure, (ReadOnlyError, MasterDownError, RedisConnectionError)):
-                raise failure  # demoted, loading, or our credentials are gone: only a new connection can be right again
+                waiter.set_result(reply)
+            return
+        if not waiter.done():
+            waiter.set_exception(_translated(reply))
+        if isinstance(reply, (ReadOnlyError, MasterDownError, RedisConnectionError)):
+            raise reply  # demoted, loading, or our credentials are gone: only a new connection can be right again
 
     def _lost(self, reason: str) -> None:
         if self.connected.is_set() or self._pending or reason != "closed":
@@ -202,8 +169,7 @@ class Link:
         self.connected.clear()
         pending, self._pending = self._pending, deque()
         self._pending_bytes = 0
-        self._outbox.clear()
-        self._written.clear()
+        self._wire = None
         for waiter, _ in pending:
             if not waiter.done():
                 waiter.set_exception(RedisUnavailableError(self.failure))
