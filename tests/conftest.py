@@ -6,12 +6,15 @@ tests that need it with one line that says what to install.
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
+from tests.servers.server import Server
+
+_Server = TypeVar("_Server", bound=Server)
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -19,15 +22,18 @@ def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
         runner.run(coroutine)
 
 
-@pytest.fixture(scope="session")
-def session_redis() -> Iterator[RedisServer]:
-    """One server for all tests that do not break it; take `redis`."""
-    server = RedisServer()
+def _running(server: _Server) -> Iterator[_Server]:
     try:
         _run(server.start())
         yield server
     finally:
         server.remove()
+
+
+@pytest.fixture(scope="session")
+def session_redis() -> Iterator[RedisServer]:
+    """One server for all tests that do not break it; take `redis`."""
+    yield from _running(RedisServer())
 
 
 @pytest.fixture
@@ -48,23 +54,13 @@ async def own_redis() -> AsyncIterator[RedisServer]:
 @pytest.fixture(scope="session")
 def rabbit() -> Iterator[RabbitServer]:
     """One broker for all tests that do not break it; `await rabbit.vhost()` gives a virtual host of your own."""
-    server = RabbitServer()
-    try:
-        _run(server.start())
-        yield server
-    finally:
-        server.remove()
+    yield from _running(RabbitServer())
 
 
 @pytest.fixture(scope="session")
 def breakable_rabbit() -> Iterator[RabbitServer]:
     """The broker behind `own_rabbit`: a start takes seconds, so that one node serves all tests that break it."""
-    server = RabbitServer()
-    try:
-        _run(server.start())
-        yield server
-    finally:
-        server.remove()
+    yield from _running(RabbitServer())
 
 
 @pytest.fixture

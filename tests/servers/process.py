@@ -2,25 +2,26 @@
 
 import asyncio
 import os
-import shutil
 import signal
 import sys
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from tests.servers.children import Child, free_port
+from tests.servers.server import Server
 from tests.servers.waiting import until
 
 ROOT = Path(__file__).parents[2]
 
 
-class ProxyProcess:
+class ProxyProcess(Server):
     """`python -m proxy serve` on free ports with these settings (`CACHE_TTL="1s"`); no Redis, no RabbitMQ by default.
 
     Nothing of the tests' own environment reaches it but PATH.
     """
+
+    module = "proxy"
+    """What `python -m` runs."""
 
     def __init__(self, *args: str, **settings: str) -> None:
         self.listen_port, self.probe_port, self.admin_port = free_port(), free_port(), free_port()
@@ -34,17 +35,13 @@ class ProxyProcess:
             **settings,
         }
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.settings}
-        command = [sys.executable, "-m", "proxy", *(args or ("serve",))]
+        command = [sys.executable, "-m", self.module, *(args or ("serve",))]
         self.child = Child(f"the proxy on port {self.listen_port}", command, self.directory, env)
 
     @property
     def addr(self) -> str:
         """Where callers connect."""
         return self.settings["LISTEN_ADDR"]
-
-    @property
-    def pid(self) -> int:
-        return self.child.pid
 
     @property
     def stdout(self) -> str:
@@ -59,14 +56,8 @@ class ProxyProcess:
         """All lines written so far, those of stdout first."""
         return (self.stdout + self.stderr).splitlines()
 
-    async def start(self) -> Self:
-        """Starts it and waits until /readyz answers 200; RuntimeError with its last output when it ends instead."""
-        self.child.spawn()
-        await until(self._ready, f"{self.child.name} to be ready")
-        return self
-
-    async def _ready(self) -> bool:
-        self.child.require_running()
+    async def serving(self) -> bool:
+        """/readyz answers 200."""
         try:
             status, _ = await self.probe("/readyz")
         except OSError:
@@ -108,32 +99,6 @@ class ProxyProcess:
     async def exited(self, timeout: float = 30) -> int:
         """Waits until it has ended by itself; its exit status."""
         return await self.child.exited(timeout)
-
-    def kill(self) -> None:
-        self.child.kill()
-
-    def freeze(self) -> None:
-        self.child.freeze()
-
-    def thaw(self) -> None:
-        self.child.thaw()
-
-    def remove(self) -> None:
-        """Ends it and removes its directory."""
-        self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    async def __aenter__(self) -> Self:
-        try:
-            return await self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
 
 
 def _labelled(sample: str) -> tuple[str, set[str]]:

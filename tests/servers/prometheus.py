@@ -1,19 +1,17 @@
 """`Prometheus`: a real Prometheus that scrapes what a test runs, evaluates rules, and is asked; and its `promtool`."""
 
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 from urllib.parse import parse_qs
 
 import aiohttp
 
 from tests.servers.children import Child, free_port, program
-from tests.servers.waiting import until
+from tests.servers.server import Server
 
 
 def promtool(*args: str | Path, stdin: str = "") -> "subprocess.CompletedProcess[str]":
@@ -22,7 +20,7 @@ def promtool(*args: str | Path, stdin: str = "") -> "subprocess.CompletedProcess
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
 
-class Prometheus:
+class Prometheus(Server):
     """One server on a free port that scrapes each target (`host:port`) five times a second.
 
     `path` may have a query. `labels` are put on every series, as service discovery does in a cluster. `rules` are rule
@@ -60,14 +58,7 @@ class Prometheus:
         ]
         self.child = Child(f"prometheus on port {self.port}", command, self.directory)
 
-    async def start(self) -> Self:
-        """Starts it and waits until it is ready; RuntimeError with its last output when it ended instead."""
-        self.child.spawn()
-        await until(self._ready, f"{self.child.name} to be ready")
-        return self
-
-    async def _ready(self) -> bool:
-        self.child.require_running()
+    async def serving(self) -> bool:
         try:
             status, _ = await self._get("/-/ready")
         except aiohttp.ClientConnectionError:
@@ -107,20 +98,3 @@ class Prometheus:
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{self.port}{path}", params=parameters) as response:
                 return response.status, await response.text()
-
-    def remove(self) -> None:
-        """Ends it and removes its directory."""
-        self.child.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    async def __aenter__(self) -> Self:
-        try:
-            return await self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()

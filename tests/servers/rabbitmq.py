@@ -3,15 +3,13 @@
 import asyncio
 import itertools
 import os
-import shutil
 import subprocess
 import tempfile
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from tests.servers.children import Child, free_port, program
-from tests.servers.waiting import until
+from tests.servers.server import Server
 
 _NODE = "rabbit@localhost"
 _COOKIE = "MEDIACACHEPROXYTESTS"
@@ -24,12 +22,15 @@ _ERL_ARGS = (
 _BEHIND_WRAPPER = "/usr/lib/rabbitmq/bin/"
 
 
-class RabbitServer:
+class RabbitServer(Server):
     """One broker on a free port, user guest/guest, no plugins. It starts within some seconds, so share it.
 
     `vhost()` gives each test a virtual host of its own. Durable queues and persistent messages are there again after
     `restart()`, or after `kill()` and `start()`: same port, same directory.
     """
+
+    start_timeout = 90.0
+    stop_timeout = 60.0
 
     def __init__(self) -> None:
         self.port = free_port()
@@ -99,13 +100,10 @@ class RabbitServer:
         """Starts the node and waits until it takes AMQP connections."""
         if not self._epmd.running:
             self._epmd.spawn()
-        self.child.spawn()
-        await until(self._serving, f"{self.child.name} to take connections", timeout=90)
-        return self
+        return await super().start()
 
-    async def _serving(self) -> bool:
+    async def serving(self) -> bool:
         """The broker answers an unknown protocol header with its own: that, and no open port, shows that it serves."""
-        self.child.require_running()
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
@@ -117,27 +115,6 @@ class RabbitServer:
             return False
         finally:
             writer.close()
-
-    async def stop(self) -> None:
-        """Ends the node in good order."""
-        if self.child.running:
-            await self.child.stop(timeout=60)
-
-    def kill(self) -> None:
-        """SIGKILL: connections are reset, new ones refused."""
-        self.child.kill()
-
-    def freeze(self) -> None:
-        """Connections stay open and are accepted, nothing is answered."""
-        self.child.freeze()
-
-    def thaw(self) -> None:
-        self.child.thaw()
-
-    async def restart(self) -> None:
-        """Stops the node in good order and starts it again: same port, same directory."""
-        await self.stop()
-        await self.start()
 
     async def revive(self) -> None:
         """Makes it serve whatever was done to it: thawed, or started again."""
@@ -167,19 +144,6 @@ class RabbitServer:
         return str(done.stdout)
 
     def remove(self) -> None:
-        """Ends it and its epmd, and removes its directory."""
-        self.child.kill()
+        """Its epmd too."""
         self._epmd.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    async def __aenter__(self) -> Self:
-        try:
-            return await self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
+        super().remove()

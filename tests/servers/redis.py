@@ -1,25 +1,23 @@
 """`RedisServer`: a real redis-server (or valkey-server) of the tests' own."""
 
 import asyncio
-import shutil
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from tests.servers.children import Child, free_port, program
-from tests.servers.waiting import until
+from tests.servers.server import Server
 
 # Answers to PING that say "serving"; LOADING and a closed connection say "not yet".
 _SERVING = (b"+PONG", b"-NOAUTH")
 
 
-class RedisServer:
+class RedisServer(Server):
     """One server on a free port. `addr` is known before `start()`: until then, and once killed, it refuses.
 
     `config` are lines of redis.conf. Without `appendonly` nothing is saved but by SAVE, which writes `dump.rdb`; what
@@ -61,23 +59,8 @@ class RedisServer:
         where = f"127.0.0.1:{self.port}"
         return where if self.password is None else f"redis://:{self.password}@{where}"
 
-    @property
-    def pid(self) -> int:
-        return self.child.pid
-
-    async def start(self) -> Self:
-        """Starts it and waits until it answers PING."""
-        self.child.spawn()
-        await self.ready()
-        return self
-
-    async def ready(self) -> None:
-        """Waits until it answers PING; RuntimeError with its last output when it ended instead."""
-        await until(self._serving, f"{self.child.name} to answer PING")
-        self.child.require_running()
-
-    async def _serving(self) -> bool:
-        self.child.require_running()
+    async def serving(self) -> bool:
+        """It answers PING."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
@@ -89,27 +72,6 @@ class RedisServer:
             return False
         finally:
             writer.close()
-
-    async def stop(self) -> None:
-        """Ends it in good order (it saves, when it is configured to)."""
-        if self.child.running:
-            await self.child.stop()
-
-    def kill(self) -> None:
-        """SIGKILL: open connections are reset, new ones refused."""
-        self.child.kill()
-
-    def freeze(self) -> None:
-        """Connections stay open and are accepted, nothing is answered."""
-        self.child.freeze()
-
-    def thaw(self) -> None:
-        self.child.thaw()
-
-    async def restart(self) -> None:
-        """Stops it in good order and starts it again: same port, same directory."""
-        await self.stop()
-        await self.start()
 
     def client(self, **options: Any) -> Redis:
         """A redis.asyncio client of this server that never retries; close it, best with `async with`."""
@@ -125,16 +87,3 @@ class RedisServer:
         """INFO of one section."""
         async with self.client() as client:
             return dict(await client.info(section))
-
-    def remove(self) -> None:
-        """Ends it and removes its directory."""
-        self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
-
-    async def __aenter__(self) -> Self:
-        return await self.start()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()

@@ -2,12 +2,12 @@
 
 import asyncio
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from tests.servers.redis import RedisServer
+from tests.servers.server import Startable
 from tests.servers.waiting import until
 
 MASTER_NAME = "media"
@@ -21,28 +21,12 @@ async def _start_all(*servers: RedisServer) -> None:
             group.create_task(server.ready())
 
 
-class _Set:
+class _Set(Startable):
     """Servers that start and end together."""
 
     servers: list[RedisServer]
 
-    async def start(self) -> Self:
-        raise NotImplementedError
-
-    async def __aenter__(self) -> Self:
-        try:
-            return await self.start()
-        except BaseException:
-            self.remove()
-            raise
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.remove()
-
     def remove(self) -> None:
-        """Ends all of them and removes their directories."""
         for server in self.servers:
             server.remove()
 
