@@ -18,12 +18,14 @@ from typing import Self
 from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
+from proxy import __version__
 from proxy.caching.files import GET_FILES_BY_MODEL
 from proxy.core import Core
 from proxy.media.calls import Call, Metadata
 from proxy.media.model import Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest, GetFilesByModelResponse, Media
 from proxy.settings.config import Settings
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.metrics import Metrics
 
 _LARGEST_PAGE = 100
@@ -81,19 +83,23 @@ class MediaCacheService:
         timeout: float | None = 60.0,
         metadata: Metadata = (),
     ) -> AsyncIterator[Self]:
-        """With a core of its own, connected to Redis within half a second, or later by itself."""
-        core = Core.build(settings, Metrics())
-        running = asyncio.create_task(core.run(), name="media cache")
-        try:
-            if core.redis is not None:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_SETTLING):
-                        await core.redis.first_heard()
-            yield cls(core, settings, avatar_collection=avatar_collection, timeout=timeout, metadata=metadata)
-        finally:
-            await core.close()
-            running.cancel()
-            await asyncio.wait([running])
+        """With a core of its own, connected to Redis within half a second, or later by itself.
+
+        Where the application has OpenTelemetry set up, reads and invalidations are spans below its own.
+        """
+        with tracing.of_application(__version__):
+            core = Core.build(settings, Metrics())
+            running = asyncio.create_task(core.run(), name="media cache")
+            try:
+                if core.redis is not None:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_SETTLING):
+                            await core.redis.first_heard()
+                yield cls(core, settings, avatar_collection=avatar_collection, timeout=timeout, metadata=metadata)
+            finally:
+                await core.close()
+                running.cancel()
+                await asyncio.wait([running])
         if not running.cancelled():
             running.result()
 
@@ -131,13 +137,15 @@ class MediaCacheService:
     async def invalidate_model_media(self, model_type: str, model_id: int | str, collection_name: str = "") -> None:
         """As `invalidate_user_avatar`; always of the whole model, the collection is for the log line."""
         model = _model(model_type, model_id)
-        try:
-            async with asyncio.timeout(self._timeout):
-                await self._core.invalidations.invalidate(model, source="admin", collection=collection_name)
-        except TimeoutError:
-            raise MediaCacheError(
-                StatusCode.DEADLINE_EXCEEDED, f"Redis has not taken the invalidation of {model} yet; it is kept"
-            ) from None
+        with tracing.application_span(span_names.INVALIDATE):
+            tracing.about(model.type)
+            try:
+                async with asyncio.timeout(self._timeout):
+                    await self._core.invalidations.invalidate(model, source="admin", collection=collection_name)
+            except TimeoutError:
+                raise MediaCacheError(
+                    StatusCode.DEADLINE_EXCEEDED, f"Redis has not taken the invalidation of {model} yet; it is kept"
+                ) from None
 
     def _deadline(self) -> float | None:
         return None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
@@ -157,6 +165,10 @@ class MediaCacheService:
                 return list(files.values()), len(totals) > 1
 
     async def _read(self, request: GetFilesByModelRequest, deadline: float | None) -> GetFilesByModelResponse:
+        with tracing.application_span(span_names.READ):
+            return await self._answer(request, deadline)
+
+    async def _answer(self, request: GetFilesByModelRequest, deadline: float | None) -> GetFilesByModelResponse:
         call = Call(GET_FILES_BY_MODEL, request.SerializeToString(), self._metadata, deadline)
         try:
             async with asyncio.timeout_at(deadline):

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 from grpc import StatusCode
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from proxy import media_cache
 from proxy.media.calls import Reply
@@ -47,6 +51,40 @@ async def test_an_avatar_is_cached(stack: Stack, redis: RedisServer) -> None:
             assert (found.id, found.file_name) == (avatar.id, avatar.file_name)
             assert found.presigned_url.startswith("https://")
         assert stack.fetches == 2
+
+
+async def test_in_an_application_that_is_traced_it_is_part_of_the_trace(
+    stack: Stack, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+
+    def ended(name: str) -> list[Any]:
+        return [span for span in exporter.get_finished_spans() if span.name == name]
+
+    async with MediaCacheService.open(settings(stack, redis)) as media:
+        with trace.get_tracer("the application").start_as_current_span("page") as page:
+            for _ in range(2):
+                await media.get_user_avatar(1)
+            await media.invalidate_user_avatar(1)
+            stack.media.fail(READ, StatusCode.UNAVAILABLE)
+            with pytest.raises(MediaCacheError):
+                await media.get_user_avatar(1)
+    miss, hit, failed = ended("media_cache.read")
+    [invalidated] = ended("media_cache.invalidate")
+    assert [span.parent for span in (miss, hit, failed, invalidated)] == [page.get_span_context()] * 4
+    assert dict(hit.attributes) == {
+        "media_cache.result": "hit",
+        "media_cache.tier": "redis",
+        "media_cache.model_type": "user",
+    }
+    assert [span.status.is_ok for span in (miss, hit, failed, invalidated)] == [True, True, False, True]
+    asked, _ = ended(f"media.MediaService/{READ}")
+    assert asked.parent == miss.context
+    [traceparent] = [value for key, value in stack.media.calls[0].metadata if key == "traceparent"]
+    assert trace.format_span_id(asked.context.span_id) in str(traceparent)
+    assert [span.parent for span in ended("HGET")] == [miss.context, hit.context, failed.context]
 
 
 async def test_it_shares_entries_with_the_gateway(stack: Stack) -> None:

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.calling import Gateway
-from tests.servers.otlp import Collector
+from tests.servers.otlp import Collector, HttpCollector
 from tests.servers.process import ProxyProcess
 from tests.servers.redis import RedisServer
 from tests.servers.tcp import FaultyTcp
 from tests.servers.upstream import FakeMediaServer
-from tests.traces import READ, traced
+from tests.traces import CALLER, PARENT, READ, TRACE, traced
 
 LOSES, BACK = "the trace collector loses spans", "the trace collector is back"
 
@@ -22,17 +22,21 @@ async def upstream() -> AsyncIterator[FakeMediaServer]:
         yield server
 
 
+@pytest.mark.parametrize(
+    ("collector", "protocol", "why"),
+    [(Collector(), "grpc", "UNAVAILABLE"), (HttpCollector(), "http/protobuf", "onnection refused")],
+)
 async def test_a_collector_that_is_away_is_one_warning_and_one_line_when_it_is_back(
-    redis: RedisServer, upstream: FakeMediaServer
+    redis: RedisServer, upstream: FakeMediaServer, collector: Collector, protocol: str, why: str
 ) -> None:
-    collector = Collector()
-    settings = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr, "OTEL_EXPORTER_OTLP_TIMEOUT": "1"}
+    settings = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr, "OTEL_EXPORTER_OTLP_TIMEOUT": "3"}
+    settings["OTEL_EXPORTER_OTLP_PROTOCOL"] = protocol
     async with traced(collector, **settings) as proxy, Gateway(proxy.addr) as gateway:
         assert await gateway.x_cache() == "miss"
         [line] = await proxy.logged(LOSES)
         warned = json.loads(line)
         assert warned["level"] == "warning"
-        assert "UNAVAILABLE" in warned["msg"]
+        assert why in warned["msg"]
         assert warned["endpoint"] == collector.endpoint
         async with collector:
             while not collector.spans:
@@ -42,7 +46,24 @@ async def test_a_collector_that_is_away_is_one_warning_and_one_line_when_it_is_b
         assert back["level"] == "info"
         assert back["spans_lost"] >= warned["spans_lost"] > 0
         assert [LOSES in line or BACK in line for line in proxy.lines].count(True) == 2
-        assert not [line for line in proxy.lines if "opentelemetry" in line]
+        assert not [line for line in proxy.lines if "opentelemetry" in line or "urllib3" in line]
+
+
+async def test_over_http_the_same_spans_arrive(redis: RedisServer, upstream: FakeMediaServer) -> None:
+    async with HttpCollector() as collector:
+        settings = {
+            "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+            "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20swordfish",
+            "OTEL_SERVICE_NAME": "cache-eu",
+        }
+        async with traced(collector, REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, **settings) as proxy:
+            async with Gateway(proxy.addr) as gateway:
+                assert [(await gateway.read(metadata=CALLER)).x_cache for _ in range(2)] == ["miss", "hit"]
+            miss, hit = await collector.has(READ, "SERVER", times=2)
+            assert "swordfish" not in "".join(proxy.lines)
+    assert {(span.trace_id, span.parent, span.service) for span in (miss, hit)} == {(TRACE, PARENT, "cache-eu")}
+    assert collector.children(hit) == ["CLIENT HGET"]
+    assert ("authorization", "Bearer swordfish") in collector.metadata
 
 
 async def test_nothing_waits_for_a_collector_that_does_not_answer(

@@ -13,10 +13,12 @@ from tests.raw_upstream import RawUpstream, all_of
 from tests.servers.otlp import Collector
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
+from tests.servers.waiting import until
 from tests.traces import CALLER, PARENT, READ, TRACE, at, names_span, rpc, traced
 
 REDIS = {"db.system.name": "redis"}
-MISS = ["CLIENT HGET", "CLIENT EVALSHA", f"CLIENT {READ}"]
+ASKED = ["CLIENT HGET", "CLIENT EVALSHA"]
+MISS = [*ASKED, f"CLIENT {READ}", "CLIENT PIPELINE"]
 
 
 @pytest.fixture
@@ -39,6 +41,7 @@ async def test_the_trees_of_a_miss_and_a_hit(
         async with Gateway(proxy.addr) as gateway:
             assert [(await gateway.read(metadata=CALLER)).x_cache for _ in range(2)] == ["miss", "hit"]
         miss, hit = await collector.has(READ, "SERVER", times=2)
+        [filled] = await collector.has("PIPELINE", "CLIENT")
     cache = {"media_cache.model_type": "user"}
     assert miss.attributes == rpc(READ, proxy.addr) | cache | {"media_cache.result": "miss"}
     assert hit.attributes == rpc(READ, proxy.addr) | cache | {"media_cache.result": "hit", "media_cache.tier": "redis"}
@@ -49,6 +52,8 @@ async def test_the_trees_of_a_miss_and_a_hit(
     assert asked.attributes == rpc(READ, upstream.addr)
     [acquired] = collector.named("EVALSHA")
     assert acquired.attributes == REDIS | {"db.operation.name": "EVALSHA"} | at(redis.addr)
+    # The answer, and whose the one file in it is.
+    assert filled.attributes == REDIS | {"db.operation.name": "PIPELINE", "db.operation.batch.size": 2} | at(redis.addr)
     assert collector.named("HGET")[0].attributes == REDIS | {"db.operation.name": "HGET"} | at(redis.addr)
     assert {(span.error, span.links, span.service) for span in collector.spans} == {(False, (), "media-cache-proxy")}
     [call] = upstream.media.calls
@@ -68,13 +73,14 @@ async def test_waiters_of_a_shared_fetch_link_to_its_leader(
             gate.open()
             await asyncio.gather(*reads)
         spans = await collector.has(READ, "SERVER", times=3)
+        await collector.has("PIPELINE")
     [leader] = [span for span in spans if span.attributes["media_cache.result"] == "miss"]
     waiters = [span for span in spans if span is not leader]
     assert leader.links == ()
     assert collector.children(leader) == MISS
     assert [span.attributes["media_cache.result"] for span in waiters] == ["coalesced"] * 2
     assert [span.links for span in waiters] == [((leader.trace_id, leader.span_id),)] * 2
-    assert [collector.children(span) for span in waiters] == [MISS[:2]] * 2
+    assert [collector.children(span) for span in waiters] == [ASKED] * 2
     assert len({span.trace_id for span in spans}) == 3
 
 
@@ -99,11 +105,12 @@ async def test_a_refresh_behind_a_stale_answer_is_a_trace_of_its_own_linked_to_t
             while (await gateway.read()).x_cache != "stale":
                 pass
         [refresh, *_] = await collector.has("media_cache.refresh", "INTERNAL")
+        await until(lambda: "CLIENT PIPELINE" in collector.children(refresh), "the fill")
     [read] = [span for span in collector.spans if span.attributes.get("media_cache.result") == "stale"]
     assert (refresh.parent, refresh.links) == ("", ((read.trace_id, read.span_id),))
     assert refresh.trace_id != read.trace_id
     assert refresh.attributes == {"media_cache.model_type": "user"}
-    assert collector.children(refresh) == ["CLIENT EVALSHA", f"CLIENT {READ}"]
+    assert collector.children(refresh) == ["CLIENT EVALSHA", f"CLIENT {READ}", "CLIENT PIPELINE"]
     assert collector.children(read) == ["CLIENT HGET"]
 
 

@@ -39,7 +39,7 @@ async def proxy(redis: RedisServer, url: str, collector: Collector) -> AsyncIter
 
 
 async def test_an_event_is_linked_to_its_publisher_and_its_invalidation_is_below_it(
-    proxy: ProxyProcess, url: str, collector: Collector
+    proxy: ProxyProcess, rabbit: RabbitServer, url: str, collector: Collector
 ) -> None:
     await publish(url, 1, headers=dict(CALLER))
     [event] = await collector.has(PROCESS, "CONSUMER")
@@ -52,6 +52,8 @@ async def test_an_event_is_linked_to_its_publisher_and_its_invalidation_is_below
         "messaging.destination.name": f"damar.events:media.event.uploaded:{QUEUE}",
         "messaging.rabbitmq.destination.routing_key": "media.event.uploaded",
         "media_cache.model_type": "user",
+        "server.address": "127.0.0.1",
+        "server.port": rabbit.port,
     }
     assert not event.error
     assert collector.children(event) == ["CLIENT EVALSHA"]

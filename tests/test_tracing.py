@@ -15,12 +15,11 @@ from opentelemetry.propagators.jaeger import JaegerPropagator
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.semconv._incubating.attributes import messaging_attributes, rpc_attributes
-from opentelemetry.semconv.attributes import db_attributes, error_attributes, server_attributes
+from opentelemetry.trace import SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from proxy.errors import RedisUnavailableError
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 
 READ = "/media.MediaService/GetFilesByModel"
 PEER = ("redis", 6379)
@@ -46,38 +45,6 @@ def _server(*metadata: tuple[str, str | bytes], method: str = READ) -> tracing.S
 
 def _last(ended: InMemorySpanExporter) -> ReadableSpan:
     return ended.get_finished_spans()[-1]
-
-
-def test_names_are_those_of_the_semantic_conventions() -> None:
-    assert (tracing.RPC_SYSTEM, tracing.RPC_METHOD, tracing.RPC_ORIGINAL, tracing.RPC_STATUS) == (
-        rpc_attributes.RPC_SYSTEM_NAME,
-        rpc_attributes.RPC_METHOD,
-        rpc_attributes.RPC_METHOD_ORIGINAL,
-        rpc_attributes.RPC_RESPONSE_STATUS_CODE,
-    )
-    assert (tracing.DB_SYSTEM, tracing.DB_OPERATION) == (
-        db_attributes.DB_SYSTEM_NAME,
-        db_attributes.DB_OPERATION_NAME,
-    )
-    assert (tracing.SERVER_ADDRESS, tracing.SERVER_PORT, tracing.ERROR_TYPE) == (
-        server_attributes.SERVER_ADDRESS,
-        server_attributes.SERVER_PORT,
-        error_attributes.ERROR_TYPE,
-    )
-    messaging = messaging_attributes
-    assert (
-        tracing.MESSAGING_SYSTEM,
-        tracing.MESSAGING_DESTINATION,
-        tracing.MESSAGING_OPERATION,
-        tracing.MESSAGING_OPERATION_TYPE,
-        tracing.MESSAGING_ROUTING_KEY,
-    ) == (
-        messaging.MESSAGING_SYSTEM,
-        messaging.MESSAGING_DESTINATION_NAME,
-        messaging.MESSAGING_OPERATION_NAME,
-        messaging.MESSAGING_OPERATION_TYPE,
-        messaging.MESSAGING_RABBITMQ_DESTINATION_ROUTING_KEY,
-    )
 
 
 @pytest.mark.parametrize(
@@ -110,7 +77,7 @@ class TestOff:
         metadata = (REMOTE, ("tracestate", "a=1"))
         with _server(REMOTE) as server:
             with tracing.client_span(READ, {}), tracing.redis_span(b"HGET", PEER), tracing.refresh_span():
-                with tracing.event_span({}, "", "", ""):
+                with tracing.event_span({}, "", "", "", {}), tracing.application_span("media_cache.read"):
                     assert tracing.injected(metadata) is metadata
                     assert tracing.ids() is None
                     assert tracing.here() is None
@@ -163,7 +130,7 @@ class TestSpans:
             server.ended(code)
         client_span, server_span = ended.get_finished_spans()
         assert client_span.status.is_ok == (code is StatusCode.OK)
-        assert server_span.status.is_ok == (code not in tracing.SERVER_ERRORS)
+        assert server_span.status.is_ok == (code not in span_names.SERVER_ERRORS)
         assert server_span.status.description is None
 
     async def test_a_call_that_is_cancelled_says_so(self, ended: InMemorySpanExporter) -> None:
@@ -223,6 +190,75 @@ class TestRedis:
         assert (failed.status.is_ok, (failed.attributes or {})["error.type"]) == (False, "RedisUnavailableError")
         assert (cancelled.status.is_ok, "error.type" in (cancelled.attributes or {})) == (True, False)
 
+    async def test_one_whose_reply_nobody_waits_for_ends_with_it(self, ended: InMemorySpanExporter) -> None:
+        replies = [asyncio.get_running_loop().create_future() for _ in range(3)]
+        answered, failed, cancelled = replies
+        with _server():
+            server = tracing.here()
+            for reply, batch in zip(replies, (1, 3, 1), strict=True):
+                tracing.redis_sent(b"EVALSHA", PEER, reply, batch)
+                assert tracing.here() == server
+        tracing.redis_sent(b"EVALSHA", PEER, asyncio.get_running_loop().create_future(), 1)
+        assert [span.name for span in ended.get_finished_spans()] == [READ[1:]]
+        answered.set_result(b"OK")
+        failed.set_exception(RedisUnavailableError("at redis:6379"))
+        cancelled.cancel()
+        await asyncio.sleep(0)
+        _, *sent = ended.get_finished_spans()
+        assert [(span.name, span.status.is_ok, span.parent) for span in sent] == [
+            ("EVALSHA", True, server),
+            ("PIPELINE", False, server),
+            ("EVALSHA", True, server),
+        ]
+        assert (sent[1].attributes or {})["error.type"] == "RedisUnavailableError"
+
+
+class TestOfApplication:
+    """As a library: the application's own tracer provider and propagator, which are OpenTelemetry's globals."""
+
+    @pytest.fixture
+    def ended(self, monkeypatch: pytest.MonkeyPatch) -> InMemorySpanExporter:
+        exporter, provider = InMemorySpanExporter(), TracerProvider(shutdown_on_exit=False)
+        provider.add_span_processor(SimpleSpanProcessor(exporter))
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+        return exporter
+
+    def test_reads_are_below_the_applications_span_while_somebody_is_in(self, ended: InMemorySpanExporter) -> None:
+        with tracing.of_application("1"):
+            with tracing.of_application("1"):
+                pass
+            with (
+                trace.get_tracer("its own").start_as_current_span("outer") as outer,
+                tracing.application_span("media_cache.read"),
+            ):
+                assert dict(tracing.injected((("traceparent", "x"), ("baggage", "b")))).keys() == {
+                    "traceparent",
+                    "baggage",
+                }
+                with tracing.client_span(READ, {}):
+                    pass
+        assert tracing._tracing is None
+        client, read, _ = ended.get_finished_spans()
+        assert (read.name, read.kind, read.parent) == ("media_cache.read", SpanKind.INTERNAL, outer.get_span_context())
+        assert client.parent == read.context
+
+    def test_one_that_traces_nothing_costs_no_spans_and_changes_no_metadata(self) -> None:
+        metadata = (("a", "b"),)
+        with tracing.of_application("1"), tracing.application_span("media_cache.read"):
+            assert tracing.injected(metadata) is metadata
+            assert tracing.here() is None
+
+    def test_what_serve_traces_with_stays(self, ended: InMemorySpanExporter) -> None:
+        propagator = TraceContextTextMapPropagator()
+        ours = tracing.Tracing(trace.get_tracer("serve"), propagator, frozenset(propagator.fields))
+        tracing.use(ours)
+        try:
+            with tracing.of_application("1"):
+                assert tracing._tracing is ours
+            assert tracing._tracing is ours
+        finally:
+            tracing.use(None)
+
 
 class TestLinks:
     def test_to_another_span_and_never_to_itself(self, ended: InMemorySpanExporter) -> None:
@@ -238,7 +274,7 @@ class TestLinks:
 
     @pytest.mark.parametrize("value", [REMOTE[1], REMOTE[1].encode(), bytearray(REMOTE[1].encode())])
     def test_a_publisher_named_in_any_case_as_text_or_bytes(self, ended: InMemorySpanExporter, value: object) -> None:
-        with tracing.event_span({"TraceParent": value, "x": None}, "ex", "key", "queue"):
+        with tracing.event_span({"TraceParent": value, "x": None}, "ex", "key", "queue", {}):
             pass
         [link] = _last(ended).links
         assert trace.format_span_id(link.context.span_id) == "b7ad6b7169203331"

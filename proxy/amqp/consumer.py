@@ -187,6 +187,7 @@ class EventConsumer:
         await channel.initialize()
         await session.watch(channel)
         await channel.set_qos(self._prefetch)
+        self._deliveries.place = session.place
         for name in self._topology.queues:
             queue = await channel.get_queue(name, ensure=False)
             await queue.consume(self._deliveries.take, consumer_tag=name)

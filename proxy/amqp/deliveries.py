@@ -63,6 +63,8 @@ class Deliveries:
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
     ) -> None:
+        self.place: tracing.Place = {}
+        """Of the broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer
         self._clock = clock
@@ -100,8 +102,8 @@ class Deliveries:
             await asyncio.gather(*late, return_exceptions=True)
 
     async def _traced(self, message: AbstractIncomingMessage) -> None:
-        place = (message.exchange or "", message.routing_key or "", message.consumer_tag or "")
-        with tracing.event_span(message.headers, *place) as span:
+        way = (message.exchange or "", message.routing_key or "", message.consumer_tag or "")
+        with tracing.event_span(message.headers, *way, self.place) as span:
             await self._handle(message, span)
 
     async def _handle(self, message: AbstractIncomingMessage, span: tracing.Scope) -> None:

@@ -12,6 +12,9 @@ from typing import Any, Self, TypeVar
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
+from aiormq.connection import DEFAULT_PORTS
+
+from proxy.telemetry import tracing
 
 T = TypeVar("T")
 
@@ -29,6 +32,8 @@ class RabbitSession:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
+        self.place: tracing.Place = {}
+        """Where the broker is, for spans."""
         self.wake = asyncio.Event()
         self.lost = ""
         """Why it ended, in a few words without anything of a message; empty: it has not."""
@@ -47,7 +52,10 @@ class RabbitSession:
         except BaseException:
             await _end(_owned(connection.close()))
             raise
-        return cls(connection)
+        session = cls(connection)
+        host, port = connection.url.host, connection.url.port or DEFAULT_PORTS[connection.url.scheme]
+        session.place = tracing.place(f"{host}:{port}")
+        return session
 
     async def watch(self, channel: AbstractChannel) -> None:
         """The end of this channel, or of one of its consumers, ends the session."""

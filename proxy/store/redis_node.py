@@ -94,11 +94,16 @@ class Node:
             outage.min_born_ms = 0
         return outage.min_born_ms
 
-    def send(self, *command: bytes) -> Reply:
+    def send(self, *command: bytes, batch: int = 1) -> Reply:
         """Queues a command that nobody waits for and answers with its future, even while the breaker is open: a lease
         is given back whenever it can be. RedisUnavailableError when there is no connection.
+
+        `batch`: how many commands its span stands for, this one the last; 0: another one's stands for it.
         """
-        return self._link.request(*command)
+        reply = self._link.request(*command)
+        if batch:
+            tracing.redis_sent(command[0], self._link.peer, reply, batch)
+        return reply
 
     async def ask(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
         """One command within what is left of the budget. RedisUnavailableError also when Redis refuses. `asking`: an

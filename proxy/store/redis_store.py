@@ -166,12 +166,12 @@ class RedisStore:
             life = b"%d" % (self._ttl_ms + self._stale_ms + _INDEX_MARGIN_MS)
             value = b"%d %b" % (model_id, model_type.encode())
             index_key = self._keys.of_media_id(media_id)
-            _send(self._topology.node_for(index_key), b"SET", index_key, value, b"PX", life)
-        return self._send_script(_FILL, key.hash_key, grant, arguments)
+            _send(self._topology.node_for(index_key), b"SET", index_key, value, b"PX", life, batch=0)
+        return self._send_lua(_FILL, key.hash_key, grant, *arguments, batch=len(meta.models) + 1)
 
     def release(self, key: RequestKey, grant: Grant) -> Reply | None:
         """Gives a lease back that will not be filled."""
-        return self._send_script(_RELEASE, key.hash_key, grant, (key.field, grant.run_id, grant.token))
+        return self._send_lua(_RELEASE, key.hash_key, grant, key.field, grant.run_id, grant.token)
 
     async def invalidate(
         self,
@@ -273,20 +273,20 @@ class RedisStore:
                 budget.left -= _TRY_AGAIN
         raise RedisUnavailableError("the key's slot is moving")
 
-    def _send_script(self, script: _Script, key: bytes, grant: Grant, arguments: tuple[bytes, ...]) -> Reply | None:
+    def _send_lua(self, script: _Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)
         if node is None or node.run_id != grant.run_id:
             return None  # another Redis process than the one that gave the lease
-        reply = _send(node, b"EVALSHA", script.sha, b"1", key, *arguments)
+        reply = _send(node, b"EVALSHA", script.sha, b"1", key, *arguments, batch=batch)
         if reply is not None:
             reply.add_done_callback(lambda done: _again_if_unknown(done, node, script, key, arguments))
         return reply
 
 
-def _send(node: Node | None, *command: bytes) -> Reply | None:
+def _send(node: Node | None, *command: bytes, batch: int = 1) -> Reply | None:
     """Fire and forget: what is not stored is only not stored."""
     try:
-        reply = node.send(*command) if node is not None else None
+        reply = node.send(*command, batch=batch) if node is not None else None
     except RedisUnavailableError:
         return None
     if reply is not None:

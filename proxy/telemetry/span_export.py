@@ -29,7 +29,6 @@ from proxy.settings.redact import without_credentials
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit
 
-NAME = "media-cache-proxy"
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _INSECURE = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
@@ -47,6 +46,7 @@ _B3 = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3
 """Each of the two B3 propagators reads both forms, so that both must give way to ours."""
 _LAST_SPANS = 2.0
 """Seconds that the last spans have to be sent when the proxy ends."""
+_LONGEST_REASON = 300
 _log = logging.getLogger(__name__)
 
 
@@ -86,7 +86,7 @@ class SpanExport:
         self._reporting = _Reporting(exporter, endpoint)
         self._provider = TracerProvider(resource=_resource(version), shutdown_on_exit=False)
         self._provider.add_span_processor(BatchSpanProcessor(self._reporting))
-        tracing.use(with_tracer(self._provider.get_tracer(NAME, version)))
+        tracing.use(with_tracer(self._provider.get_tracer(tracing.NAME, version)))
         _log.info("traces are exported", extra={"endpoint": endpoint})
 
     async def stop(self) -> None:
@@ -111,13 +111,13 @@ class _Reporting(SpanExporter):
         self._endpoint = endpoint
         self._clock = clock
         self._limit = RateLimit(clock=clock)
-        self._reason = "no answer"
+        self._reason, self._attempt = "no answer", ""
         self._full = False
         self._lost_at: float | None = None
         self._lost = 0
         # An exporter returns only that it failed, and the SDK only logs that its queue is full.
         self._overheard = (
-            _Overheard("opentelemetry.exporter", logging.ERROR, self._failed),
+            _Overheard("opentelemetry.exporter", logging.WARNING, self._failed),
             _Overheard("opentelemetry.sdk", logging.WARNING, self._dropped),
         )
 
@@ -166,11 +166,19 @@ class _Reporting(SpanExporter):
             _log.info("the trace collector is back after %.1f s", away, extra=fields)
 
     def _failed(self, record: logging.LogRecord) -> None:
-        """Takes the status and its text, where the line has them as the gRPC exporter's has."""
+        """Takes the status and its text, where the line has them as the gRPC exporter's has; of the HTTP exporter's
+        lines the cause of an attempt, rather than that there will be none any more.
+        """
         arguments = record.args if isinstance(record.args, tuple) else ()
         code = getattr(arguments[2], "name", None) if len(arguments) == 4 else None
         said = f"{code}: {arguments[3]}" if code else record.getMessage()
-        self._reason = " ".join(said.split())[:200]
+        if record.levelno < logging.ERROR:
+            self._attempt = str(arguments[0]) if arguments else said
+            return
+        if "max retries" in said and self._attempt:
+            said = self._attempt
+        self._attempt = ""
+        self._reason = " ".join(said.split())[:_LONGEST_REASON]
 
     def _dropped(self, record: logging.LogRecord) -> None:
         """Runs in the event loop's thread, so it only leaves a note."""
@@ -259,7 +267,7 @@ def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
 def _resource(version: str) -> Resource:
     """Who we are, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` say otherwise."""
     told = Resource.create()
-    ours = {SERVICE_NAME: NAME, SERVICE_VERSION: version}
+    ours = {SERVICE_NAME: tracing.NAME, SERVICE_VERSION: version}
     if not str(told.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):
         del ours[SERVICE_NAME]
     if SERVICE_VERSION in told.attributes:

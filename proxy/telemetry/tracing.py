@@ -1,72 +1,44 @@
-"""Spans: every span and attribute name, where a span's parent comes from, and what upstream is told.
+"""Spans: where each begins and ends, where its parent comes from, and what upstream is told. Names: `span_names`.
 
     gateway ─▶ SERVER media.MediaService/GetFilesByModel   media_cache.result, .tier, .model_type
                  ├─ CLIENT HGET                             Redis, without keys or values
                  ├─ CLIENT EVALSHA
-                 └─ CLIENT media.MediaService/GetFilesByModel ─▶ upstream
+                 ├─ CLIENT media.MediaService/GetFilesByModel ─▶ upstream
+                 └─ CLIENT PIPELINE                         the fill; nobody waits for it
     CONSUMER process <queue>       a trace of its own, linked to the publisher's span
     INTERNAL media_cache.refresh   a trace of its own, linked to the read that was answered stale
+    INTERNAL media_cache.read      in place of the SERVER span in an application (`media_cache.py`); .invalidate, too
 
-Names are OpenTelemetry's semantic conventions (RPC, database, messaging) where they have one. Off until `use` is called
-(`span_export` does), and for each call whose caller does not sample it: then the caller's own trace metadata passes
-unchanged, and the call pays for some looks at a global.
+Off until `use` is called (`span_export` does), and for each call whose caller does not sample it: then the caller's own
+trace metadata passes unchanged, and the call pays for some looks at a global.
 
 No span ever holds metadata, a body, a key, a value or a message of an error: nothing that may be a secret.
 """
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Self
 
 from grpc import StatusCode
-from opentelemetry import trace
+from opentelemetry import propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.trace import StatusCode as SpanStatus
 
 from proxy.media.calls import Metadata
-from proxy.pb import media_pb2
-
-RESULT, TIER, MODEL_TYPE = "media_cache.result", "media_cache.tier", "media_cache.model_type"
-REFRESH = "media_cache.refresh"
-RPC_SYSTEM, RPC_METHOD, RPC_ORIGINAL = "rpc.system.name", "rpc.method", "rpc.method_original"
-RPC_STATUS, ERROR_TYPE = "rpc.response.status_code", "error.type"
-SERVER_ADDRESS, SERVER_PORT = "server.address", "server.port"
-DB_SYSTEM, DB_OPERATION = "db.system.name", "db.operation.name"
-MESSAGING_SYSTEM, MESSAGING_DESTINATION = "messaging.system", "messaging.destination.name"
-MESSAGING_OPERATION, MESSAGING_OPERATION_TYPE = "messaging.operation.name", "messaging.operation.type"
-MESSAGING_ROUTING_KEY = "messaging.rabbitmq.destination.routing_key"
-
-UNKNOWN_METHOD = "_OTHER"
-"""As `rpc.method` of what is forwarded without being known; `rpc.method_original` says what it was."""
-SERVER_ERRORS = frozenset(
-    {
-        StatusCode.UNKNOWN,
-        StatusCode.DEADLINE_EXCEEDED,
-        StatusCode.UNIMPLEMENTED,
-        StatusCode.INTERNAL,
-        StatusCode.UNAVAILABLE,
-        StatusCode.DATA_LOSS,
-    }
-)
-"""What is the server's fault (semantic conventions, "gRPC"); to a client every status but OK is an error."""
-_CLIENT_ERRORS = frozenset(StatusCode) - {StatusCode.OK}
-_LONGEST_TEXT = 128
-"""Of what a caller may choose freely, in characters."""
-_METHODS = frozenset(
-    f"/{service.full_name}/{method.name}"
-    for service in media_pb2.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-)
+from proxy.telemetry import span_names as names
 
 _SCHEME = re.compile(r"^(?:dns|ipv[46]):(?!//)/?|^[a-z0-9-]+://[^/]*/")
 """Of a gRPC target, with the authority."""
 
-Place = Mapping[str, str | int]
+NAME = "media-cache-proxy"
+"""Who makes the spans."""
+Place = names.Attributes
 """The attributes that say where a server is."""
 
 
@@ -100,6 +72,7 @@ class Tracing:
 
 
 _tracing: Tracing | None = None
+_applications = 0
 _current: ContextVar[Span] = ContextVar("current span", default=trace.INVALID_SPAN)
 """Not the SDK's own context: to look into that costs ten times as much, and every hit looks several times."""
 
@@ -108,6 +81,28 @@ def use(tracing: Tracing | None) -> None:
     """Begins to make spans; None: ends it. One for the process, as the current span is one for the task."""
     global _tracing  # noqa: PLW0603
     _tracing = tracing
+
+
+@contextmanager
+def of_application(version: str) -> Iterator[None]:
+    """Spans go where those of the application go that this is a library of: to its tracer provider, with its
+    propagator, both OpenTelemetry's globals. For as long as anybody is in here; changes nothing where `use` was called.
+    """
+    global _applications  # noqa: PLW0603
+    if _tracing is not None and not _applications:
+        yield
+        return
+    if not _applications:
+        propagator = propagate.get_global_textmap()
+        # Baggage is not ours to pass on: what the caller's metadata says of it stays.
+        use(Tracing(trace.get_tracer(NAME, version), propagator, frozenset(propagator.fields) - {"baggage"}))
+    _applications += 1
+    try:
+        yield
+    finally:
+        _applications -= 1
+        if not _applications:
+            use(None)
 
 
 class Scope:
@@ -155,13 +150,20 @@ class _Active(Scope):
     def ended(self, code: StatusCode) -> None:
         self._ended = True
         if self._span.is_recording():
-            self._span.set_attribute(RPC_STATUS, code.name)
+            self._span.set_attribute(names.RPC_STATUS, code.name)
             if code in self._errors:
                 self.failed(code.name)
 
     def failed(self, why: str) -> None:
-        self._span.set_attribute(ERROR_TYPE, why)
+        self._span.set_attribute(names.ERROR_TYPE, why)
         self._span.set_status(SpanStatus.ERROR)
+
+    def replied(self, reply: "asyncio.Future[object]") -> None:
+        """Ends it, without having been the current span."""
+        error = None if reply.cancelled() else reply.exception()
+        if error is not None:
+            self.failed(type(error).__name__)
+        self._span.end()
 
 
 _OFF = Scope()
@@ -171,50 +173,57 @@ def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
     """A call that came in; its parent is the caller's span, if the metadata names one."""
     if _tracing is None or _tracing.unsampled(metadata):
         return _OFF
-    parent, attributes = _tracing.remote(metadata), _rpc(method, at)
-    span = _tracing.tracer.start_span(_shortened(method[1:]), parent, SpanKind.SERVER, attributes)
-    return _Active(span, SERVER_ERRORS)
+    name, parent, attributes = names.shortened(method[1:]), _tracing.remote(metadata), names.of_call(method, at)
+    return _Active(_tracing.tracer.start_span(name, parent, SpanKind.SERVER, attributes), names.SERVER_ERRORS)
 
 
 def client_span(method: str, at: Place) -> Scope:
     """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
     if _tracing is None or here() is None:
         return _OFF
-    span = _tracing.tracer.start_span(_shortened(method[1:]), _as_context(), SpanKind.CLIENT, _rpc(method, at))
-    return _Active(span, _CLIENT_ERRORS)
+    name, attributes = names.shortened(method[1:]), names.of_call(method, at)
+    return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes), names.CLIENT_ERRORS)
 
 
 def redis_span(operation: bytes, peer: tuple[str, int]) -> Scope:
     """A command for Redis at `peer`; only inside a span that is recorded: it alone would tell nobody anything."""
+    return _redis(operation.decode(), peer) or _OFF
+
+
+def redis_sent(operation: bytes, peer: tuple[str, int], reply: "asyncio.Future[object]", batch: int) -> None:
+    """A command whose reply nobody waits for, the last of `batch` that were sent together: its span ends with it."""
+    scope = _redis(operation.decode() if batch == 1 else names.PIPELINE, peer, batch)
+    if scope is not None:
+        reply.add_done_callback(scope.replied)
+
+
+def _redis(name: str, peer: tuple[str, int], batch: int = 1) -> _Active | None:
     if _tracing is None or not _current.get().is_recording():
-        return _OFF
-    name = operation.decode()
-    attributes: dict[str, str | int] = {DB_SYSTEM: "redis", DB_OPERATION: name}
-    attributes |= {SERVER_ADDRESS: peer[0], SERVER_PORT: peer[1]}
+        return None
+    attributes = names.of_redis(name, peer, batch)
     return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes))
 
 
-def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str) -> Scope:
+def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str, at: Place) -> Scope:
     """A message that is dealt with; linked to the span that published it, if `headers` name one."""
     if _tracing is None:
         return _OFF
     pairs = ((key.lower(), _text(value)) for key, value in headers.items())
-    attributes = {
-        MESSAGING_SYSTEM: "rabbitmq",
-        MESSAGING_OPERATION: "process",
-        MESSAGING_OPERATION_TYPE: "process",
-        MESSAGING_DESTINATION: f"{exchange}:{routing_key}:{queue}",
-        MESSAGING_ROUTING_KEY: routing_key,
-    }
+    attributes = names.of_event(exchange, routing_key, queue, at)
     links = _links(trace.get_current_span(_tracing.remote(pairs)))
     return _Active(_tracing.tracer.start_span(f"process {queue}", Context(), SpanKind.CONSUMER, attributes, links))
+
+
+def application_span(name: str) -> Scope:
+    """What the application asks for that the cache runs in; its parent is that application's current span."""
+    return _OFF if _tracing is None else _Active(_tracing.tracer.start_span(name))
 
 
 def refresh_span() -> Scope:
     """A fetch behind a stale answer: nobody waits for it, so it is no part of the read's trace, but linked to it."""
     if _tracing is None:
         return _OFF
-    return _Active(_tracing.tracer.start_span(REFRESH, Context(), links=_links(_current.get())))
+    return _Active(_tracing.tracer.start_span(names.REFRESH, Context(), links=_links(_current.get())))
 
 
 def here() -> SpanContext | None:
@@ -236,15 +245,15 @@ def link(leader: SpanContext | None) -> None:
 def answered(result: str, tier: str | None) -> None:
     """How the current call was answered; `tier` is where the answer lay, None when it came from upstream."""
     if _tracing is not None and (span := _current.get()).is_recording():
-        span.set_attribute(RESULT, result)
+        span.set_attribute(names.RESULT, result)
         if tier is not None:
-            span.set_attribute(TIER, tier)
+            span.set_attribute(names.TIER, tier)
 
 
 def about(model_type: str) -> None:
     """Which type of model the current call or event is about."""
     if _tracing is not None and (span := _current.get()).is_recording():
-        span.set_attribute(MODEL_TYPE, _shortened(model_type))
+        span.set_attribute(names.MODEL_TYPE, names.shortened(model_type))
 
 
 def injected(metadata: Metadata) -> Metadata:
@@ -268,18 +277,12 @@ def place(address: str) -> Place:
     """Where a gRPC target or an address to listen on is: a socket's path; of several addresses all, as one text."""
     socket = re.fullmatch(r"unix(?:-abstract)?:(?://)?(.+)", address)
     if socket:
-        return {SERVER_ADDRESS: socket[1]}
+        return {names.SERVER_ADDRESS: socket[1]}
     endpoint = _SCHEME.sub("", address)
     host, colon, port = endpoint.rpartition(":")
     if not colon or not port.isdecimal() or "," in host:
-        return {SERVER_ADDRESS: endpoint}
-    return {SERVER_ADDRESS: host.removeprefix("[").removesuffix("]"), SERVER_PORT: int(port)}
-
-
-def _rpc(method: str, at: Place) -> dict[str, str | int]:
-    if method in _METHODS:
-        return {RPC_SYSTEM: "grpc", RPC_METHOD: method[1:], **at}
-    return {RPC_SYSTEM: "grpc", RPC_METHOD: UNKNOWN_METHOD, RPC_ORIGINAL: _shortened(method[1:]), **at}
+        return {names.SERVER_ADDRESS: endpoint}
+    return {names.SERVER_ADDRESS: host.removeprefix("[").removesuffix("]"), names.SERVER_PORT: int(port)}
 
 
 def _as_context() -> Context:
@@ -289,10 +292,6 @@ def _as_context() -> Context:
 def _links(span: Span) -> list[Link]:
     found = span.get_span_context()
     return [Link(found)] if found.is_valid else []
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
 def _text(value: object) -> object:

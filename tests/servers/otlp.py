@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import grpc.aio
+from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
     ExportTraceServiceRequest,
     ExportTraceServiceResponse,
@@ -106,6 +107,31 @@ class Collector(TraceServiceServicer):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.stop()
+
+
+class HttpCollector(Collector):
+    """The same over HTTP: `http/protobuf`, as Jaeger takes it on 4318. `metadata` is the headers."""
+
+    _runner: web.ServerRunner | None = None
+
+    async def start(self) -> Self:
+        self._runner = web.ServerRunner(web.Server(self._take))
+        await self._runner.setup()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        return self
+
+    async def stop(self) -> None:
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    async def _take(self, request: web.BaseRequest) -> web.Response:
+        if (request.method, request.path, request.content_type) != ("POST", "/v1/traces", "application/x-protobuf"):
+            return web.Response(status=404)
+        self.metadata.extend((key.lower(), value) for key, value in request.headers.items())
+        self.requests.append(ExportTraceServiceRequest.FromString(await request.read()))
+        body = ExportTraceServiceResponse().SerializeToString()
+        return web.Response(body=body, content_type="application/x-protobuf")
 
 
 def _seen(span: Span, resource: dict[str, str | int]) -> Seen:
