@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
 
-COMMANDS = ("stats", "lookup", "explain", "invalidate", "flush", "ping")
+COMMANDS = ("stats", "lookup", "explain", "invalidate", "flush", "mode", "ping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,8 @@ async def test_stats(proxy: ProxyProcess) -> None:
         await gateway.upload()
     shown = await ask(proxy, "stats")
     assert (shown.status, shown.err) == (0, "")
+    assert re.search(r"^a hit takes +p50 [0-9.]+ ms, p99 [0-9.]+ ms in the last 5 minutes$", shown.out, re.MULTILINE)
+    assert re.search(r"^a miss takes +p50 [0-9.]+ ms, p99 [0-9.]+ ms in the last 5 minutes$", shown.out, re.MULTILINE)
     assert "hit ratio     75.0 % in the last 5 minutes, 75.0 % in all" in shown.out
     assert "redis         up for " in shown.out
     assert "  user 1  write  avatars" in shown.out
@@ -116,6 +119,19 @@ async def test_flush(proxy: ProxyProcess) -> None:
     assert json.loads((await ask(proxy, "flush", "--json")).out) == {"done": True}
 
 
+async def test_mode(proxy: ProxyProcess) -> None:
+    async with Gateway(proxy.addr) as gateway:
+        assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
+        assert (await ask(proxy, "mode")).out == "the mode is on\n"
+        switched = await ask(proxy, "mode", "OFF")
+        assert (switched.status, switched.out) == (0, "the mode is off; it was on\n")
+        assert await gateway.x_cache() == "bypass"
+        assert json.loads((await ask(proxy, "mode", "--json")).out) == {"mode": "off"}
+        told = await ask(proxy, "mode", "on", "--json")
+        assert json.loads(told.out) == {"mode": "on", "before": "off"}
+        assert await gateway.x_cache() == "hit"
+
+
 async def test_redis_away_an_order_is_kept_and_status_3(proxy: ProxyProcess, own_redis: RedisServer) -> None:
     own_redis.kill()
     await proxy.logged("redis lost")
@@ -150,6 +166,7 @@ async def test_a_wrong_token_is_one_line_and_status_1(proxy: ProxyProcess) -> No
     [
         (["lookup", "user"], "Missing argument 'MODEL_ID'"),
         (["lookup", "user", "soon"], "'soon' is not a valid integer"),
+        (["mode", "sometimes"], "'sometimes' is not one of 'on', 'off', 'shadow'"),
         (["stats", "--admin-addr=soon"], "ADMIN_ADDR: 'soon' is not understood; accepted: host:port"),
         (["ping", "--redis-addr=redis://u:hidden@h:x"], "REDIS_ADDR: 'redis://***@h***' is not understood"),
     ],
@@ -173,6 +190,7 @@ async def test_ping_reaches_everything(own_redis: RedisServer, rabbit: RabbitSer
     assert [line.split()[0] for line in shown.out.splitlines()] == ["upstream", "redis", "rabbitmq", "collector"]
     assert shown.out.count("connected in ") == 4
     assert shown.out.count("round trip ") == 3
+    assert shown.out.splitlines()[3].endswith("only its port was tried")
     assert "guest:guest" not in shown.out
     told = json.loads((await run("ping", "--json", **addresses)).out)
     assert [each["reached"] for each in told] == [True] * 4

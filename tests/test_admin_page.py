@@ -105,7 +105,11 @@ async def test_the_hit_ratio_moves_while_one_looks(page: Browser, gateway: Gatew
         return "hit ratio 75 %" in await _attribute(page, "#ratio-plot svg", "aria-label")
 
     await until(described, "the plot to say so")
-    await page.shows("#latency-plot", "median")
+    for result in ("hit", "miss"):
+        await page.shows(f"#{result}-plot", "median")
+        await page.shows(f"#{result}-p50", "ms")
+        await page.shows(f"#{result}-p99", "99 % within")
+    await page.shows("#rate-plot", "/s")
     drawn = "#ratio-plot circle, #ratio-plot path[d*=L]"
     assert await page.run(lambda driver: driver.find_elements("css selector", drawn))
 
@@ -142,6 +146,25 @@ async def test_a_flush_is_confirmed_first_and_told_when_done(page: Browser, gate
     await page.shows("#answer", "The whole cache is flushed.")
     await page.shows("#invalidations", "everything")
     assert (await gateway.read()).x_cache == "miss"
+
+
+async def test_the_mode_is_switched_once_confirmed(page: Browser, gateway: Gateway) -> None:
+    assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
+    await page.shows("#mode-text", "answered from the cache")
+    assert await _attribute(page, "#mode-on", "aria-pressed") == "true"
+    await page.click("#mode-off")
+    await page.shows("#confirm", "Switch caching off?")
+    await page.click("#confirm button[value=cancel]")
+    assert await gateway.x_cache() == "hit"
+    for mode, title in (("off", "Switch caching off?"), ("shadow", "Switch to shadow?"), ("on", "Switch caching on?")):
+        before = (await page.text("#mode")).removeprefix("mode ")
+        await page.click(f"#mode-{mode}")
+        await page.shows("#confirm", title)
+        await page.click("#confirm-go")
+        await page.shows("#mode-answer", f"The mode is {mode}; it was {before}.")
+        await page.shows("#mode", f"mode {mode}")
+        assert await _attribute(page, f"#mode-{mode}", "aria-pressed") == "true"
+        assert await gateway.x_cache() == ("hit" if mode == "on" else "bypass")
 
 
 async def test_a_call_is_explained(page: Browser, gateway: Gateway) -> None:

@@ -17,6 +17,7 @@ from proxy.settings import config
 
 if TYPE_CHECKING:
     from proxy.admin.client import AdminClient
+    from proxy.admin.pinging import Ping
 
 KEPT = 3
 _EXIT_STATUS = """
@@ -37,7 +38,7 @@ _collection = click.option("--collection", default="", help="For the log line; a
 
 def commands() -> list[click.Command]:
     """All of them."""
-    return [stats, lookup, explain, invalidate, flush, ping]
+    return [stats, lookup, explain, invalidate, flush, mode, ping]
 
 
 def _operator_command(
@@ -113,7 +114,19 @@ def flush(ask: "AdminClient", *, as_json: bool) -> int:
     return _confirmed(ask.post("/flush"), as_json, "the whole cache is flushed")
 
 
-_PING_HELP = f"""Reach Redis, RabbitMQ, the media service and the collector directly, and say how fast.
+@_operator_command(
+    "mode",
+    "Show or switch the mode of this one proxy: on, off (forward only) or shadow, until it ends.",
+    click.argument("mode", type=click.Choice(("on", "off", "shadow"), case_sensitive=False), required=False),
+)
+def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
+    """Prints the mode, and the one before when it was switched."""
+    answer = {"mode": ask.get("/stats")["mode"]} if mode is None else ask.post("/mode", mode=mode)
+    was = "" if mode is None else f"; it was {answer['before']}"
+    _answer(answer, as_json, lambda told: [f"the mode is {told['mode']}{was}"])
+
+
+_PING_HELP = f"""Reach Redis, RabbitMQ and the media service directly, and say how fast. Of the collector only the port is tried.
 
 No proxy is asked: the settings are those that `serve` would take from the same flags and variables.
 {_EXIT_STATUS.format(one="one of them cannot be reached", three="")}"""
@@ -150,7 +163,7 @@ def ping(*, redis_addr: Any, rabbitmq_addr: Any, media_service_addr: str, collec
         click.echo(json.dumps([{**asdict(each), "reached": each.reached} for each in told], indent=2))
     else:
         rows = [
-            (each.name, each.address, each.error or f"connected in {_ms(each.connect)}", _round_trip(each.round_trip))
+            (each.name, each.address, each.error or f"connected in {_ms(each.connect)}", _asked(each))
             for each in told
         ]
         click.echo("\n".join(_table(rows)))
@@ -231,8 +244,10 @@ def _ms(seconds: float | None) -> str:
     return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
 
 
-def _round_trip(seconds: float | None) -> str:
-    return "" if seconds is None else f"round trip {_ms(seconds)}"
+def _asked(each: "Ping") -> str:
+    if not each.reached:
+        return ""
+    return "only its port was tried" if each.round_trip is None else f"round trip {_ms(each.round_trip)}"
 
 
 def _span(seconds: float) -> str:

@@ -39,7 +39,7 @@ class Ping:
     connect: float | None = None
     """Until it was connected, discovery and authentication included."""
     round_trip: float | None = None
-    """Of one question on that connection; None also where there is none to ask."""
+    """Of one question on that connection; None also of the collector, of which only the port is tried."""
     error: str = ""
 
     @property
@@ -144,7 +144,7 @@ async def _ping_upstream(target: str, patience: float) -> tuple[float, float | N
 
 
 async def _ping_collector(url: str, patience: float) -> tuple[float, float | None]:
-    """Whether somebody listens: what it says to spans, the proxy's log tells."""
+    """Only whether somebody listens: a span of ours would stay in it. What it says to spans, the proxy's log tells."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
     try:

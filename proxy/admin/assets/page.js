@@ -7,9 +7,13 @@ let seen = 0;
 
 const ratioPlot = new Plot($("ratio-plot"), "Hit ratio over time",
   [{ name: "hit ratio", kind: "a", value: (point) => point.hit_ratio }], (share) => `${+(share * 100).toFixed(1)} %`, 1);
-const latencyPlot = new Plot($("latency-plot"), "How long callers wait over time",
-  [{ name: "median", kind: "a", value: (point) => point.p50 }, { name: "99th percentile", kind: "b", value: (point) => point.p99 }],
-  duration, null);
+const latencyPlots = ["hit", "miss"].map((result) => new Plot($(`${result}-plot`), `How long a ${result} takes over time`,
+  [{ name: "median", kind: "a", value: (point) => point[`${result}_p50`] }, { name: "99th percentile", kind: "b", value: (point) => point[`${result}_p99`] }],
+  duration, null));
+const ratePlot = new Plot($("rate-plot"), "Calls per second over time",
+  [{ name: "from the cache", kind: "a", value: (point) => cached(point.results) / point.seconds },
+    { name: "all", kind: "b", value: (point) => answers(point.results) / point.seconds }],
+  (rate) => `${+rate.toFixed(rate < 10 ? 1 : 0)}/s`, null);
 
 class Refused extends Error {
   constructor(status, message) {
@@ -51,7 +55,8 @@ async function refresh() {
     showStats(stats);
     const shown = present ? [...points, present] : points;
     ratioPlot.show(shown, stats.now);
-    latencyPlot.show(shown, stats.now);
+    for (const plot of latencyPlots) plot.show(shown, stats.now);
+    ratePlot.show(points, stats.now);  // a step that has only begun has no rate yet
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     refused(error);
@@ -77,13 +82,13 @@ async function poll() {
 }
 
 // Runs one request of the forms; whatever goes wrong is said where its answer would stand.
-async function answering(work) {
+async function answering(work, place = "answer") {
   try {
     await work();
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     if (error.status === 401) refused(error);
-    else showOutcome(error.message, true);
+    else showOutcome(error.message, true, place);
   }
   await refresh();
 }
@@ -120,6 +125,19 @@ async function flush() {
   showOutcome(done.done ? "The whole cache is flushed." : `${done.note}.`, !done.done);
 }
 
+const SWITCHES = {
+  on: ["Switch caching on?", "Calls of this proxy are answered from the cache again: what it stores was invalidated all the while.", "Switch on"],
+  shadow: ["Switch to shadow?", "The media service answers every call of this proxy. The cache is kept beside it, and counts where it would have answered otherwise.", "Switch to shadow"],
+  off: ["Switch caching off?", "Every call of this proxy goes to the media service, until the mode is switched again or the proxy ends. Other proxies go on as they are.", "Switch off"],
+};
+
+async function switchMode(mode) {
+  if (!(await confirmed(...SWITCHES[mode]))) return;
+  const done = await ask("mode", { mode }, "POST");
+  showOutcome(`The mode is ${done.mode}; it was ${done.before}.`, false, "mode-answer");
+}
+
+for (const button of $("modes").children) button.addEventListener("click", () => answering(() => switchMode(button.value), "mode-answer"));
 $("model-form").addEventListener("submit", (event) => {
   event.preventDefault();
   const what = event.submitter?.value;

@@ -1,6 +1,6 @@
 "use strict";
 
-// Plots: lines over time as inline SVG. A step in which nothing happened is a gap, not a zero.
+// Plots: lines over time as inline SVG. A step without a value is a gap, not a zero.
 
 const SVG = "http://www.w3.org/2000/svg";
 const WIDTH = 520, HEIGHT = 190, LEFT = 46, RIGHT = 8, TOP = 10, BOTTOM = 24;

@@ -23,6 +23,7 @@ function span(seconds) {
 }
 
 const count = (number) => number.toLocaleString("en");
+const cached = (results) => results.hit + results.stale;
 const answers = (results) => Object.values(results).reduce((sum, each) => sum + each, 0);
 
 function table(columns, rows) {
@@ -49,14 +50,28 @@ function showStats(stats) {
   $("hit-ratio").textContent = percent(recent.hit_ratio);
   $("rate").textContent = recent.seconds > 0 ? (answers(recent.results) / recent.seconds).toFixed(1) : "–";
   $("rate-note").textContent = `per second, ${count(answers(stats.results))} in all`;
-  $("p50").textContent = duration(recent.p50);
-  $("p99").textContent = `median; 99 % within ${duration(recent.p99)}`;
+  for (const result of ["hit", "miss"]) {
+    $(`${result}-p50`).textContent = duration(recent[`${result}_p50`]);
+    $(`${result}-p99`).textContent = `median; 99 % within ${duration(recent[`${result}_p99`])}`;
+  }
   $("saved").textContent = count(stats.results.hit + stats.results.stale + stats.results.coalesced);
   $("saved-note").textContent = `${count(stats.upstream.calls)} went upstream`;
+  showMode(stats);
   showDependencies(stats.dependencies);
   const pending = stats.invalidations.pending;
   $("pending").textContent = pending ? `${count(pending)} invalidations wait for Redis; their models are read past the cache.` : "";
   showInvalidations(stats.invalidations.last, stats.now);
+}
+
+const MODES = {
+  on: () => "Calls are answered from the cache where they can be.",
+  off: () => "Every call goes to the media service.",
+  shadow: (stats) => `The media service answers every call; the cache would have answered otherwise ${count(stats.shadow_differences)} times.`,
+};
+
+function showMode(stats) {
+  for (const button of $("modes").children) button.setAttribute("aria-pressed", button.value === stats.mode);
+  $("mode-text").textContent = MODES[stats.mode](stats);
 }
 
 const NAMES = { redis: "Redis", rabbitmq: "RabbitMQ", upstream: "Media service" };
@@ -114,6 +129,6 @@ function showExplanation(told) {
   $("answer").replaceChildren(element("p", `This call would be a ${told.result}.`, "verdict"), list);
 }
 
-function showOutcome(text, failed) {
-  $("answer").replaceChildren(element("p", text, failed ? "verdict failed" : "verdict"));
+function showOutcome(text, failed, place = "answer") {
+  $(place).replaceChildren(element("p", text, failed ? "verdict failed" : "verdict"));
 }
