@@ -126,7 +126,9 @@ def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
     _answer(answer, as_json, lambda told: [f"the mode is {told['mode']}{was}"])
 
 
-_PING_HELP = f"""Reach Redis, RabbitMQ and the media service directly, and say how fast. Of the collector only the port is tried.
+_PING_HELP = f"""Reach Redis, RabbitMQ and the media service directly, and say how fast.
+
+Of the collector only the port is tried.
 
 No proxy is asked: the settings are those that `serve` would take from the same flags and variables.
 {_EXIT_STATUS.format(one="one of them cannot be reached", three="")}"""
@@ -163,8 +165,7 @@ def ping(*, redis_addr: Any, rabbitmq_addr: Any, media_service_addr: str, collec
         click.echo(json.dumps([{**asdict(each), "reached": each.reached} for each in told], indent=2))
     else:
         rows = [
-            (each.name, each.address, each.error or f"connected in {_ms(each.connect)}", _asked(each))
-            for each in told
+            (each.name, each.address, each.error or f"connected in {_ms(each.connect)}", _asked(each)) for each in told
         ]
         click.echo("\n".join(_table(rows)))
     return 0 if all(each.reached for each in told) else 1

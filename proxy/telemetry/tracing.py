@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from grpc import StatusCode
-from opentelemetry import propagate, trace
+from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
@@ -90,10 +90,12 @@ def of_application(version: str) -> Iterator[None]:
     """
     global _applications  # noqa: PLW0603
     if _tracing is not None and not _applications:
-        yield
-        return
+        return (yield)
     if not _applications:
-        propagator = propagate.get_global_textmap()
+        # Loaded, it reads OTEL_PROPAGATORS and raises; `serve` reads that itself, where it traces.
+        from opentelemetry.propagate import get_global_textmap  # noqa: PLC0415
+
+        propagator = get_global_textmap()
         # Baggage is not ours to pass on: what the caller's metadata says of it stays.
         use(Tracing(trace.get_tracer(NAME, version), propagator, frozenset(propagator.fields) - {"baggage"}))
     _applications += 1
