@@ -49,6 +49,17 @@ async def test_one_write_for_all_of_a_turn(redis: RedisServer) -> None:
         assert connection.writes == 1
 
 
+async def test_at_once_is_within_the_turn_and_never_before_what_waits(redis: RedisServer) -> None:
+    async with wired(redis.port) as (wire, connection, replies):
+        wire.send(PING, at_once=True)
+        assert connection.writes == 1
+        wire.send(b"*2\r\n$4\r\nECHO\r\n$1\r\na\r\n")
+        wire.send(b"*2\r\n$4\r\nECHO\r\n$1\r\nb\r\n", at_once=True)
+        assert connection.writes == 1
+        await until(lambda: replies == [b"PONG", b"a", b"b"])
+        assert connection.writes == 2
+
+
 async def test_an_error_of_redis_is_a_reply_of_redis_pys_own_kind(redis: RedisServer) -> None:
     async with wired(redis.port) as (wire, _, replies):
         wire.send(b"*1\r\n$4\r\nHGET\r\n")

@@ -1,9 +1,9 @@
 """`Link`: one connection to one Redis server, shared by all calls of a process.
 
-Requests are written in batches, one write for all that arrived in the same turn of the event loop, and replies are
-matched in order (RESP is strictly first in, first out). Connecting, TLS, authentication and Sentinel discovery are
-redis-py's; only the sharing is ours (`redis_wire`), since a checkout from its pool for each call costs more than the
-call.
+While replies are awaited, requests are written in batches, one write for all that arrived in the same turn of the event
+loop; replies are matched in order (RESP is strictly first in, first out). Connecting, TLS, authentication and Sentinel
+discovery are redis-py's; only the sharing is ours (`redis_wire`), since a checkout from its pool for each call costs
+more than the call.
 
 Cancellation: whoever gives up only abandons its future. The reply still arrives, is matched with the abandoned future
 and dropped, so no caller ever sees another's reply.
@@ -73,10 +73,10 @@ class Link:
         packed = _pack(command)
         if len(self._pending) >= _MOST_PENDING or self._pending_bytes + len(packed) > _MOST_PENDING_BYTES:
             raise RedisUnavailableError("too many requests to Redis are waiting for a reply")
+        wire.send(packed, at_once=not self._pending)
         reply: Reply = self._loop.create_future()
         self._pending.append((reply, len(packed)))
         self._pending_bytes += len(packed)
-        wire.send(packed)
         return reply
 
     def drop(self, reason: str) -> None:

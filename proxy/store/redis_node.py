@@ -68,6 +68,9 @@ class Node:
     _link: Link = field(init=False)
     _writes: ReplicatedWrites = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+    _waiting: dict[Reply, tuple[float, float]] = field(default_factory=dict)
+    _sweep: asyncio.TimerHandle | None = None
 
     def __post_init__(self) -> None:
         self._link = Link(self.make, self.scripts)
@@ -85,12 +88,12 @@ class Node:
 
     def now_ms(self) -> float:
         """This server's clock, by the last ping."""
-        return asyncio.get_running_loop().time() * 1000 + self._offset_ms
+        return self._loop.time() * 1000 + self._offset_ms
 
     def min_born_ms(self) -> int:
         """Entries born before this count as absent; 0 outside the two seconds after an outage."""
         outage = self._outage
-        if outage.min_born_ms and asyncio.get_running_loop().time() >= outage.until:
+        if outage.min_born_ms and self._loop.time() >= outage.until:
             outage.min_born_ms = 0
         return outage.min_born_ms
 
@@ -110,28 +113,26 @@ class Node:
         ASK reply sent us here.
         """
         self._require_usable(budget)
-        loop = asyncio.get_running_loop()
         with tracing.redis_span(command[0], self._link.peer):
             if asking:
                 self._link.request(b"ASKING").add_done_callback(ignored)
             reply = self._link.request(*command)
-            begun = loop.time()
-            due = begun + (budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left)
-            timer = loop.call_at(due, self._expire, reply, begun, due)
+            begun = self._loop.time()
+            self._wait(reply, begun, begun + (budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left))
             try:
                 answer = await reply
             except ClusterDownError as error:
                 raise self._cluster_down(error) from None
             except (RedisRefusedError, *REDIRECTIONS):
-                self._answered(begun, loop.time(), budget)
+                self._answered(begun, self._loop.time(), budget)
                 raise
             except RedisUnavailableError as error:
-                budget.left -= loop.time() - begun
+                budget.left -= self._loop.time() - begun
                 self._failed(str(error))
                 raise
             finally:
-                timer.cancel()
-            self._answered(begun, loop.time(), budget)
+                del self._waiting[reply]
+            self._answered(begun, self._loop.time(), budget)
             return answer
 
     def shed(self, key: bytes, field: bytes) -> None:
@@ -152,9 +153,8 @@ class Node:
         if not self._writes.replicas:
             return await self.ask(budget, *command, asking=asking)
         self._require_usable(budget)
-        loop = asyncio.get_running_loop()
         with tracing.redis_span(command[0], self._link.peer):
-            begun = loop.time()
+            begun = self._loop.time()
             try:
                 return await self._writes.write(budget.left, *command, asking=asking)
             except ClusterDownError as error:
@@ -163,7 +163,7 @@ class Node:
                 self._failed(str(error))
                 raise
             finally:
-                budget.left -= loop.time() - begun
+                budget.left -= self._loop.time() - begun
 
     def _require_usable(self, budget: Budget) -> None:
         if not self.breaker.closed:
@@ -186,17 +186,15 @@ class Node:
 
     async def _watch_lag(self) -> None:
         """Measures how late our own loop is, so that our own load is not taken for Redis' slowness."""
-        loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + _LAG_EVERY
+            due = self._loop.time() + _LAG_EVERY
             await asyncio.sleep(_LAG_EVERY)
-            self._lag = max(loop.time() - due, self._lag / 2)
+            self._lag = max(self._loop.time() - due, self._lag / 2)
 
     async def _ping(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             if self._link.connected.is_set():
-                await self._ping_once(loop)
+                await self._ping_once()
             try:
                 async with asyncio.timeout(_PING_CLOSED if self.breaker.closed else _PING_OPEN):
                     await self._wake.wait()
@@ -204,8 +202,8 @@ class Node:
                 pass
             self._wake.clear()
 
-    async def _ping_once(self, loop: asyncio.AbstractEventLoop) -> None:
-        begun = loop.time()
+    async def _ping_once(self) -> None:
+        begun = self._loop.time()
         try:
             async with asyncio.timeout(_DEAD_AFTER):
                 now, info, *cluster = await asyncio.gather(*[self._link.request(*probe) for probe in self._probes()])
@@ -215,7 +213,7 @@ class Node:
             return
         except (RedisUnavailableError, *REDIRECTIONS):
             return
-        took = loop.time() - begun
+        took = self._loop.time() - begun
         if isinstance(now, list) and isinstance(info, bytes):
             if b"role:master" not in info:
                 self.drop("this Redis is a read-only replica now")
@@ -225,27 +223,45 @@ class Node:
         if any(isinstance(state, bytes) and b"cluster_state:ok" not in state for state in cluster):
             self._failed("the cluster is down")
         elif self.breaker.pinged(took):
-            self._recovered(loop.time())
+            self._recovered(self._loop.time())
 
     def _probes(self) -> tuple[tuple[bytes, ...], ...]:
         own = ((b"TIME",), (b"INFO", b"replication"))
         return (*own, (b"CLUSTER", b"INFO")) if self.name else own
 
-    def _expire(self, reply: Reply, begun: float, due: float) -> None:
-        """Ends the wait for a reply, unless it is our own loop that is late: then the reply may lie unread, or wait its
-        turn behind those that Redis goes on sending.
+    def _wait(self, reply: Reply, begun: float, due: float) -> None:
+        """Has the reply's wait end at `due`. One timer stands for all: one for each call cost a hit 6 us."""
+        self._waiting[reply] = (begun, due)
+        if self._sweep is None:
+            self._sweep = self._loop.call_at(due, self._expire)
+        elif due < self._sweep.when():
+            self._sweep.cancel()
+            self._sweep = self._loop.call_at(due, self._expire)
+
+    def _expire(self) -> None:
+        """Ends the waits that are over, and comes again when the next one will be."""
+        self._sweep = None
+        now = self._loop.time()
+        left = []
+        for reply, (begun, due) in list(self._waiting.items()):
+            later = due if reply.done() or now < due else self._prolonged(reply, begun, due, now)
+            if not reply.done():
+                self._waiting[reply] = (begun, later)
+                left.append(later)
+        if left:
+            self._sweep = self._loop.call_at(min(left), self._expire)
+
+    def _prolonged(self, reply: Reply, begun: float, due: float, now: float) -> float:
+        """Until when to wait longer, because it is our own loop that is late: then the reply may lie unread, or wait
+        its turn behind those that Redis goes on sending. Else the wait ends.
         """
-        if reply.done():
-            return
-        loop = asyncio.get_running_loop()
-        now = loop.time()
         blocked = now - due
         backlog = self._lag if self._link.read_at > begun else 0.0
         late = max(blocked, backlog)
         if late > _HICCUP and now - begun < _PATIENCE:
-            loop.call_later(2 * late, self._expire, reply, begun, now + 2 * late)
-        else:
-            reply.set_exception(RedisUnavailableError(f"no answer within {(now - begun) * 1000:.0f} ms"))
+            return now + 2 * late
+        reply.set_exception(RedisUnavailableError(f"no answer within {(now - begun) * 1000:.0f} ms"))
+        return due
 
     def _up(self) -> None:
         self._wake.set()
