@@ -186,7 +186,10 @@ def _stats_lines(told: dict[str, Any]) -> list[str]:
         ("answers", counts),
         ("a hit takes", f"p50 {_ms(recent['hit_p50'])}, p99 {_ms(recent['hit_p99'])} in the last 5 minutes"),
         ("a miss takes", f"p50 {_ms(recent['miss_p50'])}, p99 {_ms(recent['miss_p99'])} in the last 5 minutes"),
-        ("upstream", f"{upstream['calls']} calls, {upstream['failures']} failed, p50 {_ms(recent['upstream_p50'])}"),
+        (
+            "upstream got",
+            f"{upstream['calls']} calls, {upstream['failures']} failed, p50 {_ms(recent['upstream_p50'])}",
+        ),
         *((name, _dependency(state)) for name, state in told["dependencies"].items()),
         ("pending", f"{told['invalidations']['pending']} invalidations wait for Redis"),
     ]

@@ -17,13 +17,10 @@ ROOT = Path(__file__).parents[2]
 class ProxyProcess(Server):
     """`python -m proxy serve` on free ports with these settings (`CACHE_TTL="1s"`); no Redis, no RabbitMQ by default.
 
-    Nothing of the tests' own environment reaches it but PATH.
+    Nothing of the tests' own environment reaches it but PATH. `module` stands in for the proxy's own.
     """
 
-    module = "proxy"
-    """What `python -m` runs."""
-
-    def __init__(self, *args: str, **settings: str) -> None:
+    def __init__(self, *args: str, module: str = "proxy", **settings: str) -> None:
         self.listen_port, self.probe_port, self.admin_port = free_port(), free_port(), free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="test-proxy-"))
         self.settings = {
@@ -35,7 +32,7 @@ class ProxyProcess(Server):
             **settings,
         }
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.settings}
-        command = [sys.executable, "-m", self.module, *(args or ("serve",))]
+        command = [sys.executable, "-m", module, *(args or ("serve",))]
         self.child = Child(f"the proxy on port {self.listen_port}", command, self.directory, env)
 
     @property

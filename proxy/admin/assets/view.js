@@ -52,7 +52,7 @@ function showStats(stats) {
   $("rate-note").textContent = `per second, ${count(answers(stats.results))} in all`;
   for (const result of ["hit", "miss"]) {
     $(`${result}-p50`).textContent = duration(recent[`${result}_p50`]);
-    $(`${result}-p99`).textContent = `median; 99 % within ${duration(recent[`${result}_p99`])}`;
+    $(`${result}-p99`).textContent = `median, p99 ${duration(recent[`${result}_p99`])}`;
   }
   $("saved").textContent = count(stats.results.hit + stats.results.stale + stats.results.coalesced);
   $("saved-note").textContent = `${count(stats.upstream.calls)} went upstream`;
