@@ -22,7 +22,7 @@ async def upstream() -> AsyncIterator[FakeMediaServer]:
 
 async def _applied(proxy: ProxyProcess, count: int) -> None:
     async def reached() -> bool:
-        return await proxy.metric('media_cache_invalidations_total{source="event"}') >= count
+        return await proxy.metric('media_cache_events_total{outcome="applied"}') >= count
 
     await until(reached, f"{count} events to be applied")
 
