@@ -126,7 +126,10 @@ class _App:
         settings = self._settings
         if not settings.rabbitmq_addr or self._core.store is None:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
-        return EventConsumer(settings.rabbitmq_addr, settings.queue_prefix, self._core.invalidations, self._metrics)
+        core = self._core
+        return EventConsumer(
+            settings.rabbitmq_addr, settings.queue_prefix, core.invalidations, self._metrics, gap=core.gap
+        )
 
     def _make_admin(self, sources: Mapping[str, str]) -> Admin:
         dependencies = {"upstream": lambda: self._upstream.state}

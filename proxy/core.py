@@ -15,6 +15,7 @@ from proxy.caching.invalidations import Invalidations
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
 from proxy.media.calls import Call, Handler, Reply
+from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys
 from proxy.settings.config import Settings
 from proxy.store.redis_store import RedisStore
@@ -36,6 +37,8 @@ class Core:
     files: Files
     redis: Dependency | None
     recent: InvalidationLog
+    gap: EventGap
+    """Told by whoever consumes events; closed while nobody does."""
 
     @classmethod
     def build(cls, settings: Settings, metrics: Metrics) -> Self:
@@ -48,11 +51,14 @@ class Core:
             return await upstream.unary(call, timeout=timeout)
 
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
+        gap = EventGap(settings.cache_ttl_without_events, clock)
         redis, store = None, None
         if settings.redis_addr is not None:
             redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), clock)
             stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
-            store = RedisStore(settings.redis_addr, keys, ttl=settings.cache_ttl, stale=stale, changed=redis.changed)
+            store = RedisStore(
+                settings.redis_addr, keys, ttl=settings.cache_ttl, stale=stale, changed=redis.changed, gap=gap
+            )
         recent = InvalidationLog()
         invalidations = Invalidations(store, metrics, journal=recent)
         cache = Cache(
@@ -66,7 +72,7 @@ class Core:
         )
         own_writes = OwnWrites(invalidations, fetch)
         files = Files(cache, own_writes, fetch, store, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, files, redis, recent)
+        return cls(upstream, store, invalidations, cache, own_writes, files, redis, recent, gap)
 
     @property
     def routes(self) -> dict[str, Handler]:

@@ -1,6 +1,7 @@
 """Real events through a real broker to a proxy process: applied, none lost, the old subscriber undisturbed."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
 import aio_pika
@@ -103,6 +104,42 @@ async def test_a_restart_of_the_broker_loses_nothing(
             await publish(url, 2)
             await _applied(proxy, 1)
             assert (await gateway.read(model_id=2)).uuids == [newer.uuid]
+
+
+async def test_with_the_broker_gone_answers_live_a_shorter_time(
+    redis: RedisServer, own_rabbit: RabbitServer, upstream: FakeMediaServer
+) -> None:
+    settings = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr, "CACHE_TTL_WITHOUT_EVENTS": "3s"}
+    async with ProxyProcess(**settings, RABBITMQ_ADDR=await own_rabbit.vhost()) as proxy:
+        async with Gateway(proxy.addr) as gateway:
+            await _connected(proxy)
+            assert await gateway.x_cache() == "miss"
+            own_rabbit.kill()
+            killed = time.monotonic()
+            upstream.media.add("User", 1)  # nobody will ever tell
+
+            async def noticed() -> bool:
+                return (await gateway.read()).response.data.total == 1
+
+            await until(noticed, "the answer from before the loss to run out")
+            assert 3.0 <= time.monotonic() - killed < 20.0  # its TTL was an hour
+            assert await gateway.x_cache() == "hit"  # what is fetched meanwhile is stored
+            upstream.media.add("User", 1)
+
+            async def noticed_too() -> bool:
+                return (await gateway.read()).response.data.total == 2
+
+            await until(noticed_too, "that to run out as well")
+            await own_rabbit.start()
+            await proxy.logged("the whole cache was flushed", times=2)
+            await _connected(proxy)
+            assert await gateway.x_cache(2) == "miss"
+
+            async def long_lived() -> bool:
+                keys = await redis.cli("KEYS", "media:model:*")
+                return max([await redis.cli("PTTL", key) for key in keys], default=0) > 3_600_000
+
+            await until(long_lived, "an entry with the whole TTL")
 
 
 async def test_the_retired_subscriber_beside_us_takes_nothing_away(

@@ -23,7 +23,7 @@ KEY = Keys("media", ()).of_model(USER).decode()
 
 async def listed(process: Process, model: Model = USER) -> Listing:
     assert process.core.store is not None
-    return await listing(process.core.store.topology, Keys("media", ()).of_model(model))
+    return await listing(process.core.store.topology, Keys("media", ()).of_model(model), process.core.gap)
 
 
 @pytest_asyncio.fixture

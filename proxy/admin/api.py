@@ -176,7 +176,7 @@ class Admin:
         if self._core.store is None:
             return 200, {**told, "tier": None, "entries": [], "problem": "REDIS_ADDR is empty: there is no cache"}
         async with self._looking:
-            stored = await listing(self._core.store.topology, self._keys.of_model(model))
+            stored = await listing(self._core.store.topology, self._keys.of_model(model), self._core.gap)
         return 200, {**told, "tier": "redis", **asdict(stored)}
 
     async def _explain(self, given: Given) -> tuple[int, object]:

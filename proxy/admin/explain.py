@@ -4,6 +4,7 @@ It asks the same parts in the same order as the cache itself does (`cache.py`), 
 then it looks at what else is stored of the model, to say why there is nothing for this very request.
 """
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from proxy.admin.requests import Asked
 from proxy.caching.invalidations import Invalidations
 from proxy.caching.policy import Policy, cache_control
 from proxy.errors import RedisUnavailableError
+from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
 from proxy.store.redis_listing import ListedEntry, ListedLease, Listing, listing
 from proxy.store.redis_node import Budget
@@ -93,16 +95,17 @@ class Explainer:
             return ["miss", reason]
         try:
             found = await self._store.read(key, Budget(_BUDGET))
-            stored = await listing(self._store.topology, key.hash_key)
+            stored = await listing(self._store.topology, key.hash_key, self._store.gap)
         except RedisUnavailableError as error:
             return ["miss", f"Redis cannot be used now: {error}."]
+        gap = _gap(self._store.gap)
         if found is not None and found.fresh:
             left = (found.entry.fresh_until_ms - found.now_ms) / 1000
-            return ["hit", f"An answer of {found.age} s ago is stored, and fresh for {left:.0f} s more."]
+            return ["hit", f"An answer of {found.age} s ago is stored, and fresh for {left:.0f} s more.", *gap]
         if found is not None and self._policy.revalidates(found.entry, found.now_ms):
             return ["stale", f"The answer of {found.age} s ago has run out; it is served while a fresh one is fetched."]
         stands_in = found is not None and self._policy.stands_in(found.entry, found.now_ms)
-        return [*_absent(key, stored), *self._last(key), *_consolation(stands_in)]
+        return [*_absent(key, stored), *gap, *self._last(key), *_consolation(stands_in)]
 
     def _past_the_cache(self, key: RequestKey) -> str:
         """Why Redis is not asked for this model; empty: it is."""
@@ -127,6 +130,14 @@ class Explainer:
         return [f"This process last saw the model invalidated {ago:.0f} s ago, by {by}."]
 
 
+def _gap(gap: EventGap) -> list[str]:
+    """What missing events do to all entries; empty while they arrive, or none are expected."""
+    if gap.seconds is None:
+        return []
+    since = "have not arrived yet" if gap.seconds == math.inf else f"have been missing for {gap.seconds:.0f} s"
+    return [f"Media events {since}: answers count for at most {gap.ttl:g} s from then or from their fetch."]
+
+
 def _absent(key: RequestKey, stored: Listing) -> list[str]:
     """Why there is no fresh entry, and so what the lease script would say."""
     field = key.field.hex()
@@ -143,6 +154,11 @@ def _of_entry(entry: ListedEntry) -> str:
         case "after outage":
             return (
                 "Redis is back from an outage; older answers count again two seconds after it, if nobody removes them."
+            )
+        case "no events":
+            return (
+                "The stored answer would be fresh, but no media events arrive: it counts for CACHE_TTL_WITHOUT_EVENTS "
+                f"only, and has run out {-(entry.ttl or 0.0):.0f} s ago."
             )
         case "stale" | "expired":
             return f"The stored answer has run out {-(entry.ttl or 0.0):.0f} s ago."

@@ -23,6 +23,7 @@ of it asked for.
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -34,6 +35,7 @@ from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
 from proxy.amqp.flushes import Flushes
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.topology import Topology
+from proxy.media.event_gap import NEVER, EventGap
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 
@@ -51,7 +53,7 @@ class EventConsumer:
     `urls` are the nodes of one cluster, at least one, in the order to try.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what only tests vary comes last
         self,
         urls: Sequence[str],
         prefix: str,
@@ -62,7 +64,9 @@ class EventConsumer:
         prefetch: int = PREFETCH,
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
+        gap: EventGap | None = None,
     ) -> None:
+        """`gap` is told from `start()` on whether events may be missing."""
         self._urls = tuple(urls)
         self._topology = Topology(prefix)
         self._observer = observer
@@ -71,6 +75,7 @@ class EventConsumer:
         self._pauses = pauses
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
         self._deliveries = Deliveries(invalidator, observer, clock=clock, pauses=pauses)
+        self._gap = gap or EventGap(math.inf, lambda: 0.0)
         self._missed = ""
         """Why the next session owes a flush."""
         self._undecodable = False
@@ -98,6 +103,7 @@ class EventConsumer:
     def start(self) -> None:
         """Begins; returns at once."""
         self._observer.dependency("rabbitmq", up=False)
+        self._gap.opened(NEVER)
         self._tasks = [
             asyncio.create_task(self._run(), name="events"),
             asyncio.create_task(self._flushes.run(), name="events: flush"),
@@ -142,6 +148,7 @@ class EventConsumer:
             self._back()
             if missed:
                 self._flushes.owe(missed)
+            self._close_gap()
             try:
                 await self._watch(session)
             except asyncio.CancelledError:
@@ -217,7 +224,13 @@ class EventConsumer:
             await self._topology.mark(connection)
             self._marked = True
 
+    def _close_gap(self) -> None:
+        """Events arrive, and nothing that is stored has missed one."""
+        if self._lost_at is None and self._back_at is not None and self._flushes.settled:
+            self._gap.closed()
+
     def _on_settled(self) -> None:
+        self._close_gap()
         if self._session is not None:
             self._session.wake.set()
 
@@ -241,8 +254,10 @@ class EventConsumer:
         """One line when it is lost, none for the attempts that follow."""
         self._known = True
         self._lost_why = why
+        now = asyncio.get_running_loop().time()
+        self._gap.opened(min(now, self._session.heard_until) if self._session is not None else now)
         if self._lost_at is None:
-            self._lost_at = asyncio.get_running_loop().time()
+            self._lost_at = now
             self._observer.dependency("rabbitmq", up=False)
             _logger.warning("RabbitMQ lost: %s", why, extra={"dependency": "rabbitmq"})
 

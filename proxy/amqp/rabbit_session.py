@@ -6,9 +6,11 @@ a task of its own. A step that takes too long or is given up is not cancelled: i
 """
 
 import asyncio
+import math
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
+import aiormq.connection
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
@@ -40,7 +42,10 @@ class RabbitSession:
         self.queue_deleted = False
         self.undecodable = False
         """A message came that the library cannot decode."""
+        self.heard_until = math.inf
+        """When events ceased to arrive, on the loop's clock: earlier than anybody knew where the broker fell silent."""
         self._closing = False
+        self._wire = connection.transport.connection if connection.transport is not None else None
         connection.close_callbacks.add(self._connection_closed)
 
     @classmethod
@@ -64,6 +69,7 @@ class RabbitSession:
 
     async def step(self, work: Coroutine[Any, Any, T], timeout: float = STEP_TIMEOUT) -> T:
         """The result of `work`; TimeoutError after `timeout` s. When cancelled, it leaves the work a moment to end."""
+        began = asyncio.get_running_loop().time()
         task = _owned(work)
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout)
@@ -75,6 +81,7 @@ class RabbitSession:
                 await self.close()
                 await _end(task)
         if not done:
+            self.heard_until = min(self.heard_until, began)
             raise TimeoutError
         return task.result()
 
@@ -91,6 +98,9 @@ class RabbitSession:
     def _connection_closed(self, _: Any, error: BaseException | None) -> None:
         # Every loss of the connection is an OSError, a cancellation or nothing. Anything else was raised by decoding.
         self.undecodable = isinstance(error, Exception) and not isinstance(error, OSError)
+        if isinstance(self._wire, aiormq.connection.Connection) and self._wire.is_connection_was_stuck:
+            missed = (self._wire.heartbeat_timeout + 1) * self._wire.HEARTBEAT_GRACE_MULTIPLIER
+            self.heard_until = min(self.heard_until, asyncio.get_running_loop().time() - missed)
         self._ended("a message cannot be decoded" if self.undecodable else why(error))
 
     def _channel_closed(self, _: Any, error: BaseException | None) -> None:
@@ -102,6 +112,7 @@ class RabbitSession:
 
     def _ended(self, reason: str) -> None:
         if not self._closing:
+            self.heard_until = min(self.heard_until, asyncio.get_running_loop().time())
             self.lost = self.lost or reason
             self.wake.set()
 

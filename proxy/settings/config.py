@@ -61,6 +61,12 @@ class Settings:
     cache_ttl: float = _setting(
         "1h", Duration(_DAY), "How long an answer is served; 0: no caching. With the stale allowance at most 24h."
     )
+    cache_ttl_without_events: float = _setting(
+        "60s",
+        Duration(_DAY),
+        "How long an answer is served while RabbitMQ is lost or was never reached, from its fetch or from the loss, "
+        "whichever was later; never longer than CACHE_TTL. Without RABBITMQ_ADDR it has no effect.",
+    )
     cache_stale_if_error: float = _setting(
         "10m", Duration(_DAY), "How long past its time an answer may stand in while the media service is away."
     )

@@ -13,6 +13,7 @@ from redis.exceptions import AskError
 
 from proxy.errors import RedisUnavailableError
 from proxy.media.entry import VERSION
+from proxy.media.event_gap import EventGap
 from proxy.media.keys import split_prefixed
 from proxy.store.redis_link import REDIRECTIONS
 from proxy.store.redis_node import Budget, Node
@@ -37,7 +38,8 @@ class ListedEntry:
     """As stored."""
     state: str
     """fresh; stale: expired, may stand in; expired; other run: from before this Redis started, never served;
-    after outage: not served for the moments after an outage; unread: beyond the bound of one look-up; unreadable.
+    after outage: not served for the moments after an outage; no events: it would be fresh, were events not missing
+    (CACHE_TTL_WITHOUT_EVENTS), and may stand in; unread: beyond the bound of one look-up; unreadable.
     """
     model_type: str | None = None
     """As the caller spelled it; so the next ones."""
@@ -87,7 +89,7 @@ class Listing:
     """What else is wrong with it, in one line."""
 
 
-async def listing(topology: Topology, key: bytes) -> Listing:
+async def listing(topology: Topology, key: bytes, gap: EventGap) -> Listing:
     """What the hash at `key` holds; RedisUnavailableError when that cannot be told now."""
     node = topology.node_for(key)
     budget = Budget(_TIMEOUT)
@@ -103,11 +105,11 @@ async def listing(topology: Topology, key: bytes) -> Listing:
         except REDIRECTIONS as error:
             raise RedisUnavailableError("the key's slot is moving") from error
         else:
-            return _told(reply, node, key)
+            return _told(reply, node, key, gap)
     raise RedisUnavailableError("not connected yet")
 
 
-def _told(reply: object, node: Node, key: bytes) -> Listing:
+def _told(reply: object, node: Node, key: bytes, gap: EventGap) -> Listing:
     if not isinstance(reply, list) or len(reply) < 3 or len(reply) % 3:
         raise RedisUnavailableError("Redis answered a script with something else")
     now, count, ttl, *rest = reply
@@ -117,7 +119,7 @@ def _told(reply: object, node: Node, key: bytes) -> Listing:
     elif count and not rest:
         told.problem = f"the hash has {count} fields, which no proxy writes: they are not listed"
     for name, length, beginning in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-        _add(told, name, length, beginning, _Now(now, node.run_id, node.min_born_ms()))
+        _add(told, name, length, beginning, _Now(now, node.run_id, node.min_born_ms(), gap))
     told.entries.sort(key=lambda each: (each.collection or "", each.page or 0, each.per_page or 0, each.field))
     return told
 
@@ -127,6 +129,7 @@ class _Now:
     ms: float
     run_id: bytes
     min_born_ms: int
+    gap: EventGap
 
     def until(self, ms: int) -> float:
         return round((ms - self.ms) / 1000, 3)
@@ -166,7 +169,7 @@ def _entry(name: str, length: int, beginning: bytes, now: _Now) -> ListedEntry:
         per_page=None if request[4] is None else _number(request[4].encode()),
         by_caller=None if request[5] is None else bool(request[5]),
         age=max(0.0, -now.until(born)),
-        ttl=now.until(fresh),
+        ttl=now.until(now.gap.fresh_until_ms(born, fresh, now.ms)),
         stale_ttl=now.until(stale),
         this_run=words[1] == now.run_id,
     )
@@ -178,7 +181,7 @@ def _state(this_run: bool, born: int, fresh: int, stale: int, now: _Now) -> str:
     if born < now.min_born_ms:
         return "after outage"
     if now.ms < fresh:
-        return "fresh"
+        return "fresh" if now.ms < now.gap.fresh_until_ms(born, fresh, now.ms) else "no events"
     return "stale" if now.ms < stale else "expired"
 
 

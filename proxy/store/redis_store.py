@@ -6,23 +6,23 @@ together.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from hashlib import sha1
-from importlib.resources import files
+from dataclasses import dataclass, replace
 
 from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from proxy.errors import RedisUnavailableError
 from proxy.media import entry
 from proxy.media.entry import Entry
+from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
 from proxy.media.lifetime import Storable
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
-from proxy.store.redis_replicas import ignored
+from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Changed, Topology, topology
 
 LEASE_MS = 10_000
@@ -34,15 +34,7 @@ _FLUSH_STEP = 1.0
 _SCAN_COUNT = b"200"  # keys looked at in one step of a flush, and invalidated in one script
 
 
-class _Script:
-    """A Lua script, called by its SHA-1, sent whole when Redis does not know it."""
-
-    def __init__(self, name: str) -> None:
-        self.source = (files("proxy.store") / "lua" / f"{name}.lua").read_bytes()
-        self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
-
-
-_ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(_Script, ("acquire", "fill", "release", "invalidate"))
+_ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "release", "invalidate"))
 _SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
 
 
@@ -79,9 +71,20 @@ class Grant:
 class RedisStore:
     """Every method but `usable` and the fire-and-forget ones raises RedisUnavailableError when Redis cannot answer."""
 
-    def __init__(self, target: RedisTarget, keys: Keys, *, ttl: float, stale: float, changed: Changed) -> None:
+    def __init__(
+        self,
+        target: RedisTarget,
+        keys: Keys,
+        *,
+        ttl: float,
+        stale: float,
+        changed: Changed,
+        gap: EventGap | None = None,
+    ) -> None:
+        """`gap` tells since when events are missing; None: none are expected."""
         self._keys = keys
-        self._ttl_ms = int(ttl * 1000)
+        self._ttl = ttl
+        self.gap = gap or EventGap(math.inf, lambda: 0.0)
         self._stale_ms = int(stale * 1000)
         self._topology: Topology = topology(target, _SCRIPTS, changed)
 
@@ -115,6 +118,9 @@ class RedisStore:
         if found is None or found.born_ms < node.min_born_ms():
             return None
         now_ms = node.now_ms()
+        fresh_until_ms = self.gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)
+        if fresh_until_ms != found.fresh_until_ms:
+            found = replace(found, fresh_until_ms=fresh_until_ms)
         return Found(found, now_ms) if now_ms < found.stale_until_ms else None
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
@@ -127,7 +133,8 @@ class RedisStore:
             run_id = node.run_id
             least_born = b"%d" % node.min_born_ms()
             force = b"1" if take_over else b"0"
-            return key.field, run_id, token, b"%d" % LEASE_MS, b"%d" % MOST_FIELDS, least_born, force
+            rest = least_born, force, *self._without_events(node)
+            return key.field, run_id, token, b"%d" % LEASE_MS, b"%d" % MOST_FIELDS, *rest
 
         try:
             reply = await self._script(_ACQUIRE, (key.hash_key,), arguments, budget)
@@ -151,7 +158,7 @@ class RedisStore:
 
         `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
         """
-        ttl_ms = int(self._ttl_ms * (1 - 0.05 * jitter))
+        ttl_ms = int(self.gap.stored_for(self._ttl) * 1000 * (1 - 0.05 * jitter))
         arguments = (
             key.field,
             grant.run_id,
@@ -163,15 +170,15 @@ class RedisStore:
             entry.tail(key.identity, body),
         )
         for media_id, (model_type, model_id) in meta.models.items():
-            life = b"%d" % (self._ttl_ms + self._stale_ms + _INDEX_MARGIN_MS)
+            life = b"%d" % (self._ttl * 1000 + self._stale_ms + _INDEX_MARGIN_MS)
             value = b"%d %b" % (model_id, model_type.encode())
             index_key = self._keys.of_media_id(media_id)
-            _send(self._topology.node_for(index_key), b"SET", index_key, value, b"PX", life, batch=0)
-        return self._send_lua(_FILL, key.hash_key, grant, *arguments, batch=len(meta.models) + 1)
+            send(self._topology.node_for(index_key), b"SET", index_key, value, b"PX", life, batch=0)
+        return self._send_script(_FILL, key.hash_key, grant, *arguments, batch=len(meta.models) + 1)
 
     def release(self, key: RequestKey, grant: Grant) -> Reply | None:
         """Gives a lease back that will not be filled."""
-        return self._send_lua(_RELEASE, key.hash_key, grant, key.field, grant.run_id, grant.token)
+        return self._send_script(_RELEASE, key.hash_key, grant, key.field, grant.run_id, grant.token)
 
     async def invalidate(
         self,
@@ -242,6 +249,11 @@ class RedisStore:
             if cursor == b"0":
                 return removed
 
+    def _without_events(self, node: Node) -> tuple[bytes, bytes]:
+        """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""
+        lost_ms = self.gap.lost_ms(node.now_ms())
+        return (b"", b"") if lost_ms is None else (b"%d" % lost_ms, b"%d" % (self.gap.ttl * 1000))
+
     def _node(self, key: bytes) -> Node:
         node = self._topology.node_for(key)
         if node is None:
@@ -250,7 +262,7 @@ class RedisStore:
 
     async def _script(
         self,
-        script: _Script,
+        script: Script,
         keys: tuple[bytes, ...],
         arguments: Callable[[Node], tuple[bytes, ...]],
         budget: Budget,
@@ -273,28 +285,8 @@ class RedisStore:
                 budget.left -= _TRY_AGAIN
         raise RedisUnavailableError("the key's slot is moving")
 
-    def _send_lua(self, script: _Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
+    def _send_script(self, script: Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)
         if node is None or node.run_id != grant.run_id:
             return None  # another Redis process than the one that gave the lease
-        reply = _send(node, b"EVALSHA", script.sha, b"1", key, *arguments, batch=batch)
-        if reply is not None:
-            reply.add_done_callback(lambda done: _again_if_unknown(done, node, script, key, arguments))
-        return reply
-
-
-def _send(node: Node | None, *command: bytes, batch: int = 1) -> Reply | None:
-    """Fire and forget: what is not stored is only not stored."""
-    try:
-        reply = node.send(*command, batch=batch) if node is not None else None
-    except RedisUnavailableError:
-        return None
-    if reply is not None:
-        reply.add_done_callback(ignored)
-    return reply
-
-
-def _again_if_unknown(done: Reply, node: Node, script: _Script, key: bytes, arguments: tuple[bytes, ...]) -> None:
-    """After a SCRIPT FLUSH the first fill finds its script unknown; it must not cost each key a lease's life."""
-    if not done.cancelled() and isinstance(done.exception(), NoScriptError):
-        _send(node, b"EVAL", script.source, b"1", key, *arguments)
+        return send_script(node, script, key, *arguments, batch=batch)

@@ -3,7 +3,8 @@
 -- KEYS[1] the model's hash
 -- ARGV: field, run id, new token, lease in ms, most fields, least born in ms (entries and leases from before, when
 --       Redis was away for the asker and maybe for the holder, do not count),
---       '1' to take the lease over without looking (cache-control: no-cache)
+--       '1' to take the lease over without looking (cache-control: no-cache),
+--       when events were lost ('' while they arrive) and for how many ms an entry counts after that or its own birth
 -- Reply: {kind, value, now in ms}:
 --   entry,  the stored bytes
 --   lease,  our token: fetch, then fill
@@ -17,7 +18,9 @@ if ARGV[7] ~= '1' then
   local entry = redis.call('HGET', key, 'e' .. field)
   if entry then
     local erun, born, fresh = string.match(entry, '^1 (%S+) (%d+) (%d+) ')
-    if erun == run and tonumber(fresh) > now and tonumber(born) >= tonumber(ARGV[6]) then
+    local till, lost = tonumber(fresh), tonumber(ARGV[8] or '')
+    if till and lost then till = math.min(till, math.max(tonumber(born), lost) + ARGV[9]) end
+    if erun == run and till > now and tonumber(born) >= tonumber(ARGV[6]) then
       return {'entry', entry, now}
     end
   end

@@ -1,0 +1,44 @@
+"""`Script`: a Lua script of ours, called by its SHA-1; and how it, or any command, is sent that nobody waits for."""
+
+from hashlib import sha1
+from importlib.resources import files
+
+from redis.exceptions import NoScriptError
+
+from proxy.errors import RedisUnavailableError
+from proxy.store.redis_link import Reply
+from proxy.store.redis_node import Node
+from proxy.store.redis_replicas import ignored
+
+
+class Script:
+    """The script in `lua/<name>.lua`."""
+
+    def __init__(self, name: str) -> None:
+        self.source = (files("proxy.store") / "lua" / f"{name}.lua").read_bytes()
+        self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
+
+
+def send(node: Node | None, *command: bytes, batch: int = 1) -> Reply | None:
+    """Fire and forget: what is not stored is only not stored. The future tells the outcome; None: not sent."""
+    try:
+        reply = node.send(*command, batch=batch) if node is not None else None
+    except RedisUnavailableError:
+        return None
+    if reply is not None:
+        reply.add_done_callback(ignored)
+    return reply
+
+
+def send_script(node: Node, script: Script, key: bytes, *arguments: bytes, batch: int = 1) -> Reply | None:
+    """The same for a script on one key."""
+    reply = send(node, b"EVALSHA", script.sha, b"1", key, *arguments, batch=batch)
+    if reply is not None:
+        reply.add_done_callback(lambda done: _again_if_unknown(done, node, script, key, arguments))
+    return reply
+
+
+def _again_if_unknown(done: Reply, node: Node, script: Script, key: bytes, arguments: tuple[bytes, ...]) -> None:
+    """After a SCRIPT FLUSH the first fill finds its script unknown; it must not cost each key a lease's life."""
+    if not done.cancelled() and isinstance(done.exception(), NoScriptError):
+        send(node, b"EVAL", script.source, b"1", key, *arguments)
