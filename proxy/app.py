@@ -134,8 +134,7 @@ class _App:
     def _make_admin(self, sources: Mapping[str, str]) -> Admin:
         dependencies = {"upstream": lambda: self._upstream.state}
         if self._core.redis is not None:
-            redis = self._core.redis
-            dependencies["redis"] = lambda: redis.state
+            dependencies["redis"] = self._core.redis_state
         if self._consumer is not None:
             consumer = self._consumer
             dependencies["rabbitmq"] = lambda: consumer.state

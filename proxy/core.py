@@ -6,7 +6,7 @@ Every transport serves these handlers; `MediaCacheService` uses them in process.
 import asyncio
 import random
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 
 from proxy.caching.cache import Cache
@@ -19,7 +19,7 @@ from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys
 from proxy.settings.config import Settings
 from proxy.store.redis_store import RedisStore
-from proxy.telemetry.dependency import Dependency
+from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.upstream import Upstream
@@ -82,6 +82,12 @@ class Core:
             UPLOAD_FILE: self.files.upload_file,
             DELETE_FILE: self.files.delete_file,
         }
+
+    def redis_state(self) -> State:
+        """Whether Redis can be used; with a reason also where it can be and yet refuses what our user may not do."""
+        state = self.redis.state if self.redis is not None else State(False, None)
+        denied = self.store.denied if self.store is not None and state.up else ""
+        return replace(state, reason=denied) if denied else state
 
     async def run(self) -> None:
         """Keeps Redis connected and retries invalidations until cancelled."""

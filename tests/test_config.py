@@ -35,6 +35,7 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
         "localhost:5672",
     ),
     "cache_ttl": (3600.0, "15m", 900.0, "soon"),
+    "cache_ttl_without_events": (60.0, "0", 0.0, "25h"),
     "cache_stale_if_error": (600.0, "1h", 3600.0, "25h"),
     "cache_stale_while_revalidate": (0.0, "30s", 30.0, "-1"),
     "cache_mode": ("on", "shadow", "shadow", "maybe"),

@@ -205,3 +205,17 @@ class TestClose:
 
     async def test_of_nothing(self) -> None:
         await Flights[str]().close()
+
+
+async def test_an_error_after_the_landing_is_logged_and_harms_no_waiter(caplog: pytest.LogCaptureFixture) -> None:
+    async def work(flight: Flight[str]) -> None:
+        flight.land("answer")
+        raise RuntimeError("broken on purpose")
+
+    flights: Flights[str] = Flights()
+    assert await flights.start(TOKEN, work).wait() == "answer"
+    await until(lambda: not len(flights), "the flight to end")
+    (record,) = caplog.records
+    assert record.getMessage() == "an answer was given and could not be stored"
+    assert record.exc_info is not None
+    assert "broken on purpose" in str(record.exc_info[1])

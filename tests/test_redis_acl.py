@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
+import httpx2
 import pytest_asyncio
 
 from proxy.media.keys import Keys
@@ -148,6 +150,34 @@ async def test_the_documented_user_of_a_cluster_can_do_all_that_the_proxy_does(u
             async with server.client(username="media-cache-proxy", password=_password(_CLUSTER)) as client:
                 assert await client.execute_command("ASKING") is True  # type: ignore[no-untyped-call]
             assert await _denied(server) == []
+
+
+async def test_a_user_who_lacks_a_command_is_told_of_once_and_works_once_it_is_granted(
+    own_redis: RedisServer, upstream: FakeMediaServer
+) -> None:
+    await _permit(own_redis, (*_ONE_SERVER, "-hget"))
+    addr = f"redis://media-cache-proxy:{_password(_ONE_SERVER)}@127.0.0.1:{own_redis.port}"
+    async with (
+        ProxyProcess(REDIS_ADDR=addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy,
+        Gateway(proxy.addr) as gateway,
+    ):
+        assert [await gateway.x_cache() for _ in range(5)] == ["miss"] * 5
+        (line,) = await proxy.logged("Redis refuses a command")
+        assert "grant +hget to the user in REDIS_ADDR" in line
+        state = (await _stats(proxy))["dependencies"]["redis"]
+        assert state["up"]
+        assert "+hget" in state["reason"]
+        await own_redis.cli("ACL", "SETUSER", "media-cache-proxy", "+hget")
+        assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
+        await proxy.logged("Redis refuses no command of ours any more")
+        assert (await _stats(proxy))["dependencies"]["redis"]["reason"] == ""
+        assert len(await proxy.logged("Redis refuses a command")) == 1
+
+
+async def _stats(proxy: ProxyProcess) -> dict[str, Any]:
+    async with httpx2.AsyncClient() as client:
+        told: dict[str, Any] = (await client.get(f"http://127.0.0.1:{proxy.admin_port}/stats")).json()
+    return told
 
 
 def test_a_cluster_needs_three_commands_more() -> None:

@@ -198,6 +198,16 @@ class TestClock:
             seconds, micros = await redis.cli("TIME")
             assert abs(node.now_ms() - (seconds * 1000 + micros / 1000)) < 1000 * SLACK
 
+    async def test_a_slow_ping_does_not_move_it(self, redis: RedisServer) -> None:
+        """Its answer is a second old when it comes: believed, it would set the clock back by half of that."""
+        async with FaultyTcp(redis.port) as tcp, noded(maker(tcp.port)) as (node, _):
+            offset_ms = node._clock._offset_ms
+            tcp.delay = 1.0
+            loop = asyncio.get_running_loop()
+            slowed = loop.time()
+            await until(lambda: node._link.read_at > slowed + 1.0, "the answer to a slow ping")
+            assert abs(node._clock._offset_ms - offset_ms) < 250
+
 
 class TestDemotion:
     async def test_a_master_that_became_a_replica_is_noticed_though_it_still_answers_reads(

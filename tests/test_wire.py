@@ -105,6 +105,7 @@ def test_unknown_fields_are_passed_over(unknown: bytes) -> None:
         b"\x31" + bytes(7),
         b"\x35" + bytes(3),
         b"\x00\x00",  # field number 0
+        b"\xaa\x80\x80\x80\x10\x01a",  # a number beyond 2^29, whose lower 32 bits are those of field 5
         b"\x36\x00",  # wire type 6
         b"\x37",  # wire type 7
         b"\xa4\x06",  # the end of no group

@@ -229,7 +229,12 @@ def _table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
 
 def _dependency(state: dict[str, Any]) -> str:
     since = f" for {_span(state['seconds'])}" if state["seconds"] is not None else ""
-    return f"up{since}" if state["up"] else f"lost{since}" + (f": {state['reason']}" if state["reason"] else "")
+    reason = state["reason"]
+    return (
+        f"up{since}{', but: ' + reason if reason else ''}"
+        if state["up"]
+        else f"lost{since}" + (f": {reason}" if reason else "")
+    )
 
 
 def _whose(each: dict[str, Any]) -> str:

@@ -76,7 +76,7 @@ class Files:
             found = wire.fields(call.body, numbers={6}, texts={5, 7})
             model, collection = Model.of(found.text(5), found.number(6)), found.text(7)
         except ValueError:
-            return await self._fetch(call)  # no UploadFileRequest: upstream will say so
+            return await self._own_writes.carry_out(Write(call, None, unreadable=True))
         tracing.about(model.type)
         return await self._own_writes.carry_out(Write(call, model, collection))
 
@@ -87,7 +87,7 @@ class Files:
         try:
             media_id = wire.fields(call.body, numbers={1}).number(1)
         except ValueError:
-            return await self._fetch(call)
+            return await self._own_writes.carry_out(Write(call, None, unreadable=True))
         write = await self._owner_of(call, media_id)
         if write.model is not None:
             tracing.about(write.model.type)

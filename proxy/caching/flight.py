@@ -10,10 +10,13 @@ every invalidation applied before (design: a token dies with the invalidation).
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 from proxy.telemetry import tracing
+
+_log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Token = tuple[bytes, bytes, bytes]
@@ -58,8 +61,10 @@ class Flight(Generic[T]):
         """Runs the work, which must land."""
         try:
             await work(self)
-        except Exception as error:  # noqa: BLE001 -- handed to every waiter, whose transport logs it
-            if not self._landed.done():
+        except Exception as error:  # noqa: BLE001 -- logged here, or by the transport of whoever waits
+            if self._landed.done():
+                _log.exception("an answer was given and could not be stored")
+            else:
                 self._landed.set_exception(error)
                 self._landed.exception()
 

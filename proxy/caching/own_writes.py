@@ -29,6 +29,8 @@ UNKNOWN_OUTCOME = 30.0
 """How long the intent of a write with an unknown outcome stands, in seconds."""
 _LONGEST_WRITE = 600.0  # seconds; for a write whose caller set no deadline
 _INTENT_MARGIN = 5.0
+_UNKNOWN_MODEL = "a file was deleted whose model is not known"
+_UNREADABLE = "the media service took a write that cannot be read here"
 
 _SETTLED = frozenset(
     {
@@ -55,6 +57,8 @@ class Write:
     collection: str = ""
     budget: Budget = field(default_factory=Budget)
     """What Redis may still take of the time of this call."""
+    unreadable: bool = False
+    """No such message, by protobuf's rules: upstream will say so. Should it take it, nobody knows what it changed."""
 
 
 class OwnWrites:
@@ -91,8 +95,8 @@ class OwnWrites:
 
     async def _end(self, write: Write, intent: bytes, reply: Reply | None, *, known: bool) -> None:
         if write.model is None:
-            if not known or (reply is not None and _succeeded(reply)):
-                self._invalidations.flush_soon("a file was deleted whose model is not known")
+            if (not known and not write.unreadable) or (reply is not None and reply.ok and _succeeded(reply)):
+                self._invalidations.flush_soon(_UNREADABLE if write.unreadable else _UNKNOWN_MODEL)
             return
         life = 0.0 if known else UNKNOWN_OUTCOME
         if not known:

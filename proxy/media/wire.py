@@ -44,6 +44,10 @@ def fields(body: bytes, *, numbers: Set[int] = frozenset(), texts: Set[int] = fr
     return Fields(integers, strings)
 
 
+_NUMBERS = range(1, 1 << 29)
+"""A larger one is malformed: cut to 32 bits, as some read tags, it would be another field."""
+
+
 class MalformedError(ValueError):
     """The bytes are no protobuf message."""
 
@@ -54,8 +58,8 @@ def _walk(body: bytes) -> Iterator[tuple[int, int | slice]]:
     while at < end:
         tag, at = _varint(body, at)
         number, kind = tag >> 3, tag & 7
-        if number == 0:
-            raise MalformedError("field number 0")
+        if number not in _NUMBERS:
+            raise MalformedError(f"field number {number}")
         if kind in {_SGROUP, _EGROUP}:
             depth += 1 if kind == _SGROUP else -1
             if depth < 0:

@@ -32,6 +32,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
+from proxy.store.permissions import Permissions
 from proxy.store.redis_wire import Wire
 
 Reply = asyncio.Future[object]
@@ -51,7 +52,8 @@ class Link:
     def __init__(self, make: Callable[[], AbstractConnection], scripts: Sequence[bytes]) -> None:
         self._make = make
         self._scripts = scripts
-        self._pending: deque[tuple[Reply, int]] = deque()
+        self._pending: deque[tuple[Reply, int, tuple[bytes, ...]]] = deque()
+        self.permissions = Permissions(scripts)
         self._pending_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
@@ -75,7 +77,7 @@ class Link:
             raise RedisUnavailableError("too many requests to Redis are waiting for a reply")
         wire.send(packed, at_once=not self._pending)
         reply: Reply = self._loop.create_future()
-        self._pending.append((reply, len(packed)))
+        self._pending.append((reply, len(packed), command[:2]))
         self._pending_bytes += len(packed)
         return reply
 
@@ -151,15 +153,18 @@ class Link:
             raise cast("Exception", reply)
         if not self._pending:
             raise RedisConnectionError("Redis sent a reply that nobody asked for")
-        waiter, size = self._pending.popleft()
+        waiter, size, command = self._pending.popleft()
         self._pending_bytes -= size
         self.read_at = self._loop.time()
         if not isinstance(reply, Exception):
+            if self.permissions.missing:
+                self.permissions.worked(command)
             if not waiter.done():
                 waiter.set_result(reply)
             return
         if not waiter.done():
             waiter.set_exception(_translated(reply))
+        self.permissions.refused(command, reply)
         if isinstance(reply, (ReadOnlyError, MasterDownError, RedisConnectionError)):
             raise reply  # demoted, loading, or our credentials are gone: only a new connection can be right again
 
@@ -170,7 +175,7 @@ class Link:
         pending, self._pending = self._pending, deque()
         self._pending_bytes = 0
         self._wire = None
-        for waiter, _ in pending:
+        for waiter, *_ in pending:
             if not waiter.done():
                 waiter.set_exception(RedisUnavailableError(self.failure))
 

@@ -18,6 +18,7 @@ from proxy.errors import RedisRefusedError, RedisUnavailableError
 from proxy.store.breaker import Breaker
 from proxy.store.redis_link import REDIRECTIONS, Link, Reply
 from proxy.store.redis_replicas import ReplicatedWrites, UnansweredError, ignored
+from proxy.store.server_clock import ServerClock
 from proxy.telemetry import tracing
 
 log = logging.getLogger(__name__)
@@ -61,7 +62,7 @@ class Node:
     changed: Callable[[bool, str], None]
     name: str = ""
     breaker: Breaker = field(default_factory=Breaker)
-    _offset_ms: float = 0.0
+    _clock: ServerClock = field(default_factory=ServerClock)
     _lag: float = 0.0
     _sampled_at: float = 0.0
     _outage: _Outage = field(default_factory=_Outage)
@@ -86,9 +87,14 @@ class Node:
         """Of the server process behind the present connection."""
         return self._link.run_id
 
+    @property
+    def denied(self) -> str:
+        """What our user may not do here, and what to grant; empty: nothing was refused."""
+        return self._link.permissions.missing or self._writes.denied
+
     def now_ms(self) -> float:
-        """This server's clock, by the last ping."""
-        return self._loop.time() * 1000 + self._offset_ms
+        """This server's clock, by its quickest ping."""
+        return self._clock.now_ms(self._loop.time())
 
     def min_born_ms(self) -> int:
         """Entries born before this count as absent; 0 outside the two seconds after an outage."""
@@ -213,12 +219,13 @@ class Node:
             return
         except (RedisUnavailableError, *REDIRECTIONS):
             return
-        took = self._loop.time() - begun
+        ended = self._loop.time()
+        took = ended - begun
         if isinstance(now, list) and isinstance(info, bytes):
             if b"role:master" not in info:
                 self.drop("this Redis is a read-only replica now")
                 return
-            self._offset_ms = int(now[0]) * 1000 + int(now[1]) / 1000 - (begun + took / 2) * 1000
+            self._clock.pinged(int(now[0]) * 1000 + int(now[1]) / 1000, begun, ended)
             self._writes.replicas = info.count(b"state=online")
         if any(isinstance(state, bytes) and b"cluster_state:ok" not in state for state in cluster):
             self._failed("the cluster is down")
@@ -264,6 +271,7 @@ class Node:
         return due
 
     def _up(self) -> None:
+        self._clock.forget()
         self._wake.set()
 
     def _down(self, reason: str) -> None:
@@ -295,7 +303,8 @@ class Node:
 
     def _recovered(self, now: float) -> None:
         if self._outage.seen:
-            self._outage = _Outage(min_born_ms=math.ceil(self.now_ms()), until=now + _QUARANTINE)
+            end_ms = self.now_ms() + self._clock.error_ms(now)  # at the latest
+            self._outage = _Outage(min_born_ms=math.ceil(end_ms), until=now + _QUARANTINE)
         self.changed(True, "")
 
 

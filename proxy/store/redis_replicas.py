@@ -42,6 +42,11 @@ class ReplicatedWrites:
         if count:
             self._wanted.set()
 
+    @property
+    def denied(self) -> str:
+        """What our user may not do on this connection."""
+        return self._link.permissions.missing
+
     async def run(self) -> None:
         """Connects and reconnects until cancelled."""
         await self._wanted.wait()

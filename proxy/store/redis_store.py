@@ -97,6 +97,11 @@ class RedisStore:
         """Where the keys are, for those who look at what is stored."""
         return self._topology
 
+    @property
+    def denied(self) -> str:
+        """What our user may not do, and what to grant; empty: nothing was refused."""
+        return next((node.denied for node in self._topology.nodes() if node.denied), "")
+
     def usable(self, hash_key: bytes) -> bool:
         """Whether the node of this key is worth asking now."""
         node = self._topology.node_for(hash_key)

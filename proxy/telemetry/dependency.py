@@ -15,7 +15,7 @@ class State:
     up: bool
     seconds: float | None
     reason: str = ""
-    """Why it cannot, in one line without credentials."""
+    """Why it cannot, in one line without credentials; while it can: what is wrong with it all the same."""
 
 
 class Dependency:

@@ -82,7 +82,7 @@ function showDependencies(dependencies) {
     const item = element("li", undefined, !state ? "absent" : state.up ? "up" : "down");
     item.id = `dependency-${name}`;
     const since = state && state.seconds !== null ? ` for ${span(state.seconds)}` : "";
-    const text = !state ? "not configured" : state.up ? `up${since}` : `lost${since}${state.reason ? `: ${state.reason}` : ""}`;
+    const text = !state ? "not configured" : state.up ? `up${since}${state.reason ? `, but: ${state.reason}` : ""}` : `lost${since}${state.reason ? `: ${state.reason}` : ""}`;
     item.append(element("span", undefined, "dot"), element("span", title), element("span", text, "state"));
     return item;
   });

@@ -1,0 +1,65 @@
+"""`Permissions`: what Redis refuses to our user (NOPERM), told once in words that say what to grant.
+
+Such a refusal is an answer, so that the connection stays and every call is a miss: without a word, nobody would know
+why. Rules:
+    refused   a line for each command or script, the first time
+    granted   a line once all that was refused has worked again; from then on a refusal is a new one
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from hashlib import sha1
+
+from redis.exceptions import NoPermissionError
+
+log = logging.getLogger(__name__)
+
+_NAMED = re.compile(r"run the '([^']+)' command")
+_IN_A_SCRIPT = "The user executing the script"
+_OF_KEYS = "keys"
+_CALLS = re.compile(rb"redis\.p?call\('(\w+)'")
+
+
+class Permissions:
+    """Of one connection's user. `scripts` are the sources of the scripts that are called by their SHA-1."""
+
+    def __init__(self, scripts: Sequence[bytes]) -> None:
+        self._inside = {sha1(each, usedforsecurity=False).hexdigest().encode(): _commands(each) for each in scripts}
+        self._refused: dict[tuple[bytes, ...], str] = {}
+
+    @property
+    def missing(self) -> str:
+        """The first of what is refused, and what to do; empty: nothing is."""
+        return next(iter(self._refused.values()), "")
+
+    def refused(self, command: tuple[bytes, ...], error: Exception) -> None:
+        """Redis answered a command, of which the first two words are given, with an error of any kind."""
+        if command in self._refused or not _is_refusal(error):
+            return
+        what = f"Redis refuses a command of ours ({' '.join(str(error).split())[:200]}): {self._remedy(command, error)}"
+        self._refused[command] = what
+        log.warning("%s", what, extra={"dependency": "redis", "command": command[0].decode()})
+
+    def worked(self, command: tuple[bytes, ...]) -> None:
+        """Redis carried a command out."""
+        if self._refused.pop(command, None) is not None and not self._refused:
+            log.info("Redis refuses no command of ours any more", extra={"dependency": "redis"})
+
+    def _remedy(self, command: tuple[bytes, ...], error: Exception) -> str:
+        text = str(error)
+        named = _NAMED.search(text)
+        if named is not None:
+            return f"grant +{named[1]} to the user in REDIS_ADDR (ACL SETUSER)"
+        if _OF_KEYS in text:
+            return "grant it the keys of CACHE_NAMESPACE (ACL SETUSER, ~media:* by default)"
+        grants = " ".join(f"+{name}" for name in self._inside.get(command[-1], ()))
+        return f"grant all of {grants or 'its commands'} to the user in REDIS_ADDR (ACL SETUSER; ACL LOG names the one)"
+
+
+def _is_refusal(error: Exception) -> bool:
+    return isinstance(error, NoPermissionError) or str(error).startswith(_IN_A_SCRIPT)
+
+
+def _commands(script: bytes) -> tuple[str, ...]:
+    return tuple(sorted({name.decode().lower() for name in _CALLS.findall(script)}))

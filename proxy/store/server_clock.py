@@ -1,0 +1,42 @@
+"""`ServerClock`: a server's clock as pings show it, with a bound on how wrong that is. Pure: times are passed in.
+
+A ping's answer was read off the server's clock somewhere between its sending and its receipt, so the middle is wrong by
+half of the round trip at most (RFC 5905, section 8). A slow ping therefore says little, and must not replace what a
+quick one said; only with time does that grow worse, as clocks drift apart.
+"""
+
+import math
+
+_DRIFT = 0.0005
+"""Seconds a second: the most by which NTP slews a clock (RFC 5905, 11.3; adjtimex), both ends taken together."""
+
+
+class ServerClock:
+    """Unknown at first, and after `forget`: then any ping is believed."""
+
+    def __init__(self) -> None:
+        self._offset_ms = 0.0
+        self._error_ms = math.inf
+        self._seen = 0.0
+
+    def forget(self) -> None:
+        """Another server may answer from now on."""
+        self._error_ms = math.inf
+
+    def now_ms(self, now: float) -> float:
+        """The server's time at `now`, seconds on our clock, in milliseconds since 1970."""
+        return now * 1000 + self._offset_ms
+
+    def error_ms(self, now: float) -> float:
+        """By how much that is wrong at most."""
+        return self._error_ms + max(0.0, now - self._seen) * _DRIFT * 1000
+
+    def pinged(self, server_ms: float, begun: float, now: float) -> None:
+        """The server said `server_ms` between `begun` and `now`. What contradicts what we knew means that a clock was
+        set: then the newest is right.
+        """
+        error_ms = (now - begun) / 2 * 1000
+        offset_ms = server_ms - (begun + now) / 2 * 1000
+        bound_ms = self.error_ms(now)
+        if error_ms <= bound_ms or abs(offset_ms - self._offset_ms) > error_ms + bound_ms:
+            self._offset_ms, self._error_ms, self._seen = offset_ms, error_ms, now
