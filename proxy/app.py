@@ -23,6 +23,7 @@ from proxy.telemetry.dependency import Dependency
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
 from proxy.transport.admission import Admission
+from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,13 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
         core.upstream,
         metrics,
         Admission(settings.max_concurrent_calls),
+        limits=Limits(
+            calls_per_connection=settings.max_calls_per_connection,
+            metadata_bytes=settings.max_metadata_bytes,
+            message_bytes=settings.max_message_bytes,
+            bytes_in_flight=settings.max_bytes_in_flight,
+            compressed=settings.accept_compressed == "on",
+        ),
         call_timeout=settings.call_timeout,
     )
 

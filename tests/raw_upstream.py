@@ -17,6 +17,7 @@ from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.transport.admission import Admission
+from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
 from proxy.transport.upstream import Upstream
 
@@ -135,6 +136,7 @@ class Chain:
     routes: Mapping[str, Handler] = field(default_factory=dict)
     call_timeout: float = 60.0
     admission: Admission = field(default_factory=lambda: Admission(100))
+    limits: Limits = field(default_factory=Limits)
     target: str = ""
     """Where the proxy looks for upstream; empty: at `raw`."""
     channel_options: tuple[tuple[str, Any], ...] = ()
@@ -153,7 +155,13 @@ class Chain:
             self.upstream = Upstream(self.target or self.raw.address, self.recorder)
             stack.push_async_callback(self.upstream.close)
             self.listener = Listener(
-                self.address, self.routes, self.upstream, self.recorder, self.admission, call_timeout=self.call_timeout
+                self.address,
+                self.routes,
+                self.upstream,
+                self.recorder,
+                self.admission,
+                limits=self.limits,
+                call_timeout=self.call_timeout,
             )
             self.port = await self.listener.start()
             stack.push_async_callback(self.listener.stop)

@@ -8,7 +8,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from proxy.transport.channel_options import CLIENT_OPTIONS, SERVER_OPTIONS
+from proxy.transport.channel_options import CLIENT_OPTIONS
+from proxy.transport.channel_options import SERVER_OPTIONS as FIXED
+from proxy.transport.limits import Limits
+
+SERVER_OPTIONS = FIXED + Limits().server_options
 
 
 @pytest.fixture(scope="module")

@@ -93,6 +93,27 @@ class Settings:
     max_concurrent_calls: int = _setting(
         "1000", Count(1, 1_000_000), "More calls at once are answered RESOURCE_EXHAUSTED."
     )
+    max_calls_per_connection: int = _setting(
+        "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
+    )
+    max_bytes_in_flight: int = _setting(
+        "128MiB",
+        Count(1 << 20, 1 << 40, sizes=True),
+        "Messages above 64 KiB, uploads not counted, that are held at once; more are answered RESOURCE_EXHAUSTED.",
+    )
+    max_message_bytes: int = _setting(
+        "64MiB", Count(1 << 20, (1 << 31) - 1, sizes=True), "Larger request messages are answered RESOURCE_EXHAUSTED."
+    )
+    max_metadata_bytes: int = _setting(
+        "64KiB",
+        Count(8 << 10, 16 << 20, sizes=True),
+        "More request metadata, counted with 32 bytes for each entry, is answered RESOURCE_EXHAUSTED.",
+    )
+    accept_compressed: str = _setting(
+        "off",
+        OneOf("off", "on"),
+        "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES.",
+    )
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."

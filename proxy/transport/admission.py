@@ -1,10 +1,15 @@
 """`Admission`: how many calls are in progress, at most how many, and how long there has been none.
 
 Only callers' calls count. Health checks and reflection do not: a health watcher stays for as long as we live.
+
+The last tenth of the places is a reserve. A connection gets one of them while it holds none, or less than a tenth of
+what is left: it takes as many connections as there are places to lock the others out. Who holds how many is counted in
+the reserve only, so that it costs nothing before.
 """
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable
 
 
@@ -19,22 +24,35 @@ class Admission:
     ) -> None:
         self.limit = limit
         self.in_progress = 0
+        self._common = limit - limit // 10
+        self._reserved = Counter[str]()
+        """Places of the reserve by connection; never 0."""
         self._clock = clock
         self._sleep = sleep
         self._last = clock()
         self._none = asyncio.Event()
         self._none.set()
 
-    def enter(self) -> bool:
-        """A call arrived; False: there are too many."""
-        if self.in_progress >= self.limit:
+    def enter(self, peer: Callable[[], str]) -> bool:
+        """A call arrived on the connection that `peer()` names; False: there are too many."""
+        if self.in_progress >= self._common and not self._enter_reserve(peer()):
             return False
         self.in_progress += 1
         self._none.clear()
         return True
 
-    def leave(self) -> None:
+    def _enter_reserve(self, peer: str) -> bool:
+        left = self.limit - self.in_progress
+        if self._reserved[peer] >= min(left, max(1, left // 10)):
+            return False
+        self._reserved[peer] += 1
+        return True
+
+    def leave(self, peer: Callable[[], str]) -> None:
         """A call that entered has ended."""
+        if self._reserved:
+            # Places are alike: whichever of its calls ended, the connection holds one less.
+            self._reserved -= Counter((peer(),))
         self.in_progress -= 1
         self._last = self._clock()
         if not self.in_progress:

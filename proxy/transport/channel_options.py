@@ -4,21 +4,22 @@ Names and defaults: https://github.com/grpc/grpc/blob/master/include/grpc/impl/c
 """
 
 _MAX_METADATA = 1 << 20
-"""Bytes of metadata in one message. Callers' and upstream's own limits come first; ours only bounds memory."""
+"""Bytes of metadata in one answer of upstream's. Its own limits come first; ours only bounds memory."""
 
 _BOTH = (
-    # Any message size passes; the default on receipt is 4 MiB.
-    ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
-    # Between the soft limit (8 KiB by default) and the hard one (16 KiB) calls fail at random: never leave a gap.
-    ("grpc.max_metadata_size", _MAX_METADATA),
-    ("grpc.absolute_max_metadata_size", _MAX_METADATA),
     # The probe widens the flow-control window of every connection to megabytes, which stalled readers then hold.
     ("grpc.http2.bdp_probe", 0),
 )
 
-SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
+SERVER_OPTIONS: tuple[tuple[str, int], ...] = (  # `Limits` has the others
     *_BOTH,
+    # A connection that has not said in time that it speaks HTTP/2 is closed; the default is two minutes.
+    ("grpc.server_handshake_timeout_ms", 5_000),
+    # Calls that Python has not seen yet. Beyond the first number gRPC cancels some, whoever's they are, beyond the
+    # second all. By default 1,000 and 3,000: less than a burst of some callers, whom `Admission` is to answer.
+    ("grpc.server.max_pending_requests", 10_000),
+    ("grpc.server.max_pending_requests_hard_limit", 20_000),
     # Two processes on one port would share its callers silently; the second is to fail.
     ("grpc.so_reuseport", 0),
     # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
@@ -31,6 +32,11 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (
 
 CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     *_BOTH,
+    # Any answer passes; the default on receipt is 4 MiB.
+    ("grpc.max_receive_message_length", -1),
+    # As for the server: no gap (`Limits`).
+    ("grpc.max_metadata_size", _MAX_METADATA),
+    ("grpc.absolute_max_metadata_size", _MAX_METADATA),
     # Back within 1.5 s of upstream's return. The minimum is the time one attempt to connect gets, not a pause.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 1_000),

@@ -12,6 +12,7 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.transport.large_messages import LargeMessages, TooManyBytesError
 from proxy.transport.metadata import IllegalMetadataError
 from proxy.transport.upstream import StreamCall, Upstream
 
@@ -35,43 +36,56 @@ def unary_forwarder(upstream: Upstream) -> Handler:
     return forward
 
 
-async def forward_stream(upstream: Upstream, method: str, context: Context, metadata: Metadata) -> Reply:
+async def forward_stream(
+    upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata
+) -> Reply:
     """Carries initial metadata and messages both ways; what is left to tell the caller is the Reply, without a body.
+
+    A message counts from when it was read until the other side has taken it; with too many bytes of them the call ends.
 
     Cancelled when the caller went away or its deadline passed; that cancels the call upstream.
     """
     with upstream.span(method) as span:
-        reply = await _forward_stream(upstream, method, context, metadata)
+        reply = await _forward_stream(upstream, large, method, context, metadata)
         span.ended(reply.code)
         return reply
 
 
-async def _forward_stream(upstream: Upstream, method: str, context: Context, metadata: Metadata) -> Reply:
+async def _forward_stream(
+    upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata
+) -> Reply:
     started, code = time.perf_counter(), StatusCode.CANCELLED
     try:
         rpc = upstream.stream(method, metadata, timeout=context.time_remaining())
     except IllegalMetadataError as error:
         return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
+    reply = large.refusal
     try:
         async with asyncio.TaskGroup() as tasks:
-            requests = tasks.create_task(_requests(context, rpc))
-            reply = await _responses(upstream, method, rpc, context)
+            requests = tasks.create_task(_requests(context, rpc, large))
+            reply = await _responses(upstream, method, rpc, context, large)
             requests.cancel()
         code = reply.code
-        return reply
+    except* TooManyBytesError:
+        pass
     finally:
         rpc.cancel()
         upstream.observe(method, code, started)
+    return reply
 
 
-async def _requests(context: Context, rpc: StreamCall) -> None:
+async def _requests(context: Context, rpc: StreamCall, large: LargeMessages) -> None:
     """The caller's messages and its half-close, to upstream."""
     try:
         await rpc.wait_for_connection()
         message: object = await context.read()
         while isinstance(message, bytes):
-            # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in the place of its status.
-            await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
+            held = large.take(message)
+            try:
+                # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
+                await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
+            finally:
+                large.give(held)
             message = await context.read()
         # grpc.aio reads a cancelled call as a half-closed one, and then upstream would take what came for the whole.
         # A second read tells them apart: the core ends it only after it told of the cancellation, which ends this task.
@@ -86,7 +100,7 @@ async def _requests(context: Context, rpc: StreamCall) -> None:
         raise
 
 
-async def _responses(upstream: Upstream, method: str, rpc: StreamCall, context: Context) -> Reply:
+async def _responses(upstream: Upstream, method: str, rpc: StreamCall, context: Context, large: LargeMessages) -> Reply:
     """Upstream's initial metadata and messages, to the caller; its status as a Reply."""
     # (grpc.aio loses it, in up to 1 % of calls, where upstream fails before the first request message reached it.)
     initial = upstream.to_caller(method, await rpc.initial_metadata())
@@ -96,7 +110,11 @@ async def _responses(upstream: Upstream, method: str, rpc: StreamCall, context: 
             await context.send_initial_metadata(initial)
         outcome = await first
         while isinstance(outcome, bytes):
-            await context.write(outcome)
+            held = large.take(outcome)
+            try:
+                await context.write(outcome)
+            finally:
+                large.give(held)
             outcome = await _read(upstream, method, rpc)
     except grpc.aio.InternalError:
         raise asyncio.CancelledError("the caller is gone") from None

@@ -3,15 +3,19 @@
 Outermost first:
 
 1. Observer and span: outside of the limit, so that refused calls show in metrics and traces.
-2. Admission: before the request is read. What is refused stays in the caller's flow-control window.
-3. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
-4. Uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes.
+2. Metadata: more than is good is refused before it costs more.
+3. Admission: before the request is read. What is refused stays in the caller's flow-control window. A call leaves once
+   its answer was taken: whoever reads no answers holds places, of which there are so many, not memory.
+4. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
+5. Memory: uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes; any other large
+   message that finds too many bytes of them is refused.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Protocol, TypeVar
 
 from grpc import StatusCode
@@ -21,6 +25,8 @@ from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
 from proxy.transport.byte_budget import ByteBudget
 from proxy.transport.introspection import MEDIA_SERVICE
+from proxy.transport.large_messages import LARGE, LargeMessages, TooManyBytesError
+from proxy.transport.limits import TOO_MUCH_METADATA, Limits
 
 _log = logging.getLogger(__name__)
 
@@ -30,9 +36,17 @@ UPLOADS_AT_ONCE = 128 << 20
 """Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
 _LARGEST_UPLOAD = 50 << 20
 """Bytes that an upload is taken for until its size is known: the media service's own limit."""
+_UPLOAD_WAITS = 10.0
+"""Seconds that an upload waits for room before it is refused."""
 
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
+_UPLOADS_FULL = Reply(
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    details=f"uploads under way take all of {UPLOADS_AT_ONCE} bytes, and took them for {_UPLOAD_WAITS:g} s",
+)
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
+
+_DEFAULTS = Limits()
 
 Read = Callable[[], Awaitable[bytes | Reply]]
 """The one request message of a unary call; a Reply when there is not exactly one, or it cannot be understood."""
@@ -46,14 +60,21 @@ class ServerObserver(Protocol):
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
 
 
+def _nobody() -> str:
+    """Where a transport does not tell connections apart."""
+    return ""
+
+
 class Layers:
     """One for all calls of a process. Made inside the event loop."""
 
-    def __init__(self, observer: ServerObserver, admission: Admission) -> None:
+    def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
         self.place: tracing.Place = {}
         """Where callers reach us, for spans; known once the port is."""
+        self.large = LargeMessages(limits.bytes_in_flight)
         self._observer = observer
         self._admission = admission
+        self._limits = limits
         self._uploads = ByteBudget(UPLOADS_AT_ONCE)
         self._clock = asyncio.get_running_loop().time
         self._too_many = Reply(
@@ -67,23 +88,38 @@ class Layers:
         metadata: Metadata,
         work: Callable[[], Awaitable[Reply]],
         finish: Callable[[Reply], Awaitable[_Sent]],
+        peer: Callable[[], str] = _nobody,
+        at_end: Callable[[Callable[[], None]], None] | None = None,
     ) -> _Sent:
-        """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone."""
+        """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone.
+
+        `peer` names the caller's connection. `at_end` has something done once the caller has taken the answer, or is
+        gone; None: that is when `finish` returns.
+        """
+        endings: list[Callable[[], None]] = []
+        at_end = at_end or endings.append
         started, code = time.perf_counter(), StatusCode.CANCELLED
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
-                if self._admission.enter():
+                if self._limits.too_much(metadata):
+                    reply = TOO_MUCH_METADATA
+                elif self._admission.enter(peer):
+                    at_end(partial(self._admission.leave, peer))
                     try:
                         reply = await work()
-                    except Exception:  # noqa: BLE001 -- layer 3: whatever it is, it is logged; callers learn nothing of it
+                        if reply.body is not None and len(reply.body) > LARGE:
+                            at_end(partial(self.large.give, self.large.take(reply.body)))
+                    except TooManyBytesError:
+                        reply = self.large.refusal
+                    except Exception:  # noqa: BLE001 -- layer 4: whatever it is, it is logged; callers learn nothing of it
                         _log.exception("%s failed", method)
                         reply = _FAILED
-                    finally:
-                        self._admission.leave()
                 code = reply.code
                 return await finish(reply)
             finally:
+                for do in endings:
+                    do()
                 span.ended(code)
                 self._observer.server_call(method, code, time.perf_counter() - started)
 
@@ -97,11 +133,21 @@ class Layers:
         body = await read()
         if isinstance(body, Reply):
             return body
-        return await handler(Call(method, body, metadata, deadline))
+        if len(body) <= LARGE:
+            return await handler(Call(method, body, metadata, deadline))
+        held = self.large.take(body)
+        try:
+            return await handler(Call(method, body, metadata, deadline))
+        finally:
+            self.large.give(held)
 
     async def _upload(self, handler: Handler, metadata: Metadata, deadline: float | None, read: Read) -> Reply:
         held = _LARGEST_UPLOAD
-        await self._uploads.take(held)
+        try:
+            async with asyncio.timeout(_UPLOAD_WAITS):
+                await self._uploads.take(held)
+        except TimeoutError:
+            return _UPLOADS_FULL
         try:
             body = await read()
             if isinstance(body, Reply):

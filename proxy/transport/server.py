@@ -5,7 +5,7 @@ The layers a call passes, outermost first:
 1. Health and reflection (`introspection`): answered for the proxy itself, never counted or limited, so that probes work
    under load and a health watcher does not hold up draining.
 2. Path: what is no `/service/method` is UNIMPLEMENTED, before it costs anything.
-3. Observer and span, admission, failures, the wait of uploads: `layers` says why in this order.
+3. Observer and span, limits, failures: `layers` says why in this order.
 4. Routes: the methods that the core answers, then the others of MediaService, which are known to be unary, then
    everything else, as a stream of bytes.
 """
@@ -30,6 +30,7 @@ from proxy.transport.channel_options import SERVER_OPTIONS
 from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
 from proxy.transport.layers import NO_REQUEST, UPLOAD, Layers, ServerObserver
+from proxy.transport.limits import Limits
 from proxy.transport.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -41,6 +42,9 @@ UNARY_METHODS = tuple(
 _PATH = re.compile(r"/[!-.0-~]+/[!-.0-~]+")
 _LAST_CALLS = 0.5
 """Seconds for calls that arrive between the end of idleness and the close of the port."""
+
+_TOO_LATE = Reply(code=StatusCode.DEADLINE_EXCEEDED, details="no request came within CALL_TIMEOUT")
+_DEFAULT_LIMITS = Limits()
 
 _Work = Callable[[Context, Metadata], Awaitable[Reply]]
 """Answers one call with this metadata: reads requests, may send messages, and returns what is left to send."""
@@ -66,7 +70,7 @@ class Routes(grpc.GenericRpcHandler):
             return known
         if not _PATH.fullmatch(method):
             return None
-        work = partial(forward_stream, self._upstream, method)
+        work = partial(forward_stream, self._upstream, self._layers.large, method)
         return grpc.stream_stream_rpc_method_handler(partial(self._serve, method, work))
 
     def _unary_method(self, method: str, handler: Handler) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -75,21 +79,41 @@ class Routes(grpc.GenericRpcHandler):
 
         async def work(context: Context, metadata: Metadata) -> Reply:
             remaining: float | None = context.time_remaining()
-            if remaining is None:
-                remaining = limit
-            return await self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
+            if remaining is not None:  # then gRPC's core ends the call
+                return await self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
+            read = partial(_read_in_time, context, self._call_timeout)
+            return await self._layers.unary(method, handler, metadata, limit, read)
 
         return grpc.stream_unary_rpc_method_handler(partial(self._serve, method, work))
 
     async def _serve(self, method: str, work: _Work, _requests: object, context: Context) -> bytes | None:
         """One call. It is cancelled when the caller goes away or its deadline passes."""
         metadata: Metadata = tuple(context.invocation_metadata() or ())
-        return await self._layers.serve(method, metadata, partial(work, context, metadata), partial(_finish, context))
+        return await self._layers.serve(
+            method,
+            metadata,
+            partial(work, context, metadata),
+            partial(_finish, context),
+            context.peer,
+            partial(_at_end, context),
+        )
 
 
 async def _read(context: Context) -> bytes | Reply:
     body: object = await context.read()
     return body if isinstance(body, bytes) else NO_REQUEST
+
+
+async def _read_in_time(context: Context, seconds: float | None) -> bytes | Reply:
+    try:
+        async with asyncio.timeout(seconds):
+            return await _read(context)
+    except TimeoutError:
+        return _TOO_LATE
+
+
+def _at_end(context: Context, do: Callable[[], None]) -> None:
+    context.add_done_callback(lambda _: do())  # type: ignore[arg-type]  # the stub names a class for a function
 
 
 async def _finish(context: Context, reply: Reply) -> bytes | None:
@@ -121,10 +145,12 @@ class Listener:
         observer: ServerObserver,
         admission: Admission,
         *,
+        limits: Limits = _DEFAULT_LIMITS,
         call_timeout: float = 60.0,
     ) -> None:
         self._address = address
-        self._layers = Layers(observer, admission)
+        self._layers = Layers(observer, admission, limits)
+        self._options = (*SERVER_OPTIONS, *limits.server_options)
         self._routes = Routes(routes, upstream, self._layers, call_timeout or None)
         self._admission = admission
         self._health = Health()
@@ -133,7 +159,7 @@ class Listener:
     async def start(self) -> int:
         """Opens the port and returns it (1 for a unix socket); StartError when it cannot be had."""
         handlers = [await self._health.handler(), *reflection_handlers(), self._routes]
-        server = grpc.aio.server(handlers=handlers, options=SERVER_OPTIONS)
+        server = grpc.aio.server(handlers=handlers, options=self._options)
         try:
             port = server.add_insecure_port(self._address)
         except RuntimeError:
