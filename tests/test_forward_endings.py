@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 
 import grpc.aio
 import pytest
@@ -21,9 +21,8 @@ BOTH_KINDS = pytest.mark.parametrize("method", [STREAM, UNARY])
 
 
 @pytest.fixture
-async def chain() -> AsyncIterator[Chain]:
-    async with Chain() as chain:
-        yield chain
+async def chain(any_chain: Chain) -> Chain:
+    return any_chain
 
 
 @BOTH_KINDS
@@ -70,14 +69,37 @@ async def test_cancellation_reaches_upstream(chain: Chain, method: str) -> None:
     await until(lambda: chain.raw.seen and chain.raw.seen[0].messages)
     call.cancel()
     await asyncio.wait_for(chain.raw.seen[0].cancelled.wait(), 30)
+
+
+@BOTH_KINDS
+async def test_a_cancelled_call_is_observed_as_such(grpcio_chain: Chain, method: str) -> None:
+    chain = grpcio_chain
+    chain.raw.behaviours[method] = hangs
+    call = chain.unary(method, b"1")
+    await until(lambda: chain.raw.seen)
+    call.cancel()
     await until(lambda: chain.recorder.server == [(method, StatusCode.CANCELLED)])
     assert chain.recorder.client == [(method, StatusCode.CANCELLED)]
 
 
 @pytest.mark.parametrize("half_closed", [True, False])
-async def test_a_caller_that_vanishes_mid_stream_frees_the_call_upstream(
-    chain: Chain, half_closed: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+async def test_a_caller_that_vanishes_mid_stream_frees_the_call_upstream(chain: Chain, half_closed: bool) -> None:
+    chain.raw.behaviours[STREAM] = endless_once_asked if half_closed else endless
+    caller = chain.connect()
+    stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = caller.stream_stream(STREAM)
+    call = stream()
+    if half_closed:
+        await call.done_writing()
+    assert await call.read()
+    await caller.close()
+    await asyncio.wait_for(chain.raw.seen[0].cancelled.wait(), 30)
+
+
+@pytest.mark.parametrize("half_closed", [True, False])
+async def test_a_caller_that_vanishes_mid_stream_leaves_nothing_behind(
+    grpcio_chain: Chain, half_closed: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    chain = grpcio_chain
     kept: list[StreamCall] = []  # so that it is not collected, which would cancel it too
     begin = chain.upstream.stream
 

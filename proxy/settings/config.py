@@ -154,7 +154,9 @@ class Settings:
     rabbitmq_tls_server_name: str = _setting(
         "", ServerName(), "amqps: name that every certificate must have. Empty: the one in the URL."
     )
-    transport: str = _setting("grpcio", OneOf("grpcio"), "The listener's implementation.")
+    transport: str = _setting(
+        "grpcio", OneOf("grpcio", "envoy"), "What serves callers; envoy needs the extra of that name."
+    )
 
     def __post_init__(self) -> None:
         """Checks between settings; ValueError is a line that names the variable, what was given and what to do."""

@@ -29,7 +29,7 @@ class Admission:
         """Places of the reserve by connection; never 0."""
         self._clock = clock
         self._sleep = sleep
-        self._last = clock()
+        self.last = clock()
         self._none = asyncio.Event()
         self._none.set()
 
@@ -54,16 +54,16 @@ class Admission:
             # Places are alike: whichever of its calls ended, the connection holds one less.
             self._reserved -= Counter((peer(),))
         self.in_progress -= 1
-        self._last = self._clock()
+        self.last = self._clock()
         if not self.in_progress:
             self._none.set()
 
     async def idle(self, seconds: float) -> None:
         """Returns once, from now on, no call has been in progress or arrived for so long."""
-        self._last = self._clock()
+        self.last = self._clock()
         while True:
             await self._none.wait()
-            left = self._last + seconds - self._clock()
+            left = self.last + seconds - self._clock()
             if left <= 0:
                 return
             await self._sleep(left)

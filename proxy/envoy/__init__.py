@@ -1,0 +1,1 @@
+"""TRANSPORT=envoy: Envoy answers callers, and runs the caching core inside itself."""

@@ -1,0 +1,78 @@
+"""Addresses as Envoy's configuration has them. Pure: what must be looked up is looked up by a function that is given.
+
+Formats: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/address.proto; gRPC's targets:
+https://github.com/grpc/grpc/blob/master/doc/naming.md
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import Any
+
+from proxy.settings.setting_types import split_host_port
+
+Json = dict[str, Any]
+Resolve = Callable[[str], Sequence[str]]
+"""The addresses of a host name; OSError when it has none."""
+
+_DEFAULT_PORT = 443
+"""Of gRPC targets that name none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the media service is: `addresses` in the order to try them, or one name to look up (`dns`)."""
+
+    addresses: tuple[Json, ...]
+    dns: bool = False
+    resolver: Json | None = None
+    """The DNS server to ask; None: the machine's own."""
+
+
+def target(text: str) -> Target:
+    """A gRPC target; ValueError for one that only gRPC's own library can reach."""
+    scheme, _, rest = (
+        text.partition(":") if re.match(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):", text) else ("", "", text)
+    )
+    match scheme:
+        case "unix":
+            return Target((pipe(re.sub(r"^//", "", rest)),))
+        case "unix-abstract":
+            return Target((pipe(f"@{rest}"),))
+        case "ipv4" | "ipv6":
+            return Target(tuple(_socket(*split_host_port(each, _DEFAULT_PORT)) for each in rest.split(",")))
+        case "" | "dns":
+            authority, _, endpoint = rest.removeprefix("//").rpartition("/")
+            resolver = _socket(*split_host_port(authority, 53)) if authority else None
+            host, port = split_host_port(endpoint, _DEFAULT_PORT)
+            return Target((_socket(host, port),), dns=not is_ip(host), resolver=resolver)
+        case _:
+            raise ValueError(text)
+
+
+def listening(text: str, resolve: Resolve) -> Json:
+    """LISTEN_ADDR as fields of a Listener: every address that its host has."""
+    host, port = split_host_port(text)
+    first, *more = [_socket(each, port) for each in ([host] if is_ip(host) else resolve(host))]
+    if host == "::":
+        first["socket_address"]["ipv4_compat"] = True
+    return {"address": first, **({"additional_addresses": [{"address": each} for each in more]} if more else {})}
+
+
+def pipe(path: str) -> Json:
+    """A Unix socket."""
+    return {"pipe": {"path": path}}
+
+
+def is_ip(host: str) -> bool:
+    """Whether it is an address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _socket(host: str, port: int) -> Json:
+    return {"socket_address": {"address": host, "port_value": port}}

@@ -1,0 +1,69 @@
+"""`EnvoyAdmin`: what Envoy says of itself and is told, over its admin interface on a Unix socket.
+
+https://www.envoyproxy.io/docs/envoy/latest/operations/admin
+"""
+
+import asyncio
+import json
+from dataclasses import dataclass
+
+import aiohttp
+
+from proxy.envoy.listener import UPSTREAM
+
+_LOOK_EVERY = 0.02
+_ANSWER_WITHIN = 2.0
+_FORWARDED = rf"^cluster\.{UPSTREAM}\.upstream_rq_(total|active|pending_active)$"
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """Calls that Envoy hands to the media service by itself."""
+
+    total: int
+    active: int
+
+
+class EnvoyAdmin:
+    """Made inside the event loop; `close` it. Every method raises OSError when Envoy does not answer."""
+
+    def __init__(self, path: str) -> None:
+        timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN)
+        self._http = aiohttp.ClientSession("http://envoy", connector=aiohttp.UnixConnector(path), timeout=timeout)
+
+    async def close(self) -> None:
+        """Ends the connections."""
+        await self._http.close()
+
+    async def listening(self) -> int:
+        """Waits until callers are served; the port."""
+        while True:
+            try:
+                ready = (await self._text("/ready")).strip() == "LIVE"
+                listeners = json.loads(await self._text("/listeners?format=json")) if ready else {}
+            except OSError:  # not open yet
+                listeners = {}
+            for listener in listeners.get("listener_statuses", ()):
+                return int(listener["local_address"]["socket_address"]["port_value"])
+            await asyncio.sleep(_LOOK_EVERY)
+
+    async def forwarded(self) -> Forwarded:
+        """What has gone past the core so far, and is going now."""
+        stats = json.loads(await self._text(f"/stats?format=json&filter={_FORWARDED}"))["stats"]
+        values = {stat["name"].rpartition("upstream_rq_")[2]: int(stat["value"]) for stat in stats}
+        return Forwarded(values.get("total", 0), values.get("active", 0) + values.get("pending_active", 0))
+
+    async def close_listeners(self) -> None:
+        """No new connections; those that there are go on."""
+        await self._text("/drain_listeners", "POST")
+
+    async def statistics(self) -> bytes:
+        """All that moved so far, as Prometheus text."""
+        return (await self._text("/stats/prometheus?usedonly")).encode()
+
+    async def _text(self, path: str, method: str = "GET") -> str:
+        try:
+            async with self._http.request(method, path, raise_for_status=True) as answer:
+                return await answer.text()
+        except aiohttp.ClientError as error:
+            raise OSError(f"{method} {path}: {error}") from error

@@ -1,0 +1,136 @@
+"""`Calls`: the ASGI application that answers the methods of the core; gRPC's rules for the wire are in `framing`.
+
+One call: headers, then its one message, however it was cut into pieces; the layers; the handler; then headers, a
+message and trailers, or trailers alone. Envoy holds back what is not read: a caller that is not admitted, or an upload
+that waits for room, costs a window of bytes.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+from grpc import StatusCode
+
+from proxy.envoy import framing
+from proxy.envoy.departures import Departures, Receive, Watched
+from proxy.media.calls import Handler, Reply
+from proxy.transport.layers import UPLOAD, Layers
+
+Event = dict[str, Any]
+Send = Callable[[Event], Awaitable[None]]
+
+
+class Calls:
+    """`call_timeout` (seconds, 0: none) is the deadline of calls whose caller set none, uploads excepted.
+
+    Envoy is told the same deadlines, and ends calls by them.
+    """
+
+    def __init__(
+        self, routes: Mapping[str, Handler], layers: Layers, departures: Departures, call_timeout: float
+    ) -> None:
+        self._handlers = routes
+        self._layers = layers
+        self._departures = departures
+        self._timeouts = {method: None if method == UPLOAD else call_timeout or None for method in routes}
+
+    async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answers one call of a method of `routes`: Envoy sends no other here."""
+        method: str = scope["path"]
+        finish = partial(_finish, send)
+        try:
+            head = framing.head(scope["headers"])
+        except ValueError as error:
+            await finish(Reply(code=StatusCode.INTERNAL, details=str(error)))
+            return
+        remaining = self._timeouts[method] if head.timeout is None else head.timeout
+        request = _Request(receive, head.encoding, self._departures)
+        work = partial(self._layers.unary, method, self._handlers[method], head.metadata, remaining, request.read)
+        try:
+            await self._layers.serve(method, head.metadata, work, finish)
+        except _CallerGoneError:
+            return
+        except asyncio.CancelledError:
+            if not request.left:
+                raise
+        finally:
+            request.close()
+
+
+class _CallerGoneError(asyncio.CancelledError):
+    """To all that a call passes it is a cancellation."""
+
+
+class _Request:
+    """A request as it comes in; watched once it is whole."""
+
+    __slots__ = ("_departures", "_encoding", "_more", "_receive", "_watched")
+
+    def __init__(self, receive: Receive, encoding: bytes, departures: Departures) -> None:
+        self._receive = receive
+        self._encoding = encoding
+        self._departures = departures
+        self._watched: Watched | None = None
+        self._more = True
+
+    @property
+    def left(self) -> bool:
+        """The caller was seen to leave while its call was answered."""
+        return self._watched is not None and self._watched.gone
+
+    async def read(self) -> bytes | Reply:
+        """The message, or why there is not one."""
+        if refused := framing.unsupported(self._encoding):
+            return refused
+        start = await self._chunk()
+        while self._more and len(start) < framing.PREFIX:
+            start += await self._chunk()
+        prefix, data = start[: framing.PREFIX], start[framing.PREFIX :]
+        if self._more:
+            data = await self._rest(data, framing.length(prefix))
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- an ASGI application runs in one
+        self._watched = self._departures.enter(self._receive, task)
+        return framing.message(prefix, data, self._encoding)
+
+    def close(self) -> None:
+        """The call has ended."""
+        if self._watched is not None:
+            self._departures.leave(self._watched)
+
+    async def _rest(self, first: bytes, most: int) -> bytes:
+        """All of a message that came in pieces; a longer body is read only so far as to see that it is."""
+        pieces, held = [first], len(first)
+        while self._more and held <= most:
+            pieces.append(await self._chunk())
+            held += len(pieces[-1])
+        return b"".join(pieces)
+
+    async def _chunk(self) -> bytes:
+        event = await self._receive()
+        if event["type"] == "http.disconnect":
+            raise _CallerGoneError
+        self._more = event["more_body"]
+        body: bytes = event["body"]
+        return body
+
+
+_HEADERS: Event = {"type": "http.response.start", "status": 200, "headers": framing.initial(()), "trailers": True}
+_NO_MESSAGE: Event = {"type": "http.response.body", "body": b""}
+
+
+async def _finish(send: Send, reply: Reply) -> None:
+    """Sends an outcome; cancelled when the caller is gone."""
+    body = reply.body if reply.code is StatusCode.OK else None
+    try:
+        if body is None and not reply.initial_metadata:
+            await send({**_HEADERS, "headers": framing.trailers_only(reply), "trailers": False})
+            await send(_NO_MESSAGE)
+            return
+        initial = reply.initial_metadata
+        await send({**_HEADERS, "headers": framing.initial(initial)} if initial else _HEADERS)
+        await send(_NO_MESSAGE if body is None else {"type": "http.response.body", "body": framing.framed(body)})
+        await send({"type": "http.response.trailers", "headers": framing.trailers(reply)})
+    except OSError:  # what pyvoy raises when the caller is gone
+        raise _CallerGoneError from None

@@ -1,0 +1,48 @@
+"""What `serve` and the interpreter inside its Envoy tell each other, over a socket pair that nobody else has.
+
+In Envoy its end is standard input, and standard output is where log lines go: `serve` reads Envoy's standard error.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from proxy.envoy.bootstrap import Place
+from proxy.settings.config import Settings
+
+SOCKET, LOG = 0, 1
+"""Descriptors of Envoy's process."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The first that `serve` says: what to serve."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+    place: Place
+    restarts: int
+    """How often Envoy had crashed before."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """`serve` was told to end: once drains, once more cuts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """Callers are served."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """It cannot start; `text` is one line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """All is done, and Envoy may be ended; `status` is the exit status of `serve`."""
+
+    status: int

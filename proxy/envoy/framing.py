@@ -1,0 +1,158 @@
+"""gRPC over HTTP/2, the server's side: what headers and bodies say, and how an outcome is put into them. Pure.
+
+The rules: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md and doc/compression.md beside it.
+"""
+
+import base64
+import binascii
+import re
+import zlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from grpc import StatusCode
+
+from proxy.media.calls import Metadata, Reply
+from proxy.transport.layers import NO_REQUEST
+
+Headers = list[tuple[bytes, bytes]]
+
+PREFIX = 5
+"""Bytes before each message: whether it is compressed, and its length."""
+LARGEST_INFLATED = 64 << 20
+"""Bytes that a compressed request may become: what the media service takes, and some. A bomb ends there."""
+
+_ENCODINGS = {b"": 0, b"identity": 0, b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
+"""By name the `wbits` of zlib; 0: none."""
+_ACCEPTED = ("grpc-accept-encoding", "identity,deflate,gzip")
+_NOT_METADATA = frozenset(
+    {
+        *(b"host", b"te", b"content-type", b"content-length", b"connection"),
+        *(b"grpc-accept-encoding", b"grpc-message", b"grpc-status", b"grpc-message-type"),
+    }
+)
+_TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+_UNESCAPED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
+_CONTENT_TYPE = (b"content-type", b"application/grpc")
+
+
+@dataclass(slots=True)
+class Head:
+    """What a request's headers say."""
+
+    metadata: Metadata
+    timeout: float | None = None
+    """Seconds; None: the caller set no deadline."""
+    encoding: bytes = b""
+    """Of messages that are marked as compressed."""
+
+
+def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
+    """From a request's headers, without pseudo-headers, in lower case. ValueError: a `-bin` value is no base64."""
+    metadata: list[tuple[str, str | bytes]] = []
+    timeout, encoding = None, b""
+    for name, value in headers:
+        if name in _NOT_METADATA:
+            continue
+        if name == b"grpc-timeout":
+            timeout = _seconds(value)
+        elif name == b"grpc-encoding":
+            encoding = value
+        elif name.endswith(b"-bin"):
+            # Several values of one key may come joined by commas; base64 has none.
+            metadata.extend((name.decode(), _decoded(each)) for each in value.split(b","))
+        else:
+            metadata.append((name.decode(), value.decode("latin-1")))
+    return Head(tuple(metadata), timeout, encoding)
+
+
+def message(prefix: bytes, data: bytes, encoding: bytes) -> bytes | Reply:
+    """The one message of a request whose body begins with `prefix` (PREFIX bytes), or why the call fails."""
+    if len(prefix) < PREFIX:
+        return _malformed("ends inside of a message") if prefix else NO_REQUEST
+    if len(data) > length(prefix):
+        return NO_REQUEST
+    if len(data) < length(prefix):
+        return _malformed("ends inside of a message")
+    if not prefix[0]:
+        return data
+    return _inflated(data, encoding) if prefix[0] == 1 else _malformed("has a message with unknown flags")
+
+
+def length(prefix: bytes) -> int:
+    """Bytes of the message after this prefix."""
+    return int.from_bytes(prefix[1:PREFIX])
+
+
+def unsupported(encoding: bytes) -> Reply | None:
+    """The answer to a call whose messages would be compressed in a way that is not known here."""
+    if encoding in _ENCODINGS:
+        return None
+    name = encoding.decode("latin-1")[:64]
+    details = f"grpc-encoding {name!r} is not supported; accepted: {_ACCEPTED[1]}"
+    return Reply(code=StatusCode.UNIMPLEMENTED, details=details, trailing_metadata=(_ACCEPTED,))
+
+
+def framed(body: bytes) -> bytes:
+    """A message as it goes out: never compressed."""
+    return b"\x00" + len(body).to_bytes(4) + body
+
+
+def initial(metadata: Metadata) -> Headers:
+    """The headers before a message."""
+    return [_CONTENT_TYPE, *_encoded(metadata)]
+
+
+def trailers(reply: Reply) -> Headers:
+    """What ends a call."""
+    status: Headers = [(b"grpc-status", b"%d" % reply.code.value[0])]
+    if reply.details:
+        status.append((b"grpc-message", quote(reply.details, safe=_UNESCAPED).encode()))
+    return status + _encoded(reply.trailing_metadata)
+
+
+def trailers_only(reply: Reply) -> Headers:
+    """Headers that end a call, where there is neither initial metadata nor a message."""
+    return [_CONTENT_TYPE, *trailers(reply)]
+
+
+def _encoded(metadata: Metadata) -> Headers:
+    return [
+        (key.encode(), value.encode("latin-1") if isinstance(value, str) else base64.b64encode(value).rstrip(b"="))
+        for key, value in metadata
+    ]
+
+
+def _decoded(value: bytes) -> bytes:
+    try:
+        return base64.b64decode(value.strip() + b"=" * (-len(value.strip()) % 4), validate=True)
+    except binascii.Error as error:
+        raise ValueError("request metadata with a name in -bin is no base64") from error
+
+
+def _seconds(value: bytes) -> float | None:
+    parts = _TIMEOUT.fullmatch(value)
+    return int(parts[1]) * _UNITS[parts[2]] if parts else None
+
+
+def _inflated(data: bytes, encoding: bytes) -> bytes | Reply:
+    wbits = _ENCODINGS[encoding]
+    if not wbits:
+        return _malformed("has a compressed message and names no grpc-encoding")
+    inflate = zlib.decompressobj(wbits)
+    try:
+        body = inflate.decompress(data, LARGEST_INFLATED)
+    except zlib.error:
+        return _malformed("has a message that cannot be decompressed")
+    if inflate.unconsumed_tail:
+        details = f"a compressed message may become {LARGEST_INFLATED} bytes at most"
+        return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details)
+    if not inflate.eof or inflate.unused_data:
+        return _malformed("has a message that cannot be decompressed")
+    return body
+
+
+def _malformed(how: str) -> Reply:
+    return Reply(code=StatusCode.INTERNAL, details=f"the request {how}")

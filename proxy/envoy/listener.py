@@ -1,0 +1,173 @@
+"""Envoy's listener: which call goes where, and what is done to a call on its way. Pure.
+
+1. The methods that the core answers: the `pyvoy` filter, which is off for all other routes.
+2. Health and reflection: our own small gRPC server, on a Unix socket.
+3. The other methods of MediaService, which are known to be unary: straight to the media service, CALL_TIMEOUT for
+   callers without a deadline.
+4. What else is a `/service/method`: straight to the media service, for as long as it takes.
+
+Nothing is added to a call and nothing is tried again (I7). What Envoy takes for instructions to itself, `x-envoy-*`, is
+taken off before it can read it. To every answer it adds a `date`, as RFC 9110 (6.6.1) demands; there is no switch.
+"""
+
+import json
+from typing import Any
+
+from proxy.envoy.addresses import Json, Resolve, listening
+from proxy.pb import media_pb2
+from proxy.settings.config import Settings
+
+APP = "proxy.envoy.worker:app"
+PYVOY = "pyvoy"
+UPSTREAM, OWN = "upstream", "own"
+BUFFER = 64 << 10
+"""Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
+_WINDOW = 64 << 10
+_CONNECTION_WINDOW = 1 << 20
+_MOST_METADATA_KB = 1024
+_MOST_METADATA = 10_000
+_MOST_STREAMS = 1_000_000
+"""On one connection: more calls than MAX_CONCURRENT_CALLS shall be refused, not made to wait."""
+_SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
+_CORE = tuple(f"/{_SERVICE.full_name}/{name}" for name in ("GetFilesByModel", "UploadFile", "DeleteFile"))
+_UPLOAD = f"/{_SERVICE.full_name}/UploadFile"
+_UNARY = tuple(f"/{_SERVICE.full_name}/{method.name}" for method in _SERVICE.methods)
+_OURS = (
+    "/grpc.health.v1.Health/",
+    "/grpc.reflection.v1.ServerReflection/",
+    "/grpc.reflection.v1alpha.ServerReflection/",
+)
+_PATH = "/[!-.0-~]+/[!-.0-~]+"
+
+
+def listener(settings: Settings, module: str, resolve: Resolve) -> Json:
+    """The listener on LISTEN_ADDR; OSError when its host is not known. `module` is the path of pyvoy's."""
+    return {
+        "name": "callers",
+        **listening(settings.listen_addr, resolve),
+        # Two processes on one port would share its callers silently; the second is to fail.
+        "enable_reuse_port": False,
+        "per_connection_buffer_limit_bytes": BUFFER,
+        "filter_chains": [
+            {"filters": [_manager(settings, module)]},
+        ],
+    }
+
+
+def _manager(settings: Settings, module: str) -> Json:
+    return extension(
+        "envoy.filters.network.http_connection_manager",
+        "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        codec_type="HTTP2",
+        stat_prefix="callers",
+        # I7: of all these, none is added.
+        server_header_transformation="PASS_THROUGH",
+        generate_request_id=False,
+        preserve_external_request_id=True,
+        skip_xff_append=True,
+        early_header_mutation_extensions=[
+            extension(
+                "envoy.http.early_header_mutation.header_mutation",
+                "http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                mutations=[
+                    {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+                    # Without it an answer would lose its trailers, and with them its status.
+                    _set("te", "trailers"),
+                ],
+            )
+        ],
+        stream_idle_timeout="0s",
+        local_reply_config=_local_replies(settings.max_concurrent_calls),
+        http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
+        route_config={
+            "virtual_hosts": [{"name": "callers", "domains": ["*"], "routes": _routes(settings)}],
+            # Envoy adds it to what it takes for requests of a browser.
+            "request_headers_to_remove": ["x-forwarded-proto"],
+        },
+        **http2("", "max_request_headers_kb"),
+    )
+
+
+_ROUTER = "envoy.filters.http.router"
+
+
+def _routes(settings: Settings) -> list[Json]:
+    limit = f"{settings.call_timeout}s" if settings.call_timeout else None
+    return [
+        *(_route({"path": path}, UPSTREAM, None if path == _UPLOAD else limit, pyvoy=True) for path in _CORE),
+        *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
+        *(_route({"path": path}, UPSTREAM, limit) for path in _UNARY if path not in _CORE),
+        _route({"safe_regex": {"regex": _PATH}}, UPSTREAM),
+    ]
+
+
+def _route(match: Json, cluster: str, limit: str | None = None, *, pyvoy: bool = False) -> Json:
+    """`limit` is for callers that set no deadline; a deadline that was set counts as it is."""
+    durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
+    route: Json = {
+        "match": {**match, "grpc": {}},
+        "route": {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations},
+    }
+    if pyvoy:
+        on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
+        route["typed_per_filter_config"] = {PYVOY: on}
+    return route
+
+
+def _pyvoy(module: str) -> Json:
+    app = {"app": APP, "interface": "asgi", "lifespan": True, "worker_threads": 1}
+    return {
+        **extension(
+            PYVOY,
+            "filters.http.dynamic_modules.v3.DynamicModuleFilter",
+            dynamic_module_config={"module": {"local": {"filename": module}}},
+            filter_name=PYVOY,
+            filter_config={"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(app)},
+        ),
+        "disabled": True,
+    }
+
+
+def _local_replies(most_calls: int) -> Json:
+    """A call above the limit is refused as the core refuses it."""
+    too_many = f"the proxy serves at most {most_calls} calls at once (MAX_CONCURRENT_CALLS)"
+    return {
+        "mappers": [
+            {
+                "filter": {"response_flag_filter": {"flags": ["UO"]}},
+                "body_format_override": {"text_format_source": {"inline_string": too_many}},
+                "headers_to_add": [_set("grpc-status", "8")["append"]],
+            }
+        ]
+    }
+
+
+def _set(key: str, value: str) -> Json:
+    return {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
+
+
+def http2(wrapped_in: str, most_metadata: str) -> Json:
+    """The HTTP/2 options of either side: bounded buffers, no time limit on what is idle, any metadata."""
+    options: Json = {
+        "initial_stream_window_size": _WINDOW,
+        "initial_connection_window_size": _CONNECTION_WINDOW,
+        # One bad call does not end its connection's others.
+        "override_stream_error_on_invalid_http_message": True,
+    }
+    if not wrapped_in:
+        # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
+        options |= {
+            "max_concurrent_streams": _MOST_STREAMS,
+            "connection_keepalive": {"interval": "60s", "timeout": "20s"},
+        }
+    common: Json = {"idle_timeout": "0s", "max_headers_count": _MOST_METADATA}
+    protocol: Json = {"http2_protocol_options": options}
+    if wrapped_in:
+        common[most_metadata] = _MOST_METADATA_KB
+        return {wrapped_in: protocol, "common_http_protocol_options": common}
+    return {**protocol, most_metadata: _MOST_METADATA_KB, "common_http_protocol_options": common}
+
+
+def extension(name: str, kind: str, **config: Any) -> Json:
+    """One of Envoy's extensions: `kind` is its message below envoy.extensions."""
+    return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **config}}

@@ -1,0 +1,134 @@
+"""`EnvoyProcess`: one Envoy from its start to its end, with the interpreter inside it that serves."""
+
+import asyncio
+import logging
+import signal
+from collections import deque
+from multiprocessing import Pipe
+
+from proxy.envoy.control import Ended, Failed, Hello, Live, Stop
+
+_log = logging.getLogger(__name__)
+
+_STDERR = 2
+_LONGEST_LINE = 64 << 10
+_LAST_LINES = 5
+_ENDS_WITHIN = 10.0
+"""Seconds between SIGTERM, when all is done inside, and SIGKILL."""
+_LEVELS = {"critical": logging.CRITICAL, "error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+_EXPECTED = ("caught ENVOY_SIGTERM",)
+
+
+class EnvoyProcess:
+    """Started once. Made inside the event loop."""
+
+    def __init__(self) -> None:
+        self.live = asyncio.Event()
+        """Callers are served."""
+        self.done = asyncio.Event()
+        """It ended, or all that it is there for is done."""
+        self.failed: Failed | None = None
+        self.ended: Ended | None = None
+        self.last: deque[str] = deque(maxlen=_LAST_LINES)
+        """What Envoy complained about, the newest last."""
+        self._ours, self._theirs = Pipe()
+        self._process: asyncio.subprocess.Process | None = None
+        self._reading: asyncio.Task[None] | None = None
+
+    @property
+    def pid(self) -> int:
+        """Of Envoy; it must have been started."""
+        assert self._process is not None  # noqa: S101 -- as it says
+        return self._process.pid
+
+    async def start(self, command: list[str], hello: Hello) -> None:
+        """Starts it; `live` or `done` follows."""
+        self._ours.send(hello)
+        try:
+            self._process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=self._theirs.fileno(),
+                stdout=_STDERR,
+                stderr=asyncio.subprocess.PIPE,
+                limit=_LONGEST_LINE,
+                start_new_session=True,  # Ctrl-C is ours to pass on
+            )
+        finally:
+            self._theirs.close()
+        asyncio.get_running_loop().add_reader(self._ours.fileno(), self._told)
+        self._reading = asyncio.create_task(self._read(self._process), name="envoy's log")
+
+    def ask_to_stop(self) -> None:
+        """Once drains, once more cuts."""
+        try:
+            self._ours.send(Stop())
+        except OSError:
+            _log.debug("Envoy is gone already")
+
+    async def end(self) -> int:
+        """Ends it where it has not ended by itself; its exit status, minus the signal's number if one ended it."""
+        process, reading = self._process, self._reading
+        if process is None or reading is None:
+            self._ours.close()
+            return 0
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_ENDS_WITHIN):
+                await reading
+                return await process.wait()
+        except TimeoutError:
+            _log.error("Envoy does not end and is killed", extra={"seconds": _ENDS_WITHIN})
+            return await self.kill()
+        finally:
+            asyncio.get_running_loop().remove_reader(self._ours.fileno())
+            self._ours.close()
+
+    async def kill(self) -> int:
+        """As `end`, at once."""
+        assert self._process is not None  # noqa: S101 -- it was started
+        if self._process.returncode is None:
+            self._process.kill()
+        return await self._process.wait()
+
+    def _told(self) -> None:
+        try:
+            message = self._ours.recv()
+        except (EOFError, OSError):
+            asyncio.get_running_loop().remove_reader(self._ours.fileno())
+            return
+        match message:
+            case Live():
+                self.live.set()
+            case Failed():
+                self.failed = message
+                self.done.set()
+            case Ended():
+                self.ended = message
+                self.done.set()
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        """Logs what Envoy says until it has ended."""
+        assert process.stderr is not None  # noqa: S101 -- it is a pipe
+        while True:
+            try:
+                line = await process.stderr.readline()
+            except ValueError:  # longer than any line of Envoy's: its rest is a line of its own
+                continue
+            if not line:
+                break
+            self._say(line.decode(errors="replace").rstrip("\n"))
+        await process.wait()
+        self.done.set()
+
+    def _say(self, line: str) -> None:
+        level, _, rest = line.partition(" ")
+        logger, _, text = rest.partition(" ")
+        if level not in _LEVELS:  # what Python or Rust wrote, not Envoy's log
+            level, logger, text = "warning", "stderr", line
+        number = _LEVELS[level]
+        if any(text.endswith(expected) for expected in _EXPECTED):
+            number = logging.DEBUG
+        if number >= logging.ERROR or logger == "stderr":
+            self.last.append(text)
+        _log.log(number, "envoy: %s", text, extra={"envoy_logger": logger})

@@ -1,0 +1,25 @@
+"""Why Envoy would not start, told as our own settings' mistakes are told. Pure."""
+
+import re
+from collections.abc import Iterable
+
+from proxy.settings.config import Settings
+
+_SETTINGS = (
+    (r"cannot bind|[Aa]ddress already in use|listener", "LISTEN_ADDR"),
+    (r"cluster|upstream|dns", "MEDIA_SERVICE_ADDR"),
+)
+
+
+def explained(lines: Iterable[str], settings: Settings) -> str:
+    """One line out of the last that Envoy said (oldest first): its own words, and the setting that they are about."""
+    said = [line for line in lines if line.strip()]
+    if not said:
+        return "TRANSPORT=envoy: Envoy ended at once and said nothing"
+    if any(re.search(r"cannot bind|[Aa]ddress already in use", line) for line in said):
+        address = settings.listen_addr
+        return f"LISTEN_ADDR: {address!r} cannot be listened on; accepted: a free port of an own address"
+    words = " ".join(said[-1].split())
+    name = next((name for pattern, name in _SETTINGS if re.search(pattern, words)), "TRANSPORT")
+    value = getattr(settings, name.lower())
+    return f"{name}: {value!r} is not accepted by Envoy, which says: {words}"

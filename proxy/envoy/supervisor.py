@@ -1,0 +1,171 @@
+"""`serve` with TRANSPORT=envoy: starts Envoy, starts it again when it crashes, passes signals on, ends with it.
+
+A crash is an end by a signal, once callers were served. An Envoy that exits by itself, or never came to serve, ends
+`serve` too: it would do so again. When `serve` dies, the kernel kills Envoy.
+"""
+
+import asyncio
+import json
+import logging
+import signal
+import socket
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from proxy.envoy import launch
+from proxy.envoy.bootstrap import Place, bootstrap
+from proxy.envoy.control import Hello
+from proxy.envoy.process import EnvoyProcess
+from proxy.envoy.refusals import explained
+from proxy.errors import StartError
+from proxy.retry import jittered
+from proxy.settings.config import Settings
+
+_log = logging.getLogger(__name__)
+
+_UP_WITHIN = 60.0
+_STABLE = 60.0
+"""Seconds after which a crash counts as the first one again."""
+_DRAINED_LATE = 15.0
+"""Seconds after DRAIN_TIME that what is not drained is held to hang."""
+
+
+async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
+    """Serves until SIGTERM or SIGINT; the exit status. StartError: an address, an OTEL_ variable, Envoy's refusal."""
+    with _directory() as directory:
+        place = Place(directory, launch.module())
+        config = directory / "envoy.json"
+        config.write_text(json.dumps(rendered(settings, place), indent=1))
+        return await _Supervisor(settings, sources, place, launch.command(config, settings.log_level)).run()
+
+
+def rendered(settings: Settings, place: Place) -> dict[str, object]:
+    """Envoy's configuration; StartError for an address that it cannot use."""
+    try:
+        return bootstrap(settings, place, resolve)
+    except ValueError as error:
+        raise StartError(str(error)) from None
+    except OSError:
+        raise StartError(
+            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of an own address"
+        ) from None
+
+
+def resolve(host: str) -> Sequence[str]:
+    """The addresses of a name, as this machine knows it; OSError when it does not."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+class _Supervisor:
+    def __init__(self, settings: Settings, sources: Mapping[str, str], place: Place, command: list[str]) -> None:
+        self._settings = settings
+        self._sources = sources
+        self._place = place
+        self._command = command
+        self._restarts = 0
+        self._asked = 0
+        self._stopping = asyncio.Event()
+        self._envoy: EnvoyProcess | None = None
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled)
+        pauses, started = jittered(), loop.time()
+        while True:
+            status = await self._one()
+            if status is not None:
+                return status
+            if loop.time() - started > _STABLE:
+                pauses = jittered()
+            await self._pause(next(pauses))
+            if self._asked:
+                return 1
+            self._restarts += 1
+            started = loop.time()
+
+    async def _one(self) -> int | None:
+        """One Envoy from its start to its end: the exit status of `serve`, None when it crashed."""
+        envoy = self._envoy = EnvoyProcess()
+        try:
+            hello = Hello(self._settings, self._sources, self._place, self._restarts)
+            await envoy.start(self._command, hello)
+            for _ in range(self._asked):
+                envoy.ask_to_stop()
+            await self._served(envoy)
+        finally:
+            self._envoy = None
+            ended = await asyncio.shield(envoy.end())
+        if envoy.failed is not None:
+            raise StartError(envoy.failed.text)
+        if envoy.ended is not None and (self._asked or envoy.ended.status):
+            return envoy.ended.status
+        return self._unasked(envoy, ended)
+
+    async def _served(self, envoy: EnvoyProcess) -> None:
+        """Returns once Envoy, or what runs in it, is done, or took too long to begin or to end."""
+        done = asyncio.create_task(envoy.done.wait(), name="envoy's end")
+        live = asyncio.create_task(envoy.live.wait(), name="envoy's begin")
+        stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")
+        try:
+            await asyncio.wait([done, live], timeout=_UP_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+            if not live.done() and not done.done():
+                raise StartError(f"TRANSPORT=envoy: Envoy does not serve after {_UP_WITHIN:g} s")
+            await asyncio.wait([done, stopping], return_when=asyncio.FIRST_COMPLETED)
+            late = self._settings.drain_time + _DRAINED_LATE
+            await asyncio.wait([done], timeout=late)
+            if not done.done():
+                _log.error("Envoy hangs and is killed", extra={"seconds": late})
+                await envoy.kill()
+        finally:
+            for task in (done, live, stopping):
+                task.cancel()
+
+    def _unasked(self, envoy: EnvoyProcess, status: int) -> int | None:
+        if not envoy.live.is_set():
+            raise StartError(explained(envoy.last, self._settings))
+        fields = {"last_words": list(envoy.last), "restarts": self._restarts}
+        if status < 0 and envoy.ended is None and not self._asked:
+            _log.error("Envoy crashed by %s and is started again", _name(-status), extra=fields)
+            return None
+        how = f" by {_name(-status)}" if status < 0 and envoy.ended is None else f" with status {max(status, 0)}"
+        _log.error("Envoy ended by itself%s, and so does the proxy", how, extra=fields)
+        return 1
+
+    def _signalled(self) -> None:
+        self._asked += 1
+        self._stopping.set()
+        if self._envoy is not None:
+            self._envoy.ask_to_stop()
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+@contextmanager
+def _directory() -> Iterator[Path]:
+    """One that only we may look into, wherever one can be made: a container may be read-only but for /dev/shm."""
+    try:
+        parent = tempfile.gettempdir()
+    except FileNotFoundError:
+        parent = "/dev/shm"  # noqa: S108 -- the directory in it is ours alone
+    try:
+        directory = tempfile.TemporaryDirectory(prefix="media-cache-proxy-", dir=parent)
+    except OSError:
+        raise StartError("TRANSPORT=envoy: no directory can be written to; accepted: TMPDIR naming one") from None
+    with directory as name:
+        yield Path(name)

@@ -1,0 +1,114 @@
+"""`EnvoyTransport`: what serves callers, seen from inside Envoy.
+
+Envoy's own threads take calls in and forward most of them; the core's come to `Calls`, in this event loop. Health and
+reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+import grpc.aio
+
+from proxy.core import Core
+from proxy.envoy.admin import EnvoyAdmin, Forwarded
+from proxy.envoy.bootstrap import Place
+from proxy.envoy.calls import Calls
+from proxy.envoy.departures import Departures
+from proxy.settings.config import Settings
+from proxy.telemetry import tracing
+from proxy.telemetry.metrics import Metrics
+from proxy.transport.admission import Admission
+from proxy.transport.introspection import Health, reflection_handlers
+from proxy.transport.layers import Layers
+
+_log = logging.getLogger(__name__)
+
+_LOOK_EVERY = 0.1
+_LAST_CALLS = 0.5
+"""Seconds for calls that arrive on connections that were open when the port closed."""
+
+
+class EnvoyTransport:
+    """Made inside the event loop of Envoy's interpreter.
+
+    `own` is the path of the socket for health and reflection. `accepting` is set when Envoy may let callers in, and
+    `live` called when it does.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        core: Core,
+        metrics: Metrics,
+        place: Place,
+        *,
+        accepting: asyncio.Event,
+        live: Callable[[], None],
+    ) -> None:
+        clock = asyncio.get_running_loop().time
+        self._admission = Admission(settings.max_concurrent_calls, clock)
+        self._layers = Layers(metrics, self._admission)
+        self._departures = Departures(clock)
+        self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout)
+        self._accepting = accepting
+        self._live = live
+        self._clock = clock
+        self._listen = settings.listen_addr
+        self._admin = EnvoyAdmin(place.admin)
+        self._own = place.own
+        self._health = Health()
+        self._server: grpc.aio.Server | None = None
+
+    async def start(self) -> int:
+        """Lets Envoy begin, and returns the port once it has."""
+        self._server = grpc.aio.server(handlers=[await self._health.handler(), *reflection_handlers()])
+        self._server.add_insecure_port(f"unix:{self._own}")
+        await self._server.start()
+        self._accepting.set()
+        port = await self._admin.listening()
+        host, _, _ = self._listen.rpartition(":")
+        self._layers.place = tracing.place(f"{host}:{port}")
+        self._live()
+        return port
+
+    async def supervise(self) -> None:
+        """Watches for callers that leave."""
+        await self._departures.run()
+
+    async def drain(self, idle: float, *, at_most: float) -> None:
+        """NOT_SERVING at once, yet serving on until no call came or went for `idle` seconds; then no new connections.
+
+        After `at_most` seconds in all, calls still in progress are left to be cut.
+        """
+        await self._health.draining()
+        try:
+            async with asyncio.timeout(at_most):
+                await self._idle(idle)
+                await self._admin.close_listeners()
+                await self._idle(_LAST_CALLS)
+        except TimeoutError:
+            count = self._admission.in_progress + (await self._admin.forwarded()).active
+            _log.warning("calls still in progress after %g s (DRAIN_TIME) are cut: %d", at_most, count)
+
+    async def stop(self) -> None:
+        """Ends health and reflection. Envoy itself is ended from outside, once all is done here."""
+        if self._server is not None:
+            await self._server.stop(None)
+        await self._admin.close()
+
+    async def statistics(self) -> bytes:
+        """Envoy's, under Envoy's names; none while it does not answer."""
+        try:
+            return await self._admin.statistics()
+        except OSError:
+            return b""
+
+    async def _idle(self, seconds: float) -> None:
+        """Returns once no call, of the core or past it, has been in progress or arrived for so long."""
+        since, seen = self._clock(), Forwarded(-1, 0)
+        while self._clock() - max(since, self._admission.last) < seconds:
+            now = await self._admin.forwarded()
+            if now.active or self._admission.in_progress or now != seen:
+                since, seen = self._clock(), now
+            await asyncio.sleep(_LOOK_EVERY)

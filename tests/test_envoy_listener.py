@@ -1,0 +1,77 @@
+"""proxy.envoy.listener: which call goes where; what that does to calls is seen in test_forward and test_envoy_calls."""
+
+from typing import Any
+
+import pytest
+
+from proxy.core import Core
+from proxy.envoy.listener import APP, listener
+from proxy.pb import media_pb2
+from proxy.settings.config import Settings
+from proxy.telemetry.metrics import Metrics
+
+MEDIA = "/media.MediaService"
+
+
+def manager(**settings: Any) -> dict[str, Any]:
+    given = listener(Settings(**settings), "/pyvoy.so", lambda _: ["127.0.0.1"])
+    config = given["filter_chains"][0]["filters"][0]["typed_config"]
+    assert isinstance(config, dict)
+    return config
+
+
+def routes(**settings: Any) -> list[dict[str, Any]]:
+    [host] = manager(**settings)["route_config"]["virtual_hosts"]
+    found: list[dict[str, Any]] = host["routes"]
+    return found
+
+
+def route(path: str, **settings: Any) -> dict[str, Any]:
+    return next(each for each in routes(**settings) if each["match"].get("path") == path)
+
+
+async def test_the_cores_methods_go_to_the_core_and_no_others() -> None:
+    core = Core.build(Settings(redis_addr=None), Metrics())
+    answered = {each["match"]["path"] for each in routes() if "typed_per_filter_config" in each}
+    assert answered == set(core.routes)
+    await core.close()
+
+
+def test_every_other_method_is_forwarded_by_envoy_itself() -> None:
+    for method in media_pb2.DESCRIPTOR.services_by_name["MediaService"].methods:
+        assert route(f"{MEDIA}/{method.name}")["route"]["cluster"] == "upstream"
+    assert routes()[-1]["match"] == {"safe_regex": {"regex": "/[!-.0-~]+/[!-.0-~]+"}, "grpc": {}}
+    assert manager()["http_filters"][0]["disabled"] is True
+
+
+def test_health_and_reflection_are_our_own() -> None:
+    own = [each["match"]["prefix"] for each in routes() if each["route"]["cluster"] == "own"]
+    assert own == [
+        "/grpc.health.v1.Health/",
+        "/grpc.reflection.v1.ServerReflection/",
+        "/grpc.reflection.v1alpha.ServerReflection/",
+    ]
+
+
+@pytest.mark.parametrize("path", [f"{MEDIA}/GetFilesByModel", f"{MEDIA}/GetFileURL"])
+def test_unary_calls_without_a_deadline_get_ours(path: str) -> None:
+    durations = route(path, call_timeout=20.0)["route"]["max_stream_duration"]
+    assert durations == {"grpc_timeout_header_max": "0s", "max_stream_duration": "20.0s"}
+    assert route(path, call_timeout=0.0)["route"]["max_stream_duration"] == {"grpc_timeout_header_max": "0s"}
+
+
+def test_uploads_and_streams_take_as_long_as_they_take() -> None:
+    for each in (route(f"{MEDIA}/UploadFile"), routes()[-1]):
+        assert each["route"]["max_stream_duration"] == {"grpc_timeout_header_max": "0s"}
+        assert each["route"]["timeout"] == "0s"
+    assert manager()["stream_idle_timeout"] == "0s"
+    assert manager()["common_http_protocol_options"]["idle_timeout"] == "0s"
+
+
+def test_the_application_is_there() -> None:
+    assert APP == "proxy.envoy.worker:app"
+    assert f'"app": "{APP}"' in manager()["http_filters"][0]["typed_config"]["filter_config"]["value"]
+
+
+def test_a_second_process_on_the_port_fails() -> None:
+    assert listener(Settings(), "/pyvoy.so", lambda _: ["127.0.0.1"])["enable_reuse_port"] is False

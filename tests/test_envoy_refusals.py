@@ -1,0 +1,27 @@
+"""proxy.envoy.refusals: Envoy's own line, and the setting that it is about."""
+
+import pytest
+
+from proxy.envoy.refusals import explained
+from proxy.settings.config import Settings
+
+SETTINGS = Settings(listen_addr="127.0.0.1:1", media_service_addr="media:2")
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        (
+            ["error adding listener 'callers': cannot bind '127.0.0.1:1': Address already in use", "exiting"],
+            "LISTEN_ADDR: '127.0.0.1:1' cannot be listened on; accepted: a free port of an own address",
+        ),
+        (
+            ["malformed cluster"],
+            "MEDIA_SERVICE_ADDR: 'media:2' is not accepted by Envoy, which says: malformed cluster",
+        ),
+        (["no\n such  thing", " "], "TRANSPORT: 'grpcio' is not accepted by Envoy, which says: no such thing"),
+        ([], "TRANSPORT=envoy: Envoy ended at once and said nothing"),
+    ],
+)
+def test_one_line(lines: list[str], told: str) -> None:
+    assert explained(lines, SETTINGS) == told
