@@ -18,6 +18,7 @@ from proxy.errors import RedisRefusedError, RedisUnavailableError
 from proxy.store.breaker import Breaker
 from proxy.store.redis_link import REDIRECTIONS, Link, Reply
 from proxy.store.redis_replicas import ReplicatedWrites, UnansweredError, ignored
+from proxy.store.redis_waits import Waits
 from proxy.store.server_clock import ServerClock
 from proxy.telemetry import tracing
 
@@ -30,9 +31,6 @@ _PING_CLOSED, _PING_OPEN = 1.0, 0.1
 _DEAD_AFTER = 2.0
 _LARGEST_VALUE = 4 << 20  # bytes that can be expected to arrive within a call's budget
 _RESERVE = 0.010  # of the budget, kept for the command after this one
-_HICCUP = 0.005
-_PATIENCE = 1.0  # seconds that a reply may wait for our own loop
-_LAG_EVERY = 0.02
 _SAMPLE_EVERY = 0.005
 _TURNS = 4  # of the event loop, from queueing a request to waking its caller
 
@@ -63,19 +61,18 @@ class Node:
     name: str = ""
     breaker: Breaker = field(default_factory=Breaker)
     _clock: ServerClock = field(default_factory=ServerClock)
-    _lag: float = 0.0
     _sampled_at: float = 0.0
     _outage: _Outage = field(default_factory=_Outage)
     _link: Link = field(init=False)
     _writes: ReplicatedWrites = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    _waiting: dict[Reply, tuple[float, float]] = field(default_factory=dict)
-    _sweep: asyncio.TimerHandle | None = None
+    _waits: Waits = field(init=False)
 
     def __post_init__(self) -> None:
         self._link = Link(self.make, self.scripts)
         self._writes = ReplicatedWrites(self.make, self.scripts)
+        self._waits = Waits(lambda: self._link.read_at)
 
     @property
     def usable(self) -> bool:
@@ -124,7 +121,7 @@ class Node:
                 self._link.request(b"ASKING").add_done_callback(ignored)
             reply = self._link.request(*command)
             begun = self._loop.time()
-            self._wait(reply, begun, begun + (budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left))
+            self._waits.begin(reply, begun, begun + _share(budget))
             try:
                 answer = await reply
             except ClusterDownError as error:
@@ -137,7 +134,7 @@ class Node:
                 self._failed(str(error))
                 raise
             finally:
-                del self._waiting[reply]
+                self._waits.end(reply)
             self._answered(begun, self._loop.time(), budget)
             return answer
 
@@ -183,19 +180,12 @@ class Node:
             tasks.create_task(self._link.run(self._up, self._down))
             tasks.create_task(self._ping())
             tasks.create_task(self._writes.run())
-            tasks.create_task(self._watch_lag())
+            tasks.create_task(self._waits.watch())
 
     def drop(self, reason: str) -> None:
         """Gives the connections up and makes new ones (a demoted master, a lost slot)."""
         self._link.drop(reason)
         self._writes.drop(reason)
-
-    async def _watch_lag(self) -> None:
-        """Measures how late our own loop is, so that our own load is not taken for Redis' slowness."""
-        while True:
-            due = self._loop.time() + _LAG_EVERY
-            await asyncio.sleep(_LAG_EVERY)
-            self._lag = max(self._loop.time() - due, self._lag / 2)
 
     async def _ping(self) -> None:
         while True:
@@ -236,40 +226,6 @@ class Node:
         own = ((b"TIME",), (b"INFO", b"replication"))
         return (*own, (b"CLUSTER", b"INFO")) if self.name else own
 
-    def _wait(self, reply: Reply, begun: float, due: float) -> None:
-        """Has the reply's wait end at `due`. One timer stands for all: one for each call cost a hit 6 us."""
-        self._waiting[reply] = (begun, due)
-        if self._sweep is None:
-            self._sweep = self._loop.call_at(due, self._expire)
-        elif due < self._sweep.when():
-            self._sweep.cancel()
-            self._sweep = self._loop.call_at(due, self._expire)
-
-    def _expire(self) -> None:
-        """Ends the waits that are over, and comes again when the next one will be."""
-        self._sweep = None
-        now = self._loop.time()
-        left = []
-        for reply, (begun, due) in list(self._waiting.items()):
-            later = due if reply.done() or now < due else self._prolonged(reply, begun, due, now)
-            if not reply.done():
-                self._waiting[reply] = (begun, later)
-                left.append(later)
-        if left:
-            self._sweep = self._loop.call_at(min(left), self._expire)
-
-    def _prolonged(self, reply: Reply, begun: float, due: float, now: float) -> float:
-        """Until when to wait longer, because it is our own loop that is late: then the reply may lie unread, or wait
-        its turn behind those that Redis goes on sending. Else the wait ends.
-        """
-        blocked = now - due
-        backlog = self._lag if self._link.read_at > begun else 0.0
-        late = max(blocked, backlog)
-        if late > _HICCUP and now - begun < _PATIENCE:
-            return now + 2 * late
-        reply.set_exception(RedisUnavailableError(f"no answer within {(now - begun) * 1000:.0f} ms"))
-        return due
-
     def _up(self) -> None:
         self._clock.forget()
         self._wake.set()
@@ -297,7 +253,7 @@ class Node:
         if now - self._sampled_at < _SAMPLE_EVERY:
             return
         self._sampled_at = now
-        if self.breaker.answered(now - begun - self._lag * _TURNS):
+        if self.breaker.answered(now - begun - self._waits.lag * _TURNS):
             self.changed(False, self.breaker.reason)
             self._wake.set()
 
@@ -306,6 +262,11 @@ class Node:
             end_ms = self.now_ms() + self._clock.error_ms(now)  # at the latest
             self._outage = _Outage(min_born_ms=math.ceil(end_ms), until=now + _QUARANTINE)
         self.changed(True, "")
+
+
+def _share(budget: Budget) -> float:
+    """How long this command may take, in seconds."""
+    return budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left
 
 
 def new_token() -> bytes:

@@ -1,0 +1,81 @@
+"""How long a reply is waited for. The clock is the loop's own, moved by hand where lateness matters."""
+
+import asyncio
+import time
+
+import pytest
+
+from proxy.errors import RedisUnavailableError
+from proxy.store.redis_waits import Waits
+
+
+def _reply() -> "asyncio.Future[object]":
+    return asyncio.get_running_loop().create_future()
+
+
+async def test_a_reply_that_does_not_come_fails_with_how_long_it_was_waited_for() -> None:
+    waits, reply, now = Waits(lambda: 0.0), _reply(), asyncio.get_running_loop().time()
+    waits.begin(reply, now, now + 0.03)
+    with pytest.raises(RedisUnavailableError, match=r"no answer within \d+ ms"):
+        await reply
+
+
+async def test_the_one_that_is_due_first_ends_first_whenever_it_began() -> None:
+    waits, late, early, now = Waits(lambda: 0.0), _reply(), _reply(), asyncio.get_running_loop().time()
+    waits.begin(late, now, now + 60)
+    waits.begin(early, now, now + 0.01)
+    with pytest.raises(RedisUnavailableError):
+        await early
+    assert not late.done()
+    waits.begin(again := _reply(), now, now + 0.01)
+    with pytest.raises(RedisUnavailableError):
+        await again
+    assert not late.done()
+
+
+async def test_a_reply_in_time_or_given_up_stays_as_it_is() -> None:
+    waits, kept, left, last = Waits(lambda: 0.0), _reply(), _reply(), _reply()
+    now = asyncio.get_running_loop().time()
+    for reply in (kept, left, last):
+        waits.begin(reply, now, now + 0.01)
+    kept.set_result(b"PONG")
+    waits.end(left)
+    with pytest.raises(RedisUnavailableError):
+        await last
+    assert await kept == b"PONG"
+    assert not left.done()
+
+
+async def test_our_own_lateness_is_given_back() -> None:
+    """The loop stands still past the end of the wait, while the reply lies unread in the socket."""
+    loop, waits, reply = asyncio.get_running_loop(), Waits(lambda: 0.0), _reply()
+    now = loop.time()
+    waits.begin(reply, now, now + 0.01)
+    time.sleep(0.2)  # noqa: ASYNC251 -- it is the loop that shall stand still
+    loop.call_later(0.05, reply.set_result, b"PONG")
+    assert await reply == b"PONG"
+
+
+async def test_behind_others_that_are_still_read_it_waits_for_as_long_as_the_loop_is_late() -> None:
+    loop = asyncio.get_running_loop()
+    waits, reply = Waits(loop.time), _reply()
+    waits.lag = 0.2
+    now = loop.time()
+    waits.begin(reply, now, now + 0.01)
+    loop.call_later(0.1, reply.set_result, b"PONG")
+    assert await reply == b"PONG"
+
+
+async def test_watching_it_sees_that_the_loop_stood_still() -> None:
+    waits = Waits(lambda: 0.0)
+    watching = asyncio.create_task(waits.watch())
+    try:
+        await asyncio.sleep(0)
+        time.sleep(0.2)  # noqa: ASYNC251 -- as above
+        async with asyncio.timeout(30):
+            while not waits.lag:  # noqa: ASYNC110 -- the condition is what is tested
+                await asyncio.sleep(0)
+        assert waits.lag > 0.1
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
