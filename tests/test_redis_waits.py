@@ -33,6 +33,15 @@ async def test_the_one_that_is_due_first_ends_first_whenever_it_began() -> None:
     assert not late.done()
 
 
+async def test_all_end_one_after_the_other() -> None:
+    waits, first, second, now = Waits(lambda: 0.0), _reply(), _reply(), asyncio.get_running_loop().time()
+    waits.begin(first, now, now + 0.01)
+    waits.begin(second, now, now + 0.1)
+    for reply in (first, second):
+        with pytest.raises(RedisUnavailableError):
+            await reply
+
+
 async def test_a_reply_in_time_or_given_up_stays_as_it_is() -> None:
     waits, kept, left, last = Waits(lambda: 0.0), _reply(), _reply(), _reply()
     now = asyncio.get_running_loop().time()
