@@ -1,0 +1,99 @@
+"""Answers with presigned URLs: none may live longer than any URL in it (I5), however it is written."""
+
+import math
+import random
+from datetime import UTC, datetime, timedelta
+from urllib.parse import quote, urlencode
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.media.lifetime import storable
+from proxy.pb.media_pb2 import GetFilesByModelData, GetFilesByModelResponse, Media
+from tests.fuzz.budget import budget, damaged
+
+texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
+moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
+    lambda moment: moment.replace(microsecond=0)
+)
+lives = st.integers(0, 7 * 86400)
+
+
+@st.composite
+def signed(draw: st.DrawFn, moment: datetime, life: int) -> str:
+    """A URL that is dead `life` s after `moment`, in any vendor's spelling, parameters in any order and case."""
+    form = draw(st.sampled_from(["X-Amz-", "X-Goog-", "Expires"]))
+    if form == "Expires":
+        query = {"Expires": str(int((moment + timedelta(seconds=life)).timestamp())), "Signature": "a+b/c="}
+    else:
+        query = {f"{form}Date": f"{moment:%Y%m%dT%H%M%SZ}", f"{form}Expires": str(life), f"{form}Signature": "ab"}
+    query |= draw(st.dictionaries(texts.filter(lambda name: "x-" not in name.lower() and "exp" not in name), texts))
+    shuffled = draw(st.permutations(list(query.items())))
+    spelled = [(draw(st.sampled_from([name, name.lower()])), value) for name, value in shuffled]
+    return f"https://files.example/{quote(draw(texts))}?{urlencode(spelled)}"
+
+
+@st.composite
+def files(draw: st.DrawFn) -> tuple[Media, float, float | None]:
+    """A file, when its URL dies and how long it lived when it was signed (None: it does not say)."""
+    moment, life = draw(moments), draw(lives)
+    url = draw(signed(moment, life))
+    media = Media(id=draw(st.integers(0, 5)), model_type="User", model_id=7, presigned_url=url)
+    return media, moment.timestamp() + life, None if "ignature=a%2Bb" in url else float(life)
+
+
+def _body(*media: Media) -> bytes:
+    return GetFilesByModelResponse(success=True, data=GetFilesByModelData(media=media)).SerializeToString()
+
+
+@budget(300)
+@given(st.lists(files(), min_size=1, max_size=4))
+def test_an_answer_dies_before_the_first_of_its_urls(given_files: list[tuple[Media, float, float | None]]) -> None:
+    found = storable(_body(*(media for media, _, _ in given_files)))
+    assert found is not None
+    assert found.usable_until is not None
+    for _, dead, life in given_files:
+        assert found.usable_until <= dead - (300 if life is None else min(300, life * 0.1)) + 1e-3
+        assert found.usable_for is None or life is None or found.usable_for <= life - min(300, life * 0.1) + 1e-3
+    assert (found.usable_for is None) == all(life is None for _, _, life in given_files)
+    assert found.usable_until >= min(dead for _, dead, _ in given_files) - 300 - 1e-3, "it need not die this early"
+
+
+@budget(200)
+@given(st.lists(files(), max_size=3), files(), st.randoms(use_true_random=False))
+def test_one_more_file_never_prolongs_it(
+    some: list[tuple[Media, float, float | None]], one: tuple[Media, float, float | None], shuffler: random.Random
+) -> None:
+    media = [file[0] for file in some]
+    before, whole = storable(_body(*media)), [*media, one[0]]
+    shuffler.shuffle(whole)
+    after = storable(_body(*whole))
+    assert before is not None
+    assert after is not None
+    assert after.usable_until is not None
+    assert after.usable_until <= (math.inf if before.usable_until is None else before.usable_until)
+    assert (after.usable_for or 0) <= (math.inf if before.usable_for is None else before.usable_for)
+
+
+@budget(300)
+@given(files(), st.data())
+def test_an_unclear_url_is_not_stored_or_has_a_plain_end(
+    file: tuple[Media, float, float | None], data: st.DataObject
+) -> None:
+    url = data.draw(damaged(file[0].presigned_url.encode(), 2)).decode("utf-8", "replace")
+    found = storable(_body(Media(id=1, presigned_url=url)))
+    assert found is None or found.usable_until is None or math.isfinite(found.usable_until)
+    assert found is None or found.usable_for is None or math.isfinite(found.usable_for)
+
+
+@budget(300)
+@given(st.lists(files(), max_size=3), st.data())
+def test_only_a_success_is_ever_stored(
+    given_files: list[tuple[Media, float, float | None]], data: st.DataObject
+) -> None:
+    body = data.draw(damaged(_body(*(media for media, _, _ in given_files))))
+    found = storable(body)
+    if found is not None:
+        response = GetFilesByModelResponse.FromString(body)
+        assert response.success
+        assert found.models.keys() == {media.id for media in response.data.media} - {0}
