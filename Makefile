@@ -1,9 +1,9 @@
 # Each target does its own set-up first; `scripts/setup` is quick where nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test soak demo bench protos docs lock
+.PHONY: help setup check test test-all soak soak-memory fuzz demo bench protos docs lock
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
 
 setup: ## the servers and the browser of the tests (apt-get, as root) and .venv with the pinned packages
 	@scripts/setup
@@ -16,11 +16,24 @@ test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/test_keys.py -k
 	@scripts/setup
 	@.venv/bin/python -m pytest $(ARGS)
 
+test-all: ## the same and its long forms, then two minutes each of soak and fuzz; about half an hour
+	@scripts/setup
+	@.venv/bin/python -m pytest -m "" $(ARGS)
+	@.venv/bin/python -m tests.consistency.run --seconds 120
+	@.venv/bin/python -m tests.fuzz.run --seconds 120
+
 SECONDS ?= 300
-SEED ?= 1
 soak: ## reads and writes through two proxies while everything breaks: SECONDS=300 SEED=1; ARGS="--through … --straight …"
 	@scripts/setup
-	@.venv/bin/python -m tests.consistency.run --seconds $(SECONDS) --seed $(SEED) $(ARGS)
+	@.venv/bin/python -m tests.consistency.run --seconds $(SECONDS) --seed $(or $(SEED),1) $(ARGS)
+
+soak-memory: ## many calls, many cut short: is anything of them left in the proxy? CALLS=200000 SEED=1
+	@scripts/setup
+	@.venv/bin/python -m tests.soak.run --calls $(or $(CALLS),200000) --seed $(or $(SEED),1)
+
+fuzz: ## new examples for every fuzz target: SECONDS=600; SEED=7 repeats that round; ARGS="tests/fuzz/test_entries.py"
+	@scripts/setup
+	@.venv/bin/python -m tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 demo: ## the whole stack and a tour of it; ONCE=1 ends after the tour
 	@scripts/setup demo

@@ -1,0 +1,74 @@
+"""The judge: what stays the same is fine, whatever the noise; what grows with the calls is found, and named."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tests.servers.waiting import until
+from tests.soak.held import CountedProxy, Sample, findings, growth
+
+_MIB = 1 << 20
+
+
+def _samples(**by_call: float) -> list[Sample]:
+    """24 of 20,000 calls, warm after a fifth, with noise; `by_call` of what more there is for each call."""
+    source = random.Random(1)  # noqa: S311 -- noise
+    found = []
+    for calls in range(0, 20_001, 800):
+        warm = min(calls, 4000) / 4000
+        noise = source.uniform(-0.5, 0.5)
+        one = Sample(calls, int((70 + 8 * warm + noise) * _MIB), int(290_000 + 4000 * warm + 500 * noise), 23, 22, 7)
+        grown: dict[str, Any] = {name: int(getattr(one, name) + more * calls) for name, more in by_call.items()}
+        found.append(replace(one, **grown))
+    return found
+
+
+def test_noise_and_a_warm_up_are_no_growth() -> None:
+    assert findings(_samples()) == []
+    by_rss, by_blocks = growth(_samples())
+    assert abs(by_rss) < _MIB
+    assert abs(by_blocks) < 0.1
+
+
+@pytest.mark.parametrize(
+    ("by_call", "found"),
+    [
+        ({"blocks": 1}, "1.0"),
+        ({"rss": 400}, "RSS grew by "),
+        ({"tasks": 0.0001}, "tasks: 25, and 23 at the start"),
+        ({"descriptors": 0.0001}, "descriptors: 24, and 22 at the start"),
+        ({"connections": 0.0001}, "connections: 9, and 7 at the start"),
+    ],
+)
+def test_what_grows_is_named(by_call: dict[str, float], found: str) -> None:
+    assert findings(_samples(**by_call))[0].startswith(found)
+
+
+def test_the_types_are_named_of_which_there_are_more() -> None:
+    samples = _samples(blocks=1)
+    samples[-1] = replace(samples[-1], kinds=Counter({"Call": 16_000, "list": 5}))
+    assert findings(samples)[-1] == "more than after the warm-up: 16000 Call, 5 list"
+
+
+async def _more(proxy: CountedProxy, before: Sample) -> bool:
+    return (await proxy.sample(0)).connections > before.connections
+
+
+async def test_a_proxy_tells_what_it_holds() -> None:
+    async with CountedProxy() as proxy:
+        before = await proxy.sample(0)
+        assert before.rss > 20 * _MIB
+        assert before.blocks > 10_000
+        assert before.tasks > 2
+        assert before.kinds["function"] > 1000
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy.listen_port)
+        await until(lambda: _more(proxy, before), "the connection to be there")
+        after = await proxy.sample(1)
+        assert after.connections == before.connections + 1
+        assert after.descriptors == before.descriptors + 1
+        writer.close()
+        assert (await proxy.at_rest(2, like=before)).counted == before.counted
