@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from tests.fuzz.budget import TIMES
 
 _TARGETS = ("tests/fuzz", "tests/consistency/test_core.py")
-_AS_MANY = "4"
+_AS_MANY = "2"
 """Examples of a round, by those in `make test`."""
 
 
