@@ -84,10 +84,12 @@ class Core:
         }
 
     def redis_state(self) -> State:
-        """Whether Redis can be used; with a reason also where it can be and yet refuses what our user may not do."""
+        """Whether Redis can be used, and why not now, which may be another reason than the one that it was lost for; a
+        reason also where it can be used and yet refuses what our user may not do.
+        """
         state = self.redis.state if self.redis is not None else State(False, None)
-        denied = self.store.denied if self.store is not None and state.up else ""
-        return replace(state, reason=denied) if denied else state
+        trouble = self.store.trouble if self.store is not None and state.seconds is not None else ""
+        return replace(state, reason=trouble) if trouble else state
 
     async def run(self) -> None:
         """Keeps Redis connected and retries invalidations until cancelled."""

@@ -18,6 +18,7 @@ async def test_a_stampede_in_one_process_is_one_fetch(redis: RedisServer) -> Non
         gate = stack.media.hold(READ)
         readers = [process.reading() for _ in range(200)]
         await process.all_waiting(200)
+        await gate.reached()
         assert process.metric("media_cache_fetches_in_flight") == 1
         gate.open()
         seen = await asyncio.gather(*readers)

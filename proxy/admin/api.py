@@ -227,7 +227,7 @@ class Admin:
         return 200, {"mode": mode, "before": before}
 
     def _redis_trouble(self) -> str:
-        return "" if self._core.redis is None else self._core.redis.state.reason
+        return self._core.redis_state().reason
 
 
 def _ended(task: asyncio.Task[None]) -> None:

@@ -85,8 +85,10 @@ class Node:
         return self._link.run_id
 
     @property
-    def denied(self) -> str:
-        """What our user may not do here, and what to grant; empty: nothing was refused."""
+    def trouble(self) -> str:
+        """Why there is no connection now, or what our user may not do on it and what to grant; empty: nothing."""
+        if not self._link.connected.is_set():
+            return self._link.failure
         return self._link.permissions.missing or self._writes.denied
 
     def now_ms(self) -> float:

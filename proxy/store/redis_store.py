@@ -98,9 +98,9 @@ class RedisStore:
         return self._topology
 
     @property
-    def denied(self) -> str:
-        """What our user may not do, and what to grant; empty: nothing was refused."""
-        return next((node.denied for node in self._topology.nodes() if node.denied), "")
+    def trouble(self) -> str:
+        """What is wrong with the first node that has a trouble now; see `Node`."""
+        return next((node.trouble for node in self._topology.nodes() if node.trouble), "")
 
     def usable(self, hash_key: bytes) -> bool:
         """Whether the node of this key is worth asking now."""
