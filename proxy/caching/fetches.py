@@ -32,7 +32,7 @@ _CLOCK_TOLERANCE = 0.020
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
     """A reply and where it came from."""
 

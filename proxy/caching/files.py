@@ -6,7 +6,6 @@ model they change.
 
 import logging
 import time
-from dataclasses import replace
 from typing import Literal, Protocol
 
 from google.protobuf.message import DecodeError
@@ -68,7 +67,9 @@ class Files:
         trailing: tuple[tuple[str, str | bytes], ...] = (("x-cache", answer.result),)
         if answer.age is not None:
             trailing += (("age", str(answer.age)),)
-        return replace(answer.reply, trailing_metadata=answer.reply.trailing_metadata + trailing)
+        reply = answer.reply
+        # (`dataclasses.replace` takes ten times as long.)
+        return Reply(reply.body, reply.code, reply.details, reply.initial_metadata, reply.trailing_metadata + trailing)
 
     async def upload_file(self, call: Call) -> Reply:
         """Forwards; the model is named by the request."""

@@ -6,6 +6,7 @@ from proxy.media.calls import Call
 from proxy.media.entry import Entry
 from proxy.media.keys import RequestKey
 
+_NO_DIRECTIVES: frozenset[str] = frozenset()
 _DEFAULT_PER_PAGE = 20
 """What the media service takes a `per_page` of 0 for."""
 
@@ -40,9 +41,8 @@ class Policy:
 
 def cache_control(call: Call) -> frozenset[str]:
     """The directives of the request's `cache-control` metadata, lower case."""
-    return frozenset(
-        directive.strip().lower()
-        for name, value in call.metadata
-        if name == "cache-control" and isinstance(value, str)
-        for directive in value.split(",")
-    )
+    given = [value for name, value in call.metadata if name == "cache-control"]
+    if not given:
+        return _NO_DIRECTIVES
+    texts = (value for value in given if isinstance(value, str))
+    return frozenset(directive.strip().lower() for text in texts for directive in text.split(","))

@@ -1,5 +1,8 @@
 """The nouns of a unary call, free of any transport: `Call` goes in, `Reply` comes out.
 
+Nobody changes one that was made. They are not `frozen`, as nothing is that is made anew for each hit: a frozen
+dataclass takes five times as long to make, 3 us of a hit in all.
+
 A *transport* (grpc.aio today) turns what arrives on its wire into a `Call`, hands it to a `Handler` and writes the
 `Reply`. Bodies are serialized messages; nothing here parses them.
 """
@@ -13,7 +16,7 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 """Pairs in order, duplicates kept; values of `-bin` keys are bytes, all others text."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One unary request. `deadline` is on the event loop's clock, in seconds; None: the caller set none."""
 
@@ -24,7 +27,7 @@ class Call:
     deadline: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reply:
     """One unary outcome: exactly one message when `code` is OK, none otherwise."""
 

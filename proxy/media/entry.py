@@ -16,7 +16,7 @@ VERSION = b"1"
 _LONGEST_HEADER = 160
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Entry:
     """A stored answer that belongs to the request it was read for."""
 
