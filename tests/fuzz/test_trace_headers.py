@@ -107,5 +107,5 @@ def test_upstream_gets_our_span_in_the_place_of_the_callers(name: str, metadata:
 )
 def test_no_header_of_an_event_fails_it(name: str, headers: dict[str, Any]) -> None:
     tracing.use(_tracing(name))
-    with tracing.event_span(headers, "damar.events", "media.event.uploaded", "queue"):
+    with tracing.event_span(headers, "damar.events", "media.event.uploaded", "queue", {}):
         assert tracing.ids() is not None
