@@ -88,7 +88,7 @@ async def test_lookup_and_invalidate(proxy: ProxyProcess) -> None:
         await gateway.read("User", 1, "avatars", per_page=1)
     shown = await ask(proxy, "lookup", "user", "1")
     assert shown.out.startswith("user 1: 1 stored\nCOLLECTION  PAGE  PER PAGE  FOR        STATE  AGE")
-    assert "\navatars     1     1         everybody  fresh  0s" in shown.out
+    assert "\navatars     1     1         everybody  fresh  " in shown.out
     assert len(json.loads((await ask(proxy, "lookup", "user", "1", "--json")).out)["entries"]) == 1
     done = await ask(proxy, "invalidate", "User", "1", "--collection", "images")
     assert (done.status, done.out) == (0, "User 1 is invalidated\n")
