@@ -6,7 +6,7 @@ import pytest
 
 from proxy.errors import RedisUnavailableError
 from proxy.media.model import Model
-from proxy.store import redis_node
+from proxy.store import redis_waits
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
 from tests.redis_parts import FOREVER, body_of, cached, filled, leased, ready, request_key, storing
@@ -135,7 +135,7 @@ class TestForeignData:
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """One read of it looks like an outage; it must not be one each time."""
-        monkeypatch.setattr(redis_node, "_PATIENCE", 0.0)  # however late our own loop is
+        monkeypatch.setattr(redis_waits, "_PATIENCE", 0.0)  # however late our own loop is
         async with storing(redis.addr) as store:
             await redis.cli("HSET", KEY.hash_key, b"e" + KEY.field, bytes(8 << 20))
             with pytest.raises(RedisUnavailableError):

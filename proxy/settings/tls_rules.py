@@ -21,13 +21,13 @@ class PemFile(SettingType):
     accepted = "the path of a PEM file; empty: none"
 
     def parse(self, text: str) -> str:
-        if not re.fullmatch(r"[^\x00-\x1f]{0,4096}", text) or "-----" in text:
+        if len(text) > 4096 or not text.isprintable() or "-----" in text:
             raise ValueError(text)
         return text
 
     def shown(self, text: str) -> str:
-        """Nothing of a key that was given in the place of its path."""
-        return "***" if "-----" in text or "\n" in text else text
+        """Nothing of a key that was given in the place of its path, nor of an address with a password."""
+        return "***" if "-----" in text or not text.isprintable() else super().shown(text)
 
 
 class ServerName(SettingType):

@@ -29,7 +29,8 @@ Without any leak 20,000 calls still warm up: writes with an unknown outcome are 
 class CountedProxy(ProxyProcess):
     """It tells of itself on a signal."""
 
-    module = "tests.soak.counted"
+    def __init__(self, **settings: str) -> None:
+        super().__init__(module="tests.soak.counted", **settings)
 
     async def sample(self, calls: int) -> "Sample":
         told = self.stdout.count(counted.MARK)
