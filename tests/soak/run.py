@@ -17,7 +17,7 @@ from tests.servers.children import free_port
 from tests.servers.process import ROOT
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
-from tests.soak.held import CountedProxy, Sample, findings, growth
+from tests.soak.held import CountedProxy, Sample, at_most, findings, growth
 
 _STATIONS = 24
 
@@ -46,7 +46,7 @@ class Soak:
                 if calls < self._calls:
                     self.samples.append(await self.proxy.sample(calls))
                 else:
-                    self.samples.append(await self.proxy.at_rest(calls, self.samples[0]))
+                    self.samples.append(await self.proxy.at_rest(calls, at_most(self.samples)))
                 load.stdin.write(b"go on\n")
             if len(self.samples) != _STATIONS or not self.ended:
                 raise RuntimeError(f"the load ended after {len(self.samples)} stations")
@@ -76,10 +76,9 @@ class Soak:
             await process.wait()
 
     def report(self) -> str:
-        by_rss, by_blocks = growth(self.samples)
         ends = "  ".join(f"{name} {count}" for name, count in self.ended.items())
-        fitted = f"after the warm-up: {by_rss / (1 << 20):+.2f} MiB of RSS, {by_blocks:+.3f} blocks a call"
-        return "\n".join([*map(str, self.samples), ends, str(self.results), fitted, *findings(self.samples)])
+        lines = [*map(str, self.samples), ends, str(self.results), str(growth(self.samples))]
+        return "\n".join([*lines, *findings(self.samples)])
 
 
 def _counts(line: str) -> list[list[str]]:
