@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY = 0, 1, 3, 4, 6, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 
 Fields = Sequence[tuple[bytes, bytes]]
 
@@ -57,7 +57,7 @@ async def call(port: int, path: bytes, metadata: Fields = (), body: bytes = b"q"
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"tests")]
     request += [(b"te", b"trailers"), (b"content-type", b"application/grpc"), *metadata]
-    writer.write(_PREFACE + frame(SETTINGS, 0, 0) + headers(1, request) + message(1, body, END_STREAM))
+    writer.write(PREFACE + frame(SETTINGS, 0, 0) + headers(1, request) + message(1, body, END_STREAM))
     answer = b""
     try:
         async for received in frames(reader):
@@ -99,7 +99,7 @@ class Http2Server:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._writers.append(writer)
-        await reader.readexactly(len(_PREFACE))
+        await reader.readexactly(len(PREFACE))
         writer.write(frame(SETTINGS, 0, 0))
         async for received in frames(reader):
             self.received.append(received)
@@ -112,7 +112,7 @@ class Http2Server:
 async def pinged(port: int, times: int) -> list[int]:
     """The kinds of the frames that answer so many pings in a row: PING for each, or a GOAWAY."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(_PREFACE + frame(SETTINGS, 0, 0))
+    writer.write(PREFACE + frame(SETTINGS, 0, 0))
     answers: list[int] = []
     try:
         for _ in range(times):

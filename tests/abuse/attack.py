@@ -1,0 +1,116 @@
+"""`Attacker`: one HTTP/2 connection that does what no gRPC library would; keeps the protocol only where it must."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from tests.raw_http2 import (
+    ACK,
+    CONTINUATION,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PING,
+    PREFACE,
+    SETTINGS,
+    Fields,
+    Frame,
+    frame,
+    frames,
+)
+
+_FRAME = 16_000
+"""Bytes of a frame's payload; peers take 16,384 unless they say otherwise."""
+HEADER_TABLE, INITIAL_WINDOW = 1, 4
+"""Settings. Without a table every header field that comes is a literal, for `Attacker.said`."""
+
+
+def fields(path: str, *more: tuple[bytes, bytes]) -> Fields:
+    """The header fields of a call."""
+    start = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path.encode()), (b":authority", b"tests")]
+    return [*start, (b"te", b"trailers"), (b"content-type", b"application/grpc"), *more]
+
+
+def literal(key: bytes, value: bytes, *, remembered: bool = False) -> bytes:
+    """HPACK, a literal field (RFC 7541, 6.2); `remembered` puts it at the front of the dynamic table, index 62."""
+    return (b"\x40" if remembered else b"\x00") + _integer(len(key)) + key + _integer(len(value)) + value
+
+
+LARGEST_WINDOW = (1 << 31) - 1
+WIDEST = frame(8, 0, 0, (LARGEST_WINDOW - 65_535).to_bytes(4))
+"""WINDOW_UPDATE: the connection's window as large as can be."""
+
+REMEMBERED = b"\xbe"
+"""The field that was remembered last, once more: one byte."""
+
+
+def _integer(value: int) -> bytes:
+    """RFC 7541, 5.1, with a prefix of 7 bits."""
+    if value < 127:
+        return bytes([value])
+    value -= 127
+    more = bytearray([127])
+    while value >= 128:
+        more.append(value % 128 + 128)
+        value //= 128
+    return bytes([*more, value])
+
+
+def header_frames(stream: int, block: bytes, flags: int = 0) -> bytes:
+    """A header block of any length: HEADERS and as many CONTINUATION as it takes."""
+    parts = [block[at : at + _FRAME] for at in range(0, len(block), _FRAME)]
+    kinds = [HEADERS, *[CONTINUATION] * (len(parts) - 1)]
+    ends = [0] * (len(parts) - 1) + [END_HEADERS]
+    flagged = [flags, *[0] * (len(parts) - 1)]
+    return b"".join(
+        frame(kind, end | flag, stream, part) for kind, end, flag, part in zip(kinds, ends, flagged, parts, strict=True)
+    )
+
+
+class Attacker:
+    """Answers SETTINGS and PING, counts and keeps what comes; `settings` are ours as (id, value)."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writer = writer
+        self.received: list[Frame] = []
+        self.kinds = Counter[int]()
+        self._reader = reader
+
+    async def send(self, data: bytes) -> None:
+        """Waits for the socket, not for any window."""
+        self.writer.write(data)
+        await self.writer.drain()
+
+    async def listen(self) -> None:
+        """Until the connection ends."""
+        async for received in frames(self._reader):
+            self.received.append(received)
+            self.kinds[received.kind] += 1
+            if received.kind in {SETTINGS, PING} and not received.flags & ACK:
+                self.writer.write(frame(received.kind, ACK, 0, received.payload if received.kind == PING else b""))
+
+    @property
+    def ended(self) -> int:
+        """Calls that were answered with a status."""
+        return sum(each.kind == HEADERS and bool(each.flags & END_STREAM) for each in self.received)
+
+    def said(self, words: bytes) -> int:
+        """In how many frames these words came."""
+        return sum(words in received.payload for received in self.received)
+
+
+@asynccontextmanager
+async def attacker(port: int, *settings: tuple[int, int], deaf: bool = False) -> AsyncIterator[Attacker]:
+    """A connection, closed at the end; a deaf one reads nothing from its socket."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    attacking = Attacker(reader, writer)
+    listening = asyncio.create_task(asyncio.Event().wait() if deaf else attacking.listen())
+    try:
+        ours = b"".join(number.to_bytes(2) + value.to_bytes(4) for number, value in ((HEADER_TABLE, 0), *settings))
+        await attacking.send(PREFACE + frame(SETTINGS, 0, 0, ours))
+        yield attacking
+    finally:
+        writer.close()
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)

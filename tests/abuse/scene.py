@@ -1,0 +1,155 @@
+"""`Scene`: a real proxy with its Redis and its media service, abused while a well-behaved caller goes on calling.
+
+Proxy, media service and caller are processes of their own, so that what the test itself is busy with delays none. The
+gate is in `Figures.check`: no well-behaved call failed, their p99 and the proxy's memory stayed bounded, and afterwards
+the proxy has as many open files as before (a connection is one).
+"""
+
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from tests.servers.children import Child, free_port
+from tests.servers.process import ROOT, ProxyProcess
+from tests.servers.waiting import until
+
+_WARM, _CALM = 30, 120
+"""Calls before anything is measured; calls without abuse, for the p99 to compare with."""
+_LEAST = 110
+"""Calls from the end of the abuse on that count too, so that the p99 is not the worst of them."""
+_SLOWER, _SLOWEST = 10, 2.0
+"""The p99 may become so many times the calm one, or so many seconds: two cores may have other things to do."""
+_GOOD = {"hit", "miss", "coalesced", "forwarded"}
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """One call of the well-behaved caller; times in seconds, `begun` of `time.monotonic()`."""
+
+    begun: float
+    seconds: float
+    outcome: str
+
+
+@dataclass(slots=True)
+class Figures:
+    """What was observed; complete once `Scene.abused` is left."""
+
+    calm: list[Called]
+    calls: list[Called] = field(default_factory=list)
+    peak_mib: float = 0.0
+
+    def __str__(self) -> str:
+        calm, now = (p99(calls) * 1000 for calls in (self.calm, self.calls))
+        return f"{len(self.calls)} calls, p99 {now:.0f} ms (calm {calm:.0f} ms), peak {self.peak_mib:.0f} MiB"
+
+    def check(self, most_mib: float) -> None:
+        """The gate."""
+        print(self)  # noqa: T201 -- for `make test ARGS="tests/abuse -s"`
+        assert {call.outcome for call in self.calls} <= _GOOD, Counter(call.outcome for call in self.calls)
+        assert p99(self.calls) <= max(_SLOWER * p99(self.calm), _SLOWEST), str(self)
+        assert self.peak_mib <= most_mib, str(self)
+
+
+def p99(calls: list[Called]) -> float:
+    """Seconds."""
+    ordered = sorted(call.seconds for call in calls)
+    return ordered[len(ordered) * 99 // 100]
+
+
+class Scene:
+    """`settings` are the proxy's."""
+
+    def __init__(self, redis: str, **settings: str) -> None:
+        port = free_port()
+        self.upstream = _python("tests.abuse.upstream", str(port))
+        given = {"MEDIA_SERVICE_ADDR": f"127.0.0.1:{port}", "REDIS_ADDR": redis, "LOG_LEVEL": "warning", **settings}
+        self.proxy = ProxyProcess(**given)
+        self.port = self.proxy.listen_port
+        self.caller = _python("tests.abuse.caller", str(self.port))
+
+    @asynccontextmanager
+    async def abused(self) -> AsyncIterator[Figures]:
+        """Calm first, then what the test does meanwhile; waits until the proxy is as it was."""
+        await self._called(_WARM)
+        files = self._open_files()
+        calm_since = time.monotonic()
+        await self._called(_CALM, calm_since)
+        self._forget_peak()
+        figures, begun = Figures(self._calls(calm_since)), time.monotonic()
+        yield figures
+        ended = time.monotonic()
+        await self._called(_LEAST, ended)
+        figures.calls = self._calls(begun)
+        figures.peak_mib = self._memory_mib("VmHWM")
+        await until(lambda: self._open_files() <= files, "the proxy's connections to be closed")
+
+    async def called(self, outcome: str) -> None:
+        """Waits for a call of the well-behaved caller that begins from now on and ends so."""
+        since = time.monotonic()
+        await until(lambda: any(call.outcome == outcome for call in self._calls(since)), f"a call that is {outcome}")
+
+    async def poured(self, streams: int) -> None:
+        """Waits until so many streams have begun upstream."""
+        await until(lambda: self.upstream.stdout.count("pouring") >= streams, f"{streams} streams upstream")
+
+    async def metric(self, name: str) -> float:
+        """As `ProxyProcess.metric`."""
+        return await self.proxy.metric(name)
+
+    def _calls(self, since: float) -> list[Called]:
+        """Those that ended since then."""
+        lines = [line.split() for line in self.caller.stdout.splitlines(keepends=True) if line.endswith("\n")]
+        parsed = [Called(float(begun), float(seconds), outcome) for begun, seconds, outcome in lines]
+        return [call for call in parsed if call.begun + call.seconds >= since]
+
+    async def _called(self, count: int, since: float = 0.0) -> None:
+        """Waits for so many calls that began since then."""
+        what = f"{count} calls of the well-behaved caller"
+        await until(lambda: sum(call.begun >= since for call in self._calls(since)) >= count, what, timeout=60)
+
+    def _open_files(self) -> int:
+        return len(os.listdir(f"/proc/{self.proxy.pid}/fd"))  # noqa: PTH208 -- no Path needed for their number
+
+    def _memory_mib(self, what: str) -> float:
+        status = Path(f"/proc/{self.proxy.pid}/status").read_text()
+        return int(next(line for line in status.splitlines() if line.startswith(what)).split()[1]) / 1024
+
+    def _forget_peak(self) -> None:
+        Path(f"/proc/{self.proxy.pid}/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self.upstream.spawn()
+            await self.proxy.start()
+            self.caller.spawn()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+
+    def _remove(self) -> None:
+        for child in (self.caller, self.upstream):
+            child.kill()
+            shutil.rmtree(child.directory, ignore_errors=True)
+        self.proxy.remove()
+
+
+def _python(module: str, *args: str) -> Child:
+    """`python -m module args`, not started; its output in a directory that is removed with the scene."""
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
+    return Child(module, [sys.executable, "-m", module, *args], Path(tempfile.mkdtemp(prefix="test-abuse-")), env)

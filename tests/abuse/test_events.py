@@ -1,0 +1,59 @@
+"""Abuse with events: a body of 100 MB, JSON that is nested without end, values of wrong types."""
+
+import base64
+import json
+
+import aio_pika
+
+from tests.abuse.scene import Scene
+from tests.servers.rabbitmq import RabbitServer
+from tests.servers.redis import RedisServer
+from tests.servers.waiting import until
+
+_APPLIED = 'media_cache_events_total{outcome="applied"}'
+_DROPPED = 'media_cache_events_total{outcome="malformed"}'
+_OVERSIZE = 'media_cache_events_total{outcome="oversize"}'
+
+
+def envelope(data: object) -> bytes:
+    return json.dumps({"ownerId": "1", "data": data}).encode()
+
+
+def wrong_types() -> list[bytes]:
+    """Each names no model, or not as the contract says."""
+    good = {"model_type": "user", "model_id": 1}
+    odd = [None, True, [], {}, "", 1.5, -1, 1 << 64, "1e5", [1], {"a": 1}, "9" * 5000]
+    types = [{**good, "model_type": value} for value in odd if value != "1e5" and not isinstance(value, str)]
+    ids = [{**good, "model_id": value} for value in odd if value != -1]
+    bodies = [envelope(each) for each in (*types, *ids)]
+    encoded = [envelope(base64.b64encode(json.dumps(each).encode()).decode()) for each in (*types, *ids)]
+    return [*bodies, *encoded, *(envelope(value) for value in odd), b"", b"[]", b"null", b"\xff\xfe", b'{"data":']
+
+
+def nested() -> list[bytes]:
+    """Up to the largest body that is looked into."""
+    deep = 500_000
+    return [
+        b"[" * deep,
+        b'{"a":' * (deep // 5),
+        envelope("[" * (deep // 2)),
+        envelope('{"a":' * (deep // 10)),
+        envelope(base64.b64encode(b'{"model_id":' + b"[" * (deep // 2)).decode()),
+    ]
+
+
+async def test_events_that_are_huge_nested_or_of_wrong_types(redis: RedisServer, rabbit: RabbitServer) -> None:
+    """Kept by the size that is looked at first (`MAX_BODY_BYTES`), and by whatever names no model being dropped."""
+    url = await rabbit.vhost()
+    async with Scene(redis.addr, RABBITMQ_ADDR=url) as scene, scene.abused() as figures:
+        connection = await aio_pika.connect(url)
+        async with connection:
+            channel = await connection.channel()
+            exchange = await channel.get_exchange("damar.events")
+            bad = [*wrong_types(), *nested()]
+            for body in (bytes(100_000_000), *bad, envelope({"model_type": "user", "model_id": 1})):
+                await exchange.publish(aio_pika.Message(body), routing_key="media.event.uploaded")
+        await until(lambda: scene.metric(_APPLIED), "the event behind them to be applied")
+        assert await scene.metric(_DROPPED) == len(bad)
+        assert await scene.metric(_OVERSIZE) == 1
+    figures.check(most_mib=400)

@@ -1,0 +1,153 @@
+"""Abuse with messages and metadata: too many, too large, compressed, not read, and with lengths that lie."""
+
+import asyncio
+import zlib
+from contextlib import AsyncExitStack
+
+import grpc.aio
+from grpc import StatusCode
+
+from tests.abuse.attack import (
+    INITIAL_WINDOW,
+    LARGEST_WINDOW,
+    REMEMBERED,
+    WIDEST,
+    attacker,
+    fields,
+    header_frames,
+    literal,
+)
+from tests.abuse.caller import request
+from tests.abuse.scene import Scene
+from tests.raw_http2 import DATA, END_STREAM, frame, headers, message
+from tests.raw_upstream import BIG
+from tests.servers.redis import RedisServer
+from tests.servers.waiting import until
+
+FILES, FORWARDED = "/media.MediaService/GetFilesByModel", "/media.MediaService/GetFileURL"
+EXHAUSTED, UNIMPLEMENTED = b"grpc-status\x018", b"grpc-status\x0212"  # as HPACK literals
+
+
+def block(path: str, *more: tuple[bytes, bytes]) -> bytes:
+    return b"".join(literal(key, value) for key, value in fields(path, *more))
+
+
+async def test_50_stalled_readers_of_large_streams(redis: RedisServer) -> None:
+    """Half open no window beyond the first 64 KiB, half open all there is and read nothing from their socket."""
+    begin = headers(1, fields("/abuse.Service/Pour")) + message(1, b"begin", END_STREAM)
+    async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
+        for _ in range(25):
+            closed = await stack.enter_async_context(attacker(scene.port))
+            await closed.send(begin)
+            deaf = await stack.enter_async_context(attacker(scene.port, (INITIAL_WINDOW, LARGEST_WINDOW), deaf=True))
+            await deaf.send(WIDEST + begin)
+        await scene.poured(50)
+        await scene.called("forwarded")
+    figures.check(most_mib=200)
+
+
+async def test_answers_that_nobody_reads(redis: RedisServer) -> None:
+    """Kept by places that are given back once an answer was taken, and by MAX_BYTES_IN_FLIGHT. Not all at once: what
+    is still arriving from upstream does not count yet."""
+    async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
+        attacking = [await stack.enter_async_context(attacker(scene.port, (INITIAL_WINDOW, 0))) for _ in range(4)]
+        for stream in range(1, 2 * 200, 2):
+            for one in attacking:
+                asked = message(stream, b"1 MiB", END_STREAM)
+                await one.send(headers(stream, fields("/abuse.Service/Large")) + asked)
+            if stream % 20 == 1:
+                await scene.called("hit")
+        await until(lambda: sum(one.ended for one in attacking) >= 800 - 128, "most to be refused")
+        await scene.called("forwarded")
+        assert all(one.said(EXHAUSTED) == one.ended for one in attacking)
+    figures.check(most_mib=600)
+
+
+async def test_large_messages_that_are_held(redis: RedisServer) -> None:
+    """Kept by MAX_BYTES_IN_FLIGHT. Ten at a time: what is still arriving does not count yet."""
+
+    async def hold(channel: grpc.aio.Channel) -> None:
+        at_once, calls = asyncio.Semaphore(10), list[grpc.aio.StreamStreamCall[bytes, bytes]]()
+
+        async def call() -> None:
+            async with at_once:
+                calls.append(channel.stream_stream("/abuse.Service/Hold")())
+                await calls[-1].write(bytes(4 << 20))
+
+        await asyncio.gather(*(call() for _ in range(100)), return_exceptions=True)
+        await until(lambda: sum(each.done() for each in calls) >= 100 - 128 // 4, "those that are too many to end")
+        await scene.called("forwarded")
+        assert {await each.code() for each in calls if each.done()} == {StatusCode.RESOURCE_EXHAUSTED}
+
+    async with Scene(redis.addr) as scene, scene.abused() as figures:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{scene.port}", options=BIG) as channel:
+            await hold(channel)
+        del channel
+    figures.check(most_mib=600)
+
+
+async def test_requests_with_1_000_headers(redis: RedisServer) -> None:
+    """Kept by the number of entries, and with larger ones by MAX_METADATA_BYTES."""
+    small = block(FORWARDED, *((b"h%d" % number, b"v") for number in range(1000)))
+    large = block(FORWARDED, *((b"h%d" % number, b"v" * 100) for number in range(1000)))
+    async with Scene(redis.addr) as scene, scene.abused() as figures:
+        async with attacker(scene.port) as attacking:
+            for stream in range(1, 2 * 100, 2):
+                await attacking.send(header_frames(stream, small if stream % 4 == 1 else large, END_STREAM))
+            await until(lambda: attacking.ended == 100, "all to be answered")
+            assert attacking.said(EXHAUSTED) == 100
+    figures.check(most_mib=150)
+
+
+async def test_headers_that_are_one_byte_each_on_the_wire(redis: RedisServer) -> None:
+    """A value of 4 kB, 250 times by its place in HPACK's table: 1 MB for 250 bytes. Kept by MAX_METADATA_BYTES."""
+    once = literal(b"x", b"v" * 4000, remembered=True)
+    async with Scene(redis.addr) as scene, scene.abused() as figures:
+        async with attacker(scene.port) as attacking:
+            for stream in range(1, 2 * 200, 2):
+                repeated = (once if stream == 1 else REMEMBERED) + REMEMBERED * 249
+                await attacking.send(header_frames(stream, block("/abuse.Service/Hold") + repeated))
+            await until(lambda: attacking.ended == 200, "all to be answered")
+            assert attacking.said(EXHAUSTED) == 200
+    figures.check(most_mib=160)
+
+
+async def test_gzip_bombs(redis: RedisServer) -> None:
+    """60 MiB in 60 kB, 20 times. Kept by ACCEPT_COMPRESSED=off."""
+    packed = zlib.compress(bytes(60 << 20), 9, wbits=31)
+    data = b"\x01" + len(packed).to_bytes(4) + packed
+    assert len(data) < 65_535  # so it fits the window
+    async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
+        attacking = [await stack.enter_async_context(attacker(scene.port)) for _ in range(20)]
+        for one in attacking:
+            await one.send(headers(1, fields(FORWARDED, (b"grpc-encoding", b"gzip"))))
+            for at in range(0, len(data), 16_000):
+                end = END_STREAM if at + 16_000 >= len(data) else 0
+                await one.send(frame(DATA, end, 1, data[at : at + 16_000]))
+        await until(lambda: all(one.ended for one in attacking), "all to be answered")
+        assert all(one.said(UNIMPLEMENTED) for one in attacking)
+    figures.check(most_mib=110)
+
+
+async def test_lengths_that_lie(redis: RedisServer) -> None:
+    """Kept by MAX_MESSAGE_BYTES where they say too much; what says too little or nothing is a broken request."""
+    body = request(1)
+    lies = {
+        "4 GiB": b"\x00\xff\xff\xff\xff" + body,
+        "1 GiB": b"\x00\x40\x00\x00\x00" + body,
+        "more than comes": b"\x00\x00\x00\xff\xff" + body,
+        "less than comes": b"\x00\x00\x00\x00\x01" + body,
+        "compressed with nothing": b"\x01" + len(body).to_bytes(4) + body,
+        "an unknown flag": b"\xff" + len(body).to_bytes(4) + body,
+        "cut off": b"\x00\x00",
+        "none": b"",
+    }
+    async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
+        attacking = {lie: await stack.enter_async_context(attacker(scene.port)) for lie in lies}
+        for stream in range(1, 2 * 50, 2):
+            for lie, one in attacking.items():
+                method = FILES if stream % 4 == 1 else "/abuse.Service/Echo"
+                await one.send(headers(stream, fields(method)) + frame(DATA, END_STREAM, stream, lies[lie]))
+        await until(lambda: all(one.ended == 50 for one in attacking.values()), "an answer to each call")
+        assert attacking["4 GiB"].said(EXHAUSTED) == attacking["1 GiB"].said(EXHAUSTED) == 50
+    figures.check(most_mib=110)
