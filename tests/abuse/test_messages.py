@@ -54,7 +54,7 @@ async def test_answers_that_nobody_reads(redis: RedisServer) -> None:
         for stream in range(1, 2 * 200, 2):
             for one in attacking:
                 asked = message(stream, b"1 MiB", END_STREAM)
-                await one.send(headers(stream, fields("/abuse.Service/Large")) + asked)
+                await one.send(headers(stream, fields("/media.MediaService/GetAllMedia")) + asked)
             if stream % 20 == 1:
                 await scene.called("hit")
         await until(lambda: sum(one.ended for one in attacking) >= 800 - 128, "most to be refused")

@@ -1,8 +1,8 @@
 """The media service behind an abused proxy, in a process of its own: `python -m tests.abuse.upstream PORT`.
 
-Raw bytes, any kind of method. The last word of a path says what happens: `GetFilesByModel` answers with a file, `Hold`
-takes no message and never answers, `Pour` streams messages for as long as they are taken, `Large` answers with 1 MiB,
-anything else sends each message back.
+Raw bytes, any kind of method. The last word of a path says what happens: `GetFilesByModel` answers with a file,
+`GetAllMedia` with 1 MiB, `Hold` takes no message and never answers, `Pour` streams messages for as long as they are
+taken, anything else sends each message back.
 """
 
 import asyncio
@@ -61,7 +61,7 @@ async def _echo(_requests: object, context: Context) -> None:
         message = await context.read()
 
 
-_BEHAVIOURS = {"GetFilesByModel": _files, "Hold": _hold, "Pour": _pour, "Large": _large}
+_BEHAVIOURS = {"GetFilesByModel": _files, "Hold": _hold, "Pour": _pour, "GetAllMedia": _large}
 
 
 class _Anything(grpc.GenericRpcHandler):
