@@ -88,7 +88,9 @@ class Settings:
         "1MiB", Count(1, 64 << 20, sizes=True), "Larger answers are forwarded, not stored."
     )
     call_timeout: float = _setting(
-        "60s", Duration(), "Deadline for unary calls whose caller set none; uploads have none. 0: none for any."
+        "60s",
+        Duration(),
+        "Deadline for unary calls whose caller set none; of an upload, until it has arrived. 0: none for any.",
     )
     max_concurrent_calls: int = _setting(
         "1000", Count(1, 1_000_000), "More calls at once are answered RESOURCE_EXHAUSTED."
