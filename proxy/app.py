@@ -21,6 +21,7 @@ from proxy.errors import StartError
 from proxy.settings.config import Settings
 from proxy.telemetry import span_export
 from proxy.telemetry.dependency import Dependency
+from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
 from proxy.transport.admission import Admission
@@ -167,6 +168,7 @@ class _App:
             await self._stop(background)
 
     async def _start(self, background: list[asyncio.Task[None]]) -> None:
+        background.append(asyncio.create_task(Descriptors().run(), name="descriptors"))
         background.append(asyncio.create_task(self._core.upstream.watch(self._upstream.changed), name="upstream"))
         if self._consumer is not None:
             self._consumer.start()

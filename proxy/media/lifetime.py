@@ -15,6 +15,9 @@ from proxy.pb.media_pb2 import GetFilesByModelResponse
 
 _LARGEST_MARGIN = 300.0  # seconds
 _MARGIN_SHARE = 0.1  # of the signed life
+_DATE = "%Y%m%dT%H%M%SZ"
+# strptime imports its module at its first use: now, not when no file descriptor is left to read it by.
+datetime.strptime("20000101T000000Z", _DATE)  # noqa: DTZ007 -- not used
 _LONGEST = 1 << 40  # seconds; a larger number is no date and no life
 
 
@@ -64,7 +67,7 @@ def _expiry(url: str) -> tuple[float, float | None] | None:
     for vendor in ("x-amz-", "x-goog-"):
         date, life = query.get(f"{vendor}date"), query.get(f"{vendor}expires")
         if date is not None or life is not None:
-            signed = datetime.strptime(date or "", "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+            signed = datetime.strptime(date or "", _DATE).replace(tzinfo=UTC)
             seconds = _seconds(life or "")
             return signed.timestamp() + seconds, float(seconds)
     if "expires" in query:

@@ -32,17 +32,20 @@ class RabbitServer(Server):
     start_timeout = 90.0
     stop_timeout = 60.0
 
-    def __init__(self) -> None:
+    def __init__(self, beside: "RabbitServer | None" = None) -> None:
+        """`beside`: a running node, whose cluster this one joins at its first start."""
         self.port = free_port()
+        self._node = _NODE if beside is None else f"{_NODE.partition('@')[0]}{self.port}@localhost"
         self.directory = Path(tempfile.mkdtemp(prefix="test-rabbitmq-"))
         self._vhosts = itertools.count(1)
         server = program("rabbitmq-server", _BEHIND_WRAPPER + "rabbitmq-server", "rabbitmq-server")
         self._ctl = program("rabbitmq-server", _BEHIND_WRAPPER + "rabbitmqctl", "rabbitmqctl")
         self._erl_call = program("erlang-base", "erl_call")
-        epmd_port = free_port()
-        self.env = self._prepare(epmd_port)
-        epmd = [program("erlang-base", "epmd"), "-port", str(epmd_port), "-address", "127.0.0.1"]
-        self._epmd = Child(f"epmd on port {epmd_port}", epmd, self.directory / "epmd")
+        self._beside = beside
+        self.epmd_port: int = free_port() if beside is None else beside.epmd_port
+        self.env = self._prepare(self.epmd_port)
+        epmd = [program("erlang-base", "epmd"), "-port", str(self.epmd_port), "-address", "127.0.0.1"]
+        self._epmd = Child(f"epmd on port {self.epmd_port}", epmd, self.directory / "epmd")
         self.child = Child(f"rabbitmq-server on port {self.port}", [server], self.directory, self.env)
 
     def _prepare(self, epmd_port: int) -> dict[str, str]:
@@ -55,13 +58,17 @@ class RabbitServer(Server):
         (base / "rabbitmq.conf").write_text(
             f"listeners.tcp.default = 127.0.0.1:{self.port}\ndisk_free_limit.absolute = 1MB\n"
             "vm_memory_high_watermark.absolute = 1GB\nlog.console.level = info\n"
+            + "".join(
+                f"cluster_formation.classic_config.nodes.{number} = {node}\n"
+                for number, node in enumerate([] if self._beside is None else [self._beside.node, self._node], 1)
+            )
         )
         return {
             "PATH": os.environ["PATH"],
             "LANG": "C.UTF-8",
             "HOME": str(base),
             "ERL_EPMD_PORT": str(epmd_port),
-            "RABBITMQ_NODENAME": _NODE,
+            "RABBITMQ_NODENAME": self._node,
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_DIST_PORT": str(free_port()),
             "RABBITMQ_MNESIA_BASE": str(base / "mnesia"),
@@ -78,6 +85,11 @@ class RabbitServer(Server):
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERL_ARGS,
         }
+
+    @property
+    def node(self) -> str:
+        """The name of the Erlang node."""
+        return self._node
 
     def url(self, vhost: str = "/") -> str:
         """`amqp://…`, as RABBITMQ_ADDR takes it."""
@@ -98,7 +110,7 @@ class RabbitServer(Server):
 
     async def start(self) -> Self:
         """Starts the node and waits until it takes AMQP connections."""
-        if not self._epmd.running:
+        if self._beside is None and not self._epmd.running:
             self._epmd.spawn()
         return await super().start()
 
@@ -125,7 +137,7 @@ class RabbitServer(Server):
 
     async def eval(self, expression: str) -> str:
         """Runs an Erlang expression in the node and returns its value as text; takes some milliseconds."""
-        command = [self._erl_call, "-sname", _NODE, "-c", _COOKIE, "-e"]
+        command = [self._erl_call, "-sname", self._node, "-c", _COOKIE, "-e"]
         answer = await self._run(command, stdin=f"{expression}\n")
         if not answer.startswith("{ok, "):
             raise RuntimeError(f"{expression} answered {answer}")
@@ -133,7 +145,7 @@ class RabbitServer(Server):
 
     async def ctl(self, *args: str) -> str:
         """`rabbitmqctl --quiet …`: its output. It takes about a second; `eval` is faster."""
-        return await self._run([self._ctl, "--quiet", "--node", _NODE, *args])
+        return await self._run([self._ctl, "--quiet", "--node", self._node, *args])
 
     async def _run(self, command: list[str], stdin: str = "") -> str:
         done = await asyncio.to_thread(
