@@ -31,7 +31,7 @@ async def test_without_descriptors_who_is_connected_is_served_and_others_once_th
                 assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
                 _, hard = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
                 resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE, (_descriptors(proxy) + 3, hard))
-                crowd = [socket.create_connection(("127.0.0.1", proxy.listen_port)) for _ in range(50)]
+                crowd = [socket.create_connection(("127.0.0.1", proxy.listen_port)) for _ in range(12)]
                 try:
                     await until(lambda: _full(proxy), "all descriptors to be taken")
                     with pytest.raises(grpc.aio.AioRpcError):

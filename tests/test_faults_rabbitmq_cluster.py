@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from tests.amqp import publishing
 from tests.amqp_consumer import running
 from tests.calling import Gateway
@@ -15,6 +17,7 @@ _MIRRORED = '{"ha-mode": "all", "ha-sync-mode": "automatic"}'
 APPLIED = 'media_cache_invalidations_total{source="event"}'
 
 
+@pytest.mark.timeout(300)  # two nodes start, and one of them again
 async def test_the_other_node_goes_on_where_queues_are_mirrored_and_is_waited_for_where_not(redis: RedisServer) -> None:
     async with RabbitServer() as first, RabbitServer(beside=first) as second, FakeMediaServer() as upstream:
         assert second.node in await first.eval("rabbit_nodes:all_running().")

@@ -51,7 +51,7 @@ class EventGap:
 
     def fresh_until_ms(self, born_ms: int, fresh_until_ms: int, now_ms: float) -> int:
         """Until when an entry is fresh that would be so until `fresh_until_ms`."""
-        lost_ms = self.lost_ms(now_ms)
-        if lost_ms is None:
+        if self._since is None:  # nearly always, at every hit
             return fresh_until_ms
+        lost_ms = self.lost_ms(now_ms) or 0
         return min(fresh_until_ms, max(born_ms, lost_ms) + int(self.ttl * 1000))
