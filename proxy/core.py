@@ -22,6 +22,7 @@ from proxy.store.redis_store import RedisStore
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics
+from proxy.tls import Tls
 from proxy.transport.upstream import Upstream
 
 
@@ -39,12 +40,14 @@ class Core:
     recent: InvalidationLog
     gap: EventGap
     """Told by whoever consumes events; closed while nobody does."""
+    tls: Tls
 
     @classmethod
-    def build(cls, settings: Settings, metrics: Metrics) -> Self:
-        """Wires the parts; connects to nothing yet."""
+    def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
+        """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError."""
         clock = asyncio.get_running_loop().time
-        upstream = Upstream(settings.media_service_addr, metrics)
+        tls = tls or Tls.load(settings)
+        upstream = Upstream(settings.media_service_addr, metrics, tls.upstream)
 
         async def fetch(call: Call) -> Reply:
             timeout = None if call.deadline is None else max(0.0, call.deadline - clock())
@@ -57,7 +60,13 @@ class Core:
             redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), clock)
             stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
             store = RedisStore(
-                settings.redis_addr, keys, ttl=settings.cache_ttl, stale=stale, changed=redis.changed, gap=gap
+                settings.redis_addr,
+                keys,
+                ttl=settings.cache_ttl,
+                stale=stale,
+                changed=redis.changed,
+                gap=gap,
+                tls=tls.redis,
             )
         recent = InvalidationLog()
         invalidations = Invalidations(store, metrics, journal=recent)
@@ -72,7 +81,7 @@ class Core:
         )
         own_writes = OwnWrites(invalidations, fetch)
         files = Files(cache, own_writes, fetch, store, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, files, redis, recent, gap)
+        return cls(upstream, store, invalidations, cache, own_writes, files, redis, recent, gap, tls)
 
     @property
     def routes(self) -> dict[str, Handler]:
@@ -92,11 +101,12 @@ class Core:
         return replace(state, reason=trouble) if trouble else state
 
     async def run(self) -> None:
-        """Keeps Redis connected and retries invalidations until cancelled."""
+        """Keeps Redis connected, retries invalidations and reads certificates anew, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             if self.store is not None:
                 tasks.create_task(self.store.run(), name="redis")
             tasks.create_task(self.invalidations.run(), name="invalidations")
+            tasks.create_task(self.tls.watch(), name="certificates")
 
     async def close(self) -> None:
         """Ends what calls left behind, while Redis is still connected: pending invalidations are tried once more."""

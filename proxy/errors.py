@@ -11,3 +11,7 @@ class RedisRefusedError(RedisUnavailableError):
 
 class StartError(Exception):
     """The proxy cannot start; the text is one line for the person who started it."""
+
+
+class SettingError(StartError, ValueError):
+    """A setting cannot be used (a file that it names, another setting that it contradicts): exit status 2."""

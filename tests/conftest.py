@@ -6,12 +6,14 @@ tests that need it with one line that says what to install.
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterator
+from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from tests.envoy_chain import EnvoyChain, envoy_without_redis
 from tests.raw_upstream import Chain
+from tests.servers.certificates import Authority
 from tests.servers.process import ProxyProcess
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
@@ -31,6 +33,18 @@ def transport(request: pytest.FixtureRequest) -> str:
 def _run(coroutine: Coroutine[Any, Any, Any]) -> None:
     with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
         runner.run(coroutine)
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A CA of this test."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def stranger(tmp_path: Path) -> Authority:
+    """Another CA, which nobody trusts unless told to."""
+    return Authority(tmp_path, "stranger")
 
 
 def _running(server: _Server) -> Iterator[_Server]:

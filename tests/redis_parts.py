@@ -16,6 +16,7 @@ from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_link import Link
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_store import Grant, RedisStore
+from proxy.tls import Leg
 from tests.servers.waiting import until
 
 
@@ -130,12 +131,18 @@ def request_key(model_id: int = 1, page: int = 1, caller: str = "", keys: Keys =
 
 @asynccontextmanager
 async def storing(
-    addr: str, *, ttl: float = 60.0, stale: float = 0.0, keys: Keys = KEYS, up: bool = True
+    addr: str,
+    *,
+    ttl: float = 60.0,
+    stale: float = 0.0,
+    keys: Keys = KEYS,
+    up: bool = True,
+    tls: Leg | None = None,
 ) -> AsyncIterator[RedisStore]:
     """A running store; with `up`, all of its nodes usable."""
     target = RedisAddr().parse(addr)
     assert target is not None
-    store = RedisStore(target, keys, ttl=ttl, stale=stale, changed=lambda up, reason: None)
+    store = RedisStore(target, keys, ttl=ttl, stale=stale, changed=lambda up, reason: None, tls=tls)
     async with running(store.run()):
         if up:
             await ready(store)

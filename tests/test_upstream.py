@@ -227,7 +227,13 @@ async def test_a_call_on_a_connection_that_dies_is_unavailable(raw: RawUpstream,
 
 async def test_the_watch_tells_of_loss_and_return_and_calls_work_again(raw: RawUpstream, upstream: Upstream) -> None:
     told: list[bool] = []
-    watch = asyncio.create_task(upstream.watch(told.append))
+    reasons: list[str] = []
+
+    def changed(up: bool, reason: str) -> None:
+        told.append(up)
+        reasons.append(reason)
+
+    watch = asyncio.create_task(upstream.watch(changed))
     await until(lambda: told == [True], "the first connection, without any call")
     await raw.stop()
     await until(lambda: told == [True, False], "the loss, without any call")
@@ -239,6 +245,10 @@ async def test_the_watch_tells_of_loss_and_return_and_calls_work_again(raw: RawU
     with suppress(asyncio.CancelledError):
         await watch
     assert told == [True, False, True]
+    assert reasons[0] == reasons[2] == ""
+    assert raw.address in reasons[1]
+    assert "Connection refused" in reasons[1]
+    assert not [seen for seen in raw.seen if "echo" not in seen.method], "asking why must send nothing"
 
 
 async def test_the_pause_between_attempts_to_connect_stays_short(recorder: Recorder) -> None:
@@ -252,7 +262,7 @@ async def test_the_pause_between_attempts_to_connect_stays_short(recorder: Recor
 
     server = await asyncio.start_server(refuse, "127.0.0.1", 0)
     upstream = Upstream(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", recorder)
-    watch = asyncio.create_task(upstream.watch(lambda _: None))
+    watch = asyncio.create_task(upstream.watch(lambda up, reason: None))
     try:
         await until(lambda: attempts >= 7, "seven attempts", timeout=15)
     finally:

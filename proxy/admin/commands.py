@@ -126,6 +126,17 @@ def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
     _answer(answer, as_json, lambda told: [f"the mode is {told['mode']}{was}"])
 
 
+_PINGED = (
+    "redis_addr",
+    "rabbitmq_addr",
+    "media_service_addr",
+    "upstream_tls",
+    *(
+        f"{leg}_tls_{part}"
+        for leg in ("upstream", "redis", "rabbitmq")
+        for part in ("ca", "cert", "key", "server_name")
+    ),
+)
 _PING_HELP = f"""Reach Redis, RabbitMQ and the media service directly, and say how fast.
 
 Of the collector only the port is tried.
@@ -136,7 +147,7 @@ No proxy is asked: the settings are those that `serve` would take from the same 
 
 @click.command(
     "ping",
-    params=config.options("redis_addr", "rabbitmq_addr", "media_service_addr"),
+    params=config.options(*_PINGED),
     help=_PING_HELP,
     short_help="Reach what the proxy depends on, and say how fast.",
 )
@@ -149,8 +160,9 @@ No proxy is asked: the settings are those that `serve` would take from the same 
     help="Where spans go; empty: none.",
 )
 @_as_json
-def ping(*, redis_addr: Any, rabbitmq_addr: Any, media_service_addr: str, collector: str, as_json: bool) -> int:
+def ping(*, collector: str, as_json: bool, **values: Any) -> int:
     """Prints one line for each."""
+    settings = config.Settings(**values)
     import asyncio  # noqa: PLC0415 -- help loads nothing of what connects
     import logging  # noqa: PLC0415
     import os  # noqa: PLC0415
@@ -158,9 +170,18 @@ def ping(*, redis_addr: Any, rabbitmq_addr: Any, media_service_addr: str, collec
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from proxy.admin.pinging import ping as reach  # noqa: PLC0415
+    from proxy.tls import Tls  # noqa: PLC0415
 
     logging.getLogger().addHandler(logging.NullHandler())  # the libraries' lines; each failure is told below
-    told = asyncio.run(reach(redis_addr, rabbitmq_addr, media_service_addr, collector))
+    told = asyncio.run(
+        reach(
+            settings.redis_addr,
+            settings.rabbitmq_addr,
+            settings.media_service_addr,
+            collector,
+            tls=Tls.load(settings),
+        )
+    )
     if as_json:
         click.echo(json.dumps([{**asdict(each), "reached": each.reached} for each in told], indent=2))
     else:

@@ -19,7 +19,8 @@ from proxy.settings.redact import without_credentials
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.redis_node import Budget
 from proxy.store.redis_topology import topology
-from proxy.transport.channel_options import CLIENT_OPTIONS
+from proxy.tls import Leg, Tls
+from proxy.transport.credentials import open_channel, why_not_connected
 
 PATIENCE = 3.0
 """Seconds each of them has."""
@@ -48,13 +49,19 @@ class Ping:
 
 
 async def ping(
-    redis: RedisTarget | None, rabbitmq: tuple[str, ...], upstream: str, collector: str, patience: float = PATIENCE
+    redis: RedisTarget | None,
+    rabbitmq: tuple[str, ...],
+    upstream: str,
+    collector: str,
+    patience: float = PATIENCE,
+    tls: Tls | None = None,
 ) -> list[Ping]:
-    """Asks all that are configured at once; empty ones are left out."""
-    asking = [_asked("upstream", upstream, _ping_upstream(upstream, patience))]
+    """Asks all that are configured at once; empty ones are left out. Without `tls` what the addresses say holds."""
+    tls = tls or Tls()
+    asking = [_asked("upstream", upstream, _ping_upstream(upstream, patience, tls.upstream))]
     if redis is not None:
-        asking.append(_asked("redis", str(redis), _ping_redis(redis, patience)))
-    asking += [_asked("rabbitmq", url, _ping_rabbitmq(url, patience)) for url in rabbitmq]
+        asking.append(_asked("redis", str(redis), _ping_redis(redis, patience, tls.redis)))
+    asking += [_asked("rabbitmq", url, _ping_rabbitmq(url, patience, tls.rabbitmq)) for url in rabbitmq]
     if collector:
         asking.append(_asked("collector", collector, _ping_collector(collector, patience)))
     return list(await asyncio.gather(*asking))
@@ -73,11 +80,11 @@ async def _asked(name: str, address: str, ask: Awaitable[tuple[float, float | No
     return Ping(name, shown, connect, round_trip)
 
 
-async def _ping_redis(target: RedisTarget, patience: float) -> tuple[float, float | None]:
+async def _ping_redis(target: RedisTarget, patience: float, tls: Leg | None) -> tuple[float, float | None]:
     """The slowest of all masters."""
     loop = asyncio.get_running_loop()
     reasons = [f"no answer within {patience:g} s"]
-    nodes = topology(target, (), lambda up, reason: None if up else reasons.append(reason))
+    nodes = topology(target, (), lambda up, reason: None if up else reasons.append(reason), tls)
     begun = loop.time()
     running = asyncio.create_task(nodes.run())
     try:
@@ -96,10 +103,10 @@ async def _ping_redis(target: RedisTarget, patience: float) -> tuple[float, floa
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _ping_rabbitmq(url: str, patience: float) -> tuple[float, float | None]:
+async def _ping_rabbitmq(url: str, patience: float, tls: Leg | None) -> tuple[float, float | None]:
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    opening = asyncio.create_task(RabbitSession.open(url))
+    opening = asyncio.create_task(RabbitSession.open(url, tls.context if tls is not None else None))
     done, _ = await asyncio.wait({opening}, timeout=patience)
     if not done:
         opening.cancel()
@@ -124,15 +131,16 @@ async def _channel(session: RabbitSession) -> None:
     await session.connection.channel(publisher_confirms=False).initialize()
 
 
-async def _ping_upstream(target: str, patience: float) -> tuple[float, float | None]:
+async def _ping_upstream(target: str, patience: float, tls: Leg | None) -> tuple[float, float | None]:
     loop = asyncio.get_running_loop()
     begun = loop.time()
-    async with grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS) as channel:
+    async with open_channel(target, tls) as channel:
         try:
             async with asyncio.timeout(patience):
                 await channel.channel_ready()
         except TimeoutError:
-            raise _UnreachableError(f"no connection within {patience:g} s") from None
+            why = await why_not_connected(channel)
+            raise _UnreachableError(f"no connection within {patience:g} s" + (f": {why}" if why else "")) from None
         connected = loop.time()
         try:
             call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_A_CALL)

@@ -38,6 +38,7 @@ from proxy.amqp.topology import Topology
 from proxy.media.event_gap import NEVER, EventGap
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
+from proxy.tls import Leg
 
 PREFETCH = 100
 """Messages in hand for each of the two queues."""
@@ -62,12 +63,14 @@ class EventConsumer:
         *,
         check_interval: float = 30.0,
         prefetch: int = PREFETCH,
+        tls: Leg | None = None,
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
         gap: EventGap | None = None,
     ) -> None:
         """`gap` is told from `start()` on whether events may be missing."""
         self._urls = tuple(urls)
+        self._tls = tls
         self._topology = Topology(prefix)
         self._observer = observer
         self._check_interval = check_interval
@@ -163,10 +166,11 @@ class EventConsumer:
     async def _connect(self) -> RabbitSession:
         """To the first node that takes us; raises what the last one said."""
         *others, last = self._urls
+        context = self._tls.context if self._tls is not None else None
         for url in others:
             with suppress(*CONNECTION_EXCEPTIONS):
-                return await RabbitSession.open(url)
-        return await RabbitSession.open(last)
+                return await RabbitSession.open(url, context)
+        return await RabbitSession.open(last, context)
 
     async def _begin(self, session: RabbitSession, missed: str) -> tuple[AbstractChannel, str]:
         """Steps 1 to 4. The channel on which we consume; why events may have been missed, if they may."""

@@ -7,6 +7,7 @@ a task of its own. A step that takes too long or is given up is not cancelled: i
 
 import asyncio
 import math
+import ssl
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
@@ -49,9 +50,11 @@ class RabbitSession:
         connection.close_callbacks.add(self._connection_closed)
 
     @classmethod
-    async def open(cls, url: str) -> Self:
-        """Connects; raises one of aio-pika's CONNECTION_EXCEPTIONS, or TimeoutError."""
-        connection = unconnected(url)
+    async def open(cls, url: str, context: ssl.SSLContext | None = None) -> Self:
+        """Connects; raises one of aio-pika's CONNECTION_EXCEPTIONS, or TimeoutError. `context` is for amqps; without
+        it the URL's own TLS options hold.
+        """
+        connection = unconnected(url, context)
         try:
             await connection.connect(timeout=STEP_TIMEOUT)
         except BaseException:
@@ -117,12 +120,12 @@ class RabbitSession:
             self.wake.set()
 
 
-def unconnected(url: str) -> Connection:
+def unconnected(url: str, context: ssl.SSLContext | None = None) -> Connection:
     """What is to connect, with our heartbeat where the URL names none, and our name in the broker's lists."""
     parsed = make_url(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT)
-    return Connection(parsed, client_properties={"connection_name": "media-cache-proxy"})
+    return Connection(parsed, ssl_context=context, client_properties={"connection_name": "media-cache-proxy"})
 
 
 def why(error: BaseException | None) -> str:

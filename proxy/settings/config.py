@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from proxy.errors import SettingError
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
     AmqpAddrs,
@@ -161,7 +162,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
-        """Checks between settings; ValueError is a line that names the variable, what was given and what to do."""
+        """Checks between settings; SettingError is a line that names the variable, what was given and what to do."""
         name, stale = max(
             ("CACHE_STALE_IF_ERROR", self.cache_stale_if_error),
             ("CACHE_STALE_WHILE_REVALIDATE", self.cache_stale_while_revalidate),
@@ -169,13 +170,13 @@ class Settings:
         )
         if self.cache_ttl + stale > _DAY:
             shown = Duration().text
-            raise ValueError(
+            raise SettingError(
                 f"CACHE_TTL: {shown(self.cache_ttl)!r} with {name} of {shown(stale)!r} is more than 24h; accepted: "
                 f"together at most 24h: lower CACHE_TTL to {shown(_DAY - stale)}, or {name} to "
                 f"{shown(max(_DAY - self.cache_ttl, 0.0))}"
             )
         if _is_own_address(self.media_service_addr, self.listen_addr):
-            raise ValueError(
+            raise SettingError(
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
             )
@@ -184,7 +185,7 @@ class Settings:
             self.redis_addr.url if self.redis_addr else "",
             self.rabbitmq_addr,
         ):
-            raise ValueError(wrong)
+            raise SettingError(wrong)
 
     def shown(self) -> dict[str, str]:
         """Each setting in effect as text for a person, by name, in the order of declaration; credentials masked."""

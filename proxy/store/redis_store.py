@@ -24,6 +24,7 @@ from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
 from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Changed, Topology, topology
+from proxy.tls import Leg
 
 LEASE_MS = 10_000
 MOST_FIELDS = 256
@@ -80,13 +81,12 @@ class RedisStore:
         stale: float,
         changed: Changed,
         gap: EventGap | None = None,
+        tls: Leg | None = None,
     ) -> None:
         """`gap` tells since when events are missing; None: none are expected."""
-        self._keys = keys
-        self._ttl = ttl
+        self._keys, self._ttl, self._stale_ms = keys, ttl, int(stale * 1000)
         self.gap = gap or EventGap(math.inf, lambda: 0.0)
-        self._stale_ms = int(stale * 1000)
-        self._topology: Topology = topology(target, _SCRIPTS, changed)
+        self._topology: Topology = topology(target, _SCRIPTS, changed, tls)
 
     async def run(self) -> None:
         """Connects and reconnects until cancelled."""
@@ -130,8 +130,7 @@ class RedisStore:
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
         """The lease protocol's first step, before anything is fetched."""
-        token = new_token()
-        run_id = b""
+        token, run_id = new_token(), b""
 
         def arguments(node: Node) -> tuple[bytes, ...]:
             nonlocal run_id
@@ -223,8 +222,7 @@ class RedisStore:
         Not by unlinking the hashes: the intents of writes that are under way must stand.
         """
         removed = 0
-        nodes = self._topology.nodes()
-        if not nodes:
+        if not (nodes := self._topology.nodes()):
             raise RedisUnavailableError("not connected yet")
         for _ in range(2 if len(nodes) > 1 else 1):  # a moving key may slip the first pass
             for node in nodes:

@@ -21,6 +21,8 @@ from redis.exceptions import AskError, MovedError, RedisClusterException, RedisE
 
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.redis_node import Node
+from proxy.store.redis_tls import secure_cluster, secure_pool, secure_sentinels
+from proxy.tls import Leg
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,13 @@ class Topology(Protocol):
 class OneNode:
     """A single server, or the master that Sentinels name: asked anew at every connect."""
 
-    def __init__(self, target: RedisTarget, scripts: Sequence[bytes], changed: Changed) -> None:
+    def __init__(self, target: RedisTarget, scripts: Sequence[bytes], changed: Changed, tls: Leg | None) -> None:
         self._sentinels = _sentinels(target) if target.kind == "sentinel" else None
         pool = _single_pool(target) if self._sentinels is None else _sentinel_pool(target, self._sentinels)
+        if tls is not None:
+            secure_pool(pool, tls)
+            if self._sentinels is not None:
+                secure_sentinels(self._sentinels, tls)
         self._node = Node(pool.make_connection, scripts, changed)
 
     def node_for(self, key: bytes) -> Node | None:
@@ -86,8 +92,9 @@ class OneNode:
 class Cluster:
     """A Redis Cluster: one node for each master, the slot map read again when a reply or a lost node contradicts it."""
 
-    def __init__(self, target: RedisTarget, scripts: Sequence[bytes], changed: Changed) -> None:
+    def __init__(self, target: RedisTarget, scripts: Sequence[bytes], changed: Changed, tls: Leg | None) -> None:
         self._target = target
+        self._tls = tls
         self._scripts = scripts
         self._changed = changed
         self._owners: dict[int, str] = {}
@@ -191,7 +198,7 @@ class Cluster:
 
     def _client(self, seed: tuple[str, int]) -> RedisCluster:
         options, tls = _options(self._target)
-        return RedisCluster(
+        cluster = RedisCluster(
             startup_nodes=[ClusterNode(*seed)],
             ssl=tls,
             retry=Retry(NoBackoff(), 0),
@@ -199,11 +206,16 @@ class Cluster:
             **options,
             **_CONNECTING,
         )
+        if self._tls is not None:
+            secure_cluster(cluster, self._tls)
+        return cluster
 
 
-def topology(target: RedisTarget, scripts: Sequence[bytes], changed: Changed) -> Topology:
-    """The topology for a `REDIS_ADDR`. `changed` hears when Redis as a whole becomes usable and unusable."""
-    return (Cluster if target.kind == "cluster" else OneNode)(target, scripts, changed)
+def topology(target: RedisTarget, scripts: Sequence[bytes], changed: Changed, tls: Leg | None = None) -> Topology:
+    """The topology for a `REDIS_ADDR`. `changed` hears when Redis as a whole becomes usable and unusable. Without
+    `tls` a rediss address' own options hold.
+    """
+    return (Cluster if target.kind == "cluster" else OneNode)(target, scripts, changed, tls)
 
 
 def _single_pool(target: RedisTarget) -> ConnectionPool:

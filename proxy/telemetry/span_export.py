@@ -24,15 +24,21 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
 from opentelemetry.trace import Tracer
 
-from proxy.errors import StartError
+from proxy.errors import SettingError, StartError
 from proxy.settings.redact import without_credentials
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit
+from proxy.telemetry.otlp_tls import RenewedExporter, collector_leg
+from proxy.tls import Given
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _INSECURE = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
 _HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
+_CA, _CERT, _KEY = (
+    (f"OTEL_EXPORTER_OTLP_TRACES_{name}", f"OTEL_EXPORTER_OTLP_{name}")
+    for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")
+)
 _EXPORTERS = {
     "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
     "http/protobuf": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
@@ -62,7 +68,7 @@ def start(version: str) -> "SpanExport | None":
     heeds = fields == _W3C and (_given("OTEL_TRACES_SAMPLER") or "parentbased_").lower().startswith("parentbased_")
     try:
         return SpanExport(
-            _exporter(),
+            _exporter(endpoint),
             without_credentials(endpoint),
             lambda tracer: tracing.Tracing(tracer, propagator, fields, heeds_traceparent=heeds),
             version,
@@ -231,7 +237,7 @@ def _check(endpoint: str) -> None:
         raise _not_understood(("OTEL_TRACES_SAMPLER_ARG",), share, "a share from 0 to 1, like 0.1")
 
 
-def _exporter() -> SpanExporter:
+def _exporter(endpoint: str) -> SpanExporter:
     protocol = _given(*_PROTOCOLS) or "grpc"
     if protocol not in _EXPORTERS:
         raise _not_understood(_PROTOCOLS, protocol, ", ".join(_EXPORTERS))
@@ -240,8 +246,22 @@ def _exporter() -> SpanExporter:
     except ModuleNotFoundError:
         instead = f"grpc; for {protocol} install the package's extra: pip install 'media-cache-proxy[otlp-http]'"
         raise _not_understood(_PROTOCOLS, protocol, instead) from None
+    leg = collector_leg(*map(_file, (_CA, _CERT, _KEY))) if _over_tls(endpoint) else None
+    if leg is not None:
+        return RenewedExporter(module.OTLPSpanExporter, protocol, leg)
     exporter: SpanExporter = module.OTLPSpanExporter()
     return exporter
+
+
+def _over_tls(endpoint: str) -> bool:
+    """As the SDK sees it: the scheme decides, without one OTEL_EXPORTER_OTLP_INSECURE does."""
+    return not endpoint.startswith("http://") and (
+        endpoint.startswith("https://") or _given(*_INSECURE).lower() != "true"
+    )
+
+
+def _file(names: Sequence[str]) -> Given:
+    return Given(next((name for name in names if _given(name)), names[-1]), _given(*names))
 
 
 def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
@@ -275,6 +295,6 @@ def _resource(version: str) -> Resource:
     return told.merge(Resource(ours))
 
 
-def _not_understood(names: Sequence[str], given: str, accepted: str) -> StartError:
+def _not_understood(names: Sequence[str], given: str, accepted: str) -> SettingError:
     name = next((name for name in names if _given(name)), names[-1])
-    return StartError(f"{name}: {given!r} is not understood; accepted: {accepted}")
+    return SettingError(f"{name}: {given!r} is not understood; accepted: {accepted}")

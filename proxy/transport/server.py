@@ -25,8 +25,10 @@ from proxy.errors import StartError
 from proxy.media.calls import Handler, Metadata, Reply
 from proxy.pb import media_pb2
 from proxy.telemetry import tracing
+from proxy.tls import Leg
 from proxy.transport.admission import Admission
 from proxy.transport.channel_options import SERVER_OPTIONS
+from proxy.transport.credentials import server_credentials
 from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
 from proxy.transport.layers import NO_REQUEST, UPLOAD, Layers, ServerObserver
@@ -131,7 +133,8 @@ async def _finish(context: Context, reply: Reply) -> bytes | None:
 
 
 class Listener:
-    """The grpc.aio server at `address`: `host:port` (port 0: any free one) or `unix:/path`; plaintext.
+    """The grpc.aio server at `address`: `host:port` (port 0: any free one) or `unix:/path`; in plaintext without
+    `tls`.
 
     `routes` are the methods that the core answers, by path. `call_timeout` (seconds, 0: none) is the deadline of unary
     calls whose caller set none, uploads excepted. Made inside the event loop that serves.
@@ -147,8 +150,10 @@ class Listener:
         *,
         limits: Limits = _DEFAULT_LIMITS,
         call_timeout: float = 60.0,
+        tls: Leg | None = None,
     ) -> None:
         self._address = address
+        self._tls = tls
         self._layers = Layers(observer, admission, limits)
         self._options = (*SERVER_OPTIONS, *limits.server_options)
         self._routes = Routes(routes, upstream, self._layers, call_timeout or None)
@@ -161,7 +166,10 @@ class Listener:
         handlers = [await self._health.handler(), *reflection_handlers(), self._routes]
         server = grpc.aio.server(handlers=handlers, options=self._options)
         try:
-            port = server.add_insecure_port(self._address)
+            if self._tls is None:
+                port = server.add_insecure_port(self._address)
+            else:
+                port = server.add_secure_port(self._address, server_credentials(self._tls))
         except RuntimeError:
             raise StartError(
                 f"LISTEN_ADDR: {self._address!r} cannot be listened on; accepted: a free port of an own address"

@@ -1,4 +1,8 @@
-"""`Upstream`: the one channel to the real media service. Raw bytes in and out; every outcome of a call is a `Reply`."""
+"""`Upstream`: the one channel to the real media service. Raw bytes in and out; every outcome of a call is a `Reply`.
+
+A channel keeps the certificates that it was made with. When they are renewed there is a new channel, for the calls that
+begin from then on. The old one is let go of: gRPC's core keeps what its calls need until they have ended.
+"""
 
 import asyncio
 import logging
@@ -13,7 +17,8 @@ from grpc import ChannelConnectivity, StatusCode
 
 from proxy.media.calls import Call, Metadata, Reply
 from proxy.telemetry import tracing
-from proxy.transport.channel_options import CLIENT_OPTIONS
+from proxy.tls import Leg
+from proxy.transport.credentials import open_channel, why_not_connected
 from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
 
 _log = logging.getLogger(__name__)
@@ -36,18 +41,31 @@ class ClientObserver(Protocol):
 class Upstream:
     """Made and closed inside the event loop that uses it. Nothing here waits for a connection or tries again.
 
-    `target` is any gRPC target. A `timeout` is in seconds from now; None: as long as it takes.
+    `target` is any gRPC target, in plaintext without `tls`. A `timeout` is in seconds from now; None: as long as it
+    takes.
     """
 
-    def __init__(self, target: str, observer: ClientObserver) -> None:
+    def __init__(self, target: str, observer: ClientObserver, tls: Leg | None = None) -> None:
         self.target = target
         self._place = tracing.place(target)
         self._observer = observer
-        self._channel = grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS)
+        self._tls = tls
+        self._renewed = asyncio.Event()
+        self._open()
+        if tls is not None:
+            tls.on_change(self._renew)
+
+    def _open(self) -> None:
+        self._channel = open_channel(self.target, self._tls)
         prepared = lru_cache(maxsize=_KEPT_METHODS)
         self._unary_unary = prepared(self._channel.unary_unary)
         self._unary_stream = prepared(self._channel.unary_stream)
         self._stream_stream = prepared(self._channel.stream_stream)
+
+    def _renew(self) -> None:
+        """Not by `close()` of the old channel, which cancels its calls, or never ends while one of them goes on."""
+        self._open()
+        self._renewed.set()
 
     async def unary(self, call: Call, *, timeout: float | None, exactly_one: bool = True) -> Reply:
         """The outcome of a unary call; cancelling this cancels it. Metadata that cannot be sent is INVALID_ARGUMENT.
@@ -108,17 +126,33 @@ class Upstream:
             _log.warning("%s: upstream's metadata %s is not legal in gRPC and was left out", method, ", ".join(lost))
         return kept
 
-    async def watch(self, changed: Callable[[bool], None]) -> None:
-        """Keeps the channel connected and tells whether it is, first as soon as that is known; until cancelled."""
+    async def watch(self, changed: Callable[[bool, str], None]) -> None:
+        """Keeps the channel connected and tells whether it is, else why; first as soon as that is known. Until
+        cancelled.
+        """
         known: bool | None = None
         while True:
-            state = self._channel.get_state(try_to_connect=True)
+            self._renewed.clear()
+            channel = self._channel
+            state = channel.get_state(try_to_connect=True)
             # IDLE and CONNECTING say nothing yet.
             now = _CONNECTED.get(state, known)
             if now is not None and now is not known:
-                changed(now)
+                changed(now, "" if now else await why_not_connected(channel))
             known = now
-            await self._channel.wait_for_state_change(state)
+            await self._until_changed(channel, state)
+
+    async def _until_changed(self, channel: grpc.aio.Channel, state: ChannelConnectivity) -> None:
+        waiting = [
+            asyncio.ensure_future(channel.wait_for_state_change(state)),
+            asyncio.ensure_future(self._renewed.wait()),
+        ]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
 
     async def close(self) -> None:
         """Cancels what is still going on; calls from now on are UNAVAILABLE."""

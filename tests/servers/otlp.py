@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
+import grpc
 import grpc.aio
 from aiohttp import web
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
@@ -48,12 +49,14 @@ class Collector(TraceServiceServicer):
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
     metadata: list[tuple[str, str | bytes]] = field(default_factory=list)
     port: int = field(default_factory=free_port)
+    credentials: grpc.ServerCredentials | None = None
+    """For TLS; None: plaintext."""
     _server: grpc.aio.Server | None = None
 
     @property
     def endpoint(self) -> str:
         """For OTEL_EXPORTER_OTLP_ENDPOINT."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.credentials else 'http'}://127.0.0.1:{self.port}"
 
     @property
     def spans(self) -> list[Seen]:
@@ -90,7 +93,10 @@ class Collector(TraceServiceServicer):
         """Opens the port, the same one each time."""
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_TraceServiceServicer_to_server(self, self._server)  # type: ignore[no-untyped-call]
-        self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        if self.credentials is None:
+            self._server.add_insecure_port(f"127.0.0.1:{self.port}")
+        else:
+            self._server.add_secure_port(f"127.0.0.1:{self.port}", self.credentials)
         await self._server.start()
         return self
 

@@ -1,0 +1,56 @@
+"""How redis-py's connections get the certificates that a `Leg` holds, each the newest there is.
+
+redis-py takes paths, which it reads at each connection: half-written ones too.
+"""
+
+from typing import Any
+
+from redis.asyncio.cluster import RedisCluster
+from redis.asyncio.connection import ConnectionPool, RedisSSLContext, SSLConnection
+from redis.asyncio.sentinel import Sentinel, SentinelManagedSSLConnection
+
+from proxy.tls import Leg
+
+
+class _LegsContext(RedisSSLContext):
+    """What an SSLConnection asks for the context of the handshake that it begins."""
+
+    __slots__ = ("_leg",)
+
+    def __init__(self, leg: Leg) -> None:
+        super().__init__()
+        self._leg = leg
+
+    def get(self) -> Any:
+        return self._leg.context
+
+
+def connections(leg: Leg, base: type[SSLConnection] = SSLConnection) -> type[SSLConnection]:
+    """The class of connections that go by the leg's files."""
+
+    class Connection(base):  # type: ignore[valid-type, misc]
+        def __init__(self, **options: Any) -> None:
+            super().__init__(**options)
+            self.ssl_context = _LegsContext(leg)
+
+    return Connection
+
+
+def secure_pool(pool: ConnectionPool, leg: Leg) -> None:
+    """For what this pool connects to from now on."""
+    managed = issubclass(pool.connection_class, SentinelManagedSSLConnection)
+    pool.connection_class = connections(leg, SentinelManagedSSLConnection if managed else SSLConnection)
+
+
+def secure_sentinels(sentinels: Sentinel, leg: Leg) -> None:
+    """For asking them."""
+    for client in sentinels.sentinels:
+        secure_pool(client.connection_pool, leg)
+
+
+def secure_cluster(cluster: RedisCluster, leg: Leg) -> None:
+    """For asking its nodes for the slot map, and for the nodes that the map names."""
+    connection_class = connections(leg)
+    cluster.nodes_manager.connection_kwargs["connection_class"] = connection_class
+    for node in cluster.nodes_manager.startup_nodes.values():
+        node.connection_class = connection_class

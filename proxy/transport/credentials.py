@@ -1,0 +1,62 @@
+"""gRPC with a leg's files: the channel to the media service, and what the listener shows callers."""
+
+from collections.abc import Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc import StatusCode
+
+from proxy.tls import Leg
+from proxy.transport.channel_options import CLIENT_OPTIONS
+
+_A_CALL = "/grpc.health.v1.Health/Check"
+_AT_ONCE = 0.5
+"""Seconds that a channel which failed to connect has for saying why."""
+
+
+def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
+    """A channel of our own to `target`, with what the files hold now; None: plaintext."""
+    if tls is None:
+        return grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS)
+    named = (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
+    credentials = grpc.ssl_channel_credentials(*(pem or None for pem in (tls.pem.ca, tls.pem.key, tls.pem.cert)))
+    return grpc.aio.secure_channel(target, credentials, options=(*CLIENT_OPTIONS, *named))
+
+
+async def why_not_connected(channel: grpc.aio.Channel) -> str:
+    """Why it failed to connect. Only a call is told so; the channel ends it at once, and nothing is sent."""
+    try:
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_A_CALL)
+        await call(b"", timeout=_AT_ONCE)
+    except grpc.aio.AioRpcError as error:
+        if error.code() is StatusCode.UNAVAILABLE:
+            reason = (error.details() or "").rpartition("last error: ")[2]
+            return " ".join(reason.removeprefix("UNKNOWN: ").split())[:300]
+    except grpc.aio.UsageError:
+        pass
+    return ""
+
+
+def server_credentials(tls: Leg) -> grpc.ServerCredentials:
+    """For one port. gRPC asks before each handshake whether there is something new, in a thread of its own."""
+    fetch: Callable[[], Any] = _fetcher(tls)  # the stub does not know of None: nothing new
+    return grpc.dynamic_ssl_server_credentials(_configuration(tls), fetch, bool(tls.pem.ca))
+
+
+def _fetcher(tls: Leg) -> Callable[[], grpc.ServerCertificateConfiguration | None]:
+    shown = tls.pem
+
+    def fetch() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal shown
+        if tls.pem is shown:
+            return None
+        shown = tls.pem
+        return _configuration(tls)
+
+    return fetch
+
+
+def _configuration(tls: Leg) -> grpc.ServerCertificateConfiguration:
+    ca, cert, key = tls.pem
+    return grpc.ssl_server_certificate_configuration([(key, cert)], ca or None)
