@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
+from tests.servers.certificates import Authority, Issued
 from tests.servers.children import Child, free_port, program
 from tests.servers.server import Server
 
@@ -107,6 +108,27 @@ class RabbitServer(Server):
     async def drop(self, url: str) -> None:
         """Removes a virtual host given by `vhost()`, with all in it; its connections are closed."""
         await self.eval(f'rabbit_vhost:delete(<<"{url.rpartition("/")[2]}">>, <<"tests">>).')
+
+    async def secure(self, authority: Authority, shown: Issued, *, clients: bool = False) -> int:
+        """Opens another port, for amqps, and returns it. With `clients` it asks for their certificates. It reads its
+        files anew for each handshake, once `forget_certificates()` was called.
+        """
+        port = free_port()
+        asks = "verify_peer}, {fail_if_no_peer_cert, true" if clients else "verify_none"
+        options = (
+            f'{{cacertfile, "{authority.ca}"}}, {{certfile, "{shown.cert}"}}, {{keyfile, "{shown.key}"}}, '
+            f"{{verify, {asks}}}"
+        )
+        await self.forget_certificates()
+        await self.eval(
+            f'application:ensure_all_started(ssl), ok = rabbit_networking:start_ssl_listener({{"127.0.0.1", {port}, '
+            f"inet}}, [{options}], 1)."
+        )
+        return port
+
+    async def forget_certificates(self) -> None:
+        """What it has read of them; it keeps them for two minutes."""
+        await self.eval("application:ensure_all_started(ssl), ssl:clear_pem_cache().")
 
     async def start(self) -> Self:
         """Starts the node and waits until it takes AMQP connections."""
