@@ -10,6 +10,8 @@ import grpc.aio
 
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub
+from proxy.tls import Leg
+from proxy.transport.credentials import open_channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +31,8 @@ class Read:
 class Gateway:
     """One long-lived channel to an address."""
 
-    def __init__(self, addr: str) -> None:
-        self._channel = grpc.aio.insecure_channel(addr)
+    def __init__(self, addr: str, tls: Leg | None = None) -> None:
+        self._channel = grpc.aio.insecure_channel(addr) if tls is None else open_channel(addr, tls)
         self.stub = MediaServiceStub(self._channel)
 
     async def read(

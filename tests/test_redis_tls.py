@@ -14,7 +14,7 @@ from proxy.tls import Leg
 from tests.redis_parts import body_of, cached, ready, request_key, running, storing
 from tests.servers.certificates import Authority, Issued
 from tests.servers.children import free_port
-from tests.servers.redis import RedisServer
+from tests.servers.redis import RedisServer, tls_config
 from tests.servers.waiting import until
 from tests.tls_legs import leg
 
@@ -27,18 +27,8 @@ async def secured(
 ) -> AsyncIterator[tuple[RedisServer, int]]:
     """A server and its TLS port; with `clients` it asks for their certificates."""
     port = free_port()
-    async with RedisServer(*_lines(port, authority, shown, clients=clients), *config) as server:
+    async with RedisServer(*tls_config(port, authority, shown, clients=clients), *config) as server:
         yield server, port
-
-
-def _lines(port: int, authority: Authority, shown: Issued, *, clients: bool) -> list[str]:
-    return [
-        f"tls-port {port}",
-        f"tls-cert-file {shown.cert}",
-        f"tls-key-file {shown.key}",
-        f"tls-ca-cert-file {authority.ca}",
-        f"tls-auth-clients {'yes' if clients else 'no'}",
-    ]
 
 
 async def _works(addr: str, tls: Leg | None) -> None:
@@ -128,7 +118,7 @@ async def test_sentinel_and_master_each_ask_for_a_certificate(authority: Authori
     shown, own = authority.issue("redis.test"), authority.issue()
     async with secured(authority, shown, "tls-replication yes", clients=True) as (_, master):
         port = free_port()
-        lines = [*_lines(port, authority, shown, clients=True), "tls-replication yes"]
+        lines = [*tls_config(port, authority, shown, clients=True), "tls-replication yes"]
         watch = [f"sentinel monitor media 127.0.0.1 {master} 1"]
         async with RedisServer(*lines, *watch, sentinel=True) as sentinel:
             await until(lambda: _found(sentinel), "the Sentinel to reach the master")

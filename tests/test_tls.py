@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives import serialization
 
+from proxy import tls
 from proxy.errors import SettingError
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
@@ -212,13 +213,34 @@ class TestChange:
         assert leg.look()
         assert leg.pem.key == renewed.key.read_bytes()
 
+    def test_old_and_new_are_never_mixed(
+        self, authority: Authority, pair: Issued, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Both files are swapped between the reading of the one and of the other; what is on disk fits together."""
+        leg, renewed = leg_of(authority, pair), authority.issue("media.test")
+        before, content = leg.pem, tls._content
+        os.utime(pair.cert, ns=(0, 0))
+
+        def swapped_after_the_certificate(given: Given) -> bytes:
+            read = content(given)
+            if given.path == str(pair.cert):
+                renewed.write_to(pair)
+            return read
+
+        monkeypatch.setattr(tls, "_content", swapped_after_the_certificate)
+        assert not leg.look()
+        assert leg.pem == before
+        monkeypatch.setattr(tls, "_content", content)
+        assert leg.look()
+        assert leg.pem[1:] == (renewed.cert.read_bytes(), renewed.key.read_bytes())
+
 
 class TestTls:
     def test_plaintext_is_the_default(self) -> None:
         assert Tls.load(Settings()) == Tls()
 
     def test_which_settings_make_which_leg(self, authority: Authority, pair: Issued) -> None:
-        tls = Tls.load(
+        legs = Tls.load(
             Settings(
                 listen_tls_cert=str(pair.cert),
                 listen_tls_key=str(pair.key),
@@ -233,14 +255,14 @@ class TestTls:
             )
         )
         ca, cert, key = (path.read_bytes() for path in (authority.ca, pair.cert, pair.key))
-        assert tls.listen is not None
-        assert tls.listen.pem == (ca, cert, key)
-        assert tls.upstream is not None
-        assert (tls.upstream.pem, tls.upstream.server_name) == ((b"", b"", b""), "media.test")
-        assert tls.redis is not None
-        assert tls.redis.pem == (b"", cert, key)
-        assert tls.rabbitmq is not None
-        assert tls.rabbitmq.pem == (ca, b"", b"")
+        assert legs.listen is not None
+        assert legs.listen.pem == (ca, cert, key)
+        assert legs.upstream is not None
+        assert (legs.upstream.pem, legs.upstream.server_name) == ((b"", b"", b""), "media.test")
+        assert legs.redis is not None
+        assert legs.redis.pem == (b"", cert, key)
+        assert legs.rabbitmq is not None
+        assert legs.rabbitmq.pem == (ca, b"", b"")
 
     def test_what_an_address_says_for_itself_is_left_to_it(self) -> None:
         settings = Settings(redis_addr=RedisAddr().parse("rediss://redis"), rabbitmq_addr=("amqps://rabbit",))

@@ -10,11 +10,23 @@ from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from tests.servers.certificates import Authority, Issued
 from tests.servers.children import Child, free_port, program
 from tests.servers.server import Server
 
 # Answers to PING that say "serving"; LOADING and a closed connection say "not yet".
 _SERVING = (b"+PONG", b"-NOAUTH")
+
+
+def tls_config(port: int, authority: Authority, shown: Issued, *, clients: bool = False) -> list[str]:
+    """What opens another port, for TLS; with `clients` it asks for their certificates."""
+    return [
+        f"tls-port {port}",
+        f"tls-cert-file {shown.cert}",
+        f"tls-key-file {shown.key}",
+        f"tls-ca-cert-file {authority.ca}",
+        f"tls-auth-clients {'yes' if clients else 'no'}",
+    ]
 
 
 class RedisServer(Server):

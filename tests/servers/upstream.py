@@ -243,8 +243,9 @@ def _found(media: pb.Media | None) -> str:
 class FakeMediaServer:
     """A `FakeMedia` on a free port; after `stop()` that port refuses until `start()`."""
 
-    def __init__(self, media: FakeMedia | None = None) -> None:
+    def __init__(self, media: FakeMedia | None = None, credentials: grpc.ServerCredentials | None = None) -> None:
         self.media = media or FakeMedia()
+        self._credentials = credentials
         self.port = free_port()
         self._server: grpc.aio.Server | None = None
 
@@ -257,7 +258,10 @@ class FakeMediaServer:
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_length", -1)]
         self._server = grpc.aio.server(options=[*unlimited, ("grpc.so_reuseport", 0)])
         add_MediaServiceServicer_to_server(self.media, self._server)
-        self._server.add_insecure_port(self.addr)
+        if self._credentials is None:
+            self._server.add_insecure_port(self.addr)
+        else:
+            self._server.add_secure_port(self.addr, self._credentials)
         await self._server.start()
         return self
 
