@@ -107,8 +107,16 @@ class TestWhatIsRefused:
         )
 
     def test_an_encrypted_key_is_refused_without_asking_for_its_password(
-        self, authority: Authority, pair: Issued
+        self, authority: Authority, pair: Issued, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        """Left to itself OpenSSL asks whoever sits at the terminal, and waits."""
+        asked: list[str] = []
+
+        def password() -> str:
+            asked.append("us")
+            return ""
+
+        monkeypatch.setattr(tls, "_no_password", password)
         key = serialization.load_pem_private_key(pair.key.read_bytes(), None)
         pair.key.write_bytes(
             key.private_bytes(
@@ -121,6 +129,7 @@ class TestWhatIsRefused:
             SettingError, match=r"UPSTREAM_TLS_CERT: .* accepted: a PEM certificate whose unencrypted key"
         ):
             leg_of(authority, pair)
+        assert asked == ["us"]
 
 
 class TestChange:
