@@ -14,7 +14,7 @@ from proxy.injector import settings
 from proxy.injector.settings import InjectorSettings
 from proxy.injector_cli import webhook
 from proxy.settings.config import declared, variable
-from tests.chart.tools import CHART, objects, one, run, template
+from tests.chart.tools import CHART, environment, objects, one, run, template
 
 CRDS = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule"}
 TLS: dict[str, dict[str, Any]] = {
@@ -31,7 +31,12 @@ EVERYTHING: dict[str, Any] = {
         "nodeSelector": {"kubernetes.io/os": "linux"},
     },
     "sidecar": {"extraEnv": [{"name": "CACHE_MODE", "value": "shadow"}]},
-    "standalone": {"enabled": True, "redis": {"secret": "own:key"}, "service": {"clusterIP": "None"}},
+    "standalone": {
+        "enabled": True,
+        "redis": {"secret": "own:key"},
+        "service": {"clusterIP": "None"},
+        "tls": {"secret": "own-tls", "legs": ["listen", "clients", "upstream", "redis"]},
+    },
     "networkPolicy": {"enabled": True},
     "monitoring": {
         kind: {"enabled": True} for kind in ("serviceMonitor", "podMonitor", "prometheusRule", "grafanaDashboard")
@@ -163,11 +168,6 @@ def test_rbac_is_the_two_objects_and_nothing_else() -> None:
         assert not [each for each in others if each["kind"] in {"Role", "Secret"}], mode
 
 
-def environment(found: list[dict[str, Any]], name: str = "-injector") -> dict[str, str]:
-    (container,) = one(found, "Deployment", name)["spec"]["template"]["spec"]["containers"]
-    return {entry["name"]: entry.get("value", "") for entry in container["env"]}
-
-
 def test_the_chart_says_to_the_webhook_what_the_webhook_understands() -> None:
     """The variables of the Deployment, read by the command itself, come to the declared defaults."""
     given = environment(objects(template("--set", "image.repository=r/x,image.tag=v2")))
@@ -193,6 +193,7 @@ def test_the_standalone_proxy_gets_settings_that_it_knows() -> None:
     for name, value in given.items():
         kinds[name].parse(value)
     assert given["LISTEN_ADDR"] == "0.0.0.0:50066"
+    assert not [name for name in given if "TLS" in name]
     assert not [each for each in found if each["kind"] == "MutatingWebhookConfiguration"]
 
 

@@ -42,3 +42,9 @@ def one(found: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any
     """The only object of a kind whose name ends so."""
     (match,) = [each for each in found if each["kind"] == kind and each["metadata"]["name"].endswith(name)]
     return match
+
+
+def environment(found: list[dict[str, Any]], name: str = "-injector") -> dict[str, str]:
+    """The variables of a Deployment's only container; empty where the value is elsewhere."""
+    (container,) = one(found, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", "") for entry in container["env"]}

@@ -114,3 +114,25 @@ topologySpreadConstraints:
   value: {{ $values.addr | quote }}
 {{- end }}
 {{- end -}}
+
+{{/* The TLS settings of the standalone proxy; takes its tls values. Files of one Secret, renewed in place. */}}
+{{- define "mcp.tlsEnv" -}}
+{{- $folder := "/etc/media-cache-proxy/tls/" }}
+{{- if .secret }}
+{{- range .legs }}
+{{- if eq . "clients" }}
+- {name: LISTEN_TLS_CLIENT_CA, value: {{ $folder }}ca.crt}
+{{- else }}
+{{- $name := printf "%s_TLS" (upper .) }}
+{{- if eq . "upstream" }}
+- {name: UPSTREAM_TLS, value: "on"}
+{{- end }}
+- {name: {{ $name }}_CERT, value: {{ $folder }}tls.crt}
+- {name: {{ $name }}_KEY, value: {{ $folder }}tls.key}
+{{- if ne . "listen" }}
+- {name: {{ $name }}_CA, value: {{ $folder }}ca.crt}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
