@@ -16,6 +16,7 @@ from bench import messages
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceServicer, add_MediaServiceServicer_to_server
 from proxy.transport.channel_options import SERVER_OPTIONS
+from proxy.transport.limits import Limits
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -61,7 +62,8 @@ class _Echo(grpc.GenericRpcHandler):
 
 
 async def _serve(port: int, *, delay: float, echo: bool) -> None:
-    server = grpc.aio.server(handlers=[_Echo()] if echo else [_Download()], options=SERVER_OPTIONS)
+    options = (*SERVER_OPTIONS, *Limits().server_options)
+    server = grpc.aio.server(handlers=[_Echo()] if echo else [_Download()], options=options)
     if not echo:
         servicer = _Media(delay)  # type: ignore[abstract] # the rest is UNIMPLEMENTED
         add_MediaServiceServicer_to_server(servicer, server)

@@ -43,6 +43,7 @@ class Stack:
 
     def __init__(self) -> None:
         self.servers: dict[str, Server] = {}
+        self._proxies: dict[str, ProxyProcess] = {}
         self._exits = AsyncExitStack()
 
     async def proxy(self, name: str, **settings: str) -> Server:
@@ -50,8 +51,12 @@ class Stack:
         given = {"REDIS_ADDR": self.servers["redis"].address, "MEDIA_SERVICE_ADDR": self.servers["origin"].address}
         process = ProxyProcess(**(given | settings))
         begun = time.perf_counter()
-        await self._exits.enter_async_context(process)
+        self._proxies[name] = await self._exits.enter_async_context(process)
         return self._add(name, process.addr, process.pid, begun)
+
+    async def hits(self, name: str) -> int:
+        """How many reads a proxy has answered out of Redis so far."""
+        return int(await self._proxies[name].metric('media_cache_requests_total{result="hit"}'))
 
     async def start(self, *names: str) -> None:
         """Those of the list above that are named; `origin` and `redis` are always there."""

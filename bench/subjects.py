@@ -16,6 +16,8 @@ from proxy.pb import media_pb2 as pb
 ECHO = "bare grpc.aio echo"
 _FRAME = len(messages.framed(b""))
 
+_TRIES, _NEARLY_ALL = 20, 0.98
+
 Run = Callable[[Stack, int, int], Awaitable[Sample]]
 """Asks at so many callers so many calls."""
 
@@ -36,6 +38,24 @@ def _fixed(server: str, asked: Asked) -> Run:
     async def run(stack: Stack, callers: int, calls: int) -> Sample:
         asks = stack.servers[server]
         return await load.run(asks.address, asks.tree, asked, callers=callers, calls=calls)
+
+    return run
+
+
+def _hits(server: str) -> Run:
+    """Where Redis seems slow, on a busy machine, a proxy forwards what would be a hit: such a run is no run."""
+
+    async def run(stack: Stack, callers: int, calls: int) -> Sample:
+        asks = stack.servers[server]
+        for _ in range(_TRIES):
+            before = await stack.hits(server)
+            sample = await load.run(asks.address, asks.tree, READ, callers=callers, calls=calls)
+            hits = await stack.hits(server) - before
+            if hits >= _NEARLY_ALL * calls:
+                return sample
+        raise RuntimeError(
+            f"{server}: {hits} hits in {calls} reads of a stored answer, {_TRIES} times: Redis is too slow"
+        )
 
     return run
 
@@ -72,7 +92,7 @@ def of_transport(transport: str) -> tuple[Subject, ...]:
     """The rows of a proxy with this `TRANSPORT`."""
     server = f"proxy-{transport}"
     return (
-        Subject(f"proxy ({transport}), hit", server, _fixed(server, READ)),
+        Subject(f"proxy ({transport}), hit", server, _hits(server)),
         Subject(f"proxy ({transport}), forwarded", server, _fixed(server, FORWARDED)),
         Subject(f"proxy ({transport}), miss", server, _misses(server)),
         Subject(f"proxy ({transport}), 1 MiB stream", server, _fixed(server, STREAM), unary=False),

@@ -33,6 +33,7 @@ from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
 from proxy.transport.layers import NO_REQUEST, UPLOAD, Layers, ServerObserver
 from proxy.transport.limits import Limits
+from proxy.transport.patience import Patience
 from proxy.transport.upstream import Upstream
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ class Routes(grpc.GenericRpcHandler):
         self._upstream = upstream
         self._layers = layers
         self._call_timeout = call_timeout
+        self._patience = Patience(call_timeout)
         forward = unary_forwarder(upstream)
         handlers = {**dict.fromkeys(UNARY_METHODS, forward), **routes}
         self._unary = {method: self._unary_method(method, handler) for method, handler in handlers.items()}
@@ -83,7 +85,7 @@ class Routes(grpc.GenericRpcHandler):
             remaining: float | None = context.time_remaining()
             if remaining is not None:  # then gRPC's core ends the call
                 return await self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
-            read = partial(_read_in_time, context, self._call_timeout)
+            read = partial(_read_in_time, context, self._patience)
             return await self._layers.unary(method, handler, metadata, limit, read)
 
         return grpc.stream_unary_rpc_method_handler(partial(self._serve, method, work))
@@ -106,10 +108,9 @@ async def _read(context: Context) -> bytes | Reply:
     return body if isinstance(body, bytes) else NO_REQUEST
 
 
-async def _read_in_time(context: Context, seconds: float | None) -> bytes | Reply:
+async def _read_in_time(context: Context, patience: Patience) -> bytes | Reply:
     try:
-        async with asyncio.timeout(seconds):
-            return await _read(context)
+        return await patience.wait(_read(context))
     except TimeoutError:
         return _TOO_LATE
 

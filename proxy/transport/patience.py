@@ -1,0 +1,57 @@
+"""`Patience`: how long we wait for a request that its caller is slow to send. One timer stands for all who wait.
+
+(`asyncio.timeout` is a timer for each call: some 20 us of each that sets no deadline of its own, most of it for timers
+that were cancelled and lie around until they are cleared away.)
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
+
+_T = TypeVar("_T")
+
+_SHARE = 0.1
+"""Of the time that is granted: so late at most does the timer look."""
+
+
+class Patience:
+    """Grants `seconds`; None: as long as it takes. Made inside the event loop."""
+
+    def __init__(self, seconds: float | None) -> None:
+        self._seconds = seconds
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[asyncio.Task[object], float] = {}
+        """In the order of their beginning, which is the order of their end."""
+        self._expired: set[asyncio.Task[object]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def wait(self, awaitable: Awaitable[_T]) -> _T:
+        """TimeoutError when it took longer, then it is cancelled; by the rules of `asyncio.timeout`."""
+        task = asyncio.current_task()
+        if self._seconds is None or task is None:
+            return await awaitable
+        cancelling = task.cancelling()
+        self._due[task] = self._loop.time() + self._seconds
+        if self._timer is None:
+            self._timer = self._loop.call_later(self._seconds * (1 + _SHARE), self._look)
+        try:
+            return await awaitable
+        except asyncio.CancelledError:
+            if task in self._expired and task.uncancel() <= cancelling:
+                raise TimeoutError from None
+            raise
+        finally:
+            self._due.pop(task, None)
+            self._expired.discard(task)
+
+    def _look(self) -> None:
+        """Ends the waits that are over, and comes again for the rest."""
+        self._timer = None
+        now = self._loop.time()
+        for task, due in list(self._due.items()):
+            if due > now:
+                self._timer = self._loop.call_at(due + _SHARE * (self._seconds or 0.0), self._look)
+                return
+            del self._due[task]
+            self._expired.add(task)
+            task.cancel()
