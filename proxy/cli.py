@@ -121,7 +121,7 @@ def envoy_config(**values: Any) -> None:
     from proxy.envoy.bootstrap import Place  # noqa: PLC0415
 
     try:
-        place = Place(Path("/run/media-cache-proxy"), launch.module())
+        place = Place(Path("/run/media-cache-proxy"), launch.module(), launch.authorities())
         click.echo(json.dumps(supervisor.rendered(settings, place), indent=2, ensure_ascii=False))
     except SettingError:
         raise

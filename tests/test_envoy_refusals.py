@@ -5,7 +5,9 @@ import pytest
 from proxy.envoy.refusals import explained
 from proxy.settings.config import Settings
 
-SETTINGS = Settings(listen_addr="127.0.0.1:1", media_service_addr="media:2")
+SETTINGS = Settings(
+    listen_addr="127.0.0.1:1", media_service_addr="media:2", upstream_tls="on", upstream_tls_ca="/ca.pem"
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,7 @@ SETTINGS = Settings(listen_addr="127.0.0.1:1", media_service_addr="media:2")
             "MEDIA_SERVICE_ADDR: 'media:2' is not accepted by Envoy, which says: malformed cluster",
         ),
         (["no\n such  thing", " "], "TRANSPORT: 'grpcio' is not accepted by Envoy, which says: no such thing"),
+        (["no /ca.pem"], "UPSTREAM_TLS_CA: '/ca.pem' is not accepted by Envoy, which says: no /ca.pem"),
         ([], "TRANSPORT=envoy: Envoy ended at once and said nothing"),
     ],
 )

@@ -8,8 +8,10 @@ from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
 from proxy.envoy.listener import BUFFER, OWN, UPSTREAM, extension, http2, listener
+from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
 
+_NAME = "media-cache-proxy"
 _MOST_CONNECTIONS = 10_000
 """Callers' connections at once. A sidecar has a handful; a machine's descriptors end above this."""
 _DNS_EVERY = "5s"
@@ -21,10 +23,11 @@ _RELEASED = 64 << 20
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is on this machine: a directory of ours for sockets, and pyvoy's module."""
+    """What is on this machine: a directory of ours for sockets, pyvoy's module, and a file of the public CAs."""
 
     directory: Path
     module: str
+    authorities: str
 
     @property
     def admin(self) -> str:
@@ -50,11 +53,15 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
             "host:port, dns:///host:port, ipv4:a.b.c.d:port, ipv6:[…]:port, unix:/path"
         ) from None
     return {
+        "node": {"id": _NAME, "cluster": _NAME},
         "admin": {"address": pipe(place.admin), "ignore_global_conn_limit": True},
         "static_resources": {
-            "listeners": [listener(settings, place.module, resolve)],
+            "listeners": [listener(settings, place.module, place.directory, resolve)],
             "clusters": [
-                _upstream(upstream, settings.max_concurrent_calls),
+                {
+                    **_upstream(upstream, settings.max_concurrent_calls),
+                    **towards_upstream(settings, upstream, place.directory, place.authorities),
+                },
                 _cluster(OWN, Target((pipe(place.own),))),
             ],
         },

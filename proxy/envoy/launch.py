@@ -20,6 +20,13 @@ def module() -> str:
     return spec.origin
 
 
+def authorities() -> str:
+    """The file of public CAs that gRPC itself trusts."""
+    spec = importlib.util.find_spec("grpc")
+    folder = "" if spec is None or spec.origin is None else spec.origin
+    return str(Path(folder).with_name("_cython") / "_credentials" / "roots.pem")
+
+
 def command(config: Path, log_level: str) -> list[str]:
     """The process, which ends when this one does. Each line it logs is a level, the logger's name and the text."""
     import envoy  # noqa: PLC0415 -- only this transport has it

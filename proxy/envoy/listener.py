@@ -11,9 +11,11 @@ taken off before it can read it. To every answer it adds a `date`, as RFC 9110 (
 """
 
 import json
+from pathlib import Path
 from typing import Any
 
 from proxy.envoy.addresses import Json, Resolve, listening
+from proxy.envoy.tls import towards_callers
 from proxy.pb import media_pb2
 from proxy.settings.config import Settings
 
@@ -40,8 +42,11 @@ _OURS = (
 _PATH = "/[!-.0-~]+/[!-.0-~]+"
 
 
-def listener(settings: Settings, module: str, resolve: Resolve) -> Json:
-    """The listener on LISTEN_ADDR; OSError when its host is not known. `module` is the path of pyvoy's."""
+def listener(settings: Settings, module: str, directory: Path, resolve: Resolve) -> Json:
+    """The listener on LISTEN_ADDR; OSError when its host is not known.
+
+    `module` is the path of pyvoy's, `directory` where the files of secrets are.
+    """
     return {
         "name": "callers",
         **listening(settings.listen_addr, resolve),
@@ -49,7 +54,7 @@ def listener(settings: Settings, module: str, resolve: Resolve) -> Json:
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": BUFFER,
         "filter_chains": [
-            {"filters": [_manager(settings, module)]},
+            {"filters": [_manager(settings, module)], **towards_callers(settings, directory)},
         ],
     }
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable
+from dataclasses import fields
 
 from proxy.settings.config import Settings
 
@@ -20,6 +21,12 @@ def explained(lines: Iterable[str], settings: Settings) -> str:
         address = settings.listen_addr
         return f"LISTEN_ADDR: {address!r} cannot be listened on; accepted: a free port of an own address"
     words = " ".join(said[-1].split())
-    name = next((name for pattern, name in _SETTINGS if re.search(pattern, words)), "TRANSPORT")
+    files = [each.name.upper() for each in fields(settings) if _names_file(each.name, settings, words)]
+    about = [name for pattern, name in _SETTINGS if re.search(pattern, words)]
+    [name, *_] = [*files, *about, "TRANSPORT"]
     value = getattr(settings, name.lower())
     return f"{name}: {value!r} is not accepted by Envoy, which says: {words}"
+
+
+def _names_file(name: str, settings: Settings, words: str) -> bool:
+    return "_tls_" in name and bool(path := getattr(settings, name)) and path in words

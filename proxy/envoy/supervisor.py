@@ -19,6 +19,7 @@ from proxy.envoy.bootstrap import Place, bootstrap
 from proxy.envoy.control import Hello
 from proxy.envoy.process import EnvoyProcess
 from proxy.envoy.refusals import explained
+from proxy.envoy.tls import secrets
 from proxy.errors import StartError
 from proxy.retry import jittered
 from proxy.settings.config import Settings
@@ -35,8 +36,10 @@ _DRAINED_LATE = 15.0
 async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
     """Serves until SIGTERM or SIGINT; the exit status. StartError: an address, an OTEL_ variable, Envoy's refusal."""
     with _directory() as directory:
-        place = Place(directory, launch.module())
+        place = Place(directory, launch.module(), launch.authorities())
         config = directory / "envoy.json"
+        for name, secret in secrets(settings).items():
+            (directory / name).write_text(json.dumps(secret))
         config.write_text(json.dumps(rendered(settings, place), indent=1))
         return await _Supervisor(settings, sources, place, launch.command(config, settings.log_level)).run()
 

@@ -1,0 +1,94 @@
+"""TLS towards callers and towards the media service, as Envoy's configuration has it. Pure.
+
+Certificates, keys and CAs stay in the files that the settings name: Envoy reads them by way of a file of *secrets* for
+each, and reads them anew when a file is moved into their directory, as Kubernetes and cert-manager renew them.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from proxy.envoy.addresses import Json, Target, is_ip
+from proxy.settings.config import Settings
+
+_SOCKET = "envoy.transport_sockets.tls"
+_KIND = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
+
+
+def towards_callers(settings: Settings, directory: Path) -> Json:
+    """What a filter chain has for LISTEN_TLS_*; nothing for plaintext."""
+    if not settings.listen_tls_cert:
+        return {}
+    ca = settings.listen_tls_client_ca
+    common: Json = {
+        "tls_certificate_sds_secret_configs": [_secret("listen-pair", directory)],
+        **({"validation_context_sds_secret_config": _secret("listen-ca", directory)} if ca else {}),
+    }
+    return _socket("DownstreamTlsContext", common, require_client_certificate=bool(ca))
+
+
+def towards_upstream(settings: Settings, target: Target, directory: Path, authorities: str) -> Json:
+    """What a cluster has for UPSTREAM_TLS*; nothing for plaintext. `authorities` is the file of the public CAs."""
+    if settings.upstream_tls != "on":
+        return {}
+    name = settings.upstream_tls_server_name or _host(target)
+    known: Json = {
+        "match_typed_subject_alt_names": [
+            {"san_type": "IP_ADDRESS" if is_ip(name) else "DNS", "matcher": {"exact": name}}
+        ]
+    }
+    if settings.upstream_tls_ca:
+        combined = {
+            "default_validation_context": known,
+            "validation_context_sds_secret_config": _secret("upstream-ca", directory),
+        }
+        common: Json = {"combined_validation_context": combined}
+    else:
+        common = {"validation_context": {**known, "trusted_ca": {"filename": authorities}}}
+    if settings.upstream_tls_cert:
+        common["tls_certificate_sds_secret_configs"] = [_secret("upstream-pair", directory)]
+    return _socket("UpstreamTlsContext", common, **({} if is_ip(name) else {"sni": name}))
+
+
+def secrets(settings: Settings) -> dict[str, Json]:
+    """The files of secrets, by their names in the directory."""
+    pairs = {
+        "listen-pair": (settings.listen_tls_cert, settings.listen_tls_key),
+        "upstream-pair": (settings.upstream_tls_cert, settings.upstream_tls_key),
+    }
+    authorities = {"listen-ca": settings.listen_tls_client_ca, "upstream-ca": settings.upstream_tls_ca}
+    found: dict[str, Json] = {}
+    for name, (certificate, key) in pairs.items():
+        if certificate:
+            files = {"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}
+            found[_file(name)] = _resource(name, tls_certificate={**files, **_watched(certificate)})
+    for name, authority in authorities.items():
+        if authority:
+            context = {"trusted_ca": {"filename": authority}, **_watched(authority)}
+            found[_file(name)] = _resource(name, validation_context=context)
+    return found
+
+
+def _host(target: Target) -> str:
+    """The name in MEDIA_SERVICE_ADDR; a Unix socket is `localhost`, as gRPC has it."""
+    return str(target.addresses[0].get("socket_address", {}).get("address", "localhost"))
+
+
+def _socket(kind: str, common: Json, **more: Any) -> Json:
+    config = {"@type": f"{_KIND}.{kind}", "common_tls_context": {**common, "alpn_protocols": ["h2"]}, **more}
+    return {"transport_socket": {"name": _SOCKET, "typed_config": config}}
+
+
+def _secret(name: str, directory: Path) -> Json:
+    return {"name": name, "sds_config": {"path_config_source": {"path": str(directory / _file(name))}}}
+
+
+def _resource(name: str, **secret: Json) -> Json:
+    return {"resources": [{"@type": f"{_KIND}.Secret", "name": name, **secret}]}
+
+
+def _watched(file: str) -> Json:
+    return {"watched_directory": {"path": str(Path(file).absolute().parent)}}
+
+
+def _file(name: str) -> str:
+    return f"{name}.json"
