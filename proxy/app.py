@@ -80,15 +80,20 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
         core.upstream,
         metrics,
         Admission(settings.max_concurrent_calls),
-        limits=Limits(
-            calls_per_connection=settings.max_calls_per_connection,
-            metadata_bytes=settings.max_metadata_bytes,
-            message_bytes=settings.max_message_bytes,
-            bytes_in_flight=settings.max_bytes_in_flight,
-            compressed=settings.accept_compressed == "on",
-        ),
+        limits=limits(settings),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
+    )
+
+
+def limits(settings: Settings) -> Limits:
+    """What callers may use, whatever the transport."""
+    return Limits(
+        calls_per_connection=settings.max_calls_per_connection,
+        metadata_bytes=settings.max_metadata_bytes,
+        message_bytes=settings.max_message_bytes,
+        bytes_in_flight=settings.max_bytes_in_flight,
+        compressed=settings.accept_compressed == "on",
     )
 
 

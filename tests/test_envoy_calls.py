@@ -12,12 +12,15 @@ from proxy.envoy.framing import framed
 from proxy.media.calls import Call, Handler, Reply
 from proxy.transport.admission import Admission
 from proxy.transport.layers import Layers
+from proxy.transport.limits import Limits
 from tests.raw_upstream import Held, Recorder, answers
 from tests.servers.waiting import until
 
 METHOD = "/media.MediaService/GetFilesByModel"
 UPLOAD = "/media.MediaService/UploadFile"
 GRPC = (b"content-type", b"application/grpc")
+SCOPE = {"type": "http", "client": ("127.0.0.1", 1)}
+LIMITS = Limits(message_bytes=1 << 20, compressed=True)
 
 
 class Exchange:
@@ -32,7 +35,11 @@ class Exchange:
         self._whole = whole
 
     async def of(self, calls: Calls, method: str = METHOD) -> "Exchange":
-        await calls({"type": "http", "path": method, "headers": self._headers}, self.receive, self.send)
+        await calls(
+            {"type": "http", "path": method, "headers": self._headers, "client": ("127.0.0.1", id(self))},
+            self.receive,
+            self.send,
+        )
         return self
 
     async def receive(self) -> Event:
@@ -62,9 +69,9 @@ class Asgi:
         self.recorder = Recorder()
         self.admission = Admission(limit)
         self.departures = Departures(asyncio.get_running_loop().time)
-        layers = Layers(self.recorder, self.admission)
+        layers = Layers(self.recorder, self.admission, LIMITS)
         handlers = {f"/media.MediaService/{name}": handler for name, handler in routes.items()}
-        self.calls = Calls(handlers, layers, self.departures, call_timeout)
+        self.calls = Calls(handlers, layers, self.departures, call_timeout, LIMITS)
 
 
 async def test_a_call_and_its_answer() -> None:
@@ -219,3 +226,18 @@ async def test_an_unexpected_exception_tells_the_caller_nothing(caplog: pytest.L
     assert headers[b"grpc-status"] == b"13"
     assert headers[b"grpc-message"] == b"internal error in the proxy; its log says more"
     assert "hunter2" in caplog.text
+
+
+async def test_a_message_that_will_be_too_large_is_refused_before_it_has_come() -> None:
+    exchange = Exchange(b"\x00" + (LIMITS.message_bytes + 1).to_bytes(4), *(bytes(1000) for _ in range(1000)))
+    await exchange.of(Asgi(GetFilesByModel=answers(Reply(b""))).calls)
+    assert (exchange.status, exchange.read) == (b"8", 1)
+
+
+async def test_a_large_answer_is_given_in_pieces_as_they_are_taken() -> None:
+    body = bytes(range(256)) * 1000
+    done = await Exchange(framed(b"")).of(Asgi(GetFilesByModel=answers(Reply(body))).calls)
+    pieces = done.sent[1:-1]
+    assert b"".join(piece["body"] for piece in pieces) == framed(body)
+    assert max(len(piece["body"]) for piece in pieces) == 64 << 10
+    assert [piece["more_body"] for piece in pieces] == [True] * (len(pieces) - 1) + [False]

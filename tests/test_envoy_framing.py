@@ -9,10 +9,13 @@ from grpc import StatusCode
 from proxy.envoy import framing
 from proxy.media.calls import Reply
 from proxy.transport.layers import NO_REQUEST
+from proxy.transport.limits import Limits
+
+LIMITS = Limits(message_bytes=1 << 20, compressed=True)
 
 
 def message(body: bytes, encoding: bytes = b"") -> bytes | Reply:
-    return framing.message(body[: framing.PREFIX], body[framing.PREFIX :], encoding)
+    return framing.message(body[: framing.PREFIX], body[framing.PREFIX :], encoding, LIMITS)
 
 
 def test_what_is_about_the_connection_or_the_message_is_no_metadata() -> None:
@@ -90,18 +93,30 @@ def test_what_cannot_be_inflated_is_internal(data: bytes) -> None:
 
 
 def test_a_bomb_does_not_go_off() -> None:
-    data = gzip.compress(bytes(framing.LARGEST_INFLATED + 1), 1)
+    data = gzip.compress(bytes(LIMITS.message_bytes + 1), 1)
     reply = message(b"\x01" + framing.framed(data)[1:], b"gzip")
     assert isinstance(reply, Reply)
     assert reply.code is StatusCode.RESOURCE_EXHAUSTED
 
 
-def test_an_unknown_encoding_is_unimplemented_and_says_which_are_known() -> None:
-    assert all(framing.unsupported(encoding) is None for encoding in (b"", b"identity", b"gzip", b"deflate"))
-    reply = framing.unsupported(b"snappy")
+def test_an_encoding_that_is_not_accepted_is_unimplemented_and_says_which_are() -> None:
+    assert all(framing.unsupported(encoding, LIMITS) is None for encoding in (b"", b"identity", b"gzip", b"deflate"))
+    for encoding, limits, accepted in (
+        (b"snappy", LIMITS, b"identity,deflate,gzip"),
+        (b"gzip", Limits(compressed=False), b"identity"),
+    ):
+        reply = framing.unsupported(encoding, limits)
+        assert reply is not None
+        assert reply.code is StatusCode.UNIMPLEMENTED
+        assert (b"grpc-accept-encoding", accepted) in framing.trailers_only(reply)
+
+
+def test_a_message_above_the_limit_is_refused_by_its_length() -> None:
+    assert framing.too_large(LIMITS.message_bytes, LIMITS) is None
+    reply = framing.too_large(LIMITS.message_bytes + 1, LIMITS)
     assert reply is not None
-    assert reply.code is StatusCode.UNIMPLEMENTED
-    assert (b"grpc-accept-encoding", b"identity,deflate,gzip") in framing.trailers_only(reply)
+    assert reply.code is StatusCode.RESOURCE_EXHAUSTED
+    assert "MAX_MESSAGE_BYTES" in reply.details
 
 
 def test_a_status_with_any_text_and_metadata() -> None:

@@ -76,3 +76,9 @@ def test_the_application_is_there() -> None:
 
 def test_a_second_process_on_the_port_fails() -> None:
     assert listener(Settings(), "/pyvoy.so", Path("/run/here"), lambda _: ["127.0.0.1"])["enable_reuse_port"] is False
+
+
+def test_what_callers_may_use_is_theirs_to_set() -> None:
+    config = manager(max_metadata_bytes=8192, max_calls_per_connection=7)
+    assert config["max_request_headers_kb"] == 16
+    assert config["http2_protocol_options"]["max_concurrent_streams"] == 7

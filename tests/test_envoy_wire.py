@@ -120,12 +120,35 @@ async def test_a_call_of_the_core_passes_whole(core: EnvoyChain, code: StatusCod
 
 
 @pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate])
-async def test_a_caller_may_compress(core: EnvoyChain, algorithm: grpc.Compression) -> None:
-    chain = core
+@pytest.mark.parametrize("accepted", ["on", "off"])
+async def test_a_caller_may_compress_where_that_is_accepted(algorithm: grpc.Compression, accepted: str) -> None:
     body = b"again " * 1000
-    method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = chain.channel.unary_unary(UPLOAD)
-    assert await method(body, compression=algorithm, timeout=30) == body
-    assert chain.raw.seen[0].messages == [body]
+    async with proxied(ACCEPT_COMPRESSED=accepted) as (upstream, _, caller):
+        method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = caller.unary_unary(UPLOAD)
+        code, _ = await status_of(method(body, compression=algorithm, timeout=30))
+        assert code is (StatusCode.OK if accepted == "on" else StatusCode.UNIMPLEMENTED)
+        assert [seen.messages for seen in upstream.seen] == [[body]] * (accepted == "on")
+
+
+async def test_too_much_metadata_is_refused_by_the_core_and_far_too_much_is_reset(chain: EnvoyChain) -> None:
+    for metadata in (
+        tuple((f"k{number}", "v") for number in range(300)),
+        tuple((f"k{number}", "v" * 1000) for number in range(80)),
+    ):
+        code, details = await status_of(chain.unary(READ, metadata=metadata))
+        assert code is StatusCode.RESOURCE_EXHAUSTED
+        assert "MAX_METADATA_BYTES" in details
+    assert chain.raw.seen == []
+    beside = chain.stream(STREAM)
+    await beside.write(b"1")
+    assert await beside.read() == b"1"
+    for method in (READ, FORWARDED):
+        code, _ = await status_of(chain.unary(method, metadata=tuple((f"k{each}", "v") for each in range(2000))))
+        assert code is StatusCode.INTERNAL
+    await beside.write(b"2")
+    assert await beside.read() == b"2"
+    assert len(chain.raw.seen) == 1
+    beside.cancel()
 
 
 async def test_callers_of_the_core_with_two_messages_or_none_are_told(core: EnvoyChain) -> None:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
-from proxy.envoy.listener import BUFFER, OWN, UPSTREAM, extension, http2, listener
+from proxy.envoy.listener import BUFFER, OWN, UPSTREAM, as_client, extension, listener
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
 
 _NAME = "media-cache-proxy"
-_MOST_CONNECTIONS = 10_000
-"""Callers' connections at once. A sidecar has a handful; a machine's descriptors end above this."""
+_MOST_CONNECTIONS = 1_000
+"""Callers' connections at once. A sidecar has a handful."""
 _DNS_EVERY = "5s"
 _TCP, _TCP_USER_TIMEOUT = 6, 18
 _DEAD_AFTER_MS = 20_000
@@ -124,7 +124,7 @@ def _cluster(name: str, where: Target) -> Json:
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                **http2("explicit_http_config", "max_response_headers_kb"),
+                **as_client(),
             }
         },
     }

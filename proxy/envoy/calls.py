@@ -16,6 +16,7 @@ from proxy.envoy import framing
 from proxy.envoy.departures import Departures, Receive, Watched
 from proxy.media.calls import Handler, Reply
 from proxy.transport.layers import UPLOAD, Layers
+from proxy.transport.limits import Limits
 
 Event = dict[str, Any]
 Send = Callable[[Event], Awaitable[None]]
@@ -28,11 +29,17 @@ class Calls:
     """
 
     def __init__(
-        self, routes: Mapping[str, Handler], layers: Layers, departures: Departures, call_timeout: float
+        self,
+        routes: Mapping[str, Handler],
+        layers: Layers,
+        departures: Departures,
+        call_timeout: float,
+        limits: Limits,
     ) -> None:
         self._handlers = routes
         self._layers = layers
         self._departures = departures
+        self._limits = limits
         self._timeouts = {method: None if method == UPLOAD else call_timeout or None for method in routes}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -45,10 +52,10 @@ class Calls:
             await finish(Reply(code=StatusCode.INTERNAL, details=str(error)))
             return
         remaining = self._timeouts[method] if head.timeout is None else head.timeout
-        request = _Request(receive, head.encoding, self._departures)
+        request = _Request(receive, head.encoding, self._departures, self._limits)
         work = partial(self._layers.unary, method, self._handlers[method], head.metadata, remaining, request.read)
         try:
-            await self._layers.serve(method, head.metadata, work, finish)
+            await self._layers.serve(method, head.metadata, work, finish, partial(_peer, scope))
         except _CallerGoneError:
             return
         except asyncio.CancelledError:
@@ -58,6 +65,11 @@ class Calls:
             request.close()
 
 
+def _peer(scope: Mapping[str, Any]) -> str:
+    """Names the caller's connection."""
+    return str(scope["client"])
+
+
 class _CallerGoneError(asyncio.CancelledError):
     """To all that a call passes it is a cancellation."""
 
@@ -65,12 +77,13 @@ class _CallerGoneError(asyncio.CancelledError):
 class _Request:
     """A request as it comes in; watched once it is whole."""
 
-    __slots__ = ("_departures", "_encoding", "_more", "_receive", "_watched")
+    __slots__ = ("_departures", "_encoding", "_limits", "_more", "_receive", "_watched")
 
-    def __init__(self, receive: Receive, encoding: bytes, departures: Departures) -> None:
+    def __init__(self, receive: Receive, encoding: bytes, departures: Departures, limits: Limits) -> None:
         self._receive = receive
         self._encoding = encoding
         self._departures = departures
+        self._limits = limits
         self._watched: Watched | None = None
         self._more = True
 
@@ -81,18 +94,20 @@ class _Request:
 
     async def read(self) -> bytes | Reply:
         """The message, or why there is not one."""
-        if refused := framing.unsupported(self._encoding):
+        if refused := framing.unsupported(self._encoding, self._limits):
             return refused
         start = await self._chunk()
         while self._more and len(start) < framing.PREFIX:
             start += await self._chunk()
         prefix, data = start[: framing.PREFIX], start[framing.PREFIX :]
+        if refused := framing.too_large(framing.length(prefix), self._limits):
+            return refused
         if self._more:
             data = await self._rest(data, framing.length(prefix))
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- an ASGI application runs in one
         self._watched = self._departures.enter(self._receive, task)
-        return framing.message(prefix, data, self._encoding)
+        return framing.message(prefix, data, self._encoding, self._limits)
 
     def close(self) -> None:
         """The call has ended."""
@@ -117,7 +132,16 @@ class _Request:
 
 
 _HEADERS: Event = {"type": "http.response.start", "status": 200, "headers": framing.initial(()), "trailers": True}
+_AT_ONCE = 64 << 10
+"""Bytes of an answer that are given to Envoy whatever the caller does."""
 _NO_MESSAGE: Event = {"type": "http.response.body", "body": b""}
+
+
+async def _in_pieces(send: Send, body: bytes) -> None:
+    """Envoy takes the next piece once the caller has taken the ones before: until then the call holds its place."""
+    for at in range(0, len(body), _AT_ONCE):
+        piece = body[at : at + _AT_ONCE]
+        await send({"type": "http.response.body", "body": piece, "more_body": at + _AT_ONCE < len(body)})
 
 
 async def _finish(send: Send, reply: Reply) -> None:
@@ -130,7 +154,10 @@ async def _finish(send: Send, reply: Reply) -> None:
             return
         initial = reply.initial_metadata
         await send({**_HEADERS, "headers": framing.initial(initial)} if initial else _HEADERS)
-        await send(_NO_MESSAGE if body is None else {"type": "http.response.body", "body": framing.framed(body)})
+        if body is not None and len(body) > _AT_ONCE:
+            await _in_pieces(send, framing.framed(body))
+        else:
+            await send(_NO_MESSAGE if body is None else {"type": "http.response.body", "body": framing.framed(body)})
         await send({"type": "http.response.trailers", "headers": framing.trailers(reply)})
     except OSError:  # what pyvoy raises when the caller is gone
         raise _CallerGoneError from None

@@ -15,17 +15,14 @@ from grpc import StatusCode
 
 from proxy.media.calls import Metadata, Reply
 from proxy.transport.layers import NO_REQUEST
+from proxy.transport.limits import Limits
 
 Headers = list[tuple[bytes, bytes]]
 
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
-LARGEST_INFLATED = 64 << 20
-"""Bytes that a compressed request may become: what the media service takes, and some. A bomb ends there."""
-
 _ENCODINGS = {b"": 0, b"identity": 0, b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
 """By name the `wbits` of zlib; 0: none."""
-_ACCEPTED = ("grpc-accept-encoding", "identity,deflate,gzip")
 _NOT_METADATA = frozenset(
     {
         *(b"host", b"te", b"content-type", b"content-length", b"connection"),
@@ -68,7 +65,7 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
     return Head(tuple(metadata), timeout, encoding)
 
 
-def message(prefix: bytes, data: bytes, encoding: bytes) -> bytes | Reply:
+def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> bytes | Reply:
     """The one message of a request whose body begins with `prefix` (PREFIX bytes), or why the call fails."""
     if len(prefix) < PREFIX:
         return _malformed("ends inside of a message") if prefix else NO_REQUEST
@@ -78,7 +75,7 @@ def message(prefix: bytes, data: bytes, encoding: bytes) -> bytes | Reply:
         return _malformed("ends inside of a message")
     if not prefix[0]:
         return data
-    return _inflated(data, encoding) if prefix[0] == 1 else _malformed("has a message with unknown flags")
+    return _inflated(data, encoding, limits) if prefix[0] == 1 else _malformed("has a message with unknown flags")
 
 
 def length(prefix: bytes) -> int:
@@ -86,13 +83,24 @@ def length(prefix: bytes) -> int:
     return int.from_bytes(prefix[1:PREFIX])
 
 
-def unsupported(encoding: bytes) -> Reply | None:
-    """The answer to a call whose messages would be compressed in a way that is not known here."""
-    if encoding in _ENCODINGS:
+def too_large(size: int, limits: Limits) -> Reply | None:
+    """The answer to a call with a message of so many bytes, where that is too many."""
+    if size <= limits.message_bytes:
         return None
+    details = f"the proxy takes request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
+    return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details)
+
+
+def unsupported(encoding: bytes, limits: Limits) -> Reply | None:
+    """The answer to a call whose messages may be compressed in a way that is not accepted here."""
+    if encoding in _ENCODINGS and (limits.compressed or not _ENCODINGS[encoding]):
+        return None
+    accepted = "identity,deflate,gzip" if limits.compressed else "identity"
     name = encoding.decode("latin-1")[:64]
-    details = f"grpc-encoding {name!r} is not supported; accepted: {_ACCEPTED[1]}"
-    return Reply(code=StatusCode.UNIMPLEMENTED, details=details, trailing_metadata=(_ACCEPTED,))
+    details = f"grpc-encoding {name!r} is not supported; accepted: {accepted}"
+    return Reply(
+        code=StatusCode.UNIMPLEMENTED, details=details, trailing_metadata=(("grpc-accept-encoding", accepted),)
+    )
 
 
 def framed(body: bytes) -> bytes:
@@ -137,18 +145,17 @@ def _seconds(value: bytes) -> float | None:
     return int(parts[1]) * _UNITS[parts[2]] if parts else None
 
 
-def _inflated(data: bytes, encoding: bytes) -> bytes | Reply:
+def _inflated(data: bytes, encoding: bytes, limits: Limits) -> bytes | Reply:
     wbits = _ENCODINGS[encoding]
     if not wbits:
         return _malformed("has a compressed message and names no grpc-encoding")
     inflate = zlib.decompressobj(wbits)
     try:
-        body = inflate.decompress(data, LARGEST_INFLATED)
+        body = inflate.decompress(data, limits.message_bytes + 1)
     except zlib.error:
         return _malformed("has a message that cannot be decompressed")
-    if inflate.unconsumed_tail:
-        details = f"a compressed message may become {LARGEST_INFLATED} bytes at most"
-        return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details)
+    if refused := too_large(len(body), limits):
+        return refused
     if not inflate.eof or inflate.unused_data:
         return _malformed("has a message that cannot be decompressed")
     return body

@@ -24,12 +24,19 @@ PYVOY = "pyvoy"
 UPSTREAM, OWN = "upstream", "own"
 BUFFER = 64 << 10
 """Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
-_WINDOW = 64 << 10
-_CONNECTION_WINDOW = 1 << 20
-_MOST_METADATA_KB = 1024
-_MOST_METADATA = 10_000
-_MOST_STREAMS = 1_000_000
-"""On one connection: more calls than MAX_CONCURRENT_CALLS shall be refused, not made to wait."""
+_HTTP2: Json = {
+    "initial_stream_window_size": 64 << 10,
+    "initial_connection_window_size": 1 << 20,
+    # One bad call does not end its connection's others.
+    "override_stream_error_on_invalid_http_message": True,
+}
+"""On both sides."""
+_FROM_UPSTREAM_KB = 1024
+"""Of response metadata: upstream's own limit comes first, this only bounds memory."""
+_RESET_AT = 2
+"""Times MAX_METADATA_BYTES. Envoy resets a call with more, without a word; below it the core refuses and says why."""
+_MOST_ENTRIES = 1_000
+_MOST_ENTRIES_FROM_UPSTREAM = 10_000
 _SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
 _CORE = tuple(f"/{_SERVICE.full_name}/{name}" for name in ("GetFilesByModel", "UploadFile", "DeleteFile"))
 _UPLOAD = f"/{_SERVICE.full_name}/UploadFile"
@@ -89,7 +96,14 @@ def _manager(settings: Settings, module: str) -> Json:
             # Envoy adds it to what it takes for requests of a browser.
             "request_headers_to_remove": ["x-forwarded-proto"],
         },
-        **http2("", "max_request_headers_kb"),
+        max_request_headers_kb=-(-_RESET_AT * settings.max_metadata_bytes // 1024),
+        common_http_protocol_options={"idle_timeout": "0s", "max_headers_count": _MOST_ENTRIES},
+        http2_protocol_options={
+            **_HTTP2,
+            "max_concurrent_streams": settings.max_calls_per_connection,
+            # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
+            "connection_keepalive": {"interval": "60s", "timeout": "20s"},
+        },
     )
 
 
@@ -134,7 +148,7 @@ def _pyvoy(module: str) -> Json:
 
 
 def _local_replies(most_calls: int) -> Json:
-    """A call above the limit is refused as the core refuses it."""
+    """A call above a limit is refused as the core refuses it."""
     too_many = f"the proxy serves at most {most_calls} calls at once (MAX_CONCURRENT_CALLS)"
     return {
         "mappers": [
@@ -142,7 +156,7 @@ def _local_replies(most_calls: int) -> Json:
                 "filter": {"response_flag_filter": {"flags": ["UO"]}},
                 "body_format_override": {"text_format_source": {"inline_string": too_many}},
                 "headers_to_add": [_set("grpc-status", "8")["append"]],
-            }
+            },
         ]
     }
 
@@ -151,26 +165,16 @@ def _set(key: str, value: str) -> Json:
     return {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
 
 
-def http2(wrapped_in: str, most_metadata: str) -> Json:
-    """The HTTP/2 options of either side: bounded buffers, no time limit on what is idle, any metadata."""
-    options: Json = {
-        "initial_stream_window_size": _WINDOW,
-        "initial_connection_window_size": _CONNECTION_WINDOW,
-        # One bad call does not end its connection's others.
-        "override_stream_error_on_invalid_http_message": True,
+def as_client() -> Json:
+    """The HTTP/2 options of our side as a client."""
+    return {
+        "explicit_http_config": {"http2_protocol_options": _HTTP2},
+        "common_http_protocol_options": {
+            "idle_timeout": "0s",
+            "max_headers_count": _MOST_ENTRIES_FROM_UPSTREAM,
+            "max_response_headers_kb": _FROM_UPSTREAM_KB,
+        },
     }
-    if not wrapped_in:
-        # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
-        options |= {
-            "max_concurrent_streams": _MOST_STREAMS,
-            "connection_keepalive": {"interval": "60s", "timeout": "20s"},
-        }
-    common: Json = {"idle_timeout": "0s", "max_headers_count": _MOST_METADATA}
-    protocol: Json = {"http2_protocol_options": options}
-    if wrapped_in:
-        common[most_metadata] = _MOST_METADATA_KB
-        return {wrapped_in: protocol, "common_http_protocol_options": common}
-    return {**protocol, most_metadata: _MOST_METADATA_KB, "common_http_protocol_options": common}
 
 
 def extension(name: str, kind: str, **config: Any) -> Json:

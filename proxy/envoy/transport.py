@@ -21,6 +21,7 @@ from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
 from proxy.transport.introspection import Health, reflection_handlers
 from proxy.transport.layers import Layers
+from proxy.transport.limits import Limits
 
 _log = logging.getLogger(__name__)
 
@@ -43,14 +44,15 @@ class EnvoyTransport:
         metrics: Metrics,
         place: Place,
         *,
+        limits: Limits,
         accepting: asyncio.Event,
         live: Callable[[], None],
     ) -> None:
         clock = asyncio.get_running_loop().time
         self._admission = Admission(settings.max_concurrent_calls, clock)
-        self._layers = Layers(metrics, self._admission)
+        self._layers = Layers(metrics, self._admission, limits)
         self._departures = Departures(clock)
-        self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout)
+        self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout, limits)
         self._accepting = accepting
         self._live = live
         self._clock = clock

@@ -70,7 +70,13 @@ class Worker:
                 registry=metrics.registry,
             ).inc(hello.restarts)
             self.transport = EnvoyTransport(
-                settings, core, metrics, hello.place, accepting=self._accepting, live=self._begun
+                settings,
+                core,
+                metrics,
+                hello.place,
+                limits=composition.limits(settings),
+                accepting=self._accepting,
+                live=self._begun,
             )
             return self.transport
 
