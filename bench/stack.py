@@ -23,7 +23,7 @@ from tests.servers.process import ROOT, ProxyProcess
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
-TRANSPORTS = ("grpcio",)
+TRANSPORTS = ("grpcio", "envoy")
 """As `TRANSPORT` takes them."""
 SLOW = 0.050
 

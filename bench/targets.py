@@ -39,17 +39,33 @@ def of_rows(rows: Mapping[str, Row]) -> list[Target]:
     """What is judged of the side by side run."""
     echo = rows[ECHO]
     hit, forwarded = rows["proxy (grpcio), hit"], rows["proxy (grpcio), forwarded"]
+    inside, past, plain = (
+        rows[name] for name in ("proxy (envoy), hit", "proxy (envoy), forwarded", "Envoy, forwarded")
+    )
     return [
         Target(f"CPU of a hit / of the bare echo, {CALLERS} callers", hit.ratio(echo, CALLERS, _cpu), 1.25),
         Target(
             f"CPU of a forwarded call / of the bare echo, {CALLERS} callers", forwarded.ratio(echo, CALLERS, _cpu), 2.1
         ),
         Target("p50 of a hit / of the bare echo, 1 caller", hit.ratio(echo, 1, _p50), 1.5),
+        Target("TRANSPORT=envoy: CPU of a hit / of the bare echo, 64 callers", inside.ratio(echo, 64, _cpu), 0.35),
+        Target("TRANSPORT=envoy: CPU of a hit / of plain Envoy's call, 64 callers", inside.ratio(plain, 64, _cpu), 2.0),
+        Target("TRANSPORT=envoy: CPU of a forwarded call / of plain Envoy's", past.ratio(plain, 64, _cpu), 1.3),
+        Target(
+            "TRANSPORT=envoy: hits in a second / plain Envoy's calls, 64 callers",
+            inside.ratio(plain, 64, _rate),
+            1.0,
+            at_least=True,
+        ),
     ]
 
 
 def _cpu(sample: Sample) -> float:
     return sample.cpu_us
+
+
+def _rate(sample: Sample) -> float:
+    return sample.rate
 
 
 def _p50(sample: Sample) -> float:

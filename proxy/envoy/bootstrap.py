@@ -74,7 +74,7 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
                 )
             ]
         },
-        "memory_allocator_manager": {"bytes_to_release": _RELEASED, "memory_release_interval": "1s"},
+        "memory_allocator_manager": {"bytes_to_release": _RELEASED, "memory_release_interval": "10s"},
     }
 
 

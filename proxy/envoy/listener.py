@@ -16,7 +16,6 @@ from typing import Any
 
 from proxy.envoy.addresses import Json, Resolve, listening
 from proxy.envoy.tls import towards_callers
-from proxy.pb import media_pb2
 from proxy.settings.config import Settings
 
 APP = "proxy.envoy.worker:app"
@@ -37,10 +36,11 @@ _RESET_AT = 2
 """Times MAX_METADATA_BYTES. Envoy resets a call with more, without a word; below it the core refuses and says why."""
 _MOST_ENTRIES = 1_000
 _MOST_ENTRIES_FROM_UPSTREAM = 10_000
-_SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"]
-_CORE = tuple(f"/{_SERVICE.full_name}/{name}" for name in ("GetFilesByModel", "UploadFile", "DeleteFile"))
-_UPLOAD = f"/{_SERVICE.full_name}/UploadFile"
-_UNARY = tuple(f"/{_SERVICE.full_name}/{method.name}" for method in _SERVICE.methods)
+_SERVICE = "/media.MediaService"
+_UPLOAD = f"{_SERVICE}/UploadFile"
+_CORE = (f"{_SERVICE}/GetFilesByModel", _UPLOAD, f"{_SERVICE}/DeleteFile")
+_UNARY = tuple(f"{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia"))
+"""Written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it."""
 _OURS = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1.ServerReflection/",
@@ -115,7 +115,7 @@ def _routes(settings: Settings) -> list[Json]:
     return [
         *(_route({"path": path}, UPSTREAM, None if path == _UPLOAD else limit, pyvoy=True) for path in _CORE),
         *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
-        *(_route({"path": path}, UPSTREAM, limit) for path in _UNARY if path not in _CORE),
+        *(_route({"path": path}, UPSTREAM, limit) for path in _UNARY),
         _route({"safe_regex": {"regex": _PATH}}, UPSTREAM),
     ]
 
