@@ -19,6 +19,7 @@ test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/test_keys.py -k
 test-all: ## the same and its long forms, then two minutes each of soak and fuzz; about half an hour
 	@scripts/setup
 	@.venv/bin/python -m pytest -m "" $(ARGS)
+	@PROXY_TRANSPORT=envoy .venv/bin/python -m pytest -m "" $$(grep -l ProxyProcess tests/test_*.py) $(ARGS)
 	@.venv/bin/python -m tests.consistency.run --seconds 120
 	@.venv/bin/python -m tests.fuzz.run --seconds 120
 

@@ -14,7 +14,7 @@ import pytest
 from tests.envoy_chain import EnvoyChain, envoy_without_redis
 from tests.raw_upstream import Chain
 from tests.servers.certificates import Authority
-from tests.servers.process import ProxyProcess
+from tests.servers.process import TRANSPORT_OF_TESTS, ProxyProcess
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.servers.server import Server
@@ -26,8 +26,14 @@ TRANSPORTS = ("grpcio", "envoy")
 
 @pytest.fixture(params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
-    """What a process-level test runs on: each of them. Give it to `ProxyProcess` as TRANSPORT."""
+    """Each of them."""
     return str(request.param)
+
+
+@pytest.fixture
+def each_transport(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs a test of the proxy as a process with each transport."""
+    monkeypatch.setenv(TRANSPORT_OF_TESTS, transport)
 
 
 def _run(coroutine: Coroutine[Any, Any, Any]) -> None:

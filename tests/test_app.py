@@ -18,19 +18,21 @@ from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
 
+pytestmark = pytest.mark.usefixtures("each_transport")
 
-async def test_first_read_after_ready_is_stored(redis: RedisServer, transport: str) -> None:
+
+async def test_first_read_after_ready_is_stored(redis: RedisServer) -> None:
     async with FakeMediaServer() as upstream:
-        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, TRANSPORT=transport) as proxy:
+        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
             async with Gateway(proxy.addr) as gateway:
                 assert [await gateway.x_cache() for _ in range(3)] == ["miss", "hit", "hit"]
         assert upstream.media.count("GetFilesByModel") == 1
 
 
-async def test_sigterm_loses_no_call(redis: RedisServer, transport: str) -> None:
+async def test_sigterm_loses_no_call(redis: RedisServer) -> None:
     async with FakeMediaServer() as upstream:
         gate = upstream.media.hold("GetFilesByModel")
-        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, TRANSPORT=transport) as proxy:
+        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
             async with Gateway(proxy.addr) as gateway:
                 held = asyncio.create_task(gateway.read())
                 await gate.reached()
@@ -46,11 +48,11 @@ async def test_sigterm_loses_no_call(redis: RedisServer, transport: str) -> None
                 assert await proxy.exited() == 0
 
 
-async def test_second_sigterm_cuts(transport: str) -> None:
+async def test_second_sigterm_cuts() -> None:
     async with FakeMediaServer() as upstream:
         gate = upstream.media.hold("GetFilesByModel")
         async with (
-            ProxyProcess(MEDIA_SERVICE_ADDR=upstream.addr, TRANSPORT=transport) as proxy,
+            ProxyProcess(MEDIA_SERVICE_ADDR=upstream.addr) as proxy,
             Gateway(proxy.addr) as gateway,
         ):
             held = asyncio.create_task(gateway.read())
@@ -63,10 +65,10 @@ async def test_second_sigterm_cuts(transport: str) -> None:
                 await held
 
 
-async def test_drain_time_is_the_longest_a_call_keeps_it(transport: str) -> None:
+async def test_drain_time_is_the_longest_a_call_keeps_it() -> None:
     async with FakeMediaServer() as upstream:
         gate = upstream.media.hold("GetFilesByModel")
-        async with ProxyProcess(MEDIA_SERVICE_ADDR=upstream.addr, TRANSPORT=transport, DRAIN_TIME="100ms") as proxy:
+        async with ProxyProcess(MEDIA_SERVICE_ADDR=upstream.addr, DRAIN_TIME="100ms") as proxy:
             async with Gateway(proxy.addr) as gateway:
                 held = asyncio.create_task(gateway.read())
                 await gate.reached()
@@ -77,9 +79,9 @@ async def test_drain_time_is_the_longest_a_call_keeps_it(transport: str) -> None
             assert "DRAIN_TIME" in proxy.stderr
 
 
-async def test_an_address_in_use_is_one_line_and_status_1(transport: str) -> None:
-    async with ProxyProcess(TRANSPORT=transport) as first:
-        second = ProxyProcess(LISTEN_ADDR=first.addr, TRANSPORT=transport)
+async def test_an_address_in_use_is_one_line_and_status_1() -> None:
+    async with ProxyProcess() as first:
+        second = ProxyProcess(LISTEN_ADDR=first.addr)
         second.child.spawn()
         try:
             assert await second.exited() == 1
@@ -91,14 +93,13 @@ async def test_an_address_in_use_is_one_line_and_status_1(transport: str) -> Non
             second.remove()
 
 
-async def test_logs_are_json_lines_without_secrets(redis: RedisServer, transport: str) -> None:
+async def test_logs_are_json_lines_without_secrets(redis: RedisServer) -> None:
     secret = "c4n4ry"
     async with FakeMediaServer() as upstream:
         upstream.media.add("User", 1)
         async with ProxyProcess(
             REDIS_ADDR=f"redis://:{secret}@{redis.addr}",
             MEDIA_SERVICE_ADDR=upstream.addr,
-            TRANSPORT=transport,
             LOG_LEVEL="debug",
         ) as proxy:
             async with Gateway(proxy.addr) as gateway:
@@ -112,11 +113,9 @@ async def test_logs_are_json_lines_without_secrets(redis: RedisServer, transport
             assert "X-Amz-Signature" not in proxy.stderr
 
 
-async def test_seed_wording_in_the_debug_log(redis: RedisServer, transport: str) -> None:
+async def test_seed_wording_in_the_debug_log(redis: RedisServer) -> None:
     async with FakeMediaServer() as upstream:
-        async with ProxyProcess(
-            REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, TRANSPORT=transport, LOG_LEVEL="debug"
-        ) as proxy:
+        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, LOG_LEVEL="debug") as proxy:
             async with Gateway(proxy.addr) as gateway:
                 await gateway.read()
                 await proxy.logged("Cache miss for user avatar")
@@ -128,9 +127,9 @@ async def test_seed_wording_in_the_debug_log(redis: RedisServer, transport: str)
                 await proxy.logged("Cache miss for model media")
 
 
-async def test_metrics_count_hits_misses_and_invalidations(redis: RedisServer, transport: str) -> None:
+async def test_metrics_count_hits_misses_and_invalidations(redis: RedisServer) -> None:
     async with FakeMediaServer() as upstream:
-        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, TRANSPORT=transport) as proxy:
+        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
             async with Gateway(proxy.addr) as gateway:
                 for _ in range(3):
                     await gateway.read()

@@ -62,6 +62,7 @@ async def test_no_redis_configured(upstream: FakeMediaServer) -> None:
     assert upstream.media.count("GetFileByID") == 0  # there is nothing to invalidate, so nothing to find out
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_redis_killed_and_restarted(own_redis: RedisServer, upstream: FakeMediaServer) -> None:
     async with ProxyProcess(REDIS_ADDR=own_redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
         async with Gateway(proxy.addr) as gateway:
@@ -72,6 +73,7 @@ async def test_redis_killed_and_restarted(own_redis: RedisServer, upstream: Fake
             await _caches_again(gateway, 2)
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_redis_frozen(own_redis: RedisServer, upstream: FakeMediaServer) -> None:
     async with ProxyProcess(REDIS_ADDR=own_redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
         async with Gateway(proxy.addr) as gateway:
@@ -116,6 +118,7 @@ async def _none_pending(proxy: ProxyProcess) -> bool:
     return await proxy.metric("media_cache_invalidations_pending") == 0
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_upstream_away_hits_are_served_and_misses_fail_at_once(
     redis: RedisServer, upstream: FakeMediaServer
 ) -> None:
@@ -142,6 +145,7 @@ async def test_upstream_away_hits_are_served_and_misses_fail_at_once(
 
 
 @pytest.mark.parametrize("trouble", ["refused", "wrong password"])
+@pytest.mark.usefixtures("each_transport")
 async def test_rabbitmq_trouble_leaves_serving_alone(
     redis: RedisServer, rabbit: RabbitServer, upstream: FakeMediaServer, trouble: str
 ) -> None:

@@ -73,6 +73,7 @@ def count(proxy: ProxyProcess, message: str) -> int:
     return sum(f'"msg": "{message}"' in line for line in proxy.lines)
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_the_users_steps_for_testing_the_cache(proxy: ProxyProcess, tmp_path: Path) -> None:
     (tmp_path / "avatar.jpg").write_bytes(b"picture")
     async with gateway_to(proxy.addr) as address:
@@ -91,6 +92,7 @@ async def test_the_users_steps_for_testing_the_cache(proxy: ProxyProcess, tmp_pa
     assert third["data"]["user"]["avatar"]["uuid"] != first["data"]["user"]["avatar"]["uuid"]
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_an_upload_past_the_proxy_is_seen_by_its_event(
     proxy: ProxyProcess, media: media_service.Running, tmp_path: Path
 ) -> None:
@@ -108,6 +110,7 @@ async def test_an_upload_past_the_proxy_is_seen_by_its_event(
     assert before != after
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_the_answers_are_those_of_the_media_service(proxy: ProxyProcess, media: media_service.Running) -> None:
     async with gateway_to(proxy.addr) as through, gateway_to(media.address) as past, aiohttp.ClientSession() as session:
 

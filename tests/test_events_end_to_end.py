@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator
 
 import aio_pika
+import pytest
 import pytest_asyncio
 
 from tests.calling import Gateway, publish
@@ -36,6 +37,7 @@ async def _connected(proxy: ProxyProcess) -> None:
     await until(up, "the consumer to be connected")
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_an_event_makes_the_next_read_fresh(
     redis: RedisServer, rabbit: RabbitServer, upstream: FakeMediaServer
 ) -> None:
@@ -50,6 +52,7 @@ async def test_an_event_makes_the_next_read_fresh(
             assert (await gateway.read()).uuids == [new.uuid]
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_events_sent_while_redis_hangs_are_applied_later(
     own_redis: RedisServer, rabbit: RabbitServer, upstream: FakeMediaServer
 ) -> None:
@@ -181,6 +184,7 @@ async def test_malformed_events_do_no_harm(redis: RedisServer, rabbit: RabbitSer
         assert await proxy.metric("media_cache_events_total") == 8
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_a_proxy_killed_between_commit_and_answer_leaves_nothing_stale(
     redis: RedisServer, upstream: FakeMediaServer
 ) -> None:

@@ -273,3 +273,15 @@ def test_alerts_fire_and_rest_as_they_should() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     tested = run("promtool", "test", "rules", Path(__file__).parent / "alerts_injector.yaml")
     assert tested.returncode == 0, tested.stdout + tested.stderr
+
+
+@pytest.mark.parametrize("digest", ["", f"sha256:{'0' * 64}"])
+def test_envoy_is_another_image_and_one_more_variable_for_sidecars_and_standalone_alike(digest: str) -> None:
+    values = f"standalone.enabled=true,proxy.transport=envoy,image.tag=v2,image.digest={digest}"
+    found = objects(template("--set", values))
+    injector, standalone = environment(found, "-injector"), environment(found, "-standalone")
+    assert json.loads(injector["SIDECAR_EXTRA_ENV"]) == [{"name": "TRANSPORT", "value": "envoy"}]
+    assert standalone["TRANSPORT"] == "envoy"
+    container = one(found, "Deployment", "-standalone")["spec"]["template"]["spec"]["containers"][0]
+    expected = f"media-cache-proxy@{digest}" if digest else "media-cache-proxy:v2-envoy"
+    assert container["image"] == injector["SIDECAR_IMAGE"] == expected

@@ -12,6 +12,8 @@ from tests.servers.server import Server
 from tests.servers.waiting import until
 
 ROOT = Path(__file__).parents[2]
+TRANSPORT_OF_TESTS = "PROXY_TRANSPORT"
+"""The variable that says which TRANSPORT a proxy has where its test does not."""
 
 
 class ProxyProcess(Server):
@@ -29,6 +31,7 @@ class ProxyProcess(Server):
             "ADMIN_ADDR": f"127.0.0.1:{self.admin_port}",
             "REDIS_ADDR": "",
             "RABBITMQ_ADDR": "",
+            "TRANSPORT": os.environ.get(TRANSPORT_OF_TESTS, "grpcio"),
             **settings,
         }
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.settings}

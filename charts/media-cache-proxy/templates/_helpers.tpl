@@ -55,6 +55,18 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
+{{/* The image of proxies: with TRANSPORT=envoy another one. A digest is of whatever image it is. */}}
+{{- define "mcp.proxyImage" -}}
+{{- include "mcp.image" . -}}
+{{- if and (eq .Values.proxy.transport "envoy") (not .Values.image.digest) -}}-envoy{{- end -}}
+{{- end -}}
+
+{{/* The sidecar's further environment as JSON. */}}
+{{- define "mcp.sidecarEnv" -}}
+{{- $transport := list (dict "name" "TRANSPORT" "value" .Values.proxy.transport) -}}
+{{- eq .Values.proxy.transport "grpcio" | ternary .Values.sidecar.extraEnv (concat $transport .Values.sidecar.extraEnv) | toJson -}}
+{{- end -}}
+
 {{/* Pod security; takes the user or null. */}}
 {{- define "mcp.securityContext" -}}
 allowPrivilegeEscalation: false
