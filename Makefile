@@ -36,7 +36,7 @@ fuzz: ## new examples for every fuzz target: SECONDS=600; SEED=7 repeats that ro
 	@scripts/setup
 	@.venv/bin/python -m tests.fuzz.run --seconds $(SECONDS) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
-demo: ## the whole stack and a tour of it; ONCE=1 ends after the tour
+demo: ## the whole stack and a tour of it; ONCE=1 ends after the tour, TRANSPORT=envoy runs the proxy so
 	@scripts/setup demo
 	@.venv/bin/python -m examples.demo
 

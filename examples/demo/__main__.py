@@ -1,4 +1,7 @@
-"""`python -m examples.demo`: starts the stack, shows the tour, then stays up until Ctrl-C; with ONCE=1 it ends."""
+"""`python -m examples.demo`: starts the stack, shows the tour, then stays up until Ctrl-C; with ONCE=1 it ends.
+
+TRANSPORT=envoy is passed on to the proxy.
+"""
 
 import asyncio
 import os
@@ -98,7 +101,10 @@ async def _main(report: Report, ended_by: list[int]) -> int:
     task = _this_task()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, end, number)
-    return await run(Programs.found(), report, once=os.environ.get("ONCE", "") not in {"", "0"})
+    transport = os.environ.get("TRANSPORT", "")
+    settings = {"TRANSPORT": transport} if transport else {}
+    once = os.environ.get("ONCE", "") not in {"", "0"}
+    return await run(Programs.found(), report, once=once, proxy_settings=settings)
 
 
 def main() -> int:
