@@ -142,6 +142,7 @@ async def test_the_documented_user_of_a_cluster_can_do_all_that_the_proxy_does(u
             ProxyProcess(REDIS_ADDR=addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy,
             Gateway(proxy.addr) as gateway,
         ):
+            await until(lambda: _up(proxy), "every master to be usable")
             for number in range(1, 10):
                 assert [await gateway.x_cache(number) for _ in range(2)] == ["miss", "hit"]
                 assert (await gateway.upload(number)).success
@@ -172,6 +173,10 @@ async def test_a_user_who_lacks_a_command_is_told_of_once_and_works_once_it_is_g
         await proxy.logged("Redis refuses no command of ours any more")
         assert (await _stats(proxy))["dependencies"]["redis"]["reason"] == ""
         assert len(await proxy.logged("Redis refuses a command")) == 1
+
+
+async def _up(proxy: ProxyProcess) -> bool:
+    return await proxy.metric('media_cache_dependency_up{dependency="redis"}') == 1
 
 
 async def _stats(proxy: ProxyProcess) -> dict[str, Any]:
