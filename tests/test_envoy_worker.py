@@ -8,17 +8,28 @@ from tests.servers.process import ProxyProcess
 
 
 @pytest.mark.parametrize(
-    ("setting", "value", "told"),
+    ("settings", "told", "status"),
     [
-        ("PROBE_ADDR", "192.0.2.1:1", "PROBE_ADDR: cannot listen on '192.0.2.1:1': "),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "nowhere", "OTEL_EXPORTER_OTLP_ENDPOINT: 'nowhere' is not understood; "),
+        ({"PROBE_ADDR": "192.0.2.1:1"}, "PROBE_ADDR: cannot listen on '192.0.2.1:1': ", 1),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "nowhere"},
+            "OTEL_EXPORTER_OTLP_ENDPOINT: 'nowhere' is not understood; ",
+            2,
+        ),
+        (
+            {"UPSTREAM_TLS": "on", "UPSTREAM_TLS_CA": "/nowhere"},
+            "UPSTREAM_TLS_CA: '/nowhere' cannot be read: No such file or directory; accepted: ",
+            2,
+        ),
     ],
 )
-async def test_a_start_that_fails_is_one_line_and_status_1(setting: str, value: str, told: str) -> None:
-    proxy = ProxyProcess(TRANSPORT="envoy", **{setting: value})
+async def test_a_start_that_fails_is_one_line_with_the_status_of_any_transport(
+    settings: dict[str, str], told: str, status: int
+) -> None:
+    proxy = ProxyProcess(TRANSPORT="envoy", **settings)
     proxy.child.spawn()
     try:
-        assert await proxy.exited() == 1
+        assert await proxy.exited() == status
         assert proxy.stderr.splitlines()[-1].startswith(f"media-cache-proxy: {told}")
         assert "Traceback" not in proxy.stderr
     finally:

@@ -84,6 +84,7 @@ async def _up(proxy: ProxyProcess, dependency: str) -> None:
     await until(up, f"{dependency} to be up")
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_every_leg_at_once(stack: Stack) -> None:
     async with ProxyProcess(**stack.settings) as proxy, Gateway(proxy.addr, stack.caller) as gateway:
         for dependency in ("redis", "rabbitmq", "upstream"):
@@ -104,6 +105,7 @@ async def _reads(gateway: Gateway, uuid: str) -> bool:
     return (await gateway.read()).uuids == [uuid]
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_renewed_certificates_are_taken_without_a_restart(stack: Stack, authority: Authority) -> None:
     before, renewed = stack.own.cert.read_text(), authority.issue("127.0.0.1", "localhost")
     async with ProxyProcess(**stack.settings) as proxy, Gateway(proxy.addr, stack.caller) as gateway:
@@ -129,6 +131,7 @@ async def _shown(proxy: ProxyProcess, stack: Stack) -> str:
     return ssl.DER_cert_to_PEM_cert(shown)
 
 
+@pytest.mark.usefixtures("each_transport")
 async def test_broken_tls_to_redis_and_rabbitmq_fails_no_call(stack: Stack, stranger: Authority) -> None:
     settings = stack.settings | {"REDIS_TLS_CA": str(stranger.ca), "RABBITMQ_TLS_CA": str(stranger.ca)}
     async with ProxyProcess(**settings) as proxy, Gateway(proxy.addr, stack.caller) as gateway:
