@@ -20,6 +20,7 @@ from bench.targets import Target
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 DOCUMENT = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
 
 
 def _write(name: str, outcome: Outcome, where: dict[str, str]) -> None:
@@ -32,6 +33,8 @@ def _write(name: str, outcome: Outcome, where: dict[str, str]) -> None:
     (RESULTS / f"{name}.json").write_text(json.dumps(figures, indent=1) + "\n")
     for marker, text in outcome.tables.items():
         tables.put(DOCUMENT, marker, text)
+    for marker, text in outcome.readme.items():
+        tables.put(README, marker, text)
     for file, draw in outcome.pictures.items():
         draw(RESULTS / file)
     tables.put(DOCUMENT, f"{name}-machine", tables.machine(where))

@@ -31,6 +31,25 @@ def side_by_side(rows: Mapping[str, Row], limit: str, path: Path) -> None:
         plt.close(figure)
 
 
+def profile(found: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Shares of the event loop's time, a bar for each kind of call."""
+    places = list(dict.fromkeys(place for each in found.values() for place in each))
+    with mpl.rc_context(fname=_STYLE):
+        figure, axes = plt.subplots(figsize=(11, 4))
+        left = dict.fromkeys(found, 0.0)
+        for number, place in enumerate(places):
+            shares = [100 * found[kind].get(place, 0.0) for kind in found]
+            colour = plt.get_cmap("tab20")(number % 20)
+            axes.barh(list(found), shares, left=list(left.values()), color=colour, label=place, height=0.6)
+            left = {kind: start + share for (kind, start), share in zip(left.items(), shares, strict=True)}
+        axes.set_xlabel("% of the event loop's running time")
+        axes.set_xlim(0, 100)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
+        figure.tight_layout()
+        figure.savefig(path, metadata={"Date": None})
+        plt.close(figure)
+
+
 def _bars(axes: Axes, rows: list[Row], limit: str, values: Mapping[str, float]) -> None:
     names = [row.name for row in reversed(rows)]
     colours = [_LIMIT if name == limit else _PROXY if name.startswith("proxy") else _OTHER for name in names]

@@ -6,11 +6,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import claims, picture, side_by_side, subjects, tables, targets
+from bench import claims, growth, picture, profile, side_by_side, subjects, tables, targets, telemetry, trace
 from bench.stack import Stack
 from bench.targets import Target
 
 _ROUNDS = 7
+_TELEMETRY_ROUNDS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,8 @@ class Outcome:
     targets: list[Target] = field(default_factory=list)
     pictures: dict[str, Callable[[Path], None]] = field(default_factory=dict)
     """File name to what draws it."""
+    readme: dict[str, str] = field(default_factory=dict)
+    """As `tables`, for README.md."""
 
 
 async def sides() -> Outcome:
@@ -53,8 +56,46 @@ async def sides() -> Outcome:
 async def readme() -> Outcome:
     """what the README claims, about 15 seconds"""
     found = await claims.measure()
-    return Outcome([], {}, found)
+    return Outcome([], {}, found, readme={"claims": tables.claims(found)})
 
 
-SECTIONS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {"sides": sides, "readme": readme}
+async def against_ideal() -> Outcome:
+    """a trace against an ideal cache, about a minute"""
+    found = await trace.run()
+    return Outcome(found.shown(), {}, found.targets)
+
+
+async def growing() -> Outcome:
+    """how a hit's cost grows, about a minute and a half"""
+    points, stampedes = await growth.run()
+    return Outcome(
+        growth.shown(points, stampedes),
+        {
+            "growth": tables.growth(points),
+            "stampedes": tables.stampedes(stampedes),
+            "pods": tables.pods(growth.per_hit_of_redis(points)),
+        },
+    )
+
+
+async def told() -> Outcome:
+    """what telemetry costs a hit, about half a minute"""
+    found = telemetry.shares(await telemetry.measure(_TELEMETRY_ROUNDS))
+    return Outcome(found, {"telemetry": tables.telemetry(found)})
+
+
+async def where() -> Outcome:
+    """where the time of a hit and of a forwarded call goes, about 20 seconds"""
+    found = await profile.run()
+    return Outcome(found, {"profile": tables.profile(found)}, [], {"profile.svg": partial(picture.profile, found)})
+
+
+SECTIONS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {
+    "sides": sides,
+    "readme": readme,
+    "profile": where,
+    "trace": against_ideal,
+    "growth": growing,
+    "telemetry": told,
+}
 """By name, as the command takes them."""

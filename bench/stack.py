@@ -58,6 +58,10 @@ class Stack:
         """How many reads a proxy has answered out of Redis so far."""
         return int(await self._proxies[name].metric('media_cache_requests_total{result="hit"}'))
 
+    async def fetched(self, name: str) -> int:
+        """How many calls a proxy has sent upstream so far."""
+        return int(await self._proxies[name].metric("rpc_client_call_duration_seconds_count"))
+
     async def start(self, *names: str) -> None:
         """Those of the list above that are named; `origin` and `redis` are always there."""
         folder = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from bench.growth import Point, Stampede
 from bench.side_by_side import Row
 from bench.stack import Server
 from bench.targets import Target
@@ -62,9 +63,50 @@ def targets(found: Iterable[Target]) -> str:
     )
 
 
+def growth(points: Iterable[Point]) -> str:
+    """What a hit costs, by what grows."""
+    head = ["what grows", "to", "proxy, µs a hit", "Redis, µs a hit", "hits/s"]
+    rows = (
+        [each.what, f"{each.value:g}", f"{each.cpu_us:.0f}", f"{each.redis_us:.0f}", f"{each.rate:.0f}"]
+        for each in points
+    )
+    return table(head, rows)
+
+
+def stampedes(found: Iterable[Stampede]) -> str:
+    """Reads of one model at once that nobody has, through several proxies."""
+    rows = ([str(each.proxies), str(each.reads), str(each.upstream_calls)] for each in found)
+    return table(["proxies", "reads at once", "upstream calls"], rows)
+
+
+def pods(redis_us: float) -> str:
+    """What one Redis carries, by its CPU per hit: it answers commands on one core."""
+    most = 1e6 / redis_us
+    rows = ([f"{count:,}", f"{most / count:,.0f}", f"{0.5 * most / count:,.0f}"] for count in (10, 100, 1000))
+    return table(["pods on one Redis", "hits/s a pod, Redis' core full", "half full"], rows)
+
+
+def profile(found: Mapping[str, Mapping[str, float]]) -> str:
+    """Shares of the event loop's running time, the dearest of the first kind first."""
+    places = dict.fromkeys(place for each in found.values() for place in each)
+    rows = ([place, *(f"{each.get(place, 0.0):.1%}" for each in found.values())] for place in places)
+    return table(["the event loop's time goes into", *found], rows)
+
+
+def telemetry(found: Mapping[str, tuple[float, float]]) -> str:
+    """CPU of a hit in µs, and its share of the same hit without any telemetry."""
+    rows = ([name, f"{micros:.0f}", f"{share:.2f}"] for name, (micros, share) in found.items())
+    return table(["telemetry", "µs a hit", "of none"], rows)
+
+
+def claims(found: Iterable[Target]) -> str:
+    """What they are, and their figures."""
+    return table(["", ""], ([each.what, _figure(each.value, each.unit)] for each in found))
+
+
 def machine(found: Mapping[str, str]) -> str:
     """On what and with what it was measured."""
-    return "\n".join(f"* {name}: {text}" for name, text in found.items())
+    return "Measured on: " + "; ".join(f"{name} {text}" for name, text in found.items()) + "."
 
 
 def put(document: Path, name: str, text: str) -> None:
