@@ -126,8 +126,8 @@ async def check(stack: Stack) -> None:
             answers = [await caller.read(messages.read()) for _ in range(2)]
         if any(_without_date(answer) != right for answer, _ in answers):
             raise RuntimeError(f"{name} answers otherwise than the media service")
-        if name.startswith("proxy-") and [how for _, how in answers] != ["miss", "hit"]:
-            raise RuntimeError(f"{name} answered {answers}, expected a miss and a hit")
+        if name.startswith("proxy-") and answers[-1][1] != "hit":  # the first may be one: they share a Redis
+            raise RuntimeError(f"{name} answered a second read as {answers[-1][1]!r}, expected a hit")
 
 
 def _without_date(answer: bytes) -> pb.GetFilesByModelResponse:
