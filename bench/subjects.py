@@ -17,6 +17,8 @@ ECHO = "bare grpc.aio echo"
 _FRAME = len(messages.framed(b""))
 
 _TRIES, _NEARLY_ALL = 20, 0.98
+_unread = itertools.count(1_000_000)
+"""Models that nobody has read, through any of the proxies: they share a Redis."""
 
 Run = Callable[[Stack, int, int], Awaitable[Sample]]
 """Asks at so many callers so many calls."""
@@ -62,11 +64,10 @@ def _hits(server: str) -> Run:
 
 def _misses(server: str) -> Run:
     """Each call reads a model that nobody has read before."""
-    models = itertools.count(1_000_000)
 
     async def run(stack: Stack, callers: int, calls: int) -> Sample:
         asks = stack.servers[server]
-        bodies = (messages.read(next(models)) for _ in range(calls))
+        bodies = (messages.read(next(_unread)) for _ in range(calls))
         async with Caller(asks.address) as caller:
             return await caller.measure(asks.tree, bodies, "miss", callers=callers)
 
