@@ -26,7 +26,9 @@ async def test_without_descriptors_who_is_connected_is_served_and_others_once_th
     async with FakeMediaServer() as upstream:
         for number in range(2, 20):  # the first presigned URLs are read when no module can be imported any more
             upstream.media.add("User", number)
-        async with ProxyProcess(REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
+        # With TRANSPORT=envoy the connections are those of another process, and its limit is not the one set here.
+        settings = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr, "TRANSPORT": "grpcio"}
+        async with ProxyProcess(**settings) as proxy:
             async with Gateway(proxy.addr) as gateway:
                 assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
                 _, hard = resource.prlimit(proxy.pid, resource.RLIMIT_NOFILE)
