@@ -107,3 +107,19 @@ async def test_an_answer_that_comes_while_the_question_is_asked_wins() -> None:
     for each in (running, work):
         each.cancel()
     await asyncio.wait([running, work])
+
+
+async def test_many_calls_are_asked_about_in_turn_and_few_at_a_time() -> None:
+    time, callers = Time(), [Caller() for _ in range(100)]
+    departures = Departures(time, time.sleep)
+    running = asyncio.create_task(departures.run())
+    task = asyncio.current_task()
+    assert task is not None
+    for caller in callers:
+        departures.enter(caller, task)
+    await time.pass_by(2)
+    assert 8 <= sum(caller.asked for caller in callers) <= 16
+    await time.pass_by(20)
+    assert {caller.asked for caller in callers} <= {1, 2}
+    running.cancel()
+    await asyncio.wait([running])

@@ -7,6 +7,7 @@ hit has long been answered, and then at growing intervals. Deadlines are Envoy's
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import islice
 from typing import Any
 
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -14,6 +15,8 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 _FIRST = 0.025
 _LONGEST = 0.5
 """Seconds between two questions about one call."""
+_MOST_AT_ONCE = 8
+"""Questions in a row: some hundred in a second, whatever is in progress, or they would keep busy who has to answer."""
 
 
 class Watched:
@@ -59,7 +62,8 @@ class Departures:
                 await self._any.wait()
             await self._sleep(_FIRST)
             now = self._clock()
-            for watched in [each for each in self._watched if each.due <= now]:
+            due = (each for each in self._watched if each.due <= now)
+            for watched in list(islice(due, _MOST_AT_ONCE)):
                 await self._ask(watched, now)
 
     async def _ask(self, watched: Watched, now: float) -> None:
@@ -72,3 +76,5 @@ class Departures:
             watched.task.cancel("the caller is gone")
         else:
             watched.due = now + min(_LONGEST, now - watched.since)
+            # Behind all others, so that each has its turn.
+            self._watched[watched] = self._watched.pop(watched)
