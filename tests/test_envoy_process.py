@@ -66,6 +66,17 @@ async def test_what_it_says_is_logged_at_its_level(caplog: pytest.LogCaptureFixt
     assert list(process.last) == ["bad cluster", "Traceback"]
 
 
+async def test_what_it_says_is_not_shown_where_what_runs_inside_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    talks = TALKS.partition("control.send(Live())")[0] + "control.send(Failed('why')); print('no app', file=sys.stderr)"
+    with caplog.at_level(logging.DEBUG):
+        process = EnvoyProcess()
+        await process.start([sys.executable, "-c", f"import sys\n{talks}"], HELLO)
+        await until(lambda: process.last)
+        await process.end()
+    assert process.failed == Failed("why")
+    assert caplog.messages == []
+
+
 async def test_a_line_without_end_does_not_stop_the_reading(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.WARNING):
         process = await shell("head -c 300000 /dev/zero | tr '\\0' x >&2; echo >&2; echo after >&2")
@@ -76,8 +87,8 @@ async def test_a_line_without_end_does_not_stop_the_reading(caplog: pytest.LogCa
 
 async def test_who_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     monkeypatch.setattr("proxy.envoy.process._ENDS_WITHIN", 0.2)
-    process = await shell("trap '' TERM; echo warning main ready >&2; while :; do sleep 1; done")
-    await until(lambda: "envoy: ready" in caplog.messages)
+    process = await shell("trap '' TERM; echo error main ready >&2; while :; do sleep 1; done")
+    await until(lambda: process.last)
     assert await process.end() == -9
     assert "Envoy does not end and is killed" in caplog.messages
 

@@ -13,6 +13,7 @@ _log = logging.getLogger(__name__)
 _STDERR = 2
 _LONGEST_LINE = 64 << 10
 _LAST_LINES = 5
+_MOST_KEPT = 100
 _ENDS_WITHIN = 10.0
 """Seconds between SIGTERM, when all is done inside, and SIGKILL."""
 _LEVELS = {"critical": logging.CRITICAL, "error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
@@ -31,6 +32,8 @@ class EnvoyProcess:
         self.ended: Ended | None = None
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
         """What Envoy complained about, the newest last."""
+        self._kept: deque[tuple[int, str, str]] | None = deque(maxlen=_MOST_KEPT)
+        """Its lines until it is known whether it serves: where what runs inside cannot start, that says why."""
         self._ours, self._theirs = Pipe()
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
@@ -100,6 +103,7 @@ class EnvoyProcess:
         match message:
             case Live():
                 self.live.set()
+                self._show_kept()
             case Failed():
                 self.failed = message
                 self.done.set()
@@ -119,7 +123,14 @@ class EnvoyProcess:
                 break
             self._say(line.decode(errors="replace").rstrip("\n"))
         await process.wait()
+        if self.failed is None:
+            self._show_kept()
         self.done.set()
+
+    def _show_kept(self) -> None:
+        kept, self._kept = self._kept, None
+        for number, logger, text in kept or ():
+            _log.log(number, "envoy: %s", text, extra={"envoy_logger": logger})
 
     def _say(self, line: str) -> None:
         level, _, rest = line.partition(" ")
@@ -131,4 +142,7 @@ class EnvoyProcess:
             number = logging.DEBUG
         if number >= logging.ERROR or logger == "stderr":
             self.last.append(text)
-        _log.log(number, "envoy: %s", text, extra={"envoy_logger": logger})
+        if self._kept is not None:
+            self._kept.append((number, logger, text))
+        else:
+            _log.log(number, "envoy: %s", text, extra={"envoy_logger": logger})
