@@ -42,6 +42,8 @@ _malloc.mallinfo2.restype = _Mallinfo2
 
 def _tell(*_: object) -> None:
     gc.collect()
+    # Without what the proxy froze at its start (`app.py`), and must not be thawed for this: what is there when it were
+    # frozen again would not be collected once it is garbage.
     kinds = Counter(type(one).__qualname__ for one in gc.get_objects())
     heap = _malloc.mallinfo2()
     held = {

@@ -16,6 +16,7 @@ from statistics import linear_regression
 from tests.servers.process import ProxyProcess
 from tests.servers.waiting import until
 from tests.soak import counted
+from tests.soak.connections import connections
 
 WARM_UP = 1 / 3
 """Share of the calls after which caches, connections and the allocator's arenas are as large as they get."""
@@ -41,7 +42,6 @@ class CountedProxy(ProxyProcess):
         self.child.signal(counted.TELL)
         line = (await self.logged(counted.END, told + 1))[-1]
         held = json.loads(line.removeprefix(counted.MARK).removesuffix(counted.END))
-        sockets = _sockets(self.pid)
         return Sample(
             calls,
             rss=_rss(self.pid),
@@ -49,7 +49,7 @@ class CountedProxy(ProxyProcess):
             blocks=held["blocks"],
             tasks=held["tasks"],
             descriptors=len(os.listdir(f"/proc/{self.pid}/fd")),  # noqa: PTH208 -- names only, they may be gone
-            connections=len(sockets & _established(self.pid)),
+            connections=len(connections(self.pid)),
             kinds=Counter(held["kinds"]),
         )
 
@@ -79,7 +79,7 @@ class Sample:
     descriptors: int
     connections: int
     kinds: Counter[str] = field(default_factory=Counter)
-    """How many objects there are of each type that the collector knows."""
+    """How many objects there are of each type that the collector looks at; the proxy froze those of its start."""
 
     @property
     def counted(self) -> tuple[int, int, int]:
@@ -146,26 +146,3 @@ def findings(samples: list[Sample]) -> list[str]:
 def _rss(pid: int) -> int:
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
-
-
-def _sockets(pid: int) -> set[str]:
-    """The inodes of its sockets."""
-    found = set()
-    for link in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            target = str(link.readlink())
-        except FileNotFoundError:
-            continue
-        if target.startswith("socket:["):
-            found.add(target.removeprefix("socket:[").removesuffix("]"))
-    return found
-
-
-def _established(pid: int) -> set[str]:
-    """The inodes of all established TCP connections."""
-    rows = [
-        row.split()
-        for table in ("tcp", "tcp6")
-        for row in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]
-    ]
-    return {row[9] for row in rows if row[3] == "01"}

@@ -2,8 +2,9 @@
 
     --through PROXY:PORT --upstream PORT --rabbit URL --calls 20000 --stations 20 --seed 1
 
-At each station no call is under way and no connection open: it writes `station <calls>` and goes on when it reads a
-line. Which calls there are is drawn from the seed; which of them are cut short, where, is up to the machine.
+It writes `upstream` once that can be called, and `station <calls>` where no call is under way and no connection open;
+it goes on when it reads a line. Which calls there are is drawn from the seed; which of them are cut short, where, is up
+to the machine.
 """
 
 # ruff: noqa: T201, S311 -- it talks through its output; a schedule to repeat, no secret
@@ -11,6 +12,7 @@ line. Which calls there are is drawn from the seed; which of them are cut short,
 import argparse
 import asyncio
 import gc
+import os
 import random
 import sys
 from collections import Counter
@@ -23,6 +25,8 @@ import grpc.aio
 from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.consistency.publisher import Publisher
+from tests.servers.waiting import until
+from tests.soak.connections import connections
 
 _SERVICE = "/media.MediaService/"
 _CALLERS, _CHANNELS = 48, 4
@@ -31,6 +35,9 @@ _CUT_SHORT = 0.2
 _MODELS = 150
 _KINDS = {"hit": 50, "fresh": 8, "read": 12, "caller": 6, "by id": 8, "stream": 6, "upload": 5, "delete": 3, "odd": 2}
 _EVENT_EACH = 50
+_BROKEN = "broken on purpose"
+_ENDED_BEFORE = "Internal error from Core"
+"""grpc.aio 1.85 says so in place of the status when a call has ended by the time it is written to."""
 
 
 class Upstream(grpc.GenericRpcHandler):
@@ -58,7 +65,7 @@ class Upstream(grpc.GenericRpcHandler):
             await asyncio.sleep(self._random.expovariate(1 / 0.003))
             chance = self._random.random()
             if chance < 0.01:
-                await context.abort(grpc.StatusCode.UNAVAILABLE, "broken on purpose")
+                await context.abort(grpc.StatusCode.UNAVAILABLE, _BROKEN)
             return b"" if chance < 0.02 else answer
 
         return grpc.unary_unary_rpc_method_handler(unary)
@@ -73,6 +80,7 @@ class Load:
 
     def __init__(self, through: str, random: random.Random, publisher: Publisher) -> None:
         self._through = through
+        self._port = int(through.rpartition(":")[2])
         self._random = random
         self._publisher = publisher
         self._channels: list[tuple[grpc.aio.Channel, int]] = []
@@ -90,7 +98,12 @@ class Load:
         while self._channels:
             await self._channels.pop()[0].close()
         await self._publisher.idle()
-        gc.collect()  # a closed channel keeps its connection until the calls on it are collected
+        await until(self._unconnected, "all connections to the proxy to be closed")
+
+    def _unconnected(self) -> bool:
+        """A closed channel keeps its connection until the calls on it are collected, which timers hold for a while."""
+        gc.collect()
+        return all(one.peer != self._port for one in connections(os.getpid()))
 
     async def _caller(self) -> None:
         while self._left > 0:
@@ -122,7 +135,9 @@ class Load:
             else:
                 await self._unary(kind, channel)
         except grpc.aio.AioRpcError as error:
-            return error.code().name
+            if error.details() == _ENDED_BEFORE:
+                return "cut short"
+            return "broken" if error.details() == _BROKEN else error.code().name
         except (
             asyncio.CancelledError,
             asyncio.InvalidStateError,
@@ -190,19 +205,25 @@ def _untyped(channel: grpc.aio.Channel) -> Any:
     return channel
 
 
+async def _tell(line: str) -> None:
+    """Returns once we are to go on."""
+    print(line, flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+
+
 async def _main(given: argparse.Namespace) -> None:
     source = random.Random(given.seed)
     server = grpc.aio.server(handlers=[Upstream(source)], options=[("grpc.so_reuseport", 0)])
     server.add_insecure_port(f"127.0.0.1:{given.upstream}")
     await server.start()
+    await _tell("upstream")
     publisher = Publisher(given.rabbit)
     events = asyncio.create_task(publisher.run())
     load = Load(given.through, source, publisher)
     for station in range(1, given.stations + 1):
         calls = given.calls * station // given.stations - given.calls * (station - 1) // given.stations
         await load.chunk(calls)
-        print(f"station {given.calls * station // given.stations}", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
+        await _tell(f"station {given.calls * station // given.stations}")
     print(" ".join(f"{name.replace(' ', '-')}={count}" for name, count in sorted(load.ended.items())), flush=True)
     events.cancel()
     await asyncio.gather(events, return_exceptions=True)

@@ -17,6 +17,7 @@ from tests.servers.children import free_port
 from tests.servers.process import ROOT
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
+from tests.servers.waiting import until
 from tests.soak.held import CountedProxy, Sample, at_most, findings, growth
 
 _STATIONS = 24
@@ -38,6 +39,9 @@ class Soak:
         async with self.proxy, self._load() as load:
             assert load.stdout is not None
             assert load.stdin is not None
+            assert await load.stdout.readline() == b"upstream\n"
+            await until(self._upstream_up, "the proxy to be connected to upstream")
+            load.stdin.write(b"go on\n")
             async for line in load.stdout:
                 if not line.startswith(b"station "):
                     self.ended = {name: int(count) for name, count in _counts(line.decode())}
@@ -54,6 +58,9 @@ class Soak:
                 result: await self.proxy.metric(f'media_cache_requests_total{{result="{result}"}}')
                 for result in ("hit", "miss", "coalesced", "bypass")
             }
+
+    async def _upstream_up(self) -> bool:
+        return await self.proxy.metric('media_cache_dependency_up{dependency="upstream"}') == 1
 
     @asynccontextmanager
     async def _load(self) -> AsyncIterator[Process]:

@@ -74,7 +74,7 @@ async def test_a_proxy_tells_what_it_holds() -> None:
         assert before.rss > 20 * _MIB
         assert before.blocks > 10_000
         assert before.tasks > 2
-        assert before.kinds["function"] > 1000
+        assert before.kinds["Task"] > 0
         _, writer = await asyncio.open_connection("127.0.0.1", proxy.listen_port)
         await until(lambda: _more(proxy, before), "the connection to be there")
         after = await proxy.sample(1)

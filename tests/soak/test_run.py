@@ -18,3 +18,4 @@ async def test_memory_is_flat(own_redis: RedisServer, rabbit: RabbitServer, call
     assert all(soak.results.values()), soak.report()
     assert soak.ended["cut-short"] > calls * 0.1, soak.report()
     assert soak.ended["OK"] > calls * 0.4, soak.report()
+    assert soak.ended.keys() == {"OK", "broken", "cut-short", "DEADLINE_EXCEEDED"}, soak.report()
