@@ -15,7 +15,7 @@ check: ## everything that needs no run: format, lint, types, layers, what is gen
 # Most tests wait for a server most of the time, so that three files at once take half as long on two cores.
 test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/test_keys.py -k case" for some
 	@scripts/setup
-	@.venv/bin/python -m pytest $(or $(ARGS),-n 3 --dist loadfile)
+	@.venv/bin/python -m pytest $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 test-all: ## the same and its long forms, then two minutes each of soak and fuzz; about half an hour
 	@scripts/setup
