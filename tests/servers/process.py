@@ -35,6 +35,7 @@ class ProxyProcess(Server):
             **settings,
         }
         env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", **self.settings}
+        env["TMPDIR"] = str(self.directory)  # what a killed one leaves behind goes with it
         command = [sys.executable, "-m", module, *(args or ("serve",))]
         self.child = Child(f"the proxy on port {self.listen_port}", command, self.directory, env)
 
