@@ -1,6 +1,6 @@
 # Each target does its own set-up first; `scripts/setup` is quick where nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all soak soak-memory fuzz demo bench protos docs lock
+.PHONY: help setup check test test-all soak soak-memory fuzz demo bench bench-gate protos docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
@@ -44,6 +44,10 @@ demo: ## the whole stack and a tour of it; ONCE=1 ends after the tour, TRANSPORT
 bench: ## what a call costs, beside what people would use instead; docs/performance.md; ARGS="sides" for a part
 	@scripts/setup bench
 	@.venv/bin/python -m bench $(ARGS)
+
+bench-gate: ## fails when a hit costs more than 1.5 times the CPU of a bare gRPC echo; under a minute, wants a quiet machine
+	@scripts/setup bench
+	@.venv/bin/python -m bench.gate
 
 protos: ## proxy/pb from protos/
 	@scripts/setup check

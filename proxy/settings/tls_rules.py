@@ -27,7 +27,7 @@ class PemFile(SettingType):
 
     def shown(self, text: str) -> str:
         """Nothing of a key that was given in the place of its path, nor of an address with a password."""
-        return "***" if "-----" in text or not text.isprintable() else super().shown(text)
+        return "***" if "-----" in text or "\n" in text else super().shown(text)
 
 
 class ServerName(SettingType):

@@ -16,7 +16,10 @@ from tests.servers.waiting import until
 
 # Below the kernel's ephemeral ports, also with the 10000 that a Redis Cluster bus adds: nobody's outgoing connection
 # takes a port while its server is down.
-_PORTS = range(10_000, 22_000)
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+# No two processes of one run give the same port.
+_PORTS = range(10_000 + _WORKER, 22_000, _WORKERS)
 _given: set[int] = set()
 
 
