@@ -36,9 +36,10 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It cannot start; `text` is one line."""
+    """It cannot start; `text` is one line. `setting`: for what a setting says, which is another exit status."""
 
     text: str
+    setting: bool = False
 
 
 @dataclass(frozen=True, slots=True)

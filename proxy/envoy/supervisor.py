@@ -20,7 +20,7 @@ from proxy.envoy.control import Hello
 from proxy.envoy.process import EnvoyProcess
 from proxy.envoy.refusals import explained
 from proxy.envoy.tls import secrets
-from proxy.errors import StartError
+from proxy.errors import SettingError, StartError
 from proxy.retry import jittered
 from proxy.settings.config import Settings
 
@@ -49,7 +49,7 @@ def rendered(settings: Settings, place: Place) -> dict[str, object]:
     try:
         return bootstrap(settings, place, resolve)
     except ValueError as error:
-        raise StartError(str(error)) from None
+        raise SettingError(str(error)) from None
     except OSError:
         raise StartError(
             f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of an own address"
@@ -103,7 +103,7 @@ class _Supervisor:
             self._envoy = None
             ended = await asyncio.shield(envoy.end())
         if envoy.failed is not None:
-            raise StartError(envoy.failed.text)
+            raise (SettingError if envoy.failed.setting else StartError)(envoy.failed.text)
         if envoy.ended is not None and (self._asked or envoy.ended.status):
             return envoy.ended.status
         return self._unasked(envoy, ended)

@@ -17,7 +17,7 @@ from proxy import app as composition
 from proxy.core import Core
 from proxy.envoy.control import LOG, SOCKET, Ended, Failed, Hello, Live
 from proxy.envoy.transport import EnvoyTransport
-from proxy.errors import StartError
+from proxy.errors import SettingError, StartError
 from proxy.settings.config import Settings
 from proxy.telemetry import log, tracing
 from proxy.telemetry.metrics import Metrics
@@ -86,7 +86,7 @@ class Worker:
             )
         except StartError as error:
             self._failure = str(error)
-            self._tell(Failed(self._failure))
+            self._tell(Failed(self._failure, setting=isinstance(error, SettingError)))
         except Exception:
             _logger.exception("unexpected failure; the proxy ends")
             self._tell(Ended(1))
