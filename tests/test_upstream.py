@@ -16,6 +16,7 @@ from proxy.transport.upstream import Upstream
 from tests.raw_http2 import END_STREAM, Http2Server, headers, message
 from tests.raw_upstream import Behaviour, Context, RawUpstream, Recorder, Seen, requests
 from tests.servers.children import free_port
+from tests.servers.heap import heap_bytes
 from tests.servers.waiting import until
 
 METHOD = "/media.MediaService/GetFilesByModel"
@@ -192,6 +193,26 @@ async def test_cancellation_reaches_upstream(
         await task
     await asyncio.wait_for(raw.seen[0].cancelled.wait(), 30)
     assert recorder.client == [(METHOD, StatusCode.CANCELLED)]
+
+
+async def test_a_cancelled_call_leaves_little_behind(raw: RawUpstream, upstream: Upstream) -> None:
+    raw.behaviours[METHOD] = hangs
+
+    async def cut(calls: int) -> int:
+        for _ in range(calls // 50):
+            work = [upstream.unary(Call(METHOD, b""), timeout=30, exactly_one=False) for _ in range(50)]
+            tasks = [asyncio.create_task(one) for one in work]
+            await until(lambda: len(raw.seen) == 50 and all(seen.messages for seen in raw.seen))
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await until(lambda: all(seen.cancelled.is_set() for seen in raw.seen))
+            raw.seen.clear()
+        gc.collect()
+        return heap_bytes()
+
+    warm = await cut(500)
+    assert (await cut(1500) - warm) / 1500 < 450
 
 
 @BOTH_WAYS

@@ -160,8 +160,12 @@ class Upstream:
 
     async def _plain(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
         rpc = self._unary_unary(call.method)(call.body, metadata=metadata, timeout=timeout)
-        body: bytes | None = await rpc
-        return await self._success(call.method, rpc, () if body is None else (body,))
+        try:
+            await rpc.initial_metadata()  # on a future of its own, which ends with the call at the latest: see `_end`
+            body: bytes | None = await rpc
+            return await self._success(call.method, rpc, () if body is None else (body,))
+        finally:
+            _end(rpc)
 
     async def _streamed(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
         rpc = self._unary_stream(call.method)(call.body, metadata=metadata, timeout=timeout)
@@ -186,3 +190,14 @@ class Upstream:
             initial_metadata=self.to_caller(method, initial),
             trailing_metadata=self.to_caller(method, trailing),
         )
+
+
+def _end(rpc: grpc.aio.Call) -> None:
+    """Cancels a unary call that has not ended, in gRPC's core alone.
+
+    What grpc.aio 1.85 gave to the core it never frees where the task that waits for the core is cancelled (grpc#43360):
+    900 bytes a call. `rpc.cancel()` cancels that task, and so does cancelling whoever awaits the call. A stream leaves
+    some 130 bytes either way.
+    """
+    if not rpc.done():
+        rpc._cython_call.cancel("cancelled")  # type: ignore[attr-defined]  # noqa: SLF001
