@@ -30,6 +30,9 @@ async def _applied(proxy: ProxyProcess, count: int) -> None:
 
 
 async def _connected(proxy: ProxyProcess) -> None:
+    """And the flush that a first start owes is done: all queues here are new ones."""
+    await proxy.logged("the whole cache was flushed")
+
     async def up() -> bool:
         settled = await proxy.metric("media_cache_invalidations_pending") == 0
         return settled and await proxy.metric('media_cache_dependency_up{dependency="rabbitmq"}') == 1
