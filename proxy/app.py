@@ -9,6 +9,7 @@ import asyncio
 import gc
 import logging
 import signal
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Protocol
@@ -130,9 +131,7 @@ class _App:
         self._stop_asked = stop
         self._transport = make_transport(settings, self._core, self._metrics)
         self._consumer = self._make_consumer()
-        self._upstream = Dependency(
-            "upstream", lambda up: self._metrics.dependency("upstream", up=up), asyncio.get_running_loop().time
-        )
+        self._upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), time.monotonic)
         self._admin = self._make_admin(sources) if settings.admin_addr else None
         self._probes = (
             Probes(settings.probe_addr, lambda: self._unready, self._metrics, self._transport.statistics)

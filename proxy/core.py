@@ -5,6 +5,7 @@ Every transport serves these handlers; `MediaCacheService` uses them in process.
 
 import asyncio
 import random
+import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from typing import Self
@@ -45,19 +46,18 @@ class Core:
     @classmethod
     def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
         """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError."""
-        clock = asyncio.get_running_loop().time
         tls = tls or Tls.load(settings)
         upstream = Upstream(settings.media_service_addr, metrics, tls.upstream)
 
         async def fetch(call: Call) -> Reply:
-            timeout = None if call.deadline is None else max(0.0, call.deadline - clock())
+            timeout = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
             return await upstream.unary(call, timeout=timeout)
 
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
-        gap = EventGap(settings.cache_ttl_without_events, clock)
+        gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store = None, None
         if settings.redis_addr is not None:
-            redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), clock)
+            redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), time.monotonic)
             stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
             store = RedisStore(
                 settings.redis_addr,

@@ -11,6 +11,7 @@ permits.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Self
@@ -148,7 +149,7 @@ class MediaCacheService:
                 ) from None
 
     def _deadline(self) -> float | None:
-        return None if self._timeout is None else asyncio.get_running_loop().time() + self._timeout
+        return None if self._timeout is None else time.monotonic() + self._timeout
 
     async def _all_pages(self, request: GetFilesByModelRequest, deadline: float | None) -> tuple[list[Media], bool]:
         """The files of all pages, each once; and whether the model changed between two pages."""

@@ -1,5 +1,6 @@
 """The house rules that no linter knows; prints one line for each breach, exit status 1 when there is any."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ _CODE = (".py", ".lua", ".sh")
 _GENERATED = "proxy/pb/"
 # Where the notes live that the project was built from: nobody who has only the project could follow such a path.
 _OUTSIDE = "../" + "shared"
+_COARSE = re.compile(r"loop(\(\))?\.time\b")
+"""On uvloop it is told in whole milliseconds, of which a hit takes less than one."""
 
 
 def breaches(root: Path, files: list[str]) -> Iterator[str]:
@@ -29,6 +32,8 @@ def breaches(root: Path, files: list[str]) -> Iterator[str]:
             yield f"{name}: {lines} lines; split it into files of at most {most}, one concept each"
         if _OUTSIDE in text:
             yield f"{name}: names {_OUTSIDE}; say here what it says there"
+        if name.startswith("proxy/") and _COARSE.search(text):
+            yield f"{name}: measures by the event loop's time(); take time.monotonic, the same clock"
     yield from _untested(files)
 
 

@@ -1,7 +1,7 @@
 """The parts between the cache and Redis, run for a test: connections that count their writes, tasks with an end."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -34,16 +34,24 @@ class Seen(Connection):
         await super()._connect()  # type: ignore[no-untyped-call]
         if self._writer is not None:
             self.socket = self._writer.get_extra_info("socket")
-            self._count(self._writer.transport)
+            self._writer._transport = _Counted(self._writer.transport, self)  # type: ignore[attr-defined]
 
-    def _count(self, transport: asyncio.WriteTransport) -> None:
-        write = transport.write
 
-        def counted(data: bytes) -> None:
-            self.writes += 1
-            write(data)
+class _Counted:
+    """A transport whose writes are counted. Around it, since uvloop's let nobody replace their methods."""
 
-        transport.write = counted  # type: ignore[method-assign, assignment]
+    def __init__(self, transport: asyncio.WriteTransport, seen: Seen) -> None:
+        self._transport, self._seen = transport, seen
+
+    def write(self, data: bytes) -> None:
+        self._seen.writes += 1
+        self._transport.write(data)
+
+    def writelines(self, lines: Iterable[bytes]) -> None:
+        self.write(b"".join(lines))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 def maker(port: int, log: "list[Seen] | None" = None, **options: Any) -> Callable[[], Seen]:

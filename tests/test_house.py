@@ -45,6 +45,13 @@ class TestHouse:
             "proxy/sub/c.py: has no tests/test_sub_c.py",
         ]
 
+    def test_the_event_loops_time_in_the_proxy(self, tmp_path: Path) -> None:
+        text = "asyncio.get_running_loop().time()"
+        files = _tree(
+            tmp_path, proxy__a_py="self._loop.time()", proxy__b_py=text, tests__test_a_py=text, tests__test_b_py=""
+        )
+        assert [line.partition(": measures")[0] for line in breaches(tmp_path, files)] == ["proxy/a.py", "proxy/b.py"]
+
     def test_a_path_out_of_the_project(self, tmp_path: Path) -> None:
         files = _tree(tmp_path, README_md="see ../" + "shared/notes.md")
         (line,) = breaches(tmp_path, files)

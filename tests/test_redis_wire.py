@@ -1,12 +1,14 @@
-"""The bytes of one connection: what is written when, and what ends it."""
+"""The bytes of one connection: what is written when, and what ends it; on asyncio's event loop and that of `serve`."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvloop
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse, ResponseError
@@ -159,3 +161,27 @@ async def test_through_tls(tmp_path: Path) -> None:
         keys = [request_key(number) for number in range(20)]
         await asyncio.gather(*(cached(store, key, body) for key, body in zip(keys, bodies, strict=True)))
         assert await asyncio.gather(*(body_of(store, key) for key in keys)) == bodies
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        test_one_write_for_all_of_a_turn,
+        test_at_once_is_within_the_turn_and_never_before_what_waits,
+        test_an_error_of_redis_is_a_reply_of_redis_pys_own_kind,
+        test_what_the_receiver_raises_ends_it_and_nothing_comes_after,
+        test_the_servers_end_is_its_end,
+        test_a_reply_before_anything_was_asked_is_refused,
+        test_while_the_socket_takes_no_more_commands_wait_and_then_go_out_in_order,
+    ],
+)
+def test_on_uvloop(test: Callable[[RedisServer], Coroutine[Any, Any, None]]) -> None:
+    async def run() -> None:
+        async with RedisServer() as server:
+            await test(server)
+
+    uvloop.run(run())
+
+
+def test_through_tls_on_uvloop(tmp_path: Path) -> None:
+    uvloop.run(test_through_tls(tmp_path))

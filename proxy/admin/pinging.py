@@ -5,6 +5,7 @@ with a setting shows here, without a proxy.
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -82,18 +83,17 @@ async def _asked(name: str, address: str, ask: Awaitable[tuple[float, float | No
 
 async def _ping_redis(target: RedisTarget, patience: float, tls: Leg | None) -> tuple[float, float | None]:
     """The slowest of all masters."""
-    loop = asyncio.get_running_loop()
     reasons = [f"no answer within {patience:g} s"]
     nodes = topology(target, (), lambda up, reason: None if up else reasons.append(reason), tls)
-    begun = loop.time()
+    begun = time.monotonic()
     running = asyncio.create_task(nodes.run())
     try:
         async with asyncio.timeout(patience):
             while not nodes.nodes() or not all(node.usable for node in nodes.nodes()):  # noqa: ASYNC110 -- no event
                 await asyncio.sleep(_POLL)
-        connected = loop.time()
+        connected = time.monotonic()
         await asyncio.gather(*(node.ask(Budget(patience), b"PING") for node in nodes.nodes()))
-        return connected - begun, loop.time() - connected
+        return connected - begun, time.monotonic() - connected
     except TimeoutError:
         raise _UnreachableError(reasons[-1]) from None
     except RedisUnavailableError as error:
@@ -104,8 +104,7 @@ async def _ping_redis(target: RedisTarget, patience: float, tls: Leg | None) -> 
 
 
 async def _ping_rabbitmq(url: str, patience: float, tls: Leg | None) -> tuple[float, float | None]:
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    begun = time.monotonic()
     opening = asyncio.create_task(RabbitSession.open(url, tls.context if tls is not None else None))
     done, _ = await asyncio.wait({opening}, timeout=patience)
     if not done:
@@ -116,11 +115,11 @@ async def _ping_rabbitmq(url: str, patience: float, tls: Leg | None) -> tuple[fl
     if error is not None:
         raise _UnreachableError(_masked_in(why(error), url))
     session = opening.result()
-    connected = loop.time()
+    connected = time.monotonic()
     try:
         # Opening a channel is the least that a broker answers.
         await session.step(_channel(session), patience)
-        return connected - begun, loop.time() - connected
+        return connected - begun, time.monotonic() - connected
     except TimeoutError:
         raise _UnreachableError(f"connected, then no answer within {patience:g} s") from None
     finally:
@@ -132,8 +131,7 @@ async def _channel(session: RabbitSession) -> None:
 
 
 async def _ping_upstream(target: str, patience: float, tls: Leg | None) -> tuple[float, float | None]:
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    begun = time.monotonic()
     async with open_channel(target, tls) as channel:
         try:
             async with asyncio.timeout(patience):
@@ -141,20 +139,19 @@ async def _ping_upstream(target: str, patience: float, tls: Leg | None) -> tuple
         except TimeoutError:
             why = await why_not_connected(channel)
             raise _UnreachableError(f"no connection within {patience:g} s" + (f": {why}" if why else "")) from None
-        connected = loop.time()
+        connected = time.monotonic()
         try:
             call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_A_CALL)
             await call(b"", timeout=patience)
         except grpc.aio.AioRpcError as error:
             if error.code() in _NO_ANSWER:
                 raise _UnreachableError(f"connected, then {error.code().name}: {error.details()}") from None
-        return connected - begun, loop.time() - connected
+        return connected - begun, time.monotonic() - connected
 
 
 async def _ping_collector(url: str, patience: float) -> tuple[float, float | None]:
     """Only whether somebody listens: a span of ours would stay in it. What it says to spans, the proxy's log tells."""
-    loop = asyncio.get_running_loop()
-    begun = loop.time()
+    begun = time.monotonic()
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         port = parts.port or (443 if parts.scheme == "https" else 80)
@@ -164,7 +161,7 @@ async def _ping_collector(url: str, patience: float) -> tuple[float, float | Non
         raise _UnreachableError(f"no connection within {patience:g} s") from None
     except (OSError, ValueError) as error:
         raise _UnreachableError(getattr(error, "strerror", None) or str(error)) from None
-    connected = loop.time()
+    connected = time.monotonic()
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()

@@ -100,7 +100,7 @@ class EventConsumer:
     def state(self) -> State:
         """Whether events arrive."""
         since = self._lost_at if self._lost_at is not None else self._back_at
-        seconds = None if since is None else asyncio.get_running_loop().time() - since
+        seconds = None if since is None else time.monotonic() - since
         return State(self._lost_at is None and since is not None, seconds, self._lost_why)
 
     def start(self) -> None:
@@ -125,10 +125,9 @@ class EventConsumer:
         self._tasks = []
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         pauses = self._pauses()
         while True:
-            began = loop.time()
+            began = time.monotonic()
             try:
                 await self._connect_and_consume()
             except CONNECTION_EXCEPTIONS as error:
@@ -136,7 +135,7 @@ class EventConsumer:
             except Exception as error:  # a fault of ours must not end the consumer for good
                 _logger.exception("the event consumer failed and starts again")
                 self._lost(why(error))
-            if loop.time() - began > _STEADY:
+            if time.monotonic() - began > _STEADY:
                 pauses = self._pauses()
             await asyncio.sleep(next(pauses))
 
@@ -258,7 +257,7 @@ class EventConsumer:
         """One line when it is lost, none for the attempts that follow."""
         self._known = True
         self._lost_why = why
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._gap.opened(min(now, self._session.heard_until) if self._session is not None else now)
         if self._lost_at is None:
             self._lost_at = now
@@ -273,9 +272,9 @@ class EventConsumer:
                 "consuming media events", extra={"dependency": "rabbitmq", "queues": list(self._topology.queues)}
             )
         else:
-            away = asyncio.get_running_loop().time() - self._lost_at
+            away = time.monotonic() - self._lost_at
             _logger.info(
                 "RabbitMQ is back after %.1f s", away, extra={"dependency": "rabbitmq", "seconds": round(away, 3)}
             )
         self._lost_at, self._lost_why = None, ""
-        self._back_at = asyncio.get_running_loop().time()
+        self._back_at = time.monotonic()

@@ -8,6 +8,7 @@ a task of its own. A step that takes too long or is given up is not cancelled: i
 import asyncio
 import math
 import ssl
+import time
 from collections.abc import Coroutine
 from typing import Any, Self, TypeVar
 
@@ -44,7 +45,7 @@ class RabbitSession:
         self.undecodable = False
         """A message came that the library cannot decode."""
         self.heard_until = math.inf
-        """When events ceased to arrive, on the loop's clock: earlier than anybody knew where the broker fell silent."""
+        """When events ceased to arrive, by `time.monotonic`: earlier than anybody knew where the broker fell silent."""
         self._closing = False
         self._wire = connection.transport.connection if connection.transport is not None else None
         connection.close_callbacks.add(self._connection_closed)
@@ -72,7 +73,7 @@ class RabbitSession:
 
     async def step(self, work: Coroutine[Any, Any, T], timeout: float = STEP_TIMEOUT) -> T:
         """The result of `work`; TimeoutError after `timeout` s. When cancelled, it leaves the work a moment to end."""
-        began = asyncio.get_running_loop().time()
+        began = time.monotonic()
         task = _owned(work)
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout)
@@ -103,7 +104,7 @@ class RabbitSession:
         self.undecodable = isinstance(error, Exception) and not isinstance(error, OSError)
         if isinstance(self._wire, aiormq.connection.Connection) and self._wire.is_connection_was_stuck:
             missed = (self._wire.heartbeat_timeout + 1) * self._wire.HEARTBEAT_GRACE_MULTIPLIER
-            self.heard_until = min(self.heard_until, asyncio.get_running_loop().time() - missed)
+            self.heard_until = min(self.heard_until, time.monotonic() - missed)
         self._ended("a message cannot be decoded" if self.undecodable else why(error))
 
     def _channel_closed(self, _: Any, error: BaseException | None) -> None:
@@ -115,7 +116,7 @@ class RabbitSession:
 
     def _ended(self, reason: str) -> None:
         if not self._closing:
-            self.heard_until = min(self.heard_until, asyncio.get_running_loop().time())
+            self.heard_until = min(self.heard_until, time.monotonic())
             self.lost = self.lost or reason
             self.wake.set()
 

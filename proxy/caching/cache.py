@@ -11,6 +11,7 @@ Redis away at any step: forward, store nothing, share nothing (`miss`).
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
@@ -193,14 +194,14 @@ class Cache:
         except RedisUnavailableError:
             return
         if grant.kind == "lease":
-            deadline = asyncio.get_running_loop().time() + _REFRESH_TIMEOUT
+            deadline = time.monotonic() + _REFRESH_TIMEOUT
             own = Call(call.method, call.body, call.metadata, deadline)
             await self._fetches.answer(store, own, key, grant, budget)
 
 
 def _time_left(call: Call) -> float | None:
     """Seconds to the caller's deadline; None without one."""
-    return None if call.deadline is None else call.deadline - asyncio.get_running_loop().time()
+    return None if call.deadline is None else call.deadline - time.monotonic()
 
 
 def _asks_again(answer: Answer, call: Call) -> bool:

@@ -8,6 +8,7 @@ closed  an invalidation has only just passed, or a write is under way: those who
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -157,9 +158,8 @@ class Fetches:
         self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
     ) -> None:
         """Another process fetches: look again until its fill is there, its lease is ours, or the time is up."""
-        loop = asyncio.get_running_loop()
-        until, pause = loop.time() + _FILL_WAIT, _FIRST_POLL
-        while loop.time() + pause < until:
+        until, pause = time.monotonic() + _FILL_WAIT, _FIRST_POLL
+        while time.monotonic() + pause < until:
             await asyncio.sleep(pause)
             pause = min(pause * _POLL_GROWTH, _LONGEST_POLL)
             try:
@@ -191,7 +191,7 @@ class Fetches:
 
 
 def _is_over(call: Call) -> bool:
-    now = asyncio.get_running_loop().time()
+    now = time.monotonic()
     return call.deadline is not None and now >= call.deadline - _CLOCK_TOLERANCE
 
 

@@ -24,7 +24,7 @@ _MOST_INTENTS = 16
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A write intent. It stands until a time of the event loop's clock; a time that has passed clears it."""
+    """A write intent. It stands until a time of `time.monotonic`; a time that has passed clears it."""
 
     id: bytes
     until: float
@@ -124,7 +124,7 @@ class Held:
             await self.flushed(self._asked)
 
     def want_flush(self, reason: str, *, due: float, source: str) -> int:
-        """Asks for a flush at a time of the event loop's clock, or earlier; its number."""
+        """Asks for a flush at a time of `time.monotonic`, or earlier; its number."""
         if self._flush_due == math.inf:
             log.warning("the whole cache will be flushed", extra={"reason": reason})
         self.flush_reason, self.flush_source = reason, source

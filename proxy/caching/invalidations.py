@@ -156,8 +156,7 @@ class Invalidations:
         unreported: str | None = None,
     ) -> bool:
         """One try within the budget; False: Redis has not taken it, so it is held."""
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = time.monotonic()
         try:
             await _ask(store, model, budget.left, window_ms, intent)
         except RedisUnavailableError:
@@ -167,7 +166,7 @@ class Invalidations:
             self._held.hold(model, window_ms=window_ms, intent=intent)  # it may or may not have arrived
             raise
         finally:
-            budget.left -= loop.time() - begun
+            budget.left -= time.monotonic() - begun
         return True
 
     async def _round(self) -> bool:
@@ -203,7 +202,7 @@ class Invalidations:
 
     async def _flush_if_due(self) -> bool:
         """A flush is done with everything that was held before it began, and with nothing that came during it."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         number = self._held.begin_flush(now)
         if not number or self._store is None:
             return True
@@ -244,7 +243,7 @@ class Invalidations:
 async def _ask(store: Store, model: Model, timeout: float, window_ms: int, intent: Intent | None) -> None:
     if timeout < _LEAST_TIMEOUT:
         raise RedisUnavailableError("no time is left for Redis in this call")
-    left_ms = 0 if intent is None else int((intent.until - asyncio.get_running_loop().time()) * 1000)
+    left_ms = 0 if intent is None else int((intent.until - time.monotonic()) * 1000)
     if intent is None:
         await store.invalidate(model, timeout=timeout, window_ms=window_ms)
     elif left_ms > 0:

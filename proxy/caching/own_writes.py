@@ -12,6 +12,7 @@ Step 3 is carried out on every outcome, whoever is cancelled when.
 """
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from dataclasses import dataclass, field
 
@@ -124,12 +125,12 @@ class OwnWrites:
 
 
 def _until(intent: bytes, seconds: float) -> Intent:
-    return Intent(intent, asyncio.get_running_loop().time() + seconds)
+    return Intent(intent, time.monotonic() + seconds)
 
 
 def _life(call: Call) -> float:
     """How long the intent of a write stands unless it is cleared, in seconds."""
-    left = _LONGEST_WRITE if call.deadline is None else call.deadline - asyncio.get_running_loop().time()
+    left = _LONGEST_WRITE if call.deadline is None else call.deadline - time.monotonic()
     return max(0.0, left) + _INTENT_MARGIN
 
 

@@ -10,6 +10,7 @@ import logging
 import signal
 import socket
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -77,18 +78,18 @@ class _Supervisor:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled)
-        pauses, started = jittered(), loop.time()
+        pauses, started = jittered(), time.monotonic()
         while True:
             status = await self._one()
             if status is not None:
                 return status
-            if loop.time() - started > _STABLE:
+            if time.monotonic() - started > _STABLE:
                 pauses = jittered()
             await self._pause(next(pauses))
             if self._asked:
                 return 1
             self._restarts += 1
-            started = loop.time()
+            started = time.monotonic()
 
     async def _one(self) -> int | None:
         """One Envoy from its start to its end: the exit status of `serve`, None when it crashed."""

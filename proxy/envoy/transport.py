@@ -6,6 +6,7 @@ reflection are answered by a small grpc.aio server on a Unix socket, so that the
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 
 import grpc.aio
@@ -48,14 +49,12 @@ class EnvoyTransport:
         accepting: asyncio.Event,
         live: Callable[[], None],
     ) -> None:
-        clock = asyncio.get_running_loop().time
-        self._admission = Admission(settings.max_concurrent_calls, clock)
+        self._admission = Admission(settings.max_concurrent_calls)
         self._layers = Layers(metrics, self._admission, limits)
-        self._departures = Departures(clock)
+        self._departures = Departures(time.monotonic)
         self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout, limits)
         self._accepting = accepting
         self._live = live
-        self._clock = clock
         self._listen = settings.listen_addr
         self._admin = EnvoyAdmin(place.admin)
         self._own = place.own
@@ -108,9 +107,9 @@ class EnvoyTransport:
 
     async def _idle(self, seconds: float) -> None:
         """Returns once no call, of the core or past it, has been in progress or arrived for so long."""
-        since, seen = self._clock(), Forwarded(-1, 0)
-        while self._clock() - max(since, self._admission.last) < seconds:
+        since, seen = time.monotonic(), Forwarded(-1, 0)
+        while time.monotonic() - max(since, self._admission.last) < seconds:
             now = await self._admin.forwarded()
             if now.active or self._admission.in_progress or now != seen:
-                since, seen = self._clock(), now
+                since, seen = time.monotonic(), now
             await asyncio.sleep(_LOOK_EVERY)

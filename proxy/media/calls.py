@@ -18,7 +18,7 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 
 @dataclass(slots=True)
 class Call:
-    """One unary request. `deadline` is on the event loop's clock, in seconds; None: the caller set none."""
+    """One unary request. `deadline` is in seconds of `time.monotonic`; None: the caller set none."""
 
     method: str
     """Fully qualified, as on the wire: `/media.MediaService/GetFilesByModel`."""

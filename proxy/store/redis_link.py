@@ -11,6 +11,7 @@ and dropped, so no caller ever sees another's reply.
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -62,7 +63,7 @@ class Link:
         self.run_id = b""
         """Of the server behind the present connection; learned before its first reply is used."""
         self.read_at = 0.0
-        """When the last reply was read, on the loop's clock."""
+        """When the last reply was read, by `time.monotonic`."""
         self.connected = asyncio.Event()
         self.failure = "not connected yet"
         """Why it is not connected, in one line without credentials."""
@@ -94,7 +95,6 @@ class Link:
         and each failed attempt.
         """
         backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
-        loop = asyncio.get_running_loop()
         failures = 0
         while True:
             connection: AbstractConnection | None = None
@@ -107,7 +107,7 @@ class Link:
                     writer = connection._writer  # noqa: SLF001 -- redis-py forgets it when it closes
                     await self._greet(connection)
                 _require_not_cancelled()
-                up_since = loop.time()
+                up_since = time.monotonic()
                 self.peer = (str(getattr(connection, "host", "")), int(getattr(connection, "port", 0)))
                 self._wire = wire = await Wire.taken(connection, self._received)
                 self.connected.set()
@@ -124,7 +124,7 @@ class Link:
                 if writer is not None:
                     # A plain close would go on trying to send what a frozen server does not take, and keep it.
                     writer.transport.abort()
-            failures = 1 if loop.time() - up_since >= _STEADY else failures + 1
+            failures = 1 if time.monotonic() - up_since >= _STEADY else failures + 1
             await asyncio.sleep(backoff.compute(min(failures, 10)) if failures > 1 else 0)
 
     async def _greet(self, connection: AbstractConnection) -> None:
@@ -155,7 +155,7 @@ class Link:
             raise RedisConnectionError("Redis sent a reply that nobody asked for")
         waiter, size, command = self._pending.popleft()
         self._pending_bytes -= size
-        self.read_at = self._loop.time()
+        self.read_at = time.monotonic()
         if not isinstance(reply, Exception):
             if self.permissions.missing:
                 self.permissions.worked(command)

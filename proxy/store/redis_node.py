@@ -7,6 +7,7 @@ invalidations which other processes hold back land first.
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -66,7 +67,6 @@ class Node:
     _link: Link = field(init=False)
     _writes: ReplicatedWrites = field(init=False)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _waits: Waits = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,12 +93,12 @@ class Node:
 
     def now_ms(self) -> float:
         """This server's clock, by its quickest ping."""
-        return self._clock.now_ms(self._loop.time())
+        return self._clock.now_ms(time.monotonic())
 
     def min_born_ms(self) -> int:
         """Entries born before this count as absent; 0 outside the two seconds after an outage."""
         outage = self._outage
-        if outage.min_born_ms and self._loop.time() >= outage.until:
+        if outage.min_born_ms and time.monotonic() >= outage.until:
             outage.min_born_ms = 0
         return outage.min_born_ms
 
@@ -122,22 +122,22 @@ class Node:
             if asking:
                 self._link.request(b"ASKING").add_done_callback(ignored)
             reply = self._link.request(*command)
-            begun = self._loop.time()
+            begun = time.monotonic()
             self._waits.begin(reply, begun, begun + _share(budget))
             try:
                 answer = await reply
             except ClusterDownError as error:
                 raise self._cluster_down(error) from None
             except (RedisRefusedError, *REDIRECTIONS):
-                self._answered(begun, self._loop.time(), budget)
+                self._answered(begun, time.monotonic(), budget)
                 raise
             except RedisUnavailableError as error:
-                budget.left -= self._loop.time() - begun
+                budget.left -= time.monotonic() - begun
                 self._failed(str(error))
                 raise
             finally:
                 self._waits.end(reply)
-            self._answered(begun, self._loop.time(), budget)
+            self._answered(begun, time.monotonic(), budget)
             return answer
 
     def shed(self, key: bytes, field: bytes) -> None:
@@ -159,7 +159,7 @@ class Node:
             return await self.ask(budget, *command, asking=asking)
         self._require_usable(budget)
         with tracing.redis_span(command[0], self._link.peer):
-            begun = self._loop.time()
+            begun = time.monotonic()
             try:
                 return await self._writes.write(budget.left, *command, asking=asking)
             except ClusterDownError as error:
@@ -168,7 +168,7 @@ class Node:
                 self._failed(str(error))
                 raise
             finally:
-                budget.left -= self._loop.time() - begun
+                budget.left -= time.monotonic() - begun
 
     def _require_usable(self, budget: Budget) -> None:
         if not self.breaker.closed:
@@ -201,7 +201,7 @@ class Node:
             self._wake.clear()
 
     async def _ping_once(self) -> None:
-        begun = self._loop.time()
+        begun = time.monotonic()
         try:
             async with asyncio.timeout(_DEAD_AFTER):
                 now, info, *cluster = await asyncio.gather(*[self._link.request(*probe) for probe in self._probes()])
@@ -211,7 +211,7 @@ class Node:
             return
         except (RedisUnavailableError, *REDIRECTIONS):
             return
-        ended = self._loop.time()
+        ended = time.monotonic()
         took = ended - begun
         if isinstance(now, list) and isinstance(info, bytes):
             if b"role:master" not in info:
@@ -222,7 +222,7 @@ class Node:
         if any(isinstance(state, bytes) and b"cluster_state:ok" not in state for state in cluster):
             self._failed("the cluster is down")
         elif self.breaker.pinged(took):
-            self._recovered(self._loop.time())
+            self._recovered(time.monotonic())
 
     def _probes(self) -> tuple[tuple[bytes, ...], ...]:
         own = ((b"TIME",), (b"INFO", b"replication"))

@@ -27,10 +27,9 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 def unary_forwarder(upstream: Upstream) -> Handler:
     """A `Handler` that lets upstream answer."""
-    loop = asyncio.get_running_loop()
 
     async def forward(call: Call) -> Reply:
-        timeout = None if call.deadline is None else call.deadline - loop.time()
+        timeout = None if call.deadline is None else call.deadline - time.monotonic()
         return await upstream.unary(call, timeout=timeout, exactly_one=False)
 
     return forward

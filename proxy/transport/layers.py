@@ -76,7 +76,6 @@ class Layers:
         self._admission = admission
         self._limits = limits
         self._uploads = ByteBudget(UPLOADS_AT_ONCE)
-        self._clock = asyncio.get_running_loop().time
         self._too_many = Reply(
             code=StatusCode.RESOURCE_EXHAUSTED,
             details=f"the proxy serves at most {admission.limit} calls at once (MAX_CONCURRENT_CALLS)",
@@ -127,7 +126,7 @@ class Layers:
         self, method: str, handler: Handler, metadata: Metadata, remaining: float | None, read: Read
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
-        deadline = None if remaining is None else self._clock() + remaining
+        deadline = None if remaining is None else time.monotonic() + remaining
         if method == UPLOAD:
             return await self._upload(handler, metadata, deadline, read)
         body = await read()

@@ -5,6 +5,7 @@ that were cancelled and lie around until they are cleared away.)
 """
 
 import asyncio
+import time
 from collections.abc import Awaitable
 from typing import TypeVar
 
@@ -31,7 +32,7 @@ class Patience:
         if self._seconds is None or task is None:
             return await awaitable
         cancelling = task.cancelling()
-        self._due[task] = self._loop.time() + self._seconds
+        self._due[task] = time.monotonic() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds * (1 + _SHARE), self._look)
         try:
@@ -47,7 +48,7 @@ class Patience:
     def _look(self) -> None:
         """Ends the waits that are over, and comes again for the rest."""
         self._timer = None
-        now = self._loop.time()
+        now = time.monotonic()
         for task, due in list(self._due.items()):
             if due > now:
                 self._timer = self._loop.call_at(due + _SHARE * (self._seconds or 0.0), self._look)
