@@ -95,9 +95,11 @@ def serve(context: click.Context, /, **values: Any) -> int:
             from proxy.envoy import supervisor  # noqa: PLC0415
 
             return asyncio.run(supervisor.run(settings, sources=_sources(context)))
+        import uvloop  # noqa: PLC0415
+
         from proxy import app  # noqa: PLC0415
 
-        return asyncio.run(app.run(settings, sources=_sources(context)))
+        return uvloop.run(app.run(settings, sources=_sources(context)))
     except SettingError:
         raise
     except StartError as error:

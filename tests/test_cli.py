@@ -241,6 +241,18 @@ def test_ctrl_c_is_130_without_a_traceback(
     assert caplog.records == []
 
 
+def test_it_runs_on_uvloop(serve_runs: Callable[[App], None]) -> None:
+    loops: list[str] = []
+
+    async def app(settings: Settings, sources: Mapping[str, str]) -> int:
+        loops.append(type(asyncio.get_running_loop()).__module__)
+        return 0
+
+    serve_runs(app)
+    assert run(["serve"]) == 0
+    assert loops == ["uvloop"]
+
+
 @pytest.mark.parametrize(("given", "kept"), [(None, "NONE"), ("debug", "debug")])
 def test_grpc_writes_no_lines_of_its_own_unless_asked_to(
     given: str | None, kept: str, serve_runs: Callable[[App], None], monkeypatch: pytest.MonkeyPatch
