@@ -1,7 +1,7 @@
 """Where the time of a call goes: samples of the proxy's event loop thread (py-spy), each given to the code that ran.
 
-A sample belongs to the innermost frame. What gRPC's core and its Cython layer do has no frame of its own: it shows as
-the callback of the event loop that they are.
+A sample belongs to the innermost frame. What gRPC's core, its Cython layer and uvloop do has no frame of its own: it
+shows as the one that runs the event loop. So does the loop's waiting, but py-spy leaves out a thread that sleeps.
 """
 
 import asyncio
@@ -18,16 +18,15 @@ from bench.subjects import FORWARDED, READ, check
 
 _SECONDS, _RATE, _CALLERS, _CALLS = 8, 200, 8, 1000
 _THREAD = "MainThread"
-_WAITING = ("select (", "EpollSelector.select")
 _SERVER = "proxy-grpcio"
 
 _PLACES = (
-    ("Handle._run (", "gRPC: its core and Cython, kernel included"),
-    ("_read (proxy/transport/server", "gRPC: its core and Cython, kernel included"),
+    ("Runner.run (", "gRPC's core and Cython, uvloop: turns, kernel, receiving from Redis"),
+    ("_read (proxy/transport/server", "gRPC: starting to read the request"),
     ("Upstream.", "gRPC as a client: starting the call"),
-    ("_SelectorSocketTransport.write", "sending to Redis: the kernel's send()"),
-    ("_SelectorSocketTransport._read_ready", "receiving from Redis"),
-    ("proxy/store/redis_wire", "receiving from Redis"),
+    ("Wire.send (", "sending to Redis: the kernel's send()"),
+    ("Wire._flush (", "sending to Redis: the kernel's send()"),
+    ("proxy/store/redis_wire", "Redis' replies: parsing"),
     ("proxy/store/redis_link", "asking Redis: queueing, deadline, breaker, matching"),
     ("proxy/store/redis_waits", "asking Redis: queueing, deadline, breaker, matching"),
     ("proxy/store/redis_node", "asking Redis: queueing, deadline, breaker, matching"),
@@ -38,8 +37,7 @@ _PLACES = (
     ("proxy/telemetry", "telemetry: metrics, tracing off"),
     ("prometheus_client", "telemetry: metrics, tracing off"),
     ("grpc/", "gRPC's Python layer"),
-    ("asyncio", "the event loop: turns, callbacks, futures"),
-    ("selectors", "the event loop: turns, callbacks, futures"),
+    ("asyncio", "asyncio: tasks and futures"),
     ("inspect.py", "gRPC's Python layer"),
     ("<frozen abc>", "gRPC's Python layer"),
 )
@@ -90,7 +88,7 @@ def shares(folded: list[str]) -> dict[str, float]:
     for line in folded:
         stack, _, count = line.rpartition(" ")
         frames = stack.split(";")
-        if _THREAD in frames[0] and not frames[-1].startswith(_WAITING):
+        if _THREAD in frames[0]:
             found[_place(frames[-1])] += int(count)
     total = sum(found.values())
     return {place: count / total for place, count in found.most_common()}
