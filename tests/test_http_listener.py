@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 import pytest_asyncio
+import uvloop
 from aiohttp import web
 
 from proxy.errors import StartError
@@ -91,6 +92,19 @@ async def test_connections_are_bounded_and_idle_ones_keep_nobody_out(
         assert (await reader.read()).startswith(b"HTTP/1.0 200 ")
     for _, writer in idle:
         writer.close()
+
+
+def test_connections_are_bounded_on_uvloop(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        served = HttpListener("PROBE_ADDR", "127.0.0.1:0", answer)
+        port = await served.start()
+        try:
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+                await test_connections_are_bounded_and_idle_ones_keep_nobody_out(port, session, monkeypatch)
+        finally:
+            await served.stop()
+
+    uvloop.run(run())
 
 
 async def test_a_reader_who_stalls_is_cut_like_an_idle_one(

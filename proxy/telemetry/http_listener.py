@@ -7,7 +7,7 @@ new one would let idle ones keep everybody else out).
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from aiohttp import hdrs, web
 
@@ -78,8 +78,9 @@ def _admit(http: web.Server) -> web.RequestHandler:
     """Serves one connection more; the oldest ones beyond the limit are cut, whatever they wait for."""
     connections = http.connections
     for oldest in connections[: max(0, len(connections) + 1 - _MOST_CONNECTIONS)]:
-        if isinstance(oldest.transport, asyncio.WriteTransport):
-            oldest.transport.abort()
+        if oldest.transport is not None:
+            # Asked for its class, uvloop's transport is none of asyncio's.
+            cast("asyncio.WriteTransport", oldest.transport).abort()
     return http()
 
 
