@@ -79,13 +79,16 @@ def test_a_message_that_is_cut_or_marked_wrongly_is_internal(body: bytes) -> Non
     assert reply.code is StatusCode.INTERNAL
 
 
-@pytest.mark.parametrize(("encoding", "data"), [(b"gzip", gzip.compress(b"hi")), (b"deflate", zlib.compress(b"hi"))])
+_GZIP = gzip.compress(b"hi", mtime=0)  # workers must find tests of the same names, whatever the second
+
+
+@pytest.mark.parametrize(("encoding", "data"), [(b"gzip", _GZIP), (b"deflate", zlib.compress(b"hi"))])
 def test_a_compressed_message_is_inflated(encoding: bytes, data: bytes) -> None:
     assert message(b"\x01" + framing.framed(data)[1:], encoding) == b"hi"
     assert message(framing.framed(b"as it is"), encoding) == b"as it is"
 
 
-@pytest.mark.parametrize("data", [b"no gzip", gzip.compress(b"hi")[:-1], gzip.compress(b"hi") + b"more"])
+@pytest.mark.parametrize("data", [b"no gzip", _GZIP[:-1], _GZIP + b"more"])
 def test_what_cannot_be_inflated_is_internal(data: bytes) -> None:
     reply = message(b"\x01" + framing.framed(data)[1:], b"gzip")
     assert isinstance(reply, Reply)
