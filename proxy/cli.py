@@ -22,7 +22,7 @@ import click
 from click.core import ParameterSource
 
 from proxy import __version__
-from proxy.admin import commands as cli_operate
+from proxy.admin import commands
 from proxy.errors import SettingError, StartError
 from proxy.lazy_commands import LazyGroup
 from proxy.settings import config
@@ -149,7 +149,7 @@ def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None
         click.echo(f"{name.upper():<{widths[0]}}  {text:<{widths[1]}}  {sources[name]}")
 
 
-for _command in cli_operate.commands():
+for _command in commands.commands():
     cli.add_command(_command)
 
 

@@ -14,10 +14,12 @@ import pytest
 from tests.envoy_chain import EnvoyChain, envoy_without_redis
 from tests.raw_upstream import Chain
 from tests.servers.certificates import Authority
+from tests.servers.otlp import Collector
 from tests.servers.process import TRANSPORT_OF_TESTS, ProxyProcess
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.servers.server import Server
+from tests.servers.upstream import FakeMediaServer
 
 _Server = TypeVar("_Server", bound=Server)
 
@@ -73,6 +75,20 @@ async def redis(session_redis: RedisServer) -> RedisServer:
     await session_redis.cli("FLUSHALL")
     await session_redis.cli("SCRIPT", "FLUSH")
     return session_redis
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[FakeMediaServer]:
+    """A media service without any file."""
+    async with FakeMediaServer() as server:
+        yield server
+
+
+@pytest.fixture
+async def collector() -> AsyncIterator[Collector]:
+    """What spans are sent to."""
+    async with Collector() as server:
+        yield server
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
 import pytest
-import pytest_asyncio
 
 from proxy.pb import media_pb2 as pb
 from tests.calling import Gateway
@@ -21,12 +19,6 @@ from tests.servers.waiting import until
 
 RETURN = 5.0
 """Seconds within which caching is back by itself."""
-
-
-@pytest_asyncio.fixture
-async def upstream() -> AsyncIterator[FakeMediaServer]:
-    async with FakeMediaServer() as server:
-        yield server
 
 
 async def _caches_again(gateway: Gateway, model_id: int, within: float = RETURN) -> None:

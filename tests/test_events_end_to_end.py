@@ -2,11 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
 
 import aio_pika
 import pytest
-import pytest_asyncio
 
 from tests.calling import Gateway, publish
 from tests.servers.process import ProxyProcess
@@ -14,12 +12,6 @@ from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
-
-
-@pytest_asyncio.fixture
-async def upstream() -> AsyncIterator[FakeMediaServer]:
-    async with FakeMediaServer() as server:
-        yield server
 
 
 async def _applied(proxy: ProxyProcess, count: int) -> None:

@@ -2,9 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-
-import pytest_asyncio
 
 from tests.amqp import Publisher, publishing, queues
 from tests.calling import Gateway
@@ -16,12 +13,6 @@ from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
 
 APPLIED = 'media_cache_invalidations_total{source="event"}'
-
-
-@pytest_asyncio.fixture
-async def upstream() -> AsyncIterator[FakeMediaServer]:
-    async with FakeMediaServer() as server:
-        yield server
 
 
 async def _connected(proxy: ProxyProcess) -> None:

@@ -7,8 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest_asyncio
-
 from tests.calling import Gateway
 from tests.servers.process import ProxyProcess
 from tests.servers.redis import RedisServer
@@ -18,12 +16,6 @@ from tests.servers.waiting import until
 
 RETURN = 10.0
 """Seconds within which caching is back by itself, on a slow machine."""
-
-
-@pytest_asyncio.fixture
-async def upstream() -> AsyncIterator[FakeMediaServer]:
-    async with FakeMediaServer() as server:
-        yield server
 
 
 @asynccontextmanager

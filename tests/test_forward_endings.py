@@ -82,8 +82,8 @@ async def test_a_cancelled_call_is_observed_as_such(grpcio_chain: Chain, method:
     assert chain.recorder.client == [(method, StatusCode.CANCELLED)]
 
 
-@pytest.mark.parametrize("half_closed", [True, False])
-async def test_a_caller_that_vanishes_mid_stream_frees_the_call_upstream(chain: Chain, half_closed: bool) -> None:
+async def _vanish_mid_stream(chain: Chain, *, half_closed: bool) -> None:
+    """Returns once upstream was told."""
     chain.raw.behaviours[STREAM] = endless_once_asked if half_closed else endless
     caller = chain.connect()
     stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = caller.stream_stream(STREAM)
@@ -93,6 +93,11 @@ async def test_a_caller_that_vanishes_mid_stream_frees_the_call_upstream(chain: 
     assert await call.read()
     await caller.close()
     await asyncio.wait_for(chain.raw.seen[0].cancelled.wait(), 30)
+
+
+@pytest.mark.parametrize("half_closed", [True, False])
+async def test_a_caller_that_vanishes_mid_stream_frees_the_call_upstream(chain: Chain, half_closed: bool) -> None:
+    await _vanish_mid_stream(chain, half_closed=half_closed)
 
 
 @pytest.mark.parametrize("half_closed", [True, False])
@@ -108,15 +113,7 @@ async def test_a_caller_that_vanishes_mid_stream_leaves_nothing_behind(
         return kept[-1]
 
     monkeypatch.setattr(chain.upstream, "stream", begin_and_keep)
-    chain.raw.behaviours[STREAM] = endless_once_asked if half_closed else endless
-    caller = chain.connect()
-    stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = caller.stream_stream(STREAM)
-    call = stream()
-    if half_closed:
-        await call.done_writing()
-    assert await call.read()
-    await caller.close()
-    await asyncio.wait_for(chain.raw.seen[0].cancelled.wait(), 30)
+    await _vanish_mid_stream(chain, half_closed=half_closed)
     await until(lambda: chain.recorder.server == [(STREAM, StatusCode.CANCELLED)])
     assert chain.admission.in_progress == 0
     assert [call.done() for call in kept] == [True]

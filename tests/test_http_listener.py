@@ -13,6 +13,7 @@ from aiohttp import web
 from proxy.errors import StartError
 from proxy.telemetry import http_listener as module
 from proxy.telemetry.http_listener import LARGEST_BODY, HttpListener, line
+from tests.raw_http import raw
 from tests.servers.waiting import until
 
 
@@ -39,15 +40,6 @@ async def port(listener: HttpListener) -> int:
 async def http(port: int) -> AsyncIterator[aiohttp.ClientSession]:
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         yield session
-
-
-async def raw(port: int, request: bytes) -> bytes:
-    """The whole answer to what a stranger sends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    answer = await reader.read()
-    writer.close()
-    return answer
 
 
 @pytest.mark.parametrize(("size", "status"), [(0, 200), (LARGEST_BODY, 200), (LARGEST_BODY + 1, 413), (1 << 20, 413)])

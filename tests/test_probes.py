@@ -1,6 +1,5 @@
 """The probes as a kubelet, Prometheus and a stranger meet them, over real sockets."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -11,6 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 from proxy.errors import StartError
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
+from tests.raw_http import raw
 
 
 class Readiness:
@@ -42,15 +42,6 @@ async def http(port: int) -> AsyncIterator[aiohttp.ClientSession]:
     """A client of them."""
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         yield session
-
-
-async def raw(port: int, request: bytes) -> bytes:
-    """The whole answer to what a stranger sends."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(request)
-    answer = await reader.read()
-    writer.close()
-    return answer
 
 
 async def test_healthz_answers_while_the_loop_turns(http: aiohttp.ClientSession, readiness: Readiness) -> None:

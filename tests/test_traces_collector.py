@@ -1,7 +1,6 @@
 """The collector away, slow or back: calls do not notice, and the log says it once."""
 
 import json
-from collections.abc import AsyncIterator
 
 import pytest
 
@@ -14,12 +13,6 @@ from tests.servers.upstream import FakeMediaServer
 from tests.traces import CALLER, PARENT, READ, TRACE, traced
 
 LOSES, BACK = "the trace collector loses spans", "the trace collector is back"
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeMediaServer]:
-    async with FakeMediaServer() as server:
-        yield server
 
 
 @pytest.mark.parametrize(

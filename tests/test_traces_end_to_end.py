@@ -30,12 +30,6 @@ async def upstream() -> AsyncIterator[FakeMediaServer]:
         yield server
 
 
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    async with Collector() as server:
-        yield server
-
-
 async def test_the_trees_of_a_miss_and_a_hit(
     redis: RedisServer, upstream: FakeMediaServer, collector: Collector
 ) -> None:

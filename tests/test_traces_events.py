@@ -24,12 +24,6 @@ async def url(rabbit: RabbitServer) -> str:
 
 
 @pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    async with Collector() as server:
-        yield server
-
-
-@pytest.fixture
 async def proxy(redis: RedisServer, url: str, collector: Collector) -> AsyncIterator[ProxyProcess]:
     async with FakeMediaServer() as upstream:
         settings = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr, "RABBITMQ_ADDR": url}

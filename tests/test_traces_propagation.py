@@ -1,7 +1,6 @@
 """How a trace goes on through the proxy process: in which metadata, when it is sampled, and when tracing is off."""
 
 import json
-from collections.abc import AsyncIterator
 
 import grpc
 import grpc.aio
@@ -14,18 +13,6 @@ from tests.servers.process import ProxyProcess
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
 from tests.traces import CALLER, PARENT, READ, TRACE, TRACEPARENT, traced
-
-
-@pytest.fixture
-async def upstream() -> AsyncIterator[FakeMediaServer]:
-    async with FakeMediaServer() as server:
-        yield server
-
-
-@pytest.fixture
-async def collector() -> AsyncIterator[Collector]:
-    async with Collector() as server:
-        yield server
 
 
 def _sent(upstream: FakeMediaServer) -> dict[str, str | bytes]:

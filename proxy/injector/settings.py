@@ -23,8 +23,8 @@ from proxy.injector.values import (
     User,
     Words,
 )
-from proxy.settings.config import SettingOption
 from proxy.settings.config import declared as serve_settings
+from proxy.settings.config import option
 from proxy.settings.config import variable as serve_variable
 from proxy.settings.setting_types import HostPort, OneOf, SettingType
 
@@ -110,16 +110,7 @@ class InjectorSettings:
 def options() -> Iterator[click.Parameter]:
     """One flag for each setting, with its environment variable SIDECAR_…."""
     for setting in fields(InjectorSettings):
-        yield SettingOption(
-            [f"--sidecar-{setting.name.replace('_', '-')}"],
-            envvar=f"SIDECAR_{setting.name.upper()}",
-            type=setting.metadata["type"],
-            default=setting.metadata["default"],
-            help=setting.metadata["help"],
-            metavar=setting.metadata["type"].name.upper(),
-            show_default=bool(setting.metadata["default"]),
-            show_envvar=True,
-        )
+        yield option(setting, "sidecar_")
 
 
 def from_flags(values: dict[str, Any]) -> InjectorSettings:

@@ -240,20 +240,22 @@ def variable(setting: Field[Any]) -> str:
 
 def options(*names: str) -> list[click.Parameter]:
     """One flag for each setting, or for each named one, with its environment variable."""
-    return [
-        SettingOption(
-            [f"--{setting.name.replace('_', '-')}"],
-            envvar=variable(setting),
-            type=setting.metadata["type"],
-            default=setting.metadata["default"],
-            help=setting.metadata["help"],
-            metavar=setting.metadata["type"].name.upper(),
-            show_default=bool(setting.metadata["default"]),
-            show_envvar=True,
-        )
-        for setting in declared()
-        if not names or setting.name in names
-    ]
+    return [option(setting) for setting in declared() if not names or setting.name in names]
+
+
+def option(setting: Field[Any], prefix: str = "") -> SettingOption:
+    """The flag of a setting, with its environment variable; `prefix` (`sidecar_`) begins the names of both."""
+    name = prefix + setting.name
+    return SettingOption(
+        [f"--{name.replace('_', '-')}"],
+        envvar=name.upper(),
+        type=setting.metadata["type"],
+        default=setting.metadata["default"],
+        help=setting.metadata["help"],
+        metavar=setting.metadata["type"].name.upper(),
+        show_default=bool(setting.metadata["default"]),
+        show_envvar=True,
+    )
 
 
 def one_line(error: click.BadParameter) -> str:
