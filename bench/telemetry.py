@@ -16,8 +16,8 @@ import statistics
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
+from bench.accounting import Tree
 from tests.calling import Gateway
 from tests.servers.otlp import Collector
 from tests.servers.process import ProxyProcess
@@ -66,12 +66,6 @@ def _variants(endpoint: str) -> list[_Variant]:
     ]
 
 
-def cpu(pid: int) -> float:
-    """Seconds that the process has computed so far, in all its threads."""
-    stats = (task / "schedstat" for task in Path(f"/proc/{pid}/task").iterdir())
-    return sum(int(stat.read_text().split()[0]) for stat in stats) / 1e9
-
-
 async def _hits(gateway: Gateway, metadata: Metadata) -> None:
     async def some() -> None:
         for _ in range(HITS // AT_ONCE):
@@ -87,22 +81,22 @@ async def measure(rounds: int) -> dict[str, list[float]]:
         upstream = await stack.enter_async_context(FakeMediaServer())
         collector = await stack.enter_async_context(Collector())
         upstream.media.add("User", 1)
-        running: dict[str, tuple[int, Gateway, Metadata]] = {}
+        running: dict[str, tuple[Tree, Gateway, Metadata]] = {}
         for variant in _variants(collector.endpoint):
             module = "bench.without_metrics" if variant.without_metrics else "proxy"
             addresses = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr}
             proxy = ProxyProcess(module=module, **addresses, **variant.settings)
             await stack.enter_async_context(proxy)
             gateway = await stack.enter_async_context(Gateway(proxy.addr))
-            running[variant.name] = (proxy.pid, gateway, variant.metadata)
+            running[variant.name] = (Tree(proxy.pid), gateway, variant.metadata)
             await _hits(gateway, variant.metadata)
         spent: dict[str, list[float]] = {name: [] for name in running}
         for number in range(rounds):
             order = list(running.items())
-            for name, (pid, gateway, metadata) in order if number % 2 else reversed(order):
-                before = cpu(pid)
+            for name, (process, gateway, metadata) in order if number % 2 else reversed(order):
+                before = process.cpu()
                 await _hits(gateway, metadata)
-                spent[name].append((cpu(pid) - before) / HITS)
+                spent[name].append((process.cpu() - before) / HITS)
         return spent
 
 
