@@ -282,7 +282,7 @@ async def test_what_callers_see_is_counted(redis: RedisServer) -> None:
 
         assert [counted("hit", "redis"), counted("miss", "none"), counted("bypass", "none")] == [2, 1, 1]
         assert process.metric("media_cache_fetches_in_flight") == 0
-        assert process.metric("media_cache_entry_bytes_count") == 1
+        await until(lambda: process.metric("media_cache_entry_bytes_count") == 1, "the stored answer to be counted")
 
 
 async def test_a_request_of_any_method_name_is_left_to_upstream(redis: RedisServer) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from grpc import StatusCode
 
 from proxy.caching import fetches
-from proxy.caching.fetches import Answer, Fetches, Observer
+from proxy.caching.fetches import Answer, Fetches, Observer, log_fields
 from proxy.caching.policy import Policy, cache_control
 from proxy.errors import RedisUnavailableError
 from proxy.media.calls import Call, Handler, Reply
@@ -216,15 +216,11 @@ def _stale(found: Found) -> Answer:
 
 def _hit(key: RequestKey, found: Found) -> Answer:
     if log.isEnabledFor(logging.DEBUG):
-        fields = _fields(key) | {"age": found.age}
+        fields = log_fields(key) | {"age": found.age}
         log.debug("Cache hit for %s", subject(key.model.type, key.collection), extra=fields)
     return Answer(Reply(found.entry.body), "hit", found.age)
 
 
 def _log_miss(key: RequestKey) -> None:
     if log.isEnabledFor(logging.DEBUG):
-        log.debug("Cache miss for %s", subject(key.model.type, key.collection), extra=_fields(key))
-
-
-def _fields(key: RequestKey) -> dict[str, object]:
-    return {"model_type": key.model_type, "model_id": key.model.id, "collection": key.collection}
+        log.debug("Cache miss for %s", subject(key.model.type, key.collection), extra=log_fields(key))

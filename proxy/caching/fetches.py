@@ -8,6 +8,7 @@ closed  an invalidation has only just passed, or a write is under way: those who
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,8 +22,11 @@ from proxy.errors import RedisUnavailableError
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.keys import RequestKey
 from proxy.media.lifetime import Storable, storable
+from proxy.media.model import subject
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import Grant
+
+log = logging.getLogger(__name__)
 
 _FILL_WAIT = 0.150
 """How long a read waits for the fill of another process' fetch, in seconds."""
@@ -140,15 +144,20 @@ class Fetches:
         reply = await self._fetch_and_land(call, flight)
         # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
         #    connection and finds it.
-        body = reply.body if reply.ok else None
-        meta = storable(body) if body is not None and len(body) <= self._policy.max_entry_bytes else None
-        if body is None or meta is None:
+        body = reply.body or b""
+        meta = storable(body) if reply.ok and len(body) <= self._policy.max_entry_bytes else None
+        if meta is None:
+            _log_not_stored(lease.key, _unfit(reply, self._policy.max_entry_bytes))
             return
         done = lease.fill(body, meta, self._random())
-        self._observer.entry_bytes(len(body))
         # 2. Until Redis has taken it, other reads may still be told this token: they join and have the answer at once.
         if done is not None:
             await asyncio.wait([done])
+        refused = _refusal(done)
+        if refused:
+            _log_not_stored(lease.key, refused)
+        else:
+            self._observer.entry_bytes(len(body))
 
     async def _fetch_only(self, call: Call, flight: Flight[Answer]) -> None:
         """Shared by those who were told the same mark; stores nothing."""
@@ -200,3 +209,32 @@ def _shared(answer: Answer) -> Answer:
     reply = answer.reply
     details = tuple(pair for pair in reply.trailing_metadata if pair[0] == "grpc-status-details-bin")
     return Answer(Reply(reply.body, reply.code, reply.details, (), details), "coalesced", answer.age, answer.cut)
+
+
+def log_fields(key: RequestKey) -> dict[str, object]:
+    """What the lines about a read name it by."""
+    return {"model_type": key.model_type, "model_id": key.model.id, "collection": key.collection}
+
+
+def _log_not_stored(key: RequestKey, why: str) -> None:
+    """Whoever asks why the same call is a miss each time finds it here."""
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("Not stored for %s", subject(key.model.type, key.collection), extra=log_fields(key) | {"reason": why})
+
+
+def _unfit(reply: Reply, most: int) -> str:
+    """Why this answer may not be stored."""
+    if not reply.ok:
+        return f"the media service answered {reply.code.name}"
+    if len(reply.body or b"") > most:
+        return "it is larger than CACHE_MAX_ENTRY_BYTES"
+    return "success is false, or nobody can tell when a presigned URL in it expires"
+
+
+def _refusal(done: "asyncio.Future[object] | None") -> str:
+    """Why Redis has not stored it; empty: it has."""
+    if done is None or done.cancelled() or done.exception() is not None:
+        return "Redis could not take it"
+    if done.result() != 1:
+        return "it was invalidated meanwhile, or its presigned URLs are about to expire"
+    return ""

@@ -82,7 +82,7 @@ class Metrics:
         )
         self._entry_bytes = Histogram(
             "media_cache_entry_bytes",
-            "Moves when an answer was stored in the cache, by its size as stored",
+            "Moves when Redis confirmed that it stored an answer, by the size of the answer",
             buckets=_ENTRY_BYTES,
             registry=self.registry,
         )
@@ -214,7 +214,7 @@ class Metrics:
         self._fetches.dec()
 
     def entry_bytes(self, size: int) -> None:
-        """An answer was stored."""
+        """Redis stored an answer."""
         self._entry_bytes.observe(size)
 
     def shadow_difference(self) -> None:
