@@ -57,6 +57,14 @@ async def test_nothing_stored_is_a_miss_and_a_stored_answer_a_hit(stack: Stack) 
     assert "fresh for" in after.why[0]
 
 
+async def test_it_names_what_keeps_an_answer_from_being_stored(stack: Stack) -> None:
+    """Such a call is a miss each time: that the next answer will be stored is more than anybody knows."""
+    process = await stack.process()
+    process.core.cache.policy.max_entry_bytes = 1
+    assert [await process.x_cache() for _ in range(2)] == ["miss", "miss"]
+    assert any("unless it fails, is larger than CACHE_MAX_ENTRY_BYTES" in why for why in (await explained(process)).why)
+
+
 async def test_it_names_where_the_answer_is_stored(stack: Stack) -> None:
     process = await stack.process()
     await process.read()
@@ -170,12 +178,14 @@ async def test_a_held_invalidation_is_named(stack: Stack, monkeypatch: pytest.Mo
     assert (await explained(process, model_id=2)).why[0] == "Nothing is stored for this request."
 
 
-async def test_an_invalidation_is_named_with_when_and_by_what(stack: Stack) -> None:
+async def test_an_invalidation_is_named_with_when_and_by_what(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("proxy.caching.invalidations._EVENT_WINDOW_MS", 30_000)  # a busy machine takes more than 100 ms
     process = await stack.process()
     await process.read()
     await process.event()
     told = await explained(process)
     assert told.result == "miss"
+    assert any(sentence.startswith("An event has only just invalidated it") for sentence in told.why)
     assert any(sentence.endswith("by an event.") for sentence in told.why)
     await process.core.invalidations.flush("asked for")
     assert any("by a flush (asked for" in sentence for sentence in (await explained(process)).why)

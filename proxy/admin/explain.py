@@ -187,7 +187,8 @@ def _fetching(reason: str, lease: ListedLease | None, stored: Listing) -> list[s
             reason,
             f"Another call has been fetching it for {lease.age:.1f} s: this one waits for its answer.",
         ]
-    return ["miss", reason, "The call would fetch it and store the answer."]
+    unless = "unless it fails, is larger than CACHE_MAX_ENTRY_BYTES, or its presigned URLs are about to expire"
+    return ["miss", reason, f"The call would fetch it and store the answer, {unless}."]
 
 
 def _others(key: RequestKey, stored: Listing) -> list[str]:
