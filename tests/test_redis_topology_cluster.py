@@ -5,14 +5,18 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
+from redis.asyncio.cluster import ClusterNode
+from redis.asyncio.connection import Connection
 from redis.crc import key_slot
 
 from proxy.errors import RedisUnavailableError
 from proxy.media.keys import RequestKey
 from proxy.media.lifetime import Storable
 from proxy.media.model import Model
+from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
+from proxy.store.redis_topology import topology
 from tests.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster
@@ -246,6 +250,33 @@ class TestNodes:
                 assert not store.usable(lost.hash_key)
                 await cluster.servers[0].cli("CLUSTER", "ADDSLOTS", key_slot(lost.hash_key))
                 await until(lambda: store.usable(lost.hash_key), "the slot to be found", timeout=5)
+
+    async def test_one_that_is_stopped_while_it_closes_a_connection_has_closed_it(
+        self, cluster: RedisCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        asked: list[Connection] = []
+        closing = asyncio.Event()
+        acquire, disconnect = ClusterNode.acquire_connection, ClusterNode.disconnect
+
+        def acquired(node: ClusterNode) -> Connection:
+            asked.append(acquire(node))
+            return asked[-1]
+
+        async def disconnected(node: ClusterNode) -> None:
+            closing.set()
+            await asyncio.sleep(0)  # the turn in which the end comes
+            await disconnect(node)
+
+        monkeypatch.setattr(ClusterNode, "acquire_connection", acquired)
+        monkeypatch.setattr(ClusterNode, "disconnect", disconnected)
+        target = RedisAddr().parse(cluster.addr)
+        assert target is not None
+        found = topology(target, (), lambda up, reason: None)
+        running = asyncio.create_task(found.run())
+        await closing.wait()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert [connection.is_connected for connection in asked] == [False]
 
     async def test_a_server_that_is_no_cluster(self, redis: RedisServer) -> None:
         changes: list[tuple[bool, str]] = []

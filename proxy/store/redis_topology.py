@@ -159,13 +159,13 @@ class Cluster:
     async def _slots(self, seed: tuple[str, int]) -> dict[int, list[ClusterNode]]:
         """The slot map as one node sees it."""
         manager = self._client(seed).nodes_manager
+        asked = tuple(manager.startup_nodes.values())  # whose connection it is; it may replace them by what it finds
         try:
             async with asyncio.timeout(_REFRESH_TIMEOUT):
                 await manager.initialize()
             return dict(manager.slots_cache)
         finally:
-            await manager.aclose()
-            await manager.aclose("startup_nodes")
+            await _disconnected(asked)
 
     async def _adopt(self, slots: dict[int, list[ClusterNode]]) -> None:
         masters = {f"{nodes[0].host}:{nodes[0].port}": nodes[0] for nodes in slots.values()}
@@ -242,6 +242,16 @@ def _options(target: RedisTarget) -> tuple[dict[str, Any], bool]:
     options: dict[str, Any] = dict(parse_url(target.url))
     tls = options.pop("connection_class", None) is not None
     return {key: value for key, value in options.items() if key not in {"host", "port"}}, tls
+
+
+async def _disconnected(nodes: Iterable[ClusterNode]) -> None:
+    """Closes their connections, also when cancelled meanwhile: then once they are closed."""
+    closing = asyncio.gather(*(node.disconnect() for node in nodes), return_exceptions=True)
+    try:
+        await asyncio.shield(closing)
+    except asyncio.CancelledError:
+        await closing
+        raise
 
 
 def _maker(master: ClusterNode) -> Callable[[], AbstractConnection]:
