@@ -6,7 +6,7 @@ model they change.
 
 import logging
 import time
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 from google.protobuf.message import DecodeError
 
@@ -16,7 +16,7 @@ from proxy.caching.own_writes import OwnWrites, Write
 from proxy.caching.shadow import same_files
 from proxy.errors import RedisUnavailableError
 from proxy.media import wire
-from proxy.media.calls import Call, Handler, Reply
+from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.media.model import Model
 from proxy.pb.media_pb2 import GetFileByIDRequest, GetFileByIDResponse, GetFilesByModelRequest
 from proxy.store.redis_node import Budget
@@ -29,6 +29,8 @@ GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
 UPLOAD_FILE = "/media.MediaService/UploadFile"
 DELETE_FILE = "/media.MediaService/DeleteFile"
 _GET_FILE_BY_ID = "/media.MediaService/GetFileByID"
+
+_X_CACHE: dict[Result, tuple[str, str]] = {result: ("x-cache", result) for result in get_args(Result)}
 
 
 class Index(Protocol):
@@ -64,12 +66,13 @@ class Files:
         tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
         self._observer.request(call.method, answer.result, tier, time.perf_counter() - started)
         tracing.answered(answer.result, None if tier == "none" else tier)
-        trailing: tuple[tuple[str, str | bytes], ...] = (("x-cache", answer.result),)
+        ours: Metadata = (_X_CACHE[answer.result],)
         if answer.age is not None:
-            trailing += (("age", str(answer.age)),)
+            ours = (*ours, ("age", str(answer.age)))
         reply = answer.reply
         # (`dataclasses.replace` takes ten times as long.)
-        return Reply(reply.body, reply.code, reply.details, reply.initial_metadata, reply.trailing_metadata + trailing)
+        trailing = (*reply.trailing_metadata, *ours) if reply.trailing_metadata else ours
+        return Reply(reply.body, reply.code, reply.details, reply.initial_metadata, trailing)
 
     async def upload_file(self, call: Call) -> Reply:
         """Forwards; the model is named by the request."""

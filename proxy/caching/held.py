@@ -60,7 +60,7 @@ class Held:
 
     def __contains__(self, model: Model) -> bool:
         """Whether what Redis has of this model must not be trusted."""
-        return self._asked > self._flushed or model in self._models
+        return self._asked > self._flushed or (bool(self._models) and model in self._models)
 
     @property
     def count(self) -> int:

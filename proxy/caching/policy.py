@@ -41,8 +41,11 @@ class Policy:
 
 def cache_control(call: Call) -> frozenset[str]:
     """The directives of the request's `cache-control` metadata, lower case."""
-    given = [value for name, value in call.metadata if name == "cache-control"]
-    if not given:
+    for name, _ in call.metadata:
+        if name == "cache-control":
+            break
+    else:  # nearly always, at every hit
         return _NO_DIRECTIVES
+    given = [value for name, value in call.metadata if name == "cache-control"]
     texts = (value for value in given if isinstance(value, str))
     return frozenset(directive.strip().lower() for text in texts for directive in text.split(","))

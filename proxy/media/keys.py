@@ -80,9 +80,12 @@ class Keys:
 
     def _vary_digest(self, metadata: Metadata) -> bytes:
         """A digest of the vary-metadata in order of arrival within each key; empty when the request has none of it."""
-        found = [pair for pair in metadata if pair[0] in self._vary]
-        if not found:
+        for key, _ in metadata:
+            if key in self._vary:
+                break
+        else:  # nearly always, at every hit
             return b""
+        found = [pair for pair in metadata if pair[0] in self._vary]
         found.sort(key=lambda pair: pair[0])
         parts = (part for key, value in found for part in (key.encode(), _as_bytes(value)))
         return sha256(length_prefixed(*parts)).digest()

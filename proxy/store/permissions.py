@@ -27,11 +27,8 @@ class Permissions:
     def __init__(self, scripts: Sequence[bytes]) -> None:
         self._inside = {sha1(each, usedforsecurity=False).hexdigest().encode(): _commands(each) for each in scripts}
         self._refused: dict[tuple[bytes, ...], str] = {}
-
-    @property
-    def missing(self) -> str:
-        """The first of what is refused, and what to do; empty: nothing is."""
-        return next(iter(self._refused.values()), "")
+        self.missing = ""
+        """The first of what is refused, and what to do; empty: nothing is. Looked at for each reply."""
 
     def refused(self, command: tuple[bytes, ...], error: Exception) -> None:
         """Redis answered a command, of which the first two words are given, with an error of any kind."""
@@ -39,12 +36,19 @@ class Permissions:
             return
         what = f"Redis refuses a command of ours ({' '.join(str(error).split())[:200]}): {self._remedy(command, error)}"
         self._refused[command] = what
+        self._tell()
         log.warning("%s", what, extra={"dependency": "redis", "command": command[0].decode()})
 
     def worked(self, command: tuple[bytes, ...]) -> None:
         """Redis carried a command out."""
-        if self._refused.pop(command, None) is not None and not self._refused:
+        if self._refused.pop(command, None) is None:
+            return
+        self._tell()
+        if not self._refused:
             log.info("Redis refuses no command of ours any more", extra={"dependency": "redis"})
+
+    def _tell(self) -> None:
+        self.missing = next(iter(self._refused.values()), "")
 
     def _remedy(self, command: tuple[bytes, ...], error: Exception) -> str:
         text = str(error)

@@ -81,12 +81,12 @@ class Routes(grpc.GenericRpcHandler):
         """Its grpc.aio kind is stream-unary: unlike unary-unary, that hands over before the request is read."""
         limit = None if method == UPLOAD else self._call_timeout
 
-        async def work(context: Context, metadata: Metadata) -> Reply:
+        def work(context: Context, metadata: Metadata) -> Awaitable[Reply]:
             remaining: float | None = context.time_remaining()
             if remaining is not None:  # then gRPC's core ends the call
-                return await self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
+                return self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
             read = partial(_read_in_time, context, self._patience)
-            return await self._layers.unary(method, handler, metadata, limit, read)
+            return self._layers.unary(method, handler, metadata, limit, read)
 
         return grpc.stream_unary_rpc_method_handler(partial(self._serve, method, work))
 
@@ -110,9 +110,10 @@ async def _read(context: Context) -> bytes | Reply:
 
 async def _read_in_time(context: Context, patience: Patience) -> bytes | Reply:
     try:
-        return await patience.wait(_read(context))
+        body: object = await patience.wait(context.read())
     except TimeoutError:
         return _TOO_LATE
+    return body if isinstance(body, bytes) else NO_REQUEST
 
 
 def _at_end(context: Context, do: Callable[[], None]) -> None:
