@@ -108,6 +108,16 @@ class TestBreaker:
             assert node.run_id != first
             assert [up for up, _ in told.changes] == [True, False, True]
 
+    async def test_one_that_was_a_replica_between_two_pings_is_another(self, own_redis: RedisServer) -> None:
+        async with noded(maker(own_redis.port)) as (node, _):
+            first = node.run_id
+            async with own_redis.client() as client:
+                async with client.pipeline() as pipeline:  # a transaction: no ping comes in between
+                    await pipeline.execute_command("REPLICAOF", "127.0.0.1", "1")
+                    await pipeline.execute_command("REPLICAOF", "NO", "ONE")
+                    await pipeline.execute()
+            await until(lambda: node.run_id != first and node.usable, "the node to be another", timeout=5)
+
     async def test_one_that_was_never_there_is_told_once(self, own_redis: RedisServer) -> None:
         own_redis.kill()
         async with noded(maker(own_redis.port), up=False) as (node, told):

@@ -55,6 +55,32 @@ class TestSnapshot:
             assert await body_of(store, KEY) is None
             await leased(store, KEY)
 
+    async def test_one_that_was_a_replica_of_its_own_successor_counts_for_nothing(self, own_redis: RedisServer) -> None:
+        """It lost touch while a replica was promoted that had missed an invalidation, took that one's data over, and
+        was promoted again: the same process, with the run id of what it now has again.
+        """
+        async with RedisServer(replica_of=own_redis) as successor:
+            async with storing(own_redis.addr) as store:
+                await cached(store, KEY)
+
+                async def there() -> bool:
+                    return bool(await successor.cli("EXISTS", KEY.hash_key))
+
+                await until(there, "the entry to be replicated")
+                await successor.cli("REPLICAOF", "NO", "ONE")
+                await store.invalidate(USER, timeout=5)
+            await own_redis.cli("REPLICAOF", "127.0.0.1", successor.port)
+
+            async def back() -> bool:
+                return bool(await own_redis.cli("EXISTS", KEY.hash_key))
+
+            await until(back, "the entry to be back")
+            await own_redis.cli("REPLICAOF", "NO", "ONE")
+            async with storing(own_redis.addr) as store:
+                assert await body_of(store, KEY) is None
+                await cached(store, KEY, b"new")
+                assert await body_of(store, KEY) == b"new"
+
     async def test_a_mark_still_closes_but_nobody_shares_by_its_id(self, own_redis: RedisServer) -> None:
         """A fetch that is shared on it may have begun before later invalidations."""
         async with storing(own_redis.addr) as store:

@@ -11,10 +11,12 @@ and dropped, so no caller ever sees another's reply.
 
 import asyncio
 import math
+import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from hashlib import blake2b
 from typing import cast
 
 import hiredis
@@ -39,6 +41,7 @@ from proxy.store.redis_wire import Wire
 Reply = asyncio.Future[object]
 
 _CONNECT_TIMEOUT = 1.0
+_HISTORY = re.compile(rb"^master_replid:([0-9a-f]+)", re.MULTILINE)
 _STEADY = 1.0  # seconds; a connection that lasted less counts as a failed attempt
 _MOST_PENDING = 8192
 _MOST_PENDING_BYTES = 64 << 20
@@ -61,7 +64,10 @@ class Link:
         self.peer = ("", 0)
         """Host and port of the present connection, or of the last one."""
         self.run_id = b""
-        """Of the server behind the present connection; learned before its first reply is used."""
+        """Of the server process behind the present connection, and of its time as a master: one that was a replica in
+        between holds what its master of then had. Learned before the first reply is used."""
+        self.history = b""
+        """The replication history that `run_id` was made of; empty where the server tells none."""
         self.read_at = 0.0
         """When the last reply was read, by `time.monotonic`."""
         self.connected = asyncio.Event()
@@ -135,9 +141,10 @@ class Link:
             raise RedisConnectionError("Redis is loading its data")
         if values.get(b"role", b"master") != b"master":
             raise RedisConnectionError("this Redis is a read-only replica")
-        self.run_id = values.get(b"run_id", b"")
-        if not self.run_id or b" " in self.run_id:
+        if not values.get(b"run_id") or b" " in values[b"run_id"]:
             raise RedisConnectionError("this Redis tells no run_id in INFO")
+        self.history = history_of(info)
+        self.run_id = blake2b(values[b"run_id"] + self.history, digest_size=20).hexdigest().encode()
         for script in self._scripts:
             await self._ask(connection, b"SCRIPT", b"LOAD", script)
 
@@ -178,6 +185,12 @@ class Link:
         for waiter, *_ in pending:
             if not waiter.done():
                 waiter.set_exception(RedisUnavailableError(self.failure))
+
+
+def history_of(info: bytes) -> bytes:
+    """The id of a server's replication history, out of its INFO. Another one begins with each promotion."""
+    found = _HISTORY.search(info)
+    return found[1] if found is not None else b""
 
 
 def _require_not_cancelled() -> None:

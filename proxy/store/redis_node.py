@@ -17,7 +17,7 @@ from redis.exceptions import ClusterDownError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
 from proxy.store.breaker import Breaker
-from proxy.store.redis_link import REDIRECTIONS, Link, Reply
+from proxy.store.redis_link import REDIRECTIONS, Link, Reply, history_of
 from proxy.store.redis_replicas import ReplicatedWrites, UnansweredError, ignored
 from proxy.store.redis_waits import Waits
 from proxy.store.server_clock import ServerClock
@@ -216,6 +216,10 @@ class Node:
         if isinstance(now, list) and isinstance(info, bytes):
             if b"role:master" not in info:
                 self.drop("this Redis is a read-only replica now")
+                return
+            if self._link.history and history_of(info) != self._link.history:
+                # It was a replica for a moment, or has its first one; only a new connection learns what counts now.
+                self.drop("this Redis began another replication history")
                 return
             self._clock.pinged(int(now[0]) * 1000 + int(now[1]) / 1000, begun, ended)
             self._writes.replicas = info.count(b"state=online")

@@ -103,6 +103,7 @@ class Run:
     async def writer(self) -> None:
         while not self.over:
             model_id, name = self._random.choice(_MODELS), self._name("write")
+            self.checker.counts["writes"] += 1
             if self._random.random() < 0.5:
                 self.origin.commit(Model.of("User", model_id), name)
             else:
@@ -158,6 +159,7 @@ class Run:
         counts = self.checker.counts
         lines = [f"{name:<36} {counts[name]:>8}" for name in sorted(counts)]
         lines += [f"{'events sent':<36} {self.publisher.sent:>8}", f"{'events lost':<36} {self.publisher.lost:>8}"]
+        lines += [f"{'faults':<36} {self.faults.counts.total():>8}"]
         lines += [f"fault: {name:<29} {count:>8}" for name, count in sorted(self.faults.counts.items())]
         return "\n".join(
             [*lines, f"{'violations':<36} {len(self.checker.violations):>8}", *self.checker.violations[:5]]

@@ -94,7 +94,8 @@ def test_redis_py_reads_an_address_as_we_do(text: str) -> None:
     if target is None or isinstance(target, click.BadParameter):
         return
     read = parse_url(target.url)
-    assert (read["host"], read.get("port", 6379)) == target.nodes[0]
+    host, port = target.nodes[0]
+    assert (read["host"], read.get("port", 6379)) == (host.lower(), port), "a host's name knows no case"
     assert all(host and 0 < port < 65536 for host, port in target.nodes)
 
 
