@@ -22,8 +22,12 @@ class Tree:
         return sum(time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED) for pid in self._pids())
 
     def resident(self) -> float:
-        """MB now."""
-        return sum(_status(pid, "VmRSS") for pid in self._pids())
+        """MB now: what each process has for itself, and the pages of files once, since they share those (a parent and a
+        child run the same Python): as many as the process has that has most of them.
+        """
+        pids = self._pids()
+        own = sum(_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in pids)
+        return own + max(_status(pid, "RssFile") for pid in pids)
 
     def peak(self) -> float:
         """MB at most so far; of several processes the sum of their peaks."""

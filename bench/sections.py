@@ -10,6 +10,7 @@ from bench import claims, growth, picture, profile, side_by_side, subjects, tabl
 from bench.stack import Stack
 from bench.targets import Target
 
+ENVOY = "proxy-envoy"
 _ROUNDS = 7
 _TELEMETRY_ROUNDS = 30
 
@@ -48,7 +49,7 @@ async def sides() -> Outcome:
                 "latency": tables.latency(rows),
                 "processes": tables.servers(stack.servers, resident),
             },
-            targets.of_rows(rows),
+            [*targets.of_rows(rows), *targets.of_envoy(fresh[ENVOY], stack.servers[ENVOY].started_in)],
             {"side-by-side.svg": partial(picture.side_by_side, rows, subjects.ECHO)},
         )
 

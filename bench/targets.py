@@ -60,6 +60,14 @@ def of_rows(rows: Mapping[str, Row]) -> list[Target]:
     ]
 
 
+def of_envoy(resident: float, started_in: float) -> list[Target]:
+    """What is judged of the proxy with TRANSPORT=envoy as it stands after its start: MB, seconds."""
+    return [
+        Target("TRANSPORT=envoy: resident memory after start", resident, 160, "MB"),
+        Target("TRANSPORT=envoy: start to serving", started_in, 2.5, "s"),
+    ]
+
+
 def _cpu(sample: Sample) -> float:
     return sample.cpu_us
 

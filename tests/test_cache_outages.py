@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
+from proxy.store.redis_node import Budget
 from tests.in_process import Process, Stack
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
@@ -32,6 +33,7 @@ class Frozen:
 async def test_redis_freezing_at_any_step_costs_one_timeout(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (0.5,))  # a busy machine is no frozen Redis
     async with Stack(own_redis.addr, hurried=True) as stack:
         process = await stack.process()
         frozen = Frozen(process, own_redis, step, monkeypatch)

@@ -7,6 +7,7 @@ import base64
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from urllib.parse import quote
 
 import aio_pika
@@ -150,7 +151,8 @@ async def _user(rabbit: RabbitServer, name: str, password: str, vhost: str) -> N
 
 def _response(canaries: Canaries) -> bytes:
     url = (
-        f"https://s3.test/{canaries.of('a path in a presigned URL')}?X-Amz-Date=20261123T000000Z&X-Amz-Expires=86400"
+        f"https://s3.test/{canaries.of('a path in a presigned URL')}"
+        f"?X-Amz-Date={datetime.now(UTC):%Y%m%dT%H%M%SZ}&X-Amz-Expires=86400"
         f"&X-Amz-Credential={canaries.of('a presigned URL credential')}"
         f"&X-Amz-Signature={canaries.of('a presigned URL signature')}"
     )

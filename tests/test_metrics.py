@@ -113,7 +113,8 @@ def test_what_will_move_is_there_at_zero_and_a_dependency_only_once_it_is_named(
     results = re.findall(r'^media_cache_requests_total{.*result="(\w+)".*} 0\.0$', text(metrics), re.MULTILINE)
     assert sorted(results) == ["bypass", "coalesced", "hit", "miss", "stale"]
     assert value(metrics, "media_cache_invalidations_total", source="event") == 0
-    assert value(metrics, "media_cache_events_total", kind="uploaded", outcome="applied") == 0
+    for outcome in ("applied", "malformed", "oversize", "retried"):
+        assert value(metrics, "media_cache_events_total", kind="uploaded", outcome=outcome) == 0
     assert "media_cache_dependency_up{" not in text(metrics)
 
 

@@ -196,6 +196,13 @@ class TestBrokenConnections:
             async with linked(maker(port), up=False) as watched:
                 await watched.down("Protocol error")
 
+    async def test_what_redis_py_trips_over(self) -> None:
+        def make() -> Seen:
+            raise TypeError("'int' object is not subscriptable")
+
+        async with linked(make, up=False) as watched:
+            await watched.down("not subscriptable")
+
     async def test_a_host_that_does_not_exist(self) -> None:
         def make() -> Seen:
             return Seen([], host="no-such-host.invalid", port=1)

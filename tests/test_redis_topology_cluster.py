@@ -279,6 +279,22 @@ class TestNodes:
         await asyncio.gather(running, return_exceptions=True)
         assert [connection.is_connected for connection in asked] == [False]
 
+    async def test_a_map_that_is_none(self) -> None:
+        """redis-py trips over it with a TypeError, which must not end what calls go through."""
+
+        async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            while data := await reader.read(1 << 16):
+                writer.write(b"*1\r\n:5\r\n" * data.count(b"*"))
+            writer.close()
+
+        async with await asyncio.start_server(answer, "127.0.0.1", 0) as liar:
+            port = liar.sockets[0].getsockname()[1]
+            changes: list[str] = []
+            async with storing(f"redis+cluster://127.0.0.1:{port}", up=False) as store:
+                store._topology._changed = lambda up, reason: changes.append(reason)  # type: ignore[attr-defined]
+                await until(lambda: changes, "a look at it")
+            assert "slot map cannot be read" in changes[0]
+
     async def test_a_server_that_is_no_cluster(self, redis: RedisServer) -> None:
         changes: list[tuple[bool, str]] = []
         async with storing(f"redis+cluster://127.0.0.1:{redis.port}", up=False) as store:

@@ -119,7 +119,7 @@ class Link:
                 self.connected.set()
                 on_up()
                 await wire.over
-            except (RedisError, OSError, TimeoutError, ValueError) as error:
+            except Exception as error:  # noqa: BLE001 -- redis-py raises whatever it trips over in what is no Redis
                 self._lost(_described(error))
                 on_down(self.failure)
             finally:

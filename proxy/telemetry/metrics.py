@@ -135,7 +135,8 @@ class Metrics:
             registry=self.registry,
         )
         for kind in ("uploaded", "deleted"):
-            self._events.labels(kind, "applied")
+            for outcome in ("applied", "malformed", "oversize", "retried"):
+                self._events.labels(kind, outcome)
         self._dependency_up = Gauge(
             "media_cache_dependency_up",
             "Set to 1 when the dependency can be used, to 0 when it is lost; absent for what is not configured",
