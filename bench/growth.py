@@ -20,6 +20,7 @@ from bench.subjects import READ
 from proxy.media import entry
 from proxy.media.keys import Keys
 from proxy.pb import media_pb2 as pb
+from proxy.store.redis_link import reign
 
 _CALLERS, _CALLS, _ROUNDS = 8, 500, 5
 _FILLING, _LIFE_MS = 500, 3_600_000
@@ -115,7 +116,8 @@ async def _store(redis: str, bodies: list[bytes]) -> None:
     """As `lua/fill.lua` stores: 100,000 misses would take minutes."""
     keys, answer = Keys("media", ()), messages.answer(pb.GetFilesByModelRequest.FromString(bodies[0]))
     async with Redis.from_url(f"redis://{redis}") as client:
-        run_id, born = (await client.info("server"))["run_id"].encode(), int(time.time() * 1000)
+        info, born = await client.info(), int(time.time() * 1000)
+        run_id = reign(info["run_id"].encode(), info["master_replid"].encode())
         times = b"%d %d %d" % (born, born + _LIFE_MS, born + _LIFE_MS)
         for some in batched(bodies, _FILLING):
             pipeline = client.pipeline(transaction=False)

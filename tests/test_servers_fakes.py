@@ -240,7 +240,8 @@ class TestFakeMedia:
         with pytest.raises(grpc.aio.AioRpcError, match="after the commit") as failed:
             await stub.UploadFile(pb.UploadFileRequest(model_type="user", model_id=1))
         assert failed.value.code() is grpc.StatusCode.INTERNAL
-        assert (grpc_servicer.version, grpc_servicer.calls[0].ended) == (1, "failed")
+        assert grpc_servicer.version == 1
+        await until(lambda: grpc_servicer.calls[0].ended == "failed", "the end to be noted")
         grpc_servicer.unsuccessful["GetAllMedia"] = "database away"
         answer = await stub.GetAllMedia(pb.GetAllMediaRequest())
         assert (answer.success, answer.message) == (False, "database away")

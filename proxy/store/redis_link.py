@@ -144,7 +144,7 @@ class Link:
         if not values.get(b"run_id") or b" " in values[b"run_id"]:
             raise RedisConnectionError("this Redis tells no run_id in INFO")
         self.history = history_of(info)
-        self.run_id = blake2b(values[b"run_id"] + self.history, digest_size=20).hexdigest().encode()
+        self.run_id = reign(values[b"run_id"], self.history)
         for script in self._scripts:
             await self._ask(connection, b"SCRIPT", b"LOAD", script)
 
@@ -185,6 +185,11 @@ class Link:
         for waiter, *_ in pending:
             if not waiter.done():
                 waiter.set_exception(RedisUnavailableError(self.failure))
+
+
+def reign(run_id: bytes, history: bytes) -> bytes:
+    """The id of one server process' time as a master, as stored with each answer: of its `run_id` and `master_replid`."""
+    return blake2b(run_id + history, digest_size=20).hexdigest().encode()
 
 
 def history_of(info: bytes) -> bytes:
