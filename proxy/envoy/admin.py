@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 import aiohttp
 
-from proxy.envoy.listener import UPSTREAM
+from proxy.envoy.listener import AGAIN, UPSTREAM
 
 _LOOK_EVERY = 0.02
 _ANSWER_WITHIN = 2.0
-_FORWARDED = rf"^cluster\.{UPSTREAM}\.upstream_rq_(total|active|pending_active)$"
+_FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(total|active|pending_active)$"
+_TURNED_AWAY = r"^listener\..*downstream_global_cx_overflow$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +50,17 @@ class EnvoyAdmin:
 
     async def forwarded(self) -> Forwarded:
         """What has gone past the core so far, and is going now."""
-        stats = json.loads(await self._text(f"/stats?format=json&filter={_FORWARDED}"))["stats"]
-        values = {stat["name"].rpartition("upstream_rq_")[2]: int(stat["value"]) for stat in stats}
-        return Forwarded(values.get("total", 0), values.get("active", 0) + values.get("pending_active", 0))
+        values = await self._values(_FORWARDED)
+        total = sum(value for name, value in values.items() if name.endswith("total"))
+        return Forwarded(total, sum(values.values()) - total)
+
+    async def turned_away(self) -> int:
+        """Connections that were closed so far because there were too many."""
+        return sum((await self._values(_TURNED_AWAY)).values())
+
+    async def ask_callers_to_leave(self) -> None:
+        """Each connection is told (GOAWAY) with its next answer to make its calls elsewhere; all are served."""
+        await self._text("/healthcheck/fail", "POST")
 
     async def close_listeners(self) -> None:
         """No new connections; those that there are go on."""
@@ -60,6 +69,10 @@ class EnvoyAdmin:
     async def statistics(self) -> bytes:
         """All that moved so far, as Prometheus text."""
         return (await self._text("/stats/prometheus?usedonly")).encode()
+
+    async def _values(self, named: str) -> dict[str, int]:
+        stats = json.loads(await self._text(f"/stats?format=json&filter={named}"))["stats"]
+        return {stat["name"]: int(stat["value"]) for stat in stats}
 
     async def _text(self, path: str, method: str = "GET") -> str:
         try:

@@ -20,16 +20,17 @@ from proxy.settings.config import Settings
 
 APP = "proxy.envoy.worker:app"
 PYVOY = "pyvoy"
-UPSTREAM, OWN = "upstream", "own"
+MEDIA, UPSTREAM, AGAIN, OWN = "media", "upstream", "again", "own"
+"""Clusters: of the media service by `bootstrap`'s three names, and our own small server."""
 BUFFER = 64 << 10
 """Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
-_HTTP2: Json = {
-    "initial_stream_window_size": 64 << 10,
-    "initial_connection_window_size": 1 << 20,
-    # One bad call does not end its connection's others.
-    "override_stream_error_on_invalid_http_message": True,
-}
-"""On both sides."""
+_STREAM_WINDOW = 64 << 10
+_LARGEST_WINDOW = (1 << 31) - 1
+_OWN_CALLS = 1_000
+"""At once on the connection to our own small server."""
+_FIRST_BYTES_WITHIN = "5s"
+_IDLE = "300s"
+"""How long a connection upstream without calls is kept: its caller's connection may be gone."""
 _FROM_UPSTREAM_KB = 1024
 """Of response metadata: upstream's own limit comes first, this only bounds memory."""
 _RESET_AT = 2
@@ -49,6 +50,11 @@ _OURS = (
 _PATH = "/[!-.0-~]+/[!-.0-~]+"
 
 
+def extension(name: str, kind: str, **config: Any) -> Json:
+    """One of Envoy's extensions: `kind` is its message below envoy.extensions."""
+    return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **config}}
+
+
 def listener(settings: Settings, module: str, directory: Path, resolve: Resolve) -> Json:
     """The listener on LISTEN_ADDR; OSError when its host is not known.
 
@@ -60,10 +66,24 @@ def listener(settings: Settings, module: str, directory: Path, resolve: Resolve)
         # Two processes on one port would share its callers silently; the second is to fail.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": BUFFER,
+        # A connection that has not said in time that it speaks HTTP/2, or TLS, is closed.
+        "listener_filters": [_first_bytes(tls=bool(settings.listen_tls_cert))],
+        "listener_filters_timeout": _FIRST_BYTES_WITHIN,
         "filter_chains": [
-            {"filters": [_manager(settings, module)], **towards_callers(settings, directory)},
+            {
+                "filters": [_manager(settings, module)],
+                "transport_socket_connect_timeout": _FIRST_BYTES_WITHIN,
+                **towards_callers(settings, directory),
+            },
         ],
     }
+
+
+def _first_bytes(*, tls: bool) -> Json:
+    """A filter that waits for what a connection begins with."""
+    if tls:
+        return extension("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector")
+    return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
 
 
 def _manager(settings: Settings, module: str) -> Json:
@@ -97,10 +117,15 @@ def _manager(settings: Settings, module: str) -> Json:
             "request_headers_to_remove": ["x-forwarded-proto"],
         },
         max_request_headers_kb=-(-_RESET_AT * settings.max_metadata_bytes // 1024),
-        common_http_protocol_options={"idle_timeout": "0s", "max_headers_count": _MOST_ENTRIES},
+        common_http_protocol_options={
+            "idle_timeout": "0s",
+            "max_headers_count": _MOST_ENTRIES,
+            **({"max_connection_duration": f"{settings.max_connection_age}s"} if settings.max_connection_age else {}),
+        },
         http2_protocol_options={
-            **_HTTP2,
-            "max_concurrent_streams": settings.max_calls_per_connection,
+            **_http2(settings.max_calls_per_connection),
+            # The other codec closes a connection after 1,000 resets, or 33 in a second, which callers' deadlines make.
+            "use_oghttp2_codec": True,
             # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
@@ -113,10 +138,10 @@ _ROUTER = "envoy.filters.http.router"
 def _routes(settings: Settings) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
     return [
-        *(_route({"path": path}, UPSTREAM, None if path == _UPLOAD else limit, pyvoy=True) for path in _CORE),
+        *(_route({"path": path}, MEDIA, None if path == _UPLOAD else limit, pyvoy=True) for path in _CORE),
         *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
-        *(_route({"path": path}, UPSTREAM, limit) for path in _UNARY),
-        _route({"safe_regex": {"regex": _PATH}}, UPSTREAM),
+        *(_route({"path": path}, MEDIA, limit) for path in _UNARY),
+        _route({"safe_regex": {"regex": _PATH}}, MEDIA),
     ]
 
 
@@ -127,10 +152,26 @@ def _route(match: Json, cluster: str, limit: str | None = None, *, pyvoy: bool =
         "match": {**match, "grpc": {}},
         "route": {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations},
     }
+    if cluster == MEDIA:
+        route["route"] |= {"retry_policy": _TRANSPARENT, "priority": "DEFAULT" if "safe_regex" in match else "HIGH"}
     if pyvoy:
         on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
         route["typed_per_filter_config"] = {PYVOY: on}
     return route
+
+
+_TRANSPARENT: Json = {
+    "retry_on": "refused-stream,reset-before-request",
+    "num_retries": 1,
+    "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.001s"},
+    "retry_priority": extension(
+        "envoy.retry_priorities.previous_priorities",
+        "retry.priority.previous_priorities.v3.PreviousPrioritiesConfig",
+        update_frequency=1,
+    ),
+}
+"""What upstream never processed (refused, or above the last call of its GOAWAY) is tried once more, as gRPC's own
+libraries do (gRFC A6): they cannot any more, to them the call has begun. Nothing else is tried again."""
 
 
 def _pyvoy(module: str) -> Json:
@@ -165,18 +206,31 @@ def _set(key: str, value: str) -> Json:
     return {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
 
 
-def as_client() -> Json:
-    """The HTTP/2 options of our side as a client."""
-    return {
-        "explicit_http_config": {"http2_protocol_options": _HTTP2},
+def as_client(calls: int = _OWN_CALLS, idle: str = _IDLE) -> Json:
+    """What a cluster has for our side as a client, with at most so many calls at once on a connection."""
+    kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    options: Json = {
+        "@type": f"type.googleapis.com/{kind}",
+        "explicit_http_config": {"http2_protocol_options": _http2(calls)},
         "common_http_protocol_options": {
-            "idle_timeout": "0s",
+            "idle_timeout": idle,
             "max_headers_count": _MOST_ENTRIES_FROM_UPSTREAM,
             "max_response_headers_kb": _FROM_UPSTREAM_KB,
         },
     }
+    return {"typed_extension_protocol_options": {kind: options}}
 
 
-def extension(name: str, kind: str, **config: Any) -> Json:
-    """One of Envoy's extensions: `kind` is its message below envoy.extensions."""
-    return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **config}}
+def _http2(calls: int) -> Json:
+    """The options of either side, for a connection that carries at most so many calls at once.
+
+    Each may hold back as much as its own window, and the connection's is as large as all of these: whatever some do not
+    read, the others' bytes pass.
+    """
+    return {
+        "max_concurrent_streams": calls,
+        "initial_stream_window_size": _STREAM_WINDOW,
+        "initial_connection_window_size": min(_STREAM_WINDOW * (calls + 1), _LARGEST_WINDOW),
+        # One bad call does not end its connection's others.
+        "override_stream_error_on_invalid_http_message": True,
+    }

@@ -8,6 +8,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import grpc.aio
 
@@ -20,6 +21,8 @@ from proxy.settings.config import Settings
 from proxy.telemetry import tracing
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
+from proxy.transport.connections import LOOK_EVERY, TOO_MANY
+from proxy.transport.draining import last_part
 from proxy.transport.introspection import Health, reflection_handlers
 from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits
@@ -56,6 +59,7 @@ class EnvoyTransport:
         self._accepting = accepting
         self._live = live
         self._listen = settings.listen_addr
+        self._most_connections = settings.max_connections
         self._admin = EnvoyAdmin(place.admin)
         self._own = place.own
         self._health = Health()
@@ -74,18 +78,36 @@ class EnvoyTransport:
         return port
 
     async def supervise(self) -> None:
-        """Watches for callers that leave."""
-        await self._departures.run()
+        """Watches for callers that leave, and for connections that are too many."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._departures.run(), name="departures")
+            tasks.create_task(self._watch_connections(), name="connections")
+
+    async def _watch_connections(self) -> None:
+        known = 0
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            try:
+                turned_away = await self._admin.turned_away()
+            except OSError:
+                continue
+            if turned_away > known:
+                _log.warning(TOO_MANY, self._most_connections, extra={"closed": turned_away - known})
+            known = turned_away
 
     async def drain(self, idle: float, *, at_most: float) -> None:
-        """NOT_SERVING at once, yet serving on until no call came or went for `idle` seconds; then no new connections.
+        """NOT_SERVING at once, and callers are asked to go elsewhere, yet served until no call came or went for `idle`
+        seconds, or for most of the time; then no new connections.
 
         After `at_most` seconds in all, calls still in progress are left to be cut.
         """
         await self._health.draining()
         try:
             async with asyncio.timeout(at_most):
-                await self._idle(idle)
+                await self._admin.ask_callers_to_leave()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(at_most - last_part(at_most)):
+                        await self._idle(idle)
                 await self._admin.close_listeners()
                 await self._idle(_LAST_CALLS)
         except TimeoutError:

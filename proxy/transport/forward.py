@@ -12,9 +12,10 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.transport.incoming import Incoming
 from proxy.transport.large_messages import LargeMessages, TooManyBytesError
 from proxy.transport.metadata import IllegalMetadataError
-from proxy.transport.upstream import StreamCall, Upstream
+from proxy.transport.upstream import StreamCall, Upstream, never_processed
 
 _HEADERS_ALONE = 0.025
 """Seconds. No initial metadata is what grpc.aio shows for an empty header frame and for none at all, when upstream sent
@@ -54,41 +55,66 @@ async def _forward_stream(
     upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata
 ) -> Reply:
     started, code = time.perf_counter(), StatusCode.CANCELLED
+    incoming = Incoming(context)
     try:
-        rpc = upstream.stream(method, metadata, timeout=context.time_remaining())
+        try:
+            reply = await _attempt(upstream, large, method, context, metadata, incoming)
+        except _NeverProcessedError as refused:
+            reply = refused.reply
+            if incoming.again():
+                reply = await _attempt(upstream, large, method, context, metadata, incoming)
+        code = reply.code
     except IllegalMetadataError as error:
         return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
-    reply = large.refusal
-    try:
-        async with asyncio.TaskGroup() as tasks:
-            requests = tasks.create_task(_requests(context, rpc, large))
-            reply = await _responses(upstream, method, rpc, context, large)
-            requests.cancel()
-        code = reply.code
-    except* TooManyBytesError:
-        pass
+    except _NeverProcessedError as refused:
+        reply, code = refused.reply, refused.reply.code
     finally:
-        rpc.cancel()
+        incoming.close()
         upstream.observe(method, code, started)
     return reply
 
 
-async def _requests(context: Context, rpc: StreamCall, large: LargeMessages) -> None:
+class _NeverProcessedError(Exception):
+    """Upstream refused the call, and said nothing else."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+async def _attempt(
+    upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata, incoming: Incoming
+) -> Reply:
+    rpc = upstream.stream(method, metadata, timeout=context.time_remaining())
+    reply, refused = large.refusal, None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            requests = tasks.create_task(_requests(incoming, rpc, large))
+            try:
+                reply = await _responses(upstream, method, rpc, context, large, incoming)
+            except _NeverProcessedError as error:
+                refused = error
+            requests.cancel()
+    except* TooManyBytesError:
+        pass
+    finally:
+        rpc.cancel()
+    if refused is not None:
+        raise refused
+    return reply
+
+
+async def _requests(incoming: Incoming, rpc: StreamCall, large: LargeMessages) -> None:
     """The caller's messages and its half-close, to upstream."""
     try:
         await rpc.wait_for_connection()
-        message: object = await context.read()
-        while isinstance(message, bytes):
+        async for message in incoming.messages():
             held = large.take(message)
             try:
                 # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
                 await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
             finally:
                 large.give(held)
-            message = await context.read()
-        # grpc.aio reads a cancelled call as a half-closed one, and then upstream would take what came for the whole.
-        # A second read tells them apart: the core ends it only after it told of the cancellation, which ends this task.
-        await context.read()
         await asyncio.sleep(0)
         await rpc.done_writing()
     except (grpc.aio.AioRpcError, grpc.aio.InternalError):
@@ -99,15 +125,19 @@ async def _requests(context: Context, rpc: StreamCall, large: LargeMessages) -> 
         raise
 
 
-async def _responses(upstream: Upstream, method: str, rpc: StreamCall, context: Context, large: LargeMessages) -> Reply:
+async def _responses(
+    upstream: Upstream, method: str, rpc: StreamCall, context: Context, large: LargeMessages, incoming: Incoming
+) -> Reply:
     """Upstream's initial metadata and messages, to the caller; its status as a Reply."""
     # (grpc.aio loses it, in up to 1 % of calls, where upstream fails before the first request message reached it.)
     initial = upstream.to_caller(method, await rpc.initial_metadata())
     first = asyncio.ensure_future(_read(upstream, method, rpc))
     try:
         if initial or not (await asyncio.wait([first], timeout=_HEADERS_ALONE))[0]:
+            incoming.forget()
             await context.send_initial_metadata(initial)
         outcome = await first
+        incoming.forget()
         while isinstance(outcome, bytes):
             held = large.take(outcome)
             try:
@@ -132,4 +162,7 @@ async def _read(upstream: Upstream, method: str, rpc: StreamCall) -> bytes | Rep
         return Reply(trailing_metadata=upstream.to_caller(method, await rpc.trailing_metadata()))
     except grpc.aio.AioRpcError as error:
         trailing = upstream.to_caller(method, error.trailing_metadata())
-        return Reply(code=error.code(), details=error.details() or "", trailing_metadata=trailing)
+        reply = Reply(code=error.code(), details=error.details() or "", trailing_metadata=trailing)
+        if never_processed(error):
+            raise _NeverProcessedError(reply) from None
+        return reply

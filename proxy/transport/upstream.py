@@ -1,5 +1,8 @@
 """`Upstream`: the one channel to the real media service. Raw bytes in and out; every outcome of a call is a `Reply`.
 
+A call that the media service never processed is made once more (gRFC A6): the caller's library, to which it has begun,
+cannot. Where a GOAWAY says so gRPC's core does it by itself; what is refused with REFUSED_STREAM is done here.
+
 A channel keeps the certificates that it was made with. When they are renewed there is a new channel, for the calls that
 begin from then on. The old one is let go of: gRPC's core keeps what its calls need until they have ended.
 """
@@ -29,6 +32,10 @@ _KEPT_METHODS = 128
 _CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
 _CONNECTED = {ChannelConnectivity.READY: True, ChannelConnectivity.TRANSIENT_FAILURE: False}
 
+_REFUSED = "UNAVAILABLE:Stream removed (RST_STREAM (Received RST_STREAM with error code 7))"
+"""How the core's own account of a call begins that was reset with REFUSED_STREAM (RFC 9113, 8.7). A status that came
+from upstream, whatever its words, is told of otherwise."""
+
 StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
@@ -39,7 +46,7 @@ class ClientObserver(Protocol):
 
 
 class Upstream:
-    """Made and closed inside the event loop that uses it. Nothing here waits for a connection or tries again.
+    """Made and closed inside the event loop that uses it. Nothing here waits for a connection.
 
     `target` is any gRPC target, in plaintext without `tls`. A `timeout` is in seconds from now; None: as long as it
     takes.
@@ -82,7 +89,14 @@ class Upstream:
         started = time.perf_counter()
         try:
             metadata = to_upstream(tracing.injected(call.metadata))
-            reply = await (self._streamed if exactly_one else self._plain)(call, metadata, timeout)
+            ask = self._streamed if exactly_one else self._plain
+            try:
+                reply = await ask(call, metadata, timeout)
+            except grpc.aio.AioRpcError as error:
+                if not never_processed(error):
+                    raise
+                left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
+                reply = await ask(call, metadata, left)
         except grpc.aio.AioRpcError as error:
             reply = Reply(
                 code=error.code(),
@@ -190,6 +204,11 @@ class Upstream:
             initial_metadata=self.to_caller(method, initial),
             trailing_metadata=self.to_caller(method, trailing),
         )
+
+
+def never_processed(error: grpc.aio.AioRpcError) -> bool:
+    """Whether upstream refused the call before it did anything for it, so that making it again repeats nothing."""
+    return error.code() is StatusCode.UNAVAILABLE and (error.debug_error_string() or "").startswith(_REFUSED)
 
 
 def _end(rpc: grpc.aio.Call) -> None:

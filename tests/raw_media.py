@@ -1,0 +1,110 @@
+"""`RawMedia`: a media service in HTTP/2 frames, for what no gRPC server does when asked: refuse, turn away, reset.
+
+Each call that comes is dealt with as the next of `script` says, and answered once that is used up.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from tests.raw_http2 import (
+    ACK,
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    frames,
+    headers,
+    message,
+)
+
+Deed = Callable[[int], bytes]
+"""What is sent for the call of this stream. Empty: nothing, and the connection stays."""
+
+REFUSED_STREAM = 7
+_WINDOW_UPDATE = 8
+_START = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+
+
+def answered(stream: int) -> bytes:
+    """One message and OK."""
+    return headers(stream, _START) + message(stream, b"answer") + headers(stream, [(b"grpc-status", b"0")], END_STREAM)
+
+
+def reset(code: int) -> Deed:
+    """RST_STREAM before anything else."""
+    return lambda stream: frame(RST_STREAM, 0, stream, code.to_bytes(4))
+
+
+def reset_after_headers(code: int) -> Deed:
+    """RST_STREAM after the initial metadata."""
+    return lambda stream: headers(stream, _START) + frame(RST_STREAM, 0, stream, code.to_bytes(4))
+
+
+def turned_away(stream: int) -> bytes:
+    """GOAWAY whose last call is one before this: as nginx does after `keepalive_requests`."""
+    return frame(GOAWAY, 0, 0, max(0, stream - 2).to_bytes(4) + bytes(4))
+
+
+def unanswered(_stream: int) -> bytes:
+    return b""
+
+
+class RawMedia:
+    """Listens at `port`; `calls` are the streams that came, in order, each with the number of its connection."""
+
+    def __init__(self, *script: Deed) -> None:
+        self.script = list(script)
+        self.calls: list[tuple[int, int]] = []
+        self.connections = 0
+        self.open = 0
+        self.port = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["RawMedia"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.close()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        self.connections += 1
+        self.open += 1
+        number = self.connections
+        try:
+            await reader.readexactly(len(PREFACE))
+            writer.write(frame(SETTINGS, 0, 0))
+            async for received in frames(reader):
+                self._take(received.kind, received.flags, received.stream, received.payload, writer, number)
+        except asyncio.IncompleteReadError:
+            return
+        finally:
+            self.open -= 1
+
+    def _take(
+        self, kind: int, flags: int, stream: int, payload: bytes, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        if kind in {SETTINGS, PING} and not flags & ACK:
+            writer.write(frame(kind, ACK, 0, payload if kind == PING else b""))
+        elif kind == DATA and payload:
+            size = len(payload).to_bytes(4)
+            writer.write(frame(_WINDOW_UPDATE, 0, 0, size) + frame(_WINDOW_UPDATE, 0, stream, size))
+        elif kind == HEADERS:
+            self.calls.append((number, stream))
+            deed = self.script.pop(0) if self.script else answered
+            said = deed(stream)
+            writer.write(said)
+            if said[3:4] == bytes([GOAWAY]):
+                writer.close()
