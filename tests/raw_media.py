@@ -56,9 +56,15 @@ def unanswered(_stream: int) -> bytes:
 
 
 class RawMedia:
-    """Listens at `port`; `calls` are the streams that came, in order, each with the number of its connection."""
+    """Listens at `port`; `calls` are the streams that came, in order, each with the number of its connection.
 
-    def __init__(self, *script: Deed) -> None:
+    Without `windows` it takes the 64 KiB with which a connection begins and no more.
+    """
+
+    def __init__(self, *script: Deed, windows: bool = True) -> None:
+        self.taken = 0
+        """Bytes of requests."""
+        self._windows = windows
         self.script = list(script)
         self.calls: list[tuple[int, int]] = []
         self.connections = 0
@@ -99,8 +105,10 @@ class RawMedia:
         if kind in {SETTINGS, PING} and not flags & ACK:
             writer.write(frame(kind, ACK, 0, payload if kind == PING else b""))
         elif kind == DATA and payload:
+            self.taken += len(payload)
             size = len(payload).to_bytes(4)
-            writer.write(frame(_WINDOW_UPDATE, 0, 0, size) + frame(_WINDOW_UPDATE, 0, stream, size))
+            if self._windows:
+                writer.write(frame(_WINDOW_UPDATE, 0, 0, size) + frame(_WINDOW_UPDATE, 0, stream, size))
         elif kind == HEADERS:
             self.calls.append((number, stream))
             deed = self.script.pop(0) if self.script else answered

@@ -14,6 +14,7 @@ from proxy.envoy.listener import AGAIN, UPSTREAM
 _LOOK_EVERY = 0.02
 _ANSWER_WITHIN = 2.0
 _FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(total|active|pending_active)$"
+_NOTHING = "^$"
 _TURNED_AWAY = r"^listener\..*downstream_global_cx_overflow$"
 
 
@@ -66,9 +67,10 @@ class EnvoyAdmin:
         """No new connections; those that there are go on."""
         await self._text("/drain_listeners", "POST")
 
-    async def statistics(self) -> bytes:
-        """All that moved so far, as Prometheus text."""
-        return (await self._text("/stats/prometheus?usedonly")).encode()
+    async def statistics(self) -> str:
+        """All that moved so far, as Prometheus text. The first question has histograms brought up to date."""
+        await self._text(f"/stats/prometheus?filter={_NOTHING}")
+        return await self._text("/stats/prometheus?usedonly")
 
     async def _values(self, named: str) -> dict[str, int]:
         stats = json.loads(await self._text(f"/stats?format=json&filter={named}"))["stats"]

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
-from proxy.envoy.listener import AGAIN, BUFFER, MEDIA, OWN, UPSTREAM, as_client, extension, listener
+from proxy.envoy.listener import AGAIN, BUFFER, COUNTED, MEDIA, OWN, UPSTREAM, as_client, extension, listener
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
+from proxy.telemetry.metrics import CALL_SECONDS
 
 _NAME = "media-cache-proxy"
 _DNS_EVERY = "5s"
+BUCKETS_MS = [round(1000 * bound) for bound in CALL_SECONDS if bound >= 0.001]
+"""Envoy measures calls in whole milliseconds."""
 _TCP, _TCP_USER_TIMEOUT = 6, 18
 _DEAD_AFTER_MS = 20_000
 _RELEASED = 64 << 20
@@ -68,6 +71,9 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
                 _cluster(OWN, Target((pipe(place.own),)), as_client()),
             ],
         },
+        # Histograms are brought up to date when somebody asks for them, not every 5 s.
+        "stats_flush_on_admin": True,
+        "stats_config": {"histogram_bucket_settings": [{"match": {"prefix": f"{COUNTED}."}, "buckets": BUCKETS_MS}]},
         "layered_runtime": {"layers": [{"name": "ours", "static_layer": _RUNTIME}]},
         "overload_manager": {
             "resource_monitors": [

@@ -20,6 +20,8 @@ from proxy.settings.config import Settings
 
 APP = "proxy.envoy.worker:app"
 PYVOY = "pyvoy"
+COUNTED = "forwarded"
+"""Names the statistics of forwarded calls, and what a route says for them."""
 MEDIA, UPSTREAM, AGAIN, OWN = "media", "upstream", "again", "own"
 """Clusters: of the media service by `bootstrap`'s three names, and our own small server."""
 BUFFER = 64 << 10
@@ -108,6 +110,7 @@ def _manager(settings: Settings, module: str) -> Json:
                 ],
             )
         ],
+        access_log=[_counted()],
         stream_idle_timeout="0s",
         local_reply_config=_local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
@@ -135,6 +138,32 @@ def _manager(settings: Settings, module: str) -> Json:
 _ROUTER = "envoy.filters.http.router"
 
 
+def _counted() -> Json:
+    """Counts each call that Envoy answers or forwards by itself, by method and outcome, with how long it took:
+    `forwarded` reads that."""
+    not_ours = [_elsewhere({"exact": path}) for path in _CORE] + [_elsewhere({"prefix": prefix}) for prefix in _OURS]
+    tags = {
+        "method": f"%METADATA(ROUTE:{COUNTED}:method)%",
+        "code": "%GRPC_STATUS_NUMBER%",
+        "flags": "%RESPONSE_FLAGS%",
+    }
+    stat = {"name": "calls", "tags": [{"name": name, "value_format": value} for name, value in tags.items()]}
+    return {
+        **extension(
+            "envoy.access_loggers.stats",
+            "access_loggers.stats.v3.Config",
+            stats_scope={"prefix": COUNTED},
+            histograms=[{"stat": stat, "unit": "Milliseconds", "value_format": "%DURATION%"}],
+        ),
+        "filter": {"and_filter": {"filters": not_ours}},
+    }
+
+
+def _elsewhere(path: Json) -> Json:
+    """A filter of the access log: calls of other methods."""
+    return {"header_filter": {"header": {"name": ":path", "string_match": path, "invert_match": True}}}
+
+
 def _routes(settings: Settings) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
     return [
@@ -154,6 +183,8 @@ def _route(match: Json, cluster: str, limit: str | None = None, *, pyvoy: bool =
     }
     if cluster == MEDIA:
         route["route"] |= {"retry_policy": _TRANSPARENT, "priority": "DEFAULT" if "safe_regex" in match else "HIGH"}
+    if cluster == MEDIA and not pyvoy:
+        route["metadata"] = {"filter_metadata": {COUNTED: {"method": match.get("path", "")}}}
     if pyvoy:
         on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
         route["typed_per_filter_config"] = {PYVOY: on}

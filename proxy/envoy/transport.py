@@ -17,6 +17,7 @@ from proxy.envoy.admin import EnvoyAdmin, Forwarded
 from proxy.envoy.bootstrap import Place
 from proxy.envoy.calls import Calls
 from proxy.envoy.departures import Departures
+from proxy.envoy.forwarded import ForwardedCalls
 from proxy.settings.config import Settings
 from proxy.telemetry import tracing
 from proxy.telemetry.metrics import Metrics
@@ -61,6 +62,7 @@ class EnvoyTransport:
         self._listen = settings.listen_addr
         self._most_connections = settings.max_connections
         self._admin = EnvoyAdmin(place.admin)
+        self._forwarded = ForwardedCalls(metrics)
         self._own = place.own
         self._health = Health()
         self._server: grpc.aio.Server | None = None
@@ -121,9 +123,9 @@ class EnvoyTransport:
         await self._admin.close()
 
     async def statistics(self) -> bytes:
-        """Envoy's, under Envoy's names; none while it does not answer."""
+        """Envoy's, under Envoy's names; none while it does not answer. Our metrics are told of forwarded calls."""
         try:
-            return await self._admin.statistics()
+            return self._forwarded.tell(await self._admin.statistics()).encode()
         except OSError:
             return b""
 

@@ -8,6 +8,7 @@ a hit pays for one counter and two histograms, about 2 us.
 """
 
 import platform
+from collections.abc import Mapping
 from typing import Literal
 
 from grpc import StatusCode
@@ -40,7 +41,7 @@ _EXPECTED: tuple[tuple[Result, Tier], ...] = (
 )
 
 _RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_response_status_code")
-_CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
 
@@ -63,21 +64,21 @@ class Metrics:
             "media_cache_request_duration_seconds",
             "Moves with media_cache_requests_total, by result: from when the call's request was read to its answer",
             ("result",),
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._server_calls = Histogram(
             "rpc_server_call_duration_seconds",
             "Moves when a call to this proxy ended; from its arrival to its last byte or its cancellation",
             _RPC_LABELS,
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._client_calls = Histogram(
             "rpc_client_call_duration_seconds",
             "Moves when a call from this proxy to the media service ended, however it ended",
             _RPC_LABELS,
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._entry_bytes = Histogram(
@@ -172,6 +173,18 @@ class Metrics:
     def client_call(self, method: str, code: StatusCode, seconds: float) -> None:
         """A call to the media service ended."""
         self._observe(self._client_calls, self._client_successes, method, code, seconds)
+
+    def forwarded_calls(
+        self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool
+    ) -> None:
+        """Calls that passed us by and have ended: by the bucket (one of CALL_SECONDS, or infinity) that each falls in
+        how many there were, and how many seconds they took in all; `upstream`: they came so far.
+        """
+        for calls in (self._server_calls, self._client_calls) if upstream else (self._server_calls,):
+            child = calls.labels("grpc", _RPC_METHODS.get(method, OTHER), code.name)
+            for bound, count in at_most.items():
+                child._buckets[child._upper_bounds.index(bound)].inc(count)  # noqa: SLF001 -- no call adds many at once
+            child._sum.inc(seconds)  # noqa: SLF001
 
     @staticmethod
     def _observe(
