@@ -4,6 +4,7 @@ Each call that comes is dealt with as the next of `script` says, and answered on
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -26,7 +27,10 @@ from tests.raw_http2 import (
 Deed = Callable[[int], bytes]
 """What is sent for the call of this stream. Empty: nothing, and the connection stays."""
 
-REFUSED_STREAM = 7
+HANG_UP = b"hang up"
+REFUSED_STREAM, MAX_CONCURRENT_STREAMS = 7, 3
+_AT_LIMIT = 0.02
+"""Seconds that each call takes where there may only be so many."""
 _WINDOW_UPDATE = 8
 _START = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
@@ -51,6 +55,11 @@ def turned_away(stream: int) -> bytes:
     return frame(GOAWAY, 0, 0, max(0, stream - 2).to_bytes(4) + bytes(4))
 
 
+def hung_up(_stream: int) -> bytes:
+    """The connection ends, without GOAWAY."""
+    return HANG_UP
+
+
 def unanswered(_stream: int) -> bytes:
     return b""
 
@@ -58,10 +67,15 @@ def unanswered(_stream: int) -> bytes:
 class RawMedia:
     """Listens at `port`; `calls` are the streams that came, in order, each with the number of its connection.
 
-    Without `windows` it takes the 64 KiB with which a connection begins and no more.
+    Without `windows` it takes the 64 KiB with which a connection begins and no more. With `most` it takes so many calls
+    at once on each connection, says so, and refuses more.
     """
 
-    def __init__(self, *script: Deed, windows: bool = True) -> None:
+    def __init__(self, *script: Deed, windows: bool = True, most: int = 0) -> None:
+        self.refused = 0
+        self._most = most
+        self._now = Counter[int]()
+        """Calls in progress, by the number of their connection."""
         self.taken = 0
         """Bytes of requests."""
         self._windows = windows
@@ -91,7 +105,8 @@ class RawMedia:
         number = self.connections
         try:
             await reader.readexactly(len(PREFACE))
-            writer.write(frame(SETTINGS, 0, 0))
+            limit = MAX_CONCURRENT_STREAMS.to_bytes(2) + self._most.to_bytes(4) if self._most else b""
+            writer.write(frame(SETTINGS, 0, 0, limit))
             async for received in frames(reader):
                 self._take(received.kind, received.flags, received.stream, received.payload, writer, number)
         except asyncio.IncompleteReadError:
@@ -109,10 +124,25 @@ class RawMedia:
             size = len(payload).to_bytes(4)
             if self._windows:
                 writer.write(frame(_WINDOW_UPDATE, 0, 0, size) + frame(_WINDOW_UPDATE, 0, stream, size))
+        elif kind == HEADERS and self._most:
+            self._take_few(stream, writer, number)
         elif kind == HEADERS:
             self.calls.append((number, stream))
             deed = self.script.pop(0) if self.script else answered
             said = deed(stream)
-            writer.write(said)
-            if said[3:4] == bytes([GOAWAY]):
+            if said != HANG_UP:
+                writer.write(said)
+            if said == HANG_UP or said[3:4] == bytes([GOAWAY]):
                 writer.close()
+
+    def _take_few(self, stream: int, writer: asyncio.StreamWriter, number: int) -> None:
+        if self._now[number] >= self._most:
+            self.refused += 1
+            writer.write(reset(REFUSED_STREAM)(stream))
+            return
+        self._now[number] += 1
+        asyncio.get_running_loop().call_later(_AT_LIMIT, self._answer, stream, writer, number)
+
+    def _answer(self, stream: int, writer: asyncio.StreamWriter, number: int) -> None:
+        self._now[number] -= 1
+        writer.write(answered(stream))

@@ -23,6 +23,8 @@ _CALLER_GONE = {"DC", "DR", "DPE"}
 _TOO_MANY = "UO"
 _NOT_SENT = {_TOO_MANY, "NR", "DPE"}
 """Refused by ourselves."""
+_RESET = {"UR", "UPE"}
+"""Upstream reset the call, or did not keep the protocol."""
 _CODES = {str(code.value[0]): code for code in StatusCode}
 
 
@@ -77,8 +79,11 @@ def _code(number: str, flags: str) -> StatusCode:
     """The outcome as the caller saw it. Without a status of its own a call was reset."""
     if _CALLER_GONE & set(flags.split(",")):
         return StatusCode.CANCELLED
+    # It is counted before `listener` gives Envoy's own answer its status.
     if _TOO_MANY in flags.split(","):
-        return StatusCode.RESOURCE_EXHAUSTED  # counted before `listener` gives its answer the status
+        return StatusCode.RESOURCE_EXHAUSTED
+    if _RESET & set(flags.split(",")) and "URX" not in flags.split(","):
+        return StatusCode.INTERNAL
     if flags != "-" and number == "2":
         return StatusCode.INTERNAL  # broken off after its headers: Envoy shows what their HTTP status would be
     return _CODES.get(number, StatusCode.UNKNOWN)

@@ -14,6 +14,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from grpc import StatusCode
+
 from proxy.envoy.addresses import Json, Resolve, listening
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
@@ -220,16 +222,28 @@ def _pyvoy(module: str) -> Json:
 
 
 def _local_replies(most_calls: int) -> Json:
-    """A call above a limit is refused as the core refuses it."""
+    """What Envoy answers itself, with the status that gRPC has for it; by default all of it is UNAVAILABLE, on which
+    callers make calls again. The first that fits counts.
+
+    Envoy does not tell with which code upstream reset a call. Of RST_STREAM's fourteen most are INTERNAL to gRPC.
+    """
     too_many = f"the proxy serves at most {most_calls} calls at once (MAX_CONCURRENT_CALLS)"
+    words = {"body_format_override": {"text_format_source": {"inline_string": too_many}}}
     return {
         "mappers": [
-            {
-                "filter": {"response_flag_filter": {"flags": ["UO"]}},
-                "body_format_override": {"text_format_source": {"inline_string": too_many}},
-                "headers_to_add": [_set("grpc-status", "8")["append"]],
-            },
+            {**_answered("UO", StatusCode.RESOURCE_EXHAUSTED), **words},
+            _answered("URX", StatusCode.UNAVAILABLE),  # never processed, twice
+            _answered("UR", StatusCode.INTERNAL),
+            _answered("UPE", StatusCode.INTERNAL),
         ]
+    }
+
+
+def _answered(flag: str, code: StatusCode) -> Json:
+    """A mapper: what Envoy answers with this of its response flags has that status."""
+    return {
+        "filter": {"response_flag_filter": {"flags": [flag]}},
+        "headers_to_add": [_set("grpc-status", str(code.value[0]))["append"]],
     }
 
 
