@@ -15,6 +15,7 @@ _ENTRY_OVERHEAD = 32
 _IDENTITY_ONLY = 1
 TOO_MUCH_METADATA = Reply(
     code=StatusCode.RESOURCE_EXHAUSTED,
+    limit="MAX_METADATA_BYTES",
     details=f"the proxy takes at most {_MOST_ENTRIES} entries of metadata, and MAX_METADATA_BYTES of it",
 )
 
