@@ -49,7 +49,7 @@ bench-gate: ## fails when a hit costs more than 1.5 times the CPU of a bare gRPC
 	@scripts/setup bench
 	@.venv/bin/python -m bench.gate
 
-protos: ## proxy/pb from protos/
+protos: ## stubs and descriptors from protos/ and examples/protos/
 	@scripts/setup check
 	@scripts/gen-protos
 
