@@ -19,6 +19,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS as _SLOTS
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError
 
+from proxy.reasons import in_words
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.redis_node import Node
 from proxy.store.redis_tls import secure_cluster, secure_pool, secure_sentinels
@@ -141,7 +142,7 @@ class Cluster:
             try:
                 slots = await self._slots(seed)
             except Exception as error:  # noqa: BLE001 -- redis-py raises whatever it trips over in a map that is none
-                reason = " ".join(str(error).split())[:200] or "no answer"
+                reason = in_words(error) or "no answer"
                 continue
             if slots:
                 await self._adopt(slots)
