@@ -152,6 +152,7 @@ class _App:
             core.invalidations,
             self._metrics,
             gap=core.gap,
+            able=lambda: core.redis_state().up,
             tls=core.tls.rabbitmq,
         )
 
