@@ -17,7 +17,7 @@ from proxy.pb import media_pb2 as pb
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget
-from proxy.store.redis_store import Found
+from proxy.store.redis_reads import Found
 from proxy.telemetry.metrics import Metrics
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMedia, FakeMediaServer

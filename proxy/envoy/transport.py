@@ -61,7 +61,9 @@ class EnvoyTransport:
         self._admission = Admission(settings.max_concurrent_calls)
         self._layers = Layers(metrics, self._admission, limits)
         self._departures = Departures(time.monotonic)
-        self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout, limits)
+        self.calls = Calls(
+            core.routes, self._layers, self._departures, settings.call_timeout, limits, (core.hits, self._admission)
+        )
         self._accepting = accepting
         self._live = live
         self._listen = settings.listen_addr

@@ -109,6 +109,7 @@ class Metrics:
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}
         self._client_successes: dict[str, Observed] = {}
+        self._hits: dict[str, tuple[Counter, Observed, Observed]] = {}
         # What will move is there at zero from the start: a rate over a series that only appears with its first
         # increment misses that increment.
         self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Observed]] = {
@@ -195,6 +196,19 @@ class Metrics:
 
     def _request_child(self, label: str, result: Result, tier: Tier) -> tuple[Counter, Observed]:
         return self._requests.labels(label, result, tier), self._request_seconds.labels(result)
+
+    def hit(self, method: str, seconds: float) -> None:
+        """A call was answered out of the cache: `request` and `server_call` in one, for what there is most of."""
+        count, duration, calls = self._hits.get(method) or self._hit_children(method)
+        count.inc()
+        duration.observe(seconds)
+        calls.observe(seconds)
+
+    def _hit_children(self, method: str) -> tuple[Counter, Observed, Observed]:
+        """`method` is one of ours, never a caller's."""
+        calls = self._server_calls.labels("grpc", _RPC_METHODS[method], StatusCode.OK.name, "")
+        self._hits[method] = children = (*self._request_child(_METHODS[method], "hit", "redis"), calls)
+        return children
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
         """A call to this proxy ended."""

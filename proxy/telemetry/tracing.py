@@ -179,6 +179,16 @@ def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
     return _Active(_tracing.tracer.start_span(name, parent, SpanKind.SERVER, attributes), names.SERVER_ERRORS)
 
 
+def silent(metadata: Metadata) -> bool:
+    """Whether a call with this metadata makes no span."""
+    return _tracing is None or _tracing.unsampled(metadata)
+
+
+def is_on() -> bool:
+    """Whether any call may make a span."""
+    return _tracing is not None
+
+
 def client_span(method: str, at: Place) -> Scope:
     """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
     if _tracing is None or here() is None:

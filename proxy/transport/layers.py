@@ -24,6 +24,7 @@ from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.telemetry import tracing
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
+from proxy.transport.begun import Begun
 from proxy.transport.byte_budget import ByteBudget
 from proxy.transport.introspection import MEDIA_SERVICE
 from proxy.transport.large_messages import LARGE, LargeMessages, TooManyBytesError
@@ -102,22 +103,24 @@ class Layers:
         finish: Callable[[Reply], Awaitable[_Sent]],
         peer: Callable[[], str] = _nobody,
         at_end: Callable[[Callable[[], None]], None] | None = None,
+        begun: Begun | None = None,
     ) -> _Sent:
         """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone.
 
         `peer` names the caller's connection. `at_end` has something done once the caller has taken the answer, or is
-        gone; None: that is when `finish` returns.
+        gone; None: that is when `finish` returns. `begun`: it is admitted, and who admitted it lets it go.
         """
         endings: list[Callable[[], None]] = []
         at_end = at_end or endings.append
-        started, code = time.perf_counter(), StatusCode.CANCELLED
+        started, code = time.perf_counter() if begun is None else begun.started, StatusCode.CANCELLED
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
                 if self._limits.too_much(metadata):
                     reply = TOO_MUCH_METADATA
-                elif self._admission.enter(peer):
-                    at_end(partial(self._admission.leave, peer))
+                elif begun is not None or self._admission.enter(peer):
+                    if begun is None:
+                        at_end(partial(self._admission.leave, peer))
                     try:
                         reply = await work()
                         if reply.body is not None and len(reply.body) > LARGE:
@@ -142,7 +145,13 @@ class Layers:
         self._observer.refused("unread", _UNREAD)
 
     async def unary(
-        self, method: str, handler: Handler, metadata: Metadata, remaining: float | None, read: Read
+        self,
+        method: str,
+        handler: Handler,
+        metadata: Metadata,
+        remaining: float | None,
+        read: Read,
+        looked: object = None,
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
         deadline = None if remaining is None else time.monotonic() + remaining
@@ -152,7 +161,7 @@ class Layers:
         if isinstance(body, Reply):
             return body
         if len(body) <= LARGE:
-            return await handler(Call(method, body, metadata, deadline))
+            return await handler(Call(method, body, metadata, deadline, looked))
         held = self.large.take(body)
         try:
             return await handler(Call(method, body, metadata, deadline))
