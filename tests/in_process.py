@@ -191,6 +191,7 @@ class Stack:
         if not self._hurried:
             patch = self._exits.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(Budget.__init__, "__defaults__", (30.0,))
+            patch.setattr("proxy.store.redis_reads.FIRST_SHARE", 30.0)
             patch.setattr("proxy.store.breaker.SLOW", 30.0)
             patch.setattr("proxy.store.redis_link.CONNECT_TIMEOUT", 30.0)
             patch.setattr("proxy.store.redis_pings._DEAD_AFTER", 30.0)

@@ -17,8 +17,7 @@ from proxy.envoy.departures import Departures, Receive, Watched
 from proxy.envoy.straight import AT_ONCE, HEADERS, Straight
 from proxy.media.calls import Handler, Reply
 from proxy.transport.admission import Admission
-from proxy.transport.begun import Begun
-from proxy.transport.layers import UPLOAD, Layers
+from proxy.transport.layers import UPLOAD, Begun, Layers
 from proxy.transport.limits import Limits
 from proxy.transport.straight import Hits
 

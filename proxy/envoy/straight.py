@@ -13,7 +13,7 @@ from proxy.envoy.departures import Receive
 from proxy.media.calls import Metadata
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
-from proxy.transport.begun import Begun
+from proxy.transport.layers import Begun
 from proxy.transport.straight import FEW_ENTRIES, FRESH, Hits, look_ended
 
 _log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class Straight:
         for name, _ in headers:
             if name in self._matters or name[-4:] == b"-bin":
                 return self._varied(headers)
-        return () if not tracing.is_on() else self._varied(headers)
+        return () if tracing.silent(()) else self._varied(headers)
 
     def _varied(self, headers: list[tuple[bytes, bytes]]) -> Metadata | None:
         try:

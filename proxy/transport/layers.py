@@ -15,16 +15,16 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
-from proxy.transport.begun import Begun
 from proxy.transport.byte_budget import ByteBudget
 from proxy.transport.introspection import MEDIA_SERVICE
 from proxy.transport.large_messages import LARGE, LargeMessages, TooManyBytesError
@@ -75,11 +75,25 @@ def _nobody() -> str:
     return ""
 
 
+@dataclass(slots=True)
+class Begun:
+    """How far a call is that was on the straight way of a hit, and goes on here. It is admitted, and let go of by whoever
+    admitted it.
+    """
+
+    started: float
+    """When it came, by `time.perf_counter`."""
+    body: object = None
+    """Its request, as the transport read it; None: it has to be read."""
+    looked: object = None
+    """`Call.looked`."""
+
+
 class Layers:
     """One for all calls of a process. Made inside the event loop."""
 
     def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Where callers reach us, for spans; known once the port is."""
         self.large = LargeMessages(limits.bytes_in_flight)
         self._observer = observer

@@ -8,8 +8,7 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.media.calls import Reply
-from proxy.transport.begun import Begun
-from proxy.transport.layers import NO_REQUEST
+from proxy.transport.layers import NO_REQUEST, Begun
 from proxy.transport.patience import Patience
 
 Context = grpc.aio.ServicerContext[Any, Any]

@@ -24,15 +24,14 @@ from grpc import StatusCode
 from proxy.errors import StartError
 from proxy.media.calls import Handler, Metadata, Reply
 from proxy.pb import media_pb2
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names
 from proxy.tls import Leg
 from proxy.transport.admission import Admission
-from proxy.transport.begun import Begun
 from proxy.transport.channel_options import SERVER_OPTIONS
 from proxy.transport.credentials import server_credentials
 from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
-from proxy.transport.layers import UPLOAD, Layers, ServerObserver
+from proxy.transport.layers import UPLOAD, Begun, Layers, ServerObserver
 from proxy.transport.limits import Limits, clamped
 from proxy.transport.patience import Patience
 from proxy.transport.requests import read_again, read_message
@@ -191,7 +190,7 @@ class Listener:
         await server.start()
         self._servers.append(server)
         self._address = re.sub(r":0\Z", f":{port}", self._address)
-        self._layers.place = tracing.place(self._address)
+        self._layers.place = span_names.place(self._address)
         return port
 
     async def supervise(self, every: float = 1.0) -> None:

@@ -15,8 +15,8 @@ from proxy.media.calls import Metadata
 from proxy.store.redis_reads import Found, Look
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
-from proxy.transport.begun import Begun
 from proxy.transport.large_messages import LARGE
+from proxy.transport.layers import Begun
 from proxy.transport.patience import Patience
 from proxy.transport.requests import Context, read_message
 
