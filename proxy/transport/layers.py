@@ -77,9 +77,7 @@ def _nobody() -> str:
 
 @dataclass(slots=True)
 class Begun:
-    """How far a call is that was on the straight way of a hit, and goes on here. It is admitted, and let go of by whoever
-    admitted it.
-    """
+    """How far a call is that was on the straight way of a hit, and goes on here. Whoever admitted it lets go of it."""
 
     started: float
     """When it came, by `time.perf_counter`."""
