@@ -58,11 +58,11 @@ class Core:
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store = None, None
-        if settings.redis_addr is not None:
+        if settings.redis is not None:
             redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), time.monotonic)
             stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
             store = RedisStore(
-                settings.redis_addr,
+                settings.redis,
                 keys,
                 ttl=settings.cache_ttl,
                 stale=stale,

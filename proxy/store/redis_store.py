@@ -105,11 +105,6 @@ class RedisStore:
         """What is wrong with the first node that has a trouble now; see `Node`."""
         return next((node.trouble for node in self._topology.nodes() if node.trouble), "")
 
-    @property
-    def able(self) -> bool:
-        """Whether Redis takes invalidations now: one master at least, of a Cluster's."""
-        return any(node.usable for node in self._topology.nodes())
-
     def usable(self, hash_key: bytes) -> bool:
         """Whether the node of this key is worth asking now."""
         node = self._topology.node_for(hash_key)
