@@ -20,6 +20,7 @@ from aiormq.connection import DEFAULT_PORTS
 from aiormq.exceptions import InvalidFrameError
 from pamqp import commands as spec
 
+from proxy.reasons import in_words
 from proxy.telemetry import tracing
 
 T = TypeVar("T")
@@ -148,7 +149,7 @@ def why(error: BaseException | None) -> str:
         case _ if words := _refusal(error):
             return words[:200]
         case _ if isinstance(error, CONNECTION_EXCEPTIONS) and error.args:
-            return " ".join(str(part) for part in error.args)[:200]
+            return in_words(" ".join(str(part) for part in error.args))
         case _:
             return type(error).__name__
 
