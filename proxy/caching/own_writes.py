@@ -28,7 +28,8 @@ from proxy.store.redis_node import Budget, new_token
 
 UNKNOWN_OUTCOME = 30.0
 """How long the intent of a write with an unknown outcome stands, in seconds."""
-_LONGEST_WRITE = 600.0  # seconds; for a write whose caller set no deadline
+_LONGEST_INTENT = 600.0
+"""Seconds, whatever deadline the caller set: were this process killed meanwhile, nobody would clear it sooner."""
 _INTENT_MARGIN = 5.0
 _UNKNOWN_MODEL = "a file was deleted whose model is not known"
 _UNREADABLE = "the media service took a write that cannot be read here"
@@ -130,8 +131,9 @@ def _until(intent: bytes, seconds: float) -> Intent:
 
 def _life(call: Call) -> float:
     """How long the intent of a write stands unless it is cleared, in seconds."""
-    left = _LONGEST_WRITE if call.deadline is None else call.deadline - time.monotonic()
-    return max(0.0, left) + _INTENT_MARGIN
+    if call.deadline is None:
+        return _LONGEST_INTENT
+    return min(max(0.0, call.deadline - time.monotonic()) + _INTENT_MARGIN, _LONGEST_INTENT)
 
 
 def _succeeded(reply: Reply) -> bool:

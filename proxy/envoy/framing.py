@@ -13,12 +13,14 @@ from urllib.parse import quote
 
 from grpc import StatusCode
 
+from proxy.envoy.listener import FORWARDED_PROTO
 from proxy.media.calls import Metadata, Reply
 from proxy.transport.layers import NO_REQUEST
-from proxy.transport.limits import Limits
+from proxy.transport.limits import Limits, clamped
 
 Headers = list[tuple[bytes, bytes]]
 
+_PROTO = "x-forwarded-proto"
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
 _ENCODINGS = {b"": 0, b"identity": 0, b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -27,8 +29,10 @@ _NOT_METADATA = frozenset(
     {
         *(b"host", b"te", b"content-type", b"content-length", b"connection"),
         *(b"grpc-accept-encoding", b"grpc-message", b"grpc-status", b"grpc-message-type"),
+        _PROTO.encode(),  # Envoy's own
     }
 )
+_CALLERS_PROTO = FORWARDED_PROTO.encode()
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _UNESCAPED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -54,7 +58,9 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         if name in _NOT_METADATA:
             continue
         if name == b"grpc-timeout":
-            timeout = _seconds(value)
+            timeout = clamped(_seconds(value))
+        elif name == _CALLERS_PROTO:
+            metadata.append((_PROTO, value.decode("latin-1")))
         elif name == b"grpc-encoding":
             encoding = value
         elif name.endswith(b"-bin"):

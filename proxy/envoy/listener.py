@@ -7,7 +7,8 @@
 4. What else is a `/service/method`: straight to the media service, for as long as it takes.
 
 Nothing is added to a call and nothing is tried again (I7). What Envoy takes for instructions to itself, `x-envoy-*`, is
-taken off before it can read it. To every answer it adds a `date`, as RFC 9110 (6.6.1) demands; there is no switch.
+taken off before it can read it. To every answer it adds a `date`, as RFC 9110 (6.6.1) demands; there is no switch. The
+`:authority` of what goes upstream is the media service's.
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 from proxy.envoy.addresses import Json, Resolve, listening
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
+from proxy.transport.authority import authority
 
 APP = "proxy.envoy.worker:app"
 PYVOY = "pyvoy"
@@ -38,7 +40,7 @@ _MOST_ENTRIES = 1_000
 _MOST_ENTRIES_FROM_UPSTREAM = 10_000
 _SERVICE = "/media.MediaService"
 _UPLOAD = f"{_SERVICE}/UploadFile"
-_CORE = (f"{_SERVICE}/GetFilesByModel", _UPLOAD, f"{_SERVICE}/DeleteFile")
+_READ, _DELETE = f"{_SERVICE}/GetFilesByModel", f"{_SERVICE}/DeleteFile"
 _UNARY = tuple(f"{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia"))
 """Written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it."""
 _OURS = (
@@ -77,12 +79,16 @@ def _manager(settings: Settings, module: str) -> Json:
         generate_request_id=False,
         preserve_external_request_id=True,
         skip_xff_append=True,
+        # By this a mesh tells its callers apart; as direct, it is for upstream to judge who may say so.
+        forward_client_cert_details="ALWAYS_FORWARD_ONLY",
         early_header_mutation_extensions=[
             extension(
                 "envoy.http.early_header_mutation.header_mutation",
                 "http.early_header_mutation.header_mutation.v3.HeaderMutation",
                 mutations=[
                     {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+                    {"remove": FORWARDED_PROTO},
+                    _set(FORWARDED_PROTO, f"%REQ({_PROTO})%"),
                     # Without it an answer would lose its trailers, and with them its status.
                     _set("te", "trailers"),
                 ],
@@ -92,9 +98,17 @@ def _manager(settings: Settings, module: str) -> Json:
         local_reply_config=_local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
         route_config={
-            "virtual_hosts": [{"name": "callers", "domains": ["*"], "routes": _routes(settings)}],
-            # Envoy adds it to what it takes for requests of a browser.
-            "request_headers_to_remove": ["x-forwarded-proto"],
+            "virtual_hosts": [
+                {
+                    "name": "callers",
+                    "domains": ["*"],
+                    "routes": _routes(settings),
+                    # Envoy writes its own to every call; the caller's comes back in its place.
+                    "request_headers_to_remove": [_PROTO],
+                    "request_headers_to_add": [_set(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
+                }
+            ],
+            "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
         },
         max_request_headers_kb=-(-_RESET_AT * settings.max_metadata_bytes // 1024),
         common_http_protocol_options={"idle_timeout": "0s", "max_headers_count": _MOST_ENTRIES},
@@ -108,25 +122,35 @@ def _manager(settings: Settings, module: str) -> Json:
 
 
 _ROUTER = "envoy.filters.http.router"
+_PROTO = "x-forwarded-proto"
+FORWARDED_PROTO = "x-media-cache-forwarded-proto"
+"""Where the caller's `x-forwarded-proto` waits inside of Envoy."""
+_PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
+"""The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
 
 
 def _routes(settings: Settings) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
+    host = authority(settings.media_service_addr, settings.upstream_tls_server_name)
     return [
-        *(_route({"path": path}, UPSTREAM, None if path == _UPLOAD else limit, pyvoy=True) for path in _CORE),
+        _route({"path": _READ, "headers": [_PROTOBUF]}, UPSTREAM, limit, host=host, pyvoy=True),
+        *(
+            _route({"path": path}, UPSTREAM, time, host=host, pyvoy=True)
+            for path, time in ((_UPLOAD, None), (_DELETE, limit))
+        ),
         *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
-        *(_route({"path": path}, UPSTREAM, limit) for path in _UNARY),
-        _route({"safe_regex": {"regex": _PATH}}, UPSTREAM),
+        *(_route({"path": path}, UPSTREAM, limit, host=host) for path in (_READ, *_UNARY)),
+        _route({"safe_regex": {"regex": _PATH}}, UPSTREAM, host=host),
     ]
 
 
-def _route(match: Json, cluster: str, limit: str | None = None, *, pyvoy: bool = False) -> Json:
-    """`limit` is for callers that set no deadline; a deadline that was set counts as it is."""
+def _route(match: Json, cluster: str, limit: str | None = None, *, host: str = "", pyvoy: bool = False) -> Json:
+    """`limit` is for callers that set no deadline; one that was set counts. `host` is the `:authority`."""
     durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
-    route: Json = {
-        "match": {**match, "grpc": {}},
-        "route": {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations},
-    }
+    action: Json = {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations}
+    if host:
+        action["host_rewrite_literal"] = host
+    route: Json = {"match": {**match, "grpc": {}}, "route": action}
     if pyvoy:
         on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
         route["typed_per_filter_config"] = {PYVOY: on}

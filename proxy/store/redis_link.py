@@ -188,7 +188,7 @@ class Link:
 
 
 def reign(run_id: bytes, history: bytes) -> bytes:
-    """The id of one server process' time as a master, as stored with each answer: of its `run_id` and `master_replid`."""
+    """The id of one process' time as a master, stored with each answer: of its `run_id` and `master_replid`."""
     return blake2b(run_id + history, digest_size=20).hexdigest().encode()
 
 

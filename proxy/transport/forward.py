@@ -6,6 +6,7 @@ way, which fits all four kinds of method; one message is in flight each way, so 
 
 import asyncio
 import time
+from collections.abc import Awaitable
 
 import grpc
 import grpc.aio
@@ -13,6 +14,7 @@ from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.transport.large_messages import LargeMessages, TooManyBytesError
+from proxy.transport.limits import clamped
 from proxy.transport.metadata import IllegalMetadataError
 from proxy.transport.upstream import StreamCall, Upstream
 
@@ -21,6 +23,10 @@ _HEADERS_ALONE = 0.025
 its status alone. Then so must we: a header frame tells the caller's retry policy that the call took effect. But callers
 may wait for an empty one before they send anything. A message or the status within this time tells that none is needed;
 after it, there was one."""
+
+_REFUSED_WITHIN = 0.025
+"""Seconds. gRPC's core hands a call over before it refuses it: for a header that it cannot read, or for its first
+message. So no call upstream is opened until that is here; or for so long, since a caller may wait for upstream."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -53,17 +59,33 @@ async def forward_stream(
 async def _forward_stream(
     upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata
 ) -> Reply:
-    started, code = time.perf_counter(), StatusCode.CANCELLED
+    requests = _Requests(context, large)
+    first = asyncio.ensure_future(requests.next())
     try:
-        rpc = upstream.stream(method, metadata, timeout=context.time_remaining())
+        await asyncio.wait([first], timeout=_REFUSED_WITHIN)
+        if first.done() and isinstance(first.exception(), TooManyBytesError):
+            return large.refusal
+        return await _carry(upstream, method, requests, first, metadata)
+    finally:
+        first.cancel()
+        requests.give()
+
+
+async def _carry(
+    upstream: Upstream, method: str, requests: "_Requests", first: Awaitable[bytes | None], metadata: Metadata
+) -> Reply:
+    started, code = time.perf_counter(), StatusCode.CANCELLED
+    context, large = requests.context, requests.large
+    try:
+        rpc = upstream.stream(method, metadata, timeout=clamped(context.time_remaining()))
     except IllegalMetadataError as error:
         return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
     reply = large.refusal
     try:
         async with asyncio.TaskGroup() as tasks:
-            requests = tasks.create_task(_requests(context, rpc, large))
+            sending = tasks.create_task(_send(requests, first, rpc))
             reply = await _responses(upstream, method, rpc, context, large)
-            requests.cancel()
+            sending.cancel()
         code = reply.code
     except* TooManyBytesError:
         pass
@@ -73,23 +95,42 @@ async def _forward_stream(
     return reply
 
 
-async def _requests(context: Context, rpc: StreamCall, large: LargeMessages) -> None:
+class _Requests:
+    """The caller's messages. Each counts as held from when it was read until the next one is asked for."""
+
+    def __init__(self, context: Context, large: LargeMessages) -> None:
+        self.context = context
+        self.large = large
+        self._held = 0
+
+    async def next(self) -> bytes | None:
+        """None: the caller has half-closed the call. TooManyBytesError for a message too many."""
+        self.give()
+        message: object = await self.context.read()
+        if isinstance(message, bytes):
+            self._held = self.large.take(message)
+            return message
+        # grpc.aio reads a cancelled call as a half-closed one, and then upstream would take what came for the whole.
+        # A second read tells them apart: the core ends it only after it told of the cancellation, which ends this task.
+        await self.context.read()
+        await asyncio.sleep(0)
+        return None
+
+    def give(self) -> None:
+        """The message read last is held no more."""
+        held, self._held = self._held, 0
+        self.large.give(held)
+
+
+async def _send(requests: _Requests, first: Awaitable[bytes | None], rpc: StreamCall) -> None:
     """The caller's messages and its half-close, to upstream."""
     try:
         await rpc.wait_for_connection()
-        message: object = await context.read()
-        while isinstance(message, bytes):
-            held = large.take(message)
-            try:
-                # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
-                await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
-            finally:
-                large.give(held)
-            message = await context.read()
-        # grpc.aio reads a cancelled call as a half-closed one, and then upstream would take what came for the whole.
-        # A second read tells them apart: the core ends it only after it told of the cancellation, which ends this task.
-        await context.read()
-        await asyncio.sleep(0)
+        message = await first
+        while message is not None:
+            # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
+            await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
+            message = await requests.next()
         await rpc.done_writing()
     except (grpc.aio.AioRpcError, grpc.aio.InternalError):
         # Upstream ended the call before it had read everything: `_responses` sees its status.

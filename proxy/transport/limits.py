@@ -13,10 +13,20 @@ _MOST_ENTRIES = 256
 _FEW_ENTRIES = 16
 _ENTRY_OVERHEAD = 32
 _IDENTITY_ONLY = 1
+_FARTHEST = 365 * 86400.0
 TOO_MUCH_METADATA = Reply(
     code=StatusCode.RESOURCE_EXHAUSTED,
     details=f"the proxy takes at most {_MOST_ENTRIES} entries of metadata, and MAX_METADATA_BYTES of it",
 )
+
+
+def clamped(timeout: float | None) -> float | None:
+    """Seconds that a call has left, a year at the most; None: its caller set no deadline.
+
+    Some libraries write "none" as the largest number they have, centuries from now, which gRPC's core takes for a
+    deadline that has passed.
+    """
+    return None if timeout is None else min(timeout, _FARTHEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +65,9 @@ class Limits:
         decompression = () if self.compressed else (("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),)
         return (
             *decompression,
+            # The core keeps what it could not read in the table of a connection's header fields, and fails every later
+            # call that names it there, whoever's it is. Without a table each call stands for itself.
+            ("grpc.http2.hpack_table_size.decoder", 0),
             ("grpc.max_concurrent_streams", self.calls_per_connection),
             # Streams that have ended for the caller but not yet for gRPC's core count against the above once they are
             # more than this. By default few may be: a caller with as many calls as it may have would see half of the

@@ -32,7 +32,7 @@ from proxy.transport.credentials import server_credentials
 from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
 from proxy.transport.layers import NO_REQUEST, UPLOAD, Layers, ServerObserver
-from proxy.transport.limits import Limits
+from proxy.transport.limits import Limits, clamped
 from proxy.transport.patience import Patience
 from proxy.transport.upstream import Upstream
 
@@ -82,7 +82,7 @@ class Routes(grpc.GenericRpcHandler):
         limit = None if method == UPLOAD else self._call_timeout
 
         def work(context: Context, metadata: Metadata) -> Awaitable[Reply]:
-            remaining: float | None = context.time_remaining()
+            remaining = clamped(context.time_remaining())
             if remaining is not None:  # then gRPC's core ends the call
                 return self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
             read = partial(_read_in_time, context, self._patience)

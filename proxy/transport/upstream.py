@@ -7,7 +7,7 @@ begin from then on. The old one is let go of: gRPC's core keeps what its calls n
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -20,6 +20,7 @@ from proxy.telemetry import tracing
 from proxy.tls import Leg
 from proxy.transport.credentials import open_channel, why_not_connected
 from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
+from proxy.transport.unary_call import UnaryCall
 
 _log = logging.getLogger(__name__)
 
@@ -29,6 +30,7 @@ _KEPT_METHODS = 128
 _CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
 _CONNECTED = {ChannelConnectivity.READY: True, ChannelConnectivity.TRANSIENT_FAILURE: False}
 
+_Pairs = Iterable[tuple[str, str | bytes]] | None
 StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
@@ -51,6 +53,7 @@ class Upstream:
         self._observer = observer
         self._tls = tls
         self._renewed = asyncio.Event()
+        self._calls: set[UnaryCall] = set()
         self._open()
         if tls is not None:
             tls.on_change(self._renew)
@@ -59,7 +62,6 @@ class Upstream:
         self._channel = open_channel(self.target, self._tls)
         prepared = lru_cache(maxsize=_KEPT_METHODS)
         self._unary_unary = prepared(self._channel.unary_unary)
-        self._unary_stream = prepared(self._channel.unary_stream)
         self._stream_stream = prepared(self._channel.stream_stream)
 
     def _renew(self) -> None:
@@ -70,8 +72,8 @@ class Upstream:
     async def unary(self, call: Call, *, timeout: float | None, exactly_one: bool = True) -> Reply:
         """The outcome of a unary call; cancelling this cancels it. Metadata that cannot be sent is INVALID_ARGUMENT.
 
-        OK with no message is INTERNAL, and so is OK with several. Not `exactly_one` saves a sixth of the CPU, but then
-        several messages end only with the deadline: gRPC's core reads one, and gives the status once all are read.
+        OK with no message is INTERNAL, and so are several. Not `exactly_one` saves a little CPU, but then several end
+        only with the deadline: gRPC's core reads one, and gives the status once all are read.
         """
         with self.span(call.method) as span:
             reply = await self._unary(call, timeout, exactly_one=exactly_one)
@@ -82,7 +84,7 @@ class Upstream:
         started = time.perf_counter()
         try:
             metadata = to_upstream(tracing.injected(call.metadata))
-            reply = await (self._streamed if exactly_one else self._plain)(call, metadata, timeout)
+            reply = await (self._exact if exactly_one else self._plain)(call, metadata, timeout)
         except grpc.aio.AioRpcError as error:
             reply = Reply(
                 code=error.code(),
@@ -119,7 +121,7 @@ class Upstream:
         self._observer.client_call(method, code, time.perf_counter() - started)
 
     @staticmethod
-    def to_caller(method: str, pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+    def to_caller(method: str, pairs: _Pairs) -> Metadata:
         """The response metadata that is passed on; what cannot be is logged."""
         kept, lost = to_caller(pairs)
         if lost:
@@ -156,35 +158,46 @@ class Upstream:
 
     async def close(self) -> None:
         """Cancels what is still going on; calls from now on are UNAVAILABLE."""
+        calls, self._calls = self._calls, set()
+        for call in calls:
+            call.cancel()
         await self._channel.close()
+        await asyncio.gather(*(task for call in calls for task in call.tasks), return_exceptions=True)
 
     async def _plain(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
         rpc = self._unary_unary(call.method)(call.body, metadata=metadata, timeout=timeout)
         try:
             await rpc.initial_metadata()  # on a future of its own, which ends with the call at the latest: see `_end`
             body: bytes | None = await rpc
-            return await self._success(call.method, rpc, () if body is None else (body,))
+            messages = () if body is None else (body,)
+            return self._reply(call.method, messages, await rpc.initial_metadata(), await rpc.trailing_metadata())
         finally:
             _end(rpc)
 
-    async def _streamed(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
-        rpc = self._unary_stream(call.method)(call.body, metadata=metadata, timeout=timeout)
-        messages: list[bytes] = []
+    async def _exact(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
+        rpc = UnaryCall(self._channel, call.method, call.body, metadata, timeout)
+        self._calls.add(rpc)
         try:
-            while len(messages) < 2:
-                message = await rpc.read()
-                if not isinstance(message, bytes):
-                    break
-                messages.append(message)
-            return await self._success(call.method, rpc, messages)
+            await rpc.ended()
         finally:
-            rpc.cancel()
+            closed = rpc not in self._calls
+            self._calls.discard(rpc)
+        if closed:
+            return _CLOSED
+        if len(rpc.messages) > 1 or rpc.code is StatusCode.OK:
+            return self._reply(call.method, rpc.messages, rpc.initial_metadata, rpc.trailing_metadata)
+        return Reply(
+            code=rpc.code,
+            details=rpc.details,
+            initial_metadata=self.to_caller(call.method, rpc.initial_metadata),
+            trailing_metadata=self.to_caller(call.method, rpc.trailing_metadata),
+        )
 
-    async def _success(self, method: str, rpc: grpc.aio.Call, messages: tuple[bytes, ...] | list[bytes]) -> Reply:
+    def _reply(self, method: str, messages: Sequence[bytes], initial: _Pairs, trailing: _Pairs) -> Reply:
+        """OK, as upstream says, if there is one message."""
         if len(messages) != 1:
             number = "several messages" if messages else "no message"
             return Reply(code=StatusCode.INTERNAL, details=f"the media service answered a unary call with {number}")
-        initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
         return Reply(
             messages[0],
             initial_metadata=self.to_caller(method, initial),
