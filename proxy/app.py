@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from proxy import __version__
@@ -21,7 +22,7 @@ from proxy.core import Core
 from proxy.errors import StartError
 from proxy.settings.config import Settings
 from proxy.telemetry import span_export
-from proxy.telemetry.dependency import Dependency
+from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
@@ -132,6 +133,7 @@ class _App:
         self._transport = make_transport(settings, self._core, self._metrics)
         self._consumer = self._make_consumer()
         self._upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), time.monotonic)
+        self._metrics.upstream_answers.connected = lambda: self._upstream.state.up
         self._admin = self._make_admin(sources) if settings.admin_addr else None
         self._probes = (
             Probes(settings.probe_addr, lambda: self._unready, self._metrics, self._transport.statistics)
@@ -150,17 +152,23 @@ class _App:
             core.invalidations,
             self._metrics,
             gap=core.gap,
+            able=lambda: core.redis_state().up,
             tls=core.tls.rabbitmq,
         )
 
     def _make_admin(self, sources: Mapping[str, str]) -> Admin:
-        dependencies = {"upstream": lambda: self._upstream.state}
+        dependencies = {"upstream": self._upstream_state}
         if self._core.redis is not None:
             dependencies["redis"] = self._core.redis_state
         if self._consumer is not None:
             consumer = self._consumer
             dependencies["rabbitmq"] = lambda: consumer.state
         return Admin(self._settings, sources, self._core, self._metrics, dependencies, lambda: self._unready)
+
+    def _upstream_state(self) -> State:
+        """Whether the media service is connected, and what is wrong with its answers all the same."""
+        state = self._upstream.state
+        return replace(state, reason=self._metrics.upstream_answers.reason) if state.up else state
 
     async def run(self) -> int:
         """Start, serve, drain, stop."""

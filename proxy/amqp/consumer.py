@@ -16,6 +16,9 @@ and says nothing. What a session does, and why in this order:
     and lets go of nothing that the flush stands for. A reason found while a flush runs asks for one more after it.
  7. Once it is done the mark is declared. Every `check_interval` seconds, 1 and 4 are repeated.
 
+While this process cannot apply events (`duty.py`) it consumes none, and binds the queues without declaring them; once
+it can it consumes, and declares them after that.
+
 A message that the AMQP library cannot decode (a timestamp in nanoseconds, say) ends the connection before its delivery
 tag is known, and would do so for ever. So the next session drops all that waits, and owes a flush: that does what all
 of it asked for.
@@ -28,11 +31,13 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 
 from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
+from proxy.amqp.duty import PATIENCE, Duty
 from proxy.amqp.flushes import Flushes
+from proxy.amqp.intake import PREFETCH, Intake
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.topology import Topology
 from proxy.media.event_gap import NEVER, EventGap
@@ -40,10 +45,8 @@ from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 from proxy.tls import Leg
 
-PREFETCH = 100
-"""Messages in hand for each of the two queues."""
-
-_STOP_TIMEOUT = 2.0  # seconds
+_OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
+_DUTY_LOOKS = 8  # in the time that Redis is given to confirm
 _STEADY = 5.0  # seconds after which the loss of a session is no longer the fault of its start
 _logger = logging.getLogger(__name__)
 
@@ -67,17 +70,22 @@ class EventConsumer:
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
         gap: EventGap | None = None,
+        able: Callable[[], bool] = lambda: True,
+        patience: float = PATIENCE,
     ) -> None:
-        """`gap` is told from `start()` on whether events may be missing."""
+        """`gap` is told from `start()` on whether events may be missing; `able` says whether Redis takes invalidations
+        now, as far as is known, and `patience` how many seconds it has to take one.
+        """
         self._urls = tuple(urls)
         self._tls = tls
         self._topology = Topology(prefix)
         self._observer = observer
         self._check_interval = check_interval
-        self._prefetch = prefetch
         self._pauses = pauses
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
         self._deliveries = Deliveries(invalidator, observer, clock=clock, pauses=pauses)
+        self._intake = Intake(tuple(self._topology.queues), self._deliveries, prefetch)
+        self._duty, self._patience = Duty(able, patience), patience
         self._gap = gap or EventGap(math.inf, lambda: 0.0)
         self._missed = ""
         """Why the next session owes a flush."""
@@ -101,7 +109,8 @@ class EventConsumer:
         """Whether events arrive."""
         since = self._lost_at if self._lost_at is not None else self._back_at
         seconds = None if since is None else time.monotonic() - since
-        return State(self._lost_at is None and since is not None, seconds, self._lost_why)
+        reason = self._lost_why if self._duty.on or self._lost_why else _OFF_DUTY
+        return State(self._lost_at is None and since is not None, seconds, reason)
 
     def start(self) -> None:
         """Begins; returns at once."""
@@ -110,6 +119,7 @@ class EventConsumer:
         self._tasks = [
             asyncio.create_task(self._run(), name="events"),
             asyncio.create_task(self._flushes.run(), name="events: flush"),
+            asyncio.create_task(self._mind(), name="events: duty"),
         ]
 
     async def stop(self, grace: float = 1.0) -> None:
@@ -145,7 +155,7 @@ class EventConsumer:
         self._session = None
         session = self._session = await self._connect()
         try:
-            channel, missed = await session.step(self._begin(session, missed))
+            missed = await session.step(self._begin(session, missed))
             self._missed = ""
             self._back()
             if missed:
@@ -154,7 +164,7 @@ class EventConsumer:
             try:
                 await self._watch(session)
             except asyncio.CancelledError:
-                await self._let_go(session, channel)
+                await self._intake.let_go(session, self._grace)
                 raise
         finally:
             if session.queue_deleted or session.undecodable:
@@ -171,11 +181,12 @@ class EventConsumer:
                 return await RabbitSession.open(url, context)
         return await RabbitSession.open(last, context)
 
-    async def _begin(self, session: RabbitSession, missed: str) -> tuple[AbstractChannel, str]:
-        """Steps 1 to 4. The channel on which we consume; why events may have been missed, if they may."""
+    async def _begin(self, session: RabbitSession, missed: str) -> str:
+        """Steps 1 to 4; why events may have been missed, if they may."""
         missed = await self._prepare(session.connection, missed)
-        channel = await self._consume(session)
-        return channel, await self._topology.establish(session.connection) or missed
+        if self._duty.on:
+            await self._intake.open(session)
+        return await self._topology.establish(session.connection, declare=self._duty.on) or missed
 
     async def _prepare(self, connection: AbstractConnection, missed: str) -> str:
         """Steps 1 to 3, without consuming; why events may have been missed, if they may."""
@@ -191,34 +202,25 @@ class EventConsumer:
             self._undecodable = False
         return missed
 
-    async def _consume(self, session: RabbitSession) -> AbstractChannel:
-        self._deliveries.keep_newest(self._prefetch * len(self._topology.queues))
-        channel = session.connection.channel(publisher_confirms=False)
-        await channel.initialize()
-        await session.watch(channel)
-        await channel.set_qos(self._prefetch)
-        self._deliveries.place = session.place
-        for name in self._topology.queues:
-            queue = await channel.get_queue(name, ensure=False)
-            await queue.consume(self._deliveries.take, consumer_tag=name)
-        return channel
-
     async def _watch(self, session: RabbitSession) -> None:
-        """Step 7, until the session ends."""
+        """Step 7, and what duty asks for, until the session ends."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._check_interval):
                     await session.wake.wait()
             session.wake.clear()
             session.check()
-            await session.step(self._check(session.connection))
+            await session.step(self._intake.open(session) if self._duty.on else self._intake.hand_back(session))
+            await session.step(self._check(session))
+            self._close_gap()
 
-    async def _check(self, connection: AbstractConnection) -> None:
+    async def _check(self, session: RabbitSession) -> None:
+        connection = session.connection
         found = await self._topology.look(connection, at_mark=self._flushes.settled and self._marked)
         if found.missing:
             self._missed = found.missed
             raise AMQPConnectionError(found.missed)
-        missed = await self._topology.establish(connection) or found.missed
+        missed = await self._topology.establish(connection, declare=self._intake.open_in(session)) or found.missed
         if missed:
             await self._topology.unmark(connection)
             self._marked = False
@@ -227,31 +229,30 @@ class EventConsumer:
             await self._topology.mark(connection)
             self._marked = True
 
+    async def _mind(self) -> None:
+        """Looks whether this process can apply events, and tells the session when that changes."""
+        while True:
+            await asyncio.sleep(self._patience / _DUTY_LOOKS)
+            if not self._duty.looked(time.monotonic(), self._deliveries.oldest):
+                continue
+            if self._duty.on:
+                _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
+            else:
+                self._gap.opened(self._duty.doubtful_since or time.monotonic())
+                _logger.warning("%s", _OFF_DUTY, extra={"dependency": "rabbitmq"})
+            if self._session is not None:
+                self._session.wake.set()
+
     def _close_gap(self) -> None:
-        """Events arrive, and nothing that is stored has missed one."""
-        if self._lost_at is None and self._back_at is not None and self._flushes.settled:
+        """Events arrive and are applied, and nothing that is stored has missed one."""
+        taking = self._duty.on and self._session is not None and self._intake.open_in(self._session)
+        if self._lost_at is None and taking and self._flushes.settled:
             self._gap.closed()
 
     def _on_settled(self) -> None:
         self._close_gap()
         if self._session is not None:
             self._session.wake.set()
-
-    async def _let_go(self, session: RabbitSession, channel: AbstractChannel) -> None:
-        """Cancels the consumers, lets messages in hand end, and closes the channel: behind the acknowledgements."""
-        with suppress(*CONNECTION_EXCEPTIONS):
-            await session.step(self._cancel(channel), _STOP_TIMEOUT)
-        await self._deliveries.finish(self._grace)
-        with suppress(*CONNECTION_EXCEPTIONS):
-            await session.step(self._close(channel), _STOP_TIMEOUT)
-
-    async def _cancel(self, channel: AbstractChannel) -> None:
-        for name in self._topology.queues:
-            await (await channel.get_queue(name, ensure=False)).cancel(name)
-
-    @staticmethod
-    async def _close(channel: AbstractChannel) -> None:
-        await channel.close()
 
     def _lost(self, why: str) -> None:
         """One line when it is lost, none for the attempts that follow."""

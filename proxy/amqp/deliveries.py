@@ -70,12 +70,12 @@ class Deliveries:
         self._clock = clock
         self._pauses = pauses
         self._complaints = RateLimit()
-        self._tasks: dict[asyncio.Task[None], None] = {}  # ordered by age
+        self._tasks: dict[asyncio.Task[None], float] = {}  # ordered by age; with the time at which each was begun
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """aio-pika's callback. It would cancel what it awaits when the connection goes, so it awaits nothing."""
         task = asyncio.create_task(self._traced(message), name="event")
-        self._tasks[task] = None
+        self._tasks[task] = time.monotonic()
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -86,6 +86,11 @@ class Deliveries:
     def __len__(self) -> int:
         """How many messages are being handled."""
         return len(self._tasks)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the message that has been in hand for the longest time came, by `time.monotonic`; None: none is."""
+        return next(iter(self._tasks.values()), None)
 
     def keep_newest(self, count: int) -> None:
         """Gives up all others: their connection is gone, so they come again. Bounds what reconnects can pile up."""

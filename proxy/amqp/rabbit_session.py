@@ -22,8 +22,10 @@ from proxy.telemetry import tracing
 
 T = TypeVar("T")
 
-HEARTBEAT = 10
-"""Seconds, where the URL sets none; the connection counts as lost after three of them and a little more."""
+HEARTBEAT = 5
+"""Seconds, where the URL sets none. The broker takes our messages back once it has heard nothing of us for two of them,
+and we count it as lost after three and a little more. Shorter ones are known for false alarms.
+"""
 STEP_TIMEOUT = 10.0
 """Seconds for what talks to the broker in one go."""
 
@@ -70,6 +72,11 @@ class RabbitSession:
         """The end of this channel, or of one of its consumers, ends the session."""
         channel.close_callbacks.add(self._channel_closed)
         (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._consumer_cancelled)
+
+    async def unwatch(self, channel: AbstractChannel) -> None:
+        """Its end, which is wanted, ends nothing else."""
+        channel.close_callbacks.discard(self._channel_closed)
+        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.discard(self._consumer_cancelled)
 
     async def step(self, work: Coroutine[Any, Any, T], timeout: float = STEP_TIMEOUT) -> T:
         """The result of `work`; TimeoutError after `timeout` s. When cancelled, it leaves the work a moment to end."""

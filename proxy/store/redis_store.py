@@ -28,6 +28,13 @@ from proxy.tls import Leg
 
 LEASE_MS = 10_000
 MOST_FIELDS = 256
+LONGEST_MARK_MS = 60_000
+"""What CACHE_EVENT_WINDOW may be at most."""
+LONGEST_INTENT_MS = 605_000
+"""Of an own write: the longest that is waited for, and a margin."""
+_LONGEST = b"%d" % LONGEST_MARK_MS, b"%d" % LONGEST_INTENT_MS
+_CLOCK_TOLERANCE_MS = 1000.0
+"""By so much our idea of Redis' clock may be wrong, beyond its known error, on a machine that is busy."""
 _INDEX_MARGIN_MS = 60_000
 _REDIRECTIONS_FOLLOWED = 5
 _TRY_AGAIN = 0.005
@@ -123,6 +130,8 @@ class RedisStore:
         if found is None or found.born_ms < node.min_born_ms():
             return None
         now_ms = node.now_ms()
+        if found.born_ms > now_ms + _CLOCK_TOLERANCE_MS and node.is_ahead(found.born_ms):
+            return None  # of a clock that was set back since
         fresh_until_ms = self.gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)
         if fresh_until_ms != found.fresh_until_ms:
             found = replace(found, fresh_until_ms=fresh_until_ms)
@@ -137,7 +146,7 @@ class RedisStore:
             run_id = node.run_id
             least_born = b"%d" % node.min_born_ms()
             force = b"1" if take_over else b"0"
-            rest = least_born, force, *self._without_events(node)
+            rest = least_born, force, *self._without_events(node), *_LONGEST
             return key.field, run_id, token, b"%d" % LEASE_MS, b"%d" % MOST_FIELDS, *rest
 
         try:
@@ -199,7 +208,7 @@ class RedisStore:
 
         def arguments(node: Node) -> tuple[bytes, ...]:
             numbers = b"%d" % window_ms, intent, b"%d" % intent_ms, clear, b"%d" % MOST_FIELDS
-            return (node.run_id, mark, *numbers)
+            return (node.run_id, mark, *numbers, *_LONGEST)
 
         await self._script(_INVALIDATE, (self._keys.of_model(model),), arguments, Budget(timeout), durable=True)
 
@@ -231,7 +240,7 @@ class RedisStore:
 
     async def _flush_node(self, node: Node) -> int:
         def arguments(holder: Node) -> tuple[bytes, ...]:
-            return holder.run_id, new_token(), b"0", b"", b"0", b"", b"%d" % MOST_FIELDS
+            return holder.run_id, new_token(), b"0", b"", b"0", b"", b"%d" % MOST_FIELDS, *_LONGEST
 
         removed, cursor = 0, b"0"
         while True:
