@@ -23,7 +23,7 @@ from proxy.telemetry.invalidation_log import InvalidationLog
 _BUDGET = 1.0
 _NO_KEY = (
     "The request is too large, or holds fields that this version does not know, or names a model type that the media "
-    "service may take for another than we would (letters like İ, ı, ß and ς)."
+    "service may take for another than we would (with letters like İ, ß and ς)."
 )
 
 

@@ -18,8 +18,8 @@ from proxy.store.redis_node import Budget
 log = logging.getLogger(__name__)
 
 EVENT_WINDOW = 0.100
-"""Seconds for which nothing is stored of a model after its event, unless a setting says so: an origin may publish before
-it commits. An own write is answered after its commit, so that it needs a window only where reads are later still."""
+"""Seconds for which nothing is stored of a model after its event, unless a setting says else: an origin may publish
+before it commits. An own write is answered after its commit, and needs a window only where reads are later still."""
 _RETRY_TIMEOUT = 1.0
 _LAST_TRY_TIMEOUT = 1.5
 _RETRIES_AT_ONCE = 64
@@ -27,6 +27,9 @@ _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
 _LEAST_TIMEOUT = 0.001
 """Redis counts milliseconds, and takes a WAIT of 0 for one without end."""
+
+
+_RENEWED = "Redis has another master or another time, and may hold what is outdated"
 
 
 class Store(Protocol):
@@ -150,7 +153,7 @@ class Invalidations:
         """
         lately = None if since is None else self._confirmed.since(since)
         if lately is None:
-            self._held.want_flush("another Redis is the master, which may lack invalidations", due=0.0, source="event")
+            self._held.want_flush(_RENEWED, due=0.0, source="event")
             return
         for model, confirmation in lately:
             for intent in confirmation.orders():

@@ -1,16 +1,16 @@
 """`Model`: whose files an answer holds, and so what an invalidation names.
 
 The media service compares types by PostgreSQL's `lower`, and what that makes of a letter depends on the database's
-locale: `İ` is `i`, or `i` with a dot above, `I` may be `ı`; `ς`, `ß` and others are letters of their own there, and
-not when Python folds them. So a spelling on which not all agree is not *plain*: an answer to it is never cached, and it
-names every model that some of them would take it for (`also`).
+locale: of `İ` an `i`, or one with a dot above; of `I` in Turkish one without a dot. To it, `ς` and `ß` are letters of
+their own, which Python folds. So a spelling on which not all agree is not *plain*: an answer to it is never cached, and
+it names every model that some of them would take it for (`also`).
 """
 
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Self
 
-_DOTLESS, _DOT_ABOVE = "ı", "\N{COMBINING DOT ABOVE}"
+_DOTLESS, _DOT_ABOVE = "\N{LATIN SMALL LETTER DOTLESS I}", "\N{COMBINING DOT ABOVE}"
 INT64 = range(-(2**63), 2**63)
 
 

@@ -30,7 +30,7 @@ from proxy.settings.tls_rules import PemFile, ServerName, contradiction
 
 _DAY = 86400.0
 LONGEST_WINDOW = 60.0
-"""Seconds. A mark in Redis that closes a model for longer than this is of another clock."""
+"""The most that CACHE_EVENT_WINDOW may be, in seconds."""
 DEFAULT_NAMESPACE = "media"
 DEFAULT_QUEUE_PREFIX = "api-gateway-media-cache"
 

@@ -1,11 +1,11 @@
 -- Looks once more; else takes the lease of one request, or says who holds it, or that none is given now.
 --
 -- KEYS[1] the model's hash
--- ARGV: field, run id, new token, lease in ms, most fields, least born in ms (entries and leases from before, when
---       Redis was away for the asker and maybe for the holder, do not count),
+-- ARGV: field, run id, new token, lease in ms, least born in ms (entries and leases from before, when Redis was away for
+--       the asker and maybe for the holder, do not count),
 --       '1' to take the lease over without looking (cache-control: no-cache),
 --       when events were lost ('' while they arrive) and for how many ms an entry counts after that or its own birth,
---       the longest life of a mark and of an intent in ms
+--       most fields, the longest life of a mark and of an intent in ms
 -- Times that lie further ahead than they can are of a clock that was set back since: what they belong to does not count.
 -- Reply: {kind, value, now in ms}:
 --   entry,  the stored bytes
@@ -16,13 +16,13 @@ local key, field, run, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-if ARGV[7] ~= '1' then
+if ARGV[6] ~= '1' then
   local entry = redis.call('HGET', key, 'e' .. field)
   if entry then
     local erun, born, fresh = string.match(entry, '^1 (%S+) (%d+) (%d+) ')
-    local till, lost = tonumber(fresh), tonumber(ARGV[8])
-    if till and lost then till = math.min(till, math.max(tonumber(born), lost) + ARGV[9]) end
-    if erun == run and till > now and tonumber(born) >= tonumber(ARGV[6]) and tonumber(born) <= now then
+    local till, lost = tonumber(fresh), tonumber(ARGV[7])
+    if till and lost then till = math.min(till, math.max(tonumber(born), lost) + ARGV[8]) end
+    if erun == run and till > now and tonumber(born) >= tonumber(ARGV[5]) and tonumber(born) <= now then
       return {'entry', entry, now}
     end
     -- It would count again once the clock has caught up with it.
@@ -50,17 +50,17 @@ if closed then return {'closed', share, now} end
 local function live(lease)
   local lrun, ltoken, granted, till = string.match(lease, '^(%S+) (%S+) (%d+) (%d+)$')
   if lrun ~= run or tonumber(granted) > now then return end
-  if tonumber(till) > now and tonumber(granted) >= tonumber(ARGV[6]) then return ltoken end
+  if tonumber(till) > now and tonumber(granted) >= tonumber(ARGV[5]) then return ltoken end
 end
 
 local lease = redis.call('HGET', key, 'l' .. field)
-if lease and ARGV[7] ~= '1' then
+if lease and ARGV[6] ~= '1' then
   local holder = live(lease)
   if holder then return {'held', holder, now} end
 end
 
 local count = #names
-if not lease and count >= tonumber(ARGV[5]) then
+if not lease and count >= tonumber(ARGV[9]) then
   -- Dead leases go first, then any entry: evicting one costs a fetch, never a wrong answer.
   local entries = {}
   for _, name in ipairs(names) do
@@ -72,7 +72,7 @@ if not lease and count >= tonumber(ARGV[5]) then
       entries[#entries + 1] = name
     end
   end
-  if count >= tonumber(ARGV[5]) then
+  if count >= tonumber(ARGV[9]) then
     if #entries == 0 then return {'closed', '', now} end
     redis.call('HDEL', key, entries[1 + time[2] % #entries])
   end
