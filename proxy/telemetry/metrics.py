@@ -161,6 +161,12 @@ class Metrics:
         for kind in ("uploaded", "deleted"):
             for outcome in ("applied", "malformed", "oversize", "retried"):
                 self._events.labels(kind, outcome)
+        self._events_missing = Gauge(
+            "media_cache_events_missing",
+            "Set to 1 when writes have succeeded without a media event after them, to 0 with the next event that is "
+            "applied",
+            registry=self.registry,
+        )
         self._dependency_up = Gauge(
             "media_cache_dependency_up",
             "Whether a dependency can be used (1) or is lost (0); absent for what is not configured",
@@ -247,6 +253,10 @@ class Metrics:
     def dependency(self, name: str, *, up: bool) -> None:
         """A dependency (redis, rabbitmq, upstream) was lost or is back. The first call makes its series."""
         self._dependency_up.labels(name).set(1.0 if up else 0.0)
+
+    def events_missing(self, missing: bool) -> None:
+        """Writes succeed and no event follows, or does again."""
+        self._events_missing.set(1.0 if missing else 0.0)
 
     def fetch_started(self) -> None:
         """A fetch for the cache was sent; `fetch_ended` follows, however it ends."""
