@@ -1,5 +1,7 @@
 """CACHE_TTL_TEMPORARY_CREDENTIALS: an answer with a URL that dies with a session is kept for so long and no longer."""
 
+from typing import Any
+
 import pytest
 
 from tests.calling import Gateway
@@ -14,7 +16,7 @@ _URL = f"https://files.example/a.jpg?{_LATER}&X-Amz-Security-Token=FwoGZXIvYXdzE
 
 @pytest.mark.parametrize(("settings", "seconds"), [({}, 300), ({"cache_ttl_temporary_credentials": 60.0}, 60)])
 async def test_it_ends_soon_and_stands_in_for_nobody_afterwards(
-    redis: RedisServer, settings: dict[str, float], seconds: int
+    redis: RedisServer, settings: dict[str, Any], seconds: int
 ) -> None:
     async with Stack(redis.addr) as stack:
         stack.media.add("user", 1, presigned_url=_URL)

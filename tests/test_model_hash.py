@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from proxy.caching.fetches import storable
+from proxy.media.lifetime import storable
+from proxy.pb import media_pb2 as pb
 from proxy.store.redis_node import Budget
+from proxy.store.redis_pings import Pings
 from tests.in_process import USER, Process, Stack, read_call
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
@@ -53,10 +55,16 @@ async def test_what_was_left_before_counts_for_nothing(
         process = await stack.process()
         assert [await process.x_cache() for _ in range(2)] == ["miss", "hit"]
         assert stack.fetches == 1
-    ahead.set_clock(_HOUR)  # an entry that counted for nothing is gone, not only asleep
+
+
+async def test_an_entry_that_is_yet_to_be_is_removed_and_not_only_passed_over(ahead: RedisServer) -> None:
     async with Stack(ahead.addr) as stack:
-        found = await (await stack.process()).stored()
-        assert found is None or found.age >= _HOUR - 60
+        await _entry(await stack.process())
+    ahead.set_clock(0)
+    async with Stack(ahead.addr) as stack:
+        await _lease(await stack.process())
+        [key] = await ahead.cli("KEYS", "media:model:*")
+        assert [name[:1] for name in await ahead.cli("HKEYS", key)] == [b"l"]
 
 
 async def test_what_was_left_before_is_removed_by_an_invalidation(ahead: RedisServer) -> None:
@@ -72,7 +80,10 @@ async def test_what_was_left_before_is_removed_by_an_invalidation(ahead: RedisSe
         assert await ahead.cli("KEYS", "media:model:*") == []
 
 
-async def test_an_answer_is_not_stored_by_a_lease_that_is_yet_to_be_given(ahead: RedisServer) -> None:
+async def test_an_answer_is_not_stored_by_a_lease_that_is_yet_to_be_given(
+    ahead: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pings, "_tell", lambda pings, set_back: None)  # a flush would end the lease as well
     async with Stack(ahead.addr) as stack:
         process = await stack.process()
         store, (key, _) = process.core.store, process.core.cache._key_of(read_call())
@@ -80,7 +91,7 @@ async def test_an_answer_is_not_stored_by_a_lease_that_is_yet_to_be_given(ahead:
         assert key is not None
         grant = await store.acquire(key, Budget(5))
         ahead.set_clock(0)
-        body = (await process.read()).reply.body or b""
+        body = pb.GetFilesByModelResponse(success=True).SerializeToString()
         meta = storable(body)
         assert meta is not None
         done = store.fill(key, grant, body, meta, 0.0)
