@@ -14,6 +14,7 @@ ALERTS = (
     "MediaCacheHitRatioDropped",
     "MediaCacheRedisLost",
     "MediaCacheEventConsumerLost",
+    "MediaCacheEventsMissing",
     "MediaCacheInvalidationsPending",
     "MediaCacheQueueGrowing",
     "MediaCacheUpstreamErrors",

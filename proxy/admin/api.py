@@ -25,16 +25,19 @@ from aiohttp import hdrs, web
 
 from proxy.admin import requests
 from proxy.admin.access import Access, Refusal
-from proxy.admin.explain import Explainer
+from proxy.admin.explain import Explainer, Upstream
 from proxy.admin.page import PAGE, POLICY
 from proxy.admin.requests import BadRequestError
 from proxy.admin.stats import Dependencies, Stats
 from proxy.core import Core
 from proxy.errors import RedisUnavailableError
 from proxy.media.keys import Keys
+from proxy.printable import printable_json
+from proxy.settings import otel
 from proxy.settings.config import Settings
 from proxy.store.redis_listing import listing
 from proxy.telemetry import log
+from proxy.telemetry.dependency import State
 from proxy.telemetry.http_listener import LARGEST_BODY, HttpListener
 from proxy.telemetry.metrics import Metrics
 
@@ -83,12 +86,14 @@ class Admin:
         self._settings = settings
         self._sources = sources
         self._core = core
+        self._metrics = metrics
+        self._upstream_state = dependencies.get("upstream", lambda: State(up=True, seconds=None))
         self._policy = core.cache.policy
         self._log_level = settings.log_level
         self._keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
-        self._stats = Stats(metrics.registry, self._policy, core.recent, dependencies, unready)
+        self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready)
         self._explainer = Explainer(
-            core.store, self._keys, self._policy, core.invalidations, core.recent, self._redis_trouble
+            core.store, self._keys, self._policy, core.invalidations, core.recent, self._redis_trouble, self._upstream
         )
         self._access = Access(settings.admin_addr, settings.admin_token)
         self._listener = HttpListener("ADMIN_ADDR", settings.admin_addr, self._answer)
@@ -160,6 +165,7 @@ class Admin:
         for name, now in (("CACHE_MODE", self._policy.mode), ("LOG_LEVEL", self._log_level)):
             if shown[name]["value"] != now:
                 shown[name] = {"value": now, "source": "admin"}
+        shown |= {name: {"value": text, "source": source} for name, (text, source) in otel.shown().items()}
         return 200, shown
 
     async def _look_up(self, given: Given) -> tuple[int, object]:
@@ -226,6 +232,10 @@ class Admin:
         _logger.warning("cache mode changed", extra={"mode": mode, "before": before})
         return 200, {"mode": mode, "before": before}
 
+    def _upstream(self) -> Upstream:
+        state, answers = self._upstream_state(), self._metrics.upstream_answers
+        return Upstream(state.up or state.seconds is None, answers.away, state.reason)
+
     def _redis_trouble(self) -> str:
         return self._core.redis_state().reason
 
@@ -258,5 +268,5 @@ def _error(status: int, why: str) -> web.Response:
 
 
 def _json(status: int, content: object) -> web.Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    text = printable_json(json.dumps(content, ensure_ascii=False, allow_nan=False)) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=_HEADERS)

@@ -18,12 +18,15 @@ from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 from aiormq.connection import DEFAULT_PORTS
 
+from proxy.reasons import in_words
 from proxy.telemetry import tracing
 
 T = TypeVar("T")
 
-HEARTBEAT = 10
-"""Seconds, where the URL sets none; the connection counts as lost after three of them and a little more."""
+HEARTBEAT = 5
+"""Seconds, where the URL sets none. The broker takes our messages back once it has heard nothing of us for two of them,
+and we count it as lost after three and a little more. Shorter ones are known for false alarms.
+"""
 STEP_TIMEOUT = 10.0
 """Seconds for what talks to the broker in one go."""
 
@@ -70,6 +73,11 @@ class RabbitSession:
         """The end of this channel, or of one of its consumers, ends the session."""
         channel.close_callbacks.add(self._channel_closed)
         (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._consumer_cancelled)
+
+    async def unwatch(self, channel: AbstractChannel) -> None:
+        """Its end, which is wanted, ends nothing else."""
+        channel.close_callbacks.discard(self._channel_closed)
+        (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.discard(self._consumer_cancelled)
 
     async def step(self, work: Coroutine[Any, Any, T], timeout: float = STEP_TIMEOUT) -> T:
         """The result of `work`; TimeoutError after `timeout` s. When cancelled, it leaves the work a moment to end."""
@@ -137,7 +145,7 @@ def why(error: BaseException | None) -> str:
         case asyncio.CancelledError() | TimeoutError():
             return "no answer"
         case _ if isinstance(error, CONNECTION_EXCEPTIONS) and error.args:
-            return " ".join(str(part) for part in error.args)[:200]
+            return in_words(" ".join(str(part) for part in error.args))
         case _:
             return type(error).__name__
 

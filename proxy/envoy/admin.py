@@ -6,10 +6,12 @@ https://www.envoyproxy.io/docs/envoy/latest/operations/admin
 import asyncio
 import json
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import aiohttp
 
 from proxy.envoy.listener import UPSTREAM
+from proxy.envoy.outcomes import FILTER, Outcomes, read
 
 _LOOK_EVERY = 0.02
 _ANSWER_WITHIN = 2.0
@@ -52,6 +54,11 @@ class EnvoyAdmin:
         stats = json.loads(await self._text(f"/stats?format=json&filter={_FORWARDED}"))["stats"]
         values = {stat["name"].rpartition("upstream_rq_")[2]: int(stat["value"]) for stat in stats}
         return Forwarded(values.get("total", 0), values.get("active", 0) + values.get("pending_active", 0))
+
+    async def outcomes(self) -> Outcomes:
+        """How calls ended so far, and what is in use now."""
+        text = await self._text(f"/stats?format=json&filter={quote(FILTER)}")
+        return read(json.loads(text)["stats"])
 
     async def close_listeners(self) -> None:
         """No new connections; those that there are go on."""

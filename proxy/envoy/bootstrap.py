@@ -12,7 +12,7 @@ from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
 
 _NAME = "media-cache-proxy"
-_MOST_CONNECTIONS = 1_000
+MOST_CONNECTIONS = 1_000
 """Callers' connections at once. A sidecar has a handful."""
 _DNS_EVERY = "5s"
 _TCP, _TCP_USER_TIMEOUT = 6, 18
@@ -70,7 +70,7 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
                 extension(
                     "envoy.resource_monitors.global_downstream_max_connections",
                     "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                    max_active_downstream_connections=_MOST_CONNECTIONS,
+                    max_active_downstream_connections=MOST_CONNECTIONS,
                 )
             ]
         },

@@ -94,7 +94,7 @@ def too_large(size: int, limits: Limits) -> Reply | None:
     if size <= limits.message_bytes:
         return None
     details = f"the proxy takes request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
-    return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details)
+    return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details, limit="MAX_MESSAGE_BYTES")
 
 
 def unsupported(encoding: bytes, limits: Limits) -> Reply | None:
@@ -105,7 +105,10 @@ def unsupported(encoding: bytes, limits: Limits) -> Reply | None:
     name = encoding.decode("latin-1")[:64]
     details = f"grpc-encoding {name!r} is not supported; accepted: {accepted}"
     return Reply(
-        code=StatusCode.UNIMPLEMENTED, details=details, trailing_metadata=(("grpc-accept-encoding", accepted),)
+        code=StatusCode.UNIMPLEMENTED,
+        details=details,
+        trailing_metadata=(("grpc-accept-encoding", accepted),),
+        limit="ACCEPT_COMPRESSED",
     )
 
 

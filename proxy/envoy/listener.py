@@ -23,6 +23,10 @@ from proxy.transport.authority import authority
 APP = "proxy.envoy.worker:app"
 PYVOY = "pyvoy"
 UPSTREAM, OWN = "upstream", "own"
+PREFIX = "callers_ended"
+"""Of the statistics that the access log makes; `outcomes` reads them."""
+OURS, OTHER = "ours", "other"
+"""Names of routes: health and reflection; methods that are none of MediaService. The others are methods' names."""
 BUFFER = 64 << 10
 """Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
 _HTTP2: Json = {
@@ -95,6 +99,7 @@ def _manager(settings: Settings, module: str) -> Json:
             )
         ],
         stream_idle_timeout="0s",
+        access_log=[_access_log()],
         local_reply_config=_local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
         route_config={
@@ -144,13 +149,18 @@ def _routes(settings: Settings) -> list[Json]:
     ]
 
 
+def _name(match: Json, cluster: str) -> str:
+    """Never the caller's text: what it is counted under must not be of any number."""
+    return OURS if cluster == OWN else match["path"].rpartition("/")[2] if "path" in match else OTHER
+
+
 def _route(match: Json, cluster: str, limit: str | None = None, *, host: str = "", pyvoy: bool = False) -> Json:
     """`limit` is for callers that set no deadline; one that was set counts. `host` is the `:authority`."""
     durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
     action: Json = {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations}
     if host:
         action["host_rewrite_literal"] = host
-    route: Json = {"match": {**match, "grpc": {}}, "route": action}
+    route: Json = {"name": _name(match, cluster), "match": {**match, "grpc": {}}, "route": action}
     if pyvoy:
         on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
         route["typed_per_filter_config"] = {PYVOY: on}
@@ -171,9 +181,14 @@ def _pyvoy(module: str) -> Json:
     }
 
 
+def too_many_calls(most: int) -> str:
+    """What a caller above MAX_CONCURRENT_CALLS is told."""
+    return f"the proxy serves at most {most} calls at once (MAX_CONCURRENT_CALLS)"
+
+
 def _local_replies(most_calls: int) -> Json:
     """A call above a limit is refused as the core refuses it."""
-    too_many = f"the proxy serves at most {most_calls} calls at once (MAX_CONCURRENT_CALLS)"
+    too_many = too_many_calls(most_calls)
     return {
         "mappers": [
             {
@@ -183,6 +198,18 @@ def _local_replies(most_calls: int) -> Json:
             },
         ]
     }
+
+
+def _access_log() -> Json:
+    """Counts how calls ended, by route, gRPC status and why Envoy itself answered; writes nothing."""
+    tags = {"method": "%ROUTE_NAME%", "status": "%GRPC_STATUS(SNAKE_STRING)%", "flags": "%RESPONSE_FLAGS%"}
+    counter = {
+        "stat": {"name": "calls", "tags": [{"name": name, "value_format": value} for name, value in tags.items()]},
+        "value_fixed": 1,
+    }
+    return extension(
+        "envoy.access_loggers.stats", "access_loggers.stats.v3.Config", stat_prefix=PREFIX, counters=[counter]
+    )
 
 
 def _set(key: str, value: str) -> Json:

@@ -13,11 +13,14 @@ import grpc.aio
 
 from proxy.core import Core
 from proxy.envoy.admin import EnvoyAdmin, Forwarded
-from proxy.envoy.bootstrap import Place
+from proxy.envoy.bootstrap import MOST_CONNECTIONS, Place
 from proxy.envoy.calls import Calls
 from proxy.envoy.departures import Departures
+from proxy.envoy.listener import too_many_calls
+from proxy.envoy.outcomes import Outcomes
 from proxy.settings.config import Settings
 from proxy.telemetry import tracing
+from proxy.telemetry.callers import Use
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
 from proxy.transport.introspection import Health, reflection_handlers
@@ -27,6 +30,12 @@ from proxy.transport.limits import Limits
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 0.1
+_OUTCOMES_EVERY = 1.0
+_TOLD = {
+    "MAX_METADATA_BYTES": "its metadata is more than twice MAX_METADATA_BYTES, and Envoy reset it",
+    "connections": f"there are {MOST_CONNECTIONS} connections of callers, and one more was closed",
+}
+"""Of what Envoy refuses without telling the caller why."""
 _LAST_CALLS = 0.5
 """Seconds for calls that arrive on connections that were open when the port closed."""
 
@@ -57,6 +66,12 @@ class EnvoyTransport:
         self._live = live
         self._listen = settings.listen_addr
         self._admin = EnvoyAdmin(place.admin)
+        self._callers = metrics.callers
+        self._seen = Outcomes()
+        self._too_many = too_many_calls(settings.max_concurrent_calls)
+        self._callers.ended = lambda: self._seen.ended
+        self._callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(self._seen.forwarded, settings.max_concurrent_calls))
+        self._callers.limited("connections", lambda: Use(self._seen.connections, MOST_CONNECTIONS))
         self._own = place.own
         self._health = Health()
         self._server: grpc.aio.Server | None = None
@@ -74,8 +89,24 @@ class EnvoyTransport:
         return port
 
     async def supervise(self) -> None:
-        """Watches for callers that leave."""
-        await self._departures.run()
+        """Watches for callers that leave, and for what Envoy answers by itself."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._departures.run(), name="departures")
+            tasks.create_task(self._watch_outcomes(), name="outcomes")
+
+    async def _watch_outcomes(self) -> None:
+        while True:
+            await self._look_at_outcomes()
+            await asyncio.sleep(_OUTCOMES_EVERY)
+
+    async def _look_at_outcomes(self) -> None:
+        try:
+            now = await self._admin.outcomes()
+        except OSError:  # it hangs or ends, and somebody else says so
+            return
+        before, self._seen = self._seen, now
+        for limit, count in (now.refused - before.refused).items():
+            self._callers.refused(limit, _TOLD.get(limit, self._too_many), count)
 
     async def drain(self, idle: float, *, at_most: float) -> None:
         """NOT_SERVING at once, yet serving on until no call came or went for `idle` seconds; then no new connections.
@@ -99,7 +130,8 @@ class EnvoyTransport:
         await self._admin.close()
 
     async def statistics(self) -> bytes:
-        """Envoy's, under Envoy's names; none while it does not answer."""
+        """Envoy's, under Envoy's names; none while it does not answer. What of it is ours is looked at anew."""
+        await self._look_at_outcomes()
         try:
             return await self._admin.statistics()
         except OSError:

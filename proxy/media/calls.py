@@ -37,6 +37,8 @@ class Reply:
     initial_metadata: Metadata = ()
     """Empty: the other side sent none, and none is to be sent on."""
     trailing_metadata: Metadata = ()
+    limit: str = ""
+    """The proxy itself refused the call: the setting, or the name in `LIMITS`, whose limit was reached."""
 
     @property
     def ok(self) -> bool:

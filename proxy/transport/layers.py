@@ -22,6 +22,7 @@ from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.telemetry import tracing
+from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.byte_budget import ByteBudget
 from proxy.transport.introspection import MEDIA_SERVICE
@@ -42,9 +43,15 @@ _UPLOAD_WAITS = 10.0
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
 _UPLOADS_FULL = Reply(
     code=StatusCode.RESOURCE_EXHAUSTED,
+    limit="uploads",
     details=f"uploads under way take all of {UPLOADS_AT_ONCE} bytes, and took them for {_UPLOAD_WAITS:g} s",
 )
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
+
+_UNREAD = (
+    "its request did not arrive: the caller left, or gRPC's core refused a request above MAX_MESSAGE_BYTES, metadata "
+    "above MAX_METADATA_BYTES, or compression (ACCEPT_COMPRESSED)"
+)
 
 _DEFAULTS = Limits()
 
@@ -55,9 +62,11 @@ _Sent = TypeVar("_Sent")
 
 
 class ServerObserver(Protocol):
-    """Told of each call of a caller, when it ended."""
+    """Told of each call of a caller, when it ended; of those that we refused; of how full our limits are."""
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
+    def refused(self, limit: str, details: str) -> None: ...
+    def limited(self, limit: str, use: Callable[[], Use]) -> None: ...
 
 
 def _nobody() -> str:
@@ -78,8 +87,12 @@ class Layers:
         self._uploads = ByteBudget(UPLOADS_AT_ONCE)
         self._too_many = Reply(
             code=StatusCode.RESOURCE_EXHAUSTED,
+            limit="MAX_CONCURRENT_CALLS",
             details=f"the proxy serves at most {admission.limit} calls at once (MAX_CONCURRENT_CALLS)",
         )
+        observer.limited("MAX_CONCURRENT_CALLS", lambda: Use(admission.in_progress, admission.limit))
+        observer.limited("MAX_BYTES_IN_FLIGHT", lambda: Use(self.large.capacity - self.large.left, self.large.capacity))
+        observer.limited("uploads", lambda: Use(self._uploads.capacity - self._uploads.left, self._uploads.capacity))
 
     async def serve(
         self,
@@ -115,12 +128,18 @@ class Layers:
                         _log.exception("%s failed", method)
                         reply = _FAILED
                 code = reply.code
+                if reply.limit:
+                    self._observer.refused(reply.limit, reply.details)
                 return await finish(reply)
             finally:
                 for do in endings:
                     do()
                 span.ended(code)
                 self._observer.server_call(method, code, time.perf_counter() - started)
+
+    def unread(self) -> None:
+        """A call ended before its request had arrived, and gRPC's core does not say why."""
+        self._observer.refused("unread", _UNREAD)
 
     async def unary(
         self, method: str, handler: Handler, metadata: Metadata, remaining: float | None, read: Read

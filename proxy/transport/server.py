@@ -46,7 +46,9 @@ _PATH = re.compile(r"/[!-.0-~]+/[!-.0-~]+")
 _LAST_CALLS = 0.5
 """Seconds for calls that arrive between the end of idleness and the close of the port."""
 
-_TOO_LATE = Reply(code=StatusCode.DEADLINE_EXCEEDED, details="no request came within CALL_TIMEOUT")
+_TOO_LATE = Reply(
+    code=StatusCode.DEADLINE_EXCEEDED, details="no request came within CALL_TIMEOUT", limit="CALL_TIMEOUT"
+)
 _DEFAULT_LIMITS = Limits()
 
 _Work = Callable[[Context, Metadata], Awaitable[Reply]]
@@ -84,8 +86,9 @@ class Routes(grpc.GenericRpcHandler):
         def work(context: Context, metadata: Metadata) -> Awaitable[Reply]:
             remaining = clamped(context.time_remaining())
             if remaining is not None:  # then gRPC's core ends the call
-                return self._layers.unary(method, handler, metadata, remaining, partial(_read, context))
-            read = partial(_read_in_time, context, self._patience)
+                read = partial(_read, context, self._layers.unread)
+                return self._layers.unary(method, handler, metadata, remaining, read)
+            read = partial(_read_in_time, context, self._layers.unread, self._patience)
             return self._layers.unary(method, handler, metadata, limit, read)
 
         return grpc.stream_unary_rpc_method_handler(partial(self._serve, method, work))
@@ -103,17 +106,34 @@ class Routes(grpc.GenericRpcHandler):
         )
 
 
-async def _read(context: Context) -> bytes | Reply:
-    body: object = await context.read()
-    return body if isinstance(body, bytes) else NO_REQUEST
+async def _read(context: Context, unread: Callable[[], None]) -> bytes | Reply:
+    """The request's message. gRPC's core refuses calls by itself, and shows them as if their caller had left."""
+    try:
+        body: object = await context.read()
+        return body if isinstance(body, bytes) else await _no_message(context)
+    except asyncio.CancelledError:
+        unread()
+        raise
 
 
-async def _read_in_time(context: Context, patience: Patience) -> bytes | Reply:
+async def _read_in_time(context: Context, unread: Callable[[], None], patience: Patience) -> bytes | Reply:
     try:
         body: object = await patience.wait(context.read())
+        return body if isinstance(body, bytes) else await _no_message(context)
     except TimeoutError:
         return _TOO_LATE
-    return body if isinstance(body, bytes) else NO_REQUEST
+    except asyncio.CancelledError:
+        unread()
+        raise
+
+
+async def _no_message(context: Context) -> Reply:
+    """grpc.aio reads a call that the core has refused as one without a message. A second read tells them apart: the
+    core ends it only after it told of the refusal, which cancels us.
+    """
+    await context.read()
+    await asyncio.sleep(0)
+    return NO_REQUEST
 
 
 def _at_end(context: Context, do: Callable[[], None]) -> None:

@@ -152,9 +152,9 @@ def messages(body: bytes) -> Iterator[bytes]:
         yield body
 
 
-_NOT_SHOWN = frozenset({":status", "grpc-status", "grpc-message", "grpc-accept-encoding", "accept-encoding", "date"})
+_NOT_SHOWN = frozenset({":status", "grpc-status", "grpc-message", "grpc-accept-encoding", "accept-encoding"})
 
 
 def _shown(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str | bytes], ...]:
-    """As metadata. Not `date`, which `test_what_differs` has."""
+    """As metadata."""
     return tuple((key.decode(), value.decode("latin-1")) for key, value in fields if key.decode() not in _NOT_SHOWN)

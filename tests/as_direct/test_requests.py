@@ -23,9 +23,10 @@ async def through(ways: Ways, way: str, method: str, fields: Fields = (), **more
 def comparable(outcome: Outcome, arrived: Arrived) -> object:
     """Without what the rows of docs/envoy.md tell, and the cache's own mark."""
     ours = {"x-cache", "age"}
+    initial = tuple(pair for pair in outcome.initial if pair[0] != "date")
     trailing = tuple(pair for pair in outcome.trailing if pair[0] not in ours)
     metadata = tuple(pair for pair in arrived.metadata if pair[0] != b"grpc-timeout")
-    return outcome.code, outcome.details, outcome.initial, trailing, outcome.messages, metadata, bytes(arrived.data)
+    return outcome.code, outcome.details, initial, trailing, outcome.messages, metadata, bytes(arrived.data)
 
 
 @EACH_WAY

@@ -51,7 +51,7 @@ def acknowledged_at_once(patch: Patch) -> None:
 
     async def begin(deliveries: Deliveries, *args: Any) -> None:
         task = asyncio.create_task(apply(deliveries, *args))
-        deliveries._tasks[task] = None
+        deliveries._tasks[task] = asyncio.get_running_loop().time()
         task.add_done_callback(deliveries._done)
 
     patch.setattr(Deliveries, "_apply", begin)
