@@ -16,6 +16,7 @@ from tests.raw_http2 import (
     HEADERS,
     PING,
     PREFACE,
+    RST_STREAM,
     SETTINGS,
     Fields,
     Frame,
@@ -69,6 +70,7 @@ class Arrived:
     fields: Pairs
     data: bytearray = field(default_factory=bytearray)
     ended: bool = False
+    reset: bool = False
 
     def of(self, name: bytes) -> list[bytes]:
         """The values of a field, in order."""
@@ -162,6 +164,8 @@ class HandUpstream:
                 for each in (0, stream):
                     writer.write(frame(WINDOW_UPDATE, 0, each, len(received.payload).to_bytes(4)))
                 self._turn(writer, stream, streams[stream], "message")
+            elif received.kind == RST_STREAM and stream in streams:
+                streams[stream].reset = True
             if received.kind in {HEADERS, DATA} and received.flags & END_STREAM and stream in streams:
                 streams[stream].ended = True
                 self._turn(writer, stream, streams[stream], "half-close")
