@@ -53,9 +53,10 @@ protos: ## proxy/pb from protos/
 	@scripts/setup check
 	@scripts/gen-protos
 
-docs: ## docs/configuration.md from proxy/settings/config.py
+docs: ## docs/configuration.md and docs/metrics.md, from what the program declares
 	@scripts/setup check
 	@.venv/bin/python scripts/gen-config-docs
+	@.venv/bin/python scripts/gen-metrics-docs
 
 lock: ## constraints.txt from pyproject.toml
 	@scripts/setup check
