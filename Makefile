@@ -49,14 +49,15 @@ bench-gate: ## fails when a hit costs more than 1.5 times the CPU of a bare gRPC
 	@scripts/setup bench
 	@.venv/bin/python -m bench.gate
 
-protos: ## proxy/pb from protos/
+protos: ## stubs and descriptors from protos/ and examples/protos/
 	@scripts/setup check
 	@scripts/gen-protos
 
-docs: ## docs/configuration.md and docs/metrics.md, from what the program declares
+docs: ## docs/configuration.md, docs/metrics.md and the reference of docs/policies.md from what is declared
 	@scripts/setup check
 	@.venv/bin/python scripts/gen-config-docs
 	@.venv/bin/python scripts/gen-metrics-docs
+	@.venv/bin/python scripts/gen-policy-docs
 
 lock: ## constraints.txt from pyproject.toml
 	@scripts/setup check

@@ -21,6 +21,7 @@ from proxy.amqp.consumer import EventConsumer
 from proxy.core import Core
 from proxy.errors import StartError
 from proxy.settings.config import Settings
+from proxy.store.event_record import EventRecord
 from proxy.telemetry import span_export
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
@@ -143,10 +144,10 @@ class _App:
 
     def _make_consumer(self) -> EventConsumer | None:
         settings = self._settings
-        if not settings.rabbitmq_addr or self._core.store is None:
+        core, store = self._core, self._core.store
+        if not settings.rabbitmq_addr or store is None:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
-        core = self._core
-        return EventConsumer(
+        consumer = EventConsumer(
             settings.rabbitmq_addr,
             settings.queue_prefix,
             core.invalidations,
@@ -154,7 +155,10 @@ class _App:
             gap=core.gap,
             able=lambda: core.redis_state().up,
             tls=core.tls.rabbitmq,
+            record=EventRecord(store.topology, settings.cache_namespace),
         )
+        core.own_writes.succeeded = consumer.wrote
+        return consumer
 
     def _make_admin(self, sources: Mapping[str, str]) -> Admin:
         dependencies = {"upstream": self._upstream_state}

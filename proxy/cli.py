@@ -38,7 +38,7 @@ _logger = logging.getLogger(__name__)
 
 @click.group(
     cls=LazyGroup,
-    lazy={"inject": "proxy.injector_cli", "webhook": "proxy.injector_cli"},
+    lazy={"inject": "proxy.injector_cli", "policy": "proxy.policy_cli", "webhook": "proxy.injector_cli"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, message="%(prog)s %(version)s")

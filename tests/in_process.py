@@ -192,9 +192,9 @@ class Stack:
             patch = self._exits.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(Budget.__init__, "__defaults__", (30.0,))
             patch.setattr("proxy.store.breaker.SLOW", 30.0)
-            patch.setattr("proxy.store.redis_link._CONNECT_TIMEOUT", 30.0)
-            patch.setattr("proxy.store.redis_node._DEAD_AFTER", 30.0)
-            patch.setattr("proxy.store.redis_node._QUARANTINE", 0.0)
+            patch.setattr("proxy.store.redis_link.CONNECT_TIMEOUT", 30.0)
+            patch.setattr("proxy.store.redis_pings._DEAD_AFTER", 30.0)
+            patch.setattr("proxy.store.redis_health._QUARANTINE", 0.0)
         await self._exits.enter_async_context(self.upstream)
         return self
 

@@ -15,6 +15,7 @@ ALERTS = (
     "MediaCacheRedisLost",
     "MediaCacheProxyCutOff",
     "MediaCacheEventConsumerLost",
+    "MediaCacheEventsMissing",
     "MediaCacheInvalidationsPending",
     "MediaCacheQueueGrowing",
     "MediaCacheUpstreamErrors",

@@ -146,7 +146,7 @@ class TestRefusal:
 
 class TestBrokenConnections:
     async def test_half_open_from_the_start(self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(redis_link, "_CONNECT_TIMEOUT", 0.1)
+        monkeypatch.setattr(redis_link, "CONNECT_TIMEOUT", 0.1)
         async with FaultyTcp(redis.port) as tcp:
             tcp.swallow = True
             async with linked(maker(tcp.port), up=False) as watched:

@@ -130,6 +130,7 @@ def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
 
 _PINGED = (
     "redis_addr",
+    "cache_namespace",
     "rabbitmq_addr",
     "media_service_addr",
     "upstream_tls",
@@ -181,6 +182,7 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
             settings.media_service_addr,
             collector,
             tls=Tls.load(settings),
+            namespace=settings.cache_namespace,
         )
     )
     if as_json:

@@ -38,7 +38,9 @@ from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
 from proxy.amqp.duty import PATIENCE, Duty
 from proxy.amqp.flushes import Flushes
 from proxy.amqp.intake import PREFETCH, Intake
+from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
+from proxy.amqp.silence import Record, Silence
 from proxy.amqp.topology import Topology
 from proxy.media.event_gap import NEVER, EventGap
 from proxy.retry import Pauses, jittered
@@ -46,6 +48,10 @@ from proxy.telemetry.dependency import State
 from proxy.tls import Leg
 
 _OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
+_SILENT = (
+    "writes succeed and no media event follows: the media service has lost RabbitMQ (restart it), or what it sends "
+    "cannot be read"
+)
 _DUTY_LOOKS = 8  # in the time that Redis is given to confirm
 _STEADY = 5.0  # seconds after which the loss of a session is no longer the fault of its start
 _logger = logging.getLogger(__name__)
@@ -72,18 +78,22 @@ class EventConsumer:
         gap: EventGap | None = None,
         able: Callable[[], bool] = lambda: True,
         patience: float = PATIENCE,
+        record: Record | None = None,
     ) -> None:
         """`gap` is told from `start()` on whether events may be missing; `able` says whether Redis takes invalidations
-        now, as far as is known, and `patience` how many seconds it has to take one.
+        now, as far as is known, and `patience` how many seconds it has to take one; `record` is what the proxies know
+        together of events, None: this one notices no silence.
         """
         self._urls = tuple(urls)
         self._tls = tls
         self._topology = Topology(prefix)
         self._observer = observer
+        self._presence = Presence(observer, self._topology.queues)
         self._check_interval = check_interval
         self._pauses = pauses
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
-        self._deliveries = Deliveries(invalidator, observer, clock=clock, pauses=pauses)
+        self._silence = Silence(record, self._on_silence)
+        self._deliveries = Deliveries(invalidator, observer, self._silence, clock=clock, pauses=pauses)
         self._intake = Intake(tuple(self._topology.queues), self._deliveries, prefetch)
         self._duty, self._patience = Duty(able, patience), patience
         self._gap = gap or EventGap(math.inf, lambda: 0.0)
@@ -91,26 +101,25 @@ class EventConsumer:
         """Why the next session owes a flush."""
         self._undecodable = False
         self._marked = False
+        self._silent = False
         self._session: RabbitSession | None = None
-        self._lost_at: float | None = None
-        self._lost_why = ""
-        self._back_at: float | None = None
-        self._known = False
         self._grace = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def settled(self) -> bool:
         """The first attempt to connect has ended, and no flush is owed or under way."""
-        return self._known and self._flushes.settled
+        return self._presence.known and self._flushes.settled
 
     @property
     def state(self) -> State:
         """Whether events arrive."""
-        since = self._lost_at if self._lost_at is not None else self._back_at
-        seconds = None if since is None else time.monotonic() - since
-        reason = self._lost_why if self._duty.on or self._lost_why else _OFF_DUTY
-        return State(self._lost_at is None and since is not None, seconds, reason)
+        silent = _SILENT if self._silence.since is not None else ""
+        return self._presence.state(silent if self._duty.on else _OFF_DUTY)
+
+    def wrote(self, began: float) -> None:
+        """A write through this process succeeded, so that its event is to be expected; it began at `began`."""
+        self._silence.wrote(began)
 
     def start(self) -> None:
         """Begins; returns at once."""
@@ -120,6 +129,7 @@ class EventConsumer:
             asyncio.create_task(self._run(), name="events"),
             asyncio.create_task(self._flushes.run(), name="events: flush"),
             asyncio.create_task(self._mind(), name="events: duty"),
+            asyncio.create_task(self._silence.run(), name="events: silence"),
         ]
 
     async def stop(self, grace: float = 1.0) -> None:
@@ -157,7 +167,7 @@ class EventConsumer:
         try:
             missed = await session.step(self._begin(session, missed))
             self._missed = ""
-            self._back()
+            self._presence.back()
             if missed:
                 self._flushes.owe(missed)
             self._close_gap()
@@ -233,7 +243,9 @@ class EventConsumer:
         """Looks whether this process can apply events, and tells the session when that changes."""
         while True:
             await asyncio.sleep(self._patience / _DUTY_LOOKS)
-            if not self._duty.looked(time.monotonic(), self._deliveries.oldest):
+            changed = self._duty.looked(time.monotonic(), self._deliveries.oldest)
+            self._silence.listening(self._taking)
+            if not changed:
                 continue
             if self._duty.on:
                 _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
@@ -245,9 +257,27 @@ class EventConsumer:
 
     def _close_gap(self) -> None:
         """Events arrive and are applied, and nothing that is stored has missed one."""
-        taking = self._duty.on and self._session is not None and self._intake.open_in(self._session)
-        if self._lost_at is None and taking and self._flushes.settled:
+        heard = self._silence.known and self._silence.since is None
+        if self._taking and heard and self._flushes.settled:
             self._gap.closed()
+
+    @property
+    def _taking(self) -> bool:
+        """Events come, and can be applied."""
+        session = self._session
+        return self._presence.up and self._duty.on and session is not None and self._intake.open_in(session)
+
+    def _on_silence(self) -> None:
+        """A silence has begun or ended, or is known not to be there."""
+        since = self._silence.since
+        if since is not None:
+            self._gap.opened(since)
+            _logger.warning("%s", _SILENT, extra={"dependency": "rabbitmq"})
+        elif self._silent:
+            _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
+        self._silent = since is not None
+        self._observer.events_missing(self._silent)
+        self._close_gap()
 
     def _on_settled(self) -> None:
         self._close_gap()
@@ -255,27 +285,6 @@ class EventConsumer:
             self._session.wake.set()
 
     def _lost(self, why: str) -> None:
-        """One line when it is lost, none for the attempts that follow."""
-        self._known = True
-        self._lost_why = why
         now = time.monotonic()
         self._gap.opened(min(now, self._session.heard_until) if self._session is not None else now)
-        if self._lost_at is None:
-            self._lost_at = now
-            self._observer.dependency("rabbitmq", up=False)
-            _logger.warning("RabbitMQ lost: %s", why, extra={"dependency": "rabbitmq"})
-
-    def _back(self) -> None:
-        self._known = True
-        self._observer.dependency("rabbitmq", up=True)
-        if self._lost_at is None:
-            _logger.info(
-                "consuming media events", extra={"dependency": "rabbitmq", "queues": list(self._topology.queues)}
-            )
-        else:
-            away = time.monotonic() - self._lost_at
-            _logger.info(
-                "RabbitMQ is back after %.1f s", away, extra={"dependency": "rabbitmq", "seconds": round(away, 3)}
-            )
-        self._lost_at, self._lost_why = None, ""
-        self._back_at = time.monotonic()
+        self._presence.lost(why)

@@ -19,6 +19,7 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from proxy.amqp.events import BadEvent, Kind, MediaEvent, kind_of, parse
+from proxy.amqp.silence import Silence
 from proxy.media.model import Model
 from proxy.retry import Pauses, jittered, until_done
 from proxy.telemetry import tracing
@@ -51,6 +52,9 @@ class EventObserver(Protocol):
     def dependency(self, name: str, *, up: bool) -> None:
         """A system we depend on was lost or is back."""
 
+    def events_missing(self, missing: bool) -> None:
+        """Writes succeed and no event follows, or does again."""
+
 
 class Deliveries:
     """Owns the tasks that handle messages; they may outlive the connection on which their messages came."""
@@ -59,6 +63,7 @@ class Deliveries:
         self,
         invalidator: Invalidator,
         observer: EventObserver,
+        silence: Silence | None = None,
         *,
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
@@ -67,6 +72,7 @@ class Deliveries:
         """Of the broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer
+        self._silence = silence or Silence(None, lambda: None)
         self._clock = clock
         self._pauses = pauses
         self._complaints = RateLimit()
@@ -121,6 +127,7 @@ class Deliveries:
         except BadEvent as bad:
             span.failed(bad.reason)
             self._observer.event(kind, "oversize" if bad.reason == "oversize" else "malformed")
+            self._silence.unreadable()
             self._log_malformed(message, bad)
             await self._answer(message, good=False)
             return
@@ -130,6 +137,7 @@ class Deliveries:
         sent_at = message.timestamp.timestamp() if message.timestamp else received
         await self._apply(event, sent_at)
         self._observer.event(kind, "applied")
+        self._silence.heard()
         await self._answer(message, good=True)
 
     async def _apply(self, event: MediaEvent, sent_at: float) -> None:

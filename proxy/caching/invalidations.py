@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from proxy.caching.confirmed import Confirmed
 from proxy.caching.held import Held, HeldModel, Intent
 from proxy.errors import RedisUnavailableError
 from proxy.media.model import Model, subject
@@ -40,6 +41,7 @@ class Store(Protocol):
         clear: bytes = b"",
     ) -> None: ...
     async def flush(self) -> int: ...
+    def on_renewal(self, again: Callable[[float | None], None]) -> None: ...
 
 
 class Observer(Protocol):
@@ -72,7 +74,10 @@ class Invalidations:
         self._journal = journal
         self._wall_clock = wall_clock
         self._held = Held(observer.invalidations_pending)
+        self._confirmed = Confirmed()
         self._flush_began = float("-inf")
+        if store is not None:
+            store.on_renewal(self.again)
 
     def held_back(self, model: Model) -> bool:
         """Whether reads of this model must not trust Redis now."""
@@ -122,6 +127,18 @@ class Invalidations:
         if self._store is not None:
             self._held.hold(model)
 
+    def again(self, since: float | None) -> None:
+        """Another Redis is the master: what was confirmed since a time of `time.monotonic` is done once more there,
+        and its models bypassed until then; with None everything is flushed.
+        """
+        lately = None if since is None else self._confirmed.since(since)
+        if lately is None:
+            self._held.want_flush("another Redis is the master, which may lack invalidations", due=0.0, source="event")
+            return
+        for model, confirmation in lately:
+            for intent in confirmation.orders():
+                self._held.hold(model, window_ms=confirmation.window_ms, intent=intent)
+
     async def run(self) -> None:
         """Retries what is held until cancelled."""
         pauses = jittered(_RETRIED_AT_LEAST_EVERY / 8, _RETRIED_AT_LEAST_EVERY)
@@ -167,6 +184,7 @@ class Invalidations:
             raise
         finally:
             budget.left -= time.monotonic() - begun
+        self._confirmed.invalidated(model, window_ms=window_ms, intents=() if intent is None else (intent,))
         return True
 
     async def _round(self) -> bool:
@@ -197,6 +215,8 @@ class Invalidations:
         except RedisUnavailableError:
             self._held.postpone(model)
             return False
+        told = [Intent(name, until) for name, until in held.intents.items()]
+        self._confirmed.invalidated(model, window_ms=held.window_ms, intents=told)
         self._taken(model, held, asked)  # if it was asked for anew meanwhile, the next round does it
         return True
 
@@ -211,6 +231,7 @@ class Invalidations:
         done = False
         try:
             removed = await self._store.flush()
+            self._confirmed.flushed()
             done = True
         except RedisUnavailableError:
             return False

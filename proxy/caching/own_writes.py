@@ -13,7 +13,7 @@ Step 3 is carried out on every outcome, whoever is cancelled when.
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -71,6 +71,8 @@ class OwnWrites:
         self._forward = forward
         self._ends: set[asyncio.Task[None]] = set()
         self._repeats: dict[bytes, tuple[asyncio.TimerHandle, Model]] = {}
+        self.succeeded: Callable[[float], None] = lambda _: None
+        """Told of each write that surely succeeded, when it began, by `time.monotonic`: its event is to follow."""
 
     async def carry_out(self, write: Write) -> Reply:
         """Forwards a write, between its invalidations."""
@@ -80,8 +82,10 @@ class OwnWrites:
         try:
             if write.model is not None:
                 await self._invalidations.own_write(write.model, _until(intent, _life(write.call)), write.budget)
-            forwarded = True
+            forwarded, began = True, time.monotonic()
             reply = await self._forward(write.call)
+            if reply.ok and _succeeded(reply, unreadable=False):
+                self.succeeded(began)
         finally:
             known = not forwarded or (reply is not None and reply.code in _SETTLED)
             await self._shielded(self._end(write, intent, reply, known=known))
@@ -97,7 +101,9 @@ class OwnWrites:
 
     async def _end(self, write: Write, intent: bytes, reply: Reply | None, *, known: bool) -> None:
         if write.model is None:
-            if (not known and not write.unreadable) or (reply is not None and reply.ok and _succeeded(reply)):
+            if (not known and not write.unreadable) or (
+                reply is not None and reply.ok and _succeeded(reply, unreadable=True)
+            ):
                 self._invalidations.flush_soon(_UNREADABLE if write.unreadable else _UNKNOWN_MODEL)
             return
         life = 0.0 if known else UNKNOWN_OUTCOME
@@ -136,10 +142,11 @@ def _life(call: Call) -> float:
     return min(max(0.0, call.deadline - time.monotonic()) + _INTENT_MARGIN, _LONGEST_INTENT)
 
 
-def _succeeded(reply: Reply) -> bool:
+def _succeeded(reply: Reply, *, unreadable: bool) -> bool:
+    """What the answer says, of an upload too; `unreadable` where it cannot be read."""
     response = DeleteFileResponse()
     try:
         response.ParseFromString(reply.body or b"")
     except DecodeError:
-        return True  # cannot be read, so it may have succeeded
+        return unreadable
     return response.success

@@ -78,6 +78,11 @@ class Keys:
         """A SCAN pattern for all hashes of the namespace. The namespace's alphabet holds no pattern characters."""
         return self._namespace + b":model:*"
 
+    @property
+    def probe_prefix(self) -> bytes:
+        """How the keys begin by which a Redis is asked whether it takes invalidations."""
+        return self._namespace + b":probe:"
+
     def _vary_digest(self, metadata: Metadata) -> bytes:
         """A digest of the vary-metadata in order of arrival within each key; empty when the request has none of it."""
         for key, _ in metadata:

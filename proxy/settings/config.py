@@ -27,6 +27,7 @@ from proxy.settings.setting_types import (
     split_host_port,
 )
 from proxy.settings.tls_rules import PemFile, ServerName, contradiction
+from proxy.settings.vary_rules import withheld
 
 _DAY = 86400.0
 DEFAULT_NAMESPACE = "media"
@@ -179,6 +180,12 @@ class Settings:
             raise SettingError(
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
+            )
+        if found := withheld(self.cache_vary_metadata, self.transport):
+            name, reason = found
+            raise SettingError(
+                f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={self.transport}: {reason}; "
+                "accepted: names by which callers can be told apart"
             )
         if wrong := contradiction(
             {variable(setting): getattr(self, setting.name) for setting in fields(self) if "_tls" in setting.name},

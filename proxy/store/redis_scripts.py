@@ -6,9 +6,8 @@ from importlib.resources import files
 from redis.exceptions import NoScriptError
 
 from proxy.errors import RedisUnavailableError
-from proxy.store.redis_link import Reply
+from proxy.store.redis_link import Reply, ignored
 from proxy.store.redis_node import Node
-from proxy.store.redis_replicas import ignored
 from proxy.telemetry import span_names
 
 

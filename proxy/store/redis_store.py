@@ -20,10 +20,13 @@ from proxy.media.keys import Keys, RequestKey
 from proxy.media.lifetime import Storable
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisTarget
+from proxy.store.redis_connecting import Changed, Listeners, Probing
+from proxy.store.redis_flush import FLUSH_STEP, flush
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
 from proxy.store.redis_scripts import Script, send, send_script
-from proxy.store.redis_topology import Changed, Topology, topology
+from proxy.store.redis_topology import Topology, topology
+from proxy.store.write_probe import WriteProbe
 from proxy.tls import Leg
 
 LEASE_MS = 10_000
@@ -31,11 +34,16 @@ MOST_FIELDS = 256
 _INDEX_MARGIN_MS = 60_000
 _REDIRECTIONS_FOLLOWED = 5
 _TRY_AGAIN = 0.005
-_FLUSH_STEP = 1.0
-_SCAN_COUNT = b"200"  # keys looked at in one step of a flush, and invalidated in one script
 
 
 _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "release", "invalidate"))
+
+
+def probing(keys: Keys) -> Probing:
+    """How a node is asked whether it takes invalidations."""
+    return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, MOST_FIELDS, owns)
+
+
 _SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
 
 
@@ -86,7 +94,18 @@ class RedisStore:
         """`gap` tells since when events are missing; None: none are expected."""
         self._keys, self._ttl, self._stale_ms = keys, ttl, int(stale * 1000)
         self.gap = gap or EventGap(math.inf, lambda: 0.0)
-        self._topology: Topology = topology(target, _SCRIPTS, changed, tls)
+        self._again: Callable[[float | None], None] = lambda since: None
+        told = Listeners(changed, self._renewed)
+        self._topology: Topology = topology(target, _SCRIPTS, told, tls, probing(keys))
+
+    def on_renewal(self, again: Callable[[float | None], None]) -> None:
+        """`again` is called at once when another server is master, before its first reply is used: what was confirmed
+        since a time of `time.monotonic` may be missing there, with None anything may.
+        """
+        self._again = again
+
+    def _renewed(self, since: float | None) -> None:
+        self._again(since)
 
     async def run(self) -> None:
         """Connects and reconnects until cancelled."""
@@ -101,6 +120,11 @@ class RedisStore:
     def trouble(self) -> str:
         """What is wrong with the first node that has a trouble now; see `Node`."""
         return next((node.trouble for node in self._topology.nodes() if node.trouble), "")
+
+    @property
+    def able(self) -> bool:
+        """Whether Redis takes invalidations now: one master at least, of a Cluster's."""
+        return any(node.usable for node in self._topology.nodes())
 
     def usable(self, hash_key: bytes) -> bool:
         """Whether the node of this key is worth asking now."""
@@ -221,36 +245,14 @@ class RedisStore:
 
         Not by unlinking the hashes: the intents of writes that are under way must stand.
         """
-        removed = 0
-        if not (nodes := self._topology.nodes()):
-            raise RedisUnavailableError("not connected yet")
-        for _ in range(2 if len(nodes) > 1 else 1):  # a moving key may slip the first pass
-            for node in nodes:
-                removed += await self._flush_node(node)
-        return removed
 
-    async def _flush_node(self, node: Node) -> int:
         def arguments(holder: Node) -> tuple[bytes, ...]:
             return holder.run_id, new_token(), b"0", b"", b"0", b"", b"%d" % MOST_FIELDS
 
-        removed, cursor = 0, b"0"
-        while True:
-            scan = (b"SCAN", cursor, b"MATCH", self._keys.model_pattern, b"COUNT", _SCAN_COUNT)
-            reply = await node.ask(Budget(_FLUSH_STEP), *scan)
-            if not isinstance(reply, list):
-                raise RedisUnavailableError("Redis answered SCAN with something else")
-            cursor, names = reply
-            in_cluster = bool(node.name)  # where a script's keys must be of one slot
-            batches = [(name,) for name in names] if in_cluster else [tuple(names)] if names else []
-            scripts = [
-                self._script(_INVALIDATE, keys, arguments, Budget(_FLUSH_STEP), durable=True) for keys in batches
-            ]
-            for outcome in await asyncio.gather(*scripts, return_exceptions=True):
-                if isinstance(outcome, BaseException):
-                    raise outcome
-            removed += len(names)
-            if cursor == b"0":
-                return removed
+        async def invalidate(keys: tuple[bytes, ...]) -> None:
+            await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+
+        return await flush(self._topology.nodes(), self._keys.model_pattern, invalidate)
 
     def _without_events(self, node: Node) -> tuple[bytes, bytes]:
         """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""
@@ -281,7 +283,7 @@ class RedisStore:
             except NoScriptError:
                 call = (b"EVAL", script.source)
             except AskError as error:  # MOVED too
-                node = self._topology.redirected(error) or node
+                node = self._topology.redirected(error, node) or node
                 asking = not isinstance(error, MovedError)
             except TryAgainError:  # the slot is on its way
                 await asyncio.sleep(_TRY_AGAIN)

@@ -161,6 +161,11 @@ class Metrics:
         for kind in ("uploaded", "deleted"):
             for outcome in ("applied", "malformed", "oversize", "retried"):
                 self._events.labels(kind, outcome)
+        self._events_missing = Gauge(
+            "media_cache_events_missing",
+            "Whether writes have succeeded without a media event after them (1), or not (0)",
+            registry=self.registry,
+        )
         self._dependency_up = Gauge(
             "media_cache_dependency_up",
             "Whether a dependency can be used (1) or is lost (0); absent for what is not configured",
@@ -250,6 +255,10 @@ class Metrics:
     def dependency(self, name: str, *, up: bool) -> None:
         """A dependency (redis, rabbitmq, upstream) was lost or is back. The first call makes its series."""
         self._dependency_up.labels(name).set(1.0 if up else 0.0)
+
+    def events_missing(self, missing: bool) -> None:
+        """Writes succeed and no event follows, or does again."""
+        self._events_missing.set(1.0 if missing else 0.0)
 
     def fetch_started(self) -> None:
         """A fetch for the cache was sent; `fetch_ended` follows, however it ends."""

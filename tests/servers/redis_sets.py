@@ -91,11 +91,11 @@ class SentinelSet(_Set):
 
 
 class RedisCluster(_Set):
-    """Three masters, the slots split evenly among them; no replicas."""
+    """Three masters, or as many as asked for, the slots split evenly among them; no replicas."""
 
-    def __init__(self, *config: str) -> None:
+    def __init__(self, *config: str, masters: int = 3) -> None:
         cluster = ("cluster-enabled yes", "cluster-node-timeout 2000")
-        self.servers = [RedisServer(*cluster, *config) for _ in range(3)]
+        self.servers = [RedisServer(*cluster, *config) for _ in range(masters)]
 
     @property
     def addr(self) -> str:

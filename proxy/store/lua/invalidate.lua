@@ -36,6 +36,13 @@ local function remove(key)
   return entries, kept, till
 end
 
+-- A full server may refuse it, nobody else: then the answer is the refusal.
+local refusal
+local function set(key, field, value)
+  local reply = redis.pcall('HSET', key, field, value)
+  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'OOM', 1, true) then refusal = reply end
+end
+
 -- As far as there is memory. Every invalidation makes a new id: who shares a fetch on it shares one that began after
 -- this. A write that finds no room for its own intent extends a common one.
 local function mark(key, kept, till)
@@ -47,12 +54,12 @@ local function mark(key, kept, till)
       intent = 'w*'
       ends = math.max(ends, tonumber(redis.call('HGET', key, intent)) or 0)
     end
-    redis.pcall('HSET', key, intent, string.format('%.0f', ends))
+    set(key, intent, string.format('%.0f', ends))
     kept = kept + 1
     life = math.max(life, ends - now)
   end
   if kept > 0 or till > now then
-    redis.pcall('HSET', key, 'm', string.format('%s %s %.0f', run, ARGV[2], till))
+    set(key, 'm', string.format('%s %s %.0f', run, ARGV[2], till))
     if redis.call('PTTL', key) < life + 1000 then redis.call('PEXPIRE', key, string.format('%.0f', life + 1000)) end
   end
 end
@@ -63,4 +70,4 @@ for _, key in ipairs(KEYS) do
   removed = removed + entries
   mark(key, kept, till)
 end
-return removed
+return refusal or removed
