@@ -43,9 +43,7 @@ class SentinelSet(_Set):
         sentinel_password: str | None = None,
     ) -> None:
         self.master = RedisServer(*config, password=password)
-        self.replicas = [
-            RedisServer(*config, replica_of=self.master, password=password) for _ in range(replicas)
-        ]
+        self.replicas = [RedisServer(*config, replica_of=self.master, password=password) for _ in range(replicas)]
         self.replica = self.replicas[0]
         watch = (
             f"sentinel monitor {MASTER_NAME} 127.0.0.1 {self.master.port} {sentinels // 2 + 1}",
