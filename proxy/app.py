@@ -12,6 +12,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from proxy import __version__
@@ -20,8 +21,9 @@ from proxy.amqp.consumer import EventConsumer
 from proxy.core import Core
 from proxy.errors import StartError
 from proxy.settings.config import Settings
+from proxy.store.event_record import EventRecord
 from proxy.telemetry import span_export
-from proxy.telemetry.dependency import Dependency
+from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
@@ -84,6 +86,7 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
         limits=limits(settings),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
+        hits=core.hits,
     )
 
 
@@ -134,6 +137,7 @@ class _App:
         self._transport = make_transport(settings, self._core, self._metrics)
         self._consumer = self._make_consumer()
         self._upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), time.monotonic)
+        self._metrics.upstream_answers.connected = lambda: self._upstream.state.up
         self._admin = self._make_admin(sources) if settings.admin_addr else None
         self._probes = (
             Probes(settings.probe_addr, lambda: self._unready, self._metrics, self._transport.statistics)
@@ -143,26 +147,35 @@ class _App:
 
     def _make_consumer(self) -> EventConsumer | None:
         settings = self._settings
-        if not settings.rabbitmq_addr or self._core.store is None:
+        core, store = self._core, self._core.store
+        if not settings.rabbitmq_addr or store is None:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
-        core = self._core
-        return EventConsumer(
+        consumer = EventConsumer(
             settings.rabbitmq_addr,
             settings.queue_prefix,
             core.invalidations,
             self._metrics,
             gap=core.gap,
+            able=lambda: core.redis_state().up,
             tls=core.tls.rabbitmq,
+            record=EventRecord(store.topology, settings.cache_namespace),
         )
+        core.own_writes.succeeded = consumer.wrote
+        return consumer
 
     def _make_admin(self, sources: Mapping[str, str]) -> Admin:
-        dependencies = {"upstream": lambda: self._upstream.state}
+        dependencies = {"upstream": self._upstream_state}
         if self._core.redis is not None:
             dependencies["redis"] = self._core.redis_state
         if self._consumer is not None:
             consumer = self._consumer
             dependencies["rabbitmq"] = lambda: consumer.state
         return Admin(self._settings, sources, self._core, self._metrics, dependencies, lambda: self._unready)
+
+    def _upstream_state(self) -> State:
+        """Whether the media service is connected, and what is wrong with its answers all the same."""
+        state = self._upstream.state
+        return replace(state, reason=self._metrics.upstream_answers.reason) if state.up else state
 
     async def run(self) -> int:
         """Start, serve, drain, stop."""

@@ -13,7 +13,7 @@ MAX_TEST_LINES = 450
 _NOTHING_TO_TEST = frozenset({"proxy/errors.py"})
 # Code people read; the generated stubs are not.
 _CODE = (".py", ".lua", ".sh")
-_GENERATED = "proxy/pb/"
+_GENERATED = ("proxy/pb/", "examples/pb/")
 # Where the notes live that the project was built from: nobody who has only the project could follow such a path.
 _OUTSIDE = "../" + "shared"
 _COARSE = re.compile(r"loop(\(\))?\.time\b")

@@ -92,6 +92,7 @@ class FakeObserver:
 
     events: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
     ups: list[bool] = field(default_factory=list)
+    missing: list[bool] = field(default_factory=list)
 
     def event(self, kind: Kind, outcome: Outcome) -> None:
         self.events[kind, outcome] += 1
@@ -99,6 +100,9 @@ class FakeObserver:
     def dependency(self, name: str, *, up: bool) -> None:
         assert name == "rabbitmq"
         self.ups.append(up)
+
+    def events_missing(self, missing: bool) -> None:
+        self.missing.append(missing)
 
     @property
     def up(self) -> bool:

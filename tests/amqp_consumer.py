@@ -27,7 +27,7 @@ class Running:
         """How often it has waited before it tried again."""
         self.series = 0
         """How often such waits began with the shortest."""
-        options = {"check_interval": 60.0, "pauses": self._pauses, **options}
+        options = {"check_interval": 60.0, "patience": 600.0, "pauses": self._pauses, **options}
         self.consumer = EventConsumer(urls or (url,), prefix, self.cache, self.seen, **options)
 
     def _pauses(self) -> Iterator[float]:

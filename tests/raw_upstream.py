@@ -16,6 +16,7 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
@@ -118,11 +119,19 @@ class Recorder:
     def __init__(self) -> None:
         self.server: list[tuple[str, StatusCode]] = []
         self.client: list[tuple[str, StatusCode]] = []
+        self.refusals: list[tuple[str, str]] = []
+        self.uses: dict[str, Callable[[], Use]] = {}
         self.seconds: list[float] = []
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
         self.server.append((method, code))
         self.seconds.append(seconds)
+
+    def refused(self, limit: str, details: str) -> None:
+        self.refusals.append((limit, details))
+
+    def limited(self, limit: str, use: Callable[[], Use]) -> None:
+        self.uses[limit] = use
 
     def client_call(self, method: str, code: StatusCode, seconds: float) -> None:
         self.client.append((method, code))

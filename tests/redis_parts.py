@@ -14,8 +14,9 @@ from proxy.media.lifetime import Storable
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_link import Link
+from proxy.store.redis_mastership import Naming
 from proxy.store.redis_node import Budget, Node
-from proxy.store.redis_store import Grant, RedisStore
+from proxy.store.redis_store import Grant, RedisStore, probing
 from proxy.tls import Leg
 from tests.servers.waiting import until
 
@@ -109,16 +110,20 @@ class Told:
 
     def __init__(self) -> None:
         self.changes: list[tuple[bool, str]] = []
+        self.renewals: list[float | None] = []
 
     def changed(self, up: bool, reason: str) -> None:
         self.changes.append((up, reason))
 
 
 @asynccontextmanager
-async def noded(make: Callable[[], Connection], *scripts: bytes, up: bool = True) -> AsyncIterator[tuple[Node, Told]]:
-    """A running node; with `up`, usable."""
+async def noded(
+    make: Callable[[], Connection], *scripts: bytes, up: bool = True, settling: float = 10.0, probed: bool = False
+) -> AsyncIterator[tuple[Node, Told]]:
+    """A running node; with `up`, usable; `probed`: only while it takes invalidations."""
     told = Told()
-    node = Node(make, scripts, told.changed)
+    probe = probing(KEYS)(lambda key: True) if probed else None
+    node = Node(make, scripts, told.changed, naming=Naming(settling), renewed=told.renewals.append, probe=probe)
     async with running(node.run()):
         if up:
             await until(lambda: node.usable, "the node to be usable")

@@ -1,6 +1,7 @@
 """`Refusing`: what `Invalidations` asks of Redis, refused, held and granted on command; `Counts`, its observer."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from proxy.errors import RedisUnavailableError
@@ -23,6 +24,9 @@ class Refusing:
             await self.hold.wait()
         if not self.up or model in self.refused_models:
             raise RedisUnavailableError("refused on purpose")
+
+    def on_renewal(self, again: Callable[[float | None], None]) -> None:
+        self.again = again
 
     async def flush(self) -> int:
         self.flushes += 1

@@ -176,7 +176,7 @@ class TestStats:
         for _ in range(4):
             await process.read()
         told = (await admin.get("/stats")).json
-        assert told["results"] == {"hit": 3, "stale": 0, "coalesced": 0, "miss": 1, "bypass": 0}
+        assert told["results"] == {"hit": 3, "stale": 0, "coalesced": 0, "miss": 1, "bypass": 0, "failure": 0}
         assert told["hit_ratio"] == told["last_5_minutes"]["hit_ratio"] == 0.75
         assert (told["mode"], told["unready"], told["series"]) == ("on", None, [])
         assert told["dependencies"]["redis"]["up"] is True

@@ -11,7 +11,7 @@ import aiormq
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
-from proxy.amqp.consumer import EventConsumer
+from proxy.amqp.intake import PREFETCH, Intake
 from proxy.amqp.topology import EXCHANGE
 from proxy.telemetry.dependency import State
 from tests.amqp import Publisher, publishing, queues
@@ -118,9 +118,9 @@ async def test_three_hundred_events_held_and_let_go_are_all_applied(
     async with running(url, held=True) as one:
         await one.settled()
         await publisher.event(*range(300))
-        await until(lambda: one.cache.begun == 100, "as many as may be in hand")
+        await until(lambda: one.cache.begun == PREFETCH, "as many as may be in hand")
         state = (await queues(rabbit, url))[UPLOADED]
-        assert (state.ready, state.unacknowledged) == (200, 100)
+        assert (state.ready, state.unacknowledged) == (300 - PREFETCH, PREFETCH)
         one.cache.all_open.set()
         await one.cache.applied(*range(300))
         await until(lambda: empty(rabbit, url), "empty queues")
@@ -153,7 +153,7 @@ async def test_what_a_stop_gives_up_comes_again(rabbit: RabbitServer, url: str, 
 async def test_a_stop_lets_what_is_in_hand_be_applied_and_acknowledged(
     rabbit: RabbitServer, url: str, publisher: Publisher
 ) -> None:
-    async with running(url, held=True) as one:
+    async with running(url, held=True, prefetch=50) as one:
         await one.settled()
         await publisher.event(*range(50))
         await until(lambda: one.cache.begun == 50, "events in hand")
@@ -205,14 +205,14 @@ async def test_a_fault_of_ours_does_not_end_the_consumer(
     url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     failures = iter([KeyError("broken on purpose")])
-    establish: Callable[..., Any] = EventConsumer._consume
+    establish: Callable[..., Any] = Intake.open
 
     async def broken(*args: Any) -> Any:
         for failure in failures:
             raise failure
         return await establish(*args)
 
-    monkeypatch.setattr(EventConsumer, "_consume", broken)
+    monkeypatch.setattr(Intake, "open", broken)
     async with running(url) as one:
         await one.up()
     assert "the event consumer failed and starts again" in lines(caplog, logging.ERROR)

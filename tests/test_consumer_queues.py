@@ -9,7 +9,7 @@ import aio_pika
 import pamqp.encode
 import pytest
 
-from proxy.amqp.consumer import EventConsumer
+from proxy.amqp.intake import Intake
 from proxy.amqp.topology import EXCHANGE, Topology
 from tests.amqp import FakeInvalidator, Publisher, body_of, publishing
 from tests.amqp_consumer import DELETED, UPLOADED, lines, once, running
@@ -59,14 +59,14 @@ async def test_a_deleted_queue_comes_back_and_means_a_flush(url: str, publisher:
         await one.settled()
 
 
-@pytest.mark.parametrize("after", ["proxy.amqp.topology.Topology.look", "proxy.amqp.consumer.EventConsumer._consume"])
+@pytest.mark.parametrize("after", ["proxy.amqp.topology.Topology.look", "proxy.amqp.intake.Intake.open"])
 async def test_a_queue_deleted_on_the_way_up_is_noticed(
     url: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
     """Its declaration must not bring it back in silence: design, "Events may have been missed"."""
     await once(url)
     name = after.rpartition(".")[2]
-    owner = Topology if name == "look" else EventConsumer
+    owner = Topology if name == "look" else Intake
     step: Callable[..., Any] = getattr(owner, name)
     deletions = iter([UPLOADED])
 

@@ -40,11 +40,11 @@ async def counting() -> AsyncIterator[tuple[RawUpstream, ProxyProcess, grpc.aio.
 
 
 async def counted(proxy: ProxyProcess, family: str, method: str, code: str) -> float:
-    return await proxy.metric(f'{family}_count{{rpc_method="{method}",rpc_response_status_code="{code}"}}')
+    return await proxy.metric(f'{family}_count{{rpc_method="{method}",rpc_status_code="{code}"}}')
 
 
 @pytest.mark.usefixtures("each_transport")
-@pytest.mark.parametrize(("method", "label"), [(KNOWN, "media.MediaService/GetFileURL"), (OTHER, "other")])
+@pytest.mark.parametrize(("method", "label"), [(KNOWN, "media.MediaService/GetFileURL"), (OTHER, "_OTHER")])
 async def test_forwarded_calls_are_counted_by_their_grpc_status(method: str, label: str) -> None:
     async with counting() as (upstream, proxy, channel):
         for _ in range(3):
@@ -74,7 +74,7 @@ async def test_a_call_that_its_caller_gave_up_is_cancelled() -> None:
         call.cancel()
 
         async def seen() -> bool:
-            return await counted(proxy, SERVER, "other", "CANCELLED") == 1
+            return await counted(proxy, SERVER, "_OTHER", "CANCELLED") == 1
 
         await until(seen, "the cancelled call to be counted")
 
@@ -84,7 +84,7 @@ async def test_a_call_that_was_broken_off_after_its_headers_is_internal() -> Non
         given = {"TRANSPORT": "envoy", "MEDIA_SERVICE_ADDR": f"127.0.0.1:{media.port}"}
         async with ProxyProcess(**given) as proxy, grpc.aio.insecure_channel(proxy.addr) as channel:
             assert (await status_of(unary(channel, OTHER, b"x")))[0] is StatusCode.INTERNAL
-            assert await counted(proxy, CLIENT, "other", "INTERNAL") == 1
+            assert await counted(proxy, CLIENT, "_OTHER", "INTERNAL") == 1
 
 
 async def test_refused_calls_and_our_own_methods_did_not_go_upstream() -> None:
@@ -94,9 +94,9 @@ async def test_refused_calls_and_our_own_methods_did_not_go_upstream() -> None:
         await held.read()
         assert (await status_of(unary(channel, OTHER, b"x")))[0] is StatusCode.RESOURCE_EXHAUSTED
         await status_of(unary(channel, "/grpc.health.v1.Health/Check"))
-        assert await counted(proxy, SERVER, "other", "RESOURCE_EXHAUSTED") == 1
-        assert await counted(proxy, CLIENT, "other", "RESOURCE_EXHAUSTED") == 0
-        assert await counted(proxy, SERVER, "other", "OK") == 0
+        assert await counted(proxy, SERVER, "_OTHER", "RESOURCE_EXHAUSTED") == 1
+        assert await counted(proxy, CLIENT, "_OTHER", "RESOURCE_EXHAUSTED") == 0
+        assert await counted(proxy, SERVER, "_OTHER", "OK") == 0
         held.cancel()
 
 
@@ -110,7 +110,7 @@ async def counting_with_one_call() -> AsyncIterator[tuple[ProxyProcess, grpc.aio
 
 def test_only_what_is_new_is_told() -> None:
     def shown(first: int, all_: int, total: float) -> str:
-        tags = f'method="{KNOWN}",code="0",flags="-"'
+        tags = 'method="GetFileURL",code="0",flags="-"'
         lines = [
             "# TYPE envoy_forwarded_calls histogram",
             f'envoy_forwarded_calls_bucket{{{tags},le="1"}} {first}',
@@ -127,7 +127,8 @@ def test_only_what_is_new_is_told() -> None:
     labels = {
         "rpc_system_name": "grpc",
         "rpc_method": "media.MediaService/GetFileURL",
-        "rpc_response_status_code": "OK",
+        "rpc_status_code": "OK",
+        "error_type": "",
     }
     for times in (shown(2, 3, 20.0), shown(2, 3, 20.0), shown(2, 5, 60.0)):
         assert calls.tell(times) == "envoy_other{} 1\n"

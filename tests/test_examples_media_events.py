@@ -201,7 +201,7 @@ async def test_it_reconnects_when_the_broker_is_back(
 async def test_a_broker_that_hangs_costs_an_upload_its_event_and_not_its_success(
     own_rabbit: RabbitServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("examples.media_service.events._PUBLISH_TIMEOUT", 0.2)
+    monkeypatch.setattr("examples.publisher._PUBLISH_TIMEOUT", 0.2)
     async with serving(await own_rabbit.vhost()) as (stub, service):
         await service.events.connected.wait()
         own_rabbit.freeze()

@@ -3,16 +3,18 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import grpc
 import pytest
 import pytest_asyncio
 
-from proxy.admin.explain import Explainer, Explanation
+from proxy.admin.explain import Explainer, Explanation, Upstream
 from proxy.admin.requests import Asked, asked
 from proxy.media.keys import Keys
 from tests.in_process import USER, Process, Stack, read_call
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
+CONNECTED = Upstream()
 KEY = Keys("media", ()).of_model(USER).decode()
 
 
@@ -22,7 +24,7 @@ async def stack(redis: RedisServer) -> AsyncIterator[Stack]:
         yield stack
 
 
-async def explained(process: Process, **call: Any) -> Explanation:
+async def explained(process: Process, upstream: Upstream = CONNECTED, **call: Any) -> Explanation:
     """Of the call that `Process.read` makes."""
     core = process.core
     keys = Keys("media", ("authorization",))
@@ -33,6 +35,7 @@ async def explained(process: Process, **call: Any) -> Explanation:
         core.invalidations,
         core.recent,
         lambda: "" if core.redis is None else core.redis.state.reason,
+        lambda: upstream,
     )
     given = {"model_type": "User", "model_id": 1, "collection": "avatars", "page": 1, "per_page": 10, **call}
     return await explainer.explain(asked(given))
@@ -226,6 +229,29 @@ async def test_an_entry_from_before_redis_restarted_is_named(stack: Stack, redis
     assert "before this Redis started" in told.why[0]
 
 
+@pytest.mark.parametrize(
+    ("upstream", "words"),
+    [
+        (
+            Upstream(connected=False, reason="refused"),
+            "The media service is away (refused): the call fails with UNAVAIL",
+        ),
+        (Upstream(reason="it answers with failures, the last one INTERNAL"), "the last one INTERNAL: expect the same"),
+    ],
+)
+@pytest.mark.parametrize(
+    "call",
+    [{}, {"per_page": 100}, {"metadata": "cache-control: no-cache"}],
+    ids=["nothing stored", "bypass", "no-cache"],
+)
+async def test_what_needs_a_media_service_in_trouble_is_told_so(
+    stack: Stack, upstream: Upstream, words: str, call: dict[str, Any]
+) -> None:
+    process = await stack.process()
+    assert words in (await explained(process, upstream, **call)).why[-1]
+    assert not [why for why in (await explained(process, **call)).why if why.startswith("The media service")]
+
+
 async def test_damaged_bytes_are_named(stack: Stack, redis: RedisServer) -> None:
     process = await stack.process()
     stack.media.add("User", 1)
@@ -248,6 +274,13 @@ async def test_what_has_run_out_may_stand_in_and_is_named(stack: Stack, redis: R
     assert told.result == "miss"
     assert "has run out" in told.why[0]
     assert "would stand in" in told.why[-1]
+    stack.media.fail("GetFilesByModel", grpc.StatusCode.UNAVAILABLE)
+    for away in (Upstream(connected=False, reason="refused"), Upstream(away=True, reason="it answers with failures")):
+        told = await explained(process, away)
+        assert told.result == await process.x_cache() == "stale"
+        assert told.why[0].startswith("The media service is ")
+        assert "stands in" in told.why[0]
+    stack.media.heal()
     process.core.cache.policy.stale_while_revalidate = 600.0
     told = await explained(process)
     assert told.result == await process.x_cache() == "stale"
@@ -262,7 +295,9 @@ async def test_a_key_that_is_no_hash_is_named(stack: Stack, redis: RedisServer) 
 
 async def test_a_request_too_large_to_be_cached_is_a_bypass(stack: Stack) -> None:
     core = (await stack.process()).core
-    explainer = Explainer(core.store, Keys("media", ()), core.cache.policy, core.invalidations, core.recent, str)
+    explainer = Explainer(
+        core.store, Keys("media", ()), core.cache.policy, core.invalidations, core.recent, str, Upstream
+    )
     told = await explainer.explain(Asked(USER, read_call("User", 1, "c" * 5000)))
     assert told.result == "bypass"
     assert "too large" in told.why[0]

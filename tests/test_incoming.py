@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 from proxy.transport.incoming import Incoming
+from proxy.transport.large_messages import LargeMessages
 
 
 class Caller:
@@ -23,7 +24,7 @@ class Caller:
 
 
 def incoming(caller: Any) -> Incoming:
-    return Incoming(caller)
+    return Incoming(caller, LargeMessages(1 << 20))
 
 
 async def all_of(given: Incoming) -> list[bytes]:

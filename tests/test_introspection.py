@@ -122,3 +122,13 @@ async def test_a_client_calls_a_method_it_knows_from_reflection_alone(chain: Cha
     name, fields = await asyncio.to_thread(describe)
     assert name == "media.GetFilesByModelRequest"
     assert fields == ["model_type", "model_id", "collection_name", "page", "per_page"]
+
+
+async def test_a_method_is_described_by_its_full_name(any_chain: Chain) -> None:
+    """As `grpcurl describe media.MediaService.GetFilesByModel` asks."""
+    for version in ("v1", "v1alpha"):
+        for symbol, found in (("GetFilesByModel", True), ("NoSuch", False)):
+            request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=f"media.MediaService.{symbol}")
+            answer = await ask(any_chain, version, request)
+            assert bool(answer.file_descriptor_response.file_descriptor_proto) is found
+            assert (answer.error_response.error_code == StatusCode.NOT_FOUND.value[0]) is not found

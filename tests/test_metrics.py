@@ -15,7 +15,12 @@ from proxy.pb import media_pb2
 from proxy.telemetry.metrics import Metrics
 
 GET_FILES = "/media.MediaService/GetFilesByModel"
-RPC = {"rpc_system_name": "grpc", "rpc_method": "media.MediaService/GetFilesByModel", "rpc_response_status_code": "OK"}
+RPC = {
+    "rpc_system_name": "grpc",
+    "rpc_method": "media.MediaService/GetFilesByModel",
+    "rpc_status_code": "OK",
+    "error_type": "",
+}
 
 NAMES = {
     "rpc_server_call_duration_seconds",
@@ -27,10 +32,16 @@ NAMES = {
     "media_cache_invalidations_total",
     "media_cache_invalidation_lag_seconds",
     "media_cache_invalidations_pending",
+    "media_cache_events_missing",
     "media_cache_events_total",
     "media_cache_dependency_up",
     "media_cache_shadow_differences_total",
     "media_cache_build_info",
+    "media_cache_calls_total",
+    "media_cache_refusals_total",
+    "media_cache_limit_used",
+    "media_cache_limit_max",
+    "media_cache_upstream_failing",
 }
 
 
@@ -50,7 +61,7 @@ def metrics() -> Metrics:
 def test_the_metrics_of_the_specification_are_there_each_with_one_line_of_help(metrics: Metrics) -> None:
     helps = dict(re.findall(r"^# HELP (\S+) (.+)$", text(metrics), re.MULTILINE))
     assert {name for name in helps if name.startswith(("media_cache_", "rpc_"))} == NAMES
-    assert all(re.search(r"\b(moves?|goes up|set)\b", helps[name].lower()) for name in NAMES)
+    assert not [name for name in NAMES if re.match(r"Moves|Set |Goes", helps[name])]
 
 
 @pytest.mark.parametrize(
@@ -93,6 +104,8 @@ def test_the_metrics_of_the_specification_are_there_each_with_one_line_of_help(m
             {"kind": "deleted", "outcome": "applied"},
             1,
         ),
+        (lambda m: m.events_missing(True), "media_cache_events_missing", {}, 1),
+        (lambda m: m.events_missing(False), "media_cache_events_missing", {}, 0),
         (lambda m: m.dependency("redis", up=True), "media_cache_dependency_up", {"dependency": "redis"}, 1),
         (lambda m: m.dependency("redis", up=False), "media_cache_dependency_up", {"dependency": "redis"}, 0),
         (lambda m: m.fetch_started(), "media_cache_fetches_in_flight", {}, 1),
@@ -111,7 +124,7 @@ def test_it_moves_when_it_should(
 
 def test_what_will_move_is_there_at_zero_and_a_dependency_only_once_it_is_named(metrics: Metrics) -> None:
     results = re.findall(r'^media_cache_requests_total{.*result="(\w+)".*} 0\.0$', text(metrics), re.MULTILINE)
-    assert sorted(results) == ["bypass", "coalesced", "hit", "miss", "stale"]
+    assert sorted(results) == ["bypass", "coalesced", "failure", "hit", "miss", "stale"]
     assert value(metrics, "media_cache_invalidations_total", source="event") == 0
     for outcome in ("applied", "malformed", "oversize", "retried"):
         assert value(metrics, "media_cache_events_total", kind="uploaded", outcome=outcome) == 0
@@ -126,8 +139,8 @@ def test_each_method_of_the_proto_has_its_label_and_every_other_one_shares_one(m
         metrics.server_call(method, StatusCode.OK, 0.001)
         metrics.client_call(method, StatusCode.OK, 0.001)
         metrics.request(method, "miss", "none", 0.001)
-    series = re.findall(r'rpc_server_call_duration_seconds_count{rpc_method="([^"]+)"', text(metrics))
-    assert sorted(series) == sorted([*(method.removeprefix("/") for method in ours), "other"])
+    series = re.findall(r'rpc_server_call_duration_seconds_count{.*rpc_method="([^"]+)"', text(metrics))
+    assert sorted(series) == sorted([*(method.removeprefix("/") for method in ours), "_OTHER"])
     assert value(metrics, "media_cache_requests_total", method="other", result="miss", tier="none") == 1003
     assert len(metrics._server_successes) == len(metrics._client_successes) == len(ours)
     assert len(metrics._request_children) < 30
@@ -136,7 +149,7 @@ def test_each_method_of_the_proto_has_its_label_and_every_other_one_shares_one(m
 def test_a_failure_is_counted_under_its_own_code_after_any_number_of_successes(metrics: Metrics) -> None:
     for code in (StatusCode.OK, StatusCode.UNAVAILABLE, StatusCode.OK):
         metrics.server_call(GET_FILES, code, 0.001)
-    labels = {**RPC, "rpc_response_status_code": "UNAVAILABLE"}
+    labels = {**RPC, "rpc_status_code": "UNAVAILABLE", "error_type": "UNAVAILABLE"}
     assert value(metrics, "rpc_server_call_duration_seconds_count", **labels) == 1
     assert value(metrics, "rpc_server_call_duration_seconds_count", **RPC) == 2
 

@@ -31,7 +31,7 @@ class TestReconnecting:
             own_redis.kill()
             with pytest.raises(RedisUnavailableError):
                 await pending
-            await watched.down("Error")  # refused
+            await watched.down("cannot connect")  # refused
             with pytest.raises(RedisUnavailableError, match=r"127\.0\.0\.1"):
                 watched.link.request(b"PING")
             await own_redis.start()
@@ -146,7 +146,7 @@ class TestRefusal:
 
 class TestBrokenConnections:
     async def test_half_open_from_the_start(self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(redis_link, "_CONNECT_TIMEOUT", 0.1)
+        monkeypatch.setattr(redis_link, "CONNECT_TIMEOUT", 0.1)
         async with FaultyTcp(redis.port) as tcp:
             tcp.swallow = True
             async with linked(maker(tcp.port), up=False) as watched:

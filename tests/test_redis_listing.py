@@ -11,8 +11,8 @@ from redis.crc import key_slot
 from proxy.errors import RedisUnavailableError
 from proxy.media.keys import Keys
 from proxy.media.model import Model
+from proxy.store.redis_cluster import Cluster
 from proxy.store.redis_listing import Listing, listing
-from proxy.store.redis_topology import Cluster
 from tests.in_process import USER, Process, Stack
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
-from proxy.store import redis_node
+from proxy.store import redis_health, redis_node, redis_pings
 from proxy.store.redis_node import CALL_BUDGET, Budget, Node
 from tests.redis_parts import maker, noded
 from tests.servers.redis import RedisServer
@@ -87,7 +87,7 @@ class TestBreaker:
 
     async def test_after_a_long_freeze_too(self, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
         """So long that pings gave the connection up: new ones are accepted by the kernel and never greeted."""
-        monkeypatch.setattr(redis_node, "_DEAD_AFTER", 0.2)
+        monkeypatch.setattr(redis_pings, "_DEAD_AFTER", 0.2)
         async with noded(maker(own_redis.port)) as (node, told):
             own_redis.freeze()
             await until(lambda: not node._link.connected.is_set(), "the connection to be given up")
@@ -167,7 +167,7 @@ class TestOutage:
     async def test_entries_from_before_its_end_are_absent_for_two_seconds(
         self, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(redis_node, "_QUARANTINE", 0.5)
+        monkeypatch.setattr(redis_health, "_QUARANTINE", 0.5)
         async with noded(maker(own_redis.port)) as (node, _):
             assert node.min_born_ms() == 0
             own_redis.freeze()
@@ -199,7 +199,7 @@ class TestOutage:
             assert node.min_born_ms() > 0
 
     def test_it_lasts_two_seconds(self) -> None:
-        assert redis_node._QUARANTINE == 2.0
+        assert redis_health._QUARANTINE == 2.0
 
 
 class TestClock:
@@ -211,12 +211,12 @@ class TestClock:
     async def test_a_slow_ping_does_not_move_it(self, redis: RedisServer) -> None:
         """Its answer is a second old when it comes: believed, it would set the clock back by half of that."""
         async with FaultyTcp(redis.port) as tcp, noded(maker(tcp.port)) as (node, _):
-            offset_ms = node._clock._offset_ms
+            offset_ms = node.health.clock._offset_ms
             tcp.delay = 1.0
             loop = asyncio.get_running_loop()
             slowed = loop.time()
             await until(lambda: node._link.read_at > slowed + 1.0, "the answer to a slow ping")
-            assert abs(node._clock._offset_ms - offset_ms) < 250
+            assert abs(node.health.clock._offset_ms - offset_ms) < 250
 
 
 class TestDemotion:

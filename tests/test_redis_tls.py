@@ -8,6 +8,7 @@ import pytest
 from proxy.errors import RedisUnavailableError
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisAddr
+from proxy.store.redis_connecting import Listeners
 from proxy.store.redis_node import Budget
 from proxy.store.redis_topology import topology
 from proxy.tls import Leg
@@ -148,7 +149,7 @@ async def _never_whole(addr: str, tls: Leg, why: str) -> None:
     told: list[str] = []
     target = RedisAddr().parse(addr)
     assert target is not None
-    cluster = topology(target, (), lambda up, reason: told.append(reason), tls)
+    cluster = topology(target, (), Listeners(lambda up, reason: told.append(reason)), tls)
     async with running(cluster.run()):
         await until(lambda: any(why in each for each in told), f"{why!r} as the reason")
     assert cluster.nodes() == ()

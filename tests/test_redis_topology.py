@@ -9,7 +9,7 @@ from proxy.errors import RedisUnavailableError
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget
-from proxy.store.redis_topology import _sentinels
+from proxy.store.redis_one_node import _sentinels
 from tests.redis_parts import body_of, cached, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import SentinelSet
@@ -72,7 +72,6 @@ class TestSentinel:
     async def test_a_failover_is_followed_and_old_entries_count_for_nothing(self) -> None:
         async with SentinelSet() as sentinels, storing(sentinels.addr) as store:
             (node,) = store._topology.nodes()
-            await until(node._writes._link.connected.is_set, "the connection for writes")
             await cached(store, KEY)
 
             async def replicated() -> bool:

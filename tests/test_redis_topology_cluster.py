@@ -1,7 +1,7 @@
 """A Redis Cluster: every script where its key is, while slots move, nodes die and successors take over."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -14,6 +14,7 @@ from proxy.media.keys import RequestKey
 from proxy.media.lifetime import Storable
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisAddr
+from proxy.store.redis_connecting import Listeners
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
 from proxy.store.redis_topology import topology
@@ -56,6 +57,10 @@ async def cluster(module_cluster: RedisCluster) -> RedisCluster:
     for server in module_cluster.servers:
         await server.cli("FLUSHALL")
     return module_cluster
+
+
+def _hear(store: RedisStore, changed: Callable[[bool, str], None]) -> None:
+    store._topology._told = Listeners(changed)  # type: ignore[attr-defined]
 
 
 @asynccontextmanager
@@ -205,11 +210,11 @@ class TestNodes:
             assert await body_of(store, key) == b"new"
 
     async def _invalidated_on_its_way(self, store: RedisStore, source: RedisServer, target: RedisServer) -> None:
-        """To a node with a replica, whose writes have a connection of their own: ASK holds for that one too."""
+        """To a node with a replica, which is asked after the write whether it still is the master."""
         (key,) = _keys_of(1, 1)
         await cached(store, key)
         (node,) = [node for node in store._topology.nodes() if node.name.endswith(f":{target.port}")]
-        await until(lambda: node._writes.replicas == 1, "the node's replica to be known")
+        await until(lambda: node._mastership._following.watched, "the node's replica to be known")
         async with _moving(key, source, target):
             assert await target.cli("CLUSTER", "COUNTKEYSINSLOT", key_slot(key.hash_key)) == 1
             await store.invalidate(_user(key), timeout=5)
@@ -272,7 +277,7 @@ class TestNodes:
         monkeypatch.setattr(ClusterNode, "disconnect", disconnected)
         target = RedisAddr().parse(cluster.addr)
         assert target is not None
-        found = topology(target, (), lambda up, reason: None)
+        found = topology(target, (), Listeners(lambda up, reason: None))
         running = asyncio.create_task(found.run())
         await closing.wait()
         running.cancel()
@@ -291,13 +296,13 @@ class TestNodes:
             port = liar.sockets[0].getsockname()[1]
             changes: list[str] = []
             async with storing(f"redis+cluster://127.0.0.1:{port}", up=False) as store:
-                store._topology._changed = lambda up, reason: changes.append(reason)  # type: ignore[attr-defined]
+                _hear(store, lambda up, reason: changes.append(reason))
                 await until(lambda: changes, "a look at it")
             assert "slot map cannot be read" in changes[0]
 
     async def test_a_server_that_is_no_cluster(self, redis: RedisServer) -> None:
         changes: list[tuple[bool, str]] = []
         async with storing(f"redis+cluster://127.0.0.1:{redis.port}", up=False) as store:
-            store._topology._changed = lambda up, reason: changes.append((up, reason))  # type: ignore[attr-defined]
+            _hear(store, lambda up, reason: changes.append((up, reason)))
             await until(lambda: changes)
             assert "slot map cannot be read" in changes[0][1]

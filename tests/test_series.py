@@ -65,7 +65,9 @@ def test_the_summary_is_of_five_minutes() -> None:
     source.step(hit=100)
     for _ in range(59):
         source.step(miss=1)
-    assert source.series.summary(source.read()).results == dict.fromkeys(("stale", "coalesced", "bypass"), 0) | {
+    assert source.series.summary(source.read()).results == dict.fromkeys(
+        ("stale", "coalesced", "bypass", "failure"), 0
+    ) | {
         "hit": 100,
         "miss": 59,
     }

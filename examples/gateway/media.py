@@ -1,11 +1,11 @@
 """`MediaClient`: the gateway's one long-lived channel to the media service, or to what stands in front of it."""
 
-from collections.abc import Awaitable
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Self
 
 import grpc
 
+from examples.gateway.answers import done
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub
 
@@ -22,22 +22,8 @@ _OPTIONS = (
 )
 
 
-class MediaError(Exception):
-    """The media service is away, or says that it failed; the text is for the caller."""
-
-
-class _Answer(Protocol):
-    """What every response of the service begins with."""
-
-    success: bool
-    message: str
-
-
-_Response = TypeVar("_Response", bound=_Answer)
-
-
 class MediaClient:
-    """The calls that the gateway makes. Each raises MediaError for a status other than OK and for `success = false`."""
+    """The calls that the gateway makes. Each raises ServiceError for a status but OK and for `success = false`."""
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
@@ -58,27 +44,19 @@ class MediaClient:
         request = pb.GetFilesByModelRequest(
             model_type=model_type, model_id=model_id, collection_name=collection, page=page, per_page=per_page
         )
-        return (await _done(self._stub.GetFilesByModel(request, timeout=_READ_TIMEOUT))).data
+        return (await done(self._stub.GetFilesByModel(request, timeout=_READ_TIMEOUT), "media")).data
 
     async def url(self, media_id: int, expiry_seconds: int) -> pb.GetFileURLData:
         """A signed URL of a file; 0 seconds: the service's default life."""
         request = pb.GetFileURLRequest(id=media_id, expiry_seconds=expiry_seconds)
-        return (await _done(self._stub.GetFileURL(request, timeout=_READ_TIMEOUT))).data
+        return (await done(self._stub.GetFileURL(request, timeout=_READ_TIMEOUT), "media")).data
 
     async def upload(self, request: pb.UploadFileRequest) -> pb.UploadFileResponse:
         """Uploads a file, and returns the whole answer."""
-        return await _done(self._stub.UploadFile(request, timeout=_WRITE_TIMEOUT))
+        return await done(self._stub.UploadFile(request, timeout=_WRITE_TIMEOUT), "media")
 
     async def delete(self, media_id: int) -> str:
         """Deletes a file; returns the service's message."""
-        return (await _done(self._stub.DeleteFile(pb.DeleteFileRequest(id=media_id), timeout=_WRITE_TIMEOUT))).message
-
-
-async def _done(call: Awaitable[_Response]) -> _Response:
-    try:
-        response = await call
-    except grpc.aio.AioRpcError as error:
-        raise MediaError(f"the media service cannot be reached ({error.code().name})") from error
-    if not response.success:
-        raise MediaError(response.message)
-    return response
+        return (
+            await done(self._stub.DeleteFile(pb.DeleteFileRequest(id=media_id), timeout=_WRITE_TIMEOUT), "media")
+        ).message

@@ -8,7 +8,10 @@ from graphql import GraphQLError
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext, Info
 
-from examples.gateway.media import MediaClient, MediaError
+from examples.gateway.answers import ServiceError
+from examples.gateway.media import MediaClient
+from examples.gateway.product_types import Product, ProductPage, UpdateProductInput, UpdateProductResult
+from examples.gateway.products import ProductClient
 from examples.gateway.types import (
     SCALARS,
     DeleteMediaResult,
@@ -32,6 +35,7 @@ class Context:
     """What resolvers work with."""
 
     media: MediaClient
+    products: ProductClient
     avatar_collection: str
 
 
@@ -52,7 +56,7 @@ class User:
         context = info.context
         try:
             found = await context.media.files(_USER, int(self.id), context.avatar_collection, page=1, per_page=1)
-        except MediaError as error:
+        except ServiceError as error:
             _log.warning("no avatar for user %s: %s", self.id, error)
             return None
         return Media.of(found.media[0]) if found.media else None
@@ -66,7 +70,7 @@ async def _media_url(
     """A signed URL of a file; 0 seconds: the service's default life."""
     try:
         signed = await info.context.media.url(int64(id, "id"), expiry_seconds)
-    except MediaError as error:
+    except ServiceError as error:
         raise GraphQLError(str(error)) from error
     return MediaUrl(url=signed.url, expires_at=Int64(signed.expires_at))
 
@@ -96,7 +100,7 @@ class Query:
             found = await info.context.media.files(
                 model_type, int64(model_id, "modelId"), collection_name, page, per_page
             )
-        except MediaError as error:
+        except ServiceError as error:
             raise GraphQLError(str(error)) from error
         return MediaPage(
             media=[Media.of(media) for media in found.media],
@@ -104,6 +108,31 @@ class Query:
             page=found.page,
             per_page=found.per_page,
         )
+
+    @strawberry.field
+    async def product(self, info: _Info, id: strawberry.ID) -> Product:  # noqa: A002 -- the argument's name in GraphQL
+        """One product by its id."""
+        try:
+            return Product.of(await info.context.products.by_id(int64(id, "id")))
+        except ServiceError as error:
+            raise GraphQLError(str(error)) from error
+
+    @strawberry.field
+    async def product_by_slug(self, info: _Info, slug: str) -> Product:
+        """One product by its slug."""
+        try:
+            return Product.of(await info.context.products.by_slug(slug))
+        except ServiceError as error:
+            raise GraphQLError(str(error)) from error
+
+    @strawberry.field
+    async def products(self, info: _Info, page: int = 1, per_page: int = 20) -> ProductPage:
+        """A page of all products."""
+        try:
+            found = await info.context.products.page(page, per_page)
+        except ServiceError as error:
+            raise GraphQLError(str(error)) from error
+        return ProductPage(products=[Product.of(each) for each in found.products], total=found.total)
 
     media_url: MediaUrl | None = strawberry.field(name="mediaURL", resolver=_media_url)
 
@@ -129,7 +158,7 @@ class Mutation:
             if input.model_type.casefold() == _USER and input.collection_name == info.context.avatar_collection:
                 await _delete_avatars(info.context, model_id)
             response = await info.context.media.upload(upload)
-        except MediaError as error:
+        except ServiceError as error:
             return UploadFileResult(success=False, message=str(error))
         return UploadFileResult(success=True, message=response.message, data=Media.of(response.data))
 
@@ -138,8 +167,17 @@ class Mutation:
         """Deletes a file."""
         try:
             return DeleteMediaResult(success=True, message=await info.context.media.delete(int64(id, "id")))
-        except MediaError as error:
+        except ServiceError as error:
             return DeleteMediaResult(success=False, message=str(error))
+
+    @strawberry.mutation
+    async def update_product(self, info: _Info, input: UpdateProductInput) -> UpdateProductResult:  # noqa: A002
+        """Changes what the input names of a product."""
+        try:
+            changed = await info.context.products.update(input.request())
+        except ServiceError as error:
+            return UpdateProductResult(success=False, message=str(error))
+        return UpdateProductResult(success=True, message="updated", data=Product.of(changed))
 
 
 async def _delete_avatars(context: Context, user_id: int) -> None:
@@ -148,7 +186,7 @@ async def _delete_avatars(context: Context, user_id: int) -> None:
     for media in found.media:
         try:
             await context.media.delete(media.id)
-        except MediaError as error:
+        except ServiceError as error:
             _log.warning("avatar %d of user %d stays behind: %s", media.id, user_id, error)
 
 

@@ -8,6 +8,7 @@ from strawberry.http import process_result
 
 from examples.environment import host_port
 from examples.gateway.media import MediaClient
+from examples.gateway.products import ProductClient
 from examples.gateway.requests import BadRequestError, read
 from examples.gateway.schema import SCHEMA, Context
 from examples.gateway.settings import GatewaySettings
@@ -19,8 +20,11 @@ _LARGEST_BODY = (50 << 20) + (1 << 20)
 @asynccontextmanager
 async def running(settings: GatewaySettings) -> AsyncIterator[str]:
     """Serves while the context lasts, and gives the address; OSError when it cannot be bound."""
-    async with MediaClient(settings.media_service_addr) as media:
-        runner = web.AppRunner(_app(Context(media, settings.avatar_collection)), access_log=None)
+    async with (
+        MediaClient(settings.media_service_addr) as media,
+        ProductClient(settings.product_service_addr) as products,
+    ):
+        runner = web.AppRunner(_app(Context(media, products, settings.avatar_collection)), access_log=None)
         await runner.setup()
         try:
             host, port = host_port(settings.gateway_addr)

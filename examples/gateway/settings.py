@@ -18,6 +18,8 @@ class GatewaySettings:
 
     media_service_addr: str = "localhost:50056"
     """Any gRPC target: the media service itself, or the proxy in front of it."""
+    product_service_addr: str = "localhost:50055"
+    """Any gRPC target: the product service itself, or the proxy in front of it."""
     avatar_collection: str = "avatars"
     gateway_addr: str = "127.0.0.1:8080"
     """Where it listens (HTTP)."""
@@ -28,6 +30,9 @@ class GatewaySettings:
         return cls(
             media_service_addr=setting(
                 environ, "MEDIA_SERVICE_ADDR", _DEFAULT.media_service_addr, _text, "a gRPC target like host:port"
+            ),
+            product_service_addr=setting(
+                environ, "PRODUCT_SERVICE_ADDR", _DEFAULT.product_service_addr, _text, "a gRPC target like host:port"
             ),
             avatar_collection=setting(
                 environ, "AVATAR_COLLECTION", _DEFAULT.avatar_collection, _text, "a collection's name, without spaces"

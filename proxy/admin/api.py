@@ -4,6 +4,7 @@
     GET  /stats        counts, the last hour, dependencies, the last invalidations
     GET  /config       the settings in effect and where each came from, secrets masked
     GET  /lookup       what is stored of a model
+    GET  /stored       how many models are stored, and about how many bytes
     GET  /explain      why a call would be a hit, a miss or a bypass; POST too, for metadata that no URL should hold
     POST /invalidate   drops all of a model
     POST /flush        drops everything
@@ -25,16 +26,20 @@ from aiohttp import hdrs, web
 
 from proxy.admin import requests
 from proxy.admin.access import Access, Refusal
-from proxy.admin.explain import Explainer
+from proxy.admin.explain import Explainer, Upstream
 from proxy.admin.page import PAGE, POLICY
 from proxy.admin.requests import BadRequestError
 from proxy.admin.stats import Dependencies, Stats
 from proxy.core import Core
 from proxy.errors import RedisUnavailableError
 from proxy.media.keys import Keys
+from proxy.printable import printable_json
+from proxy.settings import otel
 from proxy.settings.config import Settings
+from proxy.store.redis_census import census
 from proxy.store.redis_listing import listing
 from proxy.telemetry import log
+from proxy.telemetry.dependency import State
 from proxy.telemetry.http_listener import LARGEST_BODY, HttpListener
 from proxy.telemetry.metrics import Metrics
 
@@ -44,6 +49,7 @@ _READ = ("GET", "HEAD")
 _CONFIRM_WITHIN = 3.0
 """Seconds that Redis has to confirm an invalidation before the answer is that it is kept and tried again."""
 _BODY_WITHIN = 5.0
+_COUNT_WITHIN = 5.0
 _MOST_WAITING = 100
 _HEADERS = {
     hdrs.CACHE_CONTROL: "no-store",
@@ -83,12 +89,14 @@ class Admin:
         self._settings = settings
         self._sources = sources
         self._core = core
+        self._metrics = metrics
+        self._upstream_state = dependencies.get("upstream", lambda: State(up=True, seconds=None))
         self._policy = core.cache.policy
         self._log_level = settings.log_level
         self._keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
-        self._stats = Stats(metrics.registry, self._policy, core.recent, dependencies, unready)
+        self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready)
         self._explainer = Explainer(
-            core.store, self._keys, self._policy, core.invalidations, core.recent, self._redis_trouble
+            core.store, self._keys, self._policy, core.invalidations, core.recent, self._redis_trouble, self._upstream
         )
         self._access = Access(settings.admin_addr, settings.admin_token)
         self._listener = HttpListener("ADMIN_ADDR", settings.admin_addr, self._answer)
@@ -99,6 +107,7 @@ class Admin:
             "/stats": _Route(_READ, self._show_stats),
             "/config": _Route(_READ, self._show_config),
             "/lookup": _Route(_READ, self._look_up),
+            "/stored": _Route(_READ, self._count_stored),
             "/explain": _Route((*_READ, "POST"), self._explain),
             "/invalidate": _Route(("POST",), self._invalidate),
             "/flush": _Route(("POST",), self._flush),
@@ -160,6 +169,7 @@ class Admin:
         for name, now in (("CACHE_MODE", self._policy.mode), ("LOG_LEVEL", self._log_level)):
             if shown[name]["value"] != now:
                 shown[name] = {"value": now, "source": "admin"}
+        shown |= {name: {"value": text, "source": source} for name, (text, source) in otel.shown().items()}
         return 200, shown
 
     async def _look_up(self, given: Given) -> tuple[int, object]:
@@ -178,6 +188,12 @@ class Admin:
         async with self._looking:
             stored = await listing(self._core.store.topology, self._keys.of_model(model), self._core.gap)
         return 200, {**told, "tier": "redis", **asdict(stored)}
+
+    async def _count_stored(self, _: Given) -> tuple[int, object]:
+        if self._core.store is None:
+            return 200, {"models": 0, "bytes": None, "complete": True}
+        async with self._looking:
+            return 200, asdict(await census(self._core.store.topology, self._keys.model_pattern, _COUNT_WITHIN))
 
     async def _explain(self, given: Given) -> tuple[int, object]:
         asked = requests.asked(given)
@@ -226,6 +242,10 @@ class Admin:
         _logger.warning("cache mode changed", extra={"mode": mode, "before": before})
         return 200, {"mode": mode, "before": before}
 
+    def _upstream(self) -> Upstream:
+        state, answers = self._upstream_state(), self._metrics.upstream_answers
+        return Upstream(state.up or state.seconds is None, answers.away, state.reason)
+
     def _redis_trouble(self) -> str:
         return self._core.redis_state().reason
 
@@ -258,5 +278,5 @@ def _error(status: int, why: str) -> web.Response:
 
 
 def _json(status: int, content: object) -> web.Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    text = printable_json(json.dumps(content, ensure_ascii=False, allow_nan=False)) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=_HEADERS)

@@ -21,6 +21,10 @@ from proxy.store.redis_store import RedisStore
 from proxy.telemetry.invalidation_log import InvalidationLog
 
 _BUDGET = 1.0
+_NO_KEY = (
+    "The request is too large, or holds fields that this version does not know, or names a model type that the media "
+    "service may take for another than we would (with letters like İ, ß and ς)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,24 @@ class Explanation:
     field: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """The media service as this process knows it."""
+
+    connected: bool = True
+    away: bool = False
+    """It is connected, and its answers are those of a service that is away (UNAVAILABLE, DEADLINE_EXCEEDED)."""
+    reason: str = ""
+    """What is wrong with it; empty: nothing."""
+
+    @property
+    def trouble(self) -> str:
+        """As the beginning of a sentence; empty: none."""
+        if not self.connected:
+            return f"The media service is away ({self.reason or 'not connected'})"
+        return f"The media service is connected, but {self.reason}" if self.reason else ""
+
+
 class Explainer:
     """Asks; changes nothing, takes no lease."""
 
@@ -45,8 +67,10 @@ class Explainer:
         invalidations: Invalidations,
         recent: InvalidationLog,
         redis_trouble: Callable[[], str],
+        upstream: Callable[[], Upstream],
     ) -> None:
         """`redis_trouble` says why Redis cannot be used."""
+        self._upstream = upstream
         self._store = store
         self._keys = keys
         self._policy = policy
@@ -59,16 +83,14 @@ class Explainer:
         directives = cache_control(asked.call)
         key = self._keys.of_request(asked.call.body, asked.call.metadata)
         if key is None:
-            return Explanation(
-                "bypass", ("The request is too large, or holds fields that this version does not know.",)
-            )
+            return Explanation("bypass", (_NO_KEY, *self._failing()))
         bypass = self._bypass(key, directives)
         if bypass:
-            return Explanation("bypass", (bypass,))
+            return Explanation("bypass", (bypass, *self._failing()))
         result, *why = await self._cached(key, fresh="no-cache" in directives)
         if self._policy.mode == "shadow":
             first = f"The mode is shadow, which answers every call from the media service; on, it would be a {result}:"
-            result, why = "bypass", [first, *why]
+            result, why = "bypass", [first, *why, *self._failing()]
         return Explanation(result, tuple(why), key.hash_key.decode(), key.field.hex())
 
     def _bypass(self, key: RequestKey, directives: frozenset[str]) -> str:
@@ -92,20 +114,32 @@ class Explainer:
         if not reason and fresh:
             reason = "The call carries cache-control: no-cache: it fetches anew and replaces what is stored."
         if reason or self._store is None:
-            return ["miss", reason]
+            return ["miss", reason, *self._failing()]
         try:
             found = await self._store.read(key, Budget(_BUDGET))
             stored = await listing(self._store.topology, key.hash_key, self._store.gap)
         except RedisUnavailableError as error:
-            return ["miss", f"Redis cannot be used now: {error}."]
+            return ["miss", f"Redis cannot be used now: {error}.", *self._failing()]
         gap = _gap(self._store.gap)
         if found is not None and found.fresh:
             left = (found.entry.fresh_until_ms - found.now_ms) / 1000
             return ["hit", f"An answer of {found.age} s ago is stored, and fresh for {left:.0f} s more.", *gap]
         if found is not None and self._policy.revalidates(found.entry, found.now_ms):
             return ["stale", f"The answer of {found.age} s ago has run out; it is served while a fresh one is fetched."]
-        stands_in = found is not None and self._policy.stands_in(found.entry, found.now_ms)
-        return [*_absent(key, stored), *gap, *self._last(key), *_consolation(stands_in)]
+        result, *why = _absent(key, stored)
+        if found is not None and self._policy.stands_in(found.entry, found.now_ms):
+            upstream = self._upstream()
+            if upstream.away or not upstream.connected:
+                return ["stale", f"{upstream.trouble}: the stored answer stands in.", why[0], *gap]
+            why.append("If the media service were away, the stored answer would stand in.")
+        return [result, *why, *gap, *self._last(key), *self._failing()]
+
+    def _failing(self) -> list[str]:
+        """What becomes of a call that needs the media service, where that has trouble."""
+        upstream = self._upstream()
+        if not upstream.connected:
+            return [f"{upstream.trouble}: the call fails with UNAVAILABLE."]
+        return [f"{upstream.trouble}: expect the same of this call."] if upstream.trouble else []
 
     def _past_the_cache(self, key: RequestKey) -> str:
         """Why Redis is not asked for this model; empty: it is."""
@@ -203,7 +237,3 @@ def _others(key: RequestKey, stored: Listing) -> list[str]:
     ]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
     return [f"Stored of this model: {'; '.join(shown)}{more}. Each field must be the same for a hit."]
-
-
-def _consolation(stands_in: bool) -> list[str]:
-    return ["Were the media service away, the stored answer would stand in."] if stands_in else []

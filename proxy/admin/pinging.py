@@ -16,9 +16,13 @@ from grpc import StatusCode
 
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.errors import RedisUnavailableError
+from proxy.media.keys import Keys
+from proxy.reasons import in_words
 from proxy.settings.redact import without_credentials
 from proxy.settings.setting_types import RedisTarget
+from proxy.store.redis_connecting import Listeners
 from proxy.store.redis_node import Budget
+from proxy.store.redis_store import probing
 from proxy.store.redis_topology import topology
 from proxy.tls import Leg, Tls
 from proxy.transport.credentials import open_channel, why_not_connected
@@ -56,12 +60,13 @@ async def ping(
     collector: str,
     patience: float = PATIENCE,
     tls: Tls | None = None,
+    namespace: str = "media",
 ) -> list[Ping]:
     """Asks all that are configured at once; empty ones are left out. Without `tls` what the addresses say holds."""
     tls = tls or Tls()
     asking = [_asked("upstream", upstream, _ping_upstream(upstream, patience, tls.upstream))]
     if redis is not None:
-        asking.append(_asked("redis", str(redis), _ping_redis(redis, patience, tls.redis)))
+        asking.append(_asked("redis", str(redis), _ping_redis(redis, patience, tls.redis, namespace)))
     asking += [_asked("rabbitmq", url, _ping_rabbitmq(url, patience, tls.rabbitmq)) for url in rabbitmq]
     if collector:
         asking.append(_asked("collector", collector, _ping_collector(collector, patience)))
@@ -77,14 +82,17 @@ async def _asked(name: str, address: str, ask: Awaitable[tuple[float, float | No
     try:
         connect, round_trip = await ask
     except _UnreachableError as error:
-        return Ping(name, shown, error=" ".join(str(error).split()))
+        return Ping(name, shown, error=in_words(error))
     return Ping(name, shown, connect, round_trip)
 
 
-async def _ping_redis(target: RedisTarget, patience: float, tls: Leg | None) -> tuple[float, float | None]:
-    """The slowest of all masters."""
+async def _ping_redis(
+    target: RedisTarget, patience: float, tls: Leg | None, namespace: str
+) -> tuple[float, float | None]:
+    """The slowest of all masters. One that takes no invalidation is not reached: it cannot be used."""
     reasons = [f"no answer within {patience:g} s"]
-    nodes = topology(target, (), lambda up, reason: None if up else reasons.append(reason), tls)
+    told = Listeners(lambda up, reason: None if up else reasons.append(reason))
+    nodes = topology(target, (), told, tls, probing(Keys(namespace, ())))
     begun = time.monotonic()
     running = asyncio.create_task(nodes.run())
     try:
@@ -160,7 +168,7 @@ async def _ping_collector(url: str, patience: float) -> tuple[float, float | Non
     except TimeoutError:
         raise _UnreachableError(f"no connection within {patience:g} s") from None
     except (OSError, ValueError) as error:
-        raise _UnreachableError(getattr(error, "strerror", None) or str(error)) from None
+        raise _UnreachableError(in_words(error)) from None
     connected = time.monotonic()
     writer.close()
     with suppress(OSError):

@@ -5,12 +5,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
 
-from prometheus_client import CollectorRegistry
-
 from proxy import __version__
 from proxy.caching.policy import Policy
 from proxy.telemetry.dependency import State
 from proxy.telemetry.invalidation_log import Invalidation, InvalidationLog
+from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.readings import RESULTS, Reading, hit_ratio, read
 from proxy.telemetry.series import Series
 
@@ -22,13 +21,14 @@ class Stats:
 
     def __init__(
         self,
-        registry: CollectorRegistry,
+        metrics: Metrics,
         policy: Policy,
         recent: InvalidationLog,
         dependencies: Dependencies,
         unready: Callable[[], str | None],
     ) -> None:
-        self._registry = registry
+        self._registry = metrics.registry
+        self._callers = metrics.callers
         self._policy = policy
         self._recent = recent
         self._dependencies = dependencies
@@ -50,6 +50,11 @@ class Stats:
             "unready": self._unready(),
             "results": {result: reading.results[result] for result in RESULTS},
             "hit_ratio": hit_ratio(reading.results),
+            "callers": {
+                "by_status": {status: count for status, count in sorted(reading.statuses.items()) if count},
+                "refused": {limit: count for limit, count in reading.refusals.items() if count},
+                "limits": {limit: asdict(use) for limit, use in self._callers.uses().items()},
+            },
             "last_5_minutes": asdict(self.series.summary(reading)),
             "upstream": {
                 "calls": reading.upstream_calls,

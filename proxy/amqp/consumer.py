@@ -16,6 +16,9 @@ and says nothing. What a session does, and why in this order:
     and lets go of nothing that the flush stands for. A reason found while a flush runs asks for one more after it.
  7. Once it is done the mark is declared. Every `check_interval` seconds, 1 and 4 are repeated.
 
+While this process cannot apply events (`duty.py`) it consumes none, and binds the queues without declaring them; once
+it can it consumes, and declares them after that.
+
 A message that the AMQP library cannot decode (a timestamp in nanoseconds, say) ends the connection before its delivery
 tag is known, and would do so for ever. So the next session drops all that waits, and owes a flush: that does what all
 of it asked for.
@@ -28,22 +31,24 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aio_pika.abc import AbstractChannel, AbstractConnection
+from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 
+from proxy.amqp.claim import RIVAL, Claim
 from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
+from proxy.amqp.duty import OFF_DUTY, PATIENCE, Duty
 from proxy.amqp.flushes import Flushes
+from proxy.amqp.intake import PREFETCH, Intake
+from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
+from proxy.amqp.silence import SILENT, Record, Silence
 from proxy.amqp.topology import Topology
 from proxy.media.event_gap import NEVER, EventGap
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 from proxy.tls import Leg
 
-PREFETCH = 100
-"""Messages in hand for each of the two queues."""
-
-_STOP_TIMEOUT = 2.0  # seconds
+_DUTY_LOOKS = 8  # in the time that Redis is given to confirm
 _STEADY = 5.0  # seconds after which the loss of a session is no longer the fault of its start
 _logger = logging.getLogger(__name__)
 
@@ -67,41 +72,51 @@ class EventConsumer:
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
         gap: EventGap | None = None,
+        able: Callable[[], bool] = lambda: True,
+        patience: float = PATIENCE,
+        record: Record | None = None,
     ) -> None:
-        """`gap` is told from `start()` on whether events may be missing."""
+        """`gap` is told from `start()` on whether events may be missing; `able` says whether Redis takes invalidations
+        now, as far as is known, and `patience` how many seconds it has to take one; `record` is what the proxies know
+        together of events, None: this one notices no silence.
+        """
         self._urls = tuple(urls)
         self._tls = tls
         self._topology = Topology(prefix)
         self._observer = observer
+        self._presence = Presence(observer, self._topology.queues)
         self._check_interval = check_interval
-        self._prefetch = prefetch
         self._pauses = pauses
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
-        self._deliveries = Deliveries(invalidator, observer, clock=clock, pauses=pauses)
+        self._silence, self._record = Silence(record, self._on_silence), record
+        self._claim = Claim(prefix, self._topology)
+        self._deliveries = Deliveries(invalidator, observer, self._silence, clock=clock, pauses=pauses)
+        self._intake = Intake(tuple(self._topology.queues), self._deliveries, prefetch)
+        self._duty, self._patience = Duty(able, patience), patience
         self._gap = gap or EventGap(math.inf, lambda: 0.0)
         self._missed = ""
         """Why the next session owes a flush."""
         self._undecodable = False
         self._marked = False
+        self._silent = False
         self._session: RabbitSession | None = None
-        self._lost_at: float | None = None
-        self._lost_why = ""
-        self._back_at: float | None = None
-        self._known = False
         self._grace = 0.0
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def settled(self) -> bool:
         """The first attempt to connect has ended, and no flush is owed or under way."""
-        return self._known and self._flushes.settled
+        return self._presence.known and self._flushes.settled
 
     @property
     def state(self) -> State:
         """Whether events arrive."""
-        since = self._lost_at if self._lost_at is not None else self._back_at
-        seconds = None if since is None else time.monotonic() - since
-        return State(self._lost_at is None and since is not None, seconds, self._lost_why)
+        silent = SILENT if self._silence.since is not None else RIVAL if self._claim.rival else ""
+        return self._presence.state(silent if self._duty.on else OFF_DUTY)
+
+    def wrote(self, began: float) -> None:
+        """A write through this process succeeded, so that its event is to be expected; it began at `began`."""
+        self._silence.wrote(began)
 
     def start(self) -> None:
         """Begins; returns at once."""
@@ -110,6 +125,8 @@ class EventConsumer:
         self._tasks = [
             asyncio.create_task(self._run(), name="events"),
             asyncio.create_task(self._flushes.run(), name="events: flush"),
+            asyncio.create_task(self._mind(), name="events: duty"),
+            asyncio.create_task(self._silence.run(), name="events: silence"),
         ]
 
     async def stop(self, grace: float = 1.0) -> None:
@@ -145,16 +162,16 @@ class EventConsumer:
         self._session = None
         session = self._session = await self._connect()
         try:
-            channel, missed = await session.step(self._begin(session, missed))
+            missed = await session.step(self._begin(session, missed))
             self._missed = ""
-            self._back()
+            self._presence.back()
             if missed:
                 self._flushes.owe(missed)
             self._close_gap()
             try:
                 await self._watch(session)
             except asyncio.CancelledError:
-                await self._let_go(session, channel)
+                await self._intake.let_go(session, self._grace)
                 raise
         finally:
             if session.queue_deleted or session.undecodable:
@@ -171,11 +188,14 @@ class EventConsumer:
                 return await RabbitSession.open(url, context)
         return await RabbitSession.open(last, context)
 
-    async def _begin(self, session: RabbitSession, missed: str) -> tuple[AbstractChannel, str]:
-        """Steps 1 to 4. The channel on which we consume; why events may have been missed, if they may."""
+    async def _begin(self, session: RabbitSession, missed: str) -> str:
+        """Steps 1 to 4; why events may have been missed, if they may."""
         missed = await self._prepare(session.connection, missed)
-        channel = await self._consume(session)
-        return channel, await self._topology.establish(session.connection) or missed
+        if self._duty.on:
+            await self._intake.open(session)
+        missed = await self._topology.establish(session.connection, declare=self._duty.on) or missed
+        await self._make_claim(session.connection)
+        return missed
 
     async def _prepare(self, connection: AbstractConnection, missed: str) -> str:
         """Steps 1 to 3, without consuming; why events may have been missed, if they may."""
@@ -191,34 +211,25 @@ class EventConsumer:
             self._undecodable = False
         return missed
 
-    async def _consume(self, session: RabbitSession) -> AbstractChannel:
-        self._deliveries.keep_newest(self._prefetch * len(self._topology.queues))
-        channel = session.connection.channel(publisher_confirms=False)
-        await channel.initialize()
-        await session.watch(channel)
-        await channel.set_qos(self._prefetch)
-        self._deliveries.place = session.place
-        for name in self._topology.queues:
-            queue = await channel.get_queue(name, ensure=False)
-            await queue.consume(self._deliveries.take, consumer_tag=name)
-        return channel
-
     async def _watch(self, session: RabbitSession) -> None:
-        """Step 7, until the session ends."""
+        """Step 7, and what duty asks for, until the session ends."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._check_interval):
                     await session.wake.wait()
             session.wake.clear()
             session.check()
-            await session.step(self._check(session.connection))
+            await session.step(self._intake.open(session) if self._duty.on else self._intake.hand_back(session))
+            await session.step(self._check(session))
+            self._close_gap()
 
-    async def _check(self, connection: AbstractConnection) -> None:
+    async def _check(self, session: RabbitSession) -> None:
+        connection = session.connection
         found = await self._topology.look(connection, at_mark=self._flushes.settled and self._marked)
         if found.missing:
             self._missed = found.missed
             raise AMQPConnectionError(found.missed)
-        missed = await self._topology.establish(connection) or found.missed
+        missed = await self._topology.establish(connection, declare=self._intake.open_in(session)) or found.missed
         if missed:
             await self._topology.unmark(connection)
             self._marked = False
@@ -226,55 +237,61 @@ class EventConsumer:
         elif self._flushes.settled and not self._marked:
             await self._topology.mark(connection)
             self._marked = True
+        await self._make_claim(connection)
+
+    async def _make_claim(self, connection: AbstractConnection) -> None:
+        await self._claim.make(connection, self._record.id if self._record is not None else "")
+        if self._claim.rival:
+            self._gap.opened(NEVER)
+
+    async def _mind(self) -> None:
+        """Looks whether this process can apply events, and tells the session when that changes."""
+        while True:
+            await asyncio.sleep(self._patience / _DUTY_LOOKS)
+            changed = self._duty.looked(time.monotonic(), self._deliveries.oldest)
+            self._silence.listening(self._taking)
+            if not changed:
+                continue
+            if self._duty.on:
+                _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
+            else:
+                self._gap.opened(self._duty.doubtful_since or time.monotonic())
+                _logger.warning("%s", OFF_DUTY, extra={"dependency": "rabbitmq"})
+            if self._session is not None:
+                self._session.wake.set()
 
     def _close_gap(self) -> None:
-        """Events arrive, and nothing that is stored has missed one."""
-        if self._lost_at is None and self._back_at is not None and self._flushes.settled:
+        """Events arrive and are applied, and nothing that is stored has missed one."""
+        heard = self._silence.known and self._silence.since is None and not self._claim.rival
+        if self._taking and heard and self._flushes.settled:
             self._gap.closed()
+
+    @property
+    def _taking(self) -> bool:
+        """Events come, and can be applied."""
+        session = self._session
+        return self._presence.up and self._duty.on and session is not None and self._intake.open_in(session)
+
+    def _on_silence(self) -> None:
+        """A silence has begun or ended, or is known not to be there."""
+        since = self._silence.since
+        if since is not None:
+            self._gap.opened(since)
+            _logger.warning("%s", SILENT, extra={"dependency": "rabbitmq"})
+        elif self._silent:
+            _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
+        self._silent = since is not None
+        self._observer.events_missing(self._silent)
+        self._close_gap()
+        if self._session is not None:
+            self._session.wake.set()  # the id of Redis may be known now
 
     def _on_settled(self) -> None:
         self._close_gap()
         if self._session is not None:
             self._session.wake.set()
 
-    async def _let_go(self, session: RabbitSession, channel: AbstractChannel) -> None:
-        """Cancels the consumers, lets messages in hand end, and closes the channel: behind the acknowledgements."""
-        with suppress(*CONNECTION_EXCEPTIONS):
-            await session.step(self._cancel(channel), _STOP_TIMEOUT)
-        await self._deliveries.finish(self._grace)
-        with suppress(*CONNECTION_EXCEPTIONS):
-            await session.step(self._close(channel), _STOP_TIMEOUT)
-
-    async def _cancel(self, channel: AbstractChannel) -> None:
-        for name in self._topology.queues:
-            await (await channel.get_queue(name, ensure=False)).cancel(name)
-
-    @staticmethod
-    async def _close(channel: AbstractChannel) -> None:
-        await channel.close()
-
     def _lost(self, why: str) -> None:
-        """One line when it is lost, none for the attempts that follow."""
-        self._known = True
-        self._lost_why = why
         now = time.monotonic()
         self._gap.opened(min(now, self._session.heard_until) if self._session is not None else now)
-        if self._lost_at is None:
-            self._lost_at = now
-            self._observer.dependency("rabbitmq", up=False)
-            _logger.warning("RabbitMQ lost: %s", why, extra={"dependency": "rabbitmq"})
-
-    def _back(self) -> None:
-        self._known = True
-        self._observer.dependency("rabbitmq", up=True)
-        if self._lost_at is None:
-            _logger.info(
-                "consuming media events", extra={"dependency": "rabbitmq", "queues": list(self._topology.queues)}
-            )
-        else:
-            away = time.monotonic() - self._lost_at
-            _logger.info(
-                "RabbitMQ is back after %.1f s", away, extra={"dependency": "rabbitmq", "seconds": round(away, 3)}
-            )
-        self._lost_at, self._lost_why = None, ""
-        self._back_at = time.monotonic()
+        self._presence.lost(why)

@@ -19,14 +19,17 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from proxy.amqp.events import BadEvent, Kind, MediaEvent, kind_of, parse
+from proxy.amqp.silence import Silence
 from proxy.media.model import Model
 from proxy.retry import Pauses, jittered, until_done
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.log import RateLimit
 
 Outcome = Literal["applied", "malformed", "oversize", "retried"]
 
 _ANSWER_TIMEOUT = 10.0  # seconds
+_LONGEST_WAIT = 30 * 86_400.0
+"""Seconds: a queue that nobody asks for is gone after a week."""
 _logger = logging.getLogger(__name__)
 
 
@@ -51,6 +54,9 @@ class EventObserver(Protocol):
     def dependency(self, name: str, *, up: bool) -> None:
         """A system we depend on was lost or is back."""
 
+    def events_missing(self, missing: bool) -> None:
+        """Writes succeed and no event follows, or does again."""
+
 
 class Deliveries:
     """Owns the tasks that handle messages; they may outlive the connection on which their messages came."""
@@ -59,23 +65,25 @@ class Deliveries:
         self,
         invalidator: Invalidator,
         observer: EventObserver,
+        silence: Silence | None = None,
         *,
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
     ) -> None:
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Of the broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer
+        self._silence = silence or Silence(None, lambda: None)
         self._clock = clock
         self._pauses = pauses
         self._complaints = RateLimit()
-        self._tasks: dict[asyncio.Task[None], None] = {}  # ordered by age
+        self._tasks: dict[asyncio.Task[None], float] = {}  # ordered by age; with the time at which each was begun
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """aio-pika's callback. It would cancel what it awaits when the connection goes, so it awaits nothing."""
         task = asyncio.create_task(self._traced(message), name="event")
-        self._tasks[task] = None
+        self._tasks[task] = time.monotonic()
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -86,6 +94,11 @@ class Deliveries:
     def __len__(self) -> int:
         """How many messages are being handled."""
         return len(self._tasks)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the message that has been in hand for the longest time came, by `time.monotonic`; None: none is."""
+        return next(iter(self._tasks.values()), None)
 
     def keep_newest(self, count: int) -> None:
         """Gives up all others: their connection is gone, so they come again. Bounds what reconnects can pile up."""
@@ -116,15 +129,16 @@ class Deliveries:
         except BadEvent as bad:
             span.failed(bad.reason)
             self._observer.event(kind, "oversize" if bad.reason == "oversize" else "malformed")
+            self._silence.unreadable()
             self._log_malformed(message, bad)
             await self._answer(message, good=False)
             return
         tracing.about(event.model.type)
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
-        sent_at = message.timestamp.timestamp() if message.timestamp else received
-        await self._apply(event, sent_at)
+        await self._apply(event, _sent_at(message, received))
         self._observer.event(kind, "applied")
+        self._silence.heard()
         await self._answer(message, good=True)
 
     async def _apply(self, event: MediaEvent, sent_at: float) -> None:
@@ -167,3 +181,9 @@ class Deliveries:
                     "suppressed": kept_back,
                 },
             )
+
+
+def _sent_at(message: AbstractIncomingMessage, received: float) -> float:
+    """Seconds since 1970. What no message can have waited for, a `timestamp` of 0 for one, is not its time."""
+    sent_at = message.timestamp.timestamp() if message.timestamp else received
+    return sent_at if received - sent_at < _LONGEST_WAIT else received

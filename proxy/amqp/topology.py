@@ -17,13 +17,14 @@ aio-pika 10.2 keeps some 10 KB of every channel for as long as its connection li
 """
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPreconditionFailed
+from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import Arguments
 
 EXCHANGE = "damar.events"
@@ -32,6 +33,8 @@ RETIRED_PREFIX = "api-gateway-media"
 """The in-process subscriber's own queues, which have no arguments (contract, section 2)."""
 
 _SEVEN_DAYS = 7 * 86_400_000
+_OTHERWISE = "%s exists with other arguments and is used as it is; delete it, and it is declared anew as it should be"
+_FORBIDDEN = "RabbitMQ's user may not declare %s: what is there is used, and is not made anew should it go"
 _logger = logging.getLogger(__name__)
 
 
@@ -54,6 +57,7 @@ class Topology:
         self._mark_refused = False
         self._arguments: Arguments = None if prefix == RETIRED_PREFIX else {"x-expires": _SEVEN_DAYS}
         self._foreign: set[str] = set()
+        self._forbidden: set[str] = set()
         self._open: tuple[AbstractConnection, AbstractChannel] | None = None
 
     async def look(self, connection: AbstractConnection, *, at_mark: bool = True) -> Findings:
@@ -61,7 +65,7 @@ class Topology:
         missing = []
         for queue in self.queues:
             try:
-                async with self._channel(connection) as channel:
+                async with self.channel(connection) as channel:
                     await channel.get_queue(queue)
             except ChannelNotFoundEntity:
                 missing.append(queue)
@@ -78,7 +82,7 @@ class Topology:
         if self._mark_refused:
             return True
         try:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await self._bind_mark(channel)
         except ChannelNotFoundEntity:
             return False
@@ -88,39 +92,43 @@ class Topology:
 
     async def declare(self, connection: AbstractConnection, queue: str) -> None:
         """Declares one queue; ChannelPreconditionFailed where it exists with other arguments."""
-        async with self._channel(connection) as channel:
+        async with self.channel(connection) as channel:
             await channel.declare_queue(queue, durable=True, arguments=self._arguments)
 
-    async def establish(self, connection: AbstractConnection) -> str:
-        """Declares and binds all of it, whether it is there or not.
+    async def establish(self, connection: AbstractConnection, *, declare: bool = True) -> str:
+        """Declares and binds all of it, whether it is there or not. Without `declare` the queues are only bound: who
+        consumes none is not told when one is deleted, and must not hide that by declaring it anew.
 
         What exists with other arguments is used as it is. Its first sight gives a reason to think that events were
-        missed, since someone has declared it behind our back; otherwise the answer is empty.
+        missed, since someone has declared it behind our back; otherwise the answer is empty. So is what our user may
+        not declare or bind: where it all exists events come. Where the exchange does not, binding to it says so.
         """
         missed = ""
-        try:
-            async with self._channel(connection) as channel:
+        with self._forgiving(f"exchange {EXCHANGE}"):
+            async with self.channel(connection) as channel:
                 await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
-        except ChannelPreconditionFailed as refusal:
-            self._complain(f"exchange {EXCHANGE}", refusal)
         for queue, key in self.queues.items():
-            try:
-                await self.declare(connection, queue)
-            except ChannelPreconditionFailed as refusal:
-                if self._complain(f"queue {queue}", refusal):
-                    missed = f"queue {queue} was declared anew by someone else"
-            else:
-                self._foreign.discard(f"queue {queue}")
-            async with self._channel(connection) as channel:
-                await (await channel.get_queue(queue, ensure=False)).bind(EXCHANGE, key)
+            if declare and await self._declared_otherwise(connection, queue):
+                missed = f"queue {queue} was declared anew by someone else"
+            with self._forgiving(f"binding of {queue}"):
+                async with self.channel(connection) as channel:
+                    await (await channel.get_queue(queue, ensure=False)).bind(EXCHANGE, key)
         return missed
+
+    async def _declared_otherwise(self, connection: AbstractConnection, queue: str) -> bool:
+        """Declares a queue; True when it is seen with other arguments for the first time."""
+        known = f"queue {queue}" in self._foreign
+        with self._forgiving(f"queue {queue}"):
+            await self.declare(connection, queue)
+            self._foreign.discard(f"queue {queue}")
+        return not known and f"queue {queue}" in self._foreign
 
     async def mark(self, connection: AbstractConnection) -> None:
         """Says to all who come later that nothing was missed up to now; only once the flush is done."""
         if self._mark_refused:
             return
         try:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await channel.declare_exchange(self._mark, ExchangeType.FANOUT, auto_delete=True, internal=True)
                 await self._bind_mark(channel)
         except ChannelClosed as refusal:
@@ -131,7 +139,7 @@ class Topology:
         if self._mark_refused:
             return
         try:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await channel.exchange_delete(self._mark)
         except ChannelClosed as refusal:
             self._without_mark(refusal)
@@ -139,7 +147,7 @@ class Topology:
     async def purge(self, connection: AbstractConnection) -> None:
         """Drops every message that waits; only with a flush owed, which does what they asked for."""
         for queue in self.queues:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await (await channel.get_queue(queue, ensure=False)).purge()
 
     async def _bind_mark(self, channel: AbstractChannel) -> None:
@@ -156,20 +164,22 @@ class Topology:
             extra={"reason": str(refusal)},
         )
 
-    def _complain(self, what: str, refusal: ChannelPreconditionFailed) -> bool:
-        """True, and a line in the log, the first time."""
-        if what in self._foreign:
-            return False
-        self._foreign.add(what)
-        _logger.warning(
-            "%s exists with other arguments and is used as it is; delete it, and it is declared anew as it should be",
-            what,
-            extra={"reason": str(refusal)},
-        )
-        return True
+    @contextmanager
+    def _forgiving(self, what: str) -> Iterator[None]:
+        """Goes on where the broker refuses to declare or bind something; a line in the log the first time."""
+        try:
+            yield
+        except ChannelPreconditionFailed as refusal:
+            if what not in self._foreign:
+                self._foreign.add(what)
+                _logger.warning("%s", _OTHERWISE % what, extra={"reason": str(refusal)})
+        except ChannelAccessRefused as refusal:
+            if what not in self._forbidden:
+                self._forbidden.add(what)
+                _logger.info("%s", _FORBIDDEN % what, extra={"reason": str(refusal)})
 
     @asynccontextmanager
-    async def _channel(self, connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    async def channel(self, connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
         """A channel for one operation; whatever that ends with, the next one finds a usable one."""
         kept, self._open = self._open, None
         if kept is not None and kept[0] is connection and not kept[1].is_closed:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError
 
 from proxy.caching.cache import Cache
 from proxy.caching.fetches import Answer, Result
+from proxy.caching.outcome import Outcome, outcome
 from proxy.caching.own_writes import OwnWrites, Write
 from proxy.caching.shadow import same_files
 from proxy.errors import RedisUnavailableError
@@ -42,7 +43,8 @@ class Index(Protocol):
 class Observer(Protocol):
     """Who counts."""
 
-    def request(self, method: str, result: Result, tier: Literal["redis", "none"], seconds: float) -> None: ...
+    def request(self, method: str, result: Outcome, tier: Literal["redis", "none"], seconds: float) -> None: ...
+    def answered(self, *, successful: bool) -> None: ...
     def shadow_difference(self) -> None: ...
 
 
@@ -64,7 +66,10 @@ class Files:
         started, shadow = time.perf_counter(), self._cache.policy.mode == "shadow"
         answer = await (self._shadow(call) if shadow else self._cache.get(call))
         tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
-        self._observer.request(call.method, answer.result, tier, time.perf_counter() - started)
+        counted = outcome(answer)
+        self._observer.request(call.method, counted, tier, time.perf_counter() - started)
+        if answer.age is None and answer.reply.ok and answer.result != "coalesced":
+            self._observer.answered(successful=counted != "failure")
         tracing.answered(answer.result, None if tier == "none" else tier)
         ours: Metadata = (_X_CACHE[answer.result],)
         if answer.age is not None:

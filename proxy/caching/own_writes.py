@@ -13,7 +13,7 @@ Step 3 is carried out on every outcome, whoever is cancelled when.
 
 import asyncio
 import time
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
 from google.protobuf.message import DecodeError
@@ -24,11 +24,12 @@ from proxy.caching.invalidations import Invalidations
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.model import Model
 from proxy.pb.media_pb2 import DeleteFileResponse
+from proxy.store.model_hash import LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, new_token
 
 UNKNOWN_OUTCOME = 30.0
 """How long the intent of a write with an unknown outcome stands, in seconds."""
-_LONGEST_WRITE = 600.0  # seconds; for a write whose caller set no deadline
+_LONGEST_INTENT = LONGEST_INTENT_MS / 1000
 _INTENT_MARGIN = 5.0
 _UNKNOWN_MODEL = "a file was deleted whose model is not known"
 _UNREADABLE = "the media service took a write that cannot be read here"
@@ -70,6 +71,8 @@ class OwnWrites:
         self._forward = forward
         self._ends: set[asyncio.Task[None]] = set()
         self._repeats: dict[bytes, tuple[asyncio.TimerHandle, Model]] = {}
+        self.succeeded: Callable[[float], None] = lambda _: None
+        """Told of each write that surely succeeded, when it began, by `time.monotonic`: its event is to follow."""
 
     async def carry_out(self, write: Write) -> Reply:
         """Forwards a write, between its invalidations."""
@@ -79,8 +82,10 @@ class OwnWrites:
         try:
             if write.model is not None:
                 await self._invalidations.own_write(write.model, _until(intent, _life(write.call)), write.budget)
-            forwarded = True
+            forwarded, began = True, time.monotonic()
             reply = await self._forward(write.call)
+            if reply.ok and _succeeded(reply, unreadable=False):
+                self.succeeded(began)
         finally:
             known = not forwarded or (reply is not None and reply.code in _SETTLED)
             await self._shielded(self._end(write, intent, reply, known=known))
@@ -96,7 +101,9 @@ class OwnWrites:
 
     async def _end(self, write: Write, intent: bytes, reply: Reply | None, *, known: bool) -> None:
         if write.model is None:
-            if (not known and not write.unreadable) or (reply is not None and reply.ok and _succeeded(reply)):
+            if (not known and not write.unreadable) or (
+                reply is not None and reply.ok and _succeeded(reply, unreadable=True)
+            ):
                 self._invalidations.flush_soon(_UNREADABLE if write.unreadable else _UNKNOWN_MODEL)
             return
         life = 0.0 if known else UNKNOWN_OUTCOME
@@ -130,14 +137,16 @@ def _until(intent: bytes, seconds: float) -> Intent:
 
 def _life(call: Call) -> float:
     """How long the intent of a write stands unless it is cleared, in seconds."""
-    left = _LONGEST_WRITE if call.deadline is None else call.deadline - time.monotonic()
-    return max(0.0, left) + _INTENT_MARGIN
+    if call.deadline is None:
+        return _LONGEST_INTENT
+    return min(max(0.0, call.deadline - time.monotonic()) + _INTENT_MARGIN, _LONGEST_INTENT)
 
 
-def _succeeded(reply: Reply) -> bool:
+def _succeeded(reply: Reply, *, unreadable: bool) -> bool:
+    """What the answer says, of an upload too; `unreadable` where it cannot be read."""
     response = DeleteFileResponse()
     try:
         response.ParseFromString(reply.body or b"")
     except DecodeError:
-        return True  # cannot be read, so it may have succeeded
+        return unreadable
     return response.success

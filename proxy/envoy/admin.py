@@ -6,16 +6,17 @@ https://www.envoyproxy.io/docs/envoy/latest/operations/admin
 import asyncio
 import json
 from dataclasses import dataclass
+from urllib.parse import quote
 
 import aiohttp
 
 from proxy.envoy.listener import AGAIN, UPSTREAM
+from proxy.envoy.outcomes import FILTER, Outcomes, read
 
 _LOOK_EVERY = 0.02
 _ANSWER_WITHIN = 2.0
 _FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(total|active|pending_active)$"
 _NOTHING = "^$"
-_TURNED_AWAY = r"^listener\..*downstream_global_cx_overflow$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,14 @@ class EnvoyAdmin:
         total = sum(value for name, value in values.items() if name.endswith("total"))
         return Forwarded(total, sum(values.values()) - total)
 
-    async def turned_away(self) -> int:
-        """Connections that were closed so far because there were too many."""
-        return sum((await self._values(_TURNED_AWAY)).values())
-
     async def ask_callers_to_leave(self) -> None:
         """Each connection is told (GOAWAY) with its next answer to make its calls elsewhere; all are served."""
         await self._text("/healthcheck/fail", "POST")
+
+    async def outcomes(self) -> Outcomes:
+        """How calls ended so far, and what is in use now."""
+        text = await self._text(f"/stats?format=json&filter={quote(FILTER)}")
+        return read(json.loads(text)["stats"])
 
     async def close_listeners(self) -> None:
         """No new connections; those that there are go on."""

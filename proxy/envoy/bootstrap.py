@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
-from proxy.envoy.listener import AGAIN, BUFFER, COUNTED, MEDIA, OWN, UPSTREAM, as_client, extension, listener
+from proxy.envoy.ended import COUNTED
+from proxy.envoy.http2 import as_client, extension
+from proxy.envoy.listener import AGAIN, BUFFER, MEDIA, OWN, UPSTREAM, listener
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
 from proxy.telemetry.metrics import CALL_SECONDS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.listener import COUNTED
+from proxy.envoy.ended import COUNTED, OURS
 from proxy.telemetry.metrics import Metrics
 
 _OURS = f"envoy_{COUNTED}_calls"
@@ -57,6 +57,8 @@ class ForwardedCalls:
             elif not line.startswith(f"# TYPE {_OURS} "):
                 rest.append(line)
         for key, series in now.items():
+            if key[0] == OURS:
+                continue
             self._tell(key, series, self._told.get(key, _Series()))
         self._told |= now
         return "".join(rest)
@@ -72,7 +74,9 @@ class ForwardedCalls:
         seconds = max(0.0, now.milliseconds - before.milliseconds) / 1000
         if counts:
             sent = not _NOT_SENT & set(flags.split(","))
-            self._metrics.forwarded_calls(method, _code(code, flags), counts, seconds, upstream=sent)
+            self._metrics.forwarded_calls(
+                f"/media.MediaService/{method}", _code(code, flags), counts, seconds, upstream=sent
+            )
 
 
 def _code(number: str, flags: str) -> StatusCode:

@@ -7,18 +7,21 @@ import base64
 import binascii
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from grpc import StatusCode
 
+from proxy.envoy.listener import FORWARDED_PROTO
 from proxy.media.calls import Metadata, Reply
 from proxy.transport.layers import NO_REQUEST
-from proxy.transport.limits import Limits
+from proxy.transport.limits import Limits, clamped
 
 Headers = list[tuple[bytes, bytes]]
 
+_PROTO = "x-forwarded-proto"
 PREFIX = 5
 """Bytes before each message: whether it is compressed, and its length."""
 _ENCODINGS = {b"": 0, b"identity": 0, b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
@@ -27,8 +30,10 @@ _NOT_METADATA = frozenset(
     {
         *(b"host", b"te", b"content-type", b"content-length", b"connection"),
         *(b"grpc-accept-encoding", b"grpc-message", b"grpc-status", b"grpc-message-type"),
+        _PROTO.encode(),  # Envoy's own
     }
 )
+_CALLERS_PROTO = FORWARDED_PROTO.encode()
 _TIMEOUT = re.compile(rb"([0-9]{1,8})([HMSmun])")
 _UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 _UNESCAPED = "".join(map(chr, range(0x20, 0x7F))).replace("%", "")
@@ -54,7 +59,9 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         if name in _NOT_METADATA:
             continue
         if name == b"grpc-timeout":
-            timeout = _seconds(value)
+            timeout = clamped(_seconds(value))
+        elif name == _CALLERS_PROTO:
+            metadata.append((_PROTO, value.decode("latin-1")))
         elif name == b"grpc-encoding":
             encoding = value
         elif name.endswith(b"-bin"):
@@ -78,6 +85,14 @@ def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> byte
     return _inflated(data, encoding, limits) if prefix[0] == 1 else _malformed("has a message with unknown flags")
 
 
+def is_whole(event: Mapping[str, Any]) -> bool:
+    """Whether an ASGI event is a request of one message, not compressed, and nothing else."""
+    if event["type"] != "http.request" or event["more_body"]:
+        return False
+    body = event["body"]
+    return len(body) >= PREFIX and not body[0] and int.from_bytes(body[1:PREFIX]) == len(body) - PREFIX
+
+
 def length(prefix: bytes) -> int:
     """Bytes of the message after this prefix."""
     return int.from_bytes(prefix[1:PREFIX])
@@ -88,7 +103,7 @@ def too_large(size: int, limits: Limits) -> Reply | None:
     if size <= limits.message_bytes:
         return None
     details = f"the proxy takes request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
-    return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details)
+    return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details, limit="MAX_MESSAGE_BYTES")
 
 
 def unsupported(encoding: bytes, limits: Limits) -> Reply | None:
@@ -99,7 +114,10 @@ def unsupported(encoding: bytes, limits: Limits) -> Reply | None:
     name = encoding.decode("latin-1")[:64]
     details = f"grpc-encoding {name!r} is not supported; accepted: {accepted}"
     return Reply(
-        code=StatusCode.UNIMPLEMENTED, details=details, trailing_metadata=(("grpc-accept-encoding", accepted),)
+        code=StatusCode.UNIMPLEMENTED,
+        details=details,
+        trailing_metadata=(("grpc-accept-encoding", accepted),),
+        limit="ACCEPT_COMPRESSED",
     )
 
 

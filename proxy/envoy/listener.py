@@ -6,44 +6,34 @@
    callers without a deadline.
 4. What else is a `/service/method`: straight to the media service, for as long as it takes.
 
-Nothing is added to a call and nothing is tried again (I7). What Envoy takes for instructions to itself, `x-envoy-*`, is
-taken off before it can read it. To every answer it adds a `date`, as RFC 9110 (6.6.1) demands; there is no switch.
+Nothing is added to a call, and nothing is tried again but what upstream never processed (I7). What Envoy takes for
+instructions to itself, `x-envoy-*`, is taken off before it can read it. To every answer it adds a `date`, as RFC 9110
+(6.6.1) demands; there is no switch. The `:authority` of what goes upstream is the media service's.
 """
 
 import json
 from pathlib import Path
-from typing import Any
-
-from grpc import StatusCode
 
 from proxy.envoy.addresses import Json, Resolve, listening
+from proxy.envoy.ended import OTHER, OURS, access_logs, local_replies, overwritten
+from proxy.envoy.http2 import extension, http2
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
+from proxy.transport.authority import authority
 
 APP = "proxy.envoy.worker:app"
 PYVOY = "pyvoy"
-COUNTED = "forwarded"
-"""Names the statistics of forwarded calls, and what a route says for them."""
 MEDIA, UPSTREAM, AGAIN, OWN = "media", "upstream", "again", "own"
 """Clusters: of the media service by `bootstrap`'s three names, and our own small server."""
 BUFFER = 64 << 10
 """Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
-_STREAM_WINDOW = 64 << 10
-_LARGEST_WINDOW = (1 << 31) - 1
-_OWN_CALLS = 1_000
-"""At once on the connection to our own small server."""
 _FIRST_BYTES_WITHIN = "5s"
-_IDLE = "300s"
-"""How long a connection upstream without calls is kept: its caller's connection may be gone."""
-_FROM_UPSTREAM_KB = 1024
-"""Of response metadata: upstream's own limit comes first, this only bounds memory."""
 _RESET_AT = 2
 """Times MAX_METADATA_BYTES. Envoy resets a call with more, without a word; below it the core refuses and says why."""
 _MOST_ENTRIES = 1_000
-_MOST_ENTRIES_FROM_UPSTREAM = 10_000
 _SERVICE = "/media.MediaService"
 _UPLOAD = f"{_SERVICE}/UploadFile"
-_CORE = (f"{_SERVICE}/GetFilesByModel", _UPLOAD, f"{_SERVICE}/DeleteFile")
+_READ, _DELETE = f"{_SERVICE}/GetFilesByModel", f"{_SERVICE}/DeleteFile"
 _UNARY = tuple(f"{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia"))
 """Written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it."""
 _OURS = (
@@ -52,11 +42,6 @@ _OURS = (
     "/grpc.reflection.v1alpha.ServerReflection/",
 )
 _PATH = "/[!-.0-~]+/[!-.0-~]+"
-
-
-def extension(name: str, kind: str, **config: Any) -> Json:
-    """One of Envoy's extensions: `kind` is its message below envoy.extensions."""
-    return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **config}}
 
 
 def listener(settings: Settings, module: str, directory: Path, resolve: Resolve) -> Json:
@@ -101,25 +86,37 @@ def _manager(settings: Settings, module: str) -> Json:
         generate_request_id=False,
         preserve_external_request_id=True,
         skip_xff_append=True,
+        # By this a mesh tells its callers apart; as direct, it is for upstream to judge who may say so.
+        forward_client_cert_details="ALWAYS_FORWARD_ONLY",
         early_header_mutation_extensions=[
             extension(
                 "envoy.http.early_header_mutation.header_mutation",
                 "http.early_header_mutation.header_mutation.v3.HeaderMutation",
                 mutations=[
                     {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
+                    {"remove": FORWARDED_PROTO},
+                    overwritten(FORWARDED_PROTO, f"%REQ({_PROTO})%"),
                     # Without it an answer would lose its trailers, and with them its status.
-                    _set("te", "trailers"),
+                    overwritten("te", "trailers"),
                 ],
             )
         ],
-        access_log=[_counted()],
         stream_idle_timeout="0s",
-        local_reply_config=_local_replies(settings.max_concurrent_calls),
+        access_log=access_logs(_READ, (_UPLOAD, _DELETE), PROTOBUF),
+        local_reply_config=local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
         route_config={
-            "virtual_hosts": [{"name": "callers", "domains": ["*"], "routes": _routes(settings)}],
-            # Envoy adds it to what it takes for requests of a browser.
-            "request_headers_to_remove": ["x-forwarded-proto"],
+            "virtual_hosts": [
+                {
+                    "name": "callers",
+                    "domains": ["*"],
+                    "routes": _routes(settings),
+                    # Envoy writes its own to every call; the caller's comes back in its place.
+                    "request_headers_to_remove": [_PROTO],
+                    "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
+                }
+            ],
+            "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
         },
         max_request_headers_kb=-(-_RESET_AT * settings.max_metadata_bytes // 1024),
         common_http_protocol_options={
@@ -128,7 +125,7 @@ def _manager(settings: Settings, module: str) -> Json:
             **({"max_connection_duration": f"{settings.max_connection_age}s"} if settings.max_connection_age else {}),
         },
         http2_protocol_options={
-            **_http2(settings.max_calls_per_connection),
+            **http2(settings.max_calls_per_connection),
             # The other codec closes a connection after 1,000 resets, or 33 in a second, which callers' deadlines make.
             "use_oghttp2_codec": True,
             # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
@@ -138,55 +135,42 @@ def _manager(settings: Settings, module: str) -> Json:
 
 
 _ROUTER = "envoy.filters.http.router"
-
-
-def _counted() -> Json:
-    """Counts each call that Envoy answers or forwards by itself, by method and outcome, with how long it took:
-    `forwarded` reads that."""
-    not_ours = [_elsewhere({"exact": path}) for path in _CORE] + [_elsewhere({"prefix": prefix}) for prefix in _OURS]
-    tags = {
-        "method": f"%METADATA(ROUTE:{COUNTED}:method)%",
-        "code": "%GRPC_STATUS_NUMBER%",
-        "flags": "%RESPONSE_FLAGS%",
-    }
-    stat = {"name": "calls", "tags": [{"name": name, "value_format": value} for name, value in tags.items()]}
-    return {
-        **extension(
-            "envoy.access_loggers.stats",
-            "access_loggers.stats.v3.Config",
-            stats_scope={"prefix": COUNTED},
-            histograms=[{"stat": stat, "unit": "Milliseconds", "value_format": "%DURATION%"}],
-        ),
-        "filter": {"and_filter": {"filters": not_ours}},
-    }
-
-
-def _elsewhere(path: Json) -> Json:
-    """A filter of the access log: calls of other methods."""
-    return {"header_filter": {"header": {"name": ":path", "string_match": path, "invert_match": True}}}
+_PROTO = "x-forwarded-proto"
+FORWARDED_PROTO = "x-media-cache-forwarded-proto"
+"""Where the caller's `x-forwarded-proto` waits inside of Envoy."""
+PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
+"""The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
 
 
 def _routes(settings: Settings) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
+    host = authority(settings.media_service_addr, settings.upstream_tls_server_name)
     return [
-        *(_route({"path": path}, MEDIA, None if path == _UPLOAD else limit, pyvoy=True) for path in _CORE),
+        _route({"path": _READ, "headers": [PROTOBUF]}, MEDIA, limit, host=host, pyvoy=True),
+        *(
+            _route({"path": path}, MEDIA, time, host=host, pyvoy=True)
+            for path, time in ((_UPLOAD, None), (_DELETE, limit))
+        ),
         *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
-        *(_route({"path": path}, MEDIA, limit) for path in _UNARY),
-        _route({"safe_regex": {"regex": _PATH}}, MEDIA),
+        *(_route({"path": path}, MEDIA, limit, host=host) for path in (_READ, *_UNARY)),
+        _route({"safe_regex": {"regex": _PATH}}, MEDIA, host=host),
     ]
 
 
-def _route(match: Json, cluster: str, limit: str | None = None, *, pyvoy: bool = False) -> Json:
-    """`limit` is for callers that set no deadline; a deadline that was set counts as it is."""
+def _name(match: Json, cluster: str) -> str:
+    """Never the caller's text: what it is counted under must not be of any number."""
+    return OURS if cluster == OWN else match["path"].rpartition("/")[2] if "path" in match else OTHER
+
+
+def _route(match: Json, cluster: str, limit: str | None = None, *, host: str = "", pyvoy: bool = False) -> Json:
+    """`limit` is for callers that set no deadline; one that was set counts. `host` is the `:authority`."""
     durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
-    route: Json = {
-        "match": {**match, "grpc": {}},
-        "route": {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations},
-    }
+    action: Json = {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations}
+    if host:
+        action["host_rewrite_literal"] = host
     if cluster == MEDIA:
-        route["route"] |= {"retry_policy": _TRANSPARENT, "priority": "DEFAULT" if "safe_regex" in match else "HIGH"}
-    if cluster == MEDIA and not pyvoy:
-        route["metadata"] = {"filter_metadata": {COUNTED: {"method": match.get("path", "")}}}
+        action |= {"retry_policy": _TRANSPARENT, "priority": "DEFAULT" if "safe_regex" in match else "HIGH"}
+    route: Json = {"name": _name(match, cluster), "match": {**match, "grpc": {}}, "route": action}
     if pyvoy:
         on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
         route["typed_per_filter_config"] = {PYVOY: on}
@@ -218,64 +202,4 @@ def _pyvoy(module: str) -> Json:
             filter_config={"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps(app)},
         ),
         "disabled": True,
-    }
-
-
-def _local_replies(most_calls: int) -> Json:
-    """What Envoy answers itself, with the status that gRPC has for it; by default all of it is UNAVAILABLE, on which
-    callers make calls again. The first that fits counts.
-
-    Envoy does not tell with which code upstream reset a call. Of RST_STREAM's fourteen most are INTERNAL to gRPC.
-    """
-    too_many = f"the proxy serves at most {most_calls} calls at once (MAX_CONCURRENT_CALLS)"
-    words = {"body_format_override": {"text_format_source": {"inline_string": too_many}}}
-    return {
-        "mappers": [
-            {**_answered("UO", StatusCode.RESOURCE_EXHAUSTED), **words},
-            _answered("URX", StatusCode.UNAVAILABLE),  # never processed, twice
-            _answered("UR", StatusCode.INTERNAL),
-            _answered("UPE", StatusCode.INTERNAL),
-        ]
-    }
-
-
-def _answered(flag: str, code: StatusCode) -> Json:
-    """A mapper: what Envoy answers with this of its response flags has that status."""
-    return {
-        "filter": {"response_flag_filter": {"flags": [flag]}},
-        "headers_to_add": [_set("grpc-status", str(code.value[0]))["append"]],
-    }
-
-
-def _set(key: str, value: str) -> Json:
-    return {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
-
-
-def as_client(calls: int = _OWN_CALLS, idle: str = _IDLE) -> Json:
-    """What a cluster has for our side as a client, with at most so many calls at once on a connection."""
-    kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-    options: Json = {
-        "@type": f"type.googleapis.com/{kind}",
-        "explicit_http_config": {"http2_protocol_options": _http2(calls)},
-        "common_http_protocol_options": {
-            "idle_timeout": idle,
-            "max_headers_count": _MOST_ENTRIES_FROM_UPSTREAM,
-            "max_response_headers_kb": _FROM_UPSTREAM_KB,
-        },
-    }
-    return {"typed_extension_protocol_options": {kind: options}}
-
-
-def _http2(calls: int) -> Json:
-    """The options of either side, for a connection that carries at most so many calls at once.
-
-    Each may hold back as much as its own window, and the connection's is as large as all of these: whatever some do not
-    read, the others' bytes pass.
-    """
-    return {
-        "max_concurrent_streams": calls,
-        "initial_stream_window_size": _STREAM_WINDOW,
-        "initial_connection_window_size": min(_STREAM_WINDOW * (calls + 1), _LARGEST_WINDOW),
-        # One bad call does not end its connection's others.
-        "override_stream_error_on_invalid_http_message": True,
     }

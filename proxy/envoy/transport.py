@@ -17,12 +17,15 @@ from proxy.envoy.admin import EnvoyAdmin, Forwarded
 from proxy.envoy.bootstrap import Place
 from proxy.envoy.calls import Calls
 from proxy.envoy.departures import Departures
+from proxy.envoy.ended import too_many_calls
 from proxy.envoy.forwarded import ForwardedCalls
+from proxy.envoy.outcomes import Outcomes
 from proxy.settings.config import Settings
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names
+from proxy.telemetry.callers import Use
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
-from proxy.transport.connections import LOOK_EVERY, TOO_MANY
+from proxy.transport.connections import TOO_MANY
 from proxy.transport.draining import last_part
 from proxy.transport.introspection import Health, reflection_handlers
 from proxy.transport.layers import Layers
@@ -31,6 +34,7 @@ from proxy.transport.limits import Limits
 _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 0.1
+_OUTCOMES_EVERY = 1.0
 _LAST_CALLS = 0.5
 """Seconds for calls that arrive on connections that were open when the port closed."""
 
@@ -56,13 +60,25 @@ class EnvoyTransport:
         self._admission = Admission(settings.max_concurrent_calls)
         self._layers = Layers(metrics, self._admission, limits)
         self._departures = Departures(time.monotonic)
-        self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout, limits)
+        self.calls = Calls(
+            core.routes, self._layers, self._departures, settings.call_timeout, limits, (core.hits, self._admission)
+        )
         self._accepting = accepting
         self._live = live
         self._listen = settings.listen_addr
-        self._most_connections = settings.max_connections
         self._admin = EnvoyAdmin(place.admin)
         self._forwarded = ForwardedCalls(metrics)
+        self._callers = metrics.callers
+        self._seen = Outcomes()
+        self._told = {
+            "MAX_METADATA_BYTES": "its metadata is more than twice MAX_METADATA_BYTES, and Envoy reset it",
+            "MAX_CONNECTIONS": TOO_MANY % settings.max_connections,
+        }
+        """Of what Envoy refuses without telling the caller why."""
+        self._too_many = too_many_calls(settings.max_concurrent_calls)
+        self._callers.ended = lambda: self._seen.ended
+        self._callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(self._seen.forwarded, settings.max_concurrent_calls))
+        self._callers.limited("MAX_CONNECTIONS", lambda: Use(self._seen.connections, settings.max_connections))
         self._own = place.own
         self._health = Health()
         self._server: grpc.aio.Server | None = None
@@ -75,27 +91,29 @@ class EnvoyTransport:
         self._accepting.set()
         port = await self._admin.listening()
         host, _, _ = self._listen.rpartition(":")
-        self._layers.place = tracing.place(f"{host}:{port}")
+        self._layers.place = span_names.place(f"{host}:{port}")
         self._live()
         return port
 
     async def supervise(self) -> None:
-        """Watches for callers that leave, and for connections that are too many."""
+        """Watches for callers that leave, and for what Envoy answers by itself."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._departures.run(), name="departures")
-            tasks.create_task(self._watch_connections(), name="connections")
+            tasks.create_task(self._watch_outcomes(), name="outcomes")
 
-    async def _watch_connections(self) -> None:
-        known = 0
+    async def _watch_outcomes(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_EVERY)
-            try:
-                turned_away = await self._admin.turned_away()
-            except OSError:
-                continue
-            if turned_away > known:
-                _log.warning(TOO_MANY, self._most_connections, extra={"closed": turned_away - known})
-            known = turned_away
+            await self._look_at_outcomes()
+            await asyncio.sleep(_OUTCOMES_EVERY)
+
+    async def _look_at_outcomes(self) -> None:
+        try:
+            now = await self._admin.outcomes()
+        except OSError:  # it hangs or ends, and somebody else says so
+            return
+        before, self._seen = self._seen, now
+        for limit, count in (now.refused - before.refused).items():
+            self._callers.refused(limit, self._told.get(limit, self._too_many), count)
 
     async def drain(self, idle: float, *, at_most: float) -> None:
         """NOT_SERVING at once, and callers are asked to go elsewhere, yet served until no call came or went for `idle`
@@ -123,7 +141,8 @@ class EnvoyTransport:
         await self._admin.close()
 
     async def statistics(self) -> bytes:
-        """Envoy's, under Envoy's names; none while it does not answer. Our metrics are told of forwarded calls."""
+        """Envoy's, under Envoy's names; none while it does not answer. What of it is ours, our metrics are told."""
+        await self._look_at_outcomes()
         try:
             return self._forwarded.tell(await self._admin.statistics()).encode()
         except OSError:

@@ -25,6 +25,8 @@ class Call:
     body: bytes
     metadata: Metadata = ()
     deadline: float | None = None
+    looked: object = None
+    """What the straight way of a hit found out before it was left; see `proxy.caching.hits`. None: nothing."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,8 @@ class Reply:
     initial_metadata: Metadata = ()
     """Empty: the other side sent none, and none is to be sent on."""
     trailing_metadata: Metadata = ()
+    limit: str = ""
+    """The proxy itself refused the call: the setting, or the name in `LIMITS`, whose limit was reached."""
 
     @property
     def ok(self) -> bool:

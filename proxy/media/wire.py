@@ -35,13 +35,18 @@ def fields(body: bytes, *, numbers: Set[int] = frozenset(), texts: Set[int] = fr
     """
     integers: dict[int, int] = {}
     strings: dict[int, bytes] = {}
-    for field, value in _walk(body):
+    for field, value, _ in _walk(body):
         if isinstance(value, int):
             if field in numbers:
                 integers[field] = value
-        elif field in texts:
+        elif isinstance(value, slice) and field in texts:
             strings[field] = body[value]
     return Fields(integers, strings)
+
+
+def only(body: bytes, numbers: Set[int]) -> bytes:
+    """The message with these top-level fields alone, as they stand; MalformedError."""
+    return b"".join(body[whole] for field, _, whole in _walk(body) if field in numbers)
 
 
 _NUMBERS = range(1, 1 << 29)
@@ -52,10 +57,11 @@ class MalformedError(ValueError):
     """The bytes are no protobuf message."""
 
 
-def _walk(body: bytes) -> Iterator[tuple[int, int | slice]]:
-    """Each top-level field: its number, and its value or where its bytes are."""
+def _walk(body: bytes) -> Iterator[tuple[int, int | slice | None, slice]]:
+    """Each top-level field: its number, its value or where its bytes are, and where all of it is."""
     at, end, depth = 0, len(body), 0
     while at < end:
+        begin = at
         tag, at = _varint(body, at)
         number, kind = tag >> 3, tag & 7
         if number not in _NUMBERS:
@@ -66,8 +72,8 @@ def _walk(body: bytes) -> Iterator[tuple[int, int | slice]]:
                 raise MalformedError("the end of a group that did not begin")
             continue
         value, at = _value(body, at, kind)
-        if value is not None and not depth:
-            yield number, value
+        if not depth:
+            yield number, value, slice(begin, at)
     if at != end or depth:
         raise MalformedError("cut off")
 

@@ -11,12 +11,10 @@ and dropped, so no caller ever sees another's reply.
 
 import asyncio
 import math
-import re
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from hashlib import blake2b
 from typing import cast
 
 import hiredis
@@ -35,13 +33,14 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
+from proxy.reasons import in_words
 from proxy.store.permissions import Permissions
+from proxy.store.redis_greeting import CONNECT_TIMEOUT, Greeting, greet
 from proxy.store.redis_wire import Wire
+from proxy.telemetry.span_names import RedisPeer
 
 Reply = asyncio.Future[object]
 
-_CONNECT_TIMEOUT = 1.0
-_HISTORY = re.compile(rb"^master_replid:([0-9a-f]+)", re.MULTILINE)
 _STEADY = 1.0  # seconds; a connection that lasted less counts as a failed attempt
 _MOST_PENDING = 8192
 _MOST_PENDING_BYTES = 64 << 20
@@ -53,21 +52,25 @@ REDIRECTIONS = (AskError, ClusterDownError, NoScriptError, TryAgainError)
 class Link:
     """Owned by whoever runs `run`; usable while `connected`."""
 
-    def __init__(self, make: Callable[[], AbstractConnection], scripts: Sequence[bytes]) -> None:
+    def __init__(
+        self, make: Callable[[], AbstractConnection], scripts: Sequence[bytes], *, in_cluster: bool = True
+    ) -> None:
+        """`in_cluster`: whether several masters may share the keys."""
         self._make = make
+        self._in_cluster = in_cluster
         self._scripts = scripts
         self._pending: deque[tuple[Reply, int, tuple[bytes, ...]]] = deque()
         self.permissions = Permissions(scripts)
         self._pending_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
-        self.peer = ("", 0)
+        self.peer = RedisPeer()
         """Host and port of the present connection, or of the last one."""
         self.run_id = b""
         """Of the server process behind the present connection, and of its time as a master: one that was a replica in
         between holds what its master of then had. Learned before the first reply is used."""
-        self.history = b""
-        """The replication history that `run_id` was made of; empty where the server tells none."""
+        self.greeting: Greeting | None = None
+        """What the server told at the present connection, or at the last one."""
         self.read_at = 0.0
         """When the last reply was read, by `time.monotonic`."""
         self.connected = asyncio.Event()
@@ -108,13 +111,18 @@ class Link:
             up_since = math.inf
             try:
                 connection = self._make()
-                async with asyncio.timeout(_CONNECT_TIMEOUT):
+                async with asyncio.timeout(CONNECT_TIMEOUT):
                     await connection.connect()  # type: ignore[no-untyped-call]
                     writer = connection._writer  # noqa: SLF001 -- redis-py forgets it when it closes
-                    await self._greet(connection)
+                    self.greeting = await greet(connection, self._scripts, in_cluster=self._in_cluster)
+                    self.run_id = self.greeting.reign
                 _require_not_cancelled()
                 up_since = time.monotonic()
-                self.peer = (str(getattr(connection, "host", "")), int(getattr(connection, "port", 0)))
+                self.peer = RedisPeer(
+                    str(getattr(connection, "host", "")),
+                    int(getattr(connection, "port", 0)),
+                    int(getattr(connection, "db", 0) or 0),
+                )
                 self._wire = wire = await Wire.taken(connection, self._received)
                 self.connected.set()
                 on_up()
@@ -132,27 +140,6 @@ class Link:
                     writer.transport.abort()
             failures = 1 if time.monotonic() - up_since >= _STEADY else failures + 1
             await asyncio.sleep(backoff.compute(min(failures, 10)) if failures > 1 else 0)
-
-    async def _greet(self, connection: AbstractConnection) -> None:
-        """What must be known or in place before the first request: run id, a master, the scripts."""
-        info = await self._ask(connection, b"INFO")
-        values = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
-        if values.get(b"loading") == b"1":
-            raise RedisConnectionError("Redis is loading its data")
-        if values.get(b"role", b"master") != b"master":
-            raise RedisConnectionError("this Redis is a read-only replica")
-        if not values.get(b"run_id") or b" " in values[b"run_id"]:
-            raise RedisConnectionError("this Redis tells no run_id in INFO")
-        self.history = history_of(info)
-        self.run_id = reign(values[b"run_id"], self.history)
-        for script in self._scripts:
-            await self._ask(connection, b"SCRIPT", b"LOAD", script)
-
-    @staticmethod
-    async def _ask(connection: AbstractConnection, *command: bytes) -> bytes:
-        await connection.send_packed_command(_pack(command), check_health=False)
-        reply = await connection.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
-        return reply if isinstance(reply, bytes) else b""
 
     def _received(self, reply: object) -> None:
         """One reply, for whoever asked first of those who wait; raises when the connection is of no more use."""
@@ -187,22 +174,17 @@ class Link:
                 waiter.set_exception(RedisUnavailableError(self.failure))
 
 
-def reign(run_id: bytes, history: bytes) -> bytes:
-    """The id of one server process' time as a master, as stored with each answer: of its `run_id` and `master_replid`."""
-    return blake2b(run_id + history, digest_size=20).hexdigest().encode()
-
-
-def history_of(info: bytes) -> bytes:
-    """The id of a server's replication history, out of its INFO. Another one begins with each promotion."""
-    found = _HISTORY.search(info)
-    return found[1] if found is not None else b""
-
-
 def _require_not_cancelled() -> None:
     """redis-py uses asyncio.wait_for here and there, of which Python 3.11's may swallow a cancellation."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+def ignored(reply: Reply) -> None:
+    """A callback for a reply that nobody awaits: its error is not reported as never retrieved."""
+    if not reply.cancelled():
+        reply.exception()
 
 
 def _pack(command: tuple[bytes, ...]) -> bytes:
@@ -217,5 +199,5 @@ def _translated(error: Exception) -> Exception:
 def _described(error: BaseException) -> str:
     """One line. redis-py's texts name host and port, never a password."""
     if isinstance(error, TimeoutError):
-        return f"no answer to connecting within {_CONNECT_TIMEOUT:g} s"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        return f"no answer to connecting within {CONNECT_TIMEOUT:g} s"
+    return in_words(error)

@@ -101,7 +101,7 @@ async def listing(topology: Topology, key: bytes, gap: EventGap) -> Listing:
         try:
             reply = await node.ask(budget, b"EVAL", _SCRIPT, b"1", key, *arguments, asking=asking)
         except AskError as error:  # MOVED too
-            node, asking = topology.redirected(error), type(error) is AskError
+            node, asking = topology.redirected(error, node), type(error) is AskError
         except REDIRECTIONS as error:
             raise RedisUnavailableError("the key's slot is moving") from error
         else:

@@ -1,12 +1,7 @@
-"""`Node`: one Redis server as the cache sees it: its links, its breaker, its clock, and what an outage leaves behind.
-
-Outage rule: after an outage that this process saw, entries born before its end count as absent for 2 s, so that the
-invalidations which other processes hold back land first.
-"""
+"""`Node`: one Redis server as the cache sees it: what it is asked, within a call's budget, and when it is not."""
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,22 +11,23 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ClusterDownError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
-from proxy.store.breaker import Breaker
-from proxy.store.redis_link import REDIRECTIONS, Link, Reply, history_of
-from proxy.store.redis_replicas import ReplicatedWrites, UnansweredError, ignored
+from proxy.store.redis_greeting import NOT_A_CLUSTER_ADDRESS
+from proxy.store.redis_health import Health
+from proxy.store.redis_link import Link, Reply, ignored
+from proxy.store.redis_mastership import Mastership, Naming
+from proxy.store.redis_pings import Pings, refusal
 from proxy.store.redis_waits import Waits
-from proxy.store.server_clock import ServerClock
+from proxy.store.write_probe import WriteProbe
 from proxy.telemetry import tracing
 
 log = logging.getLogger(__name__)
 
 CALL_BUDGET = 0.050
 """Seconds that Redis may add to one call, in total."""
-_QUARANTINE = 2.0
-_PING_CLOSED, _PING_OPEN = 1.0, 0.1
-_DEAD_AFTER = 2.0
 _LARGEST_VALUE = 4 << 20  # bytes that can be expected to arrive within a call's budget
 _RESERVE = 0.010  # of the budget, kept for the command after this one
+FIRST_SHARE = CALL_BUDGET - _RESERVE
+"""Of the budget, for the first command of a call."""
 _SAMPLE_EVERY = 0.005
 _TURNS = 4  # of the event loop, from queueing a request to waking its caller
 
@@ -44,40 +40,47 @@ class Budget:
 
 
 @dataclass(slots=True)
-class _Outage:
-    """Since when nothing can be relied on; `min_born_ms` and `until` apply once it is over."""
+class Asked:
+    """A command under way since `begun`, of `time.monotonic`."""
 
-    seen: bool = False
-    min_born_ms: int = 0
-    until: float = 0.0
+    reply: Reply
+    begun: float
 
 
 @dataclass(slots=True)
 class Node:
-    """Runs while `run` runs. `changed` is told True and False as the node becomes usable and unusable."""
+    """Runs while `run` runs. `changed` is told True and False as the node becomes usable and unusable, `renewed` when
+    another server is master (see `Mastership`). `name` is that of a Cluster's node. Without `probe` it is not tried
+    whether the server takes invalidations.
+    """
 
     make: Callable[[], AbstractConnection]
     scripts: Sequence[bytes]
     changed: Callable[[bool, str], None]
     name: str = ""
-    breaker: Breaker = field(default_factory=Breaker)
-    _clock: ServerClock = field(default_factory=ServerClock)
+    naming: Naming = field(default_factory=Naming)
+    renewed: Callable[[float | None], None] = lambda since: None
+    probe: WriteProbe | None = None
+    health: Health = field(init=False)
     _sampled_at: float = 0.0
-    _outage: _Outage = field(default_factory=_Outage)
+    _told_of_cluster: bool = False
     _link: Link = field(init=False)
-    _writes: ReplicatedWrites = field(init=False)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _mastership: Mastership = field(init=False)
+    _pings: Pings = field(init=False)
     _waits: Waits = field(init=False)
 
     def __post_init__(self) -> None:
-        self._link = Link(self.make, self.scripts)
-        self._writes = ReplicatedWrites(self.make, self.scripts)
-        self._waits = Waits(lambda: self._link.read_at)
+        self._link = link = Link(self.make, self.scripts, in_cluster=bool(self.name))
+        wake = asyncio.Event()
+        self.health = Health(self.changed, wake.set)
+        self._mastership = Mastership(link, self.make, self.naming, self.renewed, self.health.refused)
+        self._pings = Pings(link, self.health, self._mastership, self.probe, wake, in_cluster=bool(self.name))
+        self._waits = Waits(lambda: link.read_at)
 
     @property
     def usable(self) -> bool:
-        """Connected, answering, and quick enough to be worth asking."""
-        return self.breaker.closed and self._link.connected.is_set()
+        """Connected, answering, quick enough to be worth asking, and invalidated by whoever should."""
+        return self.health.breaker.closed and self._link.connected.is_set()
 
     @property
     def run_id(self) -> bytes:
@@ -85,22 +88,28 @@ class Node:
         return self._link.run_id
 
     @property
+    def one_slot(self) -> bool:
+        """Whether the keys of one script must be of one slot."""
+        return bool(self.name) or (self._link.greeting is not None and self._link.greeting.in_cluster)
+
+    @property
     def trouble(self) -> str:
-        """Why there is no connection now, or what our user may not do on it and what to grant; empty: nothing."""
+        """Why it cannot be used now, or what our user may not do on it and what to grant; empty: nothing."""
         if not self._link.connected.is_set():
             return self._link.failure
-        return self._link.permissions.missing or self._writes.denied
+        return self._link.permissions.missing or self.health.breaker.reason
 
     def now_ms(self) -> float:
         """This server's clock, by its quickest ping."""
-        return self._clock.now_ms(time.monotonic())
+        return self.health.clock.now_ms(time.monotonic())
+
+    def is_ahead(self, ms: int) -> bool:
+        """Whether a time cannot have been yet, by this server's clock."""
+        return self.health.clock.is_ahead(ms, time.monotonic())
 
     def min_born_ms(self) -> int:
-        """Entries born before this count as absent; 0 outside the two seconds after an outage."""
-        outage = self._outage
-        if outage.min_born_ms and time.monotonic() >= outage.until:
-            outage.min_born_ms = 0
-        return outage.min_born_ms
+        """Entries born before this count as absent; see `Health`."""
+        return self.health.min_born_ms()
 
     def send(self, *command: bytes, batch: int = 1) -> Reply:
         """Queues a command that nobody waits for and answers with its future, even while the breaker is open: a lease
@@ -110,7 +119,7 @@ class Node:
         """
         reply = self._link.request(*command)
         if batch:
-            tracing.redis_sent(command[0], self._link.peer, reply, batch)
+            tracing.redis_sent(command, self._link.peer, reply, batch)
         return reply
 
     async def ask(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
@@ -118,27 +127,41 @@ class Node:
         ASK reply sent us here.
         """
         self._require_usable(budget)
-        with tracing.redis_span(command[0], self._link.peer):
+        with tracing.redis_span(command, self._link.peer):
             if asking:
                 self._link.request(b"ASKING").add_done_callback(ignored)
-            reply = self._link.request(*command)
-            begun = time.monotonic()
-            self._waits.begin(reply, begun, begun + _share(budget))
+            asked = self.begin(_share(budget), *command)
             try:
-                answer = await reply
+                return await asked.reply
             except ClusterDownError as error:
-                raise self._cluster_down(error) from None
-            except (RedisRefusedError, *REDIRECTIONS):
-                self._answered(begun, time.monotonic(), budget)
-                raise
-            except RedisUnavailableError as error:
-                budget.left -= time.monotonic() - begun
-                self._failed(str(error))
-                raise
+                raise RedisUnavailableError(str(error)) from None
             finally:
-                self._waits.end(reply)
-            self._answered(begun, time.monotonic(), budget)
-            return answer
+                self.ended(asked, budget)
+
+    def begin(self, seconds: float, *command: bytes) -> Asked:
+        """The first half of an `ask`, without a span; the reply is RedisUnavailableError after so long. `ended` follows
+        once it was awaited.
+        """
+        reply = self._link.request(*command)
+        begun = time.monotonic()
+        self._waits.begin(reply, begun, begun + seconds)
+        return Asked(reply, begun)
+
+    def ended(self, asked: Asked, budget: Budget) -> None:
+        """Spends the budget, and learns from how the wait ended; nothing from one that was given up."""
+        reply, now = asked.reply, time.monotonic()
+        self._waits.end(reply)
+        if not reply.done() or reply.cancelled():
+            return
+        error = reply.exception()
+        if isinstance(error, ClusterDownError):
+            # The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok.
+            self.health.failed(f"the cluster is down: {error}")
+        elif isinstance(error, RedisUnavailableError) and not isinstance(error, RedisRefusedError):
+            budget.left -= now - asked.begun
+            self.health.failed(str(error))
+        else:
+            self._answered(asked.begun, now, budget)
 
     def shed(self, key: bytes, field: bytes) -> None:
         """Removes a hash's field when it is so large that it may be why no answer came in time: bytes that somebody
@@ -154,104 +177,47 @@ class Node:
             self.send(b"HSTRLEN", key, field).add_done_callback(measured)
 
     async def write(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
-        """One invalidation, done once all replicas that are online have it."""
-        if not self._writes.replicas:
-            return await self.ask(budget, *command, asking=asking)
-        self._require_usable(budget)
-        with tracing.redis_span(command[0], self._link.peer):
-            begun = time.monotonic()
-            try:
-                return await self._writes.write(budget.left, *command, asking=asking)
-            except ClusterDownError as error:
-                raise self._cluster_down(error) from None
-            except UnansweredError as error:
-                self._failed(str(error))
-                raise
-            finally:
-                budget.left -= time.monotonic() - begun
+        """One invalidation, done once this server was seen to be the master after it."""
+        run_id = self._link.run_id
+        try:
+            answer = await self.ask(budget, *command, asking=asking)
+        except RedisRefusedError as error:
+            self.health.refused(refusal(error))
+            raise
+        begun = time.monotonic()
+        try:
+            await self._mastership.proven(budget.left)
+        finally:
+            budget.left -= time.monotonic() - begun
+        if self._link.run_id != run_id:
+            raise RedisUnavailableError("another Redis is the master now")
+        return answer
 
     def _require_usable(self, budget: Budget) -> None:
-        if not self.breaker.closed:
-            raise RedisUnavailableError(self.breaker.reason or self._link.failure)
+        if not self.health.breaker.closed:
+            raise RedisUnavailableError(self.health.breaker.reason or self._link.failure)
         if budget.left <= 0:
             raise RedisUnavailableError(f"Redis took all of the {CALL_BUDGET * 1000:g} ms a call grants it")
 
     async def run(self) -> None:
         """Connects, pings and reconnects until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._link.run(self._up, self._down))
-            tasks.create_task(self._ping())
-            tasks.create_task(self._writes.run())
+            tasks.create_task(self._link.run(self._up, self.health.lost))
+            tasks.create_task(self._pings.run())
+            tasks.create_task(self._mastership.run())
             tasks.create_task(self._waits.watch())
 
     def drop(self, reason: str) -> None:
-        """Gives the connections up and makes new ones (a demoted master, a lost slot)."""
+        """Gives the connection up and makes a new one (a demoted master, a lost slot)."""
         self._link.drop(reason)
-        self._writes.drop(reason)
-
-    async def _ping(self) -> None:
-        while True:
-            if self._link.connected.is_set():
-                await self._ping_once()
-            try:
-                async with asyncio.timeout(_PING_CLOSED if self.breaker.closed else _PING_OPEN):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
-
-    async def _ping_once(self) -> None:
-        begun = time.monotonic()
-        try:
-            async with asyncio.timeout(_DEAD_AFTER):
-                now, info, *cluster = await asyncio.gather(*[self._link.request(*probe) for probe in self._probes()])
-        except TimeoutError:
-            self._failed(f"no answer within {_DEAD_AFTER:g} s")
-            self._link.drop(self.breaker.reason)
-            return
-        except (RedisUnavailableError, *REDIRECTIONS):
-            return
-        ended = time.monotonic()
-        took = ended - begun
-        if isinstance(now, list) and isinstance(info, bytes):
-            if b"role:master" not in info:
-                self.drop("this Redis is a read-only replica now")
-                return
-            if self._link.history and history_of(info) != self._link.history:
-                # It was a replica for a moment, or has its first one; only a new connection learns what counts now.
-                self.drop("this Redis began another replication history")
-                return
-            self._clock.pinged(int(now[0]) * 1000 + int(now[1]) / 1000, begun, ended)
-            self._writes.replicas = info.count(b"state=online")
-        if any(isinstance(state, bytes) and b"cluster_state:ok" not in state for state in cluster):
-            self._failed("the cluster is down")
-        elif self.breaker.pinged(took):
-            self._recovered(time.monotonic())
-
-    def _probes(self) -> tuple[tuple[bytes, ...], ...]:
-        own = ((b"TIME",), (b"INFO", b"replication"))
-        return (*own, (b"CLUSTER", b"INFO")) if self.name else own
 
     def _up(self) -> None:
-        self._clock.forget()
-        self._wake.set()
-
-    def _down(self, reason: str) -> None:
-        self._outage.seen = True
-        if self.breaker.failed(reason) or self.breaker.reason == "not connected yet":
-            self.breaker.reason = reason
-            self.changed(False, reason)
-
-    def _cluster_down(self, error: ClusterDownError) -> RedisUnavailableError:
-        """The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok."""
-        self._failed(f"the cluster is down: {error}")
-        return RedisUnavailableError(str(error))
-
-    def _failed(self, reason: str) -> None:
-        self._outage.seen = True
-        if self.breaker.failed(reason):
-            self.changed(False, reason)
-            self._wake.set()
+        self.health.clock.forget()
+        self._mastership.connected()
+        if self.one_slot and not self.name and not self._told_of_cluster:
+            self._told_of_cluster = True
+            log.warning("%s; one master has every slot today", NOT_A_CLUSTER_ADDRESS, extra={"dependency": "redis"})
+        self._pings.wake.set()
 
     def _answered(self, begun: float, now: float, budget: Budget) -> None:
         """Spends the budget, and now and then samples how quick Redis is, our own lateness taken off."""
@@ -259,15 +225,7 @@ class Node:
         if now - self._sampled_at < _SAMPLE_EVERY:
             return
         self._sampled_at = now
-        if self.breaker.answered(now - begun - self._waits.lag * _TURNS):
-            self.changed(False, self.breaker.reason)
-            self._wake.set()
-
-    def _recovered(self, now: float) -> None:
-        if self._outage.seen:
-            end_ms = self.now_ms() + self._clock.error_ms(now)  # at the latest
-            self._outage = _Outage(min_born_ms=math.ceil(end_ms), until=now + _QUARANTINE)
-        self.changed(True, "")
+        self.health.answered(now - begun - self._waits.lag * _TURNS)
 
 
 def _share(budget: Budget) -> float:

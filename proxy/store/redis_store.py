@@ -8,52 +8,43 @@ together.
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from proxy.errors import RedisUnavailableError
 from proxy.media import entry
-from proxy.media.entry import Entry
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
 from proxy.media.lifetime import Storable
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisTarget
+from proxy.store.model_hash import LIMITS
+from proxy.store.redis_connecting import Changed, Listeners, Probing
+from proxy.store.redis_flush import FLUSH_STEP, flush
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
+from proxy.store.redis_reads import Found, Look, Reads
 from proxy.store.redis_scripts import Script, send, send_script
-from proxy.store.redis_topology import Changed, Topology, topology
+from proxy.store.redis_topology import Topology, topology
+from proxy.store.write_probe import WriteProbe
 from proxy.tls import Leg
 
 LEASE_MS = 10_000
-MOST_FIELDS = 256
 _INDEX_MARGIN_MS = 60_000
 _REDIRECTIONS_FOLLOWED = 5
 _TRY_AGAIN = 0.005
-_FLUSH_STEP = 1.0
-_SCAN_COUNT = b"200"  # keys looked at in one step of a flush, and invalidated in one script
 
 
 _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "release", "invalidate"))
+
+
+def probing(keys: Keys) -> Probing:
+    """How a node is asked whether it takes invalidations."""
+    return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, LIMITS, owns)
+
+
 _SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
-
-
-@dataclass(slots=True)
-class Found:
-    """An entry and the clock to judge it by."""
-
-    entry: Entry
-    now_ms: float
-
-    @property
-    def fresh(self) -> bool:
-        return self.now_ms < self.entry.fresh_until_ms
-
-    @property
-    def age(self) -> int:
-        """Whole seconds."""
-        return self.entry.age(self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +77,19 @@ class RedisStore:
         """`gap` tells since when events are missing; None: none are expected."""
         self._keys, self._ttl, self._stale_ms = keys, ttl, int(stale * 1000)
         self.gap = gap or EventGap(math.inf, lambda: 0.0)
-        self._topology: Topology = topology(target, _SCRIPTS, changed, tls)
+        self._again: Callable[[float | None], None] = lambda since: None
+        told = Listeners(changed, self._renewed)
+        self._topology: Topology = topology(target, _SCRIPTS, told, tls, probing(keys))
+        self._reads = Reads(self._topology.node_for, self.gap)
+
+    def on_renewal(self, again: Callable[[float | None], None]) -> None:
+        """`again` is called at once when another server is master, before its first reply is used: what was confirmed
+        since a time of `time.monotonic` may be missing there, with None anything may.
+        """
+        self._again = again
+
+    def _renewed(self, since: float | None) -> None:
+        self._again(since)
 
     async def run(self) -> None:
         """Connects and reconnects until cancelled."""
@@ -108,25 +111,16 @@ class RedisStore:
         return node is not None and node.usable
 
     async def read(self, key: RequestKey, budget: Budget) -> Found | None:
-        """The hit path: one plain read. Stale entries are found too; what an outage left behind is not."""
-        node, field = self._node(key.hash_key), b"e" + key.field
-        run_id, asked = node.run_id, node.usable
-        try:
-            value = await node.ask(budget, b"HGET", key.hash_key, field)
-        except REDIRECTIONS:
-            return None  # the acquire that follows goes where the key is now
-        except RedisUnavailableError:
-            if asked:
-                node.shed(key.hash_key, field)
-            raise
-        found = entry.decode(value, run_id=run_id, identity=key.identity)
-        if found is None or found.born_ms < node.min_born_ms():
-            return None
-        now_ms = node.now_ms()
-        fresh_until_ms = self.gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)
-        if fresh_until_ms != found.fresh_until_ms:
-            found = replace(found, fresh_until_ms=fresh_until_ms)
-        return Found(found, now_ms) if now_ms < found.stale_until_ms else None
+        """One plain read; see `Reads`."""
+        return await self._reads.read(key, budget)
+
+    def begin(self, key: RequestKey) -> Look | None:
+        """The first half of a read; see `Reads`."""
+        return self._reads.begin(key)
+
+    def ended(self, look: Look, budget: Budget) -> Found | None:
+        """The second half."""
+        return self._reads.ended(look, budget)
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
         """The lease protocol's first step, before anything is fetched."""
@@ -137,8 +131,7 @@ class RedisStore:
             run_id = node.run_id
             least_born = b"%d" % node.min_born_ms()
             force = b"1" if take_over else b"0"
-            rest = least_born, force, *self._without_events(node)
-            return key.field, run_id, token, b"%d" % LEASE_MS, b"%d" % MOST_FIELDS, *rest
+            return key.field, run_id, token, b"%d" % LEASE_MS, least_born, force, *self._without_events(node), *LIMITS
 
         try:
             reply = await self._script(_ACQUIRE, (key.hash_key,), arguments, budget)
@@ -198,8 +191,7 @@ class RedisStore:
         mark = new_token()
 
         def arguments(node: Node) -> tuple[bytes, ...]:
-            numbers = b"%d" % window_ms, intent, b"%d" % intent_ms, clear, b"%d" % MOST_FIELDS
-            return (node.run_id, mark, *numbers)
+            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
 
         await self._script(_INVALIDATE, (self._keys.of_model(model),), arguments, Budget(timeout), durable=True)
 
@@ -221,36 +213,14 @@ class RedisStore:
 
         Not by unlinking the hashes: the intents of writes that are under way must stand.
         """
-        removed = 0
-        if not (nodes := self._topology.nodes()):
-            raise RedisUnavailableError("not connected yet")
-        for _ in range(2 if len(nodes) > 1 else 1):  # a moving key may slip the first pass
-            for node in nodes:
-                removed += await self._flush_node(node)
-        return removed
 
-    async def _flush_node(self, node: Node) -> int:
         def arguments(holder: Node) -> tuple[bytes, ...]:
-            return holder.run_id, new_token(), b"0", b"", b"0", b"", b"%d" % MOST_FIELDS
+            return holder.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
 
-        removed, cursor = 0, b"0"
-        while True:
-            scan = (b"SCAN", cursor, b"MATCH", self._keys.model_pattern, b"COUNT", _SCAN_COUNT)
-            reply = await node.ask(Budget(_FLUSH_STEP), *scan)
-            if not isinstance(reply, list):
-                raise RedisUnavailableError("Redis answered SCAN with something else")
-            cursor, names = reply
-            in_cluster = bool(node.name)  # where a script's keys must be of one slot
-            batches = [(name,) for name in names] if in_cluster else [tuple(names)] if names else []
-            scripts = [
-                self._script(_INVALIDATE, keys, arguments, Budget(_FLUSH_STEP), durable=True) for keys in batches
-            ]
-            for outcome in await asyncio.gather(*scripts, return_exceptions=True):
-                if isinstance(outcome, BaseException):
-                    raise outcome
-            removed += len(names)
-            if cursor == b"0":
-                return removed
+        async def invalidate(keys: tuple[bytes, ...]) -> None:
+            await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+
+        return await flush(self._topology.nodes(), self._keys.model_pattern, invalidate)
 
     def _without_events(self, node: Node) -> tuple[bytes, bytes]:
         """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""
@@ -281,7 +251,7 @@ class RedisStore:
             except NoScriptError:
                 call = (b"EVAL", script.source)
             except AskError as error:  # MOVED too
-                node = self._topology.redirected(error) or node
+                node = self._topology.redirected(error, node) or node
                 asking = not isinstance(error, MovedError)
             except TryAgainError:  # the slot is on its way
                 await asyncio.sleep(_TRY_AGAIN)

@@ -2,13 +2,14 @@
 
 They live in a registry of their own. Label values come from fixed lists (methods from the proto) or from our own code,
 never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept:
-a hit pays for one counter and two histograms, about 2 us.
+a hit pays for one counter and two histograms (`durations`), about 1 us.
 
-`rpc_*` are OpenTelemetry's RPC metrics (semantic conventions, "RPC metrics") as Prometheus spells them.
+`rpc_*` are OpenTelemetry's RPC metrics (semantic conventions 1.45, "RPC metrics") as Prometheus spells them.
 """
 
 import platform
-from collections.abc import Mapping
+from collections import Counter as Counts
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from grpc import StatusCode
@@ -18,12 +19,16 @@ from prometheus_client.process_collector import ProcessCollector
 
 from proxy import __version__
 from proxy.pb import media_pb2
+from proxy.telemetry.callers import Callers, Ended, Use
+from proxy.telemetry.durations import Durations, Observed
+from proxy.telemetry.failing import UNSUCCESSFUL, Failing
+from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
 
-Result = Literal["hit", "miss", "stale", "coalesced", "bypass"]
+Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
 Tier = Literal["redis", "none"]
 
 OTHER = "other"
-"""The method label of everything that is no method of the media service."""
+"""The label `method` of what is no method of the media service; `rpc_method` is `_OTHER`, as in the conventions."""
 
 _RPC_METHODS = {
     f"/{service.full_name}/{method.name}": f"{service.full_name}/{method.name}"
@@ -38,9 +43,12 @@ _EXPECTED: tuple[tuple[Result, Tier], ...] = (
     ("miss", "none"),
     ("coalesced", "none"),
     ("bypass", "none"),
+    ("failure", "none"),
 )
 
-_RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_response_status_code")
+_FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
+"""Of the media service. That it does not know a method is its caller's mistake."""
+_RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_status_code", "error_type")
 CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
@@ -56,62 +64,80 @@ class Metrics:
         self.registry = CollectorRegistry(auto_describe=True)
         self._requests = Counter(
             "media_cache_requests_total",
-            "Moves by one when a cacheable call is answered, under the way it was answered (the x-cache trailer)",
+            "Calls of a cacheable method that were answered: the x-cache of the answer, or failure without a good one",
             ("method", "result", "tier"),
             registry=self.registry,
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = Durations(
             "media_cache_request_duration_seconds",
-            "Moves with media_cache_requests_total, by result: from when the call's request was read to its answer",
+            "Seconds from when a cacheable call's request was read to its answer, by result",
             ("result",),
             buckets=CALL_SECONDS,
             registry=self.registry,
         )
-        self._server_calls = Histogram(
+        self._server_calls = Durations(
             "rpc_server_call_duration_seconds",
-            "Moves when a call to this proxy ended; from its arrival to its last byte or its cancellation",
+            "Seconds from a call's arrival to its end",
             _RPC_LABELS,
             buckets=CALL_SECONDS,
             registry=self.registry,
         )
-        self._client_calls = Histogram(
+        self._client_calls = Durations(
             "rpc_client_call_duration_seconds",
-            "Moves when a call from this proxy to the media service ended, however it ended",
+            "Seconds that a call to the media service took",
             _RPC_LABELS,
             buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._entry_bytes = Histogram(
             "media_cache_entry_bytes",
-            "Moves when Redis confirmed that it stored an answer, by the size of the answer",
+            "Bytes of an answer, observed when Redis confirmed that it stored it",
             buckets=_ENTRY_BYTES,
             registry=self.registry,
         )
         self._fetches = Gauge(
             "media_cache_fetches_in_flight",
-            "Goes up when a fetch for the cache is sent to the media service, down when it ended",
+            "Fetches for the cache that the media service has not answered yet",
             registry=self.registry,
         )
         self._shadow_differences = Counter(
             "media_cache_shadow_differences_total",
-            "Moves by one when, in shadow mode, the cache would have answered otherwise than the media service did",
+            "Calls in shadow mode that the cache would have answered otherwise than the media service did",
             registry=self.registry,
         )
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
-        self._server_successes: dict[str, Histogram] = {}
-        self._client_successes: dict[str, Histogram] = {}
+        self._server_successes: dict[str, Observed] = {}
+        self._client_successes: dict[str, Observed] = {}
+        self._hits: dict[str, tuple[Counter, Observed, Observed]] = {}
         # What will move is there at zero from the start: a rate over a series that only appears with its first
         # increment misses that increment.
-        self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Histogram]] = {
+        self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Observed]] = {
             (_CACHED, *expected): self._request_child(_METHODS[_CACHED], *expected) for expected in _EXPECTED
         }
+        failing = Gauge(
+            "media_cache_upstream_failing",
+            "Whether the media service is connected but answers with failures (1), or not (0)",
+            registry=self.registry,
+        )
+        self.upstream_answers = Failing(failing.set)
+        self.callers = Callers(self.registry, (*_METHODS.values(), OTHER), self._ended)
         self._declare_process()
+
+    def _ended(self) -> Ended:
+        """What `server_call` was told of so far."""
+        found = Counts[tuple[str, str]]()
+        for sample in (sample for family in self._server_calls.collect() for sample in family.samples):
+            if sample.name == "rpc_server_call_duration_seconds_count":
+                method = sample.labels["rpc_method"].rpartition("/")[2]
+                label = method if method in _METHODS.values() else OTHER
+                found[label, sample.labels["rpc_status_code"]] += int(sample.value)
+        return found
 
     def _declare_invalidations(self) -> None:
         self._invalidations = Counter(
             "media_cache_invalidations_total",
-            "Moves by one when Redis confirmed that a model's entries, or with a flush all entries, are gone",
+            "Invalidations that Redis confirmed, by what asked for them; a flush is one",
             ("source",),
             registry=self.registry,
         )
@@ -119,34 +145,38 @@ class Metrics:
             self._invalidations.labels(source)
         self._lag = Histogram(
             "media_cache_invalidation_lag_seconds",
-            "Moves when an event's invalidation was applied; from the message's timestamp, else from its receipt",
+            "Seconds from an event's timestamp (else from its receipt) until its invalidation was applied",
             buckets=_LAG_SECONDS,
             registry=self.registry,
         )
         self._pending = Gauge(
             "media_cache_invalidations_pending",
-            "Set whenever the number of invalidations that Redis has not taken yet changes",
+            "Invalidations that Redis has not taken yet; their models are read past the cache",
             registry=self.registry,
         )
         self._events = Counter(
             "media_cache_events_total",
-            "Moves by one when a message from RabbitMQ was dealt with (applied, malformed, oversize), or must be "
-            "tried again (retried)",
+            "Messages from RabbitMQ by kind and outcome; retried counts each attempt that has to be repeated",
             ("kind", "outcome"),
             registry=self.registry,
         )
         for kind in ("uploaded", "deleted"):
             for outcome in ("applied", "malformed", "oversize", "retried"):
                 self._events.labels(kind, outcome)
+        self._events_missing = Gauge(
+            "media_cache_events_missing",
+            "Whether writes have succeeded without a media event after them (1), or not (0)",
+            registry=self.registry,
+        )
         self._dependency_up = Gauge(
             "media_cache_dependency_up",
-            "Set to 1 when the dependency can be used, to 0 when it is lost; absent for what is not configured",
+            "Whether a dependency can be used (1) or is lost (0); absent for what is not configured",
             ("dependency",),
             registry=self.registry,
         )
 
     def _declare_process(self) -> None:
-        build = Info("media_cache_build", "Never moves: what is running", registry=self.registry)
+        build = Info("media_cache_build", "What is running, as labels; the value is always 1", registry=self.registry)
         build.info({"version": __version__, "python": platform.python_version()})
         ProcessCollector(registry=self.registry)
         GCCollector(registry=self.registry)
@@ -163,38 +193,69 @@ class Metrics:
         count.inc()
         duration.observe(seconds)
 
-    def _request_child(self, label: str, result: Result, tier: Tier) -> tuple[Counter, Histogram]:
+    def _request_child(self, label: str, result: Result, tier: Tier) -> tuple[Counter, Observed]:
         return self._requests.labels(label, result, tier), self._request_seconds.labels(result)
+
+    def hit(self, method: str, seconds: float) -> None:
+        """A call was answered out of the cache: `request` and `server_call` in one, for what there is most of."""
+        count, duration, calls = self._hits.get(method) or self._hit_children(method)
+        count.inc()
+        duration.observe(seconds)
+        calls.observe(seconds)
+
+    def _hit_children(self, method: str) -> tuple[Counter, Observed, Observed]:
+        """`method` is one of ours, never a caller's."""
+        calls = self._server_calls.labels("grpc", _RPC_METHODS[method], StatusCode.OK.name, "")
+        self._hits[method] = children = (*self._request_child(_METHODS[method], "hit", "redis"), calls)
+        return children
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
         """A call to this proxy ended."""
-        self._observe(self._server_calls, self._server_successes, method, code, seconds)
+        error = code.name if code in SERVER_ERRORS else ""
+        self._observe(self._server_calls, self._server_successes, method, code, error, seconds)
+
+    def refused(self, limit: str, details: str) -> None:
+        """The proxy refused a call by itself."""
+        self.callers.refused(limit, details)
+
+    def limited(self, limit: str, use: Callable[[], Use]) -> None:
+        """`use` says how full a limit is."""
+        self.callers.limited(limit, use)
 
     def client_call(self, method: str, code: StatusCode, seconds: float) -> None:
         """A call to the media service ended."""
-        self._observe(self._client_calls, self._client_successes, method, code, seconds)
+        error = "" if code is StatusCode.OK else code.name
+        if code in _FAILURES:
+            self.upstream_answers.failed(error)
+        elif code is not StatusCode.CANCELLED and (error or method != _CACHED):
+            self.upstream_answers.good()  # of a cacheable method `answered` knows more: what the message says
+        self._observe(self._client_calls, self._client_successes, method, code, error, seconds)
+
+    def answered(self, *, successful: bool) -> None:
+        """The media service answered a cacheable call with OK, and in the message with success or a failure."""
+        if successful:
+            self.upstream_answers.good()
+        else:
+            self.upstream_answers.failed(UNSUCCESSFUL)
 
     def forwarded_calls(
         self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool
     ) -> None:
-        """Calls that passed us by and have ended: by the bucket (one of CALL_SECONDS, or infinity) that each falls in
-        how many there were, and how many seconds they took in all; `upstream`: they came so far.
-        """
-        for calls in (self._server_calls, self._client_calls) if upstream else (self._server_calls,):
-            child = calls.labels("grpc", _RPC_METHODS.get(method, OTHER), code.name)
-            for bound, count in at_most.items():
-                child._buckets[child._upper_bounds.index(bound)].inc(count)  # noqa: SLF001 -- no call adds many at once
-            child._sum.inc(seconds)  # noqa: SLF001
+        """Calls that passed us by, counted elsewhere (`Observed.add`); `upstream`: they came so far."""
+        label = _RPC_METHODS.get(method, UNKNOWN_METHOD)
+        both = ((self._server_calls, code in SERVER_ERRORS), (self._client_calls, code is not StatusCode.OK))
+        for calls, failed in both[: 1 + upstream]:
+            calls.labels("grpc", label, code.name, code.name if failed else "").add(at_most, seconds)
 
     @staticmethod
     def _observe(
-        calls: Histogram, successful: dict[str, Histogram], method: str, code: StatusCode, seconds: float
+        calls: Durations, successful: dict[str, Observed], method: str, code: StatusCode, error: str, seconds: float
     ) -> None:
         child = successful.get(method) if code is StatusCode.OK else None
         if child is None:
-            label = _RPC_METHODS.get(method, OTHER)
-            child = calls.labels("grpc", label, code.name)
-            if code is StatusCode.OK and label != OTHER:  # a caller may make up any number of methods
+            label = _RPC_METHODS.get(method, UNKNOWN_METHOD)
+            child = calls.labels("grpc", label, code.name, error)
+            if code is StatusCode.OK and label != UNKNOWN_METHOD:  # a caller may make up any number of methods
                 successful[method] = child
         child.observe(seconds)
 
@@ -218,6 +279,10 @@ class Metrics:
     def dependency(self, name: str, *, up: bool) -> None:
         """A dependency (redis, rabbitmq, upstream) was lost or is back. The first call makes its series."""
         self._dependency_up.labels(name).set(1.0 if up else 0.0)
+
+    def events_missing(self, missing: bool) -> None:
+        """Writes succeed and no event follows, or does again."""
+        self._events_missing.set(1.0 if missing else 0.0)
 
     def fetch_started(self) -> None:
         """A fetch for the cache was sent; `fetch_ended` follows, however it ends."""

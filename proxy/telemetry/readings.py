@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
-RESULTS = ("hit", "stale", "coalesced", "miss", "bypass")
+RESULTS = ("hit", "stale", "coalesced", "miss", "bypass", "failure")
 _CACHED = "media.MediaService/GetFilesByModel"
 _NAMES = (
     "media_cache_requests_total",
@@ -24,6 +24,8 @@ _NAMES = (
     "media_cache_fetches_in_flight",
     "media_cache_shadow_differences_total",
     "media_cache_dependency_up",
+    "media_cache_calls_total",
+    "media_cache_refusals_total",
 )
 
 Buckets = Counter[float]
@@ -36,6 +38,10 @@ class Reading:
 
     results: Counter[str] = field(default_factory=Counter)
     """Answers of GetFilesByModel by result."""
+    statuses: Counter[str] = field(default_factory=Counter)
+    """Calls of any method by the gRPC status that the caller got."""
+    refusals: Counter[str] = field(default_factory=Counter)
+    """Calls that the proxy itself refused, by limit."""
     answers: defaultdict[str, Buckets] = field(default_factory=lambda: defaultdict(Counter))
     """How long it took to answer it, by result."""
     upstream: Buckets = field(default_factory=Counter)
@@ -62,27 +68,34 @@ def read(registry: CollectorRegistry) -> Reading:
     return reading
 
 
+_COUNTED = {
+    "media_cache_requests_total": ("results", "result"),
+    "media_cache_invalidations_total": ("invalidations", "source"),
+    "media_cache_events_total": ("events", "outcome"),
+    "media_cache_calls_total": ("statuses", "status"),
+    "media_cache_refusals_total": ("refusals", "limit"),
+}
+"""Metric -> the counter of a `Reading` that it adds to, and the label that it is counted by."""
+_NUMBERS = {
+    "media_cache_invalidations_pending": "pending",
+    "media_cache_fetches_in_flight": "fetches",
+    "media_cache_shadow_differences_total": "shadow_differences",
+}
+
+
 def _take(reading: Reading, sample: Sample) -> None:
     value, labels = sample.value, sample.labels
-    match sample.name:
-        case "media_cache_requests_total":
-            reading.results[labels["result"]] += int(value)
-        case "media_cache_request_duration_seconds_bucket":
-            reading.answers[labels["result"]][float(labels["le"])] += int(value)
-        case "rpc_client_call_duration_seconds_bucket":
-            _take_upstream(reading, labels, int(value))
-        case "media_cache_invalidations_total":
-            reading.invalidations[labels["source"]] += int(value)
-        case "media_cache_events_total":
-            reading.events[labels["outcome"]] += int(value)
-        case "media_cache_dependency_up":
-            reading.dependencies[labels["dependency"]] = value > 0
-        case "media_cache_invalidations_pending":
-            reading.pending = int(value)
-        case "media_cache_fetches_in_flight":
-            reading.fetches = int(value)
-        case "media_cache_shadow_differences_total":
-            reading.shadow_differences = int(value)
+    if sample.name in _COUNTED:
+        counter, label = _COUNTED[sample.name]
+        getattr(reading, counter)[labels[label]] += int(value)
+    elif sample.name in _NUMBERS:
+        setattr(reading, _NUMBERS[sample.name], int(value))
+    elif sample.name == "media_cache_request_duration_seconds_bucket":
+        reading.answers[labels["result"]][float(labels["le"])] += int(value)
+    elif sample.name == "rpc_client_call_duration_seconds_bucket":
+        _take_upstream(reading, labels, int(value))
+    elif sample.name == "media_cache_dependency_up":
+        reading.dependencies[labels["dependency"]] = value > 0
 
 
 def _take_upstream(reading: Reading, labels: dict[str, str], count: int) -> None:
@@ -91,7 +104,7 @@ def _take_upstream(reading: Reading, labels: dict[str, str], count: int) -> None
         reading.upstream[bound] += count
     if bound == math.inf:
         reading.upstream_calls += count
-        reading.upstream_failures += count if labels["rpc_response_status_code"] != "OK" else 0
+        reading.upstream_failures += count if labels["rpc_status_code"] != "OK" else 0
 
 
 def hit_ratio(results: Counter[str]) -> float | None:

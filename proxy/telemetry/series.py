@@ -26,6 +26,10 @@ class Point:
     seconds: float
     """How long the step was."""
     results: dict[str, int]
+    statuses: dict[str, int]
+    """Calls of any method by the gRPC status that the caller got."""
+    refused: int
+    """Of them, those that the proxy refused by itself."""
     hit_ratio: float | None
     hit_p50: float | None
     """How long hits took: half of them at most so long."""
@@ -88,11 +92,14 @@ class Series:
     def _between(self, earlier: Reading, begun: float, later: Reading, now: float) -> Point:
         results = Counter({result: later.results[result] - earlier.results[result] for result in RESULTS})
         hits, misses = (difference(later.answers[name].items(), earlier.answers[name]) for name in ("hit", "miss"))
+        statuses = later.statuses - earlier.statuses
         upstream = difference(later.upstream.items(), earlier.upstream)
         return Point(
             at=self._wall_clock(),
             seconds=now - begun,
             results=dict(results),
+            statuses=dict(statuses),
+            refused=(later.refusals - earlier.refusals).total(),
             hit_ratio=hit_ratio(results),
             hit_p50=quantile(0.5, hits),
             hit_p99=quantile(0.99, hits),

@@ -2,7 +2,7 @@
 
     gateway ─▶ SERVER media.MediaService/GetFilesByModel   media_cache.result, .tier, .model_type
                  ├─ CLIENT HGET                             Redis, without keys or values
-                 ├─ CLIENT EVALSHA
+                 ├─ CLIENT EVALSHA acquire
                  ├─ CLIENT media.MediaService/GetFilesByModel ─▶ upstream
                  └─ CLIENT PIPELINE                         the fill; nobody waits for it
     CONSUMER process <queue>       a trace of its own, linked to the publisher's span
@@ -16,8 +16,7 @@ No span ever holds metadata, a body, a key, a value or a message of an error: no
 """
 
 import asyncio
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
@@ -33,13 +32,8 @@ from opentelemetry.trace import StatusCode as SpanStatus
 from proxy.media.calls import Metadata
 from proxy.telemetry import span_names as names
 
-_SCHEME = re.compile(r"^(?:dns|ipv[46]):(?!//)/?|^[a-z0-9-]+://[^/]*/")
-"""Of a gRPC target, with the authority."""
-
 NAME = "media-cache-proxy"
 """Who makes the spans."""
-Place = names.Attributes
-"""The attributes that say where a server is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,42 +165,47 @@ class _Active(Scope):
 _OFF = Scope()
 
 
-def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
+def server_span(method: str, metadata: Metadata, at: names.Place) -> Scope:
     """A call that came in; its parent is the caller's span, if the metadata names one."""
     if _tracing is None or _tracing.unsampled(metadata):
         return _OFF
-    name, parent, attributes = names.shortened(method[1:]), _tracing.remote(metadata), names.of_call(method, at)
+    name, parent, attributes = names.of_rpc(method), _tracing.remote(metadata), names.of_call(method, at)
     return _Active(_tracing.tracer.start_span(name, parent, SpanKind.SERVER, attributes), names.SERVER_ERRORS)
 
 
-def client_span(method: str, at: Place) -> Scope:
+def silent(metadata: Metadata) -> bool:
+    """Whether a call with this metadata makes no span; without metadata, whether no call does."""
+    return _tracing is None or _tracing.unsampled(metadata)
+
+
+def client_span(method: str, at: names.Place) -> Scope:
     """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
     if _tracing is None or here() is None:
         return _OFF
-    name, attributes = names.shortened(method[1:]), names.of_call(method, at)
+    name, attributes = names.of_rpc(method), names.of_call(method, at)
     return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes), names.CLIENT_ERRORS)
 
 
-def redis_span(operation: bytes, peer: tuple[str, int]) -> Scope:
+def redis_span(command: Sequence[bytes], peer: names.RedisPeer) -> Scope:
     """A command for Redis at `peer`; only inside a span that is recorded: it alone would tell nobody anything."""
-    return _redis(operation.decode(), peer) or _OFF
+    return _redis(command, peer) or _OFF
 
 
-def redis_sent(operation: bytes, peer: tuple[str, int], reply: "asyncio.Future[object]", batch: int) -> None:
+def redis_sent(command: Sequence[bytes], peer: names.RedisPeer, reply: "asyncio.Future[object]", batch: int) -> None:
     """A command whose reply nobody waits for, the last of `batch` that were sent together: its span ends with it."""
-    scope = _redis(operation.decode() if batch == 1 else names.PIPELINE, peer, batch)
+    scope = _redis(command, peer, batch)
     if scope is not None:
         reply.add_done_callback(scope.replied)
 
 
-def _redis(name: str, peer: tuple[str, int], batch: int = 1) -> _Active | None:
+def _redis(command: Sequence[bytes], peer: names.RedisPeer, batch: int = 1) -> _Active | None:
     if _tracing is None or not _current.get().is_recording():
         return None
-    attributes = names.of_redis(name, peer, batch)
+    name, attributes = names.of_redis(command, peer, batch)
     return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes))
 
 
-def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str, at: Place) -> Scope:
+def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str, at: names.Place) -> Scope:
     """A message that is dealt with; linked to the span that published it, if `headers` name one."""
     if _tracing is None:
         return _OFF
@@ -273,18 +272,6 @@ def ids() -> tuple[str, str] | None:
     """The trace id and span id for a log line."""
     span = here()
     return None if span is None else (trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
-
-
-def place(address: str) -> Place:
-    """Where a gRPC target or an address to listen on is: a socket's path; of several addresses all, as one text."""
-    socket = re.fullmatch(r"unix(?:-abstract)?:(?://)?(.+)", address)
-    if socket:
-        return {names.SERVER_ADDRESS: socket[1]}
-    endpoint = _SCHEME.sub("", address)
-    host, colon, port = endpoint.rpartition(":")
-    if not colon or not port.isdecimal() or "," in host:
-        return {names.SERVER_ADDRESS: endpoint}
-    return {names.SERVER_ADDRESS: host.removeprefix("[").removesuffix("]"), names.SERVER_PORT: int(port)}
 
 
 def _as_context() -> Context:

@@ -8,6 +8,7 @@ class ByteBudget:
     """`capacity` in bytes. What `take()` took, its taker gives back."""
 
     def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.left = capacity
         """Below 0 while somebody holds more than it had taken."""
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()

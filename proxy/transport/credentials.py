@@ -7,7 +7,9 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
+from proxy.reasons import in_words
 from proxy.tls import Leg
+from proxy.transport.authority import authority
 from proxy.transport.channel_options import CLIENT_OPTIONS
 
 _A_CALL = "/grpc.health.v1.Health/Check"
@@ -17,11 +19,14 @@ _AT_ONCE = 0.5
 
 def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
     """A channel of our own to `target`, with what the files hold now; None: plaintext."""
+    options: tuple[tuple[str, str | int], ...] = CLIENT_OPTIONS
+    if not target.startswith("xds:"):
+        options = (*options, ("grpc.default_authority", authority(target, tls.server_name if tls else "")))
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=CLIENT_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
     named = (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
     credentials = grpc.ssl_channel_credentials(*(pem or None for pem in (tls.pem.ca, tls.pem.key, tls.pem.cert)))
-    return grpc.aio.secure_channel(target, credentials, options=(*CLIENT_OPTIONS, *named))
+    return grpc.aio.secure_channel(target, credentials, options=(*options, *named))
 
 
 async def why_not_connected(channel: grpc.aio.Channel) -> str:
@@ -32,7 +37,7 @@ async def why_not_connected(channel: grpc.aio.Channel) -> str:
     except grpc.aio.AioRpcError as error:
         if error.code() is StatusCode.UNAVAILABLE:
             reason = (error.details() or "").rpartition("last error: ")[2]
-            return " ".join(reason.removeprefix("UNKNOWN: ").split())[:300]
+            return in_words(reason.removeprefix("UNKNOWN: "))
     except grpc.aio.UsageError:
         pass
     return ""

@@ -14,14 +14,19 @@ from grpc import StatusCode
 from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.transport.incoming import Incoming
 from proxy.transport.large_messages import LargeMessages, TooManyBytesError
-from proxy.transport.metadata import IllegalMetadataError
-from proxy.transport.upstream import StreamCall, Upstream, never_processed
+from proxy.transport.limits import clamped
+from proxy.transport.metadata import IllegalMetadataError, to_upstream
+from proxy.transport.upstream import NeverProcessedError, StreamCall, Upstream, never_processed
 
 _HEADERS_ALONE = 0.025
 """Seconds. No initial metadata is what grpc.aio shows for an empty header frame and for none at all, when upstream sent
 its status alone. Then so must we: a header frame tells the caller's retry policy that the call took effect. But callers
 may wait for an empty one before they send anything. A message or the status within this time tells that none is needed;
 after it, there was one."""
+
+_REFUSED_WITHIN = 0.025
+"""Seconds. gRPC's core hands a call over before it refuses it: for a header that it cannot read, or for its first
+message. So no call upstream is opened until that is here; or for so long, since a caller may wait for upstream."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
@@ -54,47 +59,53 @@ async def forward_stream(
 async def _forward_stream(
     upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata
 ) -> Reply:
+    incoming = Incoming(context, large)
+    try:
+        await incoming.arrived(_REFUSED_WITHIN)
+        return await _carry(upstream, large, method, context, metadata, incoming)
+    except TooManyBytesError:
+        return large.refusal
+    finally:
+        incoming.close()
+
+
+async def _carry(
+    upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata, incoming: Incoming
+) -> Reply:
+    """One attempt, and a second where upstream never processed the first."""
     started, code = time.perf_counter(), StatusCode.CANCELLED
-    incoming = Incoming(context)
+    try:
+        to_upstream(metadata)
+    except IllegalMetadataError as error:
+        return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
     try:
         try:
             reply = await _attempt(upstream, large, method, context, metadata, incoming)
-        except _NeverProcessedError as refused:
+        except NeverProcessedError as refused:
             reply = refused.reply
             if incoming.again():
                 reply = await _attempt(upstream, large, method, context, metadata, incoming)
         code = reply.code
-    except IllegalMetadataError as error:
-        return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
-    except _NeverProcessedError as refused:
+    except NeverProcessedError as refused:
         reply, code = refused.reply, refused.reply.code
     finally:
-        incoming.close()
         upstream.observe(method, code, started)
     return reply
-
-
-class _NeverProcessedError(Exception):
-    """Upstream refused the call, and said nothing else."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__()
-        self.reply = reply
 
 
 async def _attempt(
     upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata, incoming: Incoming
 ) -> Reply:
-    rpc = upstream.stream(method, metadata, timeout=context.time_remaining())
+    rpc = upstream.stream(method, metadata, timeout=clamped(context.time_remaining()))
     reply, refused = large.refusal, None
     try:
         async with asyncio.TaskGroup() as tasks:
-            requests = tasks.create_task(_requests(incoming, rpc, large))
+            sending = tasks.create_task(_send(incoming, rpc))
             try:
                 reply = await _responses(upstream, method, rpc, context, large, incoming)
-            except _NeverProcessedError as error:
+            except NeverProcessedError as error:
                 refused = error
-            requests.cancel()
+            sending.cancel()
     except* TooManyBytesError:
         pass
     finally:
@@ -104,18 +115,13 @@ async def _attempt(
     return reply
 
 
-async def _requests(incoming: Incoming, rpc: StreamCall, large: LargeMessages) -> None:
+async def _send(incoming: Incoming, rpc: StreamCall) -> None:
     """The caller's messages and its half-close, to upstream."""
     try:
         await rpc.wait_for_connection()
         async for message in incoming.messages():
-            held = large.take(message)
-            try:
-                # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
-                await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
-            finally:
-                large.give(held)
-        await asyncio.sleep(0)
+            # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
+            await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
         await rpc.done_writing()
     except (grpc.aio.AioRpcError, grpc.aio.InternalError):
         # Upstream ended the call before it had read everything: `_responses` sees its status.
@@ -163,6 +169,6 @@ async def _read(upstream: Upstream, method: str, rpc: StreamCall) -> bytes | Rep
     except grpc.aio.AioRpcError as error:
         trailing = upstream.to_caller(method, error.trailing_metadata())
         reply = Reply(code=error.code(), details=error.details() or "", trailing_metadata=trailing)
-        if never_processed(error):
-            raise _NeverProcessedError(reply) from None
+        if never_processed(error.code(), error.debug_error_string()):
+            raise NeverProcessedError(reply) from None
         return reply

@@ -5,8 +5,11 @@ proxy's. They are generic handlers, not registered methods: grpc.aio waits for e
 some cost to every call of any method (measured with five of them: 10 us).
 """
 
+from typing import Any
+
 import grpc
 from google.protobuf import text_format
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
@@ -60,7 +63,7 @@ def reflection_handlers() -> list[grpc.GenericRpcHandler]:
     clients would ask upstream.
     """
     names = (MEDIA_SERVICE, _HEALTH_SERVICE, f"{_OLD}.ServerReflection", f"{_NEW}.ServerReflection")
-    servicer = reflection_aio.ReflectionServicer(names, pool=_described())
+    servicer = reflection_aio.ReflectionServicer(names, pool=_Described(_described()))
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -70,6 +73,27 @@ def reflection_handlers() -> list[grpc.GenericRpcHandler]:
         grpc.method_handlers_generic_handler(f"{package}.ServerReflection", {"ServerReflectionInfo": method})
         for package in (_OLD, _NEW)
     ]
+
+
+class _Described:
+    """A pool that knows whatever has a name in its files. Python's own finds no methods of services by theirs."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._pool, name)
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 -- protobuf's name
+        """KeyError for a name that is not there."""
+        try:
+            return self._pool.FindFileContainingSymbol(symbol)
+        except KeyError:
+            service, _, method = symbol.rpartition(".")
+            file: FileDescriptor = self._pool.FindServiceByName(service).file
+            if method not in file.services_by_name[service.rpartition(".")[2]].methods_by_name:
+                raise
+            return file
 
 
 def _described() -> DescriptorPool:

@@ -20,9 +20,11 @@ class LargeMessages:
     """`capacity` in bytes. What `take()` took, its taker gives back."""
 
     def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
         self.left = capacity
         self.refusal = Reply(
             code=StatusCode.RESOURCE_EXHAUSTED,
+            limit="MAX_BYTES_IN_FLIGHT",
             details=f"the proxy holds at most {capacity} bytes of large messages at once (MAX_BYTES_IN_FLIGHT)",
         )
 

@@ -16,13 +16,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
+from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.byte_budget import ByteBudget
 from proxy.transport.introspection import MEDIA_SERVICE
@@ -43,6 +45,11 @@ _UPLOAD_WAITS = 10.0
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
 
+_UNREAD = (
+    "its request did not arrive: the caller left, or gRPC's core refused a request above MAX_MESSAGE_BYTES, metadata "
+    "above MAX_METADATA_BYTES, or compression (ACCEPT_COMPRESSED)"
+)
+
 _DEFAULTS = Limits()
 
 Read = Callable[[], Awaitable[bytes | Reply]]
@@ -55,9 +62,11 @@ _Sent = TypeVar("_Sent")
 
 
 class ServerObserver(Protocol):
-    """Told of each call of a caller, when it ended."""
+    """Told of each call of a caller, when it ended; of those that we refused; of how full our limits are."""
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
+    def refused(self, limit: str, details: str) -> None: ...
+    def limited(self, limit: str, use: Callable[[], Use]) -> None: ...
 
 
 def _nobody() -> str:
@@ -65,11 +74,23 @@ def _nobody() -> str:
     return ""
 
 
+@dataclass(slots=True)
+class Begun:
+    """How far a call is that was on the straight way of a hit, and goes on here. Whoever admitted it lets go of it."""
+
+    started: float
+    """When it came, by `time.perf_counter`."""
+    body: object = None
+    """Its request, as the transport read it; None: it has to be read."""
+    looked: object = None
+    """`Call.looked`."""
+
+
 class Layers:
     """One for all calls of a process. Made inside the event loop."""
 
     def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Where callers reach us, for spans; known once the port is."""
         self.large = LargeMessages(limits.bytes_in_flight)
         self._observer = observer
@@ -78,8 +99,12 @@ class Layers:
         self._uploads = ByteBudget(UPLOADS_AT_ONCE)
         self._too_many = Reply(
             code=StatusCode.RESOURCE_EXHAUSTED,
+            limit="MAX_CONCURRENT_CALLS",
             details=f"the proxy serves at most {admission.limit} calls at once (MAX_CONCURRENT_CALLS)",
         )
+        observer.limited("MAX_CONCURRENT_CALLS", lambda: Use(admission.in_progress, admission.limit))
+        observer.limited("MAX_BYTES_IN_FLIGHT", lambda: Use(self.large.capacity - self.large.left, self.large.capacity))
+        observer.limited("uploads", lambda: Use(self._uploads.capacity - self._uploads.left, self._uploads.capacity))
 
     async def serve(
         self,
@@ -89,22 +114,24 @@ class Layers:
         finish: Callable[[Reply], Awaitable[_Sent]],
         peer: Callable[[], str] = _nobody,
         at_end: Callable[[Callable[[], None]], None] | None = None,
+        begun: Begun | None = None,
     ) -> _Sent:
         """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone.
 
         `peer` names the caller's connection. `at_end` has something done once the caller has taken the answer, or is
-        gone; None: that is when `finish` returns.
+        gone; None: that is when `finish` returns. `begun`: it is admitted, and who admitted it lets it go.
         """
         endings: list[Callable[[], None]] = []
         at_end = at_end or endings.append
-        started, code = time.perf_counter(), StatusCode.CANCELLED
+        started, code = time.perf_counter() if begun is None else begun.started, StatusCode.CANCELLED
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
                 if self._limits.too_much(metadata):
                     reply = TOO_MUCH_METADATA
-                elif self._admission.enter(peer):
-                    at_end(partial(self._admission.leave, peer))
+                elif begun is not None or self._admission.enter(peer):
+                    if begun is None:
+                        at_end(partial(self._admission.leave, peer))
                     try:
                         reply = await work()
                         if reply.body is not None and len(reply.body) > LARGE:
@@ -115,12 +142,18 @@ class Layers:
                         _log.exception("%s failed", method)
                         reply = _FAILED
                 code = reply.code
+                if reply.limit:
+                    self._observer.refused(reply.limit, reply.details)
                 return await finish(reply)
             finally:
                 for do in endings:
                     do()
                 span.ended(code)
                 self._observer.server_call(method, code, time.perf_counter() - started)
+
+    def unread(self) -> None:
+        """A call ended before its request had arrived, and gRPC's core does not say why."""
+        self._observer.refused("unread", _UNREAD)
 
     async def unary(
         self,
@@ -129,6 +162,7 @@ class Layers:
         metadata: Metadata,
         remaining: float | None,
         read: Read,
+        looked: object = None,
         announced: Announced | None = None,
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
@@ -139,7 +173,7 @@ class Layers:
         if isinstance(body, Reply):
             return body
         if len(body) <= LARGE:
-            return await handler(Call(method, body, metadata, deadline))
+            return await handler(Call(method, body, metadata, deadline, looked))
         held = self.large.take(body)
         try:
             return await handler(Call(method, body, metadata, deadline))
@@ -174,6 +208,7 @@ class Layers:
         counted = "" if known else f" (one counts as {_LARGEST_UPLOAD} until it is here)"
         return Reply(
             code=StatusCode.RESOURCE_EXHAUSTED,
+            limit="uploads",
             details=f"uploads under way take {taken} of {UPLOADS_AT_ONCE} bytes and left none for {size} more within "
             f"{_UPLOAD_WAITS:g} s{counted}",
         )

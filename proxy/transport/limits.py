@@ -13,10 +13,21 @@ _MOST_ENTRIES = 256
 _FEW_ENTRIES = 16
 _ENTRY_OVERHEAD = 32
 _IDENTITY_ONLY = 1
+_FARTHEST = 365 * 86400.0
 TOO_MUCH_METADATA = Reply(
     code=StatusCode.RESOURCE_EXHAUSTED,
+    limit="MAX_METADATA_BYTES",
     details=f"the proxy takes at most {_MOST_ENTRIES} entries of metadata, and MAX_METADATA_BYTES of it",
 )
+
+
+def clamped(timeout: float | None) -> float | None:
+    """Seconds that a call has left, a year at the most; None: its caller set no deadline.
+
+    Some libraries write "none" as the largest number they have, centuries from now, which gRPC's core takes for a
+    deadline that has passed.
+    """
+    return None if timeout is None else min(timeout, _FARTHEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

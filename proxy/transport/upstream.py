@@ -10,7 +10,7 @@ begin from then on. The old one is let go of: gRPC's core keeps what its calls n
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from typing import Protocol
 
@@ -19,10 +19,11 @@ import grpc.aio
 from grpc import ChannelConnectivity, StatusCode
 
 from proxy.media.calls import Call, Metadata, Reply
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.tls import Leg
 from proxy.transport.credentials import open_channel, why_not_connected
 from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
+from proxy.transport.unary_call import UnaryCall
 
 _log = logging.getLogger(__name__)
 
@@ -36,6 +37,7 @@ _REFUSED = "UNAVAILABLE:Stream removed (RST_STREAM (Received RST_STREAM with err
 """How the core's own account of a call begins that was reset with REFUSED_STREAM (RFC 9113, 8.7). A status that came
 from upstream, whatever its words, is told of otherwise."""
 
+_Pairs = Iterable[tuple[str, str | bytes]] | None
 StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
@@ -54,10 +56,11 @@ class Upstream:
 
     def __init__(self, target: str, observer: ClientObserver, tls: Leg | None = None) -> None:
         self.target = target
-        self._place = tracing.place(target)
+        self._place = span_names.place(target)
         self._observer = observer
         self._tls = tls
         self._renewed = asyncio.Event()
+        self._calls: set[UnaryCall] = set()
         self._open()
         if tls is not None:
             tls.on_change(self._renew)
@@ -66,7 +69,6 @@ class Upstream:
         self._channel = open_channel(self.target, self._tls)
         prepared = lru_cache(maxsize=_KEPT_METHODS)
         self._unary_unary = prepared(self._channel.unary_unary)
-        self._unary_stream = prepared(self._channel.unary_stream)
         self._stream_stream = prepared(self._channel.stream_stream)
 
     def _renew(self) -> None:
@@ -77,8 +79,8 @@ class Upstream:
     async def unary(self, call: Call, *, timeout: float | None, exactly_one: bool = True) -> Reply:
         """The outcome of a unary call; cancelling this cancels it. Metadata that cannot be sent is INVALID_ARGUMENT.
 
-        OK with no message is INTERNAL, and so is OK with several. Not `exactly_one` saves a sixth of the CPU, but then
-        several messages end only with the deadline: gRPC's core reads one, and gives the status once all are read.
+        OK with no message is INTERNAL, and so are several. Not `exactly_one` saves a little CPU, but then several end
+        only with the deadline: gRPC's core reads one, and gives the status once all are read.
         """
         with self.span(call.method) as span:
             reply = await self._unary(call, timeout, exactly_one=exactly_one)
@@ -89,12 +91,10 @@ class Upstream:
         started = time.perf_counter()
         try:
             metadata = to_upstream(tracing.injected(call.metadata))
-            ask = self._streamed if exactly_one else self._plain
+            ask = self._exact if exactly_one else self._plain
             try:
                 reply = await ask(call, metadata, timeout)
-            except grpc.aio.AioRpcError as error:
-                if not never_processed(error):
-                    raise
+            except NeverProcessedError:
                 left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
                 reply = await ask(call, metadata, left)
         except grpc.aio.AioRpcError as error:
@@ -104,6 +104,8 @@ class Upstream:
                 initial_metadata=self.to_caller(call.method, error.initial_metadata()),
                 trailing_metadata=self.to_caller(call.method, error.trailing_metadata()),
             )
+        except NeverProcessedError as refused:
+            reply = refused.reply
         except IllegalMetadataError as error:
             return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
         except grpc.aio.UsageError:
@@ -133,7 +135,7 @@ class Upstream:
         self._observer.client_call(method, code, time.perf_counter() - started)
 
     @staticmethod
-    def to_caller(method: str, pairs: Iterable[tuple[str, str | bytes]] | None) -> Metadata:
+    def to_caller(method: str, pairs: _Pairs) -> Metadata:
         """The response metadata that is passed on; what cannot be is logged."""
         kept, lost = to_caller(pairs)
         if lost:
@@ -170,35 +172,52 @@ class Upstream:
 
     async def close(self) -> None:
         """Cancels what is still going on; calls from now on are UNAVAILABLE."""
+        calls, self._calls = self._calls, set()
+        for call in calls:
+            call.cancel()
         await self._channel.close()
+        await asyncio.gather(*(task for call in calls for task in call.tasks), return_exceptions=True)
 
     async def _plain(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
         rpc = self._unary_unary(call.method)(call.body, metadata=metadata, timeout=timeout)
         try:
             await rpc.initial_metadata()  # on a future of its own, which ends with the call at the latest: see `_end`
             body: bytes | None = await rpc
-            return await self._success(call.method, rpc, () if body is None else (body,))
+            messages = () if body is None else (body,)
+            return self._reply(call.method, messages, await rpc.initial_metadata(), await rpc.trailing_metadata())
+        except grpc.aio.AioRpcError as error:
+            if never_processed(error.code(), error.debug_error_string()):
+                raise NeverProcessedError(Reply(code=error.code(), details=error.details() or "")) from None
+            raise
         finally:
             _end(rpc)
 
-    async def _streamed(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
-        rpc = self._unary_stream(call.method)(call.body, metadata=metadata, timeout=timeout)
-        messages: list[bytes] = []
+    async def _exact(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
+        rpc = UnaryCall(self._channel, call.method, call.body, metadata, timeout)
+        self._calls.add(rpc)
         try:
-            while len(messages) < 2:
-                message = await rpc.read()
-                if not isinstance(message, bytes):
-                    break
-                messages.append(message)
-            return await self._success(call.method, rpc, messages)
+            await rpc.ended()
         finally:
-            rpc.cancel()
+            closed = rpc not in self._calls
+            self._calls.discard(rpc)
+        if closed:
+            return _CLOSED
+        if len(rpc.messages) > 1 or rpc.code is StatusCode.OK:
+            return self._reply(call.method, rpc.messages, rpc.initial_metadata, rpc.trailing_metadata)
+        if never_processed(rpc.code, rpc.account):
+            raise NeverProcessedError(Reply(code=rpc.code, details=rpc.details))
+        return Reply(
+            code=rpc.code,
+            details=rpc.details,
+            initial_metadata=self.to_caller(call.method, rpc.initial_metadata),
+            trailing_metadata=self.to_caller(call.method, rpc.trailing_metadata),
+        )
 
-    async def _success(self, method: str, rpc: grpc.aio.Call, messages: tuple[bytes, ...] | list[bytes]) -> Reply:
+    def _reply(self, method: str, messages: Sequence[bytes], initial: _Pairs, trailing: _Pairs) -> Reply:
+        """OK, as upstream says, if there is one message."""
         if len(messages) != 1:
             number = "several messages" if messages else "no message"
             return Reply(code=StatusCode.INTERNAL, details=f"the media service answered a unary call with {number}")
-        initial, trailing = await rpc.initial_metadata(), await rpc.trailing_metadata()
         return Reply(
             messages[0],
             initial_metadata=self.to_caller(method, initial),
@@ -206,9 +225,17 @@ class Upstream:
         )
 
 
-def never_processed(error: grpc.aio.AioRpcError) -> bool:
-    """Whether upstream refused the call before it did anything for it, so that making it again repeats nothing."""
-    return error.code() is StatusCode.UNAVAILABLE and (error.debug_error_string() or "").startswith(_REFUSED)
+class NeverProcessedError(Exception):
+    """Upstream refused the call before it did anything for it; `reply` is what to tell the caller, if that is all."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+def never_processed(code: StatusCode, account: str | None) -> bool:
+    """Whether making the call again repeats nothing; `account` is the core's own, for who reads logs."""
+    return code is StatusCode.UNAVAILABLE and (account or "").startswith(_REFUSED)
 
 
 def _end(rpc: grpc.aio.Call) -> None:

@@ -119,6 +119,11 @@ class Scene:
         await until(lambda: sum(call.begun >= since for call in self._calls(since)) >= count, what, timeout=60)
 
     @property
+    def holds_windows(self) -> bool:
+        """Whether of a call that it forwards the proxy never holds more than a window, so that it need refuse none."""
+        return self.proxy.settings["TRANSPORT"] == "envoy"
+
+    @property
     def serving(self) -> int:
         """The process that has callers' connections."""
         return envoy_of(self.proxy) if self.proxy.settings["TRANSPORT"] == "envoy" else self.proxy.pid

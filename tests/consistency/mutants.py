@@ -51,7 +51,7 @@ def acknowledged_at_once(patch: Patch) -> None:
 
     async def begin(deliveries: Deliveries, *args: Any) -> None:
         task = asyncio.create_task(apply(deliveries, *args))
-        deliveries._tasks[task] = None
+        deliveries._tasks[task] = asyncio.get_running_loop().time()
         task.add_done_callback(deliveries._done)
 
     patch.setattr(Deliveries, "_apply", begin)
@@ -91,7 +91,7 @@ def no_ttl(patch: Patch) -> None:
 
 def failures_stored(patch: Patch) -> None:
     """`success = false` is an answer like any other."""
-    patch.setattr(fetches, "storable", lambda body: storable(body) or Storable(None, None, {}))
+    patch.setattr(fetches, "storable", lambda body, *more: storable(body, *more) or Storable(None, None, {}))
 
 
 def callers_alike(patch: Patch) -> None:

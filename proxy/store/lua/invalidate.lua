@@ -2,7 +2,8 @@
 --
 -- KEYS the models' hashes, all of one slot
 -- ARGV: run id, new mark id, no lease for ms, intent to set ('' none), its life in ms, intent to clear ('' none),
---       most fields
+--       most fields, the longest life of a mark and of an intent in ms: what lies further ahead is of a clock that was
+--       set back since, and does not count
 -- Reply: how many entries went
 local run = ARGV[1]
 local time = redis.call('TIME')
@@ -22,10 +23,11 @@ local function remove(key)
     local kind = string.sub(name, 1, 1)
     local keep = false
     if kind == 'w' and name ~= 'w' .. ARGV[6] then
-      keep = (tonumber(redis.call('HGET', key, name)) or 0) > now
+      local left = (tonumber(redis.call('HGET', key, name)) or 0) - now
+      keep = left > 0 and left <= tonumber(ARGV[9])
     elseif name == 'm' then
-      local old = string.match(redis.call('HGET', key, name), '^%S+ %S+ (%d+)$')
-      if old and tonumber(old) > till then till = tonumber(old) end
+      local old = tonumber(string.match(redis.call('HGET', key, name), '^%S+ %S+ (%d+)$') or '')
+      if old and old > till and old <= now + ARGV[8] then till = old end
     end
     if keep then kept = kept + 1 else doomed[#doomed + 1] = name end
     if kind == 'e' then entries = entries + 1 end
@@ -34,6 +36,13 @@ local function remove(key)
     redis.call('HDEL', key, unpack(doomed, at, math.min(at + 999, #doomed)))
   end
   return entries, kept, till
+end
+
+-- A full server may refuse it, nobody else: then the answer is the refusal.
+local refusal
+local function set(key, field, value)
+  local reply = redis.pcall('HSET', key, field, value)
+  if type(reply) == 'table' and reply.err and not string.find(reply.err, 'OOM', 1, true) then refusal = reply end
 end
 
 -- As far as there is memory. Every invalidation makes a new id: who shares a fetch on it shares one that began after
@@ -45,14 +54,15 @@ local function mark(key, kept, till)
     local ends = now + ARGV[5]
     if kept + 2 >= tonumber(ARGV[7]) then -- one more is the mark, one the common intent
       intent = 'w*'
-      ends = math.max(ends, tonumber(redis.call('HGET', key, intent)) or 0)
+      local common = tonumber(redis.call('HGET', key, intent)) or 0
+      if common <= now + ARGV[9] then ends = math.max(ends, common) end
     end
-    redis.pcall('HSET', key, intent, string.format('%.0f', ends))
+    set(key, intent, string.format('%.0f', ends))
     kept = kept + 1
     life = math.max(life, ends - now)
   end
   if kept > 0 or till > now then
-    redis.pcall('HSET', key, 'm', string.format('%s %s %.0f', run, ARGV[2], till))
+    set(key, 'm', string.format('%s %s %.0f', run, ARGV[2], till))
     if redis.call('PTTL', key) < life + 1000 then redis.call('PEXPIRE', key, string.format('%.0f', life + 1000)) end
   end
 end
@@ -63,4 +73,4 @@ for _, key in ipairs(KEYS) do
   removed = removed + entries
   mark(key, kept, till)
 end
-return removed
+return refusal or removed

@@ -1,0 +1,31 @@
+"""What the services behind the gateway answer: a result, or `ServiceError`."""
+
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+import grpc
+
+
+class ServiceError(Exception):
+    """A service is away, or says that it failed; the text is for the caller."""
+
+
+class Answer(Protocol):
+    """What every response begins with."""
+
+    success: bool
+    message: str
+
+
+_Response = TypeVar("_Response", bound=Answer)
+
+
+async def done(call: Awaitable[_Response], service: str) -> _Response:
+    """The answer of a call; ServiceError for a status other than OK and for `success = false`."""
+    try:
+        response = await call
+    except grpc.aio.AioRpcError as error:
+        raise ServiceError(f"the {service} service cannot be reached ({error.code().name})") from error
+    if not response.success:
+        raise ServiceError(response.message)
+    return response

@@ -1,0 +1,1 @@
+"""Generated from examples/protos/ by `make protos`; not edited by hand."""

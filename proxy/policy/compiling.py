@@ -1,0 +1,194 @@
+"""A policy file to `compiled` objects: every mistake at once, each at its place, or a policy that can be served.
+
+Where descriptors come from is the caller's to say (`Sources`): this module does no I/O.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+
+from proxy.policy import form
+from proxy.policy.checking import Checker
+from proxy.policy.compiled import Event, Policy, Service
+from proxy.policy.compiling_events import compile_event
+from proxy.policy.compiling_methods import compile_read, compile_write
+from proxy.policy.descriptors import BadDescriptors, Descriptors, Method
+from proxy.policy.document import Document, Source
+from proxy.policy.expressions import Language
+from proxy.policy.mistakes import PolicyError, unknown
+
+REFLECTION = "reflection"
+BUILTIN = "builtin"
+"""What stands for the directory of the built-in policy in a path of descriptors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a policy's descriptors come from; each raises BadDescriptors."""
+
+    file: Callable[[str], Descriptors]
+    """By the path that the policy gives."""
+    reflection: Callable[[str, str], Descriptors]
+    """By upstream (empty: the default one) and service."""
+
+
+@cache
+def builtin_text() -> str:
+    """The built-in policy, as a file."""
+    return files("proxy.policy").joinpath("builtin", "media.yaml").read_text(encoding="utf-8")
+
+
+@cache
+def _builtin_descriptors(name: str) -> Descriptors:
+    return Descriptors.of(files("proxy.policy").joinpath("builtin", name).read_bytes())
+
+
+def builtin_policy(constants: Mapping[str, int]) -> Policy:
+    """The policy that is served where none is named."""
+    return compile_policy(builtin_text(), "builtin/media.yaml", _NO_SOURCES, constants)
+
+
+def compile_policy(text: str, file: str, sources: Sources, constants: Mapping[str, int]) -> Policy:
+    """The policy in a file's text; PolicyError with every mistake of it."""
+    given, document = form.read_policy(text, file)
+    compiler = _Compiler(document, sources, constants)
+    services = {service.name: service for each in given.services or () if (service := compiler.service(each))}
+    events = [compiler.event(each) for each in (*(given.events or ()), *compiler.builtin_events)]
+    if document.mistakes:
+        raise PolicyError(document.mistakes)
+    return Policy(services, tuple(event for event in events if event is not None))
+
+
+class _Compiler:
+    def __init__(self, document: Document, sources: Sources, constants: Mapping[str, int]) -> None:
+        self.builtin_events: tuple[form.Event, ...] = ()
+        """Those of the built-in services that the policy takes in."""
+        self._document = document
+        self._sources = sources
+        self._constants = constants
+        self._seen: set[str] = set()
+        self._queues: set[str] = set()
+        self._descriptors: dict[str, Descriptors] = {}
+        self._builtin = file_is_builtin(document)
+
+    def service(self, given: form.Service) -> Service | None:
+        """A service with its methods; None after a mistake that leaves nothing of it to check."""
+        if given.name is None:
+            return None
+        name = given.name.text
+        if name in self._seen:
+            self._document.wrong(given.name.place, f"service: {name} is here twice; accepted: each service once")
+            return None
+        self._seen.add(name)
+        taken_in = bool(given.builtin)
+        if taken_in:
+            given = self._with_builtin(given)
+        descriptors = self._descriptors_of(given, name, builtin=taken_in or self._builtin)
+        if descriptors is None:
+            return None
+        try:
+            methods = descriptors.methods(name)
+        except KeyError:
+            self._document.wrong(given.at_key("name"), f"service: {unknown('service', name, descriptors.services())}")
+            return None
+        self._descriptors[name] = descriptors
+        checker = Checker(self._document, Language(descriptors.pool, self._constants))
+        reads = [compile_read(checker, name, each, self._method(methods, each.method)) for each in given.reads or ()]
+        writes = [
+            compile_write(checker, name, each, self._method(methods, each.method), methods)
+            for each in given.writes or ()
+        ]
+        self._each_once(given)
+        return Service(
+            name,
+            given.upstream or "",
+            given.address_variable.text if given.address_variable else "",
+            {read.path: read for read in reads if read is not None},
+            {write.path: write for write in writes if write is not None},
+        )
+
+    def event(self, given: form.Event) -> Event | None:
+        """An event; None after a mistake."""
+        event = compile_event(self._document, given, self._descriptors, self._constants)
+        if event is not None and event.queue in self._queues:
+            self._document.wrong(
+                given.at_key("queue"),
+                f"event: the queue {event.queue!r} is another event's; accepted: a queue of its own",
+            )
+        if event is not None:
+            self._queues.add(event.queue)
+        return event
+
+    def _with_builtin(self, given: form.Service) -> form.Service:
+        builtin, _ = form.read_policy(builtin_text(), "builtin/media.yaml")
+        known = {service.name.text: service for service in builtin.services or () if service.name}
+        name = given.name.text if given.name else ""
+        if name not in known:
+            self._document.wrong(given.at_key("builtin"), f"service: {unknown('built-in service', name, known)}")
+            return given
+        self.builtin_events = builtin.events or ()
+        base = known[name]
+        reads = {each.method.text: each for each in base.reads or () if each.method}
+        writes = {each.method.text: each for each in base.writes or () if each.method}
+        for read in given.reads or ():
+            method = read.method.text if read.method else ""
+            reads[method] = form.overridden(reads[method], read) if method in reads else read
+        for write in given.writes or ():
+            method = write.method.text if write.method else ""
+            writes[method] = form.overridden(writes[method], write) if method in writes else write
+        merged = form.overridden(base, given)
+        merged.reads, merged.writes = tuple(reads.values()), tuple(writes.values())
+        return merged
+
+    def _descriptors_of(self, given: form.Service, name: str, *, builtin: bool) -> Descriptors | None:
+        source = given.descriptors
+        if source is None:
+            self._document.wrong(
+                given.place,
+                f"service: descriptors is missing for {name}; accepted: the path of a FileDescriptorSet, or reflection",
+            )
+            return None
+        try:
+            if source.text == REFLECTION:
+                return self._sources.reflection(given.upstream or "", name)
+            if builtin and source.place.file == "builtin/media.yaml":
+                return _builtin_descriptors(source.text)
+            return self._sources.file(source.text)
+        except BadDescriptors as bad:
+            self._document.wrong(source.place, f"service: descriptors: {source.text} {bad}")
+            return None
+
+    def _method(self, methods: Mapping[str, Method], source: Source | None) -> Method | None:
+        """The method that a read or a write names; None after a mistake."""
+        if source is None:
+            return None
+        method = methods.get(source.text)
+        if method is None:
+            self._document.wrong(source.place, unknown("method", source.text, methods))
+        elif not method.unary:
+            unary = ", ".join(each.name for each in methods.values() if each.unary) or "none"
+            self._document.wrong(source.place, f"{source.text} is a streaming method; accepted: unary ones: {unary}")
+            return None
+        return method
+
+    def _each_once(self, given: form.Service) -> None:
+        seen: set[str] = set()
+        named = [*(read.method for read in given.reads or ()), *(write.method for write in given.writes or ())]
+        for method in named:
+            if method is not None and method.text in seen:
+                text = f"{method.text} is here twice; accepted: a method once, as a read or as a write"
+                self._document.wrong(method.place, text)
+            seen.add(method.text if method is not None else "")
+
+
+def file_is_builtin(document: Document) -> bool:
+    """Whether the document is the built-in policy itself."""
+    return document.file == "builtin/media.yaml"
+
+
+def _no_file(path: str) -> Descriptors:
+    raise BadDescriptors("cannot be read here")
+
+
+_NO_SOURCES = Sources(file=_no_file, reflection=lambda _, service: _no_file(service))

@@ -1,0 +1,40 @@
+"""YAML and JSON as people write messages in cases and on the command line, to values and messages."""
+
+import json
+import re
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+from google.protobuf.message import Message
+
+from proxy.policy.document import Node
+
+_JSON = re.compile(r"null|true|false|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+class BadMessage(Exception):  # noqa: N818 -- it is told to a person, not raised to a caller
+    """What was written is no such message."""
+
+
+def value_of(node: Node) -> Any:
+    """The JSON value that a node spells: a plain scalar that JSON knows is what JSON takes it for, all else is text."""
+    match node:
+        case yaml.MappingNode():
+            return {str(key.value): value_of(value) for key, value in node.value}
+        case yaml.SequenceNode():
+            return [value_of(each) for each in node.value]
+        case yaml.ScalarNode() if not node.style and _JSON.fullmatch(node.value):
+            return json.loads(node.value)
+        case _:
+            return str(node.value)
+
+
+def message_of(value: Any, message: Message) -> Message:
+    """The message that a JSON value spells, in protobuf's own mapping; BadMessage."""
+    if not isinstance(value, dict):
+        raise BadMessage("is no JSON object")
+    try:
+        return json_format.ParseDict(value, message)
+    except json_format.ParseError as error:
+        raise BadMessage(str(error).splitlines()[0]) from None

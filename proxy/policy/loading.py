@@ -1,0 +1,67 @@
+"""A policy from its file, with the descriptors that it names: files beside it, or reflection of the upstream."""
+
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+
+import grpc
+
+from proxy.policy.compiled import Policy
+from proxy.policy.compiling import Sources, builtin_policy, compile_policy
+from proxy.policy.descriptors import MOST_BYTES as MOST_DESCRIPTOR_BYTES
+from proxy.policy.descriptors import BadDescriptors, Descriptors
+from proxy.policy.document import MOST_BYTES
+from proxy.policy.mistakes import Mistake, Place, PolicyError
+from proxy.policy.reflection import ask
+
+DEFAULT_UPSTREAM = "localhost:50056"
+DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
+"""Settings that expressions may name, with their defaults."""
+
+Connect = Callable[[str], grpc.Channel]
+"""A channel to a gRPC target."""
+
+
+def load_policy(
+    path: str,
+    *,
+    constants: Mapping[str, int] = DEFAULT_CONSTANTS,
+    default_upstream: str = DEFAULT_UPSTREAM,
+    connect: Connect = grpc.insecure_channel,
+) -> Policy:
+    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake."""
+    if not path:
+        return builtin_policy(constants)
+    beside = Path(path).parent
+
+    def reflected(upstream: str, service: str) -> Descriptors:
+        with closing(connect(upstream or default_upstream)) as channel:
+            return ask(channel, service)
+
+    sources = Sources(file=lambda name: descriptors_in(beside / name), reflection=reflected)
+    return compile_policy(policy_text(path), path, sources, constants)
+
+
+def policy_text(path: str) -> str:
+    """The text of a policy's file; PolicyError where it cannot be read."""
+    try:
+        data = _read(Path(path), MOST_BYTES)
+        return data.decode()
+    except UnicodeDecodeError:
+        raise PolicyError([Mistake(Place(path), "is no UTF-8; accepted: a policy in YAML")]) from None
+    except OSError as error:
+        raise PolicyError([Mistake(Place(path), f"cannot be read: {error.strerror}")]) from None
+
+
+def descriptors_in(path: Path) -> Descriptors:
+    """The descriptors in a file; BadDescriptors."""
+    try:
+        return Descriptors.of(_read(path, MOST_DESCRIPTOR_BYTES))
+    except OSError as error:
+        raise BadDescriptors(f"cannot be read: {error.strerror}") from None
+
+
+def _read(path: Path, most: int) -> bytes:
+    """A file's bytes, one more than `most` at the longest: whoever gets them refuses that."""
+    with path.open("rb") as file:
+        return file.read(most + 1)

@@ -1,0 +1,66 @@
+"""`Messages`: bytes to messages of one type, for expressions: whole, or only the fields that expressions name.
+
+A write may be one message of 50 MiB, most of it one field that no expression looks at. Parsing it would copy it, and
+handing it to an expression once more; so only the fields are parsed that the expressions name.
+"""
+
+import re
+from collections.abc import Iterable
+
+from google.protobuf import message_factory
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import DecodeError, Message
+
+from proxy.media import wire
+from proxy.policy.expressions import ExpressionError
+
+
+class Messages:
+    """The messages of one type."""
+
+    def __init__(self, descriptor: Descriptor, variable: str = "", expressions: Iterable[str] = ()) -> None:
+        """`expressions` use a message under the name `variable`; without them it is always parsed whole."""
+        self._class = message_factory.GetMessageClass(descriptor)
+        self._named = _named(descriptor, variable, expressions) if variable else None
+
+    def whole(self, body: bytes) -> Message | None:
+        """The message; None where it is none, or has fields that the descriptors do not know."""
+        message = self._class()
+        try:
+            message.ParseFromString(body)
+        except DecodeError:
+            return None
+        size = message.ByteSize()
+        message.DiscardUnknownFields()
+        return message if message.ByteSize() == size else None
+
+    def readable(self, body: bytes) -> Message:
+        """The message, unknown fields or not, only what is looked at. ExpressionError where it is none."""
+        try:
+            if self._named is not None:
+                body = wire.only(body, self._named)
+            message = self._class()
+            message.ParseFromString(body)
+        except (DecodeError, wire.MalformedError):
+            raise ExpressionError(f"it is no {self._class.DESCRIPTOR.full_name}") from None
+        return message
+
+    def default(self) -> Message:
+        """The message without any field set."""
+        return self._class()
+
+
+def _named(descriptor: Descriptor, variable: str, expressions: Iterable[str]) -> frozenset[int] | None:
+    """The numbers of the fields that expressions name; None where one uses the message as a whole.
+
+    Rather too many than too few: what stands in a literal or a comment counts too.
+    """
+    names: set[str] = set()
+    for text in expressions:
+        for match in re.finditer(rf"(?<![\w.]){variable}\b(\s*\.\s*(\w+)\b(?!\s*\())?", text):
+            if match[1] is None:
+                return None
+            names.add(match[2])
+    if any(field.type == FieldDescriptor.TYPE_GROUP for field in descriptor.fields):
+        return None
+    return frozenset(field.number for field in descriptor.fields if field.name in names)

@@ -1,0 +1,58 @@
+"""What is wrong with a policy: `Place`, `Mistake`, and `PolicyError`, which holds every mistake of a file at once."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from proxy.errors import SettingError
+
+_LONGEST_SHOWN = 120
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where in a file; line and column count from 1, columns in characters."""
+
+    file: str
+    line: int = 1
+    column: int = 1
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Mistake:
+    """One mistake: where it is, what was found there and what is accepted."""
+
+    place: Place
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}"
+
+
+class PolicyError(SettingError):
+    """A policy that cannot be used; the text has a line for each mistake, in the order of the file."""
+
+    def __init__(self, mistakes: Iterable[Mistake]) -> None:
+        self.mistakes: Sequence[Mistake] = sorted(set(mistakes))
+        super().__init__("\n".join(map(str, self.mistakes)))
+
+
+def shown(text: str) -> str:
+    """A text out of a file as a message quotes it, on one line and cut where it is long."""
+    return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
+
+
+def not_understood(what: str, given: str, accepted: str) -> str:
+    """The sentence for a value that is not understood."""
+    return f"{what}: {shown(given)} is not understood; accepted: {accepted}"
+
+
+def unknown(what: str, given: str, known: Iterable[str]) -> str:
+    """The sentence for a name that is not known, with the nearest one that is."""
+    names = list(known)
+    nearest = get_close_matches(given, names, n=1)
+    meant = f"; did you mean {nearest[0]!r}?" if nearest else ""
+    return f"unknown {what} {shown(given)}{meant}{';' if not meant else ''} accepted: {', '.join(names) or 'none'}"

@@ -1,0 +1,82 @@
+"""`policy init`: a commented policy with every method of some services, in which nothing is switched on yet."""
+
+from collections.abc import Iterator
+
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+
+from proxy.policy.descriptors import Descriptors, Method
+
+_READS = ("Get", "List", "Find", "Search", "Lookup", "Fetch", "Read", "Describe", "Count", "Batch")
+_PAGING = frozenset({"page", "per_page", "page_size", "page_token", "limit", "offset", "cursor"})
+_INFRASTRUCTURE = ("grpc.",)
+_HEAD = """\
+# A policy of media-cache-proxy: what these services' methods mean to the cache. Nothing is switched on yet: remove the
+# `# ` before the methods that are to be cached, and say what changes them. docs/policies.md is the reference.
+#
+#   media-cache-proxy policy check {file}
+version: 1
+services:
+"""
+_EVENTS = """
+# Events that say what changed, where the service publishes some:
+# events:
+#   - exchange: shop.events
+#     routing_keys: [product.updated, product.deleted]
+#     invalidates: "['product/' + string(event.product_id), 'products']"
+"""
+
+
+def starter(descriptors: Descriptors, *, file: str, source: str, upstream: str) -> str:
+    """The policy's text. `source` is what it names its descriptors by: a path, or `reflection`."""
+    parts = [_HEAD.format(file=file)]
+    for service in sorted(name for name in descriptors.services() if not name.startswith(_INFRASTRUCTURE)):
+        parts += _service(service, descriptors.methods(service), source, upstream)
+    return "".join([*parts, _EVENTS])
+
+
+def _service(name: str, methods: dict[str, Method], source: str, upstream: str) -> Iterator[str]:
+    yield f"  - name: {name}\n    upstream: {upstream}\n    descriptors: {source}\n"
+    reads = [method for method in methods.values() if method.unary and _is_read(method)]
+    writes = [method for method in methods.values() if method.unary and not _is_read(method)]
+    if reads:
+        yield "    # reads:\n"
+    for method in reads:
+        yield f"    #   - method: {method.name:<30} # {_fields(method.request)}\n"
+        yield f'    #     tag: "{_tag(method)}"\n    #     ttl: 5m\n'
+    if writes:
+        yield "    # writes:\n"
+    for method in writes:
+        yield f"    #   - method: {method.name:<30} # {_fields(method.request)}\n"
+        yield f"    #     invalidates: \"[{_tag(method)}, '{_subject(method.name)}s']\"\n"
+    for method in methods.values():
+        if not method.unary:
+            yield f"    # {method.name} is a stream: it passes through\n"
+
+
+def _is_read(method: Method) -> bool:
+    """What the proto says, else what the name does."""
+    return method.reads or method.name.startswith(_READS)
+
+
+def _fields(message: Descriptor) -> str:
+    return ", ".join(field.name for field in message.fields) or "no fields"
+
+
+def _tag(method: Method) -> str:
+    """A guess: the method's subject and the first field that could name it."""
+    subject = _subject(method.name)
+    for field in method.request.fields:
+        if field.is_repeated or field.name in _PAGING:
+            continue
+        if field.cpp_type == FieldDescriptor.CPPTYPE_STRING and field.type != FieldDescriptor.TYPE_BYTES:
+            return f"'{subject}/' + request.{field.name}"
+        if field.cpp_type in {FieldDescriptor.CPPTYPE_INT64, FieldDescriptor.CPPTYPE_INT32}:
+            return f"'{subject}/' + string(request.{field.name})"
+    return f"'{subject}'"
+
+
+def _subject(name: str) -> str:
+    """`GetProductByID` is about `product`, `ListProducts` about `products`."""
+    for verb in (*_READS, "All", "Create", "Update", "Delete", "Add", "Remove", "Set", "Put", "Upload"):
+        name = name.removeprefix(verb) or name
+    return name.partition("By")[0].lower() or name.lower()

@@ -1,0 +1,227 @@
+"""The commands `policy init`, `check`, `test` and `explain`: arguments in, text out.
+
+0   done: `check` found no mistake, `test` no difference
+1   `test` found a difference, `check --strict` something to warn of; `init` could not reach or read what it was given
+2   a policy, a file of cases, an argument or a flag that is not understood
+"""
+
+import json
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import click
+
+from proxy.errors import StartError
+from proxy.settings.setting_types import GrpcTarget
+
+_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_EXIT_STATUS = """
+\b
+Exit status:
+  0  {zero}
+  1  {one}
+  2  {two}
+"""
+_BAD_POLICY = "a policy with mistakes, or an argument that is not understood"
+_file = click.argument("file", type=click.Path(dir_okay=False))
+
+
+def _status(zero: str, one: str, two: str = _BAD_POLICY) -> str:
+    return _EXIT_STATUS.format(zero=zero, one=one, two=two)
+
+
+@click.group(context_settings=_HELP)
+def policy() -> None:
+    """Write, check and try policies: what a service's methods mean to the cache.
+
+    A policy is a YAML file that POLICY names. docs/policies.md has the way there, and every key.
+
+    \b
+    Examples:
+      media-cache-proxy policy init --descriptors shop.binpb > shop.yaml
+      media-cache-proxy policy check shop.yaml
+      media-cache-proxy policy explain shop.yaml shop.Products/Get '{"id": 7}'
+      media-cache-proxy policy test shop.cases.yaml
+    """
+
+
+@policy.command(
+    help="""Print a policy to begin with: every method of a server or of a file, nothing switched on.
+
+    Reads are guessed from `idempotency_level = NO_SIDE_EFFECTS` and from names.
+
+\b
+Examples:
+  media-cache-proxy policy init --reflection localhost:50055 > shop.yaml
+  buf build -o shop.binpb && media-cache-proxy policy init --descriptors shop.binpb > shop.yaml
+"""
+    + _status(
+        "printed", "the server cannot be reached, or the file cannot be used", "an argument that is not understood"
+    ),
+    short_help="Print a policy to begin with.",
+)
+@click.option("--reflection", metavar="TARGET", type=GrpcTarget(), help="Ask this server what its services look like.")
+@click.option(
+    "--descriptors", metavar="FILE", type=click.Path(dir_okay=False), help="A FileDescriptorSet of protoc or buf."
+)
+@click.option(
+    "--upstream",
+    metavar="TARGET",
+    type=GrpcTarget(),
+    help="The service's address, for the policy; default: that of --reflection.",
+)
+def init(reflection: str | None, descriptors: str | None, upstream: str | None) -> None:
+    """Prints a commented policy."""
+    import grpc  # noqa: PLC0415 -- help loads none of it
+
+    from proxy.policy.descriptors import BadDescriptors  # noqa: PLC0415
+    from proxy.policy.loading import descriptors_in  # noqa: PLC0415
+    from proxy.policy.reflection import ask  # noqa: PLC0415
+    from proxy.policy.starter import starter  # noqa: PLC0415
+
+    if (reflection is None) == (descriptors is None):
+        raise click.UsageError("says not where to look; accepted: one of --reflection TARGET, --descriptors FILE")
+    try:
+        if reflection is not None:
+            with closing(grpc.insecure_channel(reflection)) as channel:
+                found = ask(channel)
+        else:
+            found = descriptors_in(Path(descriptors or ""))
+    except BadDescriptors as bad:
+        raise click.ClickException(f"{reflection or descriptors} {bad}") from None
+    source = "reflection" if reflection else Path(descriptors or "").name
+    where = upstream or reflection or "localhost:50055"
+    click.echo(starter(found, file="shop.yaml", source=source, upstream=where), nl=False)
+
+
+@policy.command(
+    help="""Say every mistake of a policy, each with file, line and column; then a table of its methods.
+
+What can be served but is most likely not meant so is a warning: a tag that nothing names, a read whose answers callers
+can shape.
+
+\b
+Examples:
+  media-cache-proxy policy check shop.yaml
+  media-cache-proxy policy check --strict shop.yaml     # in CI: warnings fail too
+"""
+    + _status("no mistake", "--strict: a warning"),
+    short_help="Say every mistake of a policy, and what it caches.",
+)
+@_file
+@click.option("--strict", is_flag=True, help="Exit status 1 where there is a warning.")
+def check(file: str, strict: bool) -> None:
+    """Prints mistakes, or the table and warnings."""
+    from proxy.policy.advice import warnings  # noqa: PLC0415 -- help loads none of it
+    from proxy.policy.table import lines  # noqa: PLC0415
+
+    loaded = _loaded(file)
+    click.echo("\n".join(lines(loaded)))
+    found = list(warnings(loaded))
+    for warning in found:
+        click.echo(f"warning: {warning}", err=True)
+    if found and strict:
+        raise click.exceptions.Exit(1)
+
+
+@policy.command(
+    help="""Run cases against the policy that they name, and print what differs.
+
+A case is a request and the tag, bypass and storage expected of it; a write or an event and the tags that it names.
+
+\b
+Example of a file of cases, shop.cases.yaml:
+  policy: shop.yaml
+  cases:
+    - name: a product lies under its own tag
+      read: shop.Products/Get
+      request: {id: 7}
+      tag: product/7
+    - name: an update names the product and the list
+      event: {exchange: shop.events, routing_key: product.updated}
+      body: {product_id: 7}
+      invalidates: [product/7, products]
+"""
+    + _status("nothing differs", "something differs", "a policy or a file of cases with mistakes"),
+    short_help="Run cases against a policy.",
+)
+@click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
+def test(files: tuple[str, ...]) -> None:
+    """Prints differences, then how many cases there were."""
+    from proxy.policy import cases  # noqa: PLC0415 -- help loads none of it
+    from proxy.policy.loading import policy_text  # noqa: PLC0415
+
+    ran, failed = 0, 0
+    for file in files:
+        try:
+            given = cases.read_cases(policy_text(file), file)
+        except StartError as error:
+            raise click.UsageError(str(error)) from None
+        name = given.policy.text if given.policy else ""
+        loaded = _loaded("" if name == "builtin" else str(Path(file).parent / name))
+        for case in given.cases or ():
+            found = list(cases.differences(loaded, case))
+            ran, failed = ran + 1, failed + bool(found)
+            for difference in found:
+                click.echo(str(difference))
+    click.echo(f"{ran} cases, {failed} differ")
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+@policy.command(
+    help="""Say what a policy makes of one call, offline: its tag, and whether and how long an answer is stored.
+
+REQUEST is the message in protobuf's JSON. METHOD may leave out the service where only one has it.
+
+\b
+Examples:
+  media-cache-proxy policy explain shop.yaml Get '{"id": 7}'
+  media-cache-proxy policy explain shop.yaml Get '{"id": 7}' --response '{"success": true}'
+  media-cache-proxy policy explain builtin GetFilesByModel '{"model_type": "User", "model_id": "1"}'
+"""
+    + _status("explained", "the policy's expression fails on this call"),
+    short_help="Say what a policy makes of one call.",
+)
+@_file
+@click.argument("method")
+@click.argument("request", default="{}")
+@click.option("--response", help="An answer, in protobuf's JSON: whether and how long it is stored.")
+def explain(file: str, method: str, request: str, response: str | None) -> None:
+    """Prints one line for each thing that the policy says."""
+    from proxy.policy.explaining import explained  # noqa: PLC0415 -- help loads none of it
+    from proxy.policy.expressions import ExpressionError  # noqa: PLC0415
+    from proxy.policy.jsonish import BadMessage  # noqa: PLC0415
+
+    loaded = _loaded("" if file == "builtin" else file)
+    try:
+        answer = None if response is None else _json("--response", response)
+        told = explained(loaded, method, _json("REQUEST", request), answer)
+    except BadMessage as bad:
+        raise click.UsageError(str(bad)) from None
+    except ExpressionError as error:
+        raise click.ClickException(f"an expression fails on this call, so it is forwarded, uncached: {error}") from None
+    width = max(len(name) for name, _ in told)
+    for name, value in told:
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _json(what: str, text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise click.UsageError(
+            f'{what}: is no JSON; accepted: a message in protobuf\'s JSON, like {{"id": 7}}'
+        ) from None
+
+
+def _loaded(file: str) -> Any:
+    from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
+
+    try:
+        return load_policy(file)
+    except StartError as error:
+        for line in str(error).splitlines():
+            click.echo(line, err=True)
+        raise click.exceptions.Exit(2) from None

@@ -1,0 +1,35 @@
+"""Which names CACHE_VARY_METADATA may not hold: those that a transport keeps from the cache.
+
+Callers who differ in such a name alone would be given each other's answers; no name at all would be safer.
+`tests/test_vary_rules.py` tries every name that is known to be special, with each transport.
+"""
+
+_OF_GRPC = "gRPC's library keeps it to itself"
+_OF_ENVOY = "Envoy takes it for an instruction to itself"
+_OF_THE_CONNECTION = "it describes a connection or a message, not a caller"
+
+_ALWAYS = {
+    **dict.fromkeys(("te", "content-type"), _OF_THE_CONNECTION),
+    **dict.fromkeys(("lb-cost-bin", "grpclb_client_stats"), _OF_GRPC),
+}
+_GRPCIO = dict.fromkeys(("endpoint-load-metrics-bin", "x-envoy-peer-metadata"), _OF_GRPC)
+_ENVOY = {
+    "host": "with HTTP/2 it is the authority",
+    "x-media-cache-forwarded-proto": "the proxy uses it inside of Envoy",
+    **dict.fromkeys(
+        ("content-length", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"),
+        _OF_THE_CONNECTION,
+    ),
+}
+
+
+def withheld(names: tuple[str, ...], transport: str) -> tuple[str, str] | None:
+    """The first of these names that never arrives, and why; None: all do."""
+    of_transport = _ENVOY if transport == "envoy" else _GRPCIO
+    for name in names:
+        reason = _ALWAYS.get(name) or of_transport.get(name)
+        if transport == "envoy" and name.startswith("x-envoy-"):
+            reason = _OF_ENVOY
+        if reason:
+            return name, reason
+    return None

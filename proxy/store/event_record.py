@@ -1,0 +1,82 @@
+"""`EventRecord`: what all proxies of a namespace know together of its media events, as one small hash in their Redis.
+
+A write through one proxy is followed by an event that another one consumes, so neither can judge alone.
+"""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from uuid import uuid4
+
+from redis.exceptions import AskError, NoScriptError, TryAgainError
+
+from proxy.errors import RedisUnavailableError
+from proxy.store.redis_node import Budget
+from proxy.store.redis_scripts import Script
+from proxy.store.redis_topology import Topology
+
+_EVENTS = Script("events")
+_PATIENCE = 0.5  # seconds for one exchange; nobody's call waits for it
+_REDIRECTIONS_FOLLOWED = 5
+_TRY_AGAIN = 0.005
+_LIFE_MS = 7 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the record says. `heard_ago`: seconds since any proxy applied an event; None: not in the last week."""
+
+    silent: bool
+    heard_ago: float | None
+
+
+class EventRecord:
+    """Of one namespace. `id` tells one Redis from another; while a proxy runs it outlives what the Redis stores."""
+
+    def __init__(self, topology: Topology, namespace: str) -> None:
+        self._topology = topology
+        self._key = f"{namespace}:events".encode()
+        self._proposed = uuid4().hex
+        self.id = ""
+        """Empty until the first exchange."""
+
+    async def exchange(
+        self,
+        *,
+        heard_ago: float | None,
+        missing: Iterable[tuple[float, float]],
+        judge: bool,
+        enough: int,
+        over: float,
+    ) -> Verdict:
+        """Tells when this process applied an event (seconds ago), and of each write without its event how many seconds
+        ago it began and ended; `judge`: `enough` of them, the first of which ended `over` seconds ago, are a silence.
+        RedisUnavailableError when Redis does not take it.
+        """
+        ages = [b"%d" % (seconds * 1000) for pair in missing for seconds in pair]
+        heard = b"" if heard_ago is None else b"%d" % (heard_ago * 1000)
+        rules = b"1" if judge else b"0", b"%d" % enough, b"%d" % (over * 1000)
+        proposed = (self.id or self._proposed).encode()
+        reply = await self._run(heard, *rules, proposed, b"%d" % _LIFE_MS, *ages)
+        if not isinstance(reply, list) or len(reply) != 3:
+            raise RedisUnavailableError("Redis answered a script with something else")
+        silent, ago_ms, named = reply
+        self.id = named.decode("ascii", "replace")
+        return Verdict(silent == 1, None if ago_ms < 0 else ago_ms / 1000)
+
+    async def _run(self, *arguments: bytes) -> object:
+        call = b"EVALSHA", _EVENTS.sha
+        for _ in range(_REDIRECTIONS_FOLLOWED):
+            node = self._topology.node_for(self._key)
+            if node is None:
+                raise RedisUnavailableError("not connected yet")
+            try:
+                return await node.ask(Budget(_PATIENCE), *call, b"1", self._key, *arguments)
+            except NoScriptError:
+                call = b"EVAL", _EVENTS.source
+            except AskError as error:  # MOVED too
+                self._topology.redirected(error, node)
+                await asyncio.sleep(_TRY_AGAIN)
+            except TryAgainError:  # the slot is on its way
+                await asyncio.sleep(_TRY_AGAIN)
+        raise RedisUnavailableError("the key's slot is moving")

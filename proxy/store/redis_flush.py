@@ -1,0 +1,42 @@
+"""A flush: every model of the namespace invalidated, on every master."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+
+from proxy.errors import RedisUnavailableError
+from proxy.store.redis_node import Budget, Node
+
+FLUSH_STEP = 1.0
+"""Seconds for one step."""
+_SCAN_COUNT = b"200"  # keys looked at in one step, and invalidated in one script
+
+
+async def flush(
+    nodes: Sequence[Node], pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[None]]
+) -> int:
+    """Calls `invalidate` with the keys of one script, for all keys that match; answers how many these were. Raises
+    when a node is away.
+    """
+    if not nodes:
+        raise RedisUnavailableError("not connected yet")
+    removed = 0
+    for _ in range(2 if len(nodes) > 1 else 1):  # a moving key may slip the first pass
+        for node in nodes:
+            removed += await _flush_node(node, pattern, invalidate)
+    return removed
+
+
+async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[None]]) -> int:
+    removed, cursor = 0, b"0"
+    while True:
+        reply = await node.ask(Budget(FLUSH_STEP), b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
+        if not isinstance(reply, list):
+            raise RedisUnavailableError("Redis answered SCAN with something else")
+        cursor, names = reply
+        batches = [(name,) for name in names] if node.one_slot else [tuple(names)] if names else []
+        for outcome in await asyncio.gather(*map(invalidate, batches), return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
+        removed += len(names)
+        if cursor == b"0":
+            return removed

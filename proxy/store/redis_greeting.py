@@ -1,0 +1,112 @@
+"""`Greeting`: what must be known of a server before its first reply is used, and which servers are of no use.
+
+A master only: whatever answers INFO otherwise (a replica, one of several masters that write to each other, a proxy in
+front of several servers) cannot promise that what was invalidated stays so.
+"""
+
+import asyncio
+import math
+import re
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from hashlib import blake2b
+
+import hiredis
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from proxy.store.replication import Replication
+
+CONNECT_TIMEOUT = 1.0
+NOT_A_CLUSTER_ADDRESS = "this is a Redis Cluster: write redis+cluster://… in REDIS_ADDR"
+_MASTERS = re.compile(rb"cluster_size:(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """Of one connection."""
+
+    reign: bytes
+    """The id of the server process' time as a master, as stored with each answer; see `reign`."""
+    replication: Replication
+    in_cluster: bool
+    """The server is a Cluster's node: the keys of one script must be of one slot."""
+
+
+async def greet(connection: AbstractConnection, scripts: Sequence[bytes] = (), *, in_cluster: bool = True) -> Greeting:
+    """Asks for it and leaves the scripts there; raises when the server is of no use to us. `in_cluster`: whether
+    several masters may share the keys.
+    """
+    try:
+        info = await _ask(connection, b"INFO")
+    except ResponseError as error:
+        if "command" not in str(error) or "permission" in str(error):
+            raise
+        raise RedisConnectionError(f"this is no Redis server, or a proxy that hides several: {error}") from error
+    except RedisConnectionError as error:
+        # twemproxy says no more than that.
+        raise RedisConnectionError(f"{error} It was asked INFO, at which a proxy that hides several closes") from error
+    values = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
+    _require_of_use(values)
+    clustered = values.get(b"redis_mode") == b"cluster" or values.get(b"cluster_enabled") == b"1"
+    if clustered and not in_cluster:
+        await _require_one_master(connection)
+    replication = Replication.told(info)
+    for script in scripts:
+        await _ask(connection, b"SCRIPT", b"LOAD", script)
+    return Greeting(reign(values[b"run_id"], replication.history), replication, clustered)
+
+
+async def reign_behind(make: Callable[[], AbstractConnection]) -> bytes | None:
+    """The reign of the server that a new connection reaches; None when none is made, or to a server of no use."""
+    connection, writer = make(), None
+    try:
+        async with asyncio.timeout(CONNECT_TIMEOUT):
+            await connection.connect()  # type: ignore[no-untyped-call]
+            writer = connection._writer  # noqa: SLF001 -- redis-py forgets it when it closes
+            return (await greet(connection)).reign
+    except Exception:  # noqa: BLE001 -- redis-py raises whatever it trips over in what is no Redis
+        return None
+    finally:
+        with suppress(RedisError, OSError):
+            await connection.disconnect(nowait=True)
+        if writer is not None:
+            writer.transport.abort()  # a frozen server would keep what is not sent yet
+
+
+def reign(run_id: bytes, history: bytes) -> bytes:
+    """The id of one server process' time as a master: of its `run_id` and `master_replid`."""
+    return blake2b(run_id + history, digest_size=20).hexdigest().encode()
+
+
+def _require_of_use(values: dict[bytes, bytes]) -> None:
+    if values.get(b"loading") == b"1":
+        raise RedisConnectionError("Redis is loading its data")
+    role = values.get(b"role", b"").decode(errors="replace")
+    if role in {"slave", "replica"}:
+        raise RedisConnectionError("this Redis is a read-only replica")
+    if not role:
+        raise RedisConnectionError("this server tells no role in INFO: a proxy that hides several is of no use")
+    if role != "master":
+        raise RedisConnectionError(f"this server's role is {role}: only a master's invalidations can be relied on")
+    if not values.get(b"run_id") or b" " in values[b"run_id"]:
+        raise RedisConnectionError("this Redis tells no run_id in INFO")
+
+
+async def _require_one_master(connection: AbstractConnection) -> None:
+    """A Cluster of one master holds every key, so that it may be used as one server."""
+    try:
+        masters = _MASTERS.search(await _ask(connection, b"CLUSTER", b"INFO"))
+    except ResponseError as error:
+        raise RedisConnectionError(f"{NOT_A_CLUSTER_ADDRESS} ({error})") from error
+    if masters is None or int(masters[1]) != 1:
+        raise RedisConnectionError(NOT_A_CLUSTER_ADDRESS)
+
+
+async def _ask(connection: AbstractConnection, *command: bytes) -> bytes:
+    packed: bytes = hiredis.pack_command(command)
+    await connection.send_packed_command(packed, check_health=False)
+    reply = await connection.read_response(disable_decoding=True, timeout=math.inf, disconnect_on_error=False)
+    return reply if isinstance(reply, bytes) else b""

@@ -1,0 +1,73 @@
+"""`Health`: whether a server can be used, told to its owner, and what an outage leaves behind.
+
+Outage rule: after an outage that this process saw, entries born before its end count as absent for 2 s, so that the
+invalidations which other processes hold back land first.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from proxy.store.breaker import Breaker
+from proxy.store.server_clock import ServerClock
+
+_QUARANTINE = 2.0
+
+
+@dataclass(slots=True)
+class Health:
+    """`changed` hears that it can be used, or cannot and why; `wake` asks for a ping at once."""
+
+    changed: Callable[[bool, str], None]
+    wake: Callable[[], None]
+    breaker: Breaker = field(default_factory=Breaker)
+    clock: ServerClock = field(default_factory=ServerClock)
+    _outage_seen: bool = False
+    _min_born_ms: int = 0
+    _quarantine_ends: float = 0.0
+
+    def min_born_ms(self) -> int:
+        """Entries born before this count as absent; 0 outside the two seconds after an outage."""
+        if self._min_born_ms and time.monotonic() >= self._quarantine_ends:
+            self._min_born_ms = 0
+        return self._min_born_ms
+
+    def lost(self, reason: str) -> None:
+        """The connection was lost, or could not be made."""
+        self._outage_seen = True
+        if self.breaker.failed(reason) or self.breaker.reason == "not connected yet":
+            self.breaker.reason = reason
+            self.changed(False, reason)
+
+    def failed(self, reason: str) -> None:
+        """No usable answer."""
+        self._outage_seen = True
+        if self.breaker.failed(reason):
+            self.changed(False, reason)
+            self.wake()
+
+    def refused(self, reason: str) -> None:
+        """It answers, and yet cannot be used; that is told though it could not be used before for another reason."""
+        self._outage_seen = True
+        if self.breaker.failed(reason) or self.breaker.reason != reason:
+            self.breaker.reason = reason
+            self.changed(False, reason)
+            self.wake()
+
+    def answered(self, seconds: float) -> None:
+        """It took that long to answer."""
+        if self.breaker.answered(seconds):
+            self.changed(False, self.breaker.reason)
+            self.wake()
+
+    def pinged(self, seconds: float) -> None:
+        """It took that long to answer a ping, and can be used."""
+        if not self.breaker.pinged(seconds):
+            return
+        now = time.monotonic()
+        if self._outage_seen:
+            end_ms = self.clock.now_ms(now) + self.clock.error_ms(now)  # at the latest
+            self._outage_seen = False
+            self._min_born_ms, self._quarantine_ends = math.ceil(end_ms), now + _QUARANTINE
+        self.changed(True, "")

@@ -1,0 +1,137 @@
+"""`Mastership`: whether the server behind a link still is the master that the address names.
+
+Three who know are asked: the server itself after each invalidation, where it had replicas (`Following`); a new
+connection to the address, now and then; and the server at each ping. There is one connection, so what was written is
+on the server that is read from, and nobody waits in it: WAIT would hold up the reads behind it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from redis.asyncio.connection import AbstractConnection
+
+from proxy.errors import RedisUnavailableError
+from proxy.store.redis_greeting import reign_behind
+from proxy.store.redis_link import Link
+from proxy.store.replication import Following, Replication
+
+INFO = (b"INFO", b"replication")
+_LOOK_EVERY = 5.0
+_LOOK_IN_DOUBT_EVERY = 1.0
+_MOST_PAST = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """How the address comes to mean a server."""
+
+    settling: float = 10.0
+    """Seconds that it may still name a master that was deposed. Sentinel demotes one after 8 to 10 s."""
+    by_map: bool = False
+    """A Cluster's map names the masters, so that a new connection to one of them tells only that it lives."""
+
+
+@dataclass(slots=True)
+class Mastership:
+    """`renewed` is told at once when another server is master: since when this process may have relied on one that was
+    none, or None when it has relied on the new one before, and nobody knows what it has missed in between. `doubted`
+    hears why the present one may be deposed.
+    """
+
+    link: Link
+    make: Callable[[], AbstractConnection]
+    naming: Naming
+    renewed: Callable[[float | None], None]
+    doubted: Callable[[str], None]
+    _following: Following = field(init=False)
+    _reign: bytes = b""
+    _past: dict[bytes, None] = field(default_factory=dict)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _written: int = 0
+    _proven: int = 0
+    _looked_at: float = field(default_factory=time.monotonic)
+
+    def __post_init__(self) -> None:
+        self._following = self._new_following()
+
+    @property
+    def doubt(self) -> str:
+        """Why the server may be deposed; empty: it is the master."""
+        return self._following.doubt
+
+    def connected(self) -> None:
+        """The link has a new connection, and no request was sent on it yet."""
+        greeting, now = self.link.greeting, time.monotonic()
+        if greeting is None:
+            return
+        if greeting.reign != self._reign:
+            known_before = greeting.reign in self._past
+            since = self._following.sure_at
+            self._past.pop(greeting.reign, None)
+            self._past[greeting.reign] = None
+            if len(self._past) > _MOST_PAST:
+                del self._past[next(iter(self._past))]
+            self._reign, self._following, self._looked_at = greeting.reign, self._new_following(), now
+            self.renewed(None if known_before else since)
+        self._following.seen(greeting.replication, now)
+
+    def told(self, info: bytes, asked_at: float) -> bool:
+        """Takes an answer to INFO in; False: this is no master of ours any more, and its connection was given up."""
+        told, greeting = Replication.told(info), self.link.greeting
+        if not told.master:
+            self.link.drop("this Redis is a read-only replica now")
+            return False
+        if greeting is not None and greeting.replication.history not in {b"", told.history}:
+            # It was a replica for a moment, or has its first one; only a new connection learns what counts now.
+            self.link.drop("this Redis began another replication history")
+            return False
+        self._following.seen(told, asked_at)
+        if self._following.doubt:
+            self.doubted(self._following.doubt)
+        return True
+
+    async def proven(self, timeout: float) -> None:
+        """Returns once the server was seen to be the master after what was written until now; at once where it never
+        had a replica. RedisUnavailableError when that is in doubt. One look stands for all that wrote before it.
+        """
+        self._written += 1
+        mine = self._written
+        try:
+            async with asyncio.timeout(timeout), self._turn:
+                if self._following.watched and self._proven < mine:
+                    await self._look_after(self._written)
+        except TimeoutError:
+            raise RedisUnavailableError("no answer to whether this Redis still is the master") from None
+
+    async def _look_after(self, covered: int) -> None:
+        asked_at = time.monotonic()
+        if not self._following.unproven:
+            info = await self.link.request(*INFO)
+            if not isinstance(info, bytes) or not self.told(info, asked_at):
+                raise RedisUnavailableError(self.link.failure)
+        if self._following.unproven:
+            raise RedisUnavailableError(self._following.unproven)
+        self._proven = covered
+
+    async def run(self) -> None:
+        """Looks where the address leads, until cancelled."""
+        while True:
+            await asyncio.sleep(_LOOK_IN_DOUBT_EVERY)
+            due = not self.naming.by_map and time.monotonic() - self._looked_at >= _LOOK_EVERY
+            if self.link.connected.is_set() and (due or self._following.unproven):
+                await self._look_anew()
+
+    async def _look_anew(self) -> None:
+        self._looked_at, reign = time.monotonic(), self.link.run_id
+        found = await reign_behind(self.make)
+        if found is None or reign != self.link.run_id or not self.link.connected.is_set():
+            return
+        if found == reign:
+            self._following.confirmed(self._looked_at)
+        else:
+            self.link.drop("the address of Redis leads to another server now")
+
+    def _new_following(self) -> Following:
+        return Following(self.naming.settling, self.naming.by_map, time.monotonic())

@@ -1,0 +1,109 @@
+"""`Pings`: what is asked of a server all the while, so that no caller pays for finding out how it is.
+
+Each second while it can be used, ten times as often while it cannot: what time it is, whose master it is, and whether
+it takes an invalidation. Only all of these answered close the breaker.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from redis.exceptions import NoScriptError
+
+from proxy.errors import RedisRefusedError, RedisUnavailableError
+from proxy.store.redis_health import Health
+from proxy.store.redis_link import REDIRECTIONS, Link
+from proxy.store.redis_mastership import INFO, Mastership
+from proxy.store.write_probe import WriteProbe
+
+log = logging.getLogger(__name__)
+
+_EVERY, _EVERY_WHEN_AWAY = 1.0, 0.1
+_DEAD_AFTER = 2.0
+
+
+@dataclass(slots=True)
+class Pings:
+    """On a link of which `run` takes the connection for dead when it is silent."""
+
+    link: Link
+    health: Health
+    mastership: Mastership
+    probe: WriteProbe | None
+    wake: asyncio.Event
+    """Set: ping at once."""
+    in_cluster: bool
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            if self.link.connected.is_set():
+                await self._once()
+            try:
+                async with asyncio.timeout(_EVERY if self.health.breaker.closed else _EVERY_WHEN_AWAY):
+                    await self.wake.wait()
+            except TimeoutError:
+                pass
+            self.wake.clear()
+
+    async def _once(self) -> None:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(_DEAD_AFTER):
+                now, info, *cluster = await asyncio.gather(*[self.link.request(*each) for each in self._questions()])
+                ended = time.monotonic()
+                refusal = await self._refusal()
+        except TimeoutError:
+            self.health.failed(f"no answer within {_DEAD_AFTER:g} s")
+            self.link.drop(self.health.breaker.reason)
+            return
+        except RedisRefusedError as error:
+            self.health.refused(str(error))
+            return
+        except (RedisUnavailableError, *REDIRECTIONS):
+            return
+        if isinstance(now, list) and isinstance(info, bytes):
+            if not self.mastership.told(info, begun):
+                return
+            self._tell(self.health.clock.pinged(int(now[0]) * 1000 + int(now[1]) / 1000, begun, ended))
+        if any(isinstance(state, bytes) and b"cluster_state:ok" not in state for state in cluster):
+            self.health.failed("the cluster is down")
+        elif refusal:
+            self.health.refused(refusal)
+        elif not self.mastership.doubt:
+            self.health.pinged(ended - begun)
+
+    def _tell(self, set_back: float) -> None:
+        """What is stored would live longer by so much, and what lies ahead count once more when the clock is there."""
+        if set_back:
+            log.warning(
+                "Redis' clock was set back by %.0f s: the whole cache will be flushed",
+                set_back,
+                extra={"dependency": "redis", "seconds": round(set_back)},
+            )
+            self.mastership.renewed(None)
+
+    def _questions(self) -> tuple[tuple[bytes, ...], ...]:
+        own = ((b"TIME",), INFO)
+        return (*own, (b"CLUSTER", b"INFO")) if self.in_cluster else own
+
+    async def _refusal(self) -> str:
+        """Why the server takes no invalidation; empty: it does. Its time is not the ping's: a disk may be in it."""
+        for known in (True, False):
+            commands = () if self.probe is None else self.probe.commands(self.link.run_id, known=known)
+            try:
+                await asyncio.gather(*[self.link.request(*command) for command in commands])
+            except NoScriptError:
+                continue
+            except RedisRefusedError as error:
+                return refusal(error)
+            except REDIRECTIONS:
+                pass  # the key's slot is on its way
+            break
+        return ""
+
+
+def refusal(error: RedisRefusedError) -> str:
+    """A server's words for why it takes no invalidation, in ours."""
+    return f"Redis takes no invalidations: {error}"

@@ -1,0 +1,40 @@
+"""`WriteProbe`: an invalidation of a key that nothing else uses, by which a server shows that it takes invalidations.
+
+A server that answers reads and refuses writes (a disk that is full, too few replicas, a command that is forbidden)
+cannot be invalidated, so what it holds cannot be believed. Only the script itself tells: a full server, for one,
+refuses to store and takes invalidations all the same.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import uuid4
+
+_INTENT_MS = b"2000"  # should the second half never come
+_MOST_TRIED = 100_000
+"""Names of keys, until one is in a slot of the server's: of 16,384 slots it has one at least."""
+
+
+@dataclass(slots=True)
+class WriteProbe:
+    """Of one server. `sha`, `source` and `limits` are the script's, `owns` tells whether a key is the server's."""
+
+    sha: bytes
+    source: bytes
+    prefix: bytes
+    limits: tuple[bytes, ...]
+    owns: Callable[[bytes], bool] = lambda key: True
+    _key: bytes = b""
+
+    def commands(self, run_id: bytes, *, known: bool = True) -> tuple[tuple[bytes, ...], ...]:
+        """What to send: sets a write intent, and takes it away. Not `known`: with the script's source. Empty: the
+        server owns no key.
+        """
+        if not self._key or not self.owns(self._key):
+            names = (b"%b{%d}" % (self.prefix, number) for number in range(_MOST_TRIED))
+            self._key = next((name for name in names if self.owns(name)), b"")
+        if not self._key:
+            return ()
+        call = (b"EVALSHA", self.sha) if known else (b"EVAL", self.source)
+        intent = uuid4().hex.encode()
+        begin = (*call, b"1", self._key, run_id, intent, b"0")
+        return (*begin, intent, _INTENT_MS, b"", *self.limits), (*begin, b"", b"0", intent, *self.limits)

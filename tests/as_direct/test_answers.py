@@ -1,0 +1,74 @@
+"""What callers get of answers: statuses, and what is no gRPC at all."""
+
+import asyncio
+from dataclasses import replace
+
+import grpc.aio
+import pytest
+from grpc import StatusCode
+
+from tests.as_direct.conftest import METHODS, Ways
+from tests.as_direct.upstream import Answer, Indexed, When, answered, http_answer
+from tests.conftest import TRANSPORTS
+from tests.raw_http2 import END_STREAM, headers
+from tests.raw_upstream import status_of, unary
+
+EACH_WAY = pytest.mark.parametrize("way", TRANSPORTS)
+EACH_METHOD = pytest.mark.parametrize("method", METHODS)
+_OK = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+_PAGE = b"<html>" + b"x" * 300
+
+
+async def statuses(ways: Ways, way: str, method: str, times: int = 1) -> set[tuple[StatusCode, str]]:
+    """Of so many calls at once, by a caller with grpc-python."""
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ways.port(way)}") as channel:
+        return set(await asyncio.gather(*(status_of(unary(channel, method, b"q")) for _ in range(times))))
+
+
+@EACH_WAY
+@EACH_METHOD
+@pytest.mark.parametrize("when", ["headers", "message", "half-close"])
+async def test_an_error_page_of_a_balancer_is_unavailable(ways: Ways, way: str, method: str, when: When) -> None:
+    """Always, though gRPC's core says UNKNOWN where it comes to look only once the answer is there as a whole."""
+    ways.upstream.answers[method.encode()] = replace(http_answer(502, _PAGE), when=when)
+    assert {code for code, _ in await statuses(ways, way, method, 100)} == {StatusCode.UNAVAILABLE}
+
+
+@EACH_WAY
+@EACH_METHOD
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 429, 500, 502, 503, 504])
+@pytest.mark.parametrize("page", [_PAGE, b""], ids=["page", "empty"])
+async def test_any_http_status_means_what_grpc_says(
+    ways: Ways, way: str, method: str, status: int, page: bytes
+) -> None:
+    ways.upstream.answers[method.encode()] = http_answer(status, page)
+    direct = {code for code, _ in await statuses(ways, "direct", method)}
+    assert {code for code, _ in await statuses(ways, way, method, 10)} == direct
+
+
+@EACH_WAY
+@EACH_METHOD
+@pytest.mark.parametrize("code", [*range(1, 17), 99])
+async def test_every_status_passes(ways: Ways, way: str, method: str, code: int) -> None:
+    ways.upstream.answers[method.encode()] = answered(status=b"%d" % code, trailing=[(b"grpc-message", b"d%C3%A9%25")])
+    assert await statuses(ways, way, method) == await statuses(ways, "direct", method)
+
+
+@EACH_WAY
+@EACH_METHOD
+async def test_a_header_that_cannot_be_read_costs_later_answers_nothing(ways: Ways, way: str, method: str) -> None:
+    """All callers share our connection upstream, and a server's HPACK encoder names by number what it sent before."""
+    for value in (b"!!!", b"AAA", b"!!!", b"AAA"):
+        ways.upstream.answers[method.encode()] = Indexed([(b"k-bin", value)])
+        [(code, _)] = await statuses(ways, way, method)
+        assert value == b"!!!" or code is StatusCode.OK
+
+
+@EACH_WAY
+@EACH_METHOD
+async def test_headers_alone_that_end_a_call_pass(ways: Ways, way: str, method: str) -> None:
+    def alone(stream: int) -> bytes:
+        return headers(stream, [*_OK, (b"grpc-status", b"9"), (b"k", b"1")], END_STREAM)
+
+    ways.upstream.answers[method.encode()] = Answer(alone)
+    assert await statuses(ways, way, method) == await statuses(ways, "direct", method)

@@ -1,0 +1,34 @@
+"""proxy.policy.checking: faults of expressions at their places in the file."""
+
+from proxy.policy.checking import Checker
+from proxy.policy.descriptors import Descriptors
+from proxy.policy.document import Document
+from proxy.policy.expressions import Language
+from tests.policy import PRODUCT
+
+REQUEST = {"request": "product.Product"}
+
+
+def checker(written: str) -> Checker:
+    document = Document(f"tag: {written}", "p.yaml")
+    return Checker(document, Language(Descriptors.of(PRODUCT).pool, {}))
+
+
+def wrong(written: str) -> list[str]:
+    found = checker(written)
+    document = found.document
+    (_, node) = document.mapping(document.root, "policy", None)["tag"]
+    found.expression(document.text(node, "tag"), "read Get: tag", REQUEST, "text")
+    return [str(mistake) for mistake in document.mistakes]
+
+
+def test_a_fault_is_told_where_it_stands_in_the_file() -> None:
+    field = "read Get: tag: product.Product: unknown field 'idd'; did you mean 'id'?"
+    assert wrong("request.idd")[0].startswith(f"p.yaml:1:13: {field}")
+    assert wrong("\"'é' + string(request.idd)\"")[0].startswith(f"p.yaml:1:27: {field}")
+    assert wrong("|\n  'a' +\n    string(request.idd)\n")[0].startswith(f"p.yaml:3:19: {field}")
+
+
+def test_what_is_right_is_told_nothing_of() -> None:
+    assert wrong("string(request.id)") == []
+    assert checker("x").expression(None, "read Get: tag", REQUEST, "text") is None

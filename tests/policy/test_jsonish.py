@@ -1,0 +1,37 @@
+"""proxy.policy.jsonish: values and messages as people write them."""
+
+import pytest
+
+from proxy.pb import media_pb2 as pb
+from proxy.policy.document import Document
+from proxy.policy.jsonish import BadMessage, message_of, value_of
+
+
+def test_a_plain_scalar_is_what_json_takes_it_for_and_all_else_is_text() -> None:
+    text = (
+        "a: 9007199254740993\nb: 1.5\nc: true\nd: null\ne: yes\nf: '7'\ng: 2001-01-01\nh: [1, x]\ni: {j: -1e3}\nk: 007"
+    )
+    assert value_of(Document(text, "c.yaml").root) == {
+        "a": 9007199254740993,
+        "b": 1.5,
+        "c": True,
+        "d": None,
+        "e": "yes",
+        "f": "7",
+        "g": "2001-01-01",
+        "h": [1, "x"],
+        "i": {"j": -1000.0},
+        "k": "007",
+    }
+
+
+def test_a_message_is_written_in_protobufs_json() -> None:
+    message = message_of({"model_type": "user", "modelId": "9007199254740993"}, pb.GetFilesByModelRequest())
+    assert message == pb.GetFilesByModelRequest(model_type="user", model_id=9007199254740993)
+
+
+@pytest.mark.parametrize("value", [5, [], {"nope": 1}, {"model_id": "x"}, {"model_type": 5}])
+def test_what_is_no_such_message_is_told_in_one_line(value: object) -> None:
+    with pytest.raises(BadMessage) as failed:
+        message_of(value, pb.GetFilesByModelRequest())
+    assert "\n" not in str(failed.value)

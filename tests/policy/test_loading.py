@@ -1,0 +1,41 @@
+"""proxy.policy.loading: a policy from its file."""
+
+from pathlib import Path
+
+import pytest
+
+from proxy.policy.document import MOST_BYTES
+from proxy.policy.loading import load_policy
+from proxy.policy.mistakes import PolicyError
+from tests.policy import EXAMPLES, PRODUCT, SERVICE
+
+
+def test_no_path_is_the_built_in_policy() -> None:
+    assert list(load_policy("").services) == ["media.MediaService"]
+
+
+def test_descriptors_lie_beside_the_policy(tmp_path: Path) -> None:
+    (tmp_path / "product.binpb").write_bytes(PRODUCT)
+    (tmp_path / "p.yaml").write_text(SERVICE)
+    assert list(load_policy(str(tmp_path / "p.yaml")).services) == ["product.ProductService"]
+    assert "hipstershop.ProductCatalogService" in load_policy(str(EXAMPLES / "boutique.yaml")).services
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (None, "cannot be read: No such file or directory"),
+        (b"\xff\xfe", "is no UTF-8; accepted: a policy in YAML"),
+        (b" " * (MOST_BYTES + 1), "is longer than 1 MiB"),
+        (SERVICE.encode(), "product.binpb cannot be read: No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, data: bytes | None, told: str) -> None:
+    path = tmp_path / "p.yaml"
+    if data is not None:
+        path.write_bytes(data)
+    with pytest.raises(PolicyError) as failed:
+        load_policy(str(path))
+    assert str(failed.value).startswith(f"{path}:")
+    assert told in str(failed.value)
+    assert "\n" not in str(failed.value)

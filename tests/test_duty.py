@@ -1,0 +1,80 @@
+"""Whether events are taken: not without Redis, not while one waits for its confirmation, and again once all is well."""
+
+import pytest
+
+from proxy.amqp.duty import Duty
+
+
+class Redis:
+    """Says what it is told to say."""
+
+    up = True
+
+    def __call__(self) -> bool:
+        return self.up
+
+
+@pytest.fixture
+def redis() -> Redis:
+    return Redis()
+
+
+@pytest.fixture
+def duty(redis: Redis) -> Duty:
+    return Duty(redis, patience=1.0)
+
+
+def test_it_is_on_at_first_and_while_all_is_well(duty: Duty) -> None:
+    assert duty.on
+    assert not duty.looked(0.0, None)
+    assert not duty.looked(10.0, 9.5)
+    assert duty.on
+
+
+def test_it_ends_once_redis_has_been_away_for_so_long(duty: Duty, redis: Redis) -> None:
+    redis.up = False
+    assert not duty.looked(5.0, None)
+    assert not duty.looked(5.9, None)
+    assert duty.looked(6.0, None)
+    assert not duty.on
+    assert duty.doubtful_since == 5.0
+
+
+def test_a_short_absence_is_none(duty: Duty, redis: Redis) -> None:
+    for start in range(5):
+        redis.up = False
+        assert not duty.looked(start, None)
+        redis.up = True
+        assert not duty.looked(start + 0.9, None)
+    assert duty.doubtful_since is None
+
+
+def test_it_ends_once_an_event_has_waited_for_so_long_though_redis_answers(duty: Duty) -> None:
+    assert not duty.looked(5.9, 5.0)
+    assert duty.looked(6.0, 5.0)
+    assert not duty.on
+
+
+def test_events_that_come_and_go_quickly_do_not_end_it(duty: Duty) -> None:
+    assert not any(duty.looked(now, now - 0.9) for now in range(20))
+
+
+def test_the_earlier_doubt_counts(duty: Duty, redis: Redis) -> None:
+    redis.up = False
+    duty.looked(5.5, 5.0)
+    assert duty.looked(6.0, 5.0)
+    assert duty.doubtful_since == 5.0
+
+
+def test_it_begins_again_once_redis_is_there_and_has_confirmed_everything(duty: Duty, redis: Redis) -> None:
+    redis.up = False
+    duty.looked(0.0, None)
+    duty.looked(1.0, 0.5)
+    assert not duty.on
+    redis.up = True
+    assert not duty.looked(2.0, 0.5)  # it answers, and yet takes no writes
+    redis.up = False
+    assert not duty.looked(3.0, None)
+    redis.up = True
+    assert duty.looked(4.0, None)
+    assert duty.on

@@ -1,0 +1,120 @@
+"""proxy.policy_cli: the commands `policy init`, `check`, `test` and `explain`."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import grpc
+import pytest
+from click.testing import CliRunner, Result
+from grpc_reflection.v1alpha import reflection
+
+from proxy.cli import cli
+
+EXAMPLES = Path(__file__).parents[1] / "examples" / "policies"
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(cli, ["policy", *map(str, arguments)])
+
+
+@pytest.fixture
+def reflecting() -> Iterator[str]:
+    server = grpc.server(ThreadPoolExecutor(1))
+    reflection.enable_server_reflection(["media.MediaService"], server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    yield f"127.0.0.1:{port}"
+    server.stop(None)
+
+
+def test_check_shows_what_is_cached_and_warns() -> None:
+    result = run("check", EXAMPLES / "product.yaml")
+    assert result.exit_code == 0
+    assert "product.ProductService/GetProductByID" in result.stdout
+    assert result.stderr.startswith("warning: media.MediaService/GetFilesByModel: is open")
+    assert run("check", "--strict", EXAMPLES / "product.yaml").exit_code == 1
+    assert run("check", "--strict", EXAMPLES / "boutique.yaml").exit_code == 0
+
+
+def test_check_says_every_mistake_with_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("version: 2\nservices: []\nevnts: []")
+    result = run("check", path)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.splitlines() == [
+        f"{path}:1:10: policy: version: '2' is not understood; accepted: 1",
+        f"{path}:3:1: policy: unknown key 'evnts'; did you mean 'events'? accepted: version, services, events",
+    ]
+
+
+def test_test_runs_cases_and_prints_what_differs(tmp_path: Path) -> None:
+    files = sorted(EXAMPLES.glob("*.cases.yaml"))
+    result = run("test", *files)
+    assert (result.exit_code, result.stdout.splitlines()[-1]) == (0, "30 cases, 0 differ")
+    path = tmp_path / "c.yaml"
+    path.write_text(
+        "policy: builtin\ncases: [{name: a case, read: media.MediaService/GetFilesByModel, request: {}, tag: user/1}]"
+    )
+    result = run("test", path)
+    assert result.exit_code == 1
+    assert result.stdout == f'{path}:2:84: a case: tag: expected "user/1", found "/0"\n1 cases, 1 differ\n'
+
+
+def test_test_refuses_what_it_cannot_read(tmp_path: Path) -> None:
+    assert run("test", tmp_path / "none.yaml").exit_code == 2
+    (tmp_path / "c.yaml").write_text("policy: none.yaml\ncases: []")
+    result = run("test", tmp_path / "c.yaml")
+    assert (result.exit_code, "none.yaml:1:1: cannot be read" in result.stderr) == (2, True)
+
+
+def test_explain_tells_of_one_call() -> None:
+    result = run("explain", EXAMPLES / "product.yaml", "GetProductByID", '{"id": "7"}')
+    assert (result.exit_code, "tag       product/7" in result.stdout) == (0, True)
+    assert "user/1" in run("explain", "builtin", "GetFilesByModel", '{"model_type": "User", "model_id": 1}').stdout
+    for arguments in (
+        ("Nope",),
+        ("GetProductByID", "{"),
+        ("GetProductByID", '{"x": 1}'),
+        ("GetProductByID", "[" * 10**5),
+    ):
+        assert run("explain", EXAMPLES / "product.yaml", *arguments).exit_code == 2
+
+
+def test_init_prints_a_policy_of_a_file_or_of_a_server(tmp_path: Path, reflecting: str) -> None:
+    of_file = run("init", "--descriptors", EXAMPLES / "product.binpb")
+    assert (of_file.exit_code, "method: GetProductBySlug" in of_file.stdout) == (0, True)
+    of_server = run("init", "--reflection", reflecting)
+    assert (of_server.exit_code, f"upstream: {reflecting}\n    descriptors: reflection" in of_server.stdout) == (
+        0,
+        True,
+    )
+    path = tmp_path / "p.yaml"
+    path.write_text(of_server.stdout)
+    assert run("check", path).exit_code == 0
+
+
+def test_init_says_what_it_cannot_use(tmp_path: Path) -> None:
+    (tmp_path / "x.binpb").write_bytes(b"\xff")
+    result = run("init", "--descriptors", tmp_path / "x.binpb")
+    assert (result.exit_code, "is no FileDescriptorSet" in result.stderr) == (1, True)
+    assert run("init").exit_code == 2
+    assert run("init", "--reflection", "not a target").exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["init", "check", "test", "explain"])
+def test_help_is_a_manual_with_examples_and_exit_statuses(command: str) -> None:
+    text = run(command, "--help").stdout
+    assert "Example" in text
+    assert f"media-cache-proxy policy {command}" in text or "shop.cases.yaml" in text
+    assert "Exit status:" in text
+
+
+def test_help_loads_no_grpc() -> None:
+    code = (
+        "import sys; from proxy.cli import cli; cli(['policy', 'check', '--help'], standalone_mode=False); "
+        "assert 'grpc' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
