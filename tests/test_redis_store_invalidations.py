@@ -8,8 +8,9 @@ from proxy.errors import RedisUnavailableError
 from proxy.media.keys import Keys
 from proxy.media.lifetime import Storable
 from proxy.media.model import Model
+from proxy.store.model_hash import MOST_FIELDS
 from proxy.store.redis_node import Budget, new_token
-from proxy.store.redis_store import MOST_FIELDS, RedisStore
+from proxy.store.redis_store import RedisStore
 from tests.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
