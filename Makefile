@@ -53,9 +53,10 @@ protos: ## stubs and descriptors from protos/ and examples/protos/
 	@scripts/setup check
 	@scripts/gen-protos
 
-docs: ## docs/configuration.md and the reference of docs/policies.md from what is declared
+docs: ## docs/configuration.md, docs/metrics.md and the reference of docs/policies.md from what is declared
 	@scripts/setup check
 	@.venv/bin/python scripts/gen-config-docs
+	@.venv/bin/python scripts/gen-metrics-docs
 	@.venv/bin/python scripts/gen-policy-docs
 
 lock: ## constraints.txt from pyproject.toml
