@@ -147,7 +147,7 @@ class Run:
 
     async def writer(self) -> None:
         while not self.over:
-            model_id = self._random.choice(_BUSY if self._random.random() < 0.5 else _QUIET)
+            model_id = self._random.choice(_BUSY if self._random.random() < 0.7 else _QUIET)
             name = self._name("write")
             self.checker.counts["writes"] += 1
             if self._random.random() < 0.5:
