@@ -22,7 +22,7 @@ from proxy.amqp.events import BadEvent, Kind, MediaEvent, kind_of, parse
 from proxy.amqp.silence import Silence
 from proxy.media.model import Model
 from proxy.retry import Pauses, jittered, until_done
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.log import RateLimit
 
 Outcome = Literal["applied", "malformed", "oversize", "retried"]
@@ -70,7 +70,7 @@ class Deliveries:
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
     ) -> None:
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Of the broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer

@@ -21,7 +21,7 @@ from aiormq.exceptions import InvalidFrameError
 from pamqp import commands as spec
 
 from proxy.reasons import in_words
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ class RabbitSession:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Where the broker is, for spans."""
         self.wake = asyncio.Event()
         self.lost = ""
@@ -68,7 +68,7 @@ class RabbitSession:
             raise
         session = cls(connection)
         host, port = connection.url.host, connection.url.port or DEFAULT_PORTS[connection.url.scheme]
-        session.place = tracing.place(f"{host}:{port}")
+        session.place = span_names.place(f"{host}:{port}")
         return session
 
     async def watch(self, channel: AbstractChannel) -> None:
