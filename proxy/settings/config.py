@@ -13,6 +13,7 @@ import click
 from proxy.errors import SettingError
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
+    LOG_LEVEL,
     AmqpAddrs,
     Count,
     Duration,
@@ -150,7 +151,7 @@ class Settings:
         Secret(),
         "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
     )
-    log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
+    log_level: str = _setting("info", LOG_LEVEL, "The least severe lines shown.")
     log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
     listen_tls_cert: str = _setting(
         "", PemFile(), "Certificate, with its intermediates, that callers are shown. Empty: plaintext."
