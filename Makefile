@@ -45,7 +45,7 @@ bench: ## what a call costs, beside what people would use instead; docs/performa
 	@scripts/setup bench
 	@.venv/bin/python -m bench $(ARGS)
 
-bench-gate: ## fails when a hit costs more than 1.5 times the CPU of a bare gRPC echo; under a minute, wants a quiet machine
+bench-gate: ## fails when a hit costs too much beside a bare gRPC echo, and inside Envoy beside plain Envoy; two minutes, wants a quiet machine
 	@scripts/setup bench
 	@.venv/bin/python -m bench.gate
 

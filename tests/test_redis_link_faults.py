@@ -31,7 +31,7 @@ class TestReconnecting:
             own_redis.kill()
             with pytest.raises(RedisUnavailableError):
                 await pending
-            await watched.down("Error")  # refused
+            await watched.down("cannot connect")  # refused
             with pytest.raises(RedisUnavailableError, match=r"127\.0\.0\.1"):
                 watched.link.request(b"PING")
             await own_redis.start()

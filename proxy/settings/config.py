@@ -5,7 +5,7 @@ default, type and help. Defaults, `serve --help`, docs/configuration.md and the 
 """
 
 import os
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 import click
@@ -50,6 +50,11 @@ class Settings:
     media_service_addr: str = _setting("localhost:50056", GrpcTarget(), "The real media service.")
     listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC).")
     redis_addr: RedisTarget | None = _setting("localhost:6379", RedisAddr(), "Redis; empty: no cache, forward only.")
+    sentinel_password: str = _setting(
+        "",
+        Secret(),
+        "redis+sentinel: the Sentinels' own. Empty: none, or the master's credentials where they ask for some.",
+    )
     cache_namespace: str = _setting(DEFAULT_NAMESPACE, Name(), "Prefix of every Redis key.")
     events_queue_prefix: str = _setting(
         "",
@@ -199,6 +204,13 @@ class Settings:
         """Each setting in effect as text for a person, by name, in the order of declaration; credentials masked."""
         texts = {setting.name: setting.metadata["type"].text(getattr(self, setting.name)) for setting in fields(self)}
         return {**texts, "events_queue_prefix": self.queue_prefix}
+
+    @property
+    def redis(self) -> RedisTarget | None:
+        """`REDIS_ADDR`, with the Sentinels' password where it has none itself."""
+        if self.redis_addr is None or self.redis_addr.sentinel_password:
+            return self.redis_addr
+        return replace(self.redis_addr, sentinel_password=self.sentinel_password)
 
     @property
     def queue_prefix(self) -> str:

@@ -8,13 +8,12 @@ together.
 import asyncio
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from proxy.errors import RedisUnavailableError
 from proxy.media import entry
-from proxy.media.entry import Entry
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
 from proxy.media.lifetime import Storable
@@ -24,6 +23,7 @@ from proxy.store.redis_connecting import Changed, Listeners, Probing
 from proxy.store.redis_flush import FLUSH_STEP, flush
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
+from proxy.store.redis_reads import Found, Look, Reads
 from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Topology, topology
 from proxy.store.write_probe import WriteProbe
@@ -45,23 +45,6 @@ def probing(keys: Keys) -> Probing:
 
 
 _SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
-
-
-@dataclass(slots=True)
-class Found:
-    """An entry and the clock to judge it by."""
-
-    entry: Entry
-    now_ms: float
-
-    @property
-    def fresh(self) -> bool:
-        return self.now_ms < self.entry.fresh_until_ms
-
-    @property
-    def age(self) -> int:
-        """Whole seconds."""
-        return self.entry.age(self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +80,7 @@ class RedisStore:
         self._again: Callable[[float | None], None] = lambda since: None
         told = Listeners(changed, self._renewed)
         self._topology: Topology = topology(target, _SCRIPTS, told, tls, probing(keys))
+        self._reads = Reads(self._topology.node_for, self.gap)
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
         """`again` is called at once when another server is master, before its first reply is used: what was confirmed
@@ -121,36 +105,22 @@ class RedisStore:
         """What is wrong with the first node that has a trouble now; see `Node`."""
         return next((node.trouble for node in self._topology.nodes() if node.trouble), "")
 
-    @property
-    def able(self) -> bool:
-        """Whether Redis takes invalidations now: one master at least, of a Cluster's."""
-        return any(node.usable for node in self._topology.nodes())
-
     def usable(self, hash_key: bytes) -> bool:
         """Whether the node of this key is worth asking now."""
         node = self._topology.node_for(hash_key)
         return node is not None and node.usable
 
     async def read(self, key: RequestKey, budget: Budget) -> Found | None:
-        """The hit path: one plain read. Stale entries are found too; what an outage left behind is not."""
-        node, field = self._node(key.hash_key), b"e" + key.field
-        run_id, asked = node.run_id, node.usable
-        try:
-            value = await node.ask(budget, b"HGET", key.hash_key, field)
-        except REDIRECTIONS:
-            return None  # the acquire that follows goes where the key is now
-        except RedisUnavailableError:
-            if asked:
-                node.shed(key.hash_key, field)
-            raise
-        found = entry.decode(value, run_id=run_id, identity=key.identity)
-        if found is None or found.born_ms < node.min_born_ms():
-            return None
-        now_ms = node.now_ms()
-        fresh_until_ms = self.gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)
-        if fresh_until_ms != found.fresh_until_ms:
-            found = replace(found, fresh_until_ms=fresh_until_ms)
-        return Found(found, now_ms) if now_ms < found.stale_until_ms else None
+        """One plain read; see `Reads`."""
+        return await self._reads.read(key, budget)
+
+    def begin(self, key: RequestKey) -> Look | None:
+        """The first half of a read; see `Reads`."""
+        return self._reads.begin(key)
+
+    def ended(self, look: Look, budget: Budget) -> Found | None:
+        """The second half."""
+        return self._reads.ended(look, budget)
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
         """The lease protocol's first step, before anything is fetched."""

@@ -34,21 +34,24 @@ class _Set(Startable):
 class SentinelSet(_Set):
     """A master, its replica and `sentinels` Sentinels that declare it down after half a second, by majority."""
 
-    def __init__(self, *config: str, sentinels: int = 1) -> None:
-        self.master = RedisServer(*config)
-        self.replica = RedisServer(*config, replica_of=self.master)
+    def __init__(
+        self, *config: str, sentinels: int = 1, password: str | None = None, sentinel_password: str | None = None
+    ) -> None:
+        self.master = RedisServer(*config, password=password)
+        self.replica = RedisServer(*config, replica_of=self.master, password=password)
         watch = (
             f"sentinel monitor {MASTER_NAME} 127.0.0.1 {self.master.port} {sentinels // 2 + 1}",
             f"sentinel down-after-milliseconds {MASTER_NAME} 500",
             f"sentinel failover-timeout {MASTER_NAME} 3000",
+            *([] if password is None else [f"sentinel auth-pass {MASTER_NAME} {password}"]),
         )
-        self.sentinels = [RedisServer(*watch, sentinel=True) for _ in range(sentinels)]
+        self.sentinels = [RedisServer(*watch, sentinel=True, password=sentinel_password) for _ in range(sentinels)]
         self.servers = [self.master, self.replica, *self.sentinels]
 
     @property
     def addr(self) -> str:
         """`redis+sentinel://…`, as REDIS_ADDR takes it."""
-        where = ",".join(sentinel.addr for sentinel in self.sentinels)
+        where = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{where}/{MASTER_NAME}/0"
 
     async def start(self) -> Self:
