@@ -71,7 +71,7 @@ class Core:
                 tls=tls.redis,
             )
         recent = InvalidationLog()
-        invalidations = Invalidations(store, metrics, journal=recent)
+        invalidations = Invalidations(store, metrics, journal=recent, window=settings.cache_event_window)
         cache = Cache(
             store,
             fetch,
@@ -128,4 +128,5 @@ def _policy(settings: Settings) -> Policy:
         stale_while_revalidate=settings.cache_stale_while_revalidate,
         bypass_per_page=settings.cache_bypass_per_page,
         max_entry_bytes=settings.cache_max_entry_bytes,
+        ttl_temporary_credentials=settings.cache_ttl_temporary_credentials,
     )

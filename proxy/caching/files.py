@@ -44,7 +44,7 @@ class Observer(Protocol):
     """Who counts."""
 
     def request(self, method: str, result: Outcome, tier: Literal["redis", "none"], seconds: float) -> None: ...
-    def unsuccessful(self) -> None: ...
+    def answered(self, *, successful: bool) -> None: ...
     def shadow_difference(self) -> None: ...
 
 
@@ -68,8 +68,8 @@ class Files:
         tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
         counted = outcome(answer)
         self._observer.request(call.method, counted, tier, time.perf_counter() - started)
-        if counted == "failure" and answer.reply.ok and answer.result != "coalesced":
-            self._observer.unsuccessful()
+        if answer.age is None and answer.reply.ok and answer.result != "coalesced":
+            self._observer.answered(successful=counted != "failure")
         tracing.answered(answer.result, None if tier == "none" else tier)
         ours: Metadata = (_X_CACHE[answer.result],)
         if answer.age is not None:

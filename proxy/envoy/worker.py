@@ -11,11 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from prometheus_client import Counter
-
 from proxy import app as composition
 from proxy.core import Core
 from proxy.envoy.control import LOG, SOCKET, Ended, Failed, Hello, Live
+from proxy.envoy.restarts import restarts
 from proxy.envoy.transport import EnvoyTransport
 from proxy.errors import SettingError, StartError
 from proxy.settings.config import Settings
@@ -65,11 +64,7 @@ class Worker:
 
     async def _run(self, hello: Hello) -> None:
         def transport(settings: Settings, core: Core, metrics: Metrics) -> EnvoyTransport:
-            Counter(
-                "media_cache_envoy_restarts_total",
-                "Moves by one when Envoy crashed and was started again",
-                registry=metrics.registry,
-            ).inc(hello.restarts)
+            restarts(metrics.registry).inc(hello.restarts)
             self.transport = EnvoyTransport(
                 settings,
                 core,

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from proxy.media.calls import Metadata
-from proxy.media.model import Model
+from proxy.media.model import Model, is_plain
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 
 _LARGEST_REQUEST = 4096  # bytes; the fields of a real one take a few dozen
@@ -50,7 +50,9 @@ class Keys:
         self._memo: dict[tuple[bytes, bytes], RequestKey | None] = {}
 
     def of_request(self, body: bytes, metadata: Metadata) -> RequestKey | None:
-        """The key; None when the request must not be cached (no such message, unknown fields, absurdly large)."""
+        """The key; None when the request must not be cached (no such message, unknown fields, absurdly large, a
+        type of which not all make the same).
+        """
         memo_key = (body, self._vary_digest(metadata))
         try:
             return self._memo[memo_key]
@@ -112,7 +114,7 @@ class Keys:
             request.ParseFromString(body)
         except DecodeError:
             return None
-        if len(UnknownFieldSet(request)):
+        if len(UnknownFieldSet(request)) or not is_plain(request.model_type):
             return None
         identity = length_prefixed(
             request.model_type.encode(),

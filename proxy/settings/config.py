@@ -30,6 +30,8 @@ from proxy.settings.tls_rules import PemFile, ServerName, contradiction
 from proxy.settings.vary_rules import withheld
 
 _DAY = 86400.0
+LONGEST_WINDOW = 60.0
+"""The most that CACHE_EVENT_WINDOW may be, in seconds."""
 DEFAULT_NAMESPACE = "media"
 DEFAULT_QUEUE_PREFIX = "api-gateway-media-cache"
 
@@ -73,6 +75,18 @@ class Settings:
         Duration(_DAY),
         "How long an answer is served while RabbitMQ is lost or was never reached, from its fetch or from the loss, "
         "whichever was later; never longer than CACHE_TTL. Without RABBITMQ_ADDR it has no effect.",
+    )
+    cache_ttl_temporary_credentials: float = _setting(
+        "5m",
+        Duration(_DAY),
+        "How long an answer is kept in which a presigned URL carries a security token: it dies with the session that "
+        "signed it, and no URL says when that is.",
+    )
+    cache_event_window: float = _setting(
+        "100ms",
+        Duration(LONGEST_WINDOW),
+        "For so long after a media event nothing is stored of its model: how much later than its event a change may be "
+        "seen by reads of the media service. Above 100ms it also holds after writes through the proxy.",
     )
     cache_stale_if_error: float = _setting(
         "10m", Duration(_DAY), "How long past its time an answer may stand in while the media service is away."

@@ -103,6 +103,10 @@ class Node:
         """This server's clock, by its quickest ping."""
         return self.health.clock.now_ms(time.monotonic())
 
+    def is_ahead(self, ms: int) -> bool:
+        """Whether a time cannot have been yet, by this server's clock."""
+        return self.health.clock.is_ahead(ms, time.monotonic())
+
     def min_born_ms(self) -> int:
         """Entries born before this count as absent; see `Health`."""
         return self.health.min_born_ms()

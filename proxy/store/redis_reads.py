@@ -97,6 +97,8 @@ class Reads:
         if found is None or found.born_ms < node.min_born_ms():
             return None
         now_ms = node.now_ms()
+        if found.born_ms > now_ms and node.is_ahead(found.born_ms):
+            return None  # of a clock that was set back since
         fresh_until_ms = self._gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)
         if fresh_until_ms != found.fresh_until_ms:
             found = replace(found, fresh_until_ms=fresh_until_ms)

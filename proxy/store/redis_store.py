@@ -19,6 +19,7 @@ from proxy.media.keys import Keys, RequestKey
 from proxy.media.lifetime import Storable
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisTarget
+from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing
 from proxy.store.redis_flush import FLUSH_STEP, flush
 from proxy.store.redis_link import REDIRECTIONS, Reply
@@ -30,7 +31,6 @@ from proxy.store.write_probe import WriteProbe
 from proxy.tls import Leg
 
 LEASE_MS = 10_000
-MOST_FIELDS = 256
 _INDEX_MARGIN_MS = 60_000
 _REDIRECTIONS_FOLLOWED = 5
 _TRY_AGAIN = 0.005
@@ -41,7 +41,7 @@ _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "releas
 
 def probing(keys: Keys) -> Probing:
     """How a node is asked whether it takes invalidations."""
-    return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, MOST_FIELDS, owns)
+    return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, LIMITS, owns)
 
 
 _SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
@@ -131,8 +131,7 @@ class RedisStore:
             run_id = node.run_id
             least_born = b"%d" % node.min_born_ms()
             force = b"1" if take_over else b"0"
-            rest = least_born, force, *self._without_events(node)
-            return key.field, run_id, token, b"%d" % LEASE_MS, b"%d" % MOST_FIELDS, *rest
+            return key.field, run_id, token, b"%d" % LEASE_MS, least_born, force, *self._without_events(node), *LIMITS
 
         try:
             reply = await self._script(_ACQUIRE, (key.hash_key,), arguments, budget)
@@ -192,8 +191,7 @@ class RedisStore:
         mark = new_token()
 
         def arguments(node: Node) -> tuple[bytes, ...]:
-            numbers = b"%d" % window_ms, intent, b"%d" % intent_ms, clear, b"%d" % MOST_FIELDS
-            return (node.run_id, mark, *numbers)
+            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
 
         await self._script(_INVALIDATE, (self._keys.of_model(model),), arguments, Budget(timeout), durable=True)
 
@@ -217,7 +215,7 @@ class RedisStore:
         """
 
         def arguments(holder: Node) -> tuple[bytes, ...]:
-            return holder.run_id, new_token(), b"0", b"", b"0", b"", b"%d" % MOST_FIELDS
+            return holder.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
 
         async def invalidate(keys: tuple[bytes, ...]) -> None:
             await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)

@@ -21,7 +21,7 @@ from proxy import __version__
 from proxy.pb import media_pb2
 from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
-from proxy.telemetry.failing import Failing
+from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
@@ -165,8 +165,7 @@ class Metrics:
                 self._events.labels(kind, outcome)
         self._events_missing = Gauge(
             "media_cache_events_missing",
-            "Set to 1 when writes have succeeded without a media event after them, to 0 with the next event that is "
-            "applied",
+            "Whether writes have succeeded without a media event after them (1), or not (0)",
             registry=self.registry,
         )
         self._dependency_up = Gauge(
@@ -228,13 +227,16 @@ class Metrics:
         error = "" if code is StatusCode.OK else code.name
         if code in _FAILURES:
             self.upstream_answers.failed(error)
-        elif code is not StatusCode.CANCELLED:
-            self.upstream_answers.good()
+        elif code is not StatusCode.CANCELLED and (error or method != _CACHED):
+            self.upstream_answers.good()  # of a cacheable method `answered` knows more: what the message says
         self._observe(self._client_calls, self._client_successes, method, code, error, seconds)
 
-    def unsuccessful(self) -> None:
-        """The media service's last answer with OK says in its message that it is a failure."""
-        self.upstream_answers.unsuccessful()
+    def answered(self, *, successful: bool) -> None:
+        """The media service answered a cacheable call with OK, and in the message with success or a failure."""
+        if successful:
+            self.upstream_answers.good()
+        else:
+            self.upstream_answers.failed(UNSUCCESSFUL)
 
     @staticmethod
     def _observe(
