@@ -94,6 +94,8 @@ def limits(settings: Settings) -> Limits:
     """What callers may use, whatever the transport."""
     return Limits(
         calls_per_connection=settings.max_calls_per_connection,
+        connections=settings.max_connections,
+        connection_age=settings.max_connection_age,
         metadata_bytes=settings.max_metadata_bytes,
         message_bytes=settings.max_message_bytes,
         bytes_in_flight=settings.max_bytes_in_flight,

@@ -120,6 +120,8 @@ class Settings:
     max_calls_per_connection: int = _setting(
         "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
     )
+    max_connections: int = _setting("1000", Count(1, 1_000_000), "More connections of callers are closed as they come.")
+    max_connection_age: float = _setting("0s", Duration(_DAY), "When callers are asked to connect anew. 0: never.")
     max_bytes_in_flight: int = _setting(
         "128MiB",
         Count(1 << 20, 1 << 40, sizes=True),
