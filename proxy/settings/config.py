@@ -118,6 +118,12 @@ class Settings:
         OneOf("off", "on"),
         "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES.",
     )
+    old_cache_keys: str = _setting(
+        "keep",
+        OneOf("keep", "delete"),
+        "delete: after each invalidation, what a gateway's own cache holds of the model goes too (user:<id>:avatar, "
+        "media:<type>:<id>:<collection>), so that both can run side by side; see migration.md.",
+    )
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
