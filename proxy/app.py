@@ -86,6 +86,7 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
         limits=limits(settings),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
+        hits=core.hits,
     )
 
 

@@ -84,13 +84,15 @@ def serve(context: click.Context, /, **values: Any) -> int:
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     if settings.transport == "envoy":
         _require_envoy()
-        from proxy.telemetry import log  # noqa: PLC0415 -- what serves is loaded inside Envoy
+        from proxy.telemetry import log, strays  # noqa: PLC0415 -- what serves is loaded inside Envoy
 
         log.setup(settings.log_level, settings.log_format)
     else:
-        from proxy.telemetry import log, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
+        from proxy.telemetry import log, strays, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
 
-        log.setup(settings.log_level, settings.log_format, trace_ids=tracing.ids)
+        fd = strays.captured() if settings.log_format == "json" else log.STDERR
+        log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
+    strays.hook()
     try:
         import asyncio  # noqa: PLC0415
 

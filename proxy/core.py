@@ -12,6 +12,7 @@ from typing import Self
 
 from proxy.caching.cache import Cache
 from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE, Files
+from proxy.caching.hits import Hits
 from proxy.caching.invalidations import Invalidations
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
@@ -38,6 +39,7 @@ class Core:
     cache: Cache
     own_writes: OwnWrites
     files: Files
+    hits: Hits
     redis: Dependency | None
     recent: InvalidationLog
     gap: EventGap
@@ -58,11 +60,11 @@ class Core:
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store = None, None
-        if settings.redis_addr is not None:
+        if settings.redis is not None:
             redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), time.monotonic)
             stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
             store = RedisStore(
-                settings.redis_addr,
+                settings.redis,
                 keys,
                 ttl=settings.cache_ttl,
                 stale=stale,
@@ -72,7 +74,7 @@ class Core:
             )
         recent = InvalidationLog()
         old = OldCache(recent, store.topology.node_for) if store and settings.old_cache_keys == "delete" else None
-        invalidations = Invalidations(store, metrics, journal=old or recent)
+        invalidations = Invalidations(store, metrics, journal=old or recent, window=settings.cache_event_window)
         cache = Cache(
             store,
             fetch,
@@ -84,7 +86,8 @@ class Core:
         )
         own_writes = OwnWrites(invalidations, fetch)
         files = Files(cache, own_writes, fetch, store, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, files, redis, recent, gap, tls, old)
+        hits = Hits(GET_FILES_BY_MODEL, cache, keys.vary, metrics)
+        return cls(upstream, store, invalidations, cache, own_writes, files, hits, redis, recent, gap, tls, old)
 
     @property
     def routes(self) -> dict[str, Handler]:
@@ -130,4 +133,5 @@ def _policy(settings: Settings) -> Policy:
         stale_while_revalidate=settings.cache_stale_while_revalidate,
         bypass_per_page=settings.cache_bypass_per_page,
         max_entry_bytes=settings.cache_max_entry_bytes,
+        ttl_temporary_credentials=settings.cache_ttl_temporary_credentials,
     )

@@ -26,6 +26,7 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
         RedisTarget("single", "redis://cache:6379/1", (("cache", 6379),)),
         "http://cache",
     ),
+    "sentinel_password": ("", "secret", "secret", "two words"),
     "cache_namespace": ("media", "staging", "staging", "a:b"),
     "events_queue_prefix": ("", "api-gateway-media", "api-gateway-media", "a b"),
     "rabbitmq_addr": (
@@ -98,6 +99,7 @@ EMPTY_MEANS = {
     "probe_addr": "",
     "admin_addr": "",
     "admin_token": "",
+    "sentinel_password": "",
     "events_queue_prefix": "",
 }
 
@@ -140,7 +142,7 @@ def test_a_bad_value_is_one_line_with_the_variable_the_value_and_what_is_accepte
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = CASES[name][3]
-    shown = "***" if name == "admin_token" or "KEY" in bad else bad
+    shown = "***" if name in {"admin_token", "sentinel_password"} or "KEY" in bad else bad
     monkeypatch.setenv(name.upper(), bad)
     with pytest.raises(click.BadParameter) as refusal:
         settings_of()

@@ -31,7 +31,6 @@ def test_the_core_is_told_without_a_gap_between_the_limits_of_metadata() -> None
     options = dict(Limits(calls_per_connection=7, metadata_bytes=9000, message_bytes=11).server_options)
     assert options == {
         "grpc.compression_enabled_algorithms_bitset": 1,
-        "grpc.http2.hpack_table_size.decoder": 0,
         "grpc.max_concurrent_streams": 7,
         "grpc.http2.max_deallocating_streams": 7,
         "grpc.max_receive_message_length": 11,

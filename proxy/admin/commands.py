@@ -130,6 +130,7 @@ def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
 
 _PINGED = (
     "redis_addr",
+    "sentinel_password",
     "cache_namespace",
     "rabbitmq_addr",
     "media_service_addr",
@@ -177,7 +178,7 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # the libraries' lines; each failure is told below
     told = asyncio.run(
         reach(
-            settings.redis_addr,
+            settings.redis,
             settings.rabbitmq_addr,
             settings.media_service_addr,
             collector,

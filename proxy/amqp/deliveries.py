@@ -22,12 +22,14 @@ from proxy.amqp.events import BadEvent, Kind, MediaEvent, kind_of, parse
 from proxy.amqp.silence import Silence
 from proxy.media.model import Model
 from proxy.retry import Pauses, jittered, until_done
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.log import RateLimit
 
 Outcome = Literal["applied", "malformed", "oversize", "retried"]
 
 _ANSWER_TIMEOUT = 10.0  # seconds
+_LONGEST_WAIT = 30 * 86_400.0
+"""Seconds: a queue that nobody asks for is gone after a week."""
 _logger = logging.getLogger(__name__)
 
 
@@ -68,7 +70,7 @@ class Deliveries:
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
     ) -> None:
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Of the broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer
@@ -134,8 +136,7 @@ class Deliveries:
         tracing.about(event.model.type)
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
-        sent_at = message.timestamp.timestamp() if message.timestamp else received
-        await self._apply(event, sent_at)
+        await self._apply(event, _sent_at(message, received))
         self._observer.event(kind, "applied")
         self._silence.heard()
         await self._answer(message, good=True)
@@ -180,3 +181,9 @@ class Deliveries:
                     "suppressed": kept_back,
                 },
             )
+
+
+def _sent_at(message: AbstractIncomingMessage, received: float) -> float:
+    """Seconds since 1970. What no message can have waited for, a `timestamp` of 0 for one, is not its time."""
+    sent_at = message.timestamp.timestamp() if message.timestamp else received
+    return sent_at if received - sent_at < _LONGEST_WAIT else received

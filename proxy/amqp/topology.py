@@ -65,7 +65,7 @@ class Topology:
         missing = []
         for queue in self.queues:
             try:
-                async with self._channel(connection) as channel:
+                async with self.channel(connection) as channel:
                     await channel.get_queue(queue)
             except ChannelNotFoundEntity:
                 missing.append(queue)
@@ -82,7 +82,7 @@ class Topology:
         if self._mark_refused:
             return True
         try:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await self._bind_mark(channel)
         except ChannelNotFoundEntity:
             return False
@@ -92,7 +92,7 @@ class Topology:
 
     async def declare(self, connection: AbstractConnection, queue: str) -> None:
         """Declares one queue; ChannelPreconditionFailed where it exists with other arguments."""
-        async with self._channel(connection) as channel:
+        async with self.channel(connection) as channel:
             await channel.declare_queue(queue, durable=True, arguments=self._arguments)
 
     async def establish(self, connection: AbstractConnection, *, declare: bool = True) -> str:
@@ -105,13 +105,13 @@ class Topology:
         """
         missed = ""
         with self._forgiving(f"exchange {EXCHANGE}"):
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
         for queue, key in self.queues.items():
             if declare and await self._declared_otherwise(connection, queue):
                 missed = f"queue {queue} was declared anew by someone else"
             with self._forgiving(f"binding of {queue}"):
-                async with self._channel(connection) as channel:
+                async with self.channel(connection) as channel:
                     await (await channel.get_queue(queue, ensure=False)).bind(EXCHANGE, key)
         return missed
 
@@ -128,7 +128,7 @@ class Topology:
         if self._mark_refused:
             return
         try:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await channel.declare_exchange(self._mark, ExchangeType.FANOUT, auto_delete=True, internal=True)
                 await self._bind_mark(channel)
         except ChannelClosed as refusal:
@@ -139,7 +139,7 @@ class Topology:
         if self._mark_refused:
             return
         try:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await channel.exchange_delete(self._mark)
         except ChannelClosed as refusal:
             self._without_mark(refusal)
@@ -147,7 +147,7 @@ class Topology:
     async def purge(self, connection: AbstractConnection) -> None:
         """Drops every message that waits; only with a flush owed, which does what they asked for."""
         for queue in self.queues:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await (await channel.get_queue(queue, ensure=False)).purge()
 
     async def _bind_mark(self, channel: AbstractChannel) -> None:
@@ -179,7 +179,7 @@ class Topology:
                 _logger.info("%s", _FORBIDDEN % what, extra={"reason": str(refusal)})
 
     @asynccontextmanager
-    async def _channel(self, connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    async def channel(self, connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
         """A channel for one operation; whatever that ends with, the next one finds a usable one."""
         kept, self._open = self._open, None
         if kept is not None and kept[0] is connection and not kept[1].is_closed:

@@ -13,6 +13,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grpc import StatusCode
@@ -21,11 +22,11 @@ from proxy.caching import fetches
 from proxy.caching.fetches import Answer, Fetches, Observer, log_fields
 from proxy.caching.policy import Policy, cache_control
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call, Handler, Reply
+from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.media.keys import Keys, RequestKey
 from proxy.media.model import Model, subject
 from proxy.store.redis_node import Budget
-from proxy.store.redis_store import Found
+from proxy.store.redis_reads import Found, Look
 from proxy.telemetry import tracing
 
 log = logging.getLogger(__name__)
@@ -42,6 +43,20 @@ class Store(fetches.Store, Protocol):
 
     def usable(self, hash_key: bytes) -> bool: ...
     async def read(self, key: RequestKey, budget: Budget) -> Found | None: ...
+    def begin(self, key: RequestKey) -> Look | None: ...
+    def ended(self, look: Look, budget: Budget) -> Found | None: ...
+
+
+@dataclass(slots=True)
+class Looked:
+    """What a read found on the straight way of a hit."""
+
+    key: RequestKey
+    found: Found | None = None
+    """An entry, a stale one too."""
+    budget: Budget = field(default_factory=Budget)
+    failed: bool = False
+    """Redis gave no usable answer."""
 
 
 class Cache:
@@ -69,13 +84,37 @@ class Cache:
 
     async def get(self, call: Call) -> Answer:
         """Answers one GetFilesByModel call."""
+        if isinstance(call.looked, Looked) and self._store is not None:
+            return await self._go_on(self._store, call, call.looked)
         key, fresh = self._key_of(call)
         if key is None:
             return Answer(await self._fetch(call), "bypass")
         if self._store is None or not self._trusted(self._store, key):
             _log_miss(key)
             return Answer(await self._fetch(call), "miss")
-        return await self._look(self._store, call, key, fresh=fresh)
+        return await self._look(self._store, call, key, None, fresh=fresh)
+
+    def begin(self, body: bytes, metadata: Metadata) -> Look | None:
+        """Steps 1 and 2 of nearly every read: a key known by heart, a healthy node. None: take `get`.
+
+        `metadata` has no `cache-control`. Whoever awaits the reply calls `ended` then.
+        """
+        policy, store = self.policy, self._store
+        if store is None or policy.mode != "on" or policy.ttl <= 0:
+            return None
+        key = self._keys.remembered(body, metadata)
+        if key is None or not policy.caches(key) or self._held_back(key.model):
+            return None
+        return store.begin(key)
+
+    def ended(self, look: Look) -> Looked:
+        """What the read found: a hit, or what `get` goes on from, as `Call.looked`."""
+        looked = Looked(look.key)
+        try:
+            looked.found = self._store.ended(look, looked.budget) if self._store is not None else None
+        except RedisUnavailableError:
+            looked.failed = True
+        return looked
 
     async def look_up(self, call: Call) -> Found | None:
         """What a call would be a hit on, fetching nothing: shadow mode compares it with upstream's answer."""
@@ -123,14 +162,22 @@ class Cache:
         """Redis answers, and has every invalidation of this model that this process knows of."""
         return store.usable(key.hash_key) and not self._held_back(key.model)
 
-    async def _look(self, store: Store, call: Call, key: RequestKey, *, fresh: bool) -> Answer:
+    async def _go_on(self, store: Store, call: Call, looked: Looked) -> Answer:
+        """Steps 3 to 5: the second was taken on the straight way of a hit."""
+        if looked.failed:
+            _log_miss(looked.key)
+            return Answer(await self._fetch(call), "miss")
+        return await self._look(store, call, looked.key, looked, fresh=False)
+
+    async def _look(self, store: Store, call: Call, key: RequestKey, looked: Looked | None, *, fresh: bool) -> Answer:
         """Steps 2 to 5, again when the fetch that was joined ended with its leader's deadline."""
-        budget = Budget()
+        budget = Budget() if looked is None else looked.budget
         while True:
             found: Found | None = None
             try:
                 if not fresh:
-                    found = await store.read(key, budget)
+                    found = await store.read(key, budget) if looked is None else looked.found
+                    looked = None
                     if found is not None and found.fresh:
                         return _hit(key, found)
                     if found is not None and self.policy.revalidates(found.entry, found.now_ms):
@@ -215,10 +262,15 @@ def _stale(found: Found) -> Answer:
 
 
 def _hit(key: RequestKey, found: Found) -> Answer:
+    log_hit(key, found)
+    return Answer(Reply(found.entry.body), "hit", found.age)
+
+
+def log_hit(key: RequestKey, found: Found) -> None:
+    """One line at debug level."""
     if log.isEnabledFor(logging.DEBUG):
         fields = log_fields(key) | {"age": found.age}
         log.debug("Cache hit for %s", subject(key.model.type, key.collection), extra=fields)
-    return Answer(Reply(found.entry.body), "hit", found.age)
 
 
 def _log_miss(key: RequestKey) -> None:

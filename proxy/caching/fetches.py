@@ -145,7 +145,8 @@ class Fetches:
         # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
         #    connection and finds it.
         body = reply.body or b""
-        meta = storable(body) if reply.ok and len(body) <= self._policy.max_entry_bytes else None
+        fits = reply.ok and len(body) <= self._policy.max_entry_bytes
+        meta = storable(body, self._policy.ttl_temporary_credentials) if fits else None
         if meta is None:
             _log_not_stored(lease.key, _unfit(reply, self._policy.max_entry_bytes))
             return

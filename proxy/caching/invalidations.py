@@ -17,14 +17,19 @@ from proxy.store.redis_node import Budget
 
 log = logging.getLogger(__name__)
 
-_EVENT_WINDOW_MS = 100
+EVENT_WINDOW = 0.100
+"""Seconds for which nothing is stored of a model after its event, unless a setting says else: an origin may publish
+before it commits. An own write is answered after its commit, and needs a window only where reads are later still."""
 _RETRY_TIMEOUT = 1.0
 _LAST_TRY_TIMEOUT = 1.5
 _RETRIES_AT_ONCE = 64
 _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
 _LEAST_TIMEOUT = 0.001
-"""Redis counts milliseconds, and takes a WAIT of 0 for one without end."""
+"""Less is no time to ask Redis anything in."""
+
+
+_RENEWED = "Redis has another master or another time, and may hold what is outdated"
 
 
 class Store(Protocol):
@@ -68,11 +73,15 @@ class Invalidations:
         *,
         journal: Journal | None = None,
         wall_clock: Callable[[], float] = time.time,
+        window: float = EVENT_WINDOW,
     ) -> None:
+        """`window`: for how long after an event nothing is stored of its model, in seconds."""
         self._store = store
         self._observer = observer
         self._journal = journal
         self._wall_clock = wall_clock
+        self._event_window_ms = round(window * 1000)
+        self._write_window_ms = self._event_window_ms if window > EVENT_WINDOW else 0
         self._held = Held(observer.invalidations_pending)
         self._confirmed = Confirmed()
         self._flush_began = float("-inf")
@@ -96,9 +105,10 @@ class Invalidations:
         """
         if self._store is None:
             return
-        window_ms = _EVENT_WINDOW_MS if source == "event" else 0
-        if not await self._attempt(self._store, model, Budget(), window_ms=window_ms):
-            await self._held.taken(model)
+        window_ms = self._event_window_ms if source == "event" else 0
+        for each in model.all:
+            if not await self._attempt(self._store, each, Budget(), window_ms=window_ms):
+                await self._held.taken(each)
         self._report(model, source, collection, sent_at)
 
     async def flush(self, reason: str, *, source: str = "event") -> None:
@@ -118,14 +128,24 @@ class Invalidations:
         """
         if self._store is None:
             return
-        self._held.amend(model, intent)
-        if await self._attempt(self._store, model, budget, intent=intent, unreported=ended) and ended is not None:
+        window_ms = self._write_window_ms if ended is not None else 0
+        taken = []
+        for each in model.all:
+            self._held.amend(each, intent)
+            unreported = ended if each is model else None
+            taken.append(
+                await self._attempt(
+                    self._store, each, budget, window_ms=window_ms, intent=intent, unreported=unreported
+                )
+            )
+        if taken[0] and ended is not None:
             self._report(model, "write", ended, None)
 
     def invalidate_soon(self, model: Model) -> None:
         """Has all of a model removed; until Redis did, its reads bypass."""
         if self._store is not None:
-            self._held.hold(model)
+            for each in model.all:
+                self._held.hold(each)
 
     def again(self, since: float | None) -> None:
         """Another Redis is the master: what was confirmed since a time of `time.monotonic` is done once more there,
@@ -133,7 +153,7 @@ class Invalidations:
         """
         lately = None if since is None else self._confirmed.since(since)
         if lately is None:
-            self._held.want_flush("another Redis is the master, which may lack invalidations", due=0.0, source="event")
+            self._held.want_flush(_RENEWED, due=0.0, source="event")
             return
         for model, confirmation in lately:
             for intent in confirmation.orders():

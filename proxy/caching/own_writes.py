@@ -24,12 +24,12 @@ from proxy.caching.invalidations import Invalidations
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.model import Model
 from proxy.pb.media_pb2 import DeleteFileResponse
+from proxy.store.model_hash import LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, new_token
 
 UNKNOWN_OUTCOME = 30.0
 """How long the intent of a write with an unknown outcome stands, in seconds."""
-_LONGEST_INTENT = 600.0
-"""Seconds, whatever deadline the caller set: were this process killed meanwhile, nobody would clear it sooner."""
+_LONGEST_INTENT = LONGEST_INTENT_MS / 1000
 _INTENT_MARGIN = 5.0
 _UNKNOWN_MODEL = "a file was deleted whose model is not known"
 _UNREADABLE = "the media service took a write that cannot be read here"

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from proxy.media.calls import Call
 from proxy.media.entry import Entry
 from proxy.media.keys import RequestKey
+from proxy.media.lifetime import TEMPORARY
 
 _NO_DIRECTIVES: frozenset[str] = frozenset()
 _DEFAULT_PER_PAGE = 20
@@ -21,6 +22,7 @@ class Policy:
     stale_while_revalidate: float
     bypass_per_page: int
     max_entry_bytes: int
+    ttl_temporary_credentials: float = TEMPORARY
 
     @property
     def forwards_all(self) -> bool:

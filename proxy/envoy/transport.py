@@ -19,7 +19,7 @@ from proxy.envoy.departures import Departures
 from proxy.envoy.listener import too_many_calls
 from proxy.envoy.outcomes import Outcomes
 from proxy.settings.config import Settings
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names
 from proxy.telemetry.callers import Use
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
@@ -61,7 +61,9 @@ class EnvoyTransport:
         self._admission = Admission(settings.max_concurrent_calls)
         self._layers = Layers(metrics, self._admission, limits)
         self._departures = Departures(time.monotonic)
-        self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout, limits)
+        self.calls = Calls(
+            core.routes, self._layers, self._departures, settings.call_timeout, limits, (core.hits, self._admission)
+        )
         self._accepting = accepting
         self._live = live
         self._listen = settings.listen_addr
@@ -84,7 +86,7 @@ class EnvoyTransport:
         self._accepting.set()
         port = await self._admin.listening()
         host, _, _ = self._listen.rpartition(":")
-        self._layers.place = tracing.place(f"{host}:{port}")
+        self._layers.place = span_names.place(f"{host}:{port}")
         self._live()
         return port
 

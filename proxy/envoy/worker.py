@@ -18,7 +18,7 @@ from proxy.envoy.restarts import restarts
 from proxy.envoy.transport import EnvoyTransport
 from proxy.errors import SettingError, StartError
 from proxy.settings.config import Settings
-from proxy.telemetry import log, tracing
+from proxy.telemetry import log, strays, tracing
 from proxy.telemetry.metrics import Metrics
 
 _logger = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Worker:
         await receive()
         hello: Hello = self._control.recv()
         log.setup(hello.settings.log_level, hello.settings.log_format, fd=LOG, trace_ids=tracing.ids)
+        strays.hook()
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._told)
         running = asyncio.create_task(self._run(hello), name="proxy")
         accepting = asyncio.create_task(self._accepting.wait(), name="accepting")

@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from proxy.media.calls import Metadata
-from proxy.media.model import Model
+from proxy.media.model import Model, is_plain
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 
 _LARGEST_REQUEST = 4096  # bytes; the fields of a real one take a few dozen
@@ -31,6 +31,8 @@ class RequestKey:
     """The Redis key of the model's hash."""
     field: bytes
     """16 bytes that name this request within the hash."""
+    entry: bytes
+    """The hash's field that holds the stored answer."""
     identity: bytes
     """What the field's name is the hash of; compared in full on a hit."""
     model_type: str
@@ -48,7 +50,9 @@ class Keys:
         self._memo: dict[tuple[bytes, bytes], RequestKey | None] = {}
 
     def of_request(self, body: bytes, metadata: Metadata) -> RequestKey | None:
-        """The key; None when the request must not be cached (no such message, unknown fields, absurdly large)."""
+        """The key; None when the request must not be cached (no such message, unknown fields, absurdly large, a
+        type of which not all make the same).
+        """
         memo_key = (body, self._vary_digest(metadata))
         try:
             return self._memo[memo_key]
@@ -63,6 +67,15 @@ class Keys:
             self._memo.clear()
         self._memo[memo_key] = key
         return key
+
+    def remembered(self, body: bytes, metadata: Metadata) -> RequestKey | None:
+        """The key as `of_request` made it before; None: ask that."""
+        return self._memo.get((body, self._vary_digest(metadata) if metadata else b""))
+
+    @property
+    def vary(self) -> frozenset[str]:
+        """The metadata that tells callers apart."""
+        return self._vary
 
     def of_model(self, model: Model) -> bytes:
         """The Redis key of a model's hash. It never changes with versions: old and new processes invalidate alike."""
@@ -101,7 +114,7 @@ class Keys:
             request.ParseFromString(body)
         except DecodeError:
             return None
-        if len(UnknownFieldSet(request)):
+        if len(UnknownFieldSet(request)) or not is_plain(request.model_type):
             return None
         identity = length_prefixed(
             request.model_type.encode(),
@@ -112,10 +125,12 @@ class Keys:
             vary_digest,
         )
         model = Model.of(request.model_type, request.model_id)
+        field = blake2b(identity, digest_size=16).digest()
         return RequestKey(
             model=model,
             hash_key=self.of_model(model),
-            field=blake2b(identity, digest_size=16).digest(),
+            field=field,
+            entry=b"e" + field,
             identity=identity,
             model_type=request.model_type,
             collection=request.collection_name,

@@ -5,7 +5,7 @@ default, type and help. Defaults, `serve --help`, docs/configuration.md and the 
 """
 
 import os
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 import click
@@ -30,6 +30,8 @@ from proxy.settings.tls_rules import PemFile, ServerName, contradiction
 from proxy.settings.vary_rules import withheld
 
 _DAY = 86400.0
+LONGEST_WINDOW = 60.0
+"""The most that CACHE_EVENT_WINDOW may be, in seconds."""
 DEFAULT_NAMESPACE = "media"
 DEFAULT_QUEUE_PREFIX = "api-gateway-media-cache"
 
@@ -50,6 +52,11 @@ class Settings:
     media_service_addr: str = _setting("localhost:50056", GrpcTarget(), "The real media service.")
     listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC).")
     redis_addr: RedisTarget | None = _setting("localhost:6379", RedisAddr(), "Redis; empty: no cache, forward only.")
+    sentinel_password: str = _setting(
+        "",
+        Secret(),
+        "redis+sentinel: the Sentinels' own. Empty: none, or the master's credentials where they ask for some.",
+    )
     cache_namespace: str = _setting(DEFAULT_NAMESPACE, Name(), "Prefix of every Redis key.")
     events_queue_prefix: str = _setting(
         "",
@@ -68,6 +75,18 @@ class Settings:
         Duration(_DAY),
         "How long an answer is served while RabbitMQ is lost or was never reached, from its fetch or from the loss, "
         "whichever was later; never longer than CACHE_TTL. Without RABBITMQ_ADDR it has no effect.",
+    )
+    cache_ttl_temporary_credentials: float = _setting(
+        "5m",
+        Duration(_DAY),
+        "How long an answer is kept in which a presigned URL carries a security token: it dies with the session that "
+        "signed it, and no URL says when that is.",
+    )
+    cache_event_window: float = _setting(
+        "100ms",
+        Duration(LONGEST_WINDOW),
+        "For so long after a media event nothing is stored of its model: how much later than its event a change may be "
+        "seen by reads of the media service. Above 100ms it also holds after writes through the proxy.",
     )
     cache_stale_if_error: float = _setting(
         "10m", Duration(_DAY), "How long past its time an answer may stand in while the media service is away."
@@ -116,13 +135,11 @@ class Settings:
     accept_compressed: str = _setting(
         "off",
         OneOf("off", "on"),
-        "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES.",
+        "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
+        "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
     )
     old_cache_keys: str = _setting(
-        "keep",
-        OneOf("keep", "delete"),
-        "delete: after each invalidation, what a gateway's own cache holds of the model goes too (user:<id>:avatar, "
-        "media:<type>:<id>:<collection>), so that both can run side by side; see migration.md.",
+        "keep", OneOf("keep", "delete"), "delete: invalidations also delete a gateway's own keys, see migration.md."
     )
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
@@ -204,6 +221,13 @@ class Settings:
         """Each setting in effect as text for a person, by name, in the order of declaration; credentials masked."""
         texts = {setting.name: setting.metadata["type"].text(getattr(self, setting.name)) for setting in fields(self)}
         return {**texts, "events_queue_prefix": self.queue_prefix}
+
+    @property
+    def redis(self) -> RedisTarget | None:
+        """`REDIS_ADDR`, with the Sentinels' password where it has none itself."""
+        if self.redis_addr is None or self.redis_addr.sentinel_password:
+            return self.redis_addr
+        return replace(self.redis_addr, sentinel_password=self.sentinel_password)
 
     @property
     def queue_prefix(self) -> str:

@@ -23,7 +23,7 @@ from queue import SimpleQueue
 from typing import Any
 
 from proxy.printable import printable, printable_json
-from proxy.settings.redact import redacted
+from proxy.settings.redact import redacted, without_bytes
 
 STDERR = 2
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -271,6 +271,7 @@ def _text(value: object) -> str:
 
 def _safe(text: str, longest: int = _LONGEST_TEXT) -> str:
     """The text without credentials, its middle left out where it is too long: an exception says most at its end."""
+    text = without_bytes(text)  # as a whole: of what is cut no one could tell that it was bytes
     if len(text) <= longest:
         return redacted(text)
     # Cut before it is masked, or a huge text would take long; masked before it is cut, or half a credential would stay.

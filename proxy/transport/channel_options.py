@@ -10,6 +10,9 @@ _BOTH = (
     ("grpc.max_send_message_length", -1),
     # The probe widens the flow-control window of every connection to megabytes, which stalled readers then hold.
     ("grpc.http2.bdp_probe", 0),
+    # The core keeps what it could not read in the table of a connection's header fields, and fails later calls that
+    # name it there, whoever's they are. Without a table each call stands for itself.
+    ("grpc.http2.hpack_table_size.decoder", 0),
 )
 
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (  # `Limits` has the others

@@ -15,13 +15,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.byte_budget import ByteBudget
@@ -74,11 +75,23 @@ def _nobody() -> str:
     return ""
 
 
+@dataclass(slots=True)
+class Begun:
+    """How far a call is that was on the straight way of a hit, and goes on here. Whoever admitted it lets go of it."""
+
+    started: float
+    """When it came, by `time.perf_counter`."""
+    body: object = None
+    """Its request, as the transport read it; None: it has to be read."""
+    looked: object = None
+    """`Call.looked`."""
+
+
 class Layers:
     """One for all calls of a process. Made inside the event loop."""
 
     def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Where callers reach us, for spans; known once the port is."""
         self.large = LargeMessages(limits.bytes_in_flight)
         self._observer = observer
@@ -102,22 +115,24 @@ class Layers:
         finish: Callable[[Reply], Awaitable[_Sent]],
         peer: Callable[[], str] = _nobody,
         at_end: Callable[[Callable[[], None]], None] | None = None,
+        begun: Begun | None = None,
     ) -> _Sent:
         """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone.
 
         `peer` names the caller's connection. `at_end` has something done once the caller has taken the answer, or is
-        gone; None: that is when `finish` returns.
+        gone; None: that is when `finish` returns. `begun`: it is admitted, and who admitted it lets it go.
         """
         endings: list[Callable[[], None]] = []
         at_end = at_end or endings.append
-        started, code = time.perf_counter(), StatusCode.CANCELLED
+        started, code = time.perf_counter() if begun is None else begun.started, StatusCode.CANCELLED
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
                 if self._limits.too_much(metadata):
                     reply = TOO_MUCH_METADATA
-                elif self._admission.enter(peer):
-                    at_end(partial(self._admission.leave, peer))
+                elif begun is not None or self._admission.enter(peer):
+                    if begun is None:
+                        at_end(partial(self._admission.leave, peer))
                     try:
                         reply = await work()
                         if reply.body is not None and len(reply.body) > LARGE:
@@ -142,7 +157,13 @@ class Layers:
         self._observer.refused("unread", _UNREAD)
 
     async def unary(
-        self, method: str, handler: Handler, metadata: Metadata, remaining: float | None, read: Read
+        self,
+        method: str,
+        handler: Handler,
+        metadata: Metadata,
+        remaining: float | None,
+        read: Read,
+        looked: object = None,
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
         deadline = None if remaining is None else time.monotonic() + remaining
@@ -152,7 +173,7 @@ class Layers:
         if isinstance(body, Reply):
             return body
         if len(body) <= LARGE:
-            return await handler(Call(method, body, metadata, deadline))
+            return await handler(Call(method, body, metadata, deadline, looked))
         held = self.large.take(body)
         try:
             return await handler(Call(method, body, metadata, deadline))

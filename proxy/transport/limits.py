@@ -66,9 +66,6 @@ class Limits:
         decompression = () if self.compressed else (("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),)
         return (
             *decompression,
-            # The core keeps what it could not read in the table of a connection's header fields, and fails every later
-            # call that names it there, whoever's it is. Without a table each call stands for itself.
-            ("grpc.http2.hpack_table_size.decoder", 0),
             ("grpc.max_concurrent_streams", self.calls_per_connection),
             # Streams that have ended for the caller but not yet for gRPC's core count against the above once they are
             # more than this. By default few may be: a caller with as many calls as it may have would see half of the

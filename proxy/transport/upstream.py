@@ -16,7 +16,7 @@ import grpc.aio
 from grpc import ChannelConnectivity, StatusCode
 
 from proxy.media.calls import Call, Metadata, Reply
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.tls import Leg
 from proxy.transport.credentials import open_channel, why_not_connected
 from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
@@ -49,7 +49,7 @@ class Upstream:
 
     def __init__(self, target: str, observer: ClientObserver, tls: Leg | None = None) -> None:
         self.target = target
-        self._place = tracing.place(target)
+        self._place = span_names.place(target)
         self._observer = observer
         self._tls = tls
         self._renewed = asyncio.Event()

@@ -8,7 +8,7 @@ import pytest
 from grpc import StatusCode
 
 from tests.as_direct.conftest import METHODS, Ways
-from tests.as_direct.upstream import Answer, When, answered, http_answer
+from tests.as_direct.upstream import Answer, Indexed, When, answered, http_answer
 from tests.conftest import TRANSPORTS
 from tests.raw_http2 import END_STREAM, headers
 from tests.raw_upstream import status_of, unary
@@ -52,6 +52,16 @@ async def test_any_http_status_means_what_grpc_says(
 async def test_every_status_passes(ways: Ways, way: str, method: str, code: int) -> None:
     ways.upstream.answers[method.encode()] = answered(status=b"%d" % code, trailing=[(b"grpc-message", b"d%C3%A9%25")])
     assert await statuses(ways, way, method) == await statuses(ways, "direct", method)
+
+
+@EACH_WAY
+@EACH_METHOD
+async def test_a_header_that_cannot_be_read_costs_later_answers_nothing(ways: Ways, way: str, method: str) -> None:
+    """All callers share our connection upstream, and a server's HPACK encoder names by number what it sent before."""
+    for value in (b"!!!", b"AAA", b"!!!", b"AAA"):
+        ways.upstream.answers[method.encode()] = Indexed([(b"k-bin", value)])
+        [(code, _)] = await statuses(ways, way, method)
+        assert value == b"!!!" or code is StatusCode.OK
 
 
 @EACH_WAY

@@ -91,7 +91,7 @@ def no_ttl(patch: Patch) -> None:
 
 def failures_stored(patch: Patch) -> None:
     """`success = false` is an answer like any other."""
-    patch.setattr(fetches, "storable", lambda body: storable(body) or Storable(None, None, {}))
+    patch.setattr(fetches, "storable", lambda body, *more: storable(body, *more) or Storable(None, None, {}))
 
 
 def callers_alike(patch: Patch) -> None:
