@@ -28,7 +28,7 @@ from proxy.errors import SettingError, StartError
 from proxy.lazy_commands import LazyGroup
 from proxy.printable import printable, printable_json
 from proxy.reasons import in_words
-from proxy.settings import config, otel
+from proxy.settings import config, flags, otel
 
 PROGRAM = "media-cache-proxy"
 
@@ -74,7 +74,7 @@ Exit status:
 """
 
 
-@cli.command("serve", params=config.options(), help=_SERVE_HELP, short_help="Run the proxy.")
+@cli.command("serve", params=flags.options(), help=_SERVE_HELP, short_help="Run the proxy.")
 @click.pass_context
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
@@ -82,29 +82,35 @@ def serve(context: click.Context, /, **values: Any) -> int:
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
     # is read when gRPC is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
+
+    strays.hook()
     if settings.transport == "envoy":
         _require_envoy()
-        from proxy.telemetry import log, strays  # noqa: PLC0415 -- what serves is loaded inside Envoy
-
         log.setup(settings.log_level, settings.log_format)
-    else:
-        from proxy.telemetry import log, strays, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
+        return _run(settings, _sources(context))
+    from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
 
-        fd = strays.captured() if settings.log_format == "json" else log.STDERR
+    with strays.captured(settings.log_format) as fd:
         log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
-    strays.hook()
+        return _run(settings, _sources(context))
+
+
+def _run(settings: config.Settings, sources: dict[str, str]) -> int:
+    from proxy.telemetry import log  # noqa: PLC0415 -- help and mistakes do not load what serves
+
     try:
         import asyncio  # noqa: PLC0415
 
         if settings.transport == "envoy":
             from proxy.envoy import supervisor  # noqa: PLC0415
 
-            return asyncio.run(supervisor.run(settings, sources=_sources(context)))
+            return asyncio.run(supervisor.run(settings, sources=sources))
         import uvloop  # noqa: PLC0415
 
         from proxy import app  # noqa: PLC0415
 
-        return uvloop.run(app.run(settings, sources=_sources(context)))
+        return uvloop.run(app.run(settings, sources=sources))
     except SettingError:
         raise
     except StartError as error:
@@ -112,9 +118,11 @@ def serve(context: click.Context, /, **values: Any) -> int:
     except Exception:
         _logger.exception("unexpected failure; the proxy ends")
         return 1
+    finally:
+        log.end()  # its thread may be late, and why we end is to be the last line
 
 
-@cli.command("envoy-config", params=config.options(), short_help="Show the configuration that Envoy would be given.")
+@cli.command("envoy-config", params=flags.options(), short_help="Show the configuration that Envoy would be given.")
 def envoy_config(**values: Any) -> None:
     """Show the configuration that `serve` with TRANSPORT=envoy gives to Envoy, as JSON, for reading.
 
@@ -136,7 +144,7 @@ def envoy_config(**values: Any) -> None:
         raise click.ClickException(str(error)) from error
 
 
-@cli.command("config", params=config.options(), short_help="Show the settings in effect.")
+@cli.command("config", params=flags.options(), short_help="Show the settings in effect.")
 @click.option("as_json", "--json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None:
@@ -206,7 +214,7 @@ def _unwritten(error: OSError) -> int:
 def _told(error: click.ClickException) -> str:
     """The mistake in one line, with where to look where the mistake is one of spelling."""
     if isinstance(error, click.BadParameter):
-        return config.one_line(error)
+        return flags.one_line(error)
     message = " ".join(error.format_message().split())
     if not isinstance(error, click.UsageError):
         return message

@@ -13,7 +13,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.tcp import FaultyTcp
 
 ACL_USER = (
-    "user proxy on >pw ~media:* -@all +info +time +wait +ping +select +echo +script|load +eval "
+    "user proxy on >pw ~media:* -@all +info +time +ping +select +echo +script|load +eval "
     "+evalsha +hget +hset +hdel +hkeys +pttl +pexpire +unlink +scan +get +set"
 )
 

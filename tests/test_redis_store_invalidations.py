@@ -201,6 +201,16 @@ class TestBound:
             assert await _kind(store) == "closed"
 
 
+async def test_an_intent_that_is_refused_is_not_taken_for_set(own_redis: RedisServer) -> None:
+    """Beside another one that stands for longer, nothing else is written that could be refused."""
+    async with storing(own_redis.addr) as store:
+        await store.invalidate(USER, timeout=5, intent=b"other", intent_ms=600_000)
+        await own_redis.cli("HDEL", KEY.hash_key, "m")
+        await own_redis.cli("CONFIG", "SET", "min-replicas-to-write", "1")
+        with pytest.raises(RedisUnavailableError, match="NOREPLICAS"):
+            await store.invalidate(USER, timeout=5, intent=b"mine", intent_ms=1000)
+
+
 class TestFlush:
     async def test_removes_every_model_and_every_lease_of_the_namespace(self, redis: RedisServer) -> None:
         async with storing(redis.addr) as store:

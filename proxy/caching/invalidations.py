@@ -26,7 +26,7 @@ _RETRIES_AT_ONCE = 64
 _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
 _LEAST_TIMEOUT = 0.001
-"""Redis counts milliseconds, and takes a WAIT of 0 for one without end."""
+"""Less is no time to ask Redis anything in."""
 
 
 _RENEWED = "Redis has another master or another time, and may hold what is outdated"

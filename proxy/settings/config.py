@@ -4,15 +4,13 @@
 default, type and help. Defaults, `serve --help`, docs/configuration.md and the chart's values come from it.
 """
 
-import os
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
-
-import click
 
 from proxy.errors import SettingError
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
+    LOG_LEVEL,
     AmqpAddrs,
     Count,
     Duration,
@@ -140,6 +138,9 @@ class Settings:
         "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
         "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
     )
+    old_cache_keys: str = _setting(
+        "keep", OneOf("keep", "delete"), "delete: invalidations also delete a gateway's own keys, see migration.md."
+    )
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
@@ -152,7 +153,7 @@ class Settings:
         Secret(),
         "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
     )
-    log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
+    log_level: str = _setting("info", LOG_LEVEL, "The least severe lines shown.")
     log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
     listen_tls_cert: str = _setting(
         "", PemFile(), "Certificate, with its intermediates, that callers are shown. Empty: plaintext."
@@ -249,21 +250,6 @@ def _is_own_address(target: str, listen: str) -> bool:
     return port == own_port and (host == own_host or (host in local and own_host in {*local, "0.0.0.0", "::"}))  # noqa: S104 -- compared, not bound
 
 
-class SettingOption(click.Option):
-    """A flag whose environment variable may be empty on purpose (`REDIS_ADDR=`: no Redis)."""
-
-    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
-        value = os.environ.get(str(self.envvar))
-        if value is None or value.strip():
-            return value
-        try:
-            self.type.convert("", None, None)
-        except click.BadParameter:
-            return None
-        return ""
-
-
 def declared() -> tuple[Field[Any], ...]:
     """The settings in the order to show them; `metadata` holds default, type and help."""
     return fields(Settings)
@@ -272,29 +258,3 @@ def declared() -> tuple[Field[Any], ...]:
 def variable(setting: Field[Any]) -> str:
     """The environment variable of a setting."""
     return setting.name.upper()
-
-
-def options(*names: str) -> list[click.Parameter]:
-    """One flag for each setting, or for each named one, with its environment variable."""
-    return [option(setting) for setting in declared() if not names or setting.name in names]
-
-
-def option(setting: Field[Any], prefix: str = "") -> SettingOption:
-    """The flag of a setting, with its environment variable; `prefix` (`sidecar_`) begins the names of both."""
-    name = prefix + setting.name
-    return SettingOption(
-        [f"--{name.replace('_', '-')}"],
-        envvar=name.upper(),
-        type=setting.metadata["type"],
-        default=setting.metadata["default"],
-        help=setting.metadata["help"],
-        metavar=setting.metadata["type"].name.upper(),
-        show_default=bool(setting.metadata["default"]),
-        show_envvar=True,
-    )
-
-
-def one_line(error: click.BadParameter) -> str:
-    """`CACHE_TTL: 'soon' is not understood; accepted: …`: the variable, what was given, what is accepted."""
-    name = str(error.param.envvar) if isinstance(error.param, SettingOption) else ""
-    return f"{name}: {error.message}" if name else error.format_message()
