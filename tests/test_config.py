@@ -37,6 +37,8 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
     ),
     "cache_ttl": (3600.0, "15m", 900.0, "soon"),
     "cache_ttl_without_events": (60.0, "0", 0.0, "25h"),
+    "cache_ttl_temporary_credentials": (300.0, "0", 0.0, "25h"),
+    "cache_event_window": (0.1, "2s", 2.0, "61s"),
     "cache_stale_if_error": (600.0, "1h", 3600.0, "25h"),
     "cache_stale_while_revalidate": (0.0, "30s", 30.0, "-1"),
     "cache_mode": ("on", "shadow", "shadow", "maybe"),
