@@ -116,6 +116,8 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
     except Exception:
         _logger.exception("unexpected failure; the proxy ends")
         return 1
+    finally:
+        log.end()  # its thread may be late, and why we end is to be the last line
 
 
 @cli.command("envoy-config", params=config.options(), short_help="Show the configuration that Envoy would be given.")
