@@ -85,15 +85,18 @@ def serve(context: click.Context, /, **values: Any) -> int:
     from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
 
     strays.hook()
-    if settings.transport == "envoy":
-        _require_envoy()
-        log.setup(settings.log_level, settings.log_format)
-        return _run(settings, _sources(context))
-    from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
+    try:
+        if settings.transport == "envoy":
+            _require_envoy()
+            log.setup(settings.log_level, settings.log_format)
+            return _run(settings, _sources(context))
+        from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
 
-    with strays.captured(settings.log_format) as fd:
-        log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
-        return _run(settings, _sources(context))
+        with strays.captured(settings.log_format) as fd:
+            log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
+            return _run(settings, _sources(context))
+    finally:
+        log.end()  # its thread may be late, and why we end is to be the last line
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
@@ -118,8 +121,6 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
     except Exception:
         _logger.exception("unexpected failure; the proxy ends")
         return 1
-    finally:
-        log.end()  # its thread may be late, and why we end is to be the last line
 
 
 @cli.command("envoy-config", params=flags.options(), short_help="Show the configuration that Envoy would be given.")

@@ -204,12 +204,8 @@ class Settings:
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
             )
-        if found := withheld(self.cache_vary_metadata, self.transport):
-            name, reason = found
-            raise SettingError(
-                f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={self.transport}: {reason}; "
-                "accepted: names by which callers can be told apart"
-            )
+        if withheld_name := withheld(self.cache_vary_metadata, self.transport):
+            raise SettingError(withheld_name)
         if wrong := contradiction(
             {variable(setting): getattr(self, setting.name) for setting in fields(self) if "_tls" in setting.name},
             self.redis_addr.url if self.redis_addr else "",
