@@ -138,9 +138,7 @@ class Settings:
         "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
         "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
     )
-    old_cache_keys: str = _setting(
-        "keep", OneOf("keep", "delete"), "delete: invalidations also delete a gateway's own keys, see migration.md."
-    )
+    old_cache_keys: str = _setting("keep", OneOf("keep", "delete"), "A gateway's own cached keys: see migration.md.")
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
