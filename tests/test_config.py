@@ -46,6 +46,8 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
     "call_timeout": (60.0, "0", 0.0, "never"),
     "max_concurrent_calls": (1000, "1", 1, "0"),
     "max_calls_per_connection": (250, "1", 1, "0"),
+    "max_connections": (1000, "1", 1, "0"),
+    "max_connection_age": (0.0, "5m", 300.0, "25h"),
     "max_bytes_in_flight": (128 << 20, "1MiB", 1 << 20, "64KiB"),
     "max_message_bytes": (64 << 20, "100MiB", 100 << 20, "1"),
     "max_metadata_bytes": (64 << 10, "1MiB", 1 << 20, "1KiB"),

@@ -13,6 +13,7 @@ import click
 from proxy.errors import SettingError
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
+    LOG_LEVEL,
     AmqpAddrs,
     Count,
     Duration,
@@ -119,6 +120,8 @@ class Settings:
     max_calls_per_connection: int = _setting(
         "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
     )
+    max_connections: int = _setting("1000", Count(1, 1_000_000), "More connections of callers are closed as they come.")
+    max_connection_age: float = _setting("0s", Duration(_DAY), "When callers are asked to connect anew. 0: never.")
     max_bytes_in_flight: int = _setting(
         "128MiB",
         Count(1 << 20, 1 << 40, sizes=True),
@@ -151,7 +154,7 @@ class Settings:
         Secret(),
         "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
     )
-    log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
+    log_level: str = _setting("info", LOG_LEVEL, "The least severe lines shown.")
     log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
     listen_tls_cert: str = _setting(
         "", PemFile(), "Certificate, with its intermediates, that callers are shown. Empty: plaintext."
