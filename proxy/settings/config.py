@@ -114,9 +114,7 @@ class Settings:
         Duration(),
         "Deadline for unary calls whose caller set none; of an upload, until it has arrived. 0: none for any.",
     )
-    max_concurrent_calls: int = _setting(
-        "1000", Count(1, 1_000_000), "More calls at once are answered RESOURCE_EXHAUSTED."
-    )
+    max_concurrent_calls: int = _setting("1000", Count(1, 1_000_000), "More calls at once are RESOURCE_EXHAUSTED.")
     max_calls_per_connection: int = _setting(
         "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
     )
