@@ -82,29 +82,33 @@ def serve(context: click.Context, /, **values: Any) -> int:
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
     # is read when gRPC is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
+
+    strays.hook()
     if settings.transport == "envoy":
         _require_envoy()
-        from proxy.telemetry import log, strays  # noqa: PLC0415 -- what serves is loaded inside Envoy
-
         log.setup(settings.log_level, settings.log_format)
-    else:
-        from proxy.telemetry import log, strays, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
+        return _run(settings, _sources(context))
+    from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
 
-        fd = strays.captured() if settings.log_format == "json" else log.STDERR
+    with strays.captured(settings.log_format) as fd:
         log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
-    strays.hook()
+        return _run(settings, _sources(context))
+
+
+def _run(settings: config.Settings, sources: dict[str, str]) -> int:
     try:
         import asyncio  # noqa: PLC0415
 
         if settings.transport == "envoy":
             from proxy.envoy import supervisor  # noqa: PLC0415
 
-            return asyncio.run(supervisor.run(settings, sources=_sources(context)))
+            return asyncio.run(supervisor.run(settings, sources=sources))
         import uvloop  # noqa: PLC0415
 
         from proxy import app  # noqa: PLC0415
 
-        return uvloop.run(app.run(settings, sources=_sources(context)))
+        return uvloop.run(app.run(settings, sources=sources))
     except SettingError:
         raise
     except StartError as error:
@@ -112,6 +116,8 @@ def serve(context: click.Context, /, **values: Any) -> int:
     except Exception:
         _logger.exception("unexpected failure; the proxy ends")
         return 1
+    finally:
+        log.end()  # its thread may be late, and why we end is to be the last line
 
 
 @cli.command("envoy-config", params=config.options(), short_help="Show the configuration that Envoy would be given.")

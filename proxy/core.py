@@ -20,6 +20,7 @@ from proxy.media.calls import Call, Handler, Reply
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys
 from proxy.settings.config import Settings
+from proxy.store.old_cache import OldCache
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.invalidation_log import InvalidationLog
@@ -44,6 +45,7 @@ class Core:
     gap: EventGap
     """Told by whoever consumes events; closed while nobody does."""
     tls: Tls
+    old: OldCache | None
 
     @classmethod
     def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
@@ -71,7 +73,8 @@ class Core:
                 tls=tls.redis,
             )
         recent = InvalidationLog()
-        invalidations = Invalidations(store, metrics, journal=recent, window=settings.cache_event_window)
+        old = OldCache(recent, store.topology.node_for) if store and settings.old_cache_keys == "delete" else None
+        invalidations = Invalidations(store, metrics, journal=old or recent, window=settings.cache_event_window)
         cache = Cache(
             store,
             fetch,
@@ -84,7 +87,7 @@ class Core:
         own_writes = OwnWrites(invalidations, fetch)
         files = Files(cache, own_writes, fetch, store, metrics)
         hits = Hits(GET_FILES_BY_MODEL, cache, keys.vary, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, files, hits, redis, recent, gap, tls)
+        return cls(upstream, store, invalidations, cache, own_writes, files, hits, redis, recent, gap, tls, old)
 
     @property
     def routes(self) -> dict[str, Handler]:
@@ -114,6 +117,8 @@ class Core:
     async def close(self) -> None:
         """Ends what calls left behind, while Redis is still connected: pending invalidations are tried once more."""
         async with AsyncExitStack() as stack:
+            if self.old is not None:
+                stack.callback(self.old.close)
             stack.push_async_callback(self.upstream.close)
             stack.push_async_callback(self.invalidations.close)
             stack.push_async_callback(self.own_writes.close)

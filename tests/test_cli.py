@@ -214,6 +214,36 @@ def test_an_address_in_use_is_one_line_beside_the_log_and_status_1(name: str) ->
     assert result.stdout == ""
 
 
+_LATE = """
+import sys, time
+from proxy.telemetry import log
+write = log.LineWriter._write
+def late(writer, line):
+    time.sleep(0.05)
+    write(writer, line)
+log.LineWriter._write = late
+from proxy.cli import main
+main()
+"""
+"""The command, with a log whose thread is late, as it is on a busy machine."""
+
+
+@pytest.mark.parametrize(
+    ("variable", "given"), [("PROBE_ADDR", "{taken}"), ("LISTEN_ADDR", "{taken}"), ("LISTEN_TLS_CERT", "/nowhere")]
+)
+def test_why_serve_ends_is_the_last_line_however_late_the_log_is(variable: str, given: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = {"LISTEN_ADDR": "127.0.0.1:0", "PROBE_ADDR": "127.0.0.1:0", "REDIS_ADDR": "", "RABBITMQ_ADDR": ""}
+        given = given.format(taken=f"127.0.0.1:{taken.getsockname()[1]}")
+        environment = {"PATH": os.environ["PATH"], **free, variable: given}
+        command = [sys.executable, "-c", _LATE, "serve"]
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert ended.returncode in {1, 2}, ended.stderr
+    lines = ended.stderr.splitlines()
+    assert lines[-1].startswith(("media-cache-proxy: ", f"-c: {variable}")), lines
+    assert variable in lines[-1]
+
+
 def test_an_unexpected_failure_is_logged_with_its_traceback_and_status_1(
     serve_runs: Callable[[App], None], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -46,10 +46,13 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
     "call_timeout": (60.0, "0", 0.0, "never"),
     "max_concurrent_calls": (1000, "1", 1, "0"),
     "max_calls_per_connection": (250, "1", 1, "0"),
+    "max_connections": (1000, "1", 1, "0"),
+    "max_connection_age": (0.0, "5m", 300.0, "25h"),
     "max_bytes_in_flight": (128 << 20, "1MiB", 1 << 20, "64KiB"),
     "max_message_bytes": (64 << 20, "100MiB", 100 << 20, "1"),
     "max_metadata_bytes": (64 << 10, "1MiB", 1 << 20, "1KiB"),
     "accept_compressed": ("off", "ON", "on", "gzip"),
+    "old_cache_keys": ("keep", "Delete", "delete", "on"),
     "drain_time": (20.0, "5s", 5.0, "2h"),
     "probe_addr": ("0.0.0.0:9464", "127.0.0.1:0", "127.0.0.1:0", "9464"),
     "admin_addr": ("127.0.0.1:9901", "127.0.0.1:0", "127.0.0.1:0", "9901"),
@@ -254,7 +257,8 @@ def test_the_environment_is_read_in_config_alone() -> None:
         for path in (ROOT / "proxy").rglob("*.py")
         if "environ[" in path.read_text() or "environ.get" in path.read_text() or "getenv" in path.read_text()
     }
-    assert readers == {Path(config.__file__).name, "span_export.py"}
+    # (Beside these, `log.py` heeds NO_COLOR, which is no setting of ours but everybody's.)
+    assert readers == {Path(config.__file__).name, "span_export.py", "log.py"}
 
 
 def test_span_export_reads_the_standard_variables_of_opentelemetry_alone() -> None:

@@ -230,7 +230,7 @@ class Admin:
         return 202, {**told, "done": False, "note": note}
 
     async def _set_log_level(self, given: Given) -> tuple[int, object]:
-        level = requests.word(given, "level", tuple(log.LEVELS))
+        level = requests.word(given, "level", tuple(log.LEVELS), also={"warn": "warning"})
         self._log_level, before = level, self._log_level
         log.set_level(level)
         _logger.warning("log level changed", extra={"log_level": level, "before": before})

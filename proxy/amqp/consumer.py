@@ -280,6 +280,8 @@ class EventConsumer:
             _logger.warning("%s", SILENT, extra={"dependency": "rabbitmq"})
         elif self._silent:
             _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
+            # What was stored before is older than some event that never came, and would count again without the gap.
+            self._flushes.owe("media events were missing")
         self._silent = since is not None
         self._observer.events_missing(self._silent)
         self._close_gap()

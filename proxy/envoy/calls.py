@@ -66,7 +66,14 @@ class Calls:
         looked, read = (None, None) if begun is None else (begun.looked, begun.body)
         request = _Request(receive, head.encoding, self._departures, self._limits, read)
         work = partial(
-            self._layers.unary, method, self._handlers[method], head.metadata, remaining, request.read, looked
+            self._layers.unary,
+            method,
+            self._handlers[method],
+            head.metadata,
+            remaining,
+            request.read,
+            looked,
+            request.announced,
         )
         try:
             await self._layers.serve(method, head.metadata, work, finish, partial(_peer, scope), begun=begun)
@@ -91,7 +98,7 @@ class _CallerGoneError(asyncio.CancelledError):
 class _Request:
     """A request as it comes in; watched once it is whole."""
 
-    __slots__ = ("_departures", "_encoding", "_limits", "_more", "_receive", "_received", "_watched")
+    __slots__ = ("_begin", "_departures", "_encoding", "_limits", "_more", "_receive", "_received", "_watched")
 
     def __init__(
         self, receive: Receive, encoding: bytes, departures: Departures, limits: Limits, received: Any = None
@@ -104,22 +111,33 @@ class _Request:
         self._limits = limits
         self._watched: Watched | None = None
         self._more = True
+        self._begin: bytes | None = None
+        """What was read to learn the message's size."""
 
     @property
     def left(self) -> bool:
         """The caller was seen to leave while its call was answered."""
         return self._watched is not None and self._watched.gone
 
-    async def read(self) -> bytes | Reply:
-        """The message, or why there is not one."""
+    async def announced(self) -> int | Reply:
+        """The size of the message, once its begin is here; or why it is not taken."""
         if refused := framing.unsupported(self._encoding, self._limits):
             return refused
         start = await self._chunk()
         while self._more and len(start) < framing.PREFIX:
             start += await self._chunk()
+        self._begin = start
+        size = framing.length(start[: framing.PREFIX])
+        return framing.too_large(size, self._limits) or size
+
+    async def read(self) -> bytes | Reply:
+        """The message, or why there is not one."""
+        if self._begin is None:
+            announced = await self.announced()
+            if isinstance(announced, Reply):
+                return announced
+        start, self._begin = self._begin or b"", None
         prefix, data = start[: framing.PREFIX], start[framing.PREFIX :]
-        if refused := framing.too_large(framing.length(prefix), self._limits):
-            return refused
         if self._more:
             data = await self._rest(data, framing.length(prefix))
         task = asyncio.current_task()

@@ -76,19 +76,21 @@ class Worker:
             )
             return self.transport
 
+        ending: Failed | Ended
         try:
             status = await composition.run_with(
                 hello.settings, sources=hello.sources, make_transport=transport, stop=self._stop
             )
         except StartError as error:
             self._failure = str(error)
-            self._tell(Failed(self._failure, setting=isinstance(error, SettingError)))
+            ending = Failed(self._failure, setting=isinstance(error, SettingError))
         except Exception:
             _logger.exception("unexpected failure; the proxy ends")
-            self._tell(Ended(1))
+            ending = Ended(1)
         else:
-            self._tell(Ended(status))
-        logging.shutdown()
+            ending = Ended(status)
+        log.end()  # before `serve` says why it ends
+        self._tell(ending)
 
     def _begun(self) -> None:
         self._live = True

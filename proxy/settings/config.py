@@ -13,6 +13,7 @@ import click
 from proxy.errors import SettingError
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
+    LOG_LEVEL,
     AmqpAddrs,
     Count,
     Duration,
@@ -119,6 +120,8 @@ class Settings:
     max_calls_per_connection: int = _setting(
         "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
     )
+    max_connections: int = _setting("1000", Count(1, 1_000_000), "More connections of callers are closed as they come.")
+    max_connection_age: float = _setting("0s", Duration(_DAY), "When callers are asked to connect anew. 0: never.")
     max_bytes_in_flight: int = _setting(
         "128MiB",
         Count(1 << 20, 1 << 40, sizes=True),
@@ -138,6 +141,9 @@ class Settings:
         "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
         "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
     )
+    old_cache_keys: str = _setting(
+        "keep", OneOf("keep", "delete"), "delete: invalidations also delete a gateway's own keys, see migration.md."
+    )
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
@@ -150,7 +156,7 @@ class Settings:
         Secret(),
         "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
     )
-    log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
+    log_level: str = _setting("info", LOG_LEVEL, "The least severe lines shown.")
     log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
     listen_tls_cert: str = _setting(
         "", PemFile(), "Certificate, with its intermediates, that callers are shown. Empty: plaintext."

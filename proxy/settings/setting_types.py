@@ -5,6 +5,7 @@ come from one place. Each also writes its value back as text for a person (`text
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any
@@ -97,18 +98,23 @@ class Count(SettingType):
 
 
 class OneOf(SettingType):
-    """One of some words, in any case."""
+    """One of some words, in any case; `also` has other spellings of some of them."""
 
     name = "word"
 
-    def __init__(self, *words: str) -> None:
-        self.words = words
-        self.accepted = ", ".join(words)
+    def __init__(self, *words: str, also: Mapping[str, str] | None = None) -> None:
+        self.words, self._also = words, also or {}
+        others = {meant: f" or {other}" for other, meant in self._also.items()}
+        self.accepted = ", ".join(word + others.get(word, "") for word in words)
 
     def parse(self, text: str) -> str:
-        if text.lower() not in self.words:
+        word = self._also.get(text.lower(), text.lower())
+        if word not in self.words:
             raise ValueError(text)
-        return text.lower()
+        return word
+
+
+LOG_LEVEL = OneOf("debug", "info", "warning", "error", also={"warn": "warning"})  # as the services around say
 
 
 class Name(SettingType):

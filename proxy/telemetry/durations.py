@@ -6,7 +6,7 @@ library's own metric family.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -27,6 +27,12 @@ class Observed:
     def observe(self, seconds: float) -> None:
         """One more; a bucket holds what is at most its bound."""
         self.counts[bisect_left(self._bounds, seconds)] += 1
+        self.sum += seconds
+
+    def add(self, at_most: Mapping[float, int], seconds: float) -> None:
+        """Many at once, counted elsewhere: by the bound of their bucket, infinity for the last; `seconds` in all."""
+        for bound, count in at_most.items():
+            self.counts[bisect_left(self._bounds, bound)] += count
         self.sum += seconds
 
 

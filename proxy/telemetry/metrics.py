@@ -9,7 +9,7 @@ a hit pays for one counter and two histograms (`durations`), about 1 us.
 
 import platform
 from collections import Counter as Counts
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from grpc import StatusCode
@@ -49,7 +49,7 @@ _EXPECTED: tuple[tuple[Result, Tier], ...] = (
 _FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
 """Of the media service. That it does not know a method is its caller's mistake."""
 _RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_status_code", "error_type")
-_CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
 
@@ -72,21 +72,21 @@ class Metrics:
             "media_cache_request_duration_seconds",
             "Seconds from when a cacheable call's request was read to its answer, by result",
             ("result",),
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._server_calls = Durations(
             "rpc_server_call_duration_seconds",
-            "Seconds from a call's arrival to its end; with TRANSPORT=envoy only of the methods that the core answers",
+            "Seconds from a call's arrival to its end",
             _RPC_LABELS,
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._client_calls = Durations(
             "rpc_client_call_duration_seconds",
-            "Seconds that a call to the media service took; with TRANSPORT=envoy without those that Envoy forwards",
+            "Seconds that a call to the media service took",
             _RPC_LABELS,
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._entry_bytes = Histogram(
@@ -237,6 +237,15 @@ class Metrics:
             self.upstream_answers.good()
         else:
             self.upstream_answers.failed(UNSUCCESSFUL)
+
+    def forwarded_calls(
+        self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool
+    ) -> None:
+        """Calls that passed us by, counted elsewhere (`Observed.add`); `upstream`: they came so far."""
+        label = _RPC_METHODS.get(method, UNKNOWN_METHOD)
+        both = ((self._server_calls, code in SERVER_ERRORS), (self._client_calls, code is not StatusCode.OK))
+        for calls, failed in both[: 1 + upstream]:
+            calls.labels("grpc", label, code.name, code.name if failed else "").add(at_most, seconds)
 
     @staticmethod
     def _observe(

@@ -6,7 +6,6 @@ core writes (GRPC_VERBOSITY says how much), and other libraries too. A traceback
 What the process writes there while it aborts is lost; so `faulthandler` writes to the true stderr.
 """
 
-import atexit
 import faulthandler
 import logging
 import os
@@ -14,6 +13,7 @@ import re
 import sys
 import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 _log = logging.getLogger(__name__)
@@ -36,8 +36,15 @@ def hook() -> None:
     sys.unraisablehook = _unraisable
 
 
-def captured() -> int:
-    """Makes lines on file descriptor 2 into records until the process exits; where true stderr is to be written to."""
+@contextmanager
+def captured(style: str) -> Iterator[int]:
+    """Where records of this LOG_FORMAT are to be written. With `json`, lines on file descriptor 2 are records, too.
+
+    What is written there afterwards, as why a start failed, stays as it is.
+    """
+    if style != "json":
+        yield _STDERR
+        return
     true = os.dup(_STDERR)
     faulthandler.enable(true)
     reader, writer = os.pipe()
@@ -45,14 +52,12 @@ def captured() -> int:
     os.close(writer)
     thread = threading.Thread(target=_read, args=(reader,), name="stderr", daemon=True)
     thread.start()
-
-    def restore() -> None:
+    try:
+        yield true
+    finally:
         sys.stderr.flush()
         os.dup2(true, _STDERR)  # closes the writing end: the thread reads what is left
         thread.join(timeout=1.0)
-
-    atexit.register(restore)
-    return true
 
 
 def _read(descriptor: int) -> None:

@@ -7,8 +7,9 @@ Outermost first:
 3. Admission: before the request is read. What is refused stays in the caller's flow-control window. A call leaves once
    its answer was taken: whoever reads no answers holds places, of which there are so many, not memory.
 4. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
-5. Memory: uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes; any other large
-   message that finds too many bytes of them is refused.
+5. Memory: uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes: for as many as
+   they say that they have, where the transport can tell; any other large message that finds too many bytes of them is
+   refused.
 """
 
 import asyncio
@@ -37,16 +38,11 @@ UPLOAD = f"/{MEDIA_SERVICE}/UploadFile"
 UPLOADS_AT_ONCE = 128 << 20
 """Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
 _LARGEST_UPLOAD = 50 << 20
-"""Bytes that an upload is taken for until its size is known: the media service's own limit."""
+"""Bytes that an upload is taken for where it is known only once it is here: the media service's own limit."""
 _UPLOAD_WAITS = 10.0
 """Seconds that an upload waits for room before it is refused."""
 
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
-_UPLOADS_FULL = Reply(
-    code=StatusCode.RESOURCE_EXHAUSTED,
-    limit="uploads",
-    details=f"uploads under way take all of {UPLOADS_AT_ONCE} bytes, and took them for {_UPLOAD_WAITS:g} s",
-)
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
 
 _UNREAD = (
@@ -58,6 +54,9 @@ _DEFAULTS = Limits()
 
 Read = Callable[[], Awaitable[bytes | Reply]]
 """The one request message of a unary call; a Reply when there is not exactly one, or it cannot be understood."""
+
+Announced = Callable[[], Awaitable[int | Reply]]
+"""The bytes that the message will have, as far as its caller says so at its begin; a Reply as for `Read`."""
 
 _Sent = TypeVar("_Sent")
 
@@ -164,11 +163,12 @@ class Layers:
         remaining: float | None,
         read: Read,
         looked: object = None,
+        announced: Announced | None = None,
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
         deadline = None if remaining is None else time.monotonic() + remaining
         if method == UPLOAD:
-            return await self._upload(handler, metadata, deadline, read)
+            return await self._upload(handler, metadata, deadline, read, announced)
         body = await read()
         if isinstance(body, Reply):
             return body
@@ -180,13 +180,18 @@ class Layers:
         finally:
             self.large.give(held)
 
-    async def _upload(self, handler: Handler, metadata: Metadata, deadline: float | None, read: Read) -> Reply:
-        held = _LARGEST_UPLOAD
+    async def _upload(
+        self, handler: Handler, metadata: Metadata, deadline: float | None, read: Read, announced: Announced | None
+    ) -> Reply:
+        size = _LARGEST_UPLOAD if announced is None else await announced()
+        if isinstance(size, Reply):
+            return size
+        held = min(size, UPLOADS_AT_ONCE)
         try:
             async with asyncio.timeout(_UPLOAD_WAITS):
                 await self._uploads.take(held)
         except TimeoutError:
-            return _UPLOADS_FULL
+            return self._no_room(held, known=announced is not None)
         try:
             body = await read()
             if isinstance(body, Reply):
@@ -197,3 +202,13 @@ class Layers:
             return await handler(Call(UPLOAD, body, metadata, deadline))
         finally:
             self._uploads.give(held)
+
+    def _no_room(self, size: int, *, known: bool) -> Reply:
+        taken = UPLOADS_AT_ONCE - self._uploads.left
+        counted = "" if known else f" (one counts as {_LARGEST_UPLOAD} until it is here)"
+        return Reply(
+            code=StatusCode.RESOURCE_EXHAUSTED,
+            limit="uploads",
+            details=f"uploads under way take {taken} of {UPLOADS_AT_ONCE} bytes and left none for {size} more within "
+            f"{_UPLOAD_WAITS:g} s{counted}",
+        )

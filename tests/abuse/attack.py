@@ -13,6 +13,7 @@ from tests.raw_http2 import (
     HEADERS,
     PING,
     PREFACE,
+    RST_STREAM,
     SETTINGS,
     Fields,
     Frame,
@@ -94,6 +95,12 @@ class Attacker:
     def ended(self) -> int:
         """Calls that were answered with a status."""
         return sum(each.kind == HEADERS and bool(each.flags & END_STREAM) for each in self.received)
+
+    @property
+    def reset(self) -> int:
+        """Calls that were reset and not answered: Envoy does so where it has read too many headers."""
+        answered = {each.stream for each in self.received if each.kind == HEADERS and each.flags & END_STREAM}
+        return len({each.stream for each in self.received if each.kind == RST_STREAM} - answered)
 
     def said(self, words: bytes) -> int:
         """In how many frames these words came."""

@@ -86,13 +86,14 @@ class Replicated(Side):
 
     async def whole(self) -> None:
         await self._master.ready()
-        await until(lambda: _follows(self._replica, self._master), "the replica to be in sync")
+        await until(lambda: _follows(self._replica, self._master), "the replica to be in sync", timeout=90)
 
     async def promote(self) -> RedisServer:
         """The replica is the master, and new connections lead to it; the old master, which is returned, goes on."""
         old, self._master = self._master, self._replica
         self._replica = old
         await self._master.cli("REPLICAOF", "NO", "ONE")
+        await self._master.cli("CONFIG", "REWRITE")  # else it is a replica again once it was killed
         for link in self.links:
             link.target = ("127.0.0.1", self._master.port)
         return old
@@ -100,6 +101,7 @@ class Replicated(Side):
     async def demote(self) -> None:
         """The old master follows the new one."""
         await self._replica.cli("REPLICAOF", "127.0.0.1", self._master.port)
+        await self._replica.cli("CONFIG", "REWRITE")
         await self.whole()
 
     def remove(self) -> None:

@@ -45,6 +45,7 @@ _BUSY, _QUIET = range(1, 7), range(101, 221)
 """Models that change all the time, so that reads, fills and invalidations overtake each other; and models that change
 so seldom that no later event makes up for one that was missed."""
 _MODELS = (*_BUSY, *_QUIET)
+_AWAKE_FOR = 20.0  # seconds
 _READERS, _WRITERS = 4, 2  # on each proxy; in all
 _QUEUED = '[rabbit_amqqueue:info(Q, [messages]) || Q <- rabbit_amqqueue:list(<<"{vhost}">>)].'
 
@@ -112,9 +113,15 @@ class Run:
 
     def _drawn(self) -> Asked:
         if self._random.random() < 0.5:
-            return Asked(self._random.choice(_QUIET))
+            return Asked(self._random.choice(self._awake()))
         page, caller = self._random.choice((1, 1, 2)), self._random.choice(("", "", "ann", "ben"))
         return Asked(self._random.choice(_BUSY), page=page, caller=caller)
+
+    def _awake(self) -> range:
+        """A third of the quiet models is read at a time: what nobody has read for a while may be the oldest."""
+        third = len(_QUIET) // 3
+        at = int((time.monotonic() - self._begun) / _AWAKE_FOR) % 3
+        return _QUIET[at * third : (at + 1) * third]
 
     async def read(self, proxy: ProxyProcess, asked: Asked) -> None:
         """One read, judged; it may fail only where its proxy or the origin did meanwhile."""
@@ -140,7 +147,7 @@ class Run:
 
     async def writer(self) -> None:
         while not self.over:
-            model_id = self._random.choice(_BUSY if self._random.random() < 0.5 else _QUIET)
+            model_id = self._random.choice(_BUSY if self._random.random() < 0.7 else _QUIET)
             name = self._name("write")
             self.checker.counts["writes"] += 1
             if self._random.random() < 0.5:
