@@ -1,8 +1,7 @@
 """The metrics: every name, label and help text, and one typed method for each thing that can happen.
 
 They live in a registry of their own. Label values come from fixed lists (methods from the proto) or from our own code,
-never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept:
-a hit pays for one counter and two histograms (`durations`), about 1 us.
+never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept.
 
 `rpc_*` are OpenTelemetry's RPC metrics (semantic conventions 1.45, "RPC metrics") as Prometheus spells them.
 """
