@@ -1,12 +1,14 @@
 """Redis' clock is set back: what it says of times that are yet to come counts for nothing."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
 from proxy.media.lifetime import storable
 from proxy.pb import media_pb2 as pb
+from proxy.store.redis_listing import listing
 from proxy.store.redis_node import Budget
 from proxy.store.redis_pings import Pings
 from tests.in_process import USER, Process, Stack, read_call
@@ -67,6 +69,19 @@ async def test_an_entry_that_is_yet_to_be_is_removed_and_not_only_passed_over(ah
         assert [name[:1] for name in await ahead.cli("HKEYS", key)] == [b"l"]
 
 
+async def test_an_operator_is_told_why_it_does_not_count(ahead: RedisServer) -> None:
+    async with Stack(ahead.addr) as stack:
+        await _entry(await stack.process())
+    ahead.set_clock(0)
+    async with Stack(ahead.addr) as stack:
+        process = await stack.process()
+        store, (key, _) = process.core.store, process.core.cache._key_of(read_call())
+        assert store is not None
+        assert key is not None
+        told = await listing(store.topology, key.hash_key, store.gap)
+        assert [entry.state for entry in told.entries] == ["other clock"]
+
+
 async def test_what_was_left_before_is_removed_by_an_invalidation(ahead: RedisServer) -> None:
     async with Stack(ahead.addr) as stack:
         process = await stack.process()
@@ -121,3 +136,15 @@ async def test_a_clock_that_is_set_forward_is_no_reason(ahead: RedisServer, capl
         await process.core.store._topology.nodes()[0]._pings._once()  # type: ignore[union-attr]
         assert await process.x_cache() == "hit"
         assert "set back" not in caplog.text
+
+
+async def test_a_clock_that_is_behind_prolongs_no_url(ahead: RedisServer) -> None:
+    ahead.set_clock(-_HOUR)
+    async with Stack(ahead.addr) as stack:
+        ends = int(time.time()) + 1800
+        stack.media.add("user", 1, presigned_url=f"https://files.example/a.jpg?Expires={ends}&Signature=x")
+        process = await stack.process()
+        await process.read()
+        found = await process.stored()
+        assert found is not None
+        assert found.entry.stale_until_ms - found.entry.born_ms <= (1800 - 300) * 1000
