@@ -21,7 +21,9 @@ from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
 from proxy.transport.authority import authority
 
-APP = "proxy.envoy.worker:app"
+ENTRY = "media_cache_proxy_worker"
+APP = f"{ENTRY}:app"
+"""A copy of `worker`, in our own directory."""
 PYVOY = "pyvoy"
 MEDIA, UPSTREAM, AGAIN, OWN = "media", "upstream", "again", "own"
 """Clusters: of the media service by `bootstrap`'s three names, and our own small server."""
