@@ -30,7 +30,7 @@ from proxy.errors import SettingError, StartError
 from proxy.lazy_commands import LazyGroup
 from proxy.printable import printable, printable_json
 from proxy.reasons import in_words
-from proxy.settings import config, otel
+from proxy.settings import config, flags, otel
 
 PROGRAM = "media-cache-proxy"
 
@@ -76,7 +76,7 @@ Exit status:
 """
 
 
-@cli.command("serve", params=config.options(), help=_SERVE_HELP, short_help="Run the proxy.")
+@cli.command("serve", params=flags.options(), help=_SERVE_HELP, short_help="Run the proxy.")
 @click.pass_context
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
@@ -87,15 +87,18 @@ def serve(context: click.Context, /, **values: Any) -> int:
     from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
 
     strays.hook()
-    if settings.transport == "envoy":
-        _require_envoy()
-        log.setup(settings.log_level, settings.log_format)
-        return _run(settings, _sources(context))
-    from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
+    try:
+        if settings.transport == "envoy":
+            _require_envoy()
+            log.setup(settings.log_level, settings.log_format)
+            return _run(settings, _sources(context))
+        from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
 
-    with strays.captured(settings.log_format) as fd:
-        log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
-        return _run(settings, _sources(context))
+        with strays.captured(settings.log_format) as fd:
+            log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
+            return _run(settings, _sources(context))
+    finally:
+        log.end()  # its thread may be late, and why we end is to be the last line
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
@@ -120,11 +123,9 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
     except Exception:
         _logger.exception("unexpected failure; the proxy ends")
         return 1
-    finally:
-        log.end()  # its thread may be late, and why we end is to be the last line
 
 
-@cli.command("envoy-config", params=config.options(), short_help="Show the configuration that Envoy would be given.")
+@cli.command("envoy-config", params=flags.options(), short_help="Show the configuration that Envoy would be given.")
 def envoy_config(**values: Any) -> None:
     """Show the configuration that `serve` with TRANSPORT=envoy gives to Envoy, as JSON, for reading.
 
@@ -144,7 +145,7 @@ def envoy_config(**values: Any) -> None:
         raise click.ClickException(str(error)) from error
 
 
-@cli.command("config", params=config.options(), short_help="Show the settings in effect.")
+@cli.command("config", params=flags.options(), short_help="Show the settings in effect.")
 @click.option("as_json", "--json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None:
@@ -214,7 +215,7 @@ def _unwritten(error: OSError) -> int:
 def _told(error: click.ClickException) -> str:
     """The mistake in one line, with where to look where the mistake is one of spelling."""
     if isinstance(error, click.BadParameter):
-        return config.one_line(error)
+        return flags.one_line(error)
     message = " ".join(error.format_message().split())
     if not isinstance(error, click.UsageError):
         return message
