@@ -102,8 +102,6 @@ def serve(context: click.Context, /, **values: Any) -> int:
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
-    from proxy.telemetry import log  # noqa: PLC0415 -- as in `serve`
-
     try:
         import asyncio  # noqa: PLC0415
 
