@@ -103,7 +103,6 @@ def serve(context: click.Context, /, **values: Any) -> int:
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
-
     try:
         import asyncio  # noqa: PLC0415
 
