@@ -113,8 +113,7 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
         import uvloop  # noqa: PLC0415
 
         app = starting.load("proxy.app")
-        status: int = uvloop.run(app.run(settings, sources=sources))
-        return status
+        return int(uvloop.run(app.run(settings, sources=sources)))
     except SettingError:
         raise
     except StartError as error:

@@ -51,7 +51,8 @@ def test_callers_are_served_before_what_they_do_not_need_is_loaded() -> None:
 def test_what_only_some_settings_need_is_not_loaded(module: str) -> None:
     _run(
         "import sys; from proxy import starting; "
-        f"starting.load({module!r}); found = [name for name in {_LATER!r} if name in sys.modules]; assert not found, found"
+        f"starting.load({module!r}); found = [name for name in {_LATER!r} if name in sys.modules]; "
+        "assert not found, found"
     )
 
 
