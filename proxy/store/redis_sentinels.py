@@ -9,6 +9,8 @@ from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
 from redis.exceptions import AuthenticationError, RedisError
 from redis.utils import str_if_bytes
 
+from proxy.reasons import in_words
+
 _IN_PROGRESS = "failover_in_progress"
 
 
@@ -43,7 +45,7 @@ class Sentinels(Sentinel):
             try:
                 found = await self._told_by(sentinel, service_name)
             except (RedisError, OSError) as error:
-                found = " ".join(str(error).split()) or "no answer"
+                found = in_words(error)
             if not isinstance(found, str):
                 # redis-py's order: who answered is asked first the next time.
                 self.sentinels[0], self.sentinels[number] = sentinel, self.sentinels[0]
