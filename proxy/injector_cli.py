@@ -10,7 +10,7 @@ from proxy.injector import settings
 from proxy.injector.versions import NEWEST, Version, parse_version
 from proxy.settings.setting_types import LOG_LEVEL, Duration, HostPort, OneOf
 
-_NEEDS_EXTRA = "needs more packages; install media-cache-proxy[webhook]"
+_NEEDS_EXTRA = "needs more packages: pip install '.[webhook]' in the source tree"
 
 
 class KubernetesVersion(click.ParamType[Version]):

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import proxy
-from proxy.cli import run
+from proxy.cli import foreign_files, run
 from proxy.errors import StartError
 from proxy.settings.config import Settings, declared, variable
 from proxy.telemetry import log
@@ -364,3 +364,12 @@ def test_a_reader_of_the_output_that_went_away_is_no_traceback() -> None:
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait()
+
+
+def test_files_of_another_package_of_our_import_name_are_told(tmp_path: Path) -> None:
+    """proxy.py of PyPI has a package proxy.core, which hides our module of that name."""
+    assert foreign_files(Path(proxy.__file__).parent) == ""
+    for name in ("core.py", "cli.py", "core/__init__.py", "http/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert foreign_files(tmp_path) == "of an unknown distribution"

@@ -10,8 +10,9 @@ from typing import Any
 import click
 import pytest
 
-from proxy.settings import config
-from proxy.settings.config import Settings, declared, one_line, options, variable
+from proxy.settings import flags
+from proxy.settings.config import Settings, declared, variable
+from proxy.settings.flags import one_line, options
 from proxy.settings.setting_types import RedisTarget
 
 ROOT = Path(__file__).parent.parent
@@ -37,6 +38,8 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
     ),
     "cache_ttl": (3600.0, "15m", 900.0, "soon"),
     "cache_ttl_without_events": (60.0, "0", 0.0, "25h"),
+    "cache_ttl_temporary_credentials": (300.0, "0", 0.0, "25h"),
+    "cache_event_window": (0.1, "2s", 2.0, "61s"),
     "cache_stale_if_error": (600.0, "1h", 3600.0, "25h"),
     "cache_stale_while_revalidate": (0.0, "30s", 30.0, "-1"),
     "cache_mode": ("on", "shadow", "shadow", "maybe"),
@@ -251,14 +254,14 @@ def test_settings_are_shown_in_effect_and_without_credentials() -> None:
     assert "hidden" not in repr(settings)
 
 
-def test_the_environment_is_read_in_config_alone() -> None:
+def test_the_environment_is_read_for_flags_alone() -> None:
     readers = {
         path.name
         for path in (ROOT / "proxy").rglob("*.py")
         if "environ[" in path.read_text() or "environ.get" in path.read_text() or "getenv" in path.read_text()
     }
     # (Beside these, `log.py` heeds NO_COLOR, which is no setting of ours but everybody's.)
-    assert readers == {Path(config.__file__).name, "span_export.py", "log.py"}
+    assert readers == {Path(flags.__file__).name, "span_export.py", "log.py"}
 
 
 def test_span_export_reads_the_standard_variables_of_opentelemetry_alone() -> None:

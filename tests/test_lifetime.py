@@ -172,3 +172,10 @@ class TestExpiry:
         for url in (f"https://e/?{query}", f"https://e/?X-Amz-Date=20260102T030405Z&X-Amz-Expires={life}"):
             found = storable(_body(url))
             assert found is None or isinstance(found, Storable)
+
+
+def test_what_is_left_is_counted_by_our_own_clock_too() -> None:
+    assert _stored(_v4()).usable_from(SIGNED + 600) == DAY - MARGIN - 600
+    assert _stored(_v4()).usable_from(SIGNED - 600) == DAY - MARGIN
+    assert _stored(f"https://e/?Expires={int(SIGNED) + 900}&Signature=x").usable_from(SIGNED) == 600
+    assert _stored().usable_from(SIGNED) is None

@@ -1,6 +1,7 @@
 """Redis' clock is set back: what it says of times that are yet to come counts for nothing."""
 
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
@@ -121,3 +122,15 @@ async def test_a_clock_that_is_set_forward_is_no_reason(ahead: RedisServer, capl
         await process.core.store._topology.nodes()[0]._pings._once()  # type: ignore[union-attr]
         assert await process.x_cache() == "hit"
         assert "set back" not in caplog.text
+
+
+async def test_a_clock_that_is_behind_prolongs_no_url(ahead: RedisServer) -> None:
+    ahead.set_clock(-_HOUR)
+    async with Stack(ahead.addr) as stack:
+        ends = int(time.time()) + 1800
+        stack.media.add("user", 1, presigned_url=f"https://files.example/a.jpg?Expires={ends}&Signature=x")
+        process = await stack.process()
+        await process.read()
+        found = await process.stored()
+        assert found is not None
+        assert found.entry.stale_until_ms - found.entry.born_ms <= (1800 - 300) * 1000

@@ -8,7 +8,7 @@ _STREAM_WINDOW = 64 << 10
 _LARGEST_WINDOW = (1 << 31) - 1
 _OWN_CALLS = 1_000
 """At once on the connection to our own small server."""
-_IDLE = "300s"
+_IDLE = "15s"
 """How long a connection upstream without calls is kept: its caller's connection may be gone."""
 _FROM_UPSTREAM_KB = 1024
 """Of response metadata: upstream's own limit comes first, this only bounds memory."""

@@ -27,6 +27,13 @@ class Storable:
     models: dict[int, tuple[str, int]]
     """File id to (model type as stored, model id)."""
 
+    def usable_from(self, now: float) -> float | None:
+        """For how many seconds, by our own clock too, should the one that `usable_until` is compared with be behind."""
+        if self.usable_until is None:
+            return self.usable_for
+        left = self.usable_until - now
+        return left if self.usable_for is None else min(self.usable_for, left)
+
 
 def storable(body: bytes, temporary: float = TEMPORARY) -> Storable | None:
     """What a GetFilesByModel response says of its own storage; None: a failure, no such message, an unclear expiry.

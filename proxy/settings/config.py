@@ -4,11 +4,8 @@
 default, type and help. Defaults, `serve --help`, docs/configuration.md and the chart's values come from it.
 """
 
-import os
 from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
-
-import click
 
 from proxy.errors import SettingError
 from proxy.settings.secret_type import Secret
@@ -114,9 +111,7 @@ class Settings:
         Duration(),
         "Deadline for unary calls whose caller set none; of an upload, until it has arrived. 0: none for any.",
     )
-    max_concurrent_calls: int = _setting(
-        "1000", Count(1, 1_000_000), "More calls at once are answered RESOURCE_EXHAUSTED."
-    )
+    max_concurrent_calls: int = _setting("1000", Count(1, 1_000_000), "More calls at once are RESOURCE_EXHAUSTED.")
     max_calls_per_connection: int = _setting(
         "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
     )
@@ -141,9 +136,7 @@ class Settings:
         "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
         "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
     )
-    old_cache_keys: str = _setting(
-        "keep", OneOf("keep", "delete"), "delete: invalidations also delete a gateway's own keys, see migration.md."
-    )
+    old_cache_keys: str = _setting("keep", OneOf("keep", "delete"), "A gateway's own cached keys: see migration.md.")
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
@@ -207,12 +200,8 @@ class Settings:
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
             )
-        if found := withheld(self.cache_vary_metadata, self.transport):
-            name, reason = found
-            raise SettingError(
-                f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={self.transport}: {reason}; "
-                "accepted: names by which callers can be told apart"
-            )
+        if withheld_name := withheld(self.cache_vary_metadata, self.transport):
+            raise SettingError(withheld_name)
         if wrong := contradiction(
             {variable(setting): getattr(self, setting.name) for setting in fields(self) if "_tls" in setting.name},
             self.redis_addr.url if self.redis_addr else "",
@@ -253,21 +242,6 @@ def _is_own_address(target: str, listen: str) -> bool:
     return port == own_port and (host == own_host or (host in local and own_host in {*local, "0.0.0.0", "::"}))  # noqa: S104 -- compared, not bound
 
 
-class SettingOption(click.Option):
-    """A flag whose environment variable may be empty on purpose (`REDIS_ADDR=`: no Redis)."""
-
-    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
-        value = os.environ.get(str(self.envvar))
-        if value is None or value.strip():
-            return value
-        try:
-            self.type.convert("", None, None)
-        except click.BadParameter:
-            return None
-        return ""
-
-
 def declared() -> tuple[Field[Any], ...]:
     """The settings in the order to show them; `metadata` holds default, type and help."""
     return fields(Settings)
@@ -276,29 +250,3 @@ def declared() -> tuple[Field[Any], ...]:
 def variable(setting: Field[Any]) -> str:
     """The environment variable of a setting."""
     return setting.name.upper()
-
-
-def options(*names: str) -> list[click.Parameter]:
-    """One flag for each setting, or for each named one, with its environment variable."""
-    return [option(setting) for setting in declared() if not names or setting.name in names]
-
-
-def option(setting: Field[Any], prefix: str = "") -> SettingOption:
-    """The flag of a setting, with its environment variable; `prefix` (`sidecar_`) begins the names of both."""
-    name = prefix + setting.name
-    return SettingOption(
-        [f"--{name.replace('_', '-')}"],
-        envvar=name.upper(),
-        type=setting.metadata["type"],
-        default=setting.metadata["default"],
-        help=setting.metadata["help"],
-        metavar=setting.metadata["type"].name.upper(),
-        show_default=bool(setting.metadata["default"]),
-        show_envvar=True,
-    )
-
-
-def one_line(error: click.BadParameter) -> str:
-    """`CACHE_TTL: 'soon' is not understood; accepted: …`: the variable, what was given, what is accepted."""
-    name = str(error.param.envvar) if isinstance(error.param, SettingOption) else ""
-    return f"{name}: {error.message}" if name else error.format_message()

@@ -7,6 +7,7 @@ together.
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -155,6 +156,7 @@ class RedisStore:
 
         `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
         """
+        usable_for = meta.usable_from(time.time())
         ttl_ms = int(self.gap.stored_for(self._ttl) * 1000 * (1 - 0.05 * jitter))
         arguments = (
             key.field,
@@ -163,7 +165,7 @@ class RedisStore:
             b"%d" % ttl_ms,
             b"%d" % self._stale_ms,
             b"" if meta.usable_until is None else b"%d" % (meta.usable_until * 1000),
-            b"" if meta.usable_for is None else b"%d" % (meta.usable_for * 1000),
+            b"" if usable_for is None else b"%d" % (usable_for * 1000),
             entry.tail(key.identity, body),
         )
         for media_id, (model_type, model_id) in meta.models.items():

@@ -1,8 +1,7 @@
 """The metrics: every name, label and help text, and one typed method for each thing that can happen.
 
 They live in a registry of their own. Label values come from fixed lists (methods from the proto) or from our own code,
-never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept:
-a hit pays for one counter and two histograms (`durations`), about 1 us.
+never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept.
 
 `rpc_*` are OpenTelemetry's RPC metrics (semantic conventions 1.45, "RPC metrics") as Prometheus spells them.
 """
@@ -241,11 +240,11 @@ class Metrics:
     def forwarded_calls(
         self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool
     ) -> None:
-        """Calls that passed us by, counted elsewhere (`Observed.add`); `upstream`: they came so far."""
-        label = _RPC_METHODS.get(method, UNKNOWN_METHOD)
-        both = ((self._server_calls, code in SERVER_ERRORS), (self._client_calls, code is not StatusCode.OK))
-        for calls, failed in both[: 1 + upstream]:
-            calls.labels("grpc", label, code.name, code.name if failed else "").add(at_most, seconds)
+        """Calls that passed us by, as `Observed.add` has them; `upstream`: they came so far."""
+        sides = ((self._server_calls, code in SERVER_ERRORS), (self._client_calls, code is not StatusCode.OK))
+        for calls, failed in sides[: 1 + upstream]:
+            error = code.name if failed else ""
+            calls.labels("grpc", _RPC_METHODS.get(method, UNKNOWN_METHOD), code.name, error).add(at_most, seconds)
 
     @staticmethod
     def _observe(
@@ -260,9 +259,8 @@ class Metrics:
         child.observe(seconds)
 
     def invalidation(self, source: str, lag_seconds: float | None = None) -> None:
-        """Redis confirmed an invalidation from `source` (event, write, admin); `lag_seconds` for events.
-
-        A publisher whose clock is ahead of ours makes a lag of 0, not less.
+        """Redis confirmed an invalidation from `source` (event, write, admin); `lag_seconds` for events, 0 at least: a
+        publisher's clock may be ahead of ours.
         """
         self._invalidations.labels(source).inc()
         if lag_seconds is not None:
@@ -277,7 +275,7 @@ class Metrics:
         self._events.labels(kind, outcome).inc()
 
     def dependency(self, name: str, *, up: bool) -> None:
-        """A dependency (redis, rabbitmq, upstream) was lost or is back. The first call makes its series."""
+        """A dependency was lost or is back. The first call makes its series."""
         self._dependency_up.labels(name).set(1.0 if up else 0.0)
 
     def events_missing(self, missing: bool) -> None:

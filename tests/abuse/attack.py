@@ -4,6 +4,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import hpack
 
 from tests.raw_http2 import (
     ACK,
@@ -77,6 +80,7 @@ class Attacker:
         self.received: list[Frame] = []
         self.kinds = Counter[int]()
         self._reader = reader
+        self._unpack = hpack.Decoder()
 
     async def send(self, data: bytes) -> None:
         """Waits for the socket, not for any window."""
@@ -86,10 +90,15 @@ class Attacker:
     async def listen(self) -> None:
         """Until the connection ends."""
         async for received in frames(self._reader):
-            self.received.append(received)
+            self.received.append(self._spelt_out(received) if received.kind == HEADERS else received)
             self.kinds[received.kind] += 1
             if received.kind in {SETTINGS, PING} and not received.flags & ACK:
                 self.writer.write(frame(received.kind, ACK, 0, received.payload if received.kind == PING else b""))
+
+    def _spelt_out(self, received: Frame) -> Frame:
+        """With its fields as literals, however they were packed."""
+        fields = self._unpack.decode(received.payload, raw=True)
+        return replace(received, payload=b"".join(literal(key, value) for key, value in fields))
 
     @property
     def ended(self) -> int:

@@ -6,12 +6,19 @@ from typing import Any
 import pytest
 
 from proxy.amqp.deliveries import Deliveries
+from proxy.amqp.duty import Duty
+from proxy.amqp.silence import Silence
 from proxy.caching import fetches, invalidations
+from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
 from proxy.media import entry
 from proxy.media.keys import Keys
 from proxy.media.lifetime import Storable, storable
+from proxy.store.redis_health import Health
+from proxy.store.redis_mastership import Mastership
 from proxy.store.redis_node import Node
+from proxy.store.redis_pings import Pings
+from proxy.store.replication import Following
 from tests.consistency.clock import swap
 
 Patch = pytest.MonkeyPatch
@@ -97,3 +104,46 @@ def failures_stored(patch: Patch) -> None:
 def callers_alike(patch: Patch) -> None:
     """The caller's metadata is no part of the key."""
     patch.setattr(Keys, "_vary_digest", lambda keys, metadata: b"")
+
+
+# Of what holds where only a part is broken.
+
+
+def events_kept_without_redis(patch: Patch) -> None:
+    """Who cannot apply events goes on taking them."""
+    patch.setattr(Duty, "looked", lambda duty, now, oldest: False)
+
+
+def able_to_answer_is_able(patch: Patch) -> None:
+    """A server that answers is believed, whatever it refuses."""
+
+    async def none(pings: Pings) -> str:
+        return ""
+
+    patch.setattr(Pings, "_refusal", none)
+    patch.setattr(Health, "refused", lambda health, reason: None)
+
+
+def confirmed_is_confirmed(patch: Patch) -> None:
+    """What one server has confirmed is not done again on the next."""
+    patch.setattr(Confirmed, "since", lambda confirmed, sure_at: [])
+
+
+def a_lost_replica_means_nothing(patch: Patch) -> None:
+    """A master confirms that has just lost its replicas."""
+    for name in ("doubt", "unproven"):
+        patch.setattr(Following, name, property(lambda following: ""))
+
+
+def an_address_is_looked_up_once(patch: Patch) -> None:
+    """A connection that nobody closes is kept, wherever its address leads now."""
+
+    async def nothing(mastership: Mastership) -> None:
+        return
+
+    patch.setattr(Mastership, "_look_anew", nothing)
+
+
+def silence_is_no_symptom(patch: Patch) -> None:
+    """Writes without their events raise no doubt."""
+    patch.setattr(Silence, "wrote", lambda silence, began: None)
