@@ -11,13 +11,15 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from proxy.caching.cache import Cache
-from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE, Files
 from proxy.caching.invalidations import Invalidations
+from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys
+from proxy.policy import compiled
+from proxy.policy.compiling import builtin_policy
 from proxy.settings.config import Settings
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.dependency import Dependency, State
@@ -36,7 +38,9 @@ class Core:
     invalidations: Invalidations
     cache: Cache
     own_writes: OwnWrites
-    files: Files
+    methods: Methods
+    keys: Keys
+    policy: compiled.Policy
     redis: Dependency | None
     recent: InvalidationLog
     gap: EventGap
@@ -53,7 +57,8 @@ class Core:
             timeout = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
             return await upstream.unary(call, timeout=timeout)
 
-        keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
+        policy = builtin_policy({"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page})
+        keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store = None, None
         if settings.redis_addr is not None:
@@ -80,17 +85,13 @@ class Core:
             random=random.random,
         )
         own_writes = OwnWrites(invalidations, fetch)
-        files = Files(cache, own_writes, fetch, store, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, files, redis, recent, gap, tls)
+        methods = Methods(policy.reads, policy.writes, cache, own_writes, fetch, store, metrics)
+        return cls(upstream, store, invalidations, cache, own_writes, methods, keys, policy, redis, recent, gap, tls)
 
     @property
     def routes(self) -> dict[str, Handler]:
         """The methods answered here, by path; every other one is forwarded."""
-        return {
-            GET_FILES_BY_MODEL: self.files.get_files_by_model,
-            UPLOAD_FILE: self.files.upload_file,
-            DELETE_FILE: self.files.delete_file,
-        }
+        return self.methods.routes
 
     def redis_state(self) -> State:
         """Whether Redis can be used, and why not now, which may be another reason than the one that it was lost for; a
@@ -123,6 +124,5 @@ def _policy(settings: Settings) -> Policy:
         ttl=settings.cache_ttl,
         stale_if_error=settings.cache_stale_if_error,
         stale_while_revalidate=settings.cache_stale_while_revalidate,
-        bypass_per_page=settings.cache_bypass_per_page,
         max_entry_bytes=settings.cache_max_entry_bytes,
     )

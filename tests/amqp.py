@@ -17,6 +17,7 @@ from proxy.amqp.deliveries import Outcome
 from proxy.amqp.events import Kind
 from proxy.amqp.topology import EXCHANGE
 from proxy.media.model import Model
+from proxy.media.tags import UNDESCRIBED, Description
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 
@@ -53,8 +54,9 @@ class FakeInvalidator:
         self.flush_open.set()
 
     async def invalidate(
-        self, model: Model, *, source: str, collection: str = "", sent_at: float | None = None
+        self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None
     ) -> None:
+        model, collection = Model(tag), str(about.fields.get("collection", ""))
         self.begun += 1
         self._fail()
         await self.all_open.wait()

@@ -86,7 +86,7 @@ async def test_a_message_is_acknowledged_only_after_its_invalidation(bench: Benc
     assert (await bench.state()).unacknowledged == 1
     bench.cache.all_open.set()
     await bench.empty()
-    assert bench.cache.invalidations == [Invalidation(Model("user", 5), "event", "avatar", NOW)]
+    assert bench.cache.invalidations == [Invalidation(Model.of("user", 5), "event", "avatar", NOW)]
     assert bench.seen.events == {("uploaded", "applied"): 1}
     assert (await bench.state("dropped")).ready == 0
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.media.model import Model, subject
+from proxy.media.model import Model
 
 
 def test_the_type_has_no_case() -> None:
@@ -38,4 +38,4 @@ def test_others_are_refused(model_id: int) -> None:
     ],
 )
 def test_what_log_lines_call_it(model_type: str, collection: str, expected: str) -> None:
-    assert subject(model_type, collection) == expected
+    assert Model.of(model_type, 1).described(collection).subject == expected

@@ -20,7 +20,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from proxy.amqp.events import BadEvent, Kind, MediaEvent, kind_of, parse
 from proxy.amqp.silence import Silence
-from proxy.media.model import Model
+from proxy.media.tags import UNDESCRIBED, Description
 from proxy.retry import Pauses, jittered, until_done
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit
@@ -35,9 +35,9 @@ class Invalidator(Protocol):
     """The cache, as far as events go. Each method returns once Redis has confirmed, however long Redis is away."""
 
     async def invalidate(
-        self, model: Model, *, source: str, collection: str = "", sent_at: float | None = None
+        self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None
     ) -> None:
-        """Nothing stored of this model before the call is served after it. `sent_at` is in seconds since 1970."""
+        """Nothing stored of this tag before the call is served after it. `sent_at` is in seconds since 1970."""
 
     async def flush(self, reason: str) -> None:
         """Nothing stored of any model before the call is served after it."""
@@ -145,7 +145,7 @@ class Deliveries:
 
         async def invalidate() -> None:
             await self._invalidator.invalidate(
-                event.model, source="event", collection=event.collection, sent_at=sent_at
+                event.model, source="event", about=event.model.described(event.collection), sent_at=sent_at
             )
 
         def failed(times: int, error: Exception) -> None:

@@ -1,7 +1,7 @@
-"""`Cache`: answers GetFilesByModel out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
+"""`Cache`: answers reads out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
 
 The way of a read (`Cache.get`):
-    1. policy   off, no-store, a large page, unknown fields: forward (`bypass`)
+    1. policy   off, no-store, what the policy bypasses, unknown fields: forward (`bypass`)
     2. look     one plain read of Redis; a fresh entry is the answer (`hit`)
     3. lease    else one script: look once more, or a lease, or another's token
     4. fetch    as the script said (`fetches`): `miss`, or `coalesced` with somebody else's fetch
@@ -18,15 +18,16 @@ from typing import Any, Protocol
 from grpc import StatusCode
 
 from proxy.caching import fetches
-from proxy.caching.fetches import Answer, Fetches, Observer, log_fields
+from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
 from proxy.errors import RedisUnavailableError
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.keys import Keys, RequestKey
-from proxy.media.model import Model, subject
+from proxy.media.tags import kind_of
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import Found
 from proxy.telemetry import tracing
+from proxy.telemetry.log import RateLimit
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,13 @@ class Store(fetches.Store, Protocol):
     async def read(self, key: RequestKey, budget: Budget) -> Found | None: ...
 
 
+class Observer(fetches.Observer, Protocol):
+    """Who counts."""
+
+    def unclear(self, path: str) -> None:
+        """An expression of the policy failed on a message of this method."""
+
+
 class Cache:
     """The caching core of one process."""
 
@@ -54,21 +62,23 @@ class Cache:
         keys: Keys,
         policy: Policy,
         *,
-        held_back: Callable[[Model], bool],
+        held_back: Callable[[str], bool],
         observer: Observer,
         random: Callable[[], float],
     ) -> None:
-        """`fetch` asks upstream; `held_back` tells of models whose invalidation Redis has not taken yet."""
+        """`fetch` asks upstream; `held_back` tells of tags whose invalidation Redis has not taken yet."""
         self._store = store
         self._fetch = fetch
         self._keys = keys
         self.policy = policy
         self._held_back = held_back
+        self._observer = observer
+        self._problems = RateLimit()
         self._fetches = Fetches(fetch, policy, observer=observer, random=random)
         self._refreshes: dict[tuple[bytes, bytes], asyncio.Task[None]] = {}
 
     async def get(self, call: Call) -> Answer:
-        """Answers one GetFilesByModel call."""
+        """Answers one call of a read."""
         key, fresh = self._key_of(call)
         if key is None:
             return Answer(await self._fetch(call), "bypass")
@@ -114,14 +124,26 @@ class Cache:
         if self.policy.forwards_all:
             return None, False
         directives = cache_control(call)
-        key = None if "no-store" in directives else self._keys.of_request(call.body, call.metadata)
-        if key is not None:
-            tracing.about(key.model.type)
-        return (key if key is not None and self.policy.caches(key) else None), "no-cache" in directives
+        key = None if "no-store" in directives else self._keys.of_call(call)
+        if key is None:
+            return None, False
+        if key.problem:
+            self._unclear(key)
+        else:
+            tracing.about(kind_of(key.tag))
+        return (None if key.bypass else key), "no-cache" in directives
+
+    def _unclear(self, key: RequestKey) -> None:
+        """The policy's expression failed on a request: it is forwarded, which is counted, and told once a minute."""
+        self._observer.unclear(key.read.path)
+        kept_back = self._problems.admit(key.read.path)
+        if kept_back is not None:
+            fields = {"method": key.read.path[1:], "problem": key.problem, "suppressed": kept_back}
+            log.warning("a call is forwarded, uncached: the policy cannot tell its tag", extra=fields)
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
-        """Redis answers, and has every invalidation of this model that this process knows of."""
-        return store.usable(key.hash_key) and not self._held_back(key.model)
+        """Redis answers, and has every invalidation of this tag that this process knows of."""
+        return store.usable(key.hash_key) and not self._held_back(key.tag)
 
     async def _look(self, store: Store, call: Call, key: RequestKey, *, fresh: bool) -> Answer:
         """Steps 2 to 5, again when the fetch that was joined ended with its leader's deadline."""
@@ -133,7 +155,7 @@ class Cache:
                     found = await store.read(key, budget)
                     if found is not None and found.fresh:
                         return _hit(key, found)
-                    if found is not None and self.policy.revalidates(found.entry, found.now_ms):
+                    if found is not None and self.policy.revalidates(key.read.limits, found.entry, found.now_ms):
                         self._refresh(store, call, key)
                         return _stale(found)
                 grant = await store.acquire(key, budget, take_over=fresh)
@@ -144,7 +166,7 @@ class Cache:
                 return _hit(key, grant.found)
             _log_miss(key)
             answering = self._fetches.answer(store, call, key, grant, budget, alone=fresh)
-            if found is not None and self.policy.stands_in(found.entry, found.now_ms):
+            if found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms):
                 answer = await self._or_stale(store, call, key, answering, budget)
             else:
                 answer = await answering
@@ -170,7 +192,11 @@ class Cache:
             return answer
         if found is not None and found.fresh:
             return _hit(key, found)
-        return _stale(found) if found is not None and self.policy.stands_in(found.entry, found.now_ms) else answer
+        return (
+            _stale(found)
+            if found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
+            else answer
+        )
 
     def _refresh(self, store: Store, call: Call, key: RequestKey) -> None:
         """Fetches behind a stale answer, one fetch for all of them; the caller's deadline is not that fetch's."""
@@ -180,7 +206,7 @@ class Cache:
 
         async def refresh() -> None:
             with tracing.refresh_span():
-                tracing.about(key.model.type)
+                tracing.about(kind_of(key.tag))
                 await self._refetch(store, call, key)
 
         task = asyncio.create_task(refresh(), name="refresh")
@@ -216,11 +242,11 @@ def _stale(found: Found) -> Answer:
 
 def _hit(key: RequestKey, found: Found) -> Answer:
     if log.isEnabledFor(logging.DEBUG):
-        fields = log_fields(key) | {"age": found.age}
-        log.debug("Cache hit for %s", subject(key.model.type, key.collection), extra=fields)
+        fields = {**key.about.to_say_of(key.tag), "age": found.age}
+        log.debug("Cache hit for %s", subject(key), extra=fields)
     return Answer(Reply(found.entry.body), "hit", found.age)
 
 
 def _log_miss(key: RequestKey) -> None:
     if log.isEnabledFor(logging.DEBUG):
-        log.debug("Cache miss for %s", subject(key.model.type, key.collection), extra=log_fields(key))
+        log.debug("Cache miss for %s", subject(key), extra=dict(key.about.to_say_of(key.tag)))

@@ -1,17 +1,14 @@
-"""How long an answer may live: what may be stored at all, and until when its presigned URLs work.
+"""Until when presigned URLs work, and what is left of one without its signature.
 
 A presigned URL is dead at signing date + expiry (AWS Signature Version 4 query parameters `X-Amz-Date` and
 `X-Amz-Expires`; Google Cloud Storage V4 names them `X-Goog-…`; older schemes give `Expires` in seconds since 1970).
 A margin is kept, since whoever gets the answer still has to use the URL.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl, urlsplit
-
-from google.protobuf.message import DecodeError
-
-from proxy.pb.media_pb2 import GetFilesByModelResponse
 
 _LARGEST_MARGIN = 300.0  # seconds
 _MARGIN_SHARE = 0.1  # of the signed life
@@ -22,43 +19,36 @@ _LONGEST = 1 << 40  # seconds; a larger number is no date and no life
 
 
 @dataclass(frozen=True, slots=True)
-class Storable:
-    """An answer that may be stored."""
+class Life:
+    """How long some URLs work, margin taken off."""
 
-    usable_until: float | None
-    """Seconds since 1970, margin taken off; None: no URL in it expires."""
-    usable_for: float | None
-    """The shortest signed life in seconds, margin taken off: a bound that needs no common clock."""
-    models: dict[int, tuple[str, int]]
-    """File id to (model type as stored, model id)."""
+    until: float | None = None
+    """Seconds since 1970; None: none of them expires."""
+    seconds: float | None = None
+    """The shortest signed life: a bound that needs no common clock."""
 
 
-def storable(body: bytes) -> Storable | None:
-    """What a GetFilesByModel response says of its own storage; None: a failure, no such message, an unclear expiry."""
-    response = GetFilesByModelResponse()
-    try:
-        response.ParseFromString(body)
-    except DecodeError:
-        return None
-    if not response.success:
-        return None
+UNLIMITED = Life()
+
+
+def life_of(urls: Iterable[str]) -> Life:
+    """How long all of them work; ValueError where that is unclear of one."""
     until: float | None = None
     life: float | None = None
-    for media in response.data.media:
-        if not media.presigned_url:
-            continue
-        try:
-            expiry = _expiry(media.presigned_url)
-        except ValueError:
-            return None
+    for url in urls:
+        expiry = _expiry(url) if url else None
         if expiry is None:
             continue
         margin = min(_LARGEST_MARGIN, _MARGIN_SHARE * expiry[1]) if expiry[1] is not None else _LARGEST_MARGIN
         until = min(expiry[0] - margin, until if until is not None else expiry[0])
         if expiry[1] is not None:
             life = min(expiry[1] - margin, life if life is not None else expiry[1])
-    models = {media.id: (media.model_type, media.model_id) for media in response.data.media if media.id}
-    return Storable(until, life, models)
+    return Life(until, life)
+
+
+def unsigned(url: str) -> str:
+    """The URL without its query: date, life and signature differ each time it is signed."""
+    return url.partition("?")[0]
 
 
 def _expiry(url: str) -> tuple[float, float | None] | None:

@@ -75,7 +75,7 @@ class EventRecord:
             except NoScriptError:
                 call = b"EVAL", _EVENTS.source
             except AskError as error:  # MOVED too
-                self._topology.redirected(error)
+                self._topology.redirected(error, node)
                 await asyncio.sleep(_TRY_AGAIN)
             except TryAgainError:  # the slot is on its way
                 await asyncio.sleep(_TRY_AGAIN)

@@ -104,6 +104,12 @@ class Metrics:
             "Calls in shadow mode that the cache would have answered otherwise than the media service did",
             registry=self.registry,
         )
+        self._unclear = Counter(
+            "media_cache_policy_failures_total",
+            "Messages that the policy cannot make sense of: a read is forwarded, after a write everything is flushed",
+            ("method",),
+            registry=self.registry,
+        )
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Histogram] = {}
@@ -269,6 +275,10 @@ class Metrics:
     def entry_bytes(self, size: int) -> None:
         """Redis stored an answer."""
         self._entry_bytes.observe(size)
+
+    def unclear(self, path: str) -> None:
+        """The policy could not tell what a message of this method means."""
+        self._unclear.labels(_METHODS.get(path, OTHER)).inc()
 
     def shadow_difference(self) -> None:
         """In shadow mode the cache would have answered otherwise."""

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from proxy.amqp.deliveries import Deliveries
-from proxy.caching import fetches, invalidations
+from proxy.caching import invalidations
 from proxy.caching.flight import Flights
 from proxy.media import entry
 from proxy.media.keys import Keys
-from proxy.media.lifetime import Storable, storable
+from proxy.media.reads import Verdict
+from proxy.policy import compiled
 from proxy.store.redis_node import Node
 from tests.consistency.clock import swap
 
@@ -91,9 +92,9 @@ def no_ttl(patch: Patch) -> None:
 
 def failures_stored(patch: Patch) -> None:
     """`success = false` is an answer like any other."""
-    patch.setattr(fetches, "storable", lambda body: storable(body) or Storable(None, None, {}))
+    patch.setattr(compiled.Read, "storable", lambda read, request, response: Verdict())
 
 
 def callers_alike(patch: Patch) -> None:
     """The caller's metadata is no part of the key."""
-    patch.setattr(Keys, "_vary_digest", lambda keys, metadata: b"")
+    patch.setattr(Keys, "_vary_digest", lambda keys, method, metadata: b"")
