@@ -4,7 +4,7 @@ A person's mistake is answered in one line on stderr, never with a traceback:
 
     0     done; `serve` was told to end and drained
     1     `serve` could not start (an address that is taken) or failed unexpectedly; a command for operators found
-          nobody, or was refused
+          nobody, or was refused; the output could not be written
     2     a setting, a file that it names, a command or flag that is not understood
     3     `invalidate`, `flush`: kept and tried again, but Redis has not taken it yet
     130   Ctrl-C before `serve` served; from then on it drains, as SIGTERM does
@@ -23,9 +23,12 @@ from click.core import ParameterSource
 
 from proxy import __version__
 from proxy.admin import commands
+from proxy.admin.lines import table
 from proxy.errors import SettingError, StartError
 from proxy.lazy_commands import LazyGroup
-from proxy.settings import config
+from proxy.printable import printable, printable_json
+from proxy.reasons import in_words
+from proxy.settings import config, otel
 
 PROGRAM = "media-cache-proxy"
 
@@ -137,16 +140,17 @@ def envoy_config(**values: Any) -> None:
 def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None:
     """Show the settings as `serve` would take them from the same flags and environment, and where each came from.
 
-    Credentials are masked. A setting that is not understood ends it as it would end `serve`.
+    OpenTelemetry's variables are among them. Credentials are masked. A setting that is not understood ends it as it
+    would end `serve`.
     """
-    shown, sources = config.Settings(**values).shown(), _sources(context)
+    sources = _sources(context)
+    shown = {name.upper(): (text, sources[name]) for name, text in config.Settings(**values).shown().items()}
+    shown |= otel.shown()
     if as_json:
-        entries = {name.upper(): {"value": text, "source": sources[name]} for name, text in shown.items()}
-        click.echo(json.dumps(entries, indent=2))
+        entries = {name: {"value": text, "source": source} for name, (text, source) in shown.items()}
+        click.echo(printable_json(json.dumps(entries, indent=2)))
         return
-    widths = [max(map(len, column)) for column in (shown, shown.values())]
-    for name, text in shown.items():
-        click.echo(f"{name.upper():<{widths[0]}}  {text:<{widths[1]}}  {sources[name]}")
+    click.echo("\n".join(table([(name, *entry) for name, entry in shown.items()])))
 
 
 for _command in commands.commands():
@@ -181,9 +185,20 @@ def run(arguments: Sequence[str] | None = None) -> int:
         click.echo(f"{PROGRAM}: {error}", err=True)
         return 2
     except click.ClickException as error:
-        click.echo(f"{PROGRAM}: {_told(error)}", err=True)
+        click.echo(f"{PROGRAM}: {printable(_told(error))}", err=True)
         return error.exit_code
+    except OSError as error:
+        return _unwritten(error)
     return status or 0
+
+
+def _unwritten(error: OSError) -> int:
+    """What was to be printed has nowhere to go: the disk is full, or the reader of the pipe has left."""
+    # What is still in the buffer would be tried again when the interpreter ends, and fail with a traceback.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    if not isinstance(error, BrokenPipeError):
+        click.echo(f"{PROGRAM}: the output cannot be written: {in_words(error)}", err=True)
+    return 1
 
 
 def _told(error: click.ClickException) -> str:

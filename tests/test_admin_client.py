@@ -31,7 +31,7 @@ async def test_a_wildcard_is_asked_on_loopback(admin: AdminHttp, host: str) -> N
     assert (await asyncio.to_thread(client.get, "/stats"))["mode"] == "on"
 
 
-@pytest.mark.parametrize(("token", "said"), [("", "a token is needed"), ("wrong", "this is another token")])
+@pytest.mark.parametrize(("token", "said"), [("", "asks for one; set the variable"), ("wrong", "has another one")])
 async def test_a_refusal_is_the_proxys_own_line(admin: AdminHttp, token: str, said: str) -> None:
     client = AdminClient(f"127.0.0.1:{admin.port}", token)
     with pytest.raises(AdminError, match=said):
@@ -49,7 +49,7 @@ def test_nobody_there_is_one_line_with_what_to_look_at() -> None:
     with pytest.raises(AdminError) as failure:
         AdminClient(f"127.0.0.1:{port}", "").get("/stats")
     assert str(failure.value) == (
-        f"ADMIN_ADDR: no answer from 127.0.0.1:{port}: Connection refused; is the proxy running, and with the same "
+        f"ADMIN_ADDR: no answer from 127.0.0.1:{port}: connection refused; is the proxy running, and with the same "
         "ADMIN_ADDR?"
     )
 

@@ -158,7 +158,7 @@ async def test_no_proxy_is_one_line_and_status_1(arguments: list[str]) -> None:
 async def test_a_wrong_token_is_one_line_and_status_1(proxy: ProxyProcess) -> None:
     shown = await run("stats", ADMIN_ADDR=proxy.settings["ADMIN_ADDR"], ADMIN_TOKEN="wrong")
     assert (shown.status, shown.out) == (1, "")
-    assert shown.err.startswith("media-cache-proxy: this is another token; accepted: ")
+    assert shown.err == f"media-cache-proxy: ADMIN_TOKEN: the proxy at {proxy.settings['ADMIN_ADDR']} has another one\n"
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,8 @@ async def test_ping_reaches_everything(own_redis: RedisServer, rabbit: RabbitSer
     assert shown.out.splitlines()[3].endswith("only its port was tried")
     assert "guest:guest" not in shown.out
     told = json.loads((await run("ping", "--json", **addresses)).out)
-    assert [each["reached"] for each in told] == [True] * 4
+    assert told["reached"]
+    assert [each["reached"] for each in told["dependencies"]] == [True] * 4
 
 
 async def test_ping_says_what_it_does_not_reach_and_is_status_1(upstream: FakeMediaServer) -> None:

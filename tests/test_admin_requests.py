@@ -120,7 +120,7 @@ def test_metadata_is_pairs(given: Any, pairs: tuple[tuple[str, str], ...]) -> No
     assert requests.asked({**USER, "metadata": given}).call.metadata == pairs
 
 
-@pytest.mark.parametrize("given", ["secret", "Key: secret", 5, [["a", "secret"]], "a: secret\nb: c", ["a:1", "secret"]])
+@pytest.mark.parametrize("given", ["secret", "Kéy: secret", 5, [["a", "secret"]], "a: secret\nb: c", ["a:1", "secret"]])
 def test_wrong_metadata_is_refused_and_not_shown(given: Any) -> None:
     with pytest.raises(BadRequestError, match=r"^metadata: ") as refusal:
         requests.asked({**USER, "metadata": given})

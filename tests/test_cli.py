@@ -281,7 +281,9 @@ def test_config_shows_each_setting_its_value_and_its_source(
     shown = capsys.readouterr().out
     assert "hidden" not in shown
     rows = [line.split() for line in shown.splitlines()]
-    assert [row[0] for row in rows] == [variable(setting) for setting in declared()]
+    names = [row[0] for row in rows]
+    assert [name for name in names if not name.startswith("OTEL_")] == [variable(setting) for setting in declared()]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT" in names
     assert ["RABBITMQ_ADDR", "amqp://***@h/v", "environment"] in rows
     assert ["CACHE_TTL", "90m", "flag"] in rows
     assert ["EVENTS_QUEUE_PREFIX", "api-gateway-media-cache-staging", "default"] in rows
@@ -293,7 +295,33 @@ def test_config_as_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.
     shown = json.loads(capsys.readouterr().out)
     assert shown["REDIS_ADDR"] == {"value": "", "source": "environment"}
     assert shown["CACHE_MODE"] == {"value": "on", "source": "default"}
-    assert list(shown) == [variable(setting) for setting in declared()]
+    assert [name for name in shown if not name.startswith("OTEL_")] == [variable(setting) for setting in declared()]
+    assert shown["OTEL_TRACES_SAMPLER"] == {"value": "parentbased_always_on", "source": "default"}
+
+
+@pytest.mark.parametrize(
+    "arguments", [["config"], ["--help"], ["--version"], ["serve", "--help"], ["config", "--json"]]
+)
+def test_an_output_that_cannot_be_written_is_one_line_and_status_1(arguments: list[str]) -> None:
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "proxy", *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert ended.stderr == "media-cache-proxy: the output cannot be written: no space left on device\n"
+    assert ended.returncode == 1
+
+
+def test_completion_knows_commands_and_their_words() -> None:
+    environment = {**os.environ, "_MEDIA_CACHE_PROXY_COMPLETE": "bash_complete"}
+
+    def completed(words: str, at: int) -> list[str]:
+        given = {**environment, "COMP_WORDS": words, "COMP_CWORD": str(at)}
+        command = [str(Path(sys.executable).with_name("media-cache-proxy"))]
+        ended = subprocess.run(command, env=given, capture_output=True, text=True, check=False)
+        return [line.partition(",")[2] for line in ended.stdout.splitlines()]
+
+    assert completed("media-cache-proxy st", 1) == ["stats"]
+    assert completed("media-cache-proxy mode ", 2) == ["on", "off", "shadow"]
 
 
 def test_a_reader_of_the_output_that_went_away_is_no_traceback() -> None:

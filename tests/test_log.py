@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.telemetry import log
-from proxy.telemetry.log import ConsoleFormatter, JsonFormatter, LineWriter, RateLimit, SpareOthers
+from proxy.telemetry.log import ConsoleFormatter, JsonFormatter, LineWriter, RateLimit, SpareOthers, coloured
 
 Lines = Callable[[], list[str]]
 
@@ -189,6 +189,24 @@ def test_a_console_exception_stands_indented_below() -> None:
     assert first.endswith("words")
     assert rest[0] == "    Traceback (most recent call last):"
     assert rest[-1] == "    RuntimeError: broken"
+
+
+def test_no_color_is_heeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, theirs = os.openpty()
+    try:
+        monkeypatch.delenv("NO_COLOR", raising=False)
+        assert coloured(theirs)
+        monkeypatch.setenv("NO_COLOR", "1")
+        assert not coloured(theirs)
+    finally:
+        os.close(ours)
+        os.close(theirs)
+
+
+def test_a_line_of_json_holds_no_control_character() -> None:
+    line = JsonFormatter().format(record(model_type="\x1b]0;owned\x07\x9b31m\x7f"))
+    assert not [char for char in line if ord(char) < 32 or 126 < ord(char) < 160]
+    assert json.loads(line)["model_type"] == "\x1b]0;owned\x07\x9b31m\x7f"
 
 
 def test_colour_is_for_terminals_only(restored: None, pipe: tuple[int, int]) -> None:

@@ -18,8 +18,8 @@ from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
 from tests.traces import CALLER, PARENT, READ, TRACE, at, names_span, rpc, traced
 
-REDIS = {"db.system.name": "redis"}
-ASKED = ["CLIENT HGET", "CLIENT EVALSHA"]
+REDIS = {"db.system.name": "redis", "db.namespace": "0"}
+ASKED = ["CLIENT HGET", "CLIENT EVALSHA acquire"]
 MISS = [*ASKED, f"CLIENT {READ}", "CLIENT PIPELINE"]
 
 
@@ -46,8 +46,9 @@ async def test_the_trees_of_a_miss_and_a_hit(
     assert collector.children(hit) == ["CLIENT HGET"]
     [asked] = collector.named(READ, "CLIENT")
     assert asked.attributes == rpc(READ, upstream.addr)
-    [acquired] = collector.named("EVALSHA")
-    assert acquired.attributes == REDIS | {"db.operation.name": "EVALSHA"} | at(redis.addr)
+    [acquired] = collector.named("EVALSHA acquire")
+    script = {"db.operation.name": "EVALSHA", "db.stored_procedure.name": "acquire"}
+    assert acquired.attributes == REDIS | script | at(redis.addr)
     # The answer, and whose the one file in it is.
     assert filled.attributes == REDIS | {"db.operation.name": "PIPELINE", "db.operation.batch.size": 2} | at(redis.addr)
     assert collector.named("HGET")[0].attributes == REDIS | {"db.operation.name": "HGET"} | at(redis.addr)
@@ -65,7 +66,7 @@ async def test_waiters_of_a_shared_fetch_link_to_its_leader(
         async with Gateway(proxy.addr) as gateway:
             reads = [asyncio.create_task(gateway.read()) for _ in range(3)]
             await gate.reached()
-            await collector.has("EVALSHA", times=3)
+            await collector.has("EVALSHA acquire", times=3)
             gate.open()
             await asyncio.gather(*reads)
         spans = await collector.has(READ, "SERVER", times=3)
@@ -87,7 +88,8 @@ async def test_a_write_of_our_own_is_one_tree_with_both_invalidations(
         async with Gateway(proxy.addr) as gateway:
             await gateway.upload()
         [upload] = await collector.has("media.MediaService/UploadFile", "SERVER")
-    assert collector.children(upload) == ["CLIENT EVALSHA", "CLIENT media.MediaService/UploadFile", "CLIENT EVALSHA"]
+    invalidation = "CLIENT EVALSHA invalidate"
+    assert collector.children(upload) == [invalidation, "CLIENT media.MediaService/UploadFile", invalidation]
     about = {"media_cache.model_type": "user"}
     assert upload.attributes == rpc("media.MediaService/UploadFile", proxy.addr) | about
 
@@ -106,7 +108,7 @@ async def test_a_refresh_behind_a_stale_answer_is_a_trace_of_its_own_linked_to_t
     assert (refresh.parent, refresh.links) == ("", ((read.trace_id, read.span_id),))
     assert refresh.trace_id != read.trace_id
     assert refresh.attributes == {"media_cache.model_type": "user"}
-    assert collector.children(refresh) == ["CLIENT EVALSHA", f"CLIENT {READ}", "CLIENT PIPELINE"]
+    assert collector.children(refresh) == ["CLIENT EVALSHA acquire", f"CLIENT {READ}", "CLIENT PIPELINE"]
     assert collector.children(read) == ["CLIENT HGET"]
 
 
@@ -123,7 +125,7 @@ async def test_a_status_is_an_error_to_the_client_and_some_are_the_servers(
     assert client.error
     assert client.attributes == rpc(READ, upstream.addr, code) | {"error.type": code}
     assert (server.error, server.attributes.get("error.type")) == (at_the_server, code if at_the_server else None)
-    assert server.attributes["rpc.response.status_code"] == code
+    assert server.attributes["rpc.status_code"] == code
 
 
 async def test_a_caller_who_goes_away_leaves_a_cancelled_call(upstream: FakeMediaServer, collector: Collector) -> None:
@@ -134,7 +136,7 @@ async def test_a_caller_who_goes_away_leaves_a_cancelled_call(upstream: FakeMedi
         read.cancel()
         [server] = await collector.has(READ, "SERVER")
     [client] = collector.named(READ, "CLIENT")
-    assert [span.attributes["rpc.response.status_code"] for span in (client, server)] == ["CANCELLED"] * 2
+    assert [span.attributes["rpc.status_code"] for span in (client, server)] == ["CANCELLED"] * 2
     assert (client.error, server.error) == (True, False)
 
 
@@ -152,10 +154,10 @@ async def test_what_is_forwarded_as_a_stream_is_traced_and_health_checks_are_not
             await call.write(b"one")
             await call.done_writing()
             assert await all_of(call) == [b"one"]
-        [server] = await collector.has("any.Service/Chat", "SERVER")
+        [server] = await collector.has("grpc", "SERVER")
         proxy.terminate()
         assert await proxy.exited() == 0
-    [client] = collector.named("any.Service/Chat", "CLIENT")
+    [client] = collector.named("grpc", "CLIENT")
     unknown = {"rpc.method_original": "any.Service/Chat"}
     assert server.attributes == rpc("_OTHER", proxy.addr) | unknown
     assert client.attributes == rpc("_OTHER", upstream.address) | unknown

@@ -44,13 +44,13 @@ async def test_an_event_is_linked_to_its_publisher_and_its_invalidation_is_below
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "messaging.destination.name": f"damar.events:media.event.uploaded:{QUEUE}",
-        "messaging.rabbitmq.destination.routing_key": "media.event.uploaded",
+        "rabbitmq.destination.routing_key": "media.event.uploaded",
         "media_cache.model_type": "user",
         "server.address": "127.0.0.1",
         "server.port": rabbit.port,
     }
     assert not event.error
-    assert collector.children(event) == ["CLIENT EVALSHA"]
+    assert collector.children(event) == ["CLIENT EVALSHA invalidate"]
     [line] = await proxy.logged("Invalidated user avatar cache")
     logged = json.loads(line)
     assert (logged["trace_id"], logged["span_id"]) == (event.trace_id, event.span_id)

@@ -30,8 +30,9 @@ NAMES = re.findall(
     user-agent via x-amzn-trace-id x-b3-traceid x-client-trace-id x-cloud-trace-context x-consumer-id
     x-endpoint-load-metrics-bin x-envoy-attempt-count x-envoy-decorator-operation x-envoy-downstream-service-cluster
     x-envoy-downstream-service-node x-envoy-external-address x-envoy-internal x-envoy-original-path
-    x-envoy-peer-metadata x-envoy-peer-metadata-id x-forwarded-client-cert x-forwarded-for x-forwarded-host x-forwarded-path
-    x-forwarded-port x-forwarded-proto x-forwarded-scheme x-http-method-override x-istio-attributes x-media-cache-forwarded-proto
+    x-envoy-peer-metadata x-envoy-peer-metadata-id x-forwarded-client-cert x-forwarded-for x-forwarded-host
+    x-forwarded-path x-forwarded-port x-forwarded-proto x-forwarded-scheme x-http-method-override x-istio-attributes
+    x-media-cache-forwarded-proto
     x-ot-span-context x-real-ip x-request-id x-user
 """,
 )

@@ -29,7 +29,7 @@ def at(address: str) -> dict[str, str | int]:
 
 def rpc(method: str, address: str, code: str = "OK") -> dict[str, str | int]:
     """The attributes of a call of a known method."""
-    named: dict[str, str | int] = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.response.status_code": code}
+    named: dict[str, str | int] = {"rpc.system.name": "grpc", "rpc.method": method, "rpc.status_code": code}
     return named | at(address)
 
 

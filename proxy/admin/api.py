@@ -31,6 +31,8 @@ from proxy.admin.requests import BadRequestError
 from proxy.admin.stats import Dependencies, Stats
 from proxy.core import Core
 from proxy.errors import RedisUnavailableError
+from proxy.printable import printable_json
+from proxy.settings import otel
 from proxy.settings.config import Settings
 from proxy.store.redis_listing import listing
 from proxy.telemetry import log
@@ -169,6 +171,7 @@ class Admin:
         for name, now in (("CACHE_MODE", self._policy.mode), ("LOG_LEVEL", self._log_level)):
             if shown[name]["value"] != now:
                 shown[name] = {"value": now, "source": "admin"}
+        shown |= {name: {"value": text, "source": source} for name, (text, source) in otel.shown().items()}
         return 200, shown
 
     async def _look_up(self, given: Given) -> tuple[int, object]:
@@ -273,5 +276,5 @@ def _error(status: int, why: str) -> web.Response:
 
 
 def _json(status: int, content: object) -> web.Response:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False) + "\n"
+    text = printable_json(json.dumps(content, ensure_ascii=False, allow_nan=False)) + "\n"
     return web.Response(status=status, text=text, content_type="application/json", headers=_HEADERS)

@@ -8,6 +8,7 @@ import json
 from typing import Any, NoReturn
 from urllib.parse import urlencode
 
+from proxy.reasons import in_words
 from proxy.settings.setting_types import bracketed, split_host_port
 
 _TIMEOUT = 15.0
@@ -27,6 +28,8 @@ class AdminClient:
             raise AdminError("ADMIN_ADDR is empty: this proxy has no admin server; set it, for the proxy too")
         host, self._port = split_host_port(addr)
         self._host = _WILDCARDS.get(host, host)
+        self._place = f"{bracketed(self._host)}:{self._port}"
+        self._token_given = bool(token)
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
@@ -54,13 +57,17 @@ class AdminClient:
             answer = None
         if not isinstance(answer, dict):
             self._unreachable(ValueError("what listens there is no admin server"))
+        if status == 401:
+            raise AdminError(
+                f"ADMIN_TOKEN: the proxy at {self._place} "
+                + ("has another one" if self._token_given else "asks for one; set the variable as the proxy has it")
+            )
         if status >= 400:
             raise AdminError(str(answer.get("error", f"refused with status {status}")))
         return answer
 
     def _unreachable(self, error: Exception) -> NoReturn:
-        why = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
         raise AdminError(
-            f"ADMIN_ADDR: no answer from {bracketed(self._host)}:{self._port}: {why}; is the proxy running, "
-            "and with the same ADMIN_ADDR?"
+            f"ADMIN_ADDR: no answer from {self._place}: {in_words(error)}; is the proxy running, and with the same "
+            "ADMIN_ADDR?"
         ) from error

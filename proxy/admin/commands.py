@@ -7,12 +7,14 @@
 """
 
 import json
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from proxy.admin.lines import lookup_lines, ms, stats_lines, table
+from proxy.printable import printable, printable_json
 from proxy.settings import config
 
 if TYPE_CHECKING:
@@ -68,7 +70,7 @@ def _operator_command(
 
 def _answer(answer: dict[str, Any], as_json: bool, lines: Callable[[dict[str, Any]], list[str]]) -> None:
     if as_json:
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        click.echo(printable_json(json.dumps(answer, indent=2, ensure_ascii=False)))
     else:
         click.echo("\n".join(lines(answer)))
 
@@ -76,13 +78,13 @@ def _answer(answer: dict[str, Any], as_json: bool, lines: Callable[[dict[str, An
 @_operator_command("stats", "Show how well it caches, what is broken, and the last invalidations.")
 def stats(ask: "AdminClient", *, as_json: bool) -> None:
     """Prints a summary."""
-    _answer(ask.get("/stats"), as_json, _stats_lines)
+    _answer(ask.get("/stats"), as_json, stats_lines)
 
 
 @_operator_command("lookup", "Show what is stored of a model, without the answers.", _model_type, _model_id)
 def lookup(ask: "AdminClient", *, model_type: str, model_id: int, as_json: bool) -> None:
     """Prints a table."""
-    _answer(ask.get("/lookup", model_type=model_type, model_id=str(model_id)), as_json, _lookup_lines)
+    _answer(ask.get("/lookup", model_type=model_type, model_id=str(model_id)), as_json, lookup_lines)
 
 
 @_operator_command(
@@ -98,7 +100,7 @@ def lookup(ask: "AdminClient", *, model_type: str, model_id: int, as_json: bool)
 def explain(ask: "AdminClient", *, as_json: bool, metadata: tuple[str, ...], **call: Any) -> None:
     """Prints the result and the reasons."""
     answer = ask.post("/explain", **call, metadata=list(metadata))
-    _answer(answer, as_json, lambda told: [told["result"], *(f"  {sentence}" for sentence in told["why"])])
+    _answer(answer, as_json, lambda told: [told["result"], *(f"  {printable(why)}" for why in told["why"])])
 
 
 @_operator_command("invalidate", "Drop all that is stored of a model.", _model_type, _model_id, _collection, kept=True)
@@ -167,7 +169,6 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
     import asyncio  # noqa: PLC0415 -- help loads nothing of what connects
     import logging  # noqa: PLC0415
     import os  # noqa: PLC0415
-    from dataclasses import asdict  # noqa: PLC0415
 
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from proxy.admin.pinging import ping as reach  # noqa: PLC0415
@@ -185,109 +186,26 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
         )
     )
     if as_json:
-        click.echo(json.dumps([{**asdict(each), "reached": each.reached} for each in told], indent=2))
+        shown = {"reached": all(each.reached for each in told), "dependencies": [_shown(each) for each in told]}
+        click.echo(printable_json(json.dumps(shown, indent=2, ensure_ascii=False)))
     else:
         rows = [
-            (each.name, each.address, each.error or f"connected in {_ms(each.connect)}", _asked(each)) for each in told
+            (each.name, each.address, each.error or f"connected in {ms(each.connect)}", _asked(each)) for each in told
         ]
-        click.echo("\n".join(_table(rows)))
+        click.echo("\n".join(table(rows)))
     return 0 if all(each.reached for each in told) else 1
 
 
 def _confirmed(answer: dict[str, Any], as_json: bool, done: str) -> int:
-    _answer(answer, as_json, lambda told: [done if told["done"] else told["note"]])
+    _answer(answer, as_json, lambda told: [printable(done if told["done"] else told["note"])])
     return 0 if answer["done"] else KEPT
 
 
-def _stats_lines(told: dict[str, Any]) -> list[str]:
-    results, recent, upstream = told["results"], told["last_5_minutes"], told["upstream"]
-    counts = ", ".join(f"{name} {count}" for name, count in results.items())
-    rows = [
-        ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
-        ("up", _span(told["uptime"]) + (f", {told['unready']}" if told["unready"] else "")),
-        ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
-        ("answers", counts),
-        ("a hit takes", f"p50 {_ms(recent['hit_p50'])}, p99 {_ms(recent['hit_p99'])} in the last 5 minutes"),
-        ("a miss takes", f"p50 {_ms(recent['miss_p50'])}, p99 {_ms(recent['miss_p99'])} in the last 5 minutes"),
-        (
-            "upstream got",
-            f"{upstream['calls']} calls, {upstream['failures']} failed, p50 {_ms(recent['upstream_p50'])}",
-        ),
-        *((name, _dependency(state)) for name, state in told["dependencies"].items()),
-        ("pending", f"{told['invalidations']['pending']} invalidations wait for Redis"),
-    ]
-    last = told["invalidations"]["last"][:5]
-    shown = [(_time(each["at"]), _whose(each), each["source"], each["detail"]) for each in last]
-    return [*_table(rows), "last invalidations" if shown else "no invalidations yet", *_table(shown, "  ")]
-
-
-def _lookup_lines(told: dict[str, Any]) -> list[str]:
-    last = told["last_invalidation"]
-    lines = [f"{told['model_type']} {told['model_id']}: {len(told['entries'])} stored"]
-    lines += [told["problem"]] if told.get("problem") else []
-    lines += ["an invalidation that Redis has not taken yet is pending"] if told["invalidation_pending"] else []
-    lines += ["a write is under way: nothing is stored until it has ended"] if told.get("writes") else []
-    lines += [f"{len(told['leases'])} being fetched"] if told.get("leases") else []
-    lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as far as this proxy saw"] if last else []
-    header = ("COLLECTION", "PAGE", "PER PAGE", "FOR", "STATE", "AGE", "FRESH FOR", "BYTES")
-    rows = [
-        (
-            entry["field"] if entry["collection"] is None else entry["collection"] or "(all)",
-            *(_or_dash(entry[name]) for name in ("page", "per_page")),
-            "one caller" if entry["by_caller"] else "everybody",
-            entry["state"],
-            *("-" if entry[name] is None else _span(entry[name]) for name in ("age", "ttl")),
-            _or_dash(entry["bytes"]),
-        )
-        for entry in told["entries"]
-    ]
-    return [*lines, *(_table([header, *rows]) if rows else [])]
-
-
-def _table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
-    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
-    return [f"{indent}{line}".rstrip() for line in lines]
-
-
-def _dependency(state: dict[str, Any]) -> str:
-    since = f" for {_span(state['seconds'])}" if state["seconds"] is not None else ""
-    reason = state["reason"]
-    return (
-        f"up{since}{', but: ' + reason if reason else ''}"
-        if state["up"]
-        else f"lost{since}" + (f": {reason}" if reason else "")
-    )
-
-
-def _whose(each: dict[str, Any]) -> str:
-    return "everything" if each["model_type"] is None else f"{each['model_type']} {each['model_id']}"
-
-
-def _time(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{share * 100:.1f} %"
-
-
-def _ms(seconds: float | None) -> str:
-    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+def _shown(each: "Ping") -> dict[str, object]:
+    return {**asdict(each), "reached": each.reached}
 
 
 def _asked(each: "Ping") -> str:
     if not each.reached:
         return ""
-    return "only its port was tried" if each.round_trip is None else f"round trip {_ms(each.round_trip)}"
-
-
-def _span(seconds: float) -> str:
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f}{unit}"
-    return f"{seconds:.0f}s"
-
-
-def _or_dash(value: object) -> str:
-    return "-" if value is None else str(value)
+    return "only its port was tried" if each.round_trip is None else f"round trip {ms(each.round_trip)}"

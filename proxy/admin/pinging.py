@@ -17,6 +17,7 @@ from grpc import StatusCode
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.errors import RedisUnavailableError
 from proxy.media.keys import Keys
+from proxy.reasons import in_words
 from proxy.settings.redact import without_credentials
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.redis_connecting import Listeners
@@ -81,7 +82,7 @@ async def _asked(name: str, address: str, ask: Awaitable[tuple[float, float | No
     try:
         connect, round_trip = await ask
     except _UnreachableError as error:
-        return Ping(name, shown, error=" ".join(str(error).split()))
+        return Ping(name, shown, error=in_words(error))
     return Ping(name, shown, connect, round_trip)
 
 
@@ -167,7 +168,7 @@ async def _ping_collector(url: str, patience: float) -> tuple[float, float | Non
     except TimeoutError:
         raise _UnreachableError(f"no connection within {patience:g} s") from None
     except (OSError, ValueError) as error:
-        raise _UnreachableError(getattr(error, "strerror", None) or str(error)) from None
+        raise _UnreachableError(in_words(error)) from None
     connected = time.monotonic()
     writer.close()
     with suppress(OSError):

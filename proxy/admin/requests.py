@@ -19,7 +19,7 @@ from proxy.pb.media_pb2 import GetFilesByModelRequest
 GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
 _INT32 = range(-(2**31), 2**31)
 _LONGEST = 1000
-_METADATA = re.compile(r"([0-9a-z_.-]+)\s*[:=]\s*([ -~]*)")
+_METADATA = re.compile(r"([0-9A-Za-z_.-]+)\s*[:=]\s*([ -~]*)")
 
 
 class BadRequestError(Exception):
@@ -123,8 +123,8 @@ def _metadata(given: Any) -> Metadata:
     found = [_METADATA.fullmatch(pair.strip()) if isinstance(pair, str) else None for pair in pairs]
     if not all(found):
         # Never what was given: it may be a credential.
-        raise BadRequestError("metadata: not understood; accepted: key: value, lower-case key, several in a list")
-    return tuple((match[1], match[2]) for match in found if match)
+        raise BadRequestError("metadata: not understood; accepted: key: value, several in a list")
+    return tuple((match[1].lower(), match[2]) for match in found if match)  # as gRPC sends them
 
 
 def _listed(value: Any) -> list[Any]:

@@ -18,6 +18,7 @@ from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 from aiormq.connection import DEFAULT_PORTS
 
+from proxy.reasons import in_words
 from proxy.telemetry import tracing
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ def why(error: BaseException | None) -> str:
         case asyncio.CancelledError() | TimeoutError():
             return "no answer"
         case _ if isinstance(error, CONNECTION_EXCEPTIONS) and error.args:
-            return " ".join(str(part) for part in error.args)[:200]
+            return in_words(" ".join(str(part) for part in error.args))
         case _:
             return type(error).__name__
 

@@ -10,6 +10,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS as _SLOTS
 from redis.crc import key_slot
 from redis.exceptions import AskError, MovedError
 
+from proxy.reasons import in_words
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.redis_connecting import CONNECTING, Listeners, Probing, once, options
 from proxy.store.redis_mastership import Naming
@@ -79,7 +80,7 @@ class Cluster:
             try:
                 slots = await self._slots(seed)
             except Exception as error:  # noqa: BLE001 -- redis-py raises whatever it trips over in a map that is none
-                reason = " ".join(str(error).split())[:200] or "no answer"
+                reason = in_words(error)
                 continue
             if slots:
                 await self._adopt(slots)

@@ -33,9 +33,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
+from proxy.reasons import in_words
 from proxy.store.permissions import Permissions
 from proxy.store.redis_greeting import CONNECT_TIMEOUT, Greeting, greet
 from proxy.store.redis_wire import Wire
+from proxy.telemetry.span_names import RedisPeer
 
 Reply = asyncio.Future[object]
 
@@ -62,7 +64,7 @@ class Link:
         self._pending_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
-        self.peer = ("", 0)
+        self.peer = RedisPeer()
         """Host and port of the present connection, or of the last one."""
         self.run_id = b""
         """Of the server process behind the present connection, and of its time as a master: one that was a replica in
@@ -116,7 +118,11 @@ class Link:
                     self.run_id = self.greeting.reign
                 _require_not_cancelled()
                 up_since = time.monotonic()
-                self.peer = (str(getattr(connection, "host", "")), int(getattr(connection, "port", 0)))
+                self.peer = RedisPeer(
+                    str(getattr(connection, "host", "")),
+                    int(getattr(connection, "port", 0)),
+                    int(getattr(connection, "db", 0) or 0),
+                )
                 self._wire = wire = await Wire.taken(connection, self._received)
                 self.connected.set()
                 on_up()
@@ -194,4 +200,4 @@ def _described(error: BaseException) -> str:
     """One line. redis-py's texts name host and port, never a password."""
     if isinstance(error, TimeoutError):
         return f"no answer to connecting within {CONNECT_TIMEOUT:g} s"
-    return " ".join(str(error).split())[:200] or type(error).__name__
+    return in_words(error)

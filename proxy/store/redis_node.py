@@ -105,7 +105,7 @@ class Node:
         """
         reply = self._link.request(*command)
         if batch:
-            tracing.redis_sent(command[0], self._link.peer, reply, batch)
+            tracing.redis_sent(command, self._link.peer, reply, batch)
         return reply
 
     async def ask(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
@@ -113,7 +113,7 @@ class Node:
         ASK reply sent us here.
         """
         self._require_usable(budget)
-        with tracing.redis_span(command[0], self._link.peer):
+        with tracing.redis_span(command, self._link.peer):
             if asking:
                 self._link.request(b"ASKING").add_done_callback(ignored)
             reply = self._link.request(*command)

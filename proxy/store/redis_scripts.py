@@ -8,6 +8,7 @@ from redis.exceptions import NoScriptError
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_link import Reply, ignored
 from proxy.store.redis_node import Node
+from proxy.telemetry import span_names
 
 
 class Script:
@@ -16,6 +17,7 @@ class Script:
     def __init__(self, name: str) -> None:
         self.source = (files("proxy.store") / "lua" / f"{name}.lua").read_bytes()
         self.sha = sha1(self.source, usedforsecurity=False).hexdigest().encode()
+        span_names.script(self.sha, self.source, name)
 
 
 def send(node: Node | None, *command: bytes, batch: int = 1) -> Reply | None:

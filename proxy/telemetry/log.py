@@ -22,6 +22,7 @@ from enum import Enum
 from queue import SimpleQueue
 from typing import Any
 
+from proxy.printable import printable, printable_json
 from proxy.settings.redact import redacted
 
 STDERR = 2
@@ -36,7 +37,6 @@ _LONGEST_EXCEPTION = 16384
 _MOST_ITEMS = 16
 _MOST_WAITING = 4 << 20  # characters
 _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "error": "\x1b[31m", "critical": "\x1b[31m"}
-_CONTROL = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
 
 
 def setup(level: str, style: str, *, fd: int = STDERR, trace_ids: TraceIds = lambda: None) -> None:
@@ -46,13 +46,18 @@ def setup(level: str, style: str, *, fd: int = STDERR, trace_ids: TraceIds = lam
         root.removeHandler(handler)
         handler.close()
     writer = LineWriter(fd)
-    writer.setFormatter(JsonFormatter(trace_ids) if style == "json" else ConsoleFormatter(colour=os.isatty(fd)))
+    writer.setFormatter(JsonFormatter(trace_ids) if style == "json" else ConsoleFormatter(colour=coloured(fd)))
     writer.addFilter(SpareOthers())
     root.addHandler(writer)
     logging.captureWarnings(True)
     # Each of its lines says that a connection was lost or not made: the consumer says so itself, once.
     logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
     set_level(level)
+
+
+def coloured(fd: int) -> bool:
+    """A terminal, and nobody said that colours are not wanted (https://no-color.org)."""
+    return os.isatty(fd) and not os.environ.get("NO_COLOR")
 
 
 def set_level(level: str) -> None:
@@ -193,7 +198,7 @@ class JsonFormatter(logging.Formatter):
             entry[f"field_{name}" if name in entry or name == "exception" else name] = value
         if exception := _exception(record):
             entry["exception"] = exception
-        return json.dumps(entry, ensure_ascii=False)
+        return printable_json(json.dumps(entry, ensure_ascii=False))
 
 
 class ConsoleFormatter(logging.Formatter):
@@ -211,11 +216,11 @@ class ConsoleFormatter(logging.Formatter):
         name = record.name.rpartition(".")[2] if record.name.startswith("proxy.") else record.name
         fields = "".join(f" {name}={_on_one_line(value)}" for name, value in _fields(record).items())
         colour, plain = (_COLOURS.get(level, ""), "\x1b[0m") if self._colour else ("", "")
-        message = _message(record).translate(_CONTROL)
+        message = printable(_message(record))
         line = (
             f"{at}.{int(record.msecs):03} {colour}{level:<7}{plain} {name:<12} {message}{' ' if fields else ''}{fields}"
         )
-        return "\n    ".join([line, *(each.translate(_CONTROL) for each in _exception(record).splitlines())])
+        return "\n    ".join([line, *(printable(each) for each in _exception(record).splitlines())])
 
 
 def _message(record: logging.LogRecord) -> str:
@@ -275,5 +280,5 @@ def _safe(text: str, longest: int = _LONGEST_TEXT) -> str:
 
 def _on_one_line(value: object) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    text = text.translate(_CONTROL)
+    text = printable(text)
     return f'"{text}"' if " " in text or not text else text

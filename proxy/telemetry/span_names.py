@@ -1,10 +1,11 @@
 """Every span and attribute name, and which attributes a span of each kind begins with. Pure.
 
-Names are OpenTelemetry's semantic conventions (RPC, database, messaging) where they have one; the others are ours and
-begin with `media_cache.`.
+Names are OpenTelemetry's semantic conventions 1.45 (RPC, database, messaging) where they have one; the others are ours
+and begin with `media_cache.`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from grpc import StatusCode
 
@@ -13,15 +14,17 @@ from proxy.pb import media_pb2
 RESULT, TIER, MODEL_TYPE = "media_cache.result", "media_cache.tier", "media_cache.model_type"
 READ, INVALIDATE, REFRESH = "media_cache.read", "media_cache.invalidate", "media_cache.refresh"
 RPC_SYSTEM, RPC_METHOD, RPC_ORIGINAL = "rpc.system.name", "rpc.method", "rpc.method_original"
-RPC_STATUS, ERROR_TYPE = "rpc.response.status_code", "error.type"
+RPC_STATUS, ERROR_TYPE = "rpc.status_code", "error.type"
 SERVER_ADDRESS, SERVER_PORT = "server.address", "server.port"
 DB_SYSTEM, DB_OPERATION, DB_BATCH_SIZE = "db.system.name", "db.operation.name", "db.operation.batch.size"
+DB_NAMESPACE, DB_PROCEDURE = "db.namespace", "db.stored_procedure.name"
 MESSAGING_SYSTEM, MESSAGING_DESTINATION = "messaging.system", "messaging.destination.name"
 MESSAGING_OPERATION, MESSAGING_OPERATION_TYPE = "messaging.operation.name", "messaging.operation.type"
-MESSAGING_ROUTING_KEY = "messaging.rabbitmq.destination.routing_key"
+MESSAGING_ROUTING_KEY = "rabbitmq.destination.routing_key"
 
 PIPELINE = "PIPELINE"
 """As `db.operation.name` of several commands that were sent together."""
+RPC_SYSTEM_GRPC = "grpc"
 UNKNOWN_METHOD = "_OTHER"
 """As `rpc.method` of what is forwarded without being known; `rpc.method_original` says what it was."""
 SERVER_ERRORS = frozenset(
@@ -39,6 +42,19 @@ CLIENT_ERRORS = frozenset(StatusCode) - {StatusCode.OK}
 
 Attributes = Mapping[str, str | int]
 
+
+@dataclass(frozen=True, slots=True)
+class RedisPeer:
+    """A server of Redis, and the database that a connection to it has selected."""
+
+    host: str = ""
+    port: int = 0
+    database: int = 0
+
+
+_SCRIPTS: dict[bytes, str] = {}
+_RUNS_A_SCRIPT = frozenset({b"EVALSHA", b"EVAL"})
+
 _LONGEST_TEXT = 128
 """Of what a caller may choose freely, in characters."""
 _METHODS = frozenset(
@@ -51,14 +67,30 @@ _METHODS = frozenset(
 def of_call(method: str, at: Attributes) -> Attributes:
     """A gRPC call of this path, to the server at this place."""
     if method in _METHODS:
-        return {RPC_SYSTEM: "grpc", RPC_METHOD: method[1:], **at}
-    return {RPC_SYSTEM: "grpc", RPC_METHOD: UNKNOWN_METHOD, RPC_ORIGINAL: shortened(method[1:]), **at}
+        return {RPC_SYSTEM: RPC_SYSTEM_GRPC, RPC_METHOD: method[1:], **at}
+    return {RPC_SYSTEM: RPC_SYSTEM_GRPC, RPC_METHOD: UNKNOWN_METHOD, RPC_ORIGINAL: shortened(method[1:]), **at}
 
 
-def of_redis(operation: str, peer: tuple[str, int], batch: int = 1) -> Attributes:
-    """A command for Redis at this host and port, or `batch` of them."""
-    many: Attributes = {DB_BATCH_SIZE: batch} if batch > 1 else {}
-    return {DB_SYSTEM: "redis", DB_OPERATION: operation, SERVER_ADDRESS: peer[0], SERVER_PORT: peer[1], **many}
+def of_rpc(method: str) -> str:
+    """A span's name: of a method that is not known never the caller's text."""
+    return method[1:] if method in _METHODS else RPC_SYSTEM_GRPC
+
+
+def script(sha: bytes, source: bytes, name: str) -> None:
+    """From now on a command that runs this script is known by its name."""
+    _SCRIPTS[sha] = _SCRIPTS[source] = name
+
+
+def of_redis(command: Sequence[bytes], peer: RedisPeer, batch: int = 1) -> tuple[str, Attributes]:
+    """The name of a span and its attributes: a command for Redis at this peer, or the last one of `batch`."""
+    at: dict[str, str | int] = {SERVER_ADDRESS: peer.host, SERVER_PORT: peer.port}
+    common = {DB_SYSTEM: "redis", DB_NAMESPACE: str(peer.database), **at}
+    if batch > 1:
+        return PIPELINE, {**common, DB_OPERATION: PIPELINE, DB_BATCH_SIZE: batch}
+    operation = command[0].decode()
+    procedure = _SCRIPTS.get(command[1], "") if command[0] in _RUNS_A_SCRIPT else ""
+    named: Attributes = {DB_PROCEDURE: procedure} if procedure else {}
+    return f"{operation} {procedure}".strip(), {**common, DB_OPERATION: operation, **named}
 
 
 def of_event(exchange: str, routing_key: str, queue: str, at: Attributes) -> Attributes:

@@ -2,7 +2,7 @@
 
     gateway ─▶ SERVER media.MediaService/GetFilesByModel   media_cache.result, .tier, .model_type
                  ├─ CLIENT HGET                             Redis, without keys or values
-                 ├─ CLIENT EVALSHA
+                 ├─ CLIENT EVALSHA acquire
                  ├─ CLIENT media.MediaService/GetFilesByModel ─▶ upstream
                  └─ CLIENT PIPELINE                         the fill; nobody waits for it
     CONSUMER process <queue>       a trace of its own, linked to the publisher's span
@@ -17,7 +17,7 @@ No span ever holds metadata, a body, a key, a value or a message of an error: no
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
@@ -175,7 +175,7 @@ def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
     """A call that came in; its parent is the caller's span, if the metadata names one."""
     if _tracing is None or _tracing.unsampled(metadata):
         return _OFF
-    name, parent, attributes = names.shortened(method[1:]), _tracing.remote(metadata), names.of_call(method, at)
+    name, parent, attributes = names.of_rpc(method), _tracing.remote(metadata), names.of_call(method, at)
     return _Active(_tracing.tracer.start_span(name, parent, SpanKind.SERVER, attributes), names.SERVER_ERRORS)
 
 
@@ -183,26 +183,26 @@ def client_span(method: str, at: Place) -> Scope:
     """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
     if _tracing is None or here() is None:
         return _OFF
-    name, attributes = names.shortened(method[1:]), names.of_call(method, at)
+    name, attributes = names.of_rpc(method), names.of_call(method, at)
     return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes), names.CLIENT_ERRORS)
 
 
-def redis_span(operation: bytes, peer: tuple[str, int]) -> Scope:
+def redis_span(command: Sequence[bytes], peer: names.RedisPeer) -> Scope:
     """A command for Redis at `peer`; only inside a span that is recorded: it alone would tell nobody anything."""
-    return _redis(operation.decode(), peer) or _OFF
+    return _redis(command, peer) or _OFF
 
 
-def redis_sent(operation: bytes, peer: tuple[str, int], reply: "asyncio.Future[object]", batch: int) -> None:
+def redis_sent(command: Sequence[bytes], peer: names.RedisPeer, reply: "asyncio.Future[object]", batch: int) -> None:
     """A command whose reply nobody waits for, the last of `batch` that were sent together: its span ends with it."""
-    scope = _redis(operation.decode() if batch == 1 else names.PIPELINE, peer, batch)
+    scope = _redis(command, peer, batch)
     if scope is not None:
         reply.add_done_callback(scope.replied)
 
 
-def _redis(name: str, peer: tuple[str, int], batch: int = 1) -> _Active | None:
+def _redis(command: Sequence[bytes], peer: names.RedisPeer, batch: int = 1) -> _Active | None:
     if _tracing is None or not _current.get().is_recording():
         return None
-    attributes = names.of_redis(name, peer, batch)
+    name, attributes = names.of_redis(command, peer, batch)
     return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes))
 
 

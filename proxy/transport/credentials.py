@@ -7,6 +7,7 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
+from proxy.reasons import in_words
 from proxy.tls import Leg
 from proxy.transport.authority import authority
 from proxy.transport.channel_options import CLIENT_OPTIONS
@@ -36,7 +37,7 @@ async def why_not_connected(channel: grpc.aio.Channel) -> str:
     except grpc.aio.AioRpcError as error:
         if error.code() is StatusCode.UNAVAILABLE:
             reason = (error.details() or "").rpartition("last error: ")[2]
-            return " ".join(reason.removeprefix("UNKNOWN: ").split())[:300]
+            return in_words(reason.removeprefix("UNKNOWN: "))
     except grpc.aio.UsageError:
         pass
     return ""

@@ -1,0 +1,115 @@
+"""What the operators' commands print, as lines: `--json` shows the answers themselves.
+
+Types of models, names of collections and what others said come from anywhere: every line is made `printable`.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from proxy.printable import printable
+
+
+def stats_lines(told: dict[str, Any]) -> list[str]:
+    """Of `/stats`."""
+    results, recent, upstream = told["results"], told["last_5_minutes"], told["upstream"]
+    counts = ", ".join(f"{name} {count}" for name, count in results.items())
+    rows = [
+        ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
+        ("up", _span(told["uptime"]) + (f", {told['unready']}" if told["unready"] else "")),
+        ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
+        ("answers", counts),
+        ("a hit takes", f"p50 {ms(recent['hit_p50'])}, p99 {ms(recent['hit_p99'])} in the last 5 minutes"),
+        ("a miss takes", f"p50 {ms(recent['miss_p50'])}, p99 {ms(recent['miss_p99'])} in the last 5 minutes"),
+        (
+            "upstream got",
+            f"{upstream['calls']} calls, {upstream['failures']} failed, p50 {ms(recent['upstream_p50'])}",
+        ),
+        *_callers_rows(told["callers"]),
+        *((name, _dependency(state)) for name, state in told["dependencies"].items()),
+        ("pending", f"{told['invalidations']['pending']} invalidations wait for Redis"),
+    ]
+    last = told["invalidations"]["last"][:5]
+    shown = [(_time(each["at"]), _whose(each), each["source"], each["detail"]) for each in last]
+    return [*table(rows), "last invalidations" if shown else "no invalidations yet", *table(shown, "  ")]
+
+
+def _callers_rows(callers: dict[str, Any]) -> list[tuple[str, str]]:
+    """What callers got in all, what was refused, and the limits that are in use."""
+    by_status, refused, limits = (callers[name] for name in ("by_status", "refused", "limits"))
+    rows = [("callers got", ", ".join(f"{status} {count}" for status, count in by_status.items()) or "nothing yet")]
+    if refused:
+        rows.append(("refused", ", ".join(f"{count} by {limit}" for limit, count in refused.items())))
+    used = [f"{limit} {use['used']} of {use['limit']}" for limit, use in limits.items() if use["used"]]
+    rows.append(("in use", ", ".join(used) or "nothing of any limit"))
+    return rows
+
+
+def lookup_lines(told: dict[str, Any]) -> list[str]:
+    """Of `/lookup`."""
+    last = told["last_invalidation"]
+    lines = [f"{printable(told['model_type'])} {told['model_id']}: {len(told['entries'])} stored"]
+    lines += [told["problem"]] if told.get("problem") else []
+    lines += ["an invalidation that Redis has not taken yet is pending"] if told["invalidation_pending"] else []
+    lines += ["a write is under way: nothing is stored until it has ended"] if told.get("writes") else []
+    lines += [f"{len(told['leases'])} being fetched"] if told.get("leases") else []
+    lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as far as this proxy saw"] if last else []
+    header = ("COLLECTION", "PAGE", "PER PAGE", "FOR", "STATE", "AGE", "FRESH FOR", "BYTES")
+    rows = [
+        (
+            entry["field"] if entry["collection"] is None else entry["collection"] or "(all)",
+            *(_or_dash(entry[name]) for name in ("page", "per_page")),
+            "one caller" if entry["by_caller"] else "everybody",
+            entry["state"],
+            *("-" if entry[name] is None else _span(entry[name]) for name in ("age", "ttl")),
+            _or_dash(entry["bytes"]),
+        )
+        for entry in told["entries"]
+    ]
+    return [*lines, *(table([header, *rows]) if rows else [])]
+
+
+def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
+    """Columns, each as wide as its widest cell."""
+    rows = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
+    return [f"{indent}{line}".rstrip() for line in lines]
+
+
+def _dependency(state: dict[str, Any]) -> str:
+    since = f" for {_span(state['seconds'])}" if state["seconds"] is not None else ""
+    reason = state["reason"]
+    return (
+        f"up{since}{', but: ' + reason if reason else ''}"
+        if state["up"]
+        else f"lost{since}" + (f": {reason}" if reason else "")
+    )
+
+
+def _whose(each: dict[str, Any]) -> str:
+    return "everything" if each["model_type"] is None else f"{each['model_type']} {each['model_id']}"
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{share * 100:.1f} %"
+
+
+def ms(seconds: float | None) -> str:
+    """A duration."""
+    return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
+
+
+def _span(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds:.0f}s"
+
+
+def _or_dash(value: object) -> str:
+    return "-" if value is None else str(value)

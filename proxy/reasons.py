@@ -1,0 +1,44 @@
+"""Why a connection failed, in one line and one voice, whichever library tells it: `cannot connect to a:1: refused`.
+
+redis-py, asyncio, gRPC's core and getaddrinfo each have a wording of their own, with codes that nobody looks up.
+"""
+
+import os
+import re
+
+_LONGEST = 300
+_REDIS = re.compile(r"Error (-?\d+) connecting to (\S+?)\. (.*)")
+_ASYNCIO = re.compile(r"(?:\[Errno (\d+)\]|\b(\d+)) Connect call failed")
+_REFUSED = re.compile(r"Connect call failed \('([^']+)', (\d+)")
+_GRPC = re.compile(r"(?:ipv[46]:)?(\S+): Failed to connect to remote host: (?:connect: )?(.*)")
+_GRPC_NAME = re.compile(r"(?:errors resolving|DNS resolution failed for) (\S+?): .*")
+_CODE = re.compile(r"^(?:\[Errno -?\d+\]|-?\d+)\s+|\s*\(\d+\)$")
+
+
+def in_words(error: BaseException | str) -> str:
+    """An exception, or its text."""
+    text = " ".join(str(error).split())
+    if found := _REDIS.fullmatch(text):
+        code, rest = int(found[1]), found[3]
+        return _unreached(found[2], os.strerror(code) if code > 0 else rest)
+    if found := _GRPC.fullmatch(text):
+        return _unreached(found[1], found[2])
+    if found := _GRPC_NAME.fullmatch(text):
+        return _unreached(found[1], "name or service not known")
+    if found := _REFUSED.search(text):
+        code_found = _ASYNCIO.search(text)
+        reason = os.strerror(int(code_found[1] or code_found[2])) if code_found else "connection refused"
+        return _unreached(f"{found[1]}:{found[2]}", reason)
+    if isinstance(error, OSError) and error.strerror:
+        return _plain(error.strerror)
+    return (_plain(text) if _CODE.search(text) else text)[:_LONGEST] or type(error).__name__
+
+
+def _unreached(address: str, reason: str) -> str:
+    return f"cannot connect to {address}: {_plain(reason)}"[:_LONGEST]
+
+
+def _plain(text: str) -> str:
+    """As the end of a sentence: no code, no full stop, no capital letter that begins one."""
+    text = _CODE.sub("", text).strip().removesuffix(".")
+    return text[:1].lower() + text[1:] if text[1:2].islower() else text
