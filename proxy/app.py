@@ -29,6 +29,7 @@ from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
 from proxy.tls import Tls
 from proxy.transport.admission import Admission
+from proxy.transport.forward import unary_forwarder
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
 
@@ -79,17 +80,17 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
     """TRANSPORT=grpcio."""
     return Listener(
         settings.listen_addr,
-        core.routes,
-        core.upstream,
+        {**dict.fromkeys(core.policy.unary, unary_forwarder(core.upstreams)), **core.routes},
+        core.upstreams,
         metrics,
         Admission(settings.max_concurrent_calls),
-        limits=limits(settings),
+        limits=limits(settings, core.policy.large),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
     )
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings, large_methods: frozenset[str]) -> Limits:
     """What callers may use, whatever the transport."""
     return Limits(
         calls_per_connection=settings.max_calls_per_connection,
@@ -97,6 +98,7 @@ def limits(settings: Settings) -> Limits:
         message_bytes=settings.max_message_bytes,
         bytes_in_flight=settings.max_bytes_in_flight,
         compressed=settings.accept_compressed == "on",
+        large_methods=large_methods,
     )
 
 

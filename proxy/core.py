@@ -19,7 +19,7 @@ from proxy.media.calls import Call, Handler, Reply
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys
 from proxy.policy import compiled
-from proxy.policy.compiling import builtin_policy
+from proxy.policy.loading import load_policy
 from proxy.settings.config import Settings
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.dependency import Dependency, State
@@ -27,6 +27,7 @@ from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics
 from proxy.tls import Tls
 from proxy.transport.upstream import Upstream
+from proxy.transport.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Core:
     """Its parts, for whoever composes them. Made inside the event loop; `run` keeps Redis connected."""
 
     upstream: Upstream
+    """The default one."""
+    upstreams: Upstreams
     store: RedisStore | None
     invalidations: Invalidations
     cache: Cache
@@ -51,13 +54,18 @@ class Core:
     def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
         """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError."""
         tls = tls or Tls.load(settings)
+        policy = load_policy(
+            settings.policy,
+            constants={"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page},
+            default_upstream=settings.media_service_addr,
+        )
         upstream = Upstream(settings.media_service_addr, metrics, tls.upstream)
+        upstreams = _upstreams(upstream, policy, metrics, tls)
 
         async def fetch(call: Call) -> Reply:
             timeout = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
-            return await upstream.unary(call, timeout=timeout)
+            return await upstreams.of(call.method).unary(call, timeout=timeout)
 
-        policy = builtin_policy({"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page})
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store = None, None
@@ -86,7 +94,9 @@ class Core:
         )
         own_writes = OwnWrites(invalidations, fetch)
         methods = Methods(policy.reads, policy.writes, cache, own_writes, fetch, store, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, methods, keys, policy, redis, recent, gap, tls)
+        return cls(
+            upstream, upstreams, store, invalidations, cache, own_writes, methods, keys, policy, redis, recent, gap, tls
+        )
 
     @property
     def routes(self) -> dict[str, Handler]:
@@ -112,10 +122,18 @@ class Core:
     async def close(self) -> None:
         """Ends what calls left behind, while Redis is still connected: pending invalidations are tried once more."""
         async with AsyncExitStack() as stack:
-            stack.push_async_callback(self.upstream.close)
+            stack.push_async_callback(self.upstreams.close)
             stack.push_async_callback(self.invalidations.close)
             stack.push_async_callback(self.own_writes.close)
             stack.push_async_callback(self.cache.close)
+
+
+def _upstreams(default: Upstream, policy: compiled.Policy, metrics: Metrics, tls: Tls) -> Upstreams:
+    """A channel for each target that the policy names."""
+    targets = {service.upstream for service in policy.services.values()} - {"", default.target}
+    channels = {target: Upstream(target, metrics, tls.upstream) for target in targets}
+    named = {name: channels.get(service.upstream, default) for name, service in policy.services.items()}
+    return Upstreams(default, named)
 
 
 def _policy(settings: Settings) -> Policy:

@@ -20,7 +20,7 @@ def told(metrics: Metrics, log: InvalidationLog | None = None) -> dict[str, Any]
 
 def test_a_models_name_sets_no_title() -> None:
     log = InvalidationLog(lambda: 5.0)
-    log.invalidated(Model(TITLE, 1), "event", TITLE)
+    log.invalidated(Model.of(TITLE, 1), "event", Model.of(TITLE, 1).described(TITLE))
     entry = {"field": "e", "collection": TITLE, "page": 1, "per_page": 1, "by_caller": False, "state": "fresh"}
     found = {
         "model_type": TITLE,

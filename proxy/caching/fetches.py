@@ -11,12 +11,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from grpc import StatusCode
 
+from proxy.caching.carried import carried
 from proxy.caching.flight import Flight, Flights, Token
+from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy
 from proxy.errors import RedisUnavailableError
 from proxy.media.calls import Call, Handler, Reply
@@ -114,6 +116,7 @@ class Fetches:
         flight = self._flights.find(token)
         if flight is not None:
             return await self._joined(call, flight)
+        call = carried(call, key)  # others may get this answer
         if grant.kind == "lease":
             flight = self._lead(call, _Lease(store, key, grant), token)
         elif grant.kind == "closed":
@@ -164,7 +167,13 @@ class Fetches:
             return f"the media service answered {reply.code.name}"
         if len(reply.body) > self._policy.largest(key.read.limits):
             return "it is larger than CACHE_MAX_ENTRY_BYTES"
-        return key.read.storable(call.body, reply.body)
+        longest = longest_ttl(reply)
+        if longest == 0:
+            return "the origin forbids it (cache-control)"
+        verdict = key.read.storable(call.body, reply.body)
+        if isinstance(verdict, Verdict) and verdict.further_tags:
+            return "its further tags could not remove it yet"
+        return verdict if longest is None or isinstance(verdict, str) else replace(verdict, longest_ttl=longest)
 
     async def _fetch_only(self, call: Call, flight: Flight[Answer]) -> None:
         """Shared by those who were told the same mark; stores nothing."""

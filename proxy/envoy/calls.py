@@ -15,7 +15,7 @@ from grpc import StatusCode
 from proxy.envoy import framing
 from proxy.envoy.departures import Departures, Receive, Watched
 from proxy.media.calls import Handler, Reply
-from proxy.transport.layers import UPLOAD, Layers
+from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits
 
 Event = dict[str, Any]
@@ -40,7 +40,7 @@ class Calls:
         self._layers = layers
         self._departures = departures
         self._limits = limits
-        self._timeouts = {method: None if method == UPLOAD else call_timeout or None for method in routes}
+        self._timeouts = {method: None if method in layers.large_methods else call_timeout or None for method in routes}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one call of a method of `routes`: Envoy sends no other here."""

@@ -33,6 +33,8 @@ class RequestKey:
     """What the field's name is the hash of; compared in full on a hit."""
     read: Read
     """What the policy says of the method."""
+    vary: frozenset[str]
+    """The metadata that tells callers apart."""
     bypass: bool
     """It is forwarded, neither answered from the cache nor stored."""
     about: Description
@@ -117,6 +119,7 @@ class Keys:
             field=blake2b(identity, digest_size=16).digest(),
             identity=identity,
             read=read,
+            vary=self._vary[method],
             bypass=asked.bypass,
             about=asked.about,
             problem=asked.problem,

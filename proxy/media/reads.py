@@ -53,6 +53,8 @@ class Verdict:
     further_tags: tuple[str, ...] = ()
     life: Life = UNLIMITED
     """Of the presigned URLs in it."""
+    longest_ttl: float | None = None
+    """Seconds that the origin lets it be kept; None: it says nothing of it."""
 
 
 class Read(Protocol):

@@ -210,6 +210,8 @@ class Service:
     upstream: str
     """A gRPC target; empty: the default one."""
     address_variable: str
+    unary: tuple[str, ...]
+    """The paths of its unary methods, cached or not."""
     reads: Mapping[str, Read]
     writes: Mapping[str, Write]
 
@@ -221,6 +223,16 @@ class Policy:
     services: Mapping[str, Service]
     """By full name."""
     events: tuple[Event, ...]
+
+    @property
+    def unary(self) -> list[str]:
+        """The paths of all unary methods."""
+        return [path for service in self.services.values() for path in service.unary]
+
+    @property
+    def large(self) -> frozenset[str]:
+        """The paths of writes whose requests may be large."""
+        return frozenset(path for path, write in self.writes.items() if write.large)
 
     @property
     def reads(self) -> dict[str, Read]:

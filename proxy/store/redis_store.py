@@ -187,6 +187,7 @@ class RedisStore:
         """
         limits, life = key.read.limits, verdict.life
         ttl = self._ttl if limits.ttl is None else limits.ttl
+        ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
         stale_ms = int(limits.longest_stale(self._stale) * 1000)
         ttl_ms = int(self.gap.stored_for(ttl) * 1000 * (1 - 0.05 * jitter))
         arguments = (

@@ -25,13 +25,11 @@ from proxy.telemetry import tracing
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.byte_budget import ByteBudget
-from proxy.transport.introspection import MEDIA_SERVICE
 from proxy.transport.large_messages import LARGE, LargeMessages, TooManyBytesError
 from proxy.transport.limits import TOO_MUCH_METADATA, Limits
 
 _log = logging.getLogger(__name__)
 
-UPLOAD = f"/{MEDIA_SERVICE}/UploadFile"
 
 UPLOADS_AT_ONCE = 128 << 20
 """Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
@@ -80,6 +78,8 @@ class Layers:
     def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
         self.place: tracing.Place = {}
         """Where callers reach us, for spans; known once the port is."""
+        self.large_methods = limits.large_methods
+        """Whose requests may be large: they have memory of their own, and wait for it."""
         self.large = LargeMessages(limits.bytes_in_flight)
         self._observer = observer
         self._admission = admission
@@ -146,8 +146,8 @@ class Layers:
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
         deadline = None if remaining is None else time.monotonic() + remaining
-        if method == UPLOAD:
-            return await self._upload(handler, metadata, deadline, read)
+        if method in self.large_methods:
+            return await self._upload(method, handler, metadata, deadline, read)
         body = await read()
         if isinstance(body, Reply):
             return body
@@ -159,7 +159,9 @@ class Layers:
         finally:
             self.large.give(held)
 
-    async def _upload(self, handler: Handler, metadata: Metadata, deadline: float | None, read: Read) -> Reply:
+    async def _upload(
+        self, method: str, handler: Handler, metadata: Metadata, deadline: float | None, read: Read
+    ) -> Reply:
         held = _LARGEST_UPLOAD
         try:
             async with asyncio.timeout(_UPLOAD_WAITS):
@@ -173,6 +175,6 @@ class Layers:
             size = len(body)
             self._uploads.give(held - size)
             held = size
-            return await handler(Call(UPLOAD, body, metadata, deadline))
+            return await handler(Call(method, body, metadata, deadline))
         finally:
             self._uploads.give(held)

@@ -31,10 +31,10 @@ from proxy.transport.channel_options import SERVER_OPTIONS
 from proxy.transport.credentials import server_credentials
 from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
-from proxy.transport.layers import NO_REQUEST, UPLOAD, Layers, ServerObserver
+from proxy.transport.layers import NO_REQUEST, Layers, ServerObserver
 from proxy.transport.limits import Limits, clamped
 from proxy.transport.patience import Patience
-from proxy.transport.upstream import Upstream
+from proxy.transport.upstreams import Whereabouts
 
 _log = logging.getLogger(__name__)
 
@@ -59,13 +59,17 @@ class Routes(grpc.GenericRpcHandler):
     """Layers 2 and 4, for every server that a `Listener` opens; made inside the event loop."""
 
     def __init__(
-        self, routes: Mapping[str, Handler], upstream: Upstream, layers: Layers, call_timeout: float | None
+        self,
+        routes: Mapping[str, Handler],
+        upstreams: Whereabouts,
+        layers: Layers,
+        call_timeout: float | None,
     ) -> None:
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._layers = layers
         self._call_timeout = call_timeout
         self._patience = Patience(call_timeout)
-        forward = unary_forwarder(upstream)
+        forward = unary_forwarder(upstreams)
         handlers = {**dict.fromkeys(UNARY_METHODS, forward), **routes}
         self._unary = {method: self._unary_method(method, handler) for method, handler in handlers.items()}
 
@@ -76,12 +80,12 @@ class Routes(grpc.GenericRpcHandler):
             return known
         if not _PATH.fullmatch(method):
             return None
-        work = partial(forward_stream, self._upstream, self._layers.large, method)
+        work = partial(forward_stream, self._upstreams.of(method), self._layers.large, method)
         return grpc.stream_stream_rpc_method_handler(partial(self._serve, method, work))
 
     def _unary_method(self, method: str, handler: Handler) -> "grpc.RpcMethodHandler[Any, Any]":
         """Its grpc.aio kind is stream-unary: unlike unary-unary, that hands over before the request is read."""
-        limit = None if method == UPLOAD else self._call_timeout
+        limit = None if method in self._layers.large_methods else self._call_timeout
 
         def work(context: Context, metadata: Metadata) -> Awaitable[Reply]:
             remaining = clamped(context.time_remaining())
@@ -166,7 +170,7 @@ class Listener:
         self,
         address: str,
         routes: Mapping[str, Handler],
-        upstream: Upstream,
+        upstreams: Whereabouts,
         observer: ServerObserver,
         admission: Admission,
         *,
@@ -178,7 +182,7 @@ class Listener:
         self._tls = tls
         self._layers = Layers(observer, admission, limits)
         self._options = (*SERVER_OPTIONS, *limits.server_options)
-        self._routes = Routes(routes, upstream, self._layers, call_timeout or None)
+        self._routes = Routes(routes, upstreams, self._layers, call_timeout or None)
         self._admission = admission
         self._health = Health()
         self._servers: list[grpc.aio.Server] = []
