@@ -147,13 +147,14 @@ class _App:
     def _make_consumer(self) -> EventConsumer | None:
         settings = self._settings
         core, store = self._core, self._core.store
-        if not settings.rabbitmq_addr or store is None:
+        if not settings.rabbitmq_addr or store is None or not core.policy.events:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         consumer = EventConsumer(
             settings.rabbitmq_addr,
             settings.queue_prefix,
             core.invalidations,
             self._metrics,
+            events=core.policy.events,
             gap=core.gap,
             able=lambda: core.redis_state().up,
             tls=core.tls.rabbitmq,

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.amqp.events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, kind_of, parse
 from proxy.media.model import INT64, Model
+from tests.media_events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, kind_of, parse
 
 UPLOADED = "media.event.uploaded"
 DELETED = "media.event.deleted"
@@ -54,7 +54,7 @@ def _reason(body: bytes) -> str:
 
 
 int64s = st.integers(INT64[0], INT64[-1])
-texts = st.text(st.characters(exclude_categories=["Cs"]))
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),

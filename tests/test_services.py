@@ -19,6 +19,7 @@ from examples.product_service.settings import ProductSettings
 from proxy.pb import media_pb2 as media
 from proxy.pb.media_pb2_grpc import MediaServiceStub
 from tests.servers.process import ProxyProcess
+from tests.servers.rabbitmq import RabbitServer
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
@@ -39,10 +40,14 @@ class Services:
 
 
 @asynccontextmanager
-async def serving(redis: RedisServer, directory: Path, transport: str, **settings: str) -> AsyncIterator[Services]:
+async def serving(
+    redis: RedisServer, directory: Path, transport: str, events: str = "", **settings: str
+) -> AsyncIterator[Services]:
     async with (
         FakeMediaServer() as origin,
-        running(ProductSettings(listen_addr="127.0.0.1:0", latency=0, rabbitmq_addr=())) as shop,
+        running(
+            ProductSettings(listen_addr="127.0.0.1:0", latency=0, rabbitmq_addr=(events,) if events else ())
+        ) as shop,
         catalogue_serving() as (catalogue, address),
         grpc.aio.insecure_channel(shop.address) as straight,
     ):
@@ -58,6 +63,8 @@ async def serving(redis: RedisServer, directory: Path, transport: str, **setting
             grpc.aio.insecure_channel(proxy.addr) as channel,
         ):
             origin.media.add("User", 1)
+            if events:
+                await shop.events.connected.wait()
             yield Services(
                 proxy,
                 catalogue,
@@ -157,8 +164,8 @@ async def test_what_no_policy_names_goes_to_the_default_upstream(
     ):
         found = await services.media.GetFileByID(media.GetFileByIDRequest(id=99))
         assert not found.success
+        method: Any = channel.unary_unary("/other.Service/Method")
         with pytest.raises(grpc.aio.AioRpcError) as failed:
-            method: Any = channel.unary_unary("/other.Service/Method")
             await method(b"")
         assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
@@ -170,3 +177,33 @@ async def test_a_policy_with_mistakes_ends_the_start(tmp_path: Path) -> None:
     assert await proxy.exited() == 2
     assert "event: routing_keys is missing" in proxy.stderr
     assert "Traceback" not in proxy.stderr
+
+
+@TRANSPORTS
+async def test_an_event_of_another_service_invalidates_each_tag_that_it_names(
+    redis: RedisServer, rabbit: RabbitServer, tmp_path: Path, transport: str
+) -> None:
+    url = await rabbit.vhost()
+    async with serving(redis, tmp_path, transport, url, RABBITMQ_ADDR=url) as services:
+        mug, every = product.GetProductByIDRequest(id=1), product.GetAllProductsRequest()
+        lamp = product.GetProductByIDRequest(id=2)
+        reads = [
+            (services.products.GetProductByID, mug),
+            (services.products.GetProductByID, lamp),
+            (services.products.GetAllProducts, every),
+        ]
+
+        async def all_hits() -> bool:
+            return [await x_cache(call(request)) for call, request in reads] == ["hit"] * 3
+
+        await until(all_hits, "all to be cached, the first flush being over")
+        await services.straight.UpdateProduct(product.UpdateProductRequest(id=1, name="A better mug"))
+
+        async def seen() -> bool:
+            found = await services.products.GetProductByID(mug)
+            return bool(found.data.name == "A better mug")
+
+        await until(seen, "the event to be applied")
+        assert "A better mug" in str(await services.products.GetAllProducts(every))
+        assert await x_cache(services.products.GetProductByID(lamp)) == "hit"
+        assert await services.proxy.metric('media_cache_events_total{kind="updated",outcome="applied"}') == 1

@@ -106,6 +106,12 @@ class Invalidations:
         if self._store is not None:
             await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source))
 
+    async def flush_in_time(self, reason: str) -> None:
+        """After an event: the same, but at most every five seconds; until then every read here bypasses."""
+        if self._store is not None:
+            due = self._flush_began + _FLUSH_EVERY
+            await self._held.flushed(self._held.want_flush(reason, due=due, source="event"))
+
     def flush_soon(self, reason: str) -> None:
         """After a write: has everything removed, at most every five seconds; until then every read here bypasses."""
         if self._store is not None:

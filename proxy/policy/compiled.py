@@ -166,6 +166,8 @@ class Event:
     """The expressions as the policy has them, by their keys; for people."""
     flushes: bool
     """What names no tag has everything flushed; else it is dropped."""
+    kinds: frozenset[str]
+    """The last words of all routing keys of the policy."""
     form: str
     """Of its bodies: json, envelope, or a message's type."""
     message: type[Message] | None
@@ -188,9 +190,9 @@ class Event:
 
     def kind(self, routing_key: str) -> str:
         """A label of bounded number: the last word of the key, or of our queue's name where an operator moved messages
-        by hand, if a key of the policy ends in it; else `other`."""
+        by hand, if any key of the policy ends in it; else `other`."""
         word = re.split(r"[.-]", routing_key)[-1]
-        return word if any(key.rpartition(".")[2] == word for key in self.routing_keys) else "other"
+        return word if word in self.kinds else "other"
 
 
 def _matches(pattern: list[str], words: list[str]) -> bool:

@@ -4,7 +4,7 @@ Where descriptors come from is the caller's to say (`Sources`): this module does
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -57,7 +57,9 @@ def compile_policy(text: str, file: str, sources: Sources, constants: Mapping[st
     events = [compiler.event(each) for each in (*compiler.builtin_events, *(given.events or ()))]
     if document.mistakes:
         raise PolicyError(document.mistakes)
-    return Policy(services, tuple(event for event in events if event is not None))
+    found = [event for event in events if event is not None]
+    kinds = frozenset(key.rpartition(".")[2] for event in found for key in event.routing_keys)
+    return Policy(services, tuple(replace(event, kinds=kinds) for event in found))
 
 
 class _Compiler:

@@ -52,6 +52,7 @@ def compile_event(
         queue=given.queue.text if given.queue else _queue(given.exchange.text, keys[0]),
         said=said(given),
         flushes=given.unreadable is None or given.unreadable.text == "flush",
+        kinds=frozenset(),
         form=given.body.text if given.body else "json",
         message=message,
         body=body,

@@ -66,7 +66,8 @@ class BadExpression(Exception):  # noqa: N818 -- it is told to a person, not rai
 
 
 def _casefolded(text: str) -> str:
-    return text.casefold()
+    # The bindings cut what comes from Python at a NUL; then it would be the tag of another text.
+    return text.casefold().replace("\0", "\ufffd")
 
 
 def _own_functions() -> list[Any]:

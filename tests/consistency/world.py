@@ -31,6 +31,7 @@ from proxy.store.redis_store import RedisStore
 from proxy.telemetry.metrics import Metrics
 from tests.consistency.checker import Asked, Checker, failure, stamped
 from tests.consistency.clock import Clock
+from tests.media_events import EVENTS
 from tests.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
 from tests.servers.waiting import until
 
@@ -161,7 +162,14 @@ class World:
         cache = Cache(store, answer, keys, policy, held_back=held_back, observer=metrics, random=lambda: 0.0)
         own_writes = OwnWrites(invalidations, answer)
         methods = Methods(POLICY.reads, POLICY.writes, cache, own_writes, answer, store, metrics)
-        process = Process(store, invalidations, cache, own_writes, methods, Deliveries(invalidations, metrics))
+        process = Process(
+            store,
+            invalidations,
+            cache,
+            own_writes,
+            methods,
+            Deliveries(invalidations, metrics, events=lambda _: EVENTS[0]),
+        )
         process.running.extend(asyncio.create_task(work) for work in (store.run(), invalidations.run()))
         self.processes.append(process)
         await until(lambda: process.usable, "Redis to be usable")

@@ -14,7 +14,7 @@ from proxy.pb.media_pb2 import DeleteFileRequest, GetFilesByModelRequest, Upload
 from tests.fuzz.budget import budget, damaged, int64s
 from tests.media_methods import MediaKeys
 
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6) | st.sampled_from(
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6) | st.sampled_from(
     ["User", "user", "ﬁ", "ß", "SS"]
 )
 int32s = st.integers(-(2**31), 2**31 - 1) | st.integers(0, 3)
