@@ -1,31 +1,53 @@
 # The proxy alone, on pinned packages, as a user without name or rights. Works with a read-only root filesystem.
-#   docker build -t media-cache-proxy .
-#   docker build -t media-cache-proxy:envoy --target envoy .     # the same, with TRANSPORT=envoy
+#   docker build -t media-cache-proxy .                                  # the proxy: sidecar, standalone, commands
+#   docker build -t media-cache-proxy:envoy --target envoy .             # the same, with TRANSPORT=envoy
+#   docker build -t media-cache-proxy:webhook --target webhook .         # what injects it on Kubernetes
 #   docker run --read-only -p 50066:50066 -e MEDIA_SERVICE_ADDR=media:50056 -e REDIS_ADDR=redis:6379 media-cache-proxy
+# scripts/image builds all of them without an engine, and without a registry.
 
-FROM python:3.11-slim-bookworm AS build
+# With Python 3.11; the first one also with the module venv.
+ARG BUILD_BASE=docker.io/library/python:3.11-slim-bookworm
+ARG RUN_BASE=docker.io/library/python:3.11-slim-bookworm
+
+# hadolint ignore=DL3006
+FROM ${BUILD_BASE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
 COPY constraints.txt ./
-# The venv has no pip: nothing that installs goes into the image that runs.
-RUN pip install -c constraints.txt --upgrade pip setuptools && python -m venv --without-pip /app
+# What installs stays here: /app has no pip.
+RUN python3 -m venv /pip && /pip/bin/pip install -c constraints.txt --upgrade pip setuptools \
+    && python3 -m venv --without-pip /app
 COPY pyproject.toml README.md ./
 COPY proxy proxy
-RUN pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
-    && pip --python /app/bin/python install -c constraints.txt --only-binary :all: \
-        "media-cache-proxy[webhook] @ file://$(ls /wheels/*.whl)"
+# OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf is what many platforms set for every pod: it must not end a sidecar.
+RUN /pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
+    && /pip/bin/pip --python /app/bin/python install -c constraints.txt --only-binary :all: \
+        "media-cache-proxy[otlp-http] @ file://$(ls /wheels/*.whl)"
 
 FROM build AS build-envoy
-RUN pip --python /app/bin/python install -c constraints.txt --only-binary :all: \
+RUN /pip/bin/pip --python /app/bin/python install -c constraints.txt --only-binary :all: \
         "media-cache-proxy[envoy] @ file://$(ls /wheels/*.whl)"
 
-FROM python:3.11-slim-bookworm AS runtime
+FROM build AS build-webhook
+RUN /pip/bin/pip --python /app/bin/python install -c constraints.txt --only-binary :all: \
+        "media-cache-proxy[webhook] @ file://$(ls /wheels/*.whl)"
+
+# hadolint ignore=DL3006
+FROM ${RUN_BASE} AS runtime
 ARG VERSION=dev
+ARG REVISION=unknown
+ARG SOURCE=unknown
 LABEL org.opencontainers.image.title="media-cache-proxy" \
       org.opencontainers.image.description="A transparent gRPC caching sidecar for media.MediaService" \
-      org.opencontainers.image.version="${VERSION}"
-# The base image comes without the standard library's bytecode; nothing could be written at run time.
-RUN python -m compileall -q -j 0 -x '/(lib2to3|test)/' /usr/local/lib/python3.11
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.source="${SOURCE}"
+# Nothing in here can install packages. The standard library's bytecode is made now: it could not be written at run time.
+RUN python3 -c "import glob, shutil, sysconfig; lib = sysconfig.get_path('stdlib'); \
+[shutil.rmtree(path) for name in ('ensurepip', 'site-packages/pip*', 'site-packages/setuptools*', 'site-packages/wheel*') \
+for path in glob.glob(f'{lib}/{name}')]" \
+    && rm -f /usr/local/bin/pip* /usr/local/bin/wheel \
+    && python3 -m compileall -q -j 0 -x '/(lib2to3|test)/' "$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 # In a container callers come from outside of it; a sidecar's LISTEN_ADDR says 127.0.0.1 again.
 ENV PATH=/app/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 LISTEN_ADDR=0.0.0.0:50066
 USER 65532:65532
@@ -47,5 +69,8 @@ FROM runtime AS envoy
 COPY --from=build-envoy /app /app
 ENV TRANSPORT=envoy
 
-FROM runtime
+FROM runtime AS webhook
+COPY --from=build-webhook /app /app
+
+FROM runtime AS proxy
 COPY --from=build /app /app

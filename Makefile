@@ -25,7 +25,7 @@ test-all: ## the same and its long forms, then two minutes each of soak and fuzz
 	@.venv/bin/python -m tests.fuzz.run --seconds 120
 
 SECONDS ?= 300
-soak: ## reads and writes through two proxies while everything breaks: SECONDS=300 SEED=1; ARGS="--through … --straight …"
+soak: ## reads and writes while all and parts break: SECONDS=300 SEED=1 ARGS="--proxies 3 --redis alone|replicated|sentinel"
 	@scripts/setup
 	@.venv/bin/python -m tests.consistency.run --seconds $(SECONDS) --seed $(or $(SEED),1) $(ARGS)
 
@@ -45,7 +45,7 @@ bench: ## what a call costs, beside what people would use instead; docs/performa
 	@scripts/setup bench
 	@.venv/bin/python -m bench $(ARGS)
 
-bench-gate: ## fails when a hit costs more than 1.5 times the CPU of a bare gRPC echo; under a minute, wants a quiet machine
+bench-gate: ## fails when a hit costs too much beside a bare gRPC echo, and inside Envoy beside plain Envoy; two minutes, wants a quiet machine
 	@scripts/setup bench
 	@.venv/bin/python -m bench.gate
 
@@ -53,9 +53,10 @@ protos: ## stubs and descriptors from protos/ and examples/protos/
 	@scripts/setup check
 	@scripts/gen-protos
 
-docs: ## docs/configuration.md and the reference of docs/policies.md from what is declared
+docs: ## docs/configuration.md, docs/metrics.md and the reference of docs/policies.md from what is declared
 	@scripts/setup check
 	@.venv/bin/python scripts/gen-config-docs
+	@.venv/bin/python scripts/gen-metrics-docs
 	@.venv/bin/python scripts/gen-policy-docs
 
 lock: ## constraints.txt from pyproject.toml

@@ -86,7 +86,7 @@ async def measure() -> list[Target]:
             resident = Tree(proxy.pid).resident()
             claims = [
                 Target("start to serving", started, 1.5, "s"),
-                Target("resident memory after start", resident, 90, "MB"),
+                Target("resident memory after start", resident, 65, "MB"),
                 *await _latency(proxy, upstream),
                 await _load(proxy, upstream),
                 await _upload(proxy),

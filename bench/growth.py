@@ -56,15 +56,16 @@ class Stampede:
 async def run() -> tuple[list[Point], list[Stampede]]:
     """About a minute and a half."""
     async with Stack() as stack:
-        await stack.start()
-        proxy = await stack.proxy("proxy-1")
+        await stack.start("media")
+        media = stack.servers["media"].address  # answers of any size
+        proxy = await stack.proxy("proxy-1", MEDIA_SERVICE_ADDR=media)
         points = [*await _sizes(stack, proxy), *await _callers(stack, proxy)]
         points += await _spread(stack, proxy, "models", [[messages.read(1 + n) for n in range(k)] for k in MODELS])
         points += await _spread(
             stack, proxy, "variants of one model", [[messages.read(-1, page=1 + n) for n in range(k)] for k in VARIANTS]
         )
         for number in range(2, max(PROXIES) + 1):
-            await stack.proxy(f"proxy-{number}")
+            await stack.proxy(f"proxy-{number}", MEDIA_SERVICE_ADDR=media)
         return points, [await _stampede(stack, count) for count in PROXIES]
 
 

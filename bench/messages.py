@@ -57,6 +57,11 @@ def answer(request: pb.GetFilesByModelRequest) -> pb.GetFilesByModelResponse:
     return pb.GetFilesByModelResponse(success=True, message="ok", data=data)
 
 
+def forwarded() -> pb.GetFileByIDResponse:
+    """The answer to file 1 asked for by its id."""
+    return pb.GetFileByIDResponse(success=True, message="ok", data=media("User", 1))
+
+
 def framed(body: bytes) -> bytes:
     """A message as it stands in an HTTP/2 body of gRPC: not compressed, its length, itself."""
     return struct.pack(">BI", 0, len(body)) + body

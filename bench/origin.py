@@ -1,86 +1,35 @@
-"""A media service for the benchmarks, in a process of its own: `python -m bench.origin PORT`.
+"""The origin of the benchmarks: nghttpd, a compiled HTTP/2 server. Files are the answers, a trailer is their status.
 
-Plain grpc.aio over the generated code, as the cheapest real one would be; `--delay` stands for signing and database.
-With `--echo` it answers fixed bytes and parses nothing, on the proxy's own channel options: the limit of the runtime.
+It answers each method with the same bytes, whatever is asked, several times as fast as anything before it forwards. A
+slow origin would make every forwarder look dear: one that is never busy wakes up for each call and batches nothing.
 """
 
-import argparse
-import asyncio
-from collections.abc import AsyncIterator
-from typing import Any
-
-import grpc
-import grpc.aio
+from pathlib import Path
 
 from bench import messages
 from proxy.pb import media_pb2 as pb
-from proxy.pb.media_pb2_grpc import MediaServiceServicer, add_MediaServiceServicer_to_server
-from proxy.transport.channel_options import SERVER_OPTIONS
-from proxy.transport.limits import Limits
+from tests.servers.children import Child, program
 
-Context = grpc.aio.ServicerContext[Any, Any]
-
-
-class _Media(MediaServiceServicer):
-    def __init__(self, delay: float) -> None:
-        self._delay = delay
-
-    async def GetFilesByModel(  # noqa: N802 -- media.proto names it
-        self, request: pb.GetFilesByModelRequest, _: Context
-    ) -> pb.GetFilesByModelResponse:
-        if self._delay:
-            await asyncio.sleep(self._delay)
-        return messages.answer(request)
-
-    async def GetFileByID(self, request: pb.GetFileByIDRequest, _: Context) -> pb.GetFileByIDResponse:  # noqa: N802
-        return pb.GetFileByIDResponse(success=True, message="ok", data=messages.media("User", request.id))
+_STREAMS = "250"
+"""At once on a connection, as many as the proxy allows its own callers."""
 
 
-class _Download(grpc.GenericRpcHandler):
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        return (
-            grpc.unary_stream_rpc_method_handler(_mebibyte) if handler_call_details.method == messages.STREAM else None
-        )
+def origin(folder: Path, port: int) -> Child:
+    """Not started yet; it listens on 127.0.0.1."""
+    for path, messages_of in _answers().items():
+        file = folder / "answers" / path.removeprefix("/")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"".join(map(messages.framed, messages_of)))
+    command = [program("nghttp2-server", "nghttpd"), "--no-tls", "--address=127.0.0.1", "--trailer=grpc-status: 0"]
+    command += [f"--htdocs={folder / 'answers'}", f"--max-concurrent-streams={_STREAMS}", str(port)]
+    return Child("nghttpd", command, folder)
 
 
-async def _mebibyte(_: bytes, __: Context) -> AsyncIterator[bytes]:
-    for _number in range(messages.STREAM_MESSAGES):
-        yield messages.STREAM_MESSAGE
-
-
-class _Echo(grpc.GenericRpcHandler):
-    def __init__(self) -> None:
-        fixed = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read())).SerializeToString()
-
-        async def echo(_: bytes, __: Context) -> bytes:
-            return fixed
-
-        self._handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(echo)
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        return self._handler if handler_call_details.method == messages.READ else None
-
-
-async def _serve(port: int, *, delay: float, echo: bool) -> None:
-    options = (*SERVER_OPTIONS, *Limits().server_options)
-    server = grpc.aio.server(handlers=[_Echo()] if echo else [_Download()], options=options)
-    if not echo:
-        servicer = _Media(delay)  # type: ignore[abstract] # the rest is UNIMPLEMENTED
-        add_MediaServiceServicer_to_server(servicer, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
-
-
-def main() -> None:
-    """Serves until it is killed."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("port", type=int)
-    parser.add_argument("--delay", type=float, default=0.0, help="seconds before a GetFilesByModel is answered")
-    parser.add_argument("--echo", action="store_true", help="fixed bytes, nothing parsed")
-    given = parser.parse_args()
-    asyncio.run(_serve(given.port, delay=given.delay, echo=given.echo))
-
-
-if __name__ == "__main__":
-    main()
+def _answers() -> dict[str, list[bytes]]:
+    """By method, the messages of its answer."""
+    read = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read()))
+    return {
+        messages.READ: [read.SerializeToString()],
+        messages.FORWARDED: [messages.forwarded().SerializeToString()],
+        messages.STREAM: [messages.STREAM_MESSAGE] * messages.STREAM_MESSAGES,
+    }

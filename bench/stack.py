@@ -1,7 +1,8 @@
 """`Stack`: every server that is compared, each a process of its own, all at once, to be asked in turns.
 
-origin   a media service that answers at once       slow   the same after 50 ms
-echo     fixed bytes on the proxy's channel options  redis  a redis-server
+origin   compiled: fixed answers at once, to all     media  a media service in Python, whose answers vary
+slow     the same, after 50 ms                       redis  a redis-server
+echo     fixed bytes on the proxy's channel options
 proxy-…  `media-cache-proxy serve`, once for each transport, before `origin`
 naive    cache-aside as one would write it           envoy  a plain Envoy before `origin`
 """
@@ -18,6 +19,7 @@ from typing import Self
 
 from bench.accounting import Tree
 from bench.envoy import envoy
+from bench.origin import origin
 from tests.servers.children import Child, free_port
 from tests.servers.process import ROOT, ProxyProcess
 from tests.servers.redis import RedisServer
@@ -68,12 +70,15 @@ class Stack:
         begun = time.perf_counter()
         redis = await self._exits.enter_async_context(RedisServer())
         self._add("redis", redis.addr, redis.child.pid, begun)
-        await self._program("origin", folder, "bench.origin")
+        port = free_port()
+        await self._child("origin", port, origin(folder / "origin", port))
         for name in names:
-            if name == "slow":
-                await self._program(name, folder, "bench.origin", "--delay", str(SLOW))
+            if name == "media":
+                await self._program(name, folder, "bench.media_service")
+            elif name == "slow":
+                await self._program(name, folder, "bench.media_service", "--delay", str(SLOW))
             elif name == "echo":
-                await self._program(name, folder, "bench.origin", "--echo")
+                await self._program(name, folder, "bench.media_service", "--echo")
             elif name == "naive":
                 places = (self.servers["redis"].address, self.servers["origin"].address)
                 await self._program(name, folder, "bench.naive", *places)

@@ -14,6 +14,8 @@ from bench.stack import SLOW, TRANSPORTS, Stack
 from proxy.pb import media_pb2 as pb
 
 ECHO = "bare grpc.aio echo"
+PLAIN_ENVOY = "Envoy, forwarded"
+ORIGIN = "origin (nghttpd), direct"
 _FRAME = len(messages.framed(b""))
 
 _TRIES, _NEARLY_ALL = 20, 0.98
@@ -80,8 +82,8 @@ def _answer_to_read() -> int:
 
 
 def _forwarded() -> Asked:
-    answer = pb.GetFileByIDResponse(success=True, message="ok", data=messages.media("User", 1))
-    return Asked(messages.FORWARDED, pb.GetFileByIDRequest(id=1).SerializeToString(), _FRAME + answer.ByteSize())
+    request = pb.GetFileByIDRequest(id=1).SerializeToString()
+    return Asked(messages.FORWARDED, request, _FRAME + messages.forwarded().ByteSize())
 
 
 READ = Asked(messages.READ, messages.read(), _answer_to_read())
@@ -101,32 +103,32 @@ def of_transport(transport: str) -> tuple[Subject, ...]:
 
 
 ALL = (
-    Subject("media service, direct", "origin", _fixed("origin", READ)),
+    Subject(ORIGIN, "origin", _fixed("origin", READ)),
     Subject("media service of 50 ms, direct", "slow", _fixed("slow", READ), slowest=SLOW),
     Subject(ECHO, "echo", _fixed("echo", READ)),
     *itertools.chain.from_iterable(of_transport(transport) for transport in TRANSPORTS),
     Subject("naive cache-aside, hit", "naive", _fixed("naive", READ)),
-    Subject("Envoy, forwarded", "envoy", _fixed("envoy", FORWARDED)),
-    Subject("media service, 1 MiB stream", "origin", _fixed("origin", STREAM), unary=False),
+    Subject(PLAIN_ENVOY, "envoy", _fixed("envoy", FORWARDED)),
+    Subject(f"{ORIGIN}, 1 MiB stream", "origin", _fixed("origin", STREAM), unary=False),
     Subject("Envoy, 1 MiB stream", "envoy", _fixed("envoy", STREAM), unary=False),
 )
 SERVERS = tuple(dict.fromkeys(subject.server for subject in ALL if subject.server != "origin"))
 
 
 async def check(stack: Stack) -> None:
-    """Reads through every server that answers reads: RuntimeError unless all say what the media service says.
+    """Reads through every server that answers reads: RuntimeError unless all say what was to be answered.
 
     Each caching one is asked twice, so that from here on reads of this request are hits.
     """
-    async with Caller(stack.servers["origin"].address) as caller:
-        right = _without_date((await caller.read(messages.read()))[0])
-    for name in ("slow", "echo", "naive", *(f"proxy-{transport}" for transport in TRANSPORTS)):
+    right = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read()))
+    right = _without_date(right.SerializeToString())
+    for name in ("origin", "slow", "echo", "naive", *(f"proxy-{transport}" for transport in TRANSPORTS)):
         if name not in stack.servers:
             continue
         async with Caller(stack.servers[name].address) as caller:
             answers = [await caller.read(messages.read()) for _ in range(2)]
         if any(_without_date(answer) != right for answer, _ in answers):
-            raise RuntimeError(f"{name} answers otherwise than the media service")
+            raise RuntimeError(f"{name} answers a read otherwise than it should")
         if name.startswith("proxy-") and answers[-1][1] != "hit":  # the first may be one: they share a Redis
             raise RuntimeError(f"{name} answered a second read as {answers[-1][1]!r}, expected a hit")
 

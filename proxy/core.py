@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from proxy.caching.cache import Cache
+from proxy.caching.hits import Hits
 from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
@@ -21,6 +22,7 @@ from proxy.media.keys import Keys
 from proxy.policy import compiled
 from proxy.policy.loading import load_policy
 from proxy.settings.config import Settings
+from proxy.store.old_cache import OldCache
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.invalidation_log import InvalidationLog
@@ -44,11 +46,14 @@ class Core:
     methods: Methods
     keys: Keys
     policy: compiled.Policy
+    hits: tuple[Hits, ...]
+    """One for each read."""
     redis: Dependency | None
     recent: InvalidationLog
     gap: EventGap
     """Told by whoever consumes events; closed while nobody does."""
     tls: Tls
+    old: OldCache | None
 
     @classmethod
     def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
@@ -69,11 +74,11 @@ class Core:
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store = None, None
-        if settings.redis_addr is not None:
+        if settings.redis is not None:
             redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), time.monotonic)
             stale = max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate)
             store = RedisStore(
-                settings.redis_addr,
+                settings.redis,
                 keys,
                 ttl=settings.cache_ttl,
                 stale=stale,
@@ -82,7 +87,8 @@ class Core:
                 tls=tls.redis,
             )
         recent = InvalidationLog()
-        invalidations = Invalidations(store, metrics, journal=recent)
+        old = OldCache(recent, store.topology.node_for) if store and settings.old_cache_keys == "delete" else None
+        invalidations = Invalidations(store, metrics, journal=old or recent, window=settings.cache_event_window)
         cache = Cache(
             store,
             fetch,
@@ -94,8 +100,23 @@ class Core:
         )
         own_writes = OwnWrites(invalidations, fetch)
         methods = Methods(policy.reads, policy.writes, cache, own_writes, fetch, store, metrics)
+        hits = tuple(Hits(path, cache, keys.vary_of(path), metrics) for path in policy.reads)
         return cls(
-            upstream, upstreams, store, invalidations, cache, own_writes, methods, keys, policy, redis, recent, gap, tls
+            upstream=upstream,
+            upstreams=upstreams,
+            store=store,
+            invalidations=invalidations,
+            cache=cache,
+            own_writes=own_writes,
+            methods=methods,
+            keys=keys,
+            policy=policy,
+            hits=hits,
+            redis=redis,
+            recent=recent,
+            gap=gap,
+            tls=tls,
+            old=old,
         )
 
     @property
@@ -122,6 +143,8 @@ class Core:
     async def close(self) -> None:
         """Ends what calls left behind, while Redis is still connected: pending invalidations are tried once more."""
         async with AsyncExitStack() as stack:
+            if self.old is not None:
+                stack.callback(self.old.close)
             stack.push_async_callback(self.upstreams.close)
             stack.push_async_callback(self.invalidations.close)
             stack.push_async_callback(self.own_writes.close)
@@ -143,4 +166,5 @@ def _policy(settings: Settings) -> Policy:
         stale_if_error=settings.cache_stale_if_error,
         stale_while_revalidate=settings.cache_stale_while_revalidate,
         max_entry_bytes=settings.cache_max_entry_bytes,
+        ttl_temporary_credentials=settings.cache_ttl_temporary_credentials,
     )

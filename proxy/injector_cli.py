@@ -8,9 +8,9 @@ import click
 
 from proxy.injector import settings
 from proxy.injector.versions import NEWEST, Version, parse_version
-from proxy.settings.setting_types import Duration, HostPort, OneOf
+from proxy.settings.setting_types import LOG_LEVEL, Duration, HostPort, OneOf
 
-_NEEDS_EXTRA = "needs more packages; install media-cache-proxy[webhook]"
+_NEEDS_EXTRA = "needs more packages: pip install '.[webhook]' in the source tree"
 
 
 class KubernetesVersion(click.ParamType[Version]):
@@ -81,7 +81,6 @@ def _option(
     )
 
 
-_LEVELS = ("debug", "info", "warning", "error")
 _WEBHOOK_OPTIONS = (
     _option("listen-addr", "WEBHOOK_LISTEN_ADDR", HostPort(), "Admissions, HTTPS.", "0.0.0.0:9443"),
     _option("probe-addr", "PROBE_ADDR", HostPort(), "Probes and metrics, HTTP.", "0.0.0.0:9464"),
@@ -108,7 +107,7 @@ _WEBHOOK_OPTIONS = (
     _option("tls-interval", "TLS_INTERVAL", Duration(3600.0), "How often certificate and caBundle are checked.", "30s"),
     _option("tls-settle", "TLS_SETTLE", Duration(3600.0), "From caBundle updated to new certificate served.", "20s"),
     _option("drain-time", "DRAIN_TIME", Duration(600.0), "Served on after SIGTERM.", "5s"),
-    _option("log-level", "LOG_LEVEL", OneOf(*_LEVELS), "The least severe lines shown.", "info"),
+    _option("log-level", "LOG_LEVEL", LOG_LEVEL, "The least severe lines shown.", "info"),
     _option("log-format", "LOG_FORMAT", OneOf("json", "console"), "json: one object a line.", "json"),
 )
 
@@ -130,3 +129,5 @@ def webhook(**flags: Any) -> None:
         asyncio.run(launch.run(launch.Launch(**own), defaults))
     except launch.StartError as error:
         raise click.ClickException(str(error)) from None
+    finally:
+        log.end()

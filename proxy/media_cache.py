@@ -143,7 +143,7 @@ class MediaCacheService:
             try:
                 async with asyncio.timeout(self._timeout):
                     about = model.described(collection_name)
-                    await self._core.invalidations.invalidate(model, source="admin", about=about)
+                    await self._core.invalidations.invalidate_all(model.all, source="admin", about=about)
             except TimeoutError:
                 raise MediaCacheError(
                     StatusCode.DEADLINE_EXCEEDED, f"Redis has not taken the invalidation of {model} yet; it is kept"

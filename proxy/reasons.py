@@ -20,7 +20,8 @@ def in_words(error: BaseException | str) -> str:
     text = " ".join(str(error).split())
     if found := _REDIS.fullmatch(text):
         code, rest = int(found[1]), found[3]
-        return _unreached(found[2], os.strerror(code) if code > 0 else rest)
+        # A TLS error has a code of its own, which is no errno.
+        return _unreached(found[2], os.strerror(code) if code > 0 and "SSL" not in rest else rest)
     if found := _GRPC.fullmatch(text):
         return _unreached(found[1], found[2])
     if found := _GRPC_NAME.fullmatch(text):

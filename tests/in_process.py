@@ -16,7 +16,7 @@ from proxy.pb import media_pb2 as pb
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget
-from proxy.store.redis_store import Found
+from proxy.store.redis_reads import Found
 from proxy.telemetry.metrics import Metrics
 from tests.media_methods import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
 from tests.servers.redis import RedisServer
@@ -191,6 +191,7 @@ class Stack:
         if not self._hurried:
             patch = self._exits.enter_context(pytest.MonkeyPatch.context())
             patch.setattr(Budget.__init__, "__defaults__", (30.0,))
+            patch.setattr("proxy.store.redis_reads.FIRST_SHARE", 30.0)
             patch.setattr("proxy.store.breaker.SLOW", 30.0)
             patch.setattr("proxy.store.redis_link.CONNECT_TIMEOUT", 30.0)
             patch.setattr("proxy.store.redis_pings._DEAD_AFTER", 30.0)

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from redis import Redis
 
 from proxy.media import entry
-from proxy.store.redis_store import _ACQUIRE, _FILL, _INVALIDATE, LEASE_MS, MOST_FIELDS
+from proxy.store.model_hash import LIMITS
+from proxy.store.redis_store import _ACQUIRE, _FILL, _INVALIDATE, LEASE_MS
 
 RUN = b"f" * 40
 FIELD = b"0123456789abcdef"
 IDENTITY = b"the request"
-LONG = b"600000"
+LONG = b"60000"
 """A time in ms that no test outlives: within it, what is said to hold for a while holds."""
 
 Command = tuple[bytes, ...]
@@ -80,9 +81,11 @@ class Reader(Actor):
             RUN,
             self.token,
             b"%d" % LEASE_MS,
-            b"%d" % MOST_FIELDS,
             b"0",
             self.take_over,
+            b"",
+            b"",
+            *LIMITS,
         ), self._granted
 
     def fetch(self) -> None:
@@ -159,7 +162,7 @@ class Writer(Actor):
             self.world.floor = self.world.version
 
         mark = b"%b-%d" % (self.name.encode(), self.at)
-        arguments = (RUN, mark, self.window, self.intent, LONG, self.clear, b"%d" % MOST_FIELDS)
+        arguments = (RUN, mark, self.window, self.intent, LONG, self.clear, *LIMITS)
         return script(_INVALIDATE.sha, self.world.key, *arguments), applied
 
 

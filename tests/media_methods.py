@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from proxy.media.calls import Call, Metadata
 from proxy.media.keys import Keys, RequestKey
-from proxy.media.lifetime import Life
+from proxy.media.lifetime import TEMPORARY, Life
 from proxy.media.reads import Verdict
 from proxy.policy.compiling import builtin_policy
 
@@ -39,8 +39,12 @@ class Storable:
     usable_for: float | None
     aliases: tuple[str, ...] = ()
 
+    def usable_from(self, now: float) -> float | None:
+        """As of its life."""
+        return Life(self.usable_until, self.usable_for).usable_from(now)
 
-def storable(body: bytes) -> Storable | None:
+
+def storable(body: bytes, temporary: float = TEMPORARY) -> Storable | None:
     """By the built-in policy; None: it is not to be stored."""
-    found = READ.storable(b"", body)
+    found = READ.storable(b"", body, temporary)
     return Storable(found.life.until, found.life.seconds, found.aliases) if isinstance(found, Verdict) else None

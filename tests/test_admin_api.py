@@ -349,6 +349,7 @@ class TestLogLevel:
         assert (await admin.post("/log-level", level="Debug")).json == {"level": "debug", "before": "info"}
         assert log_level.level == log.LEVELS["debug"]
         assert (await admin.get("/stats")).json["log_level"] == "debug"
+        assert (await admin.post("/log-level", level="warn")).json == {"level": "warning", "before": "debug"}
 
     async def test_another_word_is_400_with_what_is_accepted(self, admin: AdminHttp) -> None:
         answer = await admin.post("/log-level", level="loud")

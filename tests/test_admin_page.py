@@ -275,8 +275,24 @@ async def test_a_proxy_that_is_gone_is_said_and_so_is_its_return(browser: Browse
         await tcp.refuse()
         tcp.cut()
         await browser.shows("#trouble", "The proxy does not answer.")
+        await browser.shows("#verdict", "has not answered for")
+        assert await _colours(browser) & GREEN == set()
         await tcp.start()
         await until(lambda: _is_empty(browser), "the page to go on")
+        await browser.shows("#verdict", "All is well")
+        assert await _colours(browser) & GREEN
+
+
+GREEN = {"rgb(26, 127, 75)", "rgb(76, 195, 138)"}
+
+
+async def _colours(browser: Browser) -> set[str]:
+    """All that anything on the page is drawn in."""
+    script = """return [...document.querySelectorAll("#main, #main *")].flatMap((each) => {
+        const style = getComputedStyle(each);
+        return [style.color, style.backgroundColor, style.borderLeftColor];
+    })"""
+    return set(await browser.run(lambda driver: driver.execute_script(script)))
 
 
 async def _is_empty(browser: Browser) -> bool:

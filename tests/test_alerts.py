@@ -13,12 +13,19 @@ UNIT_TESTS = ROOT / "tests/alerts/proxy.test.yaml"
 ALERTS = (
     "MediaCacheHitRatioDropped",
     "MediaCacheRedisLost",
+    "MediaCacheProxyCutOff",
     "MediaCacheEventConsumerLost",
     "MediaCacheEventsMissing",
     "MediaCacheInvalidationsPending",
     "MediaCacheQueueGrowing",
     "MediaCacheUpstreamErrors",
+    "MediaCacheUpstreamFailing",
+    "MediaCacheCallsFail",
+    "MediaCacheInternalErrors",
+    "MediaCacheCallsRefused",
     "MediaCacheServingStale",
+    "MediaCacheProxyAbsent",
+    "MediaCacheEnvoyRestarts",
 )
 
 
@@ -71,7 +78,7 @@ async def test_every_alert_has_a_runbook_that_is_there() -> None:
     alerts = {rule["name"]: rule for rule in await _rules() if rule["type"] == "alerting"}
     assert tuple(alerts) == ALERTS
     for name, rule in alerts.items():
-        document, _, anchor = rule["annotations"]["runbook"].partition("#")
+        document, _, anchor = rule["annotations"]["runbook_url"].partition("#")
         assert anchor == name.lower()
         assert f"\n## {name}\n" in (ROOT / document).read_text(), f"{document} has no section {name}"
         assert rule["labels"]["severity"] in {"warning", "critical"}

@@ -16,17 +16,17 @@ def test_each_refusal_counts_and_one_line_a_minute_names_the_limit(caplog: pytes
     with caplog.at_level(logging.WARNING, LOGGER):
         for _ in range(188):
             metrics.refused("MAX_CONCURRENT_CALLS", "the proxy serves at most 12 calls at once (MAX_CONCURRENT_CALLS)")
-        metrics.callers.refused("connections", "there are 1000 connections", 7)
+        metrics.callers.refused("MAX_CONNECTIONS", "there are 1000 connections", 7)
     first, other = [record for record in caplog.records if record.name == LOGGER]
     assert first.getMessage() == (
         "calls refused by the proxy: the proxy serves at most 12 calls at once (MAX_CONCURRENT_CALLS)"
     )
     assert (vars(first)["limit"], vars(first)["refused"]) == ("MAX_CONCURRENT_CALLS", 1)
-    assert (vars(other)["limit"], vars(other)["refused"]) == ("connections", 7)
+    assert (vars(other)["limit"], vars(other)["refused"]) == ("MAX_CONNECTIONS", 7)
     counted = {
         limit: metrics.registry.get_sample_value("media_cache_refusals_total", {"limit": limit}) for limit in LIMITS
     }
-    assert counted == dict.fromkeys(LIMITS, 0) | {"MAX_CONCURRENT_CALLS": 188, "connections": 7}
+    assert counted == dict.fromkeys(LIMITS, 0) | {"MAX_CONCURRENT_CALLS": 188, "MAX_CONNECTIONS": 7}
 
 
 def test_the_next_line_says_how_many_there_were_since(caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,7 @@ import pytest
 from grpc import StatusCode
 
 from proxy.pb import media_pb2 as pb
+from tests.raw_http2 import call as http2_call
 from tests.raw_upstream import Context, RawUpstream, Seen, requests
 from tests.servers.otlp import Collector
 from tests.servers.process import ProxyProcess
@@ -224,6 +225,9 @@ async def _all_goes_well(stage: Stage) -> None:
     )
     assert await stage.call(UPLOAD, upload.SerializeToString()) is not None
     assert await stage.call(OTHER, canaries.of("a payload of an unknown method").encode()) is not None
+    for method in (READ, OTHER):
+        no_text = canaries.of("a credential that is no text").encode()
+        await http2_call(stage.proxy.listen_port, method.encode(), [(b"authorization", b"\xff" + no_text)])
     unknown_field = REQUEST + b"\xfa\x01\x18" + canaries.of("a field that is unknown").encode()[:24]
     assert await stage.call(READ, unknown_field, ("cache-control", "no-cache")) is not None
     assert await stage.call(READ, b"\xff" + canaries.of("a request that is none").encode()) is not None

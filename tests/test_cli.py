@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import proxy
-from proxy.cli import run
+from proxy.cli import foreign_files, run
 from proxy.errors import StartError
 from proxy.settings.config import Settings, declared, variable
 from proxy.telemetry import log
@@ -214,6 +214,36 @@ def test_an_address_in_use_is_one_line_beside_the_log_and_status_1(name: str) ->
     assert result.stdout == ""
 
 
+_LATE = """
+import sys, time
+from proxy.telemetry import log
+write = log.LineWriter._write
+def late(writer, line):
+    time.sleep(0.05)
+    write(writer, line)
+log.LineWriter._write = late
+from proxy.cli import main
+main()
+"""
+"""The command, with a log whose thread is late, as it is on a busy machine."""
+
+
+@pytest.mark.parametrize(
+    ("variable", "given"), [("PROBE_ADDR", "{taken}"), ("LISTEN_ADDR", "{taken}"), ("LISTEN_TLS_CERT", "/nowhere")]
+)
+def test_why_serve_ends_is_the_last_line_however_late_the_log_is(variable: str, given: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = {"LISTEN_ADDR": "127.0.0.1:0", "PROBE_ADDR": "127.0.0.1:0", "REDIS_ADDR": "", "RABBITMQ_ADDR": ""}
+        given = given.format(taken=f"127.0.0.1:{taken.getsockname()[1]}")
+        environment = {"PATH": os.environ["PATH"], **free, variable: given}
+        command = [sys.executable, "-c", _LATE, "serve"]
+        ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert ended.returncode in {1, 2}, ended.stderr
+    lines = ended.stderr.splitlines()
+    assert lines[-1].startswith(("media-cache-proxy: ", f"-c: {variable}")), lines
+    assert variable in lines[-1]
+
+
 def test_an_unexpected_failure_is_logged_with_its_traceback_and_status_1(
     serve_runs: Callable[[App], None], caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -334,3 +364,12 @@ def test_a_reader_of_the_output_that_went_away_is_no_traceback() -> None:
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait()
+
+
+def test_files_of_another_package_of_our_import_name_are_told(tmp_path: Path) -> None:
+    """proxy.py of PyPI has a package proxy.core, which hides our module of that name."""
+    assert foreign_files(Path(proxy.__file__).parent) == ""
+    for name in ("core.py", "cli.py", "core/__init__.py", "http/__init__.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert foreign_files(tmp_path) == "of an unknown distribution"

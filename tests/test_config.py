@@ -10,8 +10,9 @@ from typing import Any
 import click
 import pytest
 
-from proxy.settings import config
-from proxy.settings.config import Settings, declared, one_line, options, variable
+from proxy.settings import flags
+from proxy.settings.config import Settings, declared, variable
+from proxy.settings.flags import one_line, options
 from proxy.settings.setting_types import RedisTarget
 
 ROOT = Path(__file__).parent.parent
@@ -27,6 +28,7 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
         RedisTarget("single", "redis://cache:6379/1", (("cache", 6379),)),
         "http://cache",
     ),
+    "sentinel_password": ("", "secret", "secret", "two words"),
     "cache_namespace": ("media", "staging", "staging", "a:b"),
     "events_queue_prefix": ("", "api-gateway-media", "api-gateway-media", "a b"),
     "rabbitmq_addr": (
@@ -37,6 +39,8 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
     ),
     "cache_ttl": (3600.0, "15m", 900.0, "soon"),
     "cache_ttl_without_events": (60.0, "0", 0.0, "25h"),
+    "cache_ttl_temporary_credentials": (300.0, "0", 0.0, "25h"),
+    "cache_event_window": (0.1, "2s", 2.0, "61s"),
     "cache_stale_if_error": (600.0, "1h", 3600.0, "25h"),
     "cache_stale_while_revalidate": (0.0, "30s", 30.0, "-1"),
     "cache_mode": ("on", "shadow", "shadow", "maybe"),
@@ -46,10 +50,13 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
     "call_timeout": (60.0, "0", 0.0, "never"),
     "max_concurrent_calls": (1000, "1", 1, "0"),
     "max_calls_per_connection": (250, "1", 1, "0"),
+    "max_connections": (1000, "1", 1, "0"),
+    "max_connection_age": (0.0, "5m", 300.0, "25h"),
     "max_bytes_in_flight": (128 << 20, "1MiB", 1 << 20, "64KiB"),
     "max_message_bytes": (64 << 20, "100MiB", 100 << 20, "1"),
     "max_metadata_bytes": (64 << 10, "1MiB", 1 << 20, "1KiB"),
     "accept_compressed": ("off", "ON", "on", "gzip"),
+    "old_cache_keys": ("keep", "Delete", "delete", "on"),
     "drain_time": (20.0, "5s", 5.0, "2h"),
     "probe_addr": ("0.0.0.0:9464", "127.0.0.1:0", "127.0.0.1:0", "9464"),
     "admin_addr": ("127.0.0.1:9901", "127.0.0.1:0", "127.0.0.1:0", "9901"),
@@ -98,6 +105,7 @@ EMPTY_MEANS = {
     "probe_addr": "",
     "admin_addr": "",
     "admin_token": "",
+    "sentinel_password": "",
     "events_queue_prefix": "",
 }
 
@@ -140,7 +148,7 @@ def test_a_bad_value_is_one_line_with_the_variable_the_value_and_what_is_accepte
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bad = CASES[name][3]
-    shown = "***" if name == "admin_token" or "KEY" in bad else bad
+    shown = "***" if name in {"admin_token", "sentinel_password"} or "KEY" in bad else bad
     monkeypatch.setenv(name.upper(), bad)
     with pytest.raises(click.BadParameter) as refusal:
         settings_of()
@@ -247,13 +255,14 @@ def test_settings_are_shown_in_effect_and_without_credentials() -> None:
     assert "hidden" not in repr(settings)
 
 
-def test_the_environment_is_read_in_config_alone() -> None:
+def test_the_environment_is_read_for_flags_alone() -> None:
     readers = {
         path.name
         for path in (ROOT / "proxy").rglob("*.py")
         if "environ[" in path.read_text() or "environ.get" in path.read_text() or "getenv" in path.read_text()
     }
-    assert readers == {Path(config.__file__).name, "span_export.py"}
+    # (Beside these, `log.py` heeds NO_COLOR, which is no setting of ours but everybody's.)
+    assert readers == {Path(flags.__file__).name, "span_export.py", "log.py"}
 
 
 def test_span_export_reads_the_standard_variables_of_opentelemetry_alone() -> None:

@@ -94,9 +94,16 @@ async def test_a_message_is_acknowledged_only_after_its_invalidation(bench: Benc
 
 
 async def test_the_messages_own_time_goes_before_that_of_its_receipt(bench: Bench) -> None:
-    await bench.publish(body_of(1), timestamp=1_600_000_000)
+    await bench.publish(body_of(1), timestamp=1_699_900_000)
     await bench.cache.applied(1)
-    assert bench.cache.invalidations[0].sent_at == 1_600_000_000
+    assert bench.cache.invalidations[0].sent_at == 1_699_900_000
+
+
+@pytest.mark.parametrize("timestamp", [0, 1, 86_400, 1_600_000_000])
+async def test_a_time_that_no_message_can_have_waited_for_is_not_its_time(bench: Bench, timestamp: float) -> None:
+    await bench.publish(body_of(1), timestamp=timestamp)
+    await bench.cache.applied(1)
+    assert bench.cache.invalidations[0].sent_at == NOW
 
 
 async def test_a_held_model_holds_no_other(bench: Bench) -> None:

@@ -57,7 +57,7 @@ async def test_forwarded_calls_are_counted_and_seen_while_they_last(
 
 async def test_statistics_are_prometheus_text(admin: EnvoyAdmin) -> None:
     await admin.listening()
-    families = list(text_string_to_metric_families((await admin.statistics()).decode()))
+    families = list(text_string_to_metric_families(await admin.statistics()))
     prefixes = {sample.labels.get("envoy_http_conn_manager_prefix") for each in families for sample in each.samples}
     assert "callers" in prefixes
     assert all(family.name.startswith("envoy_") for family in families)

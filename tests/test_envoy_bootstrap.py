@@ -50,12 +50,38 @@ def test_of_several_addresses_the_others_stand_in_for_the_first() -> None:
     assert others == [{"address": "10.0.0.2", "port_value": 2}, {"address": "10.0.0.3", "port_value": 3}]
 
 
-def test_nothing_is_tried_again_or_thrown_out() -> None:
-    upstream = cluster("upstream", max_concurrent_calls=7)
-    [limits] = upstream["circuit_breakers"]["thresholds"]
-    assert limits == {"max_connections": 7, "max_pending_requests": 7, "max_requests": 7, "max_retries": 0}
+@pytest.mark.parametrize("name", ["media", "upstream", "again"])
+def test_there_may_be_as_many_calls_as_callers_may_make_and_nobody_is_thrown_out(name: str) -> None:
+    upstream = cluster(name, max_concurrent_calls=7)
+    limits = {"max_connections": 7, "max_pending_requests": 7, "max_requests": 7, "max_retries": 7}
+    assert upstream["circuit_breakers"]["thresholds"] == [
+        {"priority": "DEFAULT", **limits},
+        {"priority": "HIGH", **limits},
+    ]
     assert "outlier_detection" not in upstream
-    assert "retry" not in json.dumps(rendered()["static_resources"]["listeners"])
+
+
+def http2(**settings: Any) -> dict[str, dict[str, int]]:
+    """The HTTP/2 options towards the media service, by cluster."""
+    kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    found = {
+        name: cluster(name, **settings)["typed_extension_protocol_options"][kind] for name in ("upstream", "again")
+    }
+    return {name: each["explicit_http_config"]["http2_protocol_options"] for name, each in found.items()}
+
+
+def test_a_connections_window_holds_all_that_its_calls_may_hold_back() -> None:
+    options = http2(max_calls_per_connection=7)["upstream"]
+    assert options["max_concurrent_streams"] == 7
+    assert options["initial_connection_window_size"] > 7 * options["initial_stream_window_size"]
+    largest = http2(max_calls_per_connection=1_000_000)["upstream"]
+    assert largest["initial_connection_window_size"] == (1 << 31) - 1
+
+
+def test_callers_share_no_connection_and_a_second_attempt_has_one_of_its_own() -> None:
+    assert cluster("upstream")["connection_pool_per_downstream_connection"] is True
+    assert http2()["again"]["max_concurrent_streams"] == 1
+    assert cluster("media")["cluster_type"]["typed_config"]["clusters"] == ["upstream", "again"]
 
 
 def test_a_target_that_envoy_cannot_reach_is_one_line() -> None:

@@ -42,7 +42,9 @@ def test_every_other_method_is_forwarded_by_envoy_itself() -> None:
     methods = [method.name for method in media_pb2.DESCRIPTOR.services_by_name["MediaService"].methods]
     named = [each["match"]["path"] for each in routes() if "path" in each["match"]]
     assert sorted({*named}) == sorted(f"{MEDIA}/{method}" for method in methods)
-    assert all(route(path)["route"]["cluster"] == "upstream" for path in named)
+    assert all(route(path)["route"]["cluster"] == "media" for path in named)
+    assert {route(path)["route"]["priority"] for path in named} == {"HIGH"}
+    assert routes()[-1]["route"]["priority"] == "DEFAULT"
     assert routes()[-1]["match"] == {"safe_regex": {"regex": "/[!-.0-~]+/[!-.0-~]+"}, "grpc": {}}
     assert manager()["http_filters"][0]["disabled"] is True
 

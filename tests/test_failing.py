@@ -4,8 +4,10 @@ import logging
 from collections.abc import Iterator
 
 import pytest
+from grpc import StatusCode
 
 from proxy.telemetry.failing import Failing
+from proxy.telemetry.metrics import Metrics
 
 LOGGER = "proxy.telemetry.failing"
 
@@ -66,11 +68,16 @@ def test_the_first_good_answer_after_five_quiet_seconds_ends_it(
     assert watched.told == [False, True, False]
 
 
-def test_an_answer_that_turns_out_to_be_a_failure_is_not_counted_as_good_too(watched: Watched) -> None:
+def test_a_failure_by_the_message_counts_like_one_by_the_status() -> None:
+    metrics = Metrics()
+    for _ in range(20):
+        metrics.client_call("/media.MediaService/GetFilesByModel", StatusCode.OK, 0.01)
+        metrics.answered(successful=True)
     for _ in range(5):
-        watched.failing.good()
-        watched.failing.unsuccessful()
-    assert watched.failing.reason == "it answers with failures, the last one success = false"
+        metrics.client_call("/media.MediaService/GetFilesByModel", StatusCode.OK, 0.01)
+        metrics.answered(successful=False)
+    assert metrics.upstream_answers.reason == "it answers with failures, the last one success = false"
+    assert metrics.registry.get_sample_value("media_cache_upstream_failing") == 1
 
 
 @pytest.mark.parametrize(("why", "away"), [("UNAVAILABLE", True), ("DEADLINE_EXCEEDED", True), ("INTERNAL", False)])

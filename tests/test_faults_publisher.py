@@ -70,9 +70,11 @@ async def test_a_publisher_that_fell_silent_is_noticed_by_every_proxy(
         async with Gateway(one.addr) as writer, Gateway(other.addr) as reader:
             await publish(url, 7)
             await _hit(reader, 1)
+            await _hit(reader, 8)
             for number in (2, 3, 4):
                 await writer.upload(number)
             upstream.media.add("User", 1)  # past the proxies, with no event
+            upstream.media.add("User", 8)  # and read by nobody until events come again
             await _silent(one)
             await _silent(other)
             await _seen(reader, 1, 1)
@@ -81,6 +83,7 @@ async def test_a_publisher_that_fell_silent_is_noticed_by_every_proxy(
             await publish(url, 7)
             await _silent(one, silent=False)
             await _silent(other, silent=False)
+            assert (await reader.read(model_id=8)).response.data.total == 1
             await _hit(reader, 1)
         for proxy in (one, other):
             assert len(await proxy.logged("writes succeed and no media event follows")) == 1

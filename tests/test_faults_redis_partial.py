@@ -136,6 +136,25 @@ async def test_what_was_confirmed_by_a_master_that_is_deposed_is_done_again(upst
             await until(current, "the new master to have the invalidations", 15)
 
 
+async def test_a_master_that_hangs_is_left_for_the_one_that_was_promoted(upstream: FakeMediaServer) -> None:
+    """Nothing waits at the old one until it thaws, and what it holds then counts for nothing."""
+    async with SentinelSet() as sentinels, _proxy(sentinels.addr, upstream) as (proxy, gateway):
+        assert await _totals(gateway) == [0] * len(_MODELS)
+        sentinels.master.freeze()
+        for number in _MODELS:
+            assert (await gateway.upload(number)).success
+        assert not await _is_up(proxy)
+        await sentinels.failed_over()
+        await until(lambda: _is_up(proxy), "the new master to be found", 15)
+
+        async def applied() -> bool:
+            return await proxy.metric("media_cache_invalidations_pending") == 0
+
+        await until(applied, "the invalidations to be applied to the new master", 15)
+        sentinels.master.thaw()
+        assert await _totals(gateway) == [1] * len(_MODELS)
+
+
 async def test_an_address_that_leads_elsewhere_is_followed_though_the_old_server_lives(
     own_redis: RedisServer, redis: RedisServer, upstream: FakeMediaServer
 ) -> None:

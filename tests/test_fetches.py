@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy.caching import invalidations
+from proxy.caching.invalidations import EVENT_WINDOW
 from proxy.media.calls import Call, Reply
 from proxy.store.redis_store import Grant
 from tests.in_process import READ, Seen, Stack, no_lease_left
@@ -203,11 +203,10 @@ async def test_a_leaders_unusable_metadata_is_not_the_followers_fault(
 
 
 async def test_after_an_event_readers_share_a_fetch_that_stores_nothing(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+    redis: RedisServer,
 ) -> None:
-    monkeypatch.setattr(invalidations, "_EVENT_WINDOW_MS", 60_000)
     async with Stack(redis.addr) as stack:
-        process = await stack.process()
+        process = await stack.process(cache_event_window=60.0)
         await process.event()
         gate = stack.media.hold(READ)
         readers = [process.reading() for _ in range(10)]
@@ -227,7 +226,7 @@ async def test_after_an_event_readers_share_a_fetch_that_stores_nothing(
 
 
 def test_the_window_after_an_event() -> None:
-    assert invalidations._EVENT_WINDOW_MS == 100
+    assert EVENT_WINDOW == 0.1
 
 
 async def test_the_window_after_an_event_ends(redis: RedisServer) -> None:

@@ -239,7 +239,7 @@ async def test_initial_metadata_is_passed_on_as_soon_as_it_comes(chain: Chain, i
 
 
 @BOTH_KINDS
-async def test_a_callers_retry_policy_still_works(method: str) -> None:
+async def test_a_callers_retry_policy_still_works(chain_of: Chain, method: str) -> None:
     """A header frame of ours would end its retries: to a client it means that the call took effect."""
     policy = {"maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1}
     config = {"methodConfig": [{"name": [{}], "retryPolicy": {**policy, "retryableStatusCodes": ["UNAVAILABLE"]}}]}
@@ -247,7 +247,8 @@ async def test_a_callers_retry_policy_still_works(method: str) -> None:
     async def unavailable(seen: Seen, context: Context) -> None:
         await context.abort(StatusCode.UNAVAILABLE, "try again")
 
-    async with Chain(channel_options=(("grpc.service_config", json.dumps(config)),)) as chain:
+    chain_of.channel_options = (("grpc.service_config", json.dumps(config)),)
+    async with chain_of as chain:
         chain.raw.behaviours[method] = unavailable
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await chain.unary(method)

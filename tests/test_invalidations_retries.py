@@ -52,7 +52,6 @@ async def test_a_retry_does_not_bring_an_intent_back() -> None:
 
 @pytest.mark.parametrize("left", [0.0009, 0.0, -1.0])
 async def test_without_time_left_redis_is_not_asked(left: float) -> None:
-    """A WAIT of 0 ms would be one without end."""
     store = Refusing()
     store.up = True
     ours = Invalidations(store, Counts())

@@ -25,7 +25,8 @@ async def test_an_unexpected_exception_is_logged_and_callers_learn_nothing_of_it
     async with Chain(routes={METHOD: fails}) as chain:
         status = await status_of(chain.unary(METHOD))
         assert status == (StatusCode.INTERNAL, "internal error in the proxy; its log says more")
-        assert chain.recorder.server == [(METHOD, StatusCode.INTERNAL)]
+        # A call is recorded after its caller has the answer.
+        await until(lambda: chain.recorder.server == [(METHOD, StatusCode.INTERNAL)], "the call to be recorded")
     (record,) = (record for record in caplog.records if record.name == "proxy.transport.layers")
     assert record.getMessage() == f"{METHOD} failed"
     assert record.exc_info is not None
@@ -44,7 +45,7 @@ async def test_what_is_above_the_limit_is_refused_until_there_is_room() -> None:
         held.release.set()
         assert await asyncio.gather(*calls) == [(StatusCode.OK, "")] * 2
         assert await status_of(chain.unary(FORWARDED)) == (StatusCode.OK, "")
-        assert chain.recorder.server.count((METHOD, StatusCode.RESOURCE_EXHAUSTED)) == 1
+        await until(lambda: chain.recorder.server.count((METHOD, StatusCode.RESOURCE_EXHAUSTED)) == 1, "the record")
 
 
 async def test_callers_that_send_nothing_count_and_give_their_place_back() -> None:
@@ -81,6 +82,6 @@ async def test_each_call_is_observed_once_with_its_code() -> None:
         await status_of(chain.unary(FORWARDED))
         await status_of(chain.unary("/any.Service/Anything"))
         seen = [(FORWARDED, StatusCode.OK), ("/any.Service/Anything", StatusCode.OK)]
-        assert chain.recorder.server == [(METHOD, StatusCode.DATA_LOSS), *seen]
+        await until(lambda: chain.recorder.server == [(METHOD, StatusCode.DATA_LOSS), *seen], "the calls' records")
         assert chain.recorder.client == seen
         assert all(seconds > 0 for seconds in chain.recorder.seconds)

@@ -68,12 +68,39 @@ class TestExpiry:
         found = _stored("https://files.example/a?AWSAccessKeyId=x&Expires=1767323045&Signature=y")
         assert (found.usable_until, found.usable_for) == (1767323045 - MARGIN, None)
 
+    def test_a_begin_and_an_end_are_a_life(self) -> None:
+        times = f"{int(SIGNED)};{int(SIGNED) + DAY}"
+        found = _stored(
+            f"https://e/a?q-sign-algorithm=sha1&q-ak=x&q-sign-time={times}&q-key-time={times}&q-signature=y"
+        )
+        assert (found.usable_until, found.usable_for) == (SIGNED + DAY - MARGIN, DAY - MARGIN)
+
+    @pytest.mark.parametrize("vendor", ["x-oss", "X-Tos"])
+    def test_other_vendors_version_4(self, vendor: str) -> None:
+        found = _stored(_v4(vendor=vendor))
+        assert (found.usable_until, found.usable_for) == (SIGNED + DAY - MARGIN, DAY - MARGIN)
+
+    @pytest.mark.parametrize(
+        "name", ["X-Amz-Security-Token", "x-oss-security-token", "security-token", "x-cos-security-token"]
+    )
+    def test_one_of_temporary_credentials_is_kept_for_a_short_time(self, name: str) -> None:
+        url = f"{_v4()}&{name}=FwoGZXIvYXdzEB"
+        assert _stored(url, _v4()) == Storable(SIGNED + DAY - MARGIN, 300, ("1", "2"))
+        found = storable(_body(url), 60)
+        assert found is not None
+        assert found.usable_for == 60
+        assert _stored(f"{_v4(100)}&{name}=x").usable_for == 90
+
+    def test_of_two_schemes_in_one_url_the_first_to_end_counts(self) -> None:
+        found = _stored(f"{_v4()}&Expires={int(SIGNED) + 900}&Signature=y")
+        assert (found.usable_until, found.usable_for) == (SIGNED + 600, DAY - MARGIN)
+
     def test_the_margin_is_a_tenth_of_a_short_life(self) -> None:
         found = _stored(_v4(60))
         assert found.usable_for == 54
         assert found.usable_until == SIGNED + 54
 
-    @pytest.mark.parametrize("url", ["", "https://files.example/a.jpg", "/a?b=c", "https://e/?X-Amz-Signature=x"])
+    @pytest.mark.parametrize("url", ["", "https://files.example/a.jpg", "/a?b=c", "https://e/?se=x&e=y&exp=z&policy=p"])
     def test_a_url_that_says_nothing_lives_on(self, url: str) -> None:
         found = _stored(url)
         assert (found.usable_until, found.usable_for) == (None, None)
@@ -119,6 +146,21 @@ class TestExpiry:
             "https://e/?Expires=" + "9" * 400,
             "https://e/?Expires=nan",
             "http://[::1?Expires=5",
+            "https://e/?Expires=1767323045000",  # milliseconds: read as seconds it would never end
+            "https://e/?X-Amz-Signature=x",
+            "https://e/?Signature=x&Key-Pair-Id=K",
+            "https://e/?sv=2024-11-04&si=policy&sig=x",
+            "https://e/?sv=2024-11-04&se=tomorrow&sig=x",
+            "https://e/?x-oss-date=20260102T030405Z&x-oss-signature=x",
+            "https://e/?q-sign-time=1767323045&q-signature=x",
+            "https://e/?q-ak=x&q-signature=x",
+            "https://e/?Policy=eyJTdGF0ZW1lbnQiOltdfQ__&Signature=x",
+            "https://e/?Policy=eyJTdGF0ZW1lbnQiOlt7fV19&Signature=x",
+            "https://e/?Policy=*&Signature=x",
+            "https://e/?token=secret",
+            "https://e/?token=eyJhbGciOiJIUzI1NiJ9.e30.x",
+            "https://e/?auth_key=1767323045-0-0-x",
+            "https://e/?hdnts=st=1~acl=*~hmac=x",
         ],
     )
     def test_one_that_is_unclear_keeps_the_answer_out(self, url: str) -> None:
@@ -130,3 +172,10 @@ class TestExpiry:
         for url in (f"https://e/?{query}", f"https://e/?X-Amz-Date=20260102T030405Z&X-Amz-Expires={life}"):
             found = storable(_body(url))
             assert found is None or isinstance(found, Storable)
+
+
+def test_what_is_left_is_counted_by_our_own_clock_too() -> None:
+    assert _stored(_v4()).usable_from(SIGNED + 600) == DAY - MARGIN - 600
+    assert _stored(_v4()).usable_from(SIGNED - 600) == DAY - MARGIN
+    assert _stored(f"https://e/?Expires={int(SIGNED) + 900}&Signature=x").usable_from(SIGNED) == 600
+    assert _stored().usable_from(SIGNED) is None

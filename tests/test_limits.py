@@ -31,9 +31,9 @@ def test_the_core_is_told_without_a_gap_between_the_limits_of_metadata() -> None
     options = dict(Limits(calls_per_connection=7, metadata_bytes=9000, message_bytes=11).server_options)
     assert options == {
         "grpc.compression_enabled_algorithms_bitset": 1,
-        "grpc.http2.hpack_table_size.decoder": 0,
         "grpc.max_concurrent_streams": 7,
         "grpc.http2.max_deallocating_streams": 7,
+        "grpc.max_allowed_incoming_connections": 1000,
         "grpc.max_receive_message_length": 11,
         "grpc.max_metadata_size": 9000,
         "grpc.absolute_max_metadata_size": 9000,
@@ -44,6 +44,8 @@ def test_the_defaults_are_those_of_the_settings() -> None:
     settings, limits = Settings(), Limits()
     assert limits == Limits(
         calls_per_connection=settings.max_calls_per_connection,
+        connections=settings.max_connections,
+        connection_age=settings.max_connection_age,
         metadata_bytes=settings.max_metadata_bytes,
         message_bytes=settings.max_message_bytes,
         bytes_in_flight=settings.max_bytes_in_flight,

@@ -344,6 +344,17 @@ def test_a_reader_that_went_away_ends_nothing() -> None:
     os.close(descriptor)
 
 
+def test_nothing_follows_the_end(restored: None, pipe: tuple[int, int]) -> None:
+    """However late its thread is: what others write after it is the last."""
+    log.setup("info", "json", fd=pipe[1])
+    logging.getLogger("proxy.x").info("before")
+    log.end()
+    os.write(pipe[1], b"why\n")
+    logging.getLogger("proxy.x").info("after")
+    log.end()
+    assert [b"before" in line for line in os.read(pipe[0], 1 << 16).splitlines()] == [True, False]
+
+
 def test_close_writes_what_is_queued(pipe: tuple[int, int]) -> None:
     writer = LineWriter(pipe[1])
     writer.setFormatter(JsonFormatter())

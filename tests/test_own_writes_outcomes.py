@@ -193,3 +193,25 @@ async def test_a_done_delete_of_an_unknown_model_flushes(
         assert process.core.invalidations.held_back(USER)  # until then every read bypasses
         await until(lambda: process.core.invalidations.pending == 0, "the flush")
         assert await process.x_cache() == "miss"
+
+
+async def test_of_a_write_that_surely_succeeded_its_event_is_expected(redis: RedisServer) -> None:
+    """Not of one that failed, was refused, or of which nobody knows."""
+    async with Stack(redis.addr) as stack:
+        process = await stack.process()
+        told: list[float] = []
+        process.core.own_writes.succeeded = told.append
+        before = time.monotonic()
+        await process.upload()
+        media = stack.media.add("User", 1)
+        await process.delete(media.id)
+        assert len(told) == 2
+        assert before <= told[0] <= told[1] <= time.monotonic()
+        await process.delete(media.id)  # is gone: `success = false`
+        stack.media.unsuccessful[UPLOAD] = "too large"
+        await process.upload()
+        del stack.media.unsuccessful[UPLOAD]
+        for code in (StatusCode.INVALID_ARGUMENT, StatusCode.UNAVAILABLE):
+            stack.media.fail(UPLOAD, code)
+            await process.upload()
+        assert len(told) == 2

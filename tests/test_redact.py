@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.settings.redact import redacted, without_credentials
+from proxy.settings.redact import redacted, without_bytes, without_credentials
 
 
 @pytest.mark.parametrize(
@@ -75,3 +75,17 @@ def test_nothing_before_the_last_at_sign_is_shown(user: str, password: str, sche
 )
 def test_a_log_text_is_masked_where_it_holds_a_secret(text: str, shown: str) -> None:
     assert redacted(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("Invalid encoding on b'Bearer \\xffSECRET'", "Invalid encoding on <bytes>"),
+        ("""b'it\\'s' and b"'", then (b"\\"",) end""", "<bytes> and <bytes>, then (<bytes>,) end"),
+        ("UnicodeDecodeError('utf-8', b'cut sho", "UnicodeDecodeError('utf-8', <bytes>"),
+        ("rb'x' of ab'c'", "<bytes> of ab'c'"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_bytes_as_python_shows_them_are_not_shown(text: str, shown: str) -> None:
+    assert without_bytes(text) == shown

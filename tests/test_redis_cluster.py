@@ -1,8 +1,20 @@
 """A Cluster that names no hosts, or is written as one server; `test_redis_topology_cluster` has the rest."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from redis.crc import key_slot
 from redis.exceptions import MovedError
 
-from tests.redis_parts import body_of, cached, ready, request_key, storing
+from proxy.caching.invalidations import Invalidations
+from proxy.media.keys import RequestKey
+from proxy.store.redis_cluster import Cluster
+from proxy.store.redis_store import RedisStore
+from tests.redis_parts import body_of, cached, ready, request_key, running, storing
+from tests.scripted_store import Counts
+from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster
 from tests.servers.waiting import until
 
@@ -43,3 +55,60 @@ async def test_one_that_has_grown_is_no_single_server_any_more() -> None:
         assert store._topology.redirected(MovedError("1 127.0.0.1:1"), node) is None
         assert "write redis+cluster://" in node.trouble
         await ready(store)  # looked at anew, it has not grown
+
+
+@asynccontextmanager
+async def _with_a_successor() -> AsyncIterator[tuple[RedisCluster, RedisServer]]:
+    """A Cluster, and a replica of its first master."""
+    async with RedisCluster() as cluster, RedisServer("cluster-enabled yes", "cluster-node-timeout 2000") as replica:
+        master = cluster.servers[0]
+        await replica.cli("CLUSTER", "MEET", "127.0.0.1", master.port)
+
+        async def known() -> bool:
+            return b"0-5461" in await replica.cli("CLUSTER", "NODES")
+
+        await until(known, "the replica to know who has which slots")
+        await replica.cli("CLUSTER", "REPLICATE", await master.cli("CLUSTER", "MYID"))
+
+        async def in_sync() -> bool:
+            return bool((await replica.info("replication")).get("master_link_status") == "up")
+
+        await until(in_sync, "the replica to be in sync")
+        yield cluster, replica
+
+
+async def test_what_was_confirmed_is_done_again_on_a_successor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The old master took an invalidation and was deposed; somebody else had stored on the successor before that."""
+    key = next(key for key in KEYS if key_slot(key.hash_key) < 16384 // 3)
+    late, refresh = asyncio.Event(), Cluster._refresh
+
+    async with (
+        _with_a_successor() as (cluster, successor),
+        storing(cluster.addr) as mine,
+        running((invalidations := Invalidations(mine, Counts())).run()),
+    ):
+
+        async def refreshed(topology: Cluster) -> None:
+            if topology is mine.topology:
+                await late.wait()
+            await refresh(topology)
+
+        monkeypatch.setattr(Cluster, "_refresh", refreshed)
+        await invalidations.invalidate(key.tag, source="event")
+        await successor.cli("CLUSTER", "FAILOVER", "TAKEOVER")
+        async with storing(cluster.addr, up=False) as others:
+            await until(lambda: _owner(others, key) == successor.port and others.usable(key.hash_key), "the successor")
+            await ready(others)
+            await cached(others, key)
+            assert await body_of(others, key) == b"body"
+            late.set()
+
+            async def gone() -> bool:
+                return await body_of(others, key) is None
+
+            await until(gone, "the invalidation to be done again")
+
+
+def _owner(store: RedisStore, key: RequestKey) -> int:
+    node = store.topology.node_for(key.hash_key)
+    return 0 if node is None else int(node.name.rpartition(":")[2])

@@ -13,7 +13,7 @@ from tests.servers.redis import RedisServer
 from tests.servers.tcp import FaultyTcp
 
 ACL_USER = (
-    "user proxy on >pw ~media:* -@all +info +time +wait +ping +select +echo +script|load +eval "
+    "user proxy on >pw ~media:* -@all +info +time +ping +select +echo +script|load +eval "
     "+evalsha +hget +hset +hdel +hkeys +pttl +pexpire +unlink +scan +get +set"
 )
 
@@ -31,7 +31,7 @@ class TestReconnecting:
             own_redis.kill()
             with pytest.raises(RedisUnavailableError):
                 await pending
-            await watched.down("Error")  # refused
+            await watched.down("cannot connect")  # refused
             with pytest.raises(RedisUnavailableError, match=r"127\.0\.0\.1"):
                 watched.link.request(b"PING")
             await own_redis.start()

@@ -219,8 +219,11 @@ class TestForeignData:
 
     async def test_an_intent_or_a_mark_that_reads_like_ours_closes_and_no_more(self, redis: RedisServer) -> None:
         async with storing(redis.addr) as store:
-            await redis.cli("HSET", KEY.hash_key, "w1", "9999999999999", "m", "run id 9999999999999")
+            soon = 1000 * int((await redis.cli("TIME"))[0]) + 60_000
+            await redis.cli("HSET", KEY.hash_key, "w1", str(soon), "m", f"run id {soon}")
             assert (await store.acquire(KEY, Budget(5))).kind == "closed"
+            await redis.cli("HSET", KEY.hash_key, "w1", "9999999999999", "m", "run id 9999999999999")
+            assert (await store.acquire(KEY, Budget(5))).kind == "lease", "they are further ahead than they can be"
 
 
 class TestForgottenScripts:

@@ -6,8 +6,9 @@ import pytest
 
 from proxy.errors import RedisUnavailableError
 from proxy.media.model import Model
+from proxy.store.model_hash import MOST_FIELDS
 from proxy.store.redis_node import Budget, new_token
-from proxy.store.redis_store import MOST_FIELDS, RedisStore
+from proxy.store.redis_store import RedisStore
 from tests.media_methods import MediaKeys, verdict
 from tests.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
@@ -197,6 +198,16 @@ class TestBound:
                 await store.invalidate(USER, timeout=5, clear=intent)
             assert set(await redis.cli("HKEYS", KEY.hash_key)) == {b"w*", b"m"}
             assert await _kind(store) == "closed"
+
+
+async def test_an_intent_that_is_refused_is_not_taken_for_set(own_redis: RedisServer) -> None:
+    """Beside another one that stands for longer, nothing else is written that could be refused."""
+    async with storing(own_redis.addr) as store:
+        await store.invalidate(USER, timeout=5, intent=b"other", intent_ms=600_000)
+        await own_redis.cli("HDEL", KEY.hash_key, "m")
+        await own_redis.cli("CONFIG", "SET", "min-replicas-to-write", "1")
+        with pytest.raises(RedisUnavailableError, match="NOREPLICAS"):
+            await store.invalidate(USER, timeout=5, intent=b"mine", intent_ms=1000)
 
 
 class TestFlush:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.settings.setting_types import (
+    LOG_LEVEL,
     AmqpAddrs,
     Count,
     Duration,
@@ -40,6 +41,9 @@ UNDERSTOOD: list[tuple[SettingType, str, Any]] = [
     (Count(1, 1 << 30, sizes=True), "1MiB", 1 << 20),
     (OneOf("on", "off"), "on", "on"),
     (OneOf("on", "off"), "OFF", "off"),
+    (LOG_LEVEL, "warn", "warning"),
+    (LOG_LEVEL, "WARN", "warning"),
+    (LOG_LEVEL, "warning", "warning"),
     (Name(), "media", "media"),
     (Name(), "a.b-c_9", "a.b-c_9"),
     (Name(), "x" * 64, "x" * 64),

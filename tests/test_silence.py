@@ -20,6 +20,7 @@ class Record:
     """Answers what it is told to answer, and remembers what it was told."""
 
     verdict: Verdict = NOTHING
+    id: str = ""
     away: bool = False
     told: list[dict[str, Any]] = field(default_factory=list)
     during: Any = None

@@ -70,7 +70,7 @@ def _last(ended: InMemorySpanExporter) -> ReadableSpan:
 )
 def test_where_a_server_is(address: str, host: str, port: int | None) -> None:
     expected: dict[str, str | int] = {"server.address": host}
-    assert tracing.place(address) == (expected if port is None else expected | {"server.port": port})
+    assert span_names.place(address) == (expected if port is None else expected | {"server.port": port})
 
 
 class TestOff:

@@ -23,17 +23,16 @@ NAMES = re.findall(
     r"\S+",
     """
     accept accept-encoding access-control-request-method age alt-svc authorization b3 baggage cache-control connection
-    content-encoding content-length content-type cookie date early-data endpoint-load-metrics-bin expect forwarded from
-    grpclb_client_stats host http2-settings if-none-match k-bin k.dot k_underscore keep-alive l5d-client-id lb-cost-bin
-    lb-token location origin path pragma priority proxy-authorization proxy-connection proxy-status range referer scheme
-    server te traceparent tracestate trailer transfer-encoding true-client-ip upgrade upgrade-insecure-requests
-    user-agent via x-amzn-trace-id x-b3-traceid x-client-trace-id x-cloud-trace-context x-consumer-id
-    x-endpoint-load-metrics-bin x-envoy-attempt-count x-envoy-decorator-operation x-envoy-downstream-service-cluster
-    x-envoy-downstream-service-node x-envoy-external-address x-envoy-internal x-envoy-original-path
-    x-envoy-peer-metadata x-envoy-peer-metadata-id x-forwarded-client-cert x-forwarded-for x-forwarded-host
-    x-forwarded-path x-forwarded-port x-forwarded-proto x-forwarded-scheme x-http-method-override x-istio-attributes
-    x-media-cache-forwarded-proto
-    x-ot-span-context x-real-ip x-request-id x-user
+    content-encoding content-length content-type cookie date early-data endpoint-load-metrics-bin expect forwarded
+    from grpclb_client_stats host http2-settings if-none-match k-bin k.dot k_underscore keep-alive l5d-client-id
+    lb-cost-bin lb-token location origin path pragma priority proxy-authorization proxy-connection proxy-status range
+    referer scheme server te traceparent tracestate trailer transfer-encoding true-client-ip upgrade
+    upgrade-insecure-requests user-agent via x-amzn-trace-id x-b3-traceid x-client-trace-id x-cloud-trace-context
+    x-consumer-id x-endpoint-load-metrics-bin x-envoy-attempt-count x-envoy-decorator-operation
+    x-envoy-downstream-service-cluster x-envoy-downstream-service-node x-envoy-external-address x-envoy-internal
+    x-envoy-original-path x-envoy-peer-metadata x-envoy-peer-metadata-id x-forwarded-client-cert x-forwarded-for
+    x-forwarded-host x-forwarded-path x-forwarded-port x-forwarded-proto x-forwarded-scheme x-http-method-override
+    x-istio-attributes x-media-cache-forwarded-proto x-ot-span-context x-real-ip x-request-id x-user
 """,
 )
 
@@ -66,7 +65,7 @@ class Reader:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_every_name_that_is_accepted_tells_callers_apart(redis: RedisServer, transport: str) -> None:
-    accepted = [name for name in NAMES if withheld((name,), transport) is None]
+    accepted = [name for name in NAMES if not withheld((name,), transport)]
     assert {"authorization", "x-forwarded-client-cert", "x-forwarded-proto", "cookie", "x-user"} <= {*accepted}
     with HandUpstream().serving() as upstream:
         response = pb.GetFilesByModelResponse(success=True, data=pb.GetFilesByModelData(total=0))
@@ -99,5 +98,5 @@ def test_a_name_that_never_arrives_ends_the_start(transport: str, name: str, why
 
 
 def test_what_one_transport_keeps_to_itself_the_other_may_pass() -> None:
-    assert withheld(("host", "x-envoy-external-address"), "grpcio") is None
-    assert withheld(("endpoint-load-metrics-bin",), "envoy") is None
+    assert not withheld(("host", "x-envoy-external-address"), "grpcio")
+    assert not withheld(("endpoint-load-metrics-bin",), "envoy")

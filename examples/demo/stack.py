@@ -112,7 +112,7 @@ async def _connected(stack: Stack) -> None:
         return all(any(line.startswith(metric) for line in lines) for metric in wanted)
 
     try:
-        await until(is_connected, 20)
+        await until(is_connected, 60)
     except TimeoutError:
         raise FailedError(f"the proxy found not all of {', '.join(wanted)}; see {stack.proxy.log}") from None
 

@@ -19,6 +19,9 @@ UPLOAD = (
 )
 DELETE = "mutation($id: ID!) { deleteMedia(id: $id) { success message } }"
 _MANY = 50
+_ROUNDS = 5
+_PATIENCE = 10.0
+"""Seconds for what takes milliseconds where nothing else runs."""
 _SAYINGS = {"hit": "Cache hit for user avatar", "miss": "Cache miss for user avatar"}
 
 
@@ -69,26 +72,35 @@ class Tour:
         return f"fetched from the media service in {answer.ms:.0f} ms, and kept"
 
     async def _second(self) -> str:
-        calls = self._upstream_calls()
-        answer = await self._read("hit")
-        _require(self._upstream_calls() == calls, "the media service was asked again")
+        answer = await self._cached()
         straight = await self._ask(self._stack.straight)
         _require(answer.uuid == straight.uuid, f"{answer.uuid} is not {straight.uuid}")
         self._row("second query", "hit", answer.ms, straight.ms)
         return f"{answer.ms:.1f} ms, and the media service was not asked"
 
     async def _many(self) -> str:
-        calls = self._upstream_calls()
-        cached = [(await self._ask(self._stack.gateway)).ms for _ in range(_MANY)]
-        between = self._upstream_calls()
-        straight = [(await self._ask(self._stack.straight)).ms for _ in range(_MANY)]
-        _require(between == calls, f"the media service was asked {between - calls} times")
-        _require(self._upstream_calls() - between == _MANY, "the queries past the proxy were not counted")
-        with_it, without = statistics.median(cached), statistics.median(straight)
-        _require(with_it < LATENCY_MS, f"a hit took {with_it:.0f} ms, which is no faster than the media service")
+        with_it = await self._all_hits()
+        before = self._upstream_calls()
+        without = statistics.median([(await self._ask(self._stack.straight)).ms for _ in range(_MANY)])
+        await _within(
+            5, lambda: self._upstream_calls() - before == _MANY, "the queries past the proxy were not counted"
+        )
         self._row(f"{_MANY} queries, median", "hit", with_it, without)
         self._rows.append((f"{_MANY} queries, calls", "", "0", str(_MANY)))
         return f"0 calls of the media service instead of {_MANY}; {without / with_it:.0f} times faster, HTTP included"
+
+    async def _all_hits(self) -> float:
+        """The median of so many queries that are all hits, in ms; a busy machine may take several rounds for them."""
+        missed, median = 0, 0.0
+        for _ in range(_ROUNDS):
+            await self._cached()
+            calls = self._upstream_calls()
+            median = statistics.median([(await self._ask(self._stack.gateway)).ms for _ in range(_MANY)])
+            missed = self._upstream_calls() - calls
+            if not missed and median < LATENCY_MS:
+                return median
+        seen = f"{missed} of {_MANY} queries reached the media service, which takes {LATENCY_MS} ms"
+        raise FailedError(f"{seen}; the median was {median:.0f} ms{self._too_busy()}")
 
     async def _delete(self) -> str:
         avatar = (await self._graphql(self._stack.gateway, '{ user(id: "1") { avatar { id } } }'))["user"]["avatar"]
@@ -116,10 +128,11 @@ class Tour:
         async def is_fresh() -> bool:
             return (await self._ask(self._stack.gateway)).uuid == uuid
 
-        await _within(5, is_fresh, "the upload was not seen through the proxy 5 s after its event")
+        late = f"the upload was not seen through the proxy {_PATIENCE:.0f} s after its event"
+        await _within(_PATIENCE, is_fresh, late)
         took = (time.monotonic() - uploaded) * 1000
         await _within(
-            2,
+            _PATIENCE,
             lambda: self._said("Invalidated user avatar cache", mark),
             "the answer is fresh, but no event invalidated it",
         )
@@ -147,24 +160,33 @@ class Tour:
         return f"cached again after {took:.1f} s"
 
     async def _cached(self) -> Answer:
-        """Asks until the answer comes out of the cache."""
-        answers: list[Answer] = []
-        mark = self._mark()
+        """Asks until the answer comes out of the cache, without a call of the media service.
 
-        async def is_hit() -> bool:
-            answers.append(await self._ask(self._stack.gateway))
-            return self._said(_SAYINGS["hit"], mark)
-
-        await _within(10, is_hit, "no query was a hit within 10 s")
-        return answers[-1]
+        The proxy stores an answer after it has given it, and goes without a Redis that is slow: on a busy machine the
+        next query need not be a hit yet.
+        """
+        deadline = time.monotonic() + _PATIENCE
+        while time.monotonic() < deadline:
+            calls, mark = self._upstream_calls(), self._mark()
+            answer = await self._ask(self._stack.gateway)
+            await self._logged(mark)
+            if self._said(_SAYINGS["hit"], mark):
+                _require(self._upstream_calls() == calls, "the media service was asked for a hit")
+                return answer
+        raise FailedError(f"it was no hit within {_PATIENCE:.0f} s{self._too_busy()}")
 
     async def _read(self, expected: str) -> Answer:
         """Asks through the proxy, and checks in its log what it made of the read."""
         mark = self._mark()
         answer = await self._ask(self._stack.gateway)
-        await _within(2, lambda: self._said("for user avatar", mark), "the proxy logged nothing about the read")
+        await self._logged(mark)
         _require(self._said(_SAYINGS[expected], mark), f"it was no {expected}; see {self._stack.proxy.log}")
         return answer
+
+    async def _logged(self, mark: int) -> None:
+        """Its lines come from a thread, after the answer."""
+        otherwise = "the proxy logged nothing about the read"
+        await _within(_PATIENCE, lambda: self._said("for user avatar", mark), otherwise)
 
     async def _ask(self, gateway: Process) -> Answer:
         started = time.perf_counter()
@@ -189,6 +211,11 @@ class Tour:
         _require("errors" not in answer, f"{gateway.name} answered {answer}")
         data: dict[str, Any] = answer["data"]
         return data
+
+    def _too_busy(self) -> str:
+        """Why, where that is so: a Redis of our own beside the proxy is slow only where all is."""
+        slow = any("redis lost: slow" in line or "redis lost: no answer" in line for line in self._stack.proxy.lines())
+        return "; this machine is too busy: Redis did not answer the proxy in time" if slow else ""
 
     def _upstream_calls(self) -> int:
         return sum("GetFilesByModel" in line for line in self._stack.media.lines())

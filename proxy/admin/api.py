@@ -4,6 +4,7 @@
     GET  /stats        counts, the last hour, dependencies, the last invalidations
     GET  /config       the settings in effect and where each came from, secrets masked
     GET  /lookup       what is stored of a model
+    GET  /stored       how many models are stored, and about how many bytes
     GET  /explain      why a call would be a hit, a miss or a bypass; POST too, for metadata that no URL should hold
     POST /invalidate   drops all of a model
     POST /flush        drops everything
@@ -34,6 +35,7 @@ from proxy.errors import RedisUnavailableError
 from proxy.printable import printable_json
 from proxy.settings import otel
 from proxy.settings.config import Settings
+from proxy.store.redis_census import census
 from proxy.store.redis_listing import listing
 from proxy.telemetry import log
 from proxy.telemetry.dependency import State
@@ -46,6 +48,7 @@ _READ = ("GET", "HEAD")
 _CONFIRM_WITHIN = 3.0
 """Seconds that Redis has to confirm an invalidation before the answer is that it is kept and tried again."""
 _BODY_WITHIN = 5.0
+_COUNT_WITHIN = 5.0
 _MOST_WAITING = 100
 _HEADERS = {
     hdrs.CACHE_CONTROL: "no-store",
@@ -110,6 +113,7 @@ class Admin:
             "/stats": _Route(_READ, self._show_stats),
             "/config": _Route(_READ, self._show_config),
             "/lookup": _Route(_READ, self._look_up),
+            "/stored": _Route(_READ, self._count_stored),
             "/explain": _Route((*_READ, "POST"), self._explain),
             "/invalidate": _Route(("POST",), self._invalidate),
             "/flush": _Route(("POST",), self._flush),
@@ -193,6 +197,12 @@ class Admin:
             )
         return 200, {**told, "tier": "redis", **asdict(stored)}
 
+    async def _count_stored(self, _: Given) -> tuple[int, object]:
+        if self._core.store is None:
+            return 200, {"models": 0, "bytes": None, "complete": True}
+        async with self._looking:
+            return 200, asdict(await census(self._core.store.topology, self._keys.tag_pattern, _COUNT_WITHIN))
+
     async def _explain(self, given: Given) -> tuple[int, object]:
         asked = requests.asked(given)
         async with self._looking:
@@ -202,7 +212,7 @@ class Admin:
     async def _invalidate(self, given: Given) -> tuple[int, object]:
         model, collection = requests.model(given), requests.text(given, "collection")
         _logger.info("invalidation asked for", extra={"model_type": model.type, "model_id": model.id})
-        asking = self._core.invalidations.invalidate(model, source="admin", about=model.described(collection))
+        asking = self._core.invalidations.invalidate_all(model.all, source="admin", about=model.described(collection))
         return await self._confirmed(asking, {"model_type": model.type, "model_id": str(model.id)})
 
     async def _flush(self, _: Given) -> tuple[int, object]:
@@ -228,7 +238,7 @@ class Admin:
         return 202, {**told, "done": False, "note": note}
 
     async def _set_log_level(self, given: Given) -> tuple[int, object]:
-        level = requests.word(given, "level", tuple(log.LEVELS))
+        level = requests.word(given, "level", tuple(log.LEVELS), also={"warn": "warning"})
         self._log_level, before = level, self._log_level
         log.set_level(level)
         _logger.warning("log level changed", extra={"log_level": level, "before": before})

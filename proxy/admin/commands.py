@@ -15,7 +15,7 @@ import click
 
 from proxy.admin.lines import lookup_lines, ms, stats_lines, table
 from proxy.printable import printable, printable_json
-from proxy.settings import config
+from proxy.settings import config, flags
 
 if TYPE_CHECKING:
     from proxy.admin.client import AdminClient
@@ -62,7 +62,7 @@ def _operator_command(
             wrapped = decorate(wrapped)
         status = _EXIT_STATUS.format(one=_UNREACHED, three=_THREE if kept else "")
         command = click.command(name, help=text + "\n" + status, short_help=text.splitlines()[0])(wrapped)
-        command.params += config.options("admin_addr", "admin_token")
+        command.params += flags.options("admin_addr", "admin_token")
         return command
 
     return made
@@ -130,6 +130,7 @@ def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
 
 _PINGED = (
     "redis_addr",
+    "sentinel_password",
     "cache_namespace",
     "rabbitmq_addr",
     "media_service_addr",
@@ -150,7 +151,7 @@ No proxy is asked: the settings are those that `serve` would take from the same 
 
 @click.command(
     "ping",
-    params=config.options(*_PINGED),
+    params=flags.options(*_PINGED),
     help=_PING_HELP,
     short_help="Reach what the proxy depends on, and say how fast.",
 )
@@ -177,7 +178,7 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
     logging.getLogger().addHandler(logging.NullHandler())  # the libraries' lines; each failure is told below
     told = asyncio.run(
         reach(
-            settings.redis_addr,
+            settings.redis,
             settings.rabbitmq_addr,
             settings.media_service_addr,
             collector,

@@ -23,6 +23,10 @@ from proxy.store.redis_store import RedisStore
 from proxy.telemetry.invalidation_log import InvalidationLog
 
 _BUDGET = 1.0
+_NO_KEY = (
+    "The request is too large, or holds fields that this version does not know, or names a model type that the media "
+    "service may take for another than we would (with letters like İ, ß and ς)."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +87,7 @@ class Explainer:
         directives = cache_control(asked.call)
         key = self._keys.of_call(asked.call)
         if key is None:
-            unknown = "The request is too large, or holds fields that this version does not know."
-            return Explanation("bypass", (unknown, *self._failing()))
+            return Explanation("bypass", (_NO_KEY, *self._failing()))
         bypass = self._bypass(key, asked.call, directives)
         if bypass:
             return Explanation("bypass", (bypass, *self._failing()))

@@ -56,12 +56,14 @@ def parameters(query: Mapping[str, str], body: bytes, content_type: str) -> dict
     return {**given, **found}
 
 
-def word(given: Mapping[str, Any], name: str, accepted: tuple[str, ...]) -> str:
-    """One of some words, in any case."""
+def word(given: Mapping[str, Any], name: str, accepted: tuple[str, ...], also: Mapping[str, str] | None = None) -> str:
+    """One of some words, in any case; `also` has other spellings of some of them."""
     value = given.get(name)
-    if not isinstance(value, str) or value.strip().lower() not in accepted:
+    plain = value.strip().lower() if isinstance(value, str) else ""
+    plain = (also or {}).get(plain, plain)
+    if plain not in accepted:
         raise BadRequestError(_not_understood(name, value, ", ".join(accepted)))
-    return value.strip().lower()
+    return plain
 
 
 def seconds(given: Mapping[str, Any], name: str) -> float | None:

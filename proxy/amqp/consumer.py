@@ -34,13 +34,14 @@ from contextlib import suppress
 from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 
+from proxy.amqp.claim import RIVAL, Claim
 from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
-from proxy.amqp.duty import PATIENCE, Duty
+from proxy.amqp.duty import OFF_DUTY, PATIENCE, Duty
 from proxy.amqp.flushes import Flushes
 from proxy.amqp.intake import PREFETCH, Intake
 from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
-from proxy.amqp.silence import Record, Silence
+from proxy.amqp.silence import SILENT, Record, Silence
 from proxy.amqp.topology import Source, Topology
 from proxy.media.event_gap import NEVER, EventGap
 from proxy.policy.compiled import Event
@@ -48,11 +49,6 @@ from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 from proxy.tls import Leg
 
-_OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
-_SILENT = (
-    "writes succeed and no media event follows: the media service has lost RabbitMQ (restart it), or what it sends "
-    "cannot be read"
-)
 _DUTY_LOOKS = 8  # in the time that Redis is given to confirm
 _STEADY = 5.0  # seconds after which the loss of a session is no longer the fault of its start
 _logger = logging.getLogger(__name__)
@@ -86,16 +82,15 @@ class EventConsumer:
         Redis takes invalidations now, as far as is known, and `patience` how many seconds it has to take one; `record`
         is what the proxies know together of events, None: this one notices no silence.
         """
-        self._urls = tuple(urls)
-        self._tls = tls
+        self._urls, self._tls = tuple(urls), tls
         by_queue = {f"{prefix}-{event.queue}": event for event in events}
         self._topology = Topology(prefix, {each.queue: Source(each.exchange, each.routing_keys) for each in events})
         self._observer = observer
         self._presence = Presence(observer, self._topology.queues)
-        self._check_interval = check_interval
-        self._pauses = pauses
+        self._check_interval, self._pauses = check_interval, pauses
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
-        self._silence = Silence(record, self._on_silence)
+        self._silence, self._record = Silence(record, self._on_silence), record
+        self._claim = Claim(prefix, self._topology)
         self._deliveries = Deliveries(
             invalidator, observer, self._silence, events=by_queue.__getitem__, clock=clock, pauses=pauses
         )
@@ -104,9 +99,7 @@ class EventConsumer:
         self._gap = gap or EventGap(math.inf, lambda: 0.0)
         self._missed = ""
         """Why the next session owes a flush."""
-        self._undecodable = False
-        self._marked = False
-        self._silent = False
+        self._undecodable = self._marked = self._silent = False
         self._session: RabbitSession | None = None
         self._grace = 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -119,8 +112,8 @@ class EventConsumer:
     @property
     def state(self) -> State:
         """Whether events arrive."""
-        silent = _SILENT if self._silence.since is not None else ""
-        return self._presence.state(silent if self._duty.on else _OFF_DUTY)
+        silent = SILENT if self._silence.since is not None else RIVAL if self._claim.rival else ""
+        return self._presence.state(silent if self._duty.on else OFF_DUTY)
 
     def wrote(self, began: float) -> None:
         """A write through this process succeeded, so that its event is to be expected; it began at `began`."""
@@ -201,7 +194,9 @@ class EventConsumer:
         missed = await self._prepare(session.connection, missed)
         if self._duty.on:
             await self._intake.open(session)
-        return await self._topology.establish(session.connection, declare=self._duty.on) or missed
+        missed = await self._topology.establish(session.connection, declare=self._duty.on) or missed
+        await self._make_claim(session.connection)
+        return missed
 
     async def _prepare(self, connection: AbstractConnection, missed: str) -> str:
         """Steps 1 to 3, without consuming; why events may have been missed, if they may."""
@@ -243,6 +238,12 @@ class EventConsumer:
         elif self._flushes.settled and not self._marked:
             await self._topology.mark(connection)
             self._marked = True
+        await self._make_claim(connection)
+
+    async def _make_claim(self, connection: AbstractConnection) -> None:
+        await self._claim.make(connection, self._record.id if self._record is not None else "")
+        if self._claim.rival:
+            self._gap.opened(NEVER)
 
     async def _mind(self) -> None:
         """Looks whether this process can apply events, and tells the session when that changes."""
@@ -256,13 +257,13 @@ class EventConsumer:
                 _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
             else:
                 self._gap.opened(self._duty.doubtful_since or time.monotonic())
-                _logger.warning("%s", _OFF_DUTY, extra={"dependency": "rabbitmq"})
+                _logger.warning("%s", OFF_DUTY, extra={"dependency": "rabbitmq"})
             if self._session is not None:
                 self._session.wake.set()
 
     def _close_gap(self) -> None:
         """Events arrive and are applied, and nothing that is stored has missed one."""
-        heard = self._silence.known and self._silence.since is None
+        heard = self._silence.known and self._silence.since is None and not self._claim.rival
         if self._taking and heard and self._flushes.settled:
             self._gap.closed()
 
@@ -277,12 +278,16 @@ class EventConsumer:
         since = self._silence.since
         if since is not None:
             self._gap.opened(since)
-            _logger.warning("%s", _SILENT, extra={"dependency": "rabbitmq"})
+            _logger.warning("%s", SILENT, extra={"dependency": "rabbitmq"})
         elif self._silent:
             _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
+            # What was stored before is older than some event that never came, and would count again without the gap.
+            self._flushes.owe("media events were missing")
         self._silent = since is not None
         self._observer.events_missing(self._silent)
         self._close_gap()
+        if self._session is not None:
+            self._session.wake.set()  # the id of Redis may be known now
 
     def _on_settled(self) -> None:
         self._close_gap()

@@ -24,12 +24,14 @@ from proxy.media.tags import UNDESCRIBED, Description, kind_of
 from proxy.policy.bodies import BadBody
 from proxy.policy.compiled import Event
 from proxy.retry import Pauses, jittered, until_done
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.log import RateLimit
 
 Outcome = Literal["applied", "malformed", "oversize", "retried"]
 
 _ANSWER_TIMEOUT = 10.0  # seconds
+_LONGEST_WAIT = 30 * 86_400.0
+"""Seconds: a queue that nobody asks for is gone after a week."""
 _logger = logging.getLogger(__name__)
 
 
@@ -75,7 +77,7 @@ class Deliveries:
         pauses: Pauses = jittered,
     ) -> None:
         """`events` says what the policy has for the messages of a queue, by the consumer's tag."""
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Of the broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer
@@ -146,7 +148,7 @@ class Deliveries:
             tracing.about(kind_of(tags[0]))
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
-        sent_at = message.timestamp.timestamp() if message.timestamp else received
+        sent_at = _sent_at(message, received)
         if len(tags) == 1:
             await self._apply(tags[0], about, sent_at, kind)
         else:
@@ -198,3 +200,9 @@ class Deliveries:
                     "suppressed": kept_back,
                 },
             )
+
+
+def _sent_at(message: AbstractIncomingMessage, received: float) -> float:
+    """Seconds since 1970. What no message can have waited for, a `timestamp` of 0 for one, is not its time."""
+    sent_at = message.timestamp.timestamp() if message.timestamp else received
+    return sent_at if received - sent_at < _LONGEST_WAIT else received

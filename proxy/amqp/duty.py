@@ -10,6 +10,7 @@ When no proxy is on duty the events wait in the queue; nobody takes them, so tha
 
 from collections.abc import Callable
 
+OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
 PATIENCE = 1.0
 """Seconds: longer than a slow answer or a busy machine takes, short enough to hand back within two of a loss."""
 

@@ -17,9 +17,11 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 from aiormq.connection import DEFAULT_PORTS
+from aiormq.exceptions import InvalidFrameError
+from pamqp import commands as spec
 
 from proxy.reasons import in_words
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names
 
 T = TypeVar("T")
 
@@ -39,7 +41,7 @@ class RabbitSession:
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Where the broker is, for spans."""
         self.wake = asyncio.Event()
         self.lost = ""
@@ -66,7 +68,7 @@ class RabbitSession:
             raise
         session = cls(connection)
         host, port = connection.url.host, connection.url.port or DEFAULT_PORTS[connection.url.scheme]
-        session.place = tracing.place(f"{host}:{port}")
+        session.place = span_names.place(f"{host}:{port}")
         return session
 
     async def watch(self, channel: AbstractChannel) -> None:
@@ -144,10 +146,26 @@ def why(error: BaseException | None) -> str:
             return "connection closed"
         case asyncio.CancelledError() | TimeoutError():
             return "no answer"
+        case _ if words := _refusal(error):
+            return words[:200]
         case _ if isinstance(error, CONNECTION_EXCEPTIONS) and error.args:
             return in_words(" ".join(str(part) for part in error.args))
         case _:
             return type(error).__name__
+
+
+def _refusal(error: BaseException) -> str:
+    """What the broker said as it refused to open the connection (a virtual host that is missing, full, or not ours).
+
+    aiormq 7.2 raises that it expected another frame, and leaves the one that came nowhere but in its own variables.
+    """
+    trace = error.__traceback__
+    while isinstance(error, InvalidFrameError) and trace is not None:
+        frame = trace.tb_frame.f_locals.get("frame")
+        if isinstance(frame, spec.Connection.Close):
+            return " ".join(str(frame.reply_text).split())
+        trace = trace.tb_next
+    return ""
 
 
 def _owned(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

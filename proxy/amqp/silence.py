@@ -28,6 +28,10 @@ from typing import Protocol
 from proxy.errors import RedisUnavailableError
 from proxy.media.event_gap import NEVER
 
+SILENT = (
+    "writes succeed and no media event follows: the media service has lost RabbitMQ (restart it), or what it sends "
+    "cannot be read"
+)
 ENOUGH = 3
 OVER = 10.0  # seconds
 GRACE = 2.0
@@ -46,6 +50,10 @@ class Verdict(Protocol):
 
 class Record(Protocol):
     """Where the proxies of a namespace count together; see `EventRecord`."""
+
+    @property
+    def id(self) -> str:
+        """Of their Redis; empty until the first exchange."""
 
     async def exchange(
         self,

@@ -78,7 +78,7 @@ class Topology:
         missing = []
         for queue in self.queues:
             try:
-                async with self._channel(connection) as channel:
+                async with self.channel(connection) as channel:
                     await channel.get_queue(queue)
             except ChannelNotFoundEntity:
                 missing.append(queue)
@@ -96,7 +96,7 @@ class Topology:
         if self._mark_refused:
             return True
         try:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await self._bind_mark(channel, exchange)
         except ChannelNotFoundEntity:
             return False
@@ -106,7 +106,7 @@ class Topology:
 
     async def declare(self, connection: AbstractConnection, queue: str) -> None:
         """Declares one queue; ChannelPreconditionFailed where it exists with other arguments."""
-        async with self._channel(connection) as channel:
+        async with self.channel(connection) as channel:
             await channel.declare_queue(queue, durable=True, arguments=self._arguments)
 
     async def establish(self, connection: AbstractConnection, *, declare: bool = True) -> str:
@@ -120,14 +120,14 @@ class Topology:
         missed = ""
         for exchange in self._marks:
             with self._forgiving(f"exchange {exchange}"):
-                async with self._channel(connection) as channel:
+                async with self.channel(connection) as channel:
                     await channel.declare_exchange(exchange, ExchangeType.TOPIC, durable=True)
         for queue, source in self.queues.items():
             if declare and await self._declared_otherwise(connection, queue):
                 missed = f"queue {queue} was declared anew by someone else"
             for key in source.keys:
                 with self._forgiving(f"binding of {queue}"):
-                    async with self._channel(connection) as channel:
+                    async with self.channel(connection) as channel:
                         await (await channel.get_queue(queue, ensure=False)).bind(source.exchange, key)
         return missed
 
@@ -145,7 +145,7 @@ class Topology:
             if self._mark_refused:
                 return
             try:
-                async with self._channel(connection) as channel:
+                async with self.channel(connection) as channel:
                     await channel.declare_exchange(mark, ExchangeType.FANOUT, auto_delete=True, internal=True)
                     await self._bind_mark(channel, exchange)
             except ChannelClosed as refusal:
@@ -157,7 +157,7 @@ class Topology:
             if self._mark_refused:
                 return
             try:
-                async with self._channel(connection) as channel:
+                async with self.channel(connection) as channel:
                     await channel.exchange_delete(mark)
             except ChannelClosed as refusal:
                 self._without_mark(refusal, exchange)
@@ -165,7 +165,7 @@ class Topology:
     async def purge(self, connection: AbstractConnection) -> None:
         """Drops every message that waits; only with a flush owed, which does what they asked for."""
         for queue in self.queues:
-            async with self._channel(connection) as channel:
+            async with self.channel(connection) as channel:
                 await (await channel.get_queue(queue, ensure=False)).purge()
 
     async def _bind_mark(self, channel: AbstractChannel, exchange: str) -> None:
@@ -197,7 +197,7 @@ class Topology:
                 _logger.info("%s", _FORBIDDEN % what, extra={"reason": str(refusal)})
 
     @asynccontextmanager
-    async def _channel(self, connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
+    async def channel(self, connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
         """A channel for one operation; whatever that ends with, the next one finds a usable one."""
         kept, self._open = self._open, None
         if kept is not None and kept[0] is connection and not kept[1].is_closed:

@@ -13,27 +13,29 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grpc import StatusCode
 
-from proxy.caching import fetches
+from proxy.caching import fetches, unclear
 from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
+from proxy.caching.unclear import Unclear
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call, Handler, Reply
+from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.media.keys import Keys, RequestKey
 from proxy.media.tags import kind_of
 from proxy.store.redis_node import Budget
-from proxy.store.redis_store import Found
+from proxy.store.redis_reads import Found, Look
 from proxy.telemetry import tracing
-from proxy.telemetry.log import RateLimit
 
 log = logging.getLogger(__name__)
 
 _UPSTREAM_AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED})
 _TIME_FOR_STALE, _SHARE_FOR_STALE = 0.100, 0.1
 """A stale answer is given this long before the caller's deadline: seconds, but no more than this share of its time."""
+_FORWARDED = "a call is forwarded, uncached: the policy cannot tell its tag"
 _MOST_REFRESHES = 100
 _REFRESH_TIMEOUT = 10.0  # seconds, as long as a lease
 
@@ -43,13 +45,24 @@ class Store(fetches.Store, Protocol):
 
     def usable(self, hash_key: bytes) -> bool: ...
     async def read(self, key: RequestKey, budget: Budget) -> Found | None: ...
+    def begin(self, key: RequestKey) -> Look | None: ...
+    def ended(self, look: Look, budget: Budget) -> Found | None: ...
 
 
-class Observer(fetches.Observer, Protocol):
+@dataclass(slots=True)
+class Looked:
+    """What a read found on the straight way of a hit."""
+
+    key: RequestKey
+    found: Found | None = None
+    """An entry, a stale one too."""
+    budget: Budget = field(default_factory=Budget)
+    failed: bool = False
+    """Redis gave no usable answer."""
+
+
+class Observer(fetches.Observer, unclear.Observer, Protocol):
     """Who counts."""
-
-    def unclear(self, path: str) -> None:
-        """An expression of the policy failed on a message of this method."""
 
 
 class Cache:
@@ -72,20 +85,43 @@ class Cache:
         self._keys = keys
         self.policy = policy
         self._held_back = held_back
-        self._observer = observer
-        self._problems = RateLimit()
+        self._unclear = Unclear(observer)
         self._fetches = Fetches(fetch, policy, observer=observer, random=random)
         self._refreshes: dict[tuple[bytes, bytes], asyncio.Task[None]] = {}
 
     async def get(self, call: Call) -> Answer:
         """Answers one call of a read."""
+        if isinstance(call.looked, Looked) and self._store is not None:
+            return await self._go_on(self._store, call, call.looked)
         key, fresh = self._key_of(call)
         if key is None:
             return Answer(await self._fetch(call), "bypass")
         if self._store is None or not self._trusted(self._store, key):
             _log_miss(key)
             return Answer(await self._fetch(call), "miss")
-        return await self._look(self._store, call, key, fresh=fresh)
+        return await self._look(self._store, call, key, None, fresh=fresh)
+
+    def begin(self, method: str, body: bytes, metadata: Metadata) -> Look | None:
+        """Steps 1 and 2 of nearly every read: a key known by heart, a healthy node. None: take `get`.
+
+        `metadata` has no `cache-control`. Whoever awaits the reply calls `ended` then.
+        """
+        policy, store = self.policy, self._store
+        if store is None or policy.mode != "on" or policy.ttl <= 0:
+            return None
+        key = self._keys.remembered(method, body, metadata)
+        if key is None or key.bypass or self._held_back(key.tag):
+            return None
+        return store.begin(key)
+
+    def ended(self, look: Look) -> Looked:
+        """What the read found: a hit, or what `get` goes on from, as `Call.looked`."""
+        looked = Looked(look.key)
+        try:
+            looked.found = self._store.ended(look, looked.budget) if self._store is not None else None
+        except RedisUnavailableError:
+            looked.failed = True
+        return looked
 
     async def look_up(self, call: Call) -> Found | None:
         """What a call would be a hit on, fetching nothing: shadow mode compares it with upstream's answer."""
@@ -128,31 +164,31 @@ class Cache:
         if key is None:
             return None, False
         if key.problem:
-            self._unclear(key)
+            self._unclear.met(key.read.path, key.problem, _FORWARDED)
         else:
             tracing.about(kind_of(key.tag))
         return (None if key.bypass else key), "no-cache" in directives
-
-    def _unclear(self, key: RequestKey) -> None:
-        """The policy's expression failed on a request: it is forwarded, which is counted, and told once a minute."""
-        self._observer.unclear(key.read.path)
-        kept_back = self._problems.admit(key.read.path)
-        if kept_back is not None:
-            fields = {"method": key.read.path[1:], "problem": key.problem, "suppressed": kept_back}
-            log.warning("a call is forwarded, uncached: the policy cannot tell its tag", extra=fields)
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
         """Redis answers, and has every invalidation of this tag that this process knows of."""
         return store.usable(key.hash_key) and not self._held_back(key.tag)
 
-    async def _look(self, store: Store, call: Call, key: RequestKey, *, fresh: bool) -> Answer:
+    async def _go_on(self, store: Store, call: Call, looked: Looked) -> Answer:
+        """Steps 3 to 5: the second was taken on the straight way of a hit."""
+        if looked.failed:
+            _log_miss(looked.key)
+            return Answer(await self._fetch(call), "miss")
+        return await self._look(store, call, looked.key, looked, fresh=False)
+
+    async def _look(self, store: Store, call: Call, key: RequestKey, looked: Looked | None, *, fresh: bool) -> Answer:
         """Steps 2 to 5, again when the fetch that was joined ended with its leader's deadline."""
-        budget = Budget()
+        budget = Budget() if looked is None else looked.budget
         while True:
             found: Found | None = None
             try:
                 if not fresh:
-                    found = await store.read(key, budget)
+                    found = await store.read(key, budget) if looked is None else looked.found
+                    looked = None
                     if found is not None and found.fresh:
                         return _hit(key, found)
                     if found is not None and self.policy.revalidates(key.read.limits, found.entry, found.now_ms):
@@ -241,10 +277,15 @@ def _stale(found: Found) -> Answer:
 
 
 def _hit(key: RequestKey, found: Found) -> Answer:
+    log_hit(key, found)
+    return Answer(Reply(found.entry.body), "hit", found.age)
+
+
+def log_hit(key: RequestKey, found: Found) -> None:
+    """One line at debug level."""
     if log.isEnabledFor(logging.DEBUG):
         fields = {**key.about.to_say_of(key.tag), "age": found.age}
         log.debug("Cache hit for %s", subject(key), extra=fields)
-    return Answer(Reply(found.entry.body), "hit", found.age)
 
 
 def _log_miss(key: RequestKey) -> None:

@@ -170,7 +170,7 @@ class Fetches:
         longest = longest_ttl(reply)
         if longest == 0:
             return "the origin forbids it (cache-control)"
-        verdict = key.read.storable(call.body, reply.body)
+        verdict = key.read.storable(call.body, reply.body, self._policy.ttl_temporary_credentials)
         if isinstance(verdict, Verdict) and verdict.further_tags:
             return "its further tags could not remove it yet"
         return verdict if longest is None or isinstance(verdict, str) else replace(verdict, longest_ttl=longest)

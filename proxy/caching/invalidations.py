@@ -5,7 +5,7 @@ bypassed meanwhile: reads of a held tag go to upstream in this process.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from proxy.caching.confirmed import Confirmed
@@ -17,14 +17,19 @@ from proxy.store.redis_node import Budget
 
 log = logging.getLogger(__name__)
 
-_EVENT_WINDOW_MS = 100
+EVENT_WINDOW = 0.100
+"""Seconds for which nothing is stored of a model after its event, unless a setting says else: an origin may publish
+before it commits. An own write is answered after its commit, and needs a window only where reads are later still."""
 _RETRY_TIMEOUT = 1.0
 _LAST_TRY_TIMEOUT = 1.5
 _RETRIES_AT_ONCE = 64
 _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
 _LEAST_TIMEOUT = 0.001
-"""Redis counts milliseconds, and takes a WAIT of 0 for one without end."""
+"""Less is no time to ask Redis anything in."""
+
+
+_RENEWED = "Redis has another master or another time, and may hold what is outdated"
 
 
 class Store(Protocol):
@@ -68,11 +73,15 @@ class Invalidations:
         *,
         journal: Journal | None = None,
         wall_clock: Callable[[], float] = time.time,
+        window: float = EVENT_WINDOW,
     ) -> None:
+        """`window`: for how long after an event nothing is stored of its model, in seconds."""
         self._store = store
         self._observer = observer
         self._journal = journal
         self._wall_clock = wall_clock
+        self._event_window_ms = round(window * 1000)
+        self._write_window_ms = self._event_window_ms if window > EVENT_WINDOW else 0
         self._held = Held(observer.invalidations_pending)
         self._confirmed = Confirmed()
         self._flush_began = float("-inf")
@@ -96,10 +105,15 @@ class Invalidations:
         """
         if self._store is None:
             return
-        window_ms = _EVENT_WINDOW_MS if source == "event" else 0
+        window_ms = self._event_window_ms if source == "event" else 0
         if not await self._attempt(self._store, tag, Budget(), window_ms=window_ms):
             await self._held.taken(tag)
         self._report(tag, source, about, sent_at)
+
+    async def invalidate_all(self, tags: Iterable[str], *, source: str, about: Description) -> None:
+        """The same of several tags, one after the other."""
+        for tag in tags:
+            await self.invalidate(tag, source=source, about=about)
 
     async def flush(self, reason: str, *, source: str = "event") -> None:
         """Removes everything of the namespace; returns only once every master has confirmed."""
@@ -125,7 +139,9 @@ class Invalidations:
         if self._store is None:
             return
         self._held.amend(tag, intent)
-        if await self._attempt(self._store, tag, budget, intent=intent, unreported=ended) and ended is not None:
+        window_ms = self._write_window_ms if ended is not None else 0
+        taken = await self._attempt(self._store, tag, budget, window_ms=window_ms, intent=intent, unreported=ended)
+        if taken and ended is not None:
             self._report(tag, "write", ended, None)
 
     def invalidate_soon(self, tag: str) -> None:
@@ -139,7 +155,7 @@ class Invalidations:
         """
         lately = None if since is None else self._confirmed.since(since)
         if lately is None:
-            self._held.want_flush("another Redis is the master, which may lack invalidations", due=0.0, source="event")
+            self._held.want_flush(_RENEWED, due=0.0, source="event")
             return
         for tag, confirmation in lately:
             for intent in confirmation.orders():

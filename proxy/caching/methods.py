@@ -10,10 +10,12 @@ from typing import Literal, Protocol, get_args
 
 from google.protobuf.message import Message
 
+from proxy.caching import unclear
 from proxy.caching.cache import Cache
 from proxy.caching.fetches import Answer, Result
 from proxy.caching.outcome import Outcome, outcome
 from proxy.caching.own_writes import OwnWrites, Write
+from proxy.caching.unclear import Unclear
 from proxy.errors import RedisUnavailableError
 from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.media.reads import Read
@@ -27,6 +29,7 @@ from proxy.telemetry.log import RateLimit
 log = logging.getLogger(__name__)
 
 _X_CACHE: dict[Result, tuple[str, str]] = {result: ("x-cache", result) for result in get_args(Result)}
+_NOT_TOLD = "a write is forwarded of which the policy cannot tell what it changes"
 _UNREADABLE = "the media service took a write that cannot be read here"
 
 
@@ -36,13 +39,12 @@ class Aliases(Protocol):
     async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None: ...
 
 
-class Observer(Protocol):
+class Observer(unclear.Observer, Protocol):
     """Who counts."""
 
     def request(self, method: str, result: Outcome, tier: Literal["redis", "none"], seconds: float) -> None: ...
-    def unsuccessful(self) -> None: ...
+    def answered(self, *, successful: bool) -> None: ...
     def shadow_difference(self) -> None: ...
-    def unclear(self, path: str) -> None: ...
 
 
 class Methods:
@@ -67,7 +69,7 @@ class Methods:
         self._aliases = aliases
         self._observer = observer
         self._differences = RateLimit()
-        self._problems = RateLimit()
+        self._unclear = Unclear(observer)
 
     @property
     def routes(self) -> dict[str, Handler]:
@@ -81,8 +83,8 @@ class Methods:
         tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
         counted = outcome(answer, self._reads[call.method], call)
         self._observer.request(call.method, counted, tier, time.perf_counter() - started)
-        if counted == "failure" and answer.reply.ok and answer.result != "coalesced":
-            self._observer.unsuccessful()
+        if answer.age is None and answer.reply.ok and answer.result != "coalesced":
+            self._observer.answered(successful=counted != "failure")
         tracing.answered(answer.result, None if tier == "none" else tier)
         ours: Metadata = (_X_CACHE[answer.result],)
         if answer.age is not None:
@@ -100,7 +102,7 @@ class Methods:
         try:
             write = await self._understood(call, said)
         except ExpressionError as error:
-            self._unclear(said, error)
+            self._unclear.met(said.path, str(error), _NOT_TOLD)
             write = Write(call, (), said.succeeded, unknown=_UNREADABLE, unreadable=True, announced=said.announced)
         if write.tags:
             tracing.about(kind_of(write.tags[0]))
@@ -141,14 +143,6 @@ class Methods:
             return await self._aliases.tag_of(service, alias, budget)
         except RedisUnavailableError:
             return None
-
-    def _unclear(self, said: compiled.Write, error: ExpressionError) -> None:
-        """Counted, and told once a minute."""
-        self._observer.unclear(said.path)
-        kept_back = self._problems.admit(said.path)
-        if kept_back is not None:
-            fields = {"method": said.path[1:], "problem": str(error), "suppressed": kept_back}
-            log.warning("a write is forwarded of which the policy cannot tell what it changes", extra=fields)
 
     async def _shadow(self, call: Call) -> Answer:
         """Upstream always answers; the cache is kept as if it were on, and its would-be hits are compared."""

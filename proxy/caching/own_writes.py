@@ -22,12 +22,12 @@ from proxy.caching.held import MOST_HELD, Intent
 from proxy.caching.invalidations import Invalidations
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.tags import UNDESCRIBED, Description
+from proxy.store.model_hash import LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, new_token
 
 UNKNOWN_OUTCOME = 30.0
 """How long the intent of a write with an unknown outcome stands, in seconds."""
-_LONGEST_INTENT = 600.0
-"""Seconds, whatever deadline the caller set: were this process killed meanwhile, nobody would clear it sooner."""
+_LONGEST_INTENT = LONGEST_INTENT_MS / 1000
 _INTENT_MARGIN = 5.0
 
 _SETTLED = frozenset(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from proxy.media.calls import Call
 from proxy.media.entry import Entry
+from proxy.media.lifetime import TEMPORARY
 from proxy.media.reads import Limits
 
 _NO_DIRECTIVES: frozenset[str] = frozenset()
@@ -21,6 +22,7 @@ class Policy:
     stale_if_error: float
     stale_while_revalidate: float
     max_entry_bytes: int
+    ttl_temporary_credentials: float = TEMPORARY
 
     @property
     def forwards_all(self) -> bool:

@@ -10,12 +10,13 @@ from urllib.parse import quote
 
 import aiohttp
 
-from proxy.envoy.listener import UPSTREAM
+from proxy.envoy.listener import AGAIN, UPSTREAM
 from proxy.envoy.outcomes import FILTER, Outcomes, read
 
 _LOOK_EVERY = 0.02
 _ANSWER_WITHIN = 2.0
-_FORWARDED = rf"^cluster\.{UPSTREAM}\.upstream_rq_(total|active|pending_active)$"
+_FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(total|active|pending_active)$"
+_NOTHING = "^$"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +52,13 @@ class EnvoyAdmin:
 
     async def forwarded(self) -> Forwarded:
         """What has gone past the core so far, and is going now."""
-        stats = json.loads(await self._text(f"/stats?format=json&filter={_FORWARDED}"))["stats"]
-        values = {stat["name"].rpartition("upstream_rq_")[2]: int(stat["value"]) for stat in stats}
-        return Forwarded(values.get("total", 0), values.get("active", 0) + values.get("pending_active", 0))
+        values = await self._values(_FORWARDED)
+        total = sum(value for name, value in values.items() if name.endswith("total"))
+        return Forwarded(total, sum(values.values()) - total)
+
+    async def ask_callers_to_leave(self) -> None:
+        """Each connection is told (GOAWAY) with its next answer to make its calls elsewhere; all are served."""
+        await self._text("/healthcheck/fail", "POST")
 
     async def outcomes(self) -> Outcomes:
         """How calls ended so far, and what is in use now."""
@@ -64,9 +69,14 @@ class EnvoyAdmin:
         """No new connections; those that there are go on."""
         await self._text("/drain_listeners", "POST")
 
-    async def statistics(self) -> bytes:
-        """All that moved so far, as Prometheus text."""
-        return (await self._text("/stats/prometheus?usedonly")).encode()
+    async def statistics(self) -> str:
+        """All that moved so far, as Prometheus text. The first question has histograms brought up to date."""
+        await self._text(f"/stats/prometheus?filter={_NOTHING}")
+        return await self._text("/stats/prometheus?usedonly")
+
+    async def _values(self, named: str) -> dict[str, int]:
+        stats = json.loads(await self._text(f"/stats?format=json&filter={named}"))["stats"]
+        return {stat["name"]: int(stat["value"]) for stat in stats}
 
     async def _text(self, path: str, method: str = "GET") -> str:
         try:

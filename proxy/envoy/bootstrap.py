@@ -7,18 +7,29 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
-from proxy.envoy.listener import BUFFER, OWN, UPSTREAM, as_client, extension, listener
+from proxy.envoy.ended import COUNTED
+from proxy.envoy.http2 import as_client, extension
+from proxy.envoy.listener import AGAIN, BUFFER, MEDIA, OWN, UPSTREAM, listener
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
+from proxy.telemetry.metrics import CALL_SECONDS
 
 _NAME = "media-cache-proxy"
-MOST_CONNECTIONS = 1_000
-"""Callers' connections at once. A sidecar has a handful."""
 _DNS_EVERY = "5s"
+BUCKETS_MS = [round(1000 * bound) for bound in CALL_SECONDS if bound >= 0.001]
+"""Envoy measures calls in whole milliseconds."""
 _TCP, _TCP_USER_TIMEOUT = 6, 18
 _DEAD_AFTER_MS = 20_000
 _RELEASED = 64 << 20
 """Bytes of freed memory that are given back to the machine in one go."""
+_RUNTIME: Json = {
+    # By default a connection is closed when half of its calls (250 at least) were reset within two seconds of their
+    # begin. That is what a media service that hangs looks like: its callers' deadlines pass.
+    "overload.premature_reset_total_stream_count": 1 << 40,
+    # Instead (CVE-2023-44487) a connection has so many calls begun at a time, then the others have their turn. What is
+    # reset until it is its turn again costs next to nothing.
+    "http.max_requests_per_io_cycle": 8,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,19 +69,20 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
         "static_resources": {
             "listeners": [listener(settings, place.module, place.directory, resolve)],
             "clusters": [
-                {
-                    **_upstream(upstream, settings.max_concurrent_calls),
-                    **towards_upstream(settings, upstream, place.directory, place.authorities),
-                },
-                _cluster(OWN, Target((pipe(place.own),))),
+                *_media(settings, upstream, towards_upstream(settings, upstream, place.directory, place.authorities)),
+                _cluster(OWN, Target((pipe(place.own),)), as_client()),
             ],
         },
+        # Histograms are brought up to date when somebody asks for them, not every 5 s.
+        "stats_flush_on_admin": True,
+        "stats_config": {"histogram_bucket_settings": [{"match": {"prefix": f"{COUNTED}."}, "buckets": BUCKETS_MS}]},
+        "layered_runtime": {"layers": [{"name": "ours", "static_layer": _RUNTIME}]},
         "overload_manager": {
             "resource_monitors": [
                 extension(
                     "envoy.resource_monitors.global_downstream_max_connections",
                     "resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
-                    max_active_downstream_connections=MOST_CONNECTIONS,
+                    max_active_downstream_connections=settings.max_connections,
                 )
             ]
         },
@@ -78,38 +90,49 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
     }
 
 
-def _upstream(upstream: Target, most_calls: int) -> Json:
-    """The media service: no retries, no outlier ejection, and as many calls as callers may make."""
-    return {
-        **_cluster(UPSTREAM, upstream),
-        "circuit_breakers": {
-            "thresholds": [
-                {
-                    "max_connections": most_calls,
-                    "max_pending_requests": most_calls,
-                    "max_requests": most_calls,
-                    "max_retries": 0,
-                }
-            ]
-        },
-        # A dead peer is noticed without HTTP/2 pings, which servers with defaults punish when they come without a call.
-        "upstream_bind_config": {
-            "socket_options": [
-                {
-                    "description": "TCP_USER_TIMEOUT",
-                    "level": _TCP,
-                    "name": _TCP_USER_TIMEOUT,
-                    "int_value": _DEAD_AFTER_MS,
-                }
-            ]
-        },
-        "upstream_connection_options": {
-            "tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 10, "keepalive_probes": 2}
-        },
+def _media(settings: Settings, upstream: Target, tls: Json) -> list[Json]:
+    """The media service, under three names. A call goes to UPSTREAM first, over a connection that only the calls of
+    its caller's connection share: what one caller leaves unread takes no other's window, in either direction.
+
+    A call that upstream never processed goes to AGAIN, once (`listener`). There each connection carries one call at a
+    time, so that the second attempt is not refused for the reason of the first: Envoy begins calls on a new connection
+    before it knows how many upstream allows.
+    """
+    limits = _limits(settings.max_concurrent_calls)
+    ways = {
+        UPSTREAM: {**as_client(settings.max_calls_per_connection), "connection_pool_per_downstream_connection": True},
+        AGAIN: as_client(1, idle="10s"),
     }
+    both = extension("envoy.clusters.aggregate", "clusters.aggregate.v3.ClusterConfig", clusters=[UPSTREAM, AGAIN])
+    return [
+        *({**_cluster(name, upstream, how), **limits, **_REACHED, **tls} for name, how in ways.items()),
+        {"name": MEDIA, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED", "cluster_type": both, **limits},
+    ]
 
 
-def _cluster(name: str, where: Target) -> Json:
+def _limits(most_calls: int) -> Json:
+    """No outlier ejection, and as many calls as callers may make: to the methods of MediaService (`listener` gives them
+    HIGH) as many as to all others, so that whoever takes the places of these does not lock out those.
+    """
+    kinds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
+    limits = dict.fromkeys(kinds, most_calls)
+    return {"circuit_breakers": {"thresholds": [{"priority": each, **limits} for each in ("DEFAULT", "HIGH")]}}
+
+
+_REACHED: Json = {
+    # A dead peer is noticed without HTTP/2 pings, which servers with defaults punish when they come without a call.
+    "upstream_bind_config": {
+        "socket_options": [
+            {"description": "TCP_USER_TIMEOUT", "level": _TCP, "name": _TCP_USER_TIMEOUT, "int_value": _DEAD_AFTER_MS}
+        ]
+    },
+    "upstream_connection_options": {
+        "tcp_keepalive": {"keepalive_time": 60, "keepalive_interval": 10, "keepalive_probes": 2}
+    },
+}
+
+
+def _cluster(name: str, where: Target, how: Json) -> Json:
     first, *more = where.addresses
     endpoint: Json = {"address": first}
     if more:
@@ -121,12 +144,7 @@ def _cluster(name: str, where: Target) -> Json:
         "connect_timeout": "1s",
         "per_connection_buffer_limit_bytes": BUFFER,
         "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": endpoint}]}]},
-        "typed_extension_protocol_options": {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                **as_client(),
-            }
-        },
+        **how,
     }
 
 

@@ -6,7 +6,7 @@ that waits for room, costs a window of bytes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,9 +14,12 @@ from grpc import StatusCode
 
 from proxy.envoy import framing
 from proxy.envoy.departures import Departures, Receive, Watched
+from proxy.envoy.straight import AT_ONCE, HEADERS, Straight
 from proxy.media.calls import Handler, Reply
-from proxy.transport.layers import Layers
+from proxy.transport.admission import Admission
+from proxy.transport.layers import Begun, Layers
 from proxy.transport.limits import Limits
+from proxy.transport.straight import Hits
 
 Event = dict[str, Any]
 Send = Callable[[Event], Awaitable[None]]
@@ -35,15 +38,27 @@ class Calls:
         departures: Departures,
         call_timeout: float,
         limits: Limits,
+        straight: tuple[Iterable[Hits], Admission] | None = None,
     ) -> None:
         self._handlers = routes
         self._layers = layers
         self._departures = departures
         self._limits = limits
+        self._straight = (
+            {}
+            if straight is None
+            else {hits.method: Straight(hits, straight[1], self._long_way) for hits in straight[0]}
+        )
         self._timeouts = {method: None if method in layers.large_methods else call_timeout or None for method in routes}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one call of a method of `routes`: Envoy sends no other here."""
+        straight = self._straight.get(scope["path"])
+        await (self._long_way(scope, receive, send) if straight is None else straight.serve(scope, receive, send))
+
+    async def _long_way(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send, begun: Begun | None = None
+    ) -> None:
         method: str = scope["path"]
         finish = partial(_finish, send)
         try:
@@ -52,10 +67,20 @@ class Calls:
             await finish(Reply(code=StatusCode.INTERNAL, details=str(error)))
             return
         remaining = self._timeouts[method] if head.timeout is None else head.timeout
-        request = _Request(receive, head.encoding, self._departures, self._limits)
-        work = partial(self._layers.unary, method, self._handlers[method], head.metadata, remaining, request.read)
+        looked, read = (None, None) if begun is None else (begun.looked, begun.body)
+        request = _Request(receive, head.encoding, self._departures, self._limits, read)
+        work = partial(
+            self._layers.unary,
+            method,
+            self._handlers[method],
+            head.metadata,
+            remaining,
+            request.read,
+            looked,
+            request.announced,
+        )
         try:
-            await self._layers.serve(method, head.metadata, work, finish, partial(_peer, scope))
+            await self._layers.serve(method, head.metadata, work, finish, partial(_peer, scope), begun=begun)
         except _CallerGoneError:
             return
         except asyncio.CancelledError:
@@ -77,31 +102,46 @@ class _CallerGoneError(asyncio.CancelledError):
 class _Request:
     """A request as it comes in; watched once it is whole."""
 
-    __slots__ = ("_departures", "_encoding", "_limits", "_more", "_receive", "_watched")
+    __slots__ = ("_begin", "_departures", "_encoding", "_limits", "_more", "_receive", "_received", "_watched")
 
-    def __init__(self, receive: Receive, encoding: bytes, departures: Departures, limits: Limits) -> None:
+    def __init__(
+        self, receive: Receive, encoding: bytes, departures: Departures, limits: Limits, received: Any = None
+    ) -> None:
+        """`received` is an event that came before."""
         self._receive = receive
+        self._received = received
         self._encoding = encoding
         self._departures = departures
         self._limits = limits
         self._watched: Watched | None = None
         self._more = True
+        self._begin: bytes | None = None
+        """What was read to learn the message's size."""
 
     @property
     def left(self) -> bool:
         """The caller was seen to leave while its call was answered."""
         return self._watched is not None and self._watched.gone
 
-    async def read(self) -> bytes | Reply:
-        """The message, or why there is not one."""
+    async def announced(self) -> int | Reply:
+        """The size of the message, once its begin is here; or why it is not taken."""
         if refused := framing.unsupported(self._encoding, self._limits):
             return refused
         start = await self._chunk()
         while self._more and len(start) < framing.PREFIX:
             start += await self._chunk()
+        self._begin = start
+        size = framing.length(start[: framing.PREFIX])
+        return framing.too_large(size, self._limits) or size
+
+    async def read(self) -> bytes | Reply:
+        """The message, or why there is not one."""
+        if self._begin is None:
+            announced = await self.announced()
+            if isinstance(announced, Reply):
+                return announced
+        start, self._begin = self._begin or b"", None
         prefix, data = start[: framing.PREFIX], start[framing.PREFIX :]
-        if refused := framing.too_large(framing.length(prefix), self._limits):
-            return refused
         if self._more:
             data = await self._rest(data, framing.length(prefix))
         task = asyncio.current_task()
@@ -123,7 +163,7 @@ class _Request:
         return b"".join(pieces)
 
     async def _chunk(self) -> bytes:
-        event = await self._receive()
+        event, self._received = self._received or await self._receive(), None
         if event["type"] == "http.disconnect":
             raise _CallerGoneError
         self._more = event["more_body"]
@@ -131,17 +171,14 @@ class _Request:
         return body
 
 
-_HEADERS: Event = {"type": "http.response.start", "status": 200, "headers": framing.initial(()), "trailers": True}
-_AT_ONCE = 64 << 10
-"""Bytes of an answer that are given to Envoy whatever the caller does."""
 _NO_MESSAGE: Event = {"type": "http.response.body", "body": b""}
 
 
 async def _in_pieces(send: Send, body: bytes) -> None:
     """Envoy takes the next piece once the caller has taken the ones before: until then the call holds its place."""
-    for at in range(0, len(body), _AT_ONCE):
-        piece = body[at : at + _AT_ONCE]
-        await send({"type": "http.response.body", "body": piece, "more_body": at + _AT_ONCE < len(body)})
+    for at in range(0, len(body), AT_ONCE):
+        piece = body[at : at + AT_ONCE]
+        await send({"type": "http.response.body", "body": piece, "more_body": at + AT_ONCE < len(body)})
 
 
 async def _finish(send: Send, reply: Reply) -> None:
@@ -149,12 +186,12 @@ async def _finish(send: Send, reply: Reply) -> None:
     body = reply.body if reply.code is StatusCode.OK else None
     try:
         if body is None and not reply.initial_metadata:
-            await send({**_HEADERS, "headers": framing.trailers_only(reply), "trailers": False})
+            await send({**HEADERS, "headers": framing.trailers_only(reply), "trailers": False})
             await send(_NO_MESSAGE)
             return
         initial = reply.initial_metadata
-        await send({**_HEADERS, "headers": framing.initial(initial)} if initial else _HEADERS)
-        if body is not None and len(body) > _AT_ONCE:
+        await send({**HEADERS, "headers": framing.initial(initial)} if initial else HEADERS)
+        if body is not None and len(body) > AT_ONCE:
             await _in_pieces(send, framing.framed(body))
         else:
             await send(_NO_MESSAGE if body is None else {"type": "http.response.body", "body": framing.framed(body)})

@@ -7,8 +7,9 @@ import base64
 import binascii
 import re
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from grpc import StatusCode
@@ -82,6 +83,14 @@ def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> byte
     if not prefix[0]:
         return data
     return _inflated(data, encoding, limits) if prefix[0] == 1 else _malformed("has a message with unknown flags")
+
+
+def is_whole(event: Mapping[str, Any]) -> bool:
+    """Whether an ASGI event is a request of one message, not compressed, and nothing else."""
+    if event["type"] != "http.request" or event["more_body"]:
+        return False
+    body = event["body"]
+    return len(body) >= PREFIX and not body[0] and int.from_bytes(body[1:PREFIX]) == len(body) - PREFIX
 
 
 def length(prefix: bytes) -> int:

@@ -15,10 +15,11 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.listener import OTHER, OURS, PREFIX, UPSTREAM
+from proxy.envoy.ended import OTHER, OURS, PREFIX
+from proxy.envoy.listener import AGAIN, UPSTREAM
 
 FILTER = (
-    rf"^({PREFIX}\..*|cluster\.{UPSTREAM}\.upstream_rq_(active|pending_active)|http\.callers\.downstream_cx_active"
+    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(active|pending_active)|http\.callers\.downstream_cx_active"
     r"|http2\.header_(overflow|list_size_too_large)|listener\..*\.downstream_global_cx_overflow)$"
 )
 """Of the statistics, as a regular expression, those that `read` understands."""
@@ -51,14 +52,14 @@ def read(stats: Iterable[Mapping[str, object]]) -> Outcomes:
         name, value = str(stat.get("name", "")), int(str(stat.get("value", 0)))
         if ended := _ENDED.fullmatch(name):
             _count(found, ended[1], ended[2], frozenset(ended[3].split(",")), value)
-        elif name.startswith(f"cluster.{UPSTREAM}."):
+        elif name.startswith("cluster."):
             found.forwarded += value
         elif name.startswith("http.callers."):
             found.connections += value
         elif name.startswith("http2."):
             found.refused["MAX_METADATA_BYTES"] += value
         elif not name.startswith("listener.admin."):
-            found.refused["connections"] += value
+            found.refused["MAX_CONNECTIONS"] += value
     return found
 
 

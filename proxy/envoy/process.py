@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import signal
 from collections import deque
 from multiprocessing import Pipe
@@ -17,7 +18,8 @@ _MOST_KEPT = 100
 _ENDS_WITHIN = 10.0
 """Seconds between SIGTERM, when all is done inside, and SIGKILL."""
 _LEVELS = {"critical": logging.CRITICAL, "error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
-_EXPECTED = ("caught ENVOY_SIGTERM",)
+_EXPECTED = re.compile(r"caught ENVOY_SIGTERM$|is marked as work-in-progress")
+"""What we know when we ask for it."""
 
 
 class EnvoyProcess:
@@ -138,7 +140,7 @@ class EnvoyProcess:
         if level not in _LEVELS:  # what Python or Rust wrote, not Envoy's log
             level, logger, text = "warning", "stderr", line
         number = _LEVELS[level]
-        if any(text.endswith(expected) for expected in _EXPECTED):
+        if _EXPECTED.search(text):
             number = logging.DEBUG
         if number >= logging.ERROR or logger == "stderr":
             self.last.append(text)

@@ -9,15 +9,13 @@ import json
 import logging
 import signal
 import socket
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
 from proxy.envoy import launch
 from proxy.envoy.bootstrap import Place, bootstrap
 from proxy.envoy.control import Hello
+from proxy.envoy.directory import own_directory
 from proxy.envoy.process import EnvoyProcess
 from proxy.envoy.refusals import explained
 from proxy.envoy.tls import secrets
@@ -36,7 +34,7 @@ _DRAINED_LATE = 15.0
 
 async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
     """Serves until SIGTERM or SIGINT; the exit status. StartError: an address, an OTEL_ variable, Envoy's refusal."""
-    with _directory() as directory:
+    with own_directory() as directory:
         place = Place(directory, launch.module(), launch.authorities())
         config = directory / "envoy.json"
         for name, secret in secrets(settings).items():
@@ -158,18 +156,3 @@ def _name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-@contextmanager
-def _directory() -> Iterator[Path]:
-    """One that only we may look into, wherever one can be made: a container may be read-only but for /dev/shm."""
-    try:
-        parent = tempfile.gettempdir()
-    except FileNotFoundError:
-        parent = "/dev/shm"  # noqa: S108 -- the directory in it is ours alone
-    try:
-        directory = tempfile.TemporaryDirectory(prefix="media-cache-proxy-", dir=parent)
-    except OSError:
-        raise StartError("TRANSPORT=envoy: no directory can be written to; accepted: TMPDIR naming one") from None
-    with directory as name:
-        yield Path(name)

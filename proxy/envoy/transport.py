@@ -8,21 +8,25 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import grpc.aio
 
 from proxy.core import Core
 from proxy.envoy.admin import EnvoyAdmin, Forwarded
-from proxy.envoy.bootstrap import MOST_CONNECTIONS, Place
+from proxy.envoy.bootstrap import Place
 from proxy.envoy.calls import Calls
 from proxy.envoy.departures import Departures
-from proxy.envoy.listener import too_many_calls
+from proxy.envoy.ended import too_many_calls
+from proxy.envoy.forwarded import ForwardedCalls
 from proxy.envoy.outcomes import Outcomes
 from proxy.settings.config import Settings
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names
 from proxy.telemetry.callers import Use
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
+from proxy.transport.connections import TOO_MANY
+from proxy.transport.draining import last_part
 from proxy.transport.introspection import Health, reflection_handlers
 from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits
@@ -31,11 +35,6 @@ _log = logging.getLogger(__name__)
 
 _LOOK_EVERY = 0.1
 _OUTCOMES_EVERY = 1.0
-_TOLD = {
-    "MAX_METADATA_BYTES": "its metadata is more than twice MAX_METADATA_BYTES, and Envoy reset it",
-    "connections": f"there are {MOST_CONNECTIONS} connections of callers, and one more was closed",
-}
-"""Of what Envoy refuses without telling the caller why."""
 _LAST_CALLS = 0.5
 """Seconds for calls that arrive on connections that were open when the port closed."""
 
@@ -61,17 +60,25 @@ class EnvoyTransport:
         self._admission = Admission(settings.max_concurrent_calls)
         self._layers = Layers(metrics, self._admission, limits)
         self._departures = Departures(time.monotonic)
-        self.calls = Calls(core.routes, self._layers, self._departures, settings.call_timeout, limits)
+        self.calls = Calls(
+            core.routes, self._layers, self._departures, settings.call_timeout, limits, (core.hits, self._admission)
+        )
         self._accepting = accepting
         self._live = live
         self._listen = settings.listen_addr
         self._admin = EnvoyAdmin(place.admin)
+        self._forwarded = ForwardedCalls(metrics)
         self._callers = metrics.callers
         self._seen = Outcomes()
+        self._told = {
+            "MAX_METADATA_BYTES": "its metadata is more than twice MAX_METADATA_BYTES, and Envoy reset it",
+            "MAX_CONNECTIONS": TOO_MANY % settings.max_connections,
+        }
+        """Of what Envoy refuses without telling the caller why."""
         self._too_many = too_many_calls(settings.max_concurrent_calls)
         self._callers.ended = lambda: self._seen.ended
         self._callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(self._seen.forwarded, settings.max_concurrent_calls))
-        self._callers.limited("connections", lambda: Use(self._seen.connections, MOST_CONNECTIONS))
+        self._callers.limited("MAX_CONNECTIONS", lambda: Use(self._seen.connections, settings.max_connections))
         self._own = place.own
         self._health = Health()
         self._server: grpc.aio.Server | None = None
@@ -84,7 +91,7 @@ class EnvoyTransport:
         self._accepting.set()
         port = await self._admin.listening()
         host, _, _ = self._listen.rpartition(":")
-        self._layers.place = tracing.place(f"{host}:{port}")
+        self._layers.place = span_names.place(f"{host}:{port}")
         self._live()
         return port
 
@@ -106,17 +113,21 @@ class EnvoyTransport:
             return
         before, self._seen = self._seen, now
         for limit, count in (now.refused - before.refused).items():
-            self._callers.refused(limit, _TOLD.get(limit, self._too_many), count)
+            self._callers.refused(limit, self._told.get(limit, self._too_many), count)
 
     async def drain(self, idle: float, *, at_most: float) -> None:
-        """NOT_SERVING at once, yet serving on until no call came or went for `idle` seconds; then no new connections.
+        """NOT_SERVING at once, and callers are asked to go elsewhere, yet served until no call came or went for `idle`
+        seconds, or for most of the time; then no new connections.
 
         After `at_most` seconds in all, calls still in progress are left to be cut.
         """
         await self._health.draining()
         try:
             async with asyncio.timeout(at_most):
-                await self._idle(idle)
+                await self._admin.ask_callers_to_leave()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(at_most - last_part(at_most)):
+                        await self._idle(idle)
                 await self._admin.close_listeners()
                 await self._idle(_LAST_CALLS)
         except TimeoutError:
@@ -130,10 +141,10 @@ class EnvoyTransport:
         await self._admin.close()
 
     async def statistics(self) -> bytes:
-        """Envoy's, under Envoy's names; none while it does not answer. What of it is ours is looked at anew."""
+        """Envoy's, under Envoy's names; none while it does not answer. What of it is ours, our metrics are told."""
         await self._look_at_outcomes()
         try:
-            return await self._admin.statistics()
+            return self._forwarded.tell(await self._admin.statistics()).encode()
         except OSError:
             return b""
 

@@ -11,15 +11,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from multiprocessing.connection import Connection
 from typing import Any
 
-from prometheus_client import Counter
-
 from proxy import app as composition
 from proxy.core import Core
 from proxy.envoy.control import LOG, SOCKET, Ended, Failed, Hello, Live
+from proxy.envoy.restarts import restarts
 from proxy.envoy.transport import EnvoyTransport
 from proxy.errors import SettingError, StartError
 from proxy.settings.config import Settings
-from proxy.telemetry import log, tracing
+from proxy.telemetry import log, strays, tracing
 from proxy.telemetry.metrics import Metrics
 
 _logger = logging.getLogger(__name__)
@@ -45,6 +44,7 @@ class Worker:
         await receive()
         hello: Hello = self._control.recv()
         log.setup(hello.settings.log_level, hello.settings.log_format, fd=LOG, trace_ids=tracing.ids)
+        strays.hook()
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._told)
         running = asyncio.create_task(self._run(hello), name="proxy")
         accepting = asyncio.create_task(self._accepting.wait(), name="accepting")
@@ -64,11 +64,7 @@ class Worker:
 
     async def _run(self, hello: Hello) -> None:
         def transport(settings: Settings, core: Core, metrics: Metrics) -> EnvoyTransport:
-            Counter(
-                "media_cache_envoy_restarts_total",
-                "Moves by one when Envoy crashed and was started again",
-                registry=metrics.registry,
-            ).inc(hello.restarts)
+            restarts(metrics.registry).inc(hello.restarts)
             self.transport = EnvoyTransport(
                 settings,
                 core,
@@ -80,19 +76,21 @@ class Worker:
             )
             return self.transport
 
+        ending: Failed | Ended
         try:
             status = await composition.run_with(
                 hello.settings, sources=hello.sources, make_transport=transport, stop=self._stop
             )
         except StartError as error:
             self._failure = str(error)
-            self._tell(Failed(self._failure, setting=isinstance(error, SettingError)))
+            ending = Failed(self._failure, setting=isinstance(error, SettingError))
         except Exception:
             _logger.exception("unexpected failure; the proxy ends")
-            self._tell(Ended(1))
+            ending = Ended(1)
         else:
-            self._tell(Ended(status))
-        logging.shutdown()
+            ending = Ended(status)
+        log.end()  # before `serve` says why it ends
+        self._tell(ending)
 
     def _begun(self) -> None:
         self._live = True

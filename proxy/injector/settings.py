@@ -24,8 +24,8 @@ from proxy.injector.values import (
     Words,
 )
 from proxy.settings.config import declared as serve_settings
-from proxy.settings.config import option
 from proxy.settings.config import variable as serve_variable
+from proxy.settings.flags import option
 from proxy.settings.setting_types import HostPort, OneOf, SettingType
 
 SERVE_TYPES: dict[str, SettingType] = {serve_variable(each): each.metadata["type"] for each in serve_settings()}

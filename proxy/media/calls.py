@@ -25,6 +25,8 @@ class Call:
     body: bytes
     metadata: Metadata = ()
     deadline: float | None = None
+    looked: object = None
+    """What the straight way of a hit found out before it was left; see `proxy.caching.hits`. None: nothing."""
 
 
 @dataclass(slots=True)

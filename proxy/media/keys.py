@@ -29,6 +29,8 @@ class RequestKey:
     """The Redis key of the tag's hash."""
     field: bytes
     """16 bytes that name this request within the hash."""
+    entry: bytes
+    """The hash's field that holds the stored answer."""
     identity: bytes
     """What the field's name is the hash of; compared in full on a hit."""
     read: Read
@@ -79,6 +81,14 @@ class Keys:
         parts = (part.encode("utf-8", "surrogatepass") for part in tag.rsplit("/", 1))
         return b"%b:model:%b" % (self._namespace, blake2b(length_prefixed(*parts), digest_size=16).hexdigest().encode())
 
+    def remembered(self, method: str, body: bytes, metadata: Metadata) -> RequestKey | None:
+        """The key as `of_call` made it before; None: ask that."""
+        return self._memo.get((method, body, self._vary_digest(method, metadata) if metadata else b""))
+
+    def vary_of(self, method: str) -> frozenset[str]:
+        """The metadata that tells callers of a read apart."""
+        return self._vary[method]
+
     def of_alias(self, service: str, alias: str) -> bytes:
         """The Redis key that tells which tag an alias of this service is another name of."""
         name = length_prefixed(service.encode(), alias.encode("utf-8", "surrogatepass"))
@@ -113,10 +123,12 @@ class Keys:
         if asked is None:
             return None
         identity = length_prefixed(method.encode(), read.digest, asked.canonical, vary_digest)
+        field = blake2b(identity, digest_size=16).digest()
         return RequestKey(
             tag=asked.tag,
             hash_key=self.of_tag(asked.tag),
-            field=blake2b(identity, digest_size=16).digest(),
+            field=field,
+            entry=b"e" + field,
             identity=identity,
             read=read,
             vary=self._vary[method],

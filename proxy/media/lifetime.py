@@ -1,21 +1,17 @@
-"""Until when presigned URLs work, and what is left of one without its signature.
+"""Until when presigned URLs work (`presigned.py`), and what is left of one without its signature.
 
-A presigned URL is dead at signing date + expiry (AWS Signature Version 4 query parameters `X-Amz-Date` and
-`X-Amz-Expires`; Google Cloud Storage V4 names them `X-Goog-…`; older schemes give `Expires` in seconds since 1970).
 A margin is kept, since whoever gets the answer still has to use the URL.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urlsplit
 
+from proxy.media.presigned import End, end_of
+
+TEMPORARY = 300.0
+"""How long a URL may be kept that dies with a session whose end nobody tells, in seconds, unless a setting says so."""
 _LARGEST_MARGIN = 300.0  # seconds
 _MARGIN_SHARE = 0.1  # of the signed life
-_DATE = "%Y%m%dT%H%M%SZ"
-# strptime imports its module at its first use: now, not when no file descriptor is left to read it by.
-datetime.strptime("20000101T000000Z", _DATE)  # noqa: DTZ007 -- not used
-_LONGEST = 1 << 40  # seconds; a larger number is no date and no life
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +23,29 @@ class Life:
     seconds: float | None = None
     """The shortest signed life: a bound that needs no common clock."""
 
+    def usable_from(self, now: float) -> float | None:
+        """For how many seconds, by our own clock too, should the one that `until` is compared with be behind."""
+        if self.until is None:
+            return self.seconds
+        left = self.until - now
+        return left if self.seconds is None else min(self.seconds, left)
+
 
 UNLIMITED = Life()
 
 
-def life_of(urls: Iterable[str]) -> Life:
-    """How long all of them work; ValueError where that is unclear of one."""
-    until: float | None = None
-    life: float | None = None
-    for url in urls:
-        expiry = _expiry(url) if url else None
-        if expiry is None:
-            continue
-        margin = min(_LARGEST_MARGIN, _MARGIN_SHARE * expiry[1]) if expiry[1] is not None else _LARGEST_MARGIN
-        until = min(expiry[0] - margin, until if until is not None else expiry[0])
-        if expiry[1] is not None:
-            life = min(expiry[1] - margin, life if life is not None else expiry[1])
+def life_of(urls: Iterable[str], temporary: float = TEMPORARY) -> Life:
+    """How long all of them work; ValueError where that is unclear of one.
+
+    `temporary`: how long a URL that was signed with temporary credentials may be kept, in seconds.
+    """
+    try:
+        ends = [end_of(url) for url in urls if url]
+    except OverflowError:
+        raise ValueError("a date beyond all calendars") from None
+    bounds = [_bounds(end, temporary) for end in ends if end is not None]
+    until = min((bound[0] for bound in bounds if bound[0] is not None), default=None)
+    life = min((bound[1] for bound in bounds if bound[1] is not None), default=None)
     return Life(until, life)
 
 
@@ -51,22 +54,10 @@ def unsigned(url: str) -> str:
     return url.partition("?")[0]
 
 
-def _expiry(url: str) -> tuple[float, float | None] | None:
-    """(dead at, signed life) in seconds, None when nothing says that the URL expires; ValueError when it is unclear."""
-    query = {key.lower(): value for key, value in parse_qsl(urlsplit(url).query, keep_blank_values=True)}
-    for vendor in ("x-amz-", "x-goog-"):
-        date, life = query.get(f"{vendor}date"), query.get(f"{vendor}expires")
-        if date is not None or life is not None:
-            signed = datetime.strptime(date or "", _DATE).replace(tzinfo=UTC)
-            seconds = _seconds(life or "")
-            return signed.timestamp() + seconds, float(seconds)
-    if "expires" in query:
-        return float(_seconds(query["expires"])), None
-    return None
-
-
-def _seconds(text: str) -> int:
-    number = int(text)
-    if abs(number) > _LONGEST:
-        raise ValueError(text)
-    return number
+def _bounds(end: End, temporary: float) -> tuple[float | None, float | None]:
+    """Usable until and usable for, margin taken off."""
+    margin = min(_LARGEST_MARGIN, _MARGIN_SHARE * end.life) if end.life is not None else _LARGEST_MARGIN
+    life = None if end.life is None else end.life - margin
+    if end.temporary:
+        life = temporary if life is None else min(life, temporary)
+    return None if end.at is None else end.at - margin, life

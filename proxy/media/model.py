@@ -2,6 +2,7 @@
 
 from typing import Self
 
+from proxy.media.spellings import foldings
 from proxy.media.tags import Description, Plain
 
 INT64 = range(-(2**63), 2**63)
@@ -10,14 +11,23 @@ INT64 = range(-(2**63), 2**63)
 class Model(str):
     """A user, a product, anything that owns files. Two spellings of one type are one model (`User`, `user`)."""
 
-    __slots__ = ()
+    also: tuple[str, ...] = ()
+    """Other types that the media service may take this spelling for; empty for one that is plain."""
 
     @classmethod
     def of(cls, model_type: str, model_id: int) -> Self:
         """The model as callers and events spell it; ValueError when the id is no int64."""
         if model_id not in INT64:
             raise ValueError(f"model_id {model_id} is no int64")
-        return cls(f"{model_type.casefold()}/{model_id}")
+        folded, *others = foldings(model_type)
+        made = cls(f"{folded}/{model_id}")
+        made.also = tuple(others)
+        return made
+
+    @property
+    def all(self) -> tuple[Self, ...]:
+        """Every model that an invalidation of this one must reach, itself first."""
+        return (self, *(type(self)(f"{other}/{self.id}") for other in self.also))
 
     @property
     def type(self) -> str:

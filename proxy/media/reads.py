@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from proxy.media.lifetime import UNLIMITED, Life
+from proxy.media.lifetime import TEMPORARY, UNLIMITED, Life
 from proxy.media.tags import UNDESCRIBED, Description
 
 
@@ -78,8 +78,11 @@ class Read(Protocol):
     def asked(self, body: bytes) -> Asked | None:
         """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
 
-    def storable(self, request: bytes, response: bytes) -> Verdict | str:
-        """What an OK answer to this request says of its storage, or why it is not to be stored."""
+    def storable(self, request: bytes, response: bytes, temporary: float = TEMPORARY) -> Verdict | str:
+        """What an OK answer to this request says of its storage, or why it is not to be stored.
+
+        `temporary`: how long a URL that was signed with temporary credentials may be kept, in seconds.
+        """
 
     def successful(self, request: bytes, response: bytes) -> bool:
         """Whether an OK answer counts as a success; true where nobody can tell."""

@@ -11,7 +11,7 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.message import Message
 
-from proxy.media.lifetime import UNLIMITED, life_of
+from proxy.media.lifetime import TEMPORARY, UNLIMITED, life_of
 from proxy.media.reads import Asked, Limits, Verdict
 from proxy.media.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
@@ -64,7 +64,7 @@ class Read:
             return Asked("", canonical, bypass=True, problem=str(error))
         return Asked(tag, canonical, bypass, self.describe(request))
 
-    def storable(self, request: bytes, response: bytes) -> Verdict | str:
+    def storable(self, request: bytes, response: bytes, temporary: float = TEMPORARY) -> Verdict | str:
         """What an OK answer to this request says of its storage, or why it is not to be stored."""
         if self.stores is None and self.aliases is None and self.further_tags is None and self.presigned_urls is None:
             return _PLAIN_VERDICT
@@ -75,7 +75,7 @@ class Read:
             return Verdict(
                 aliases=self.aliases(asked, answer) if self.aliases is not None else (),
                 further_tags=self.further_tags(asked, answer) if self.further_tags is not None else (),
-                life=life_of(self.presigned_urls(answer)) if self.presigned_urls is not None else UNLIMITED,
+                life=life_of(self.presigned_urls(answer), temporary) if self.presigned_urls is not None else UNLIMITED,
             )
         except ExpressionError as error:
             return f"the policy cannot tell: {error}"

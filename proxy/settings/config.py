@@ -4,16 +4,14 @@
 default, type and help. Defaults, `serve --help`, docs/configuration.md and the chart's values come from it.
 """
 
-import os
-from dataclasses import Field, dataclass, field, fields
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
-
-import click
 
 from proxy.errors import SettingError
 from proxy.settings.policy_file import PolicyFile
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
+    LOG_LEVEL,
     AmqpAddrs,
     Count,
     Duration,
@@ -31,6 +29,8 @@ from proxy.settings.tls_rules import PemFile, ServerName, contradiction
 from proxy.settings.vary_rules import withheld
 
 _DAY = 86400.0
+LONGEST_WINDOW = 60.0
+"""The most that CACHE_EVENT_WINDOW may be, in seconds."""
 DEFAULT_NAMESPACE = "media"
 DEFAULT_QUEUE_PREFIX = "api-gateway-media-cache"
 
@@ -57,6 +57,11 @@ class Settings:
     )
     listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC).")
     redis_addr: RedisTarget | None = _setting("localhost:6379", RedisAddr(), "Redis; empty: no cache, forward only.")
+    sentinel_password: str = _setting(
+        "",
+        Secret(),
+        "redis+sentinel: the Sentinels' own. Empty: none, or the master's credentials where they ask for some.",
+    )
     cache_namespace: str = _setting(DEFAULT_NAMESPACE, Name(), "Prefix of every Redis key.")
     events_queue_prefix: str = _setting(
         "",
@@ -75,6 +80,18 @@ class Settings:
         Duration(_DAY),
         "How long an answer is served while RabbitMQ is lost or was never reached, from its fetch or from the loss, "
         "whichever was later; never longer than CACHE_TTL. Without RABBITMQ_ADDR it has no effect.",
+    )
+    cache_ttl_temporary_credentials: float = _setting(
+        "5m",
+        Duration(_DAY),
+        "How long an answer is kept in which a presigned URL carries a security token: it dies with the session that "
+        "signed it, and no URL says when that is.",
+    )
+    cache_event_window: float = _setting(
+        "100ms",
+        Duration(LONGEST_WINDOW),
+        "For so long after a media event nothing is stored of its model: how much later than its event a change may be "
+        "seen by reads of the media service. Above 100ms it also holds after writes through the proxy.",
     )
     cache_stale_if_error: float = _setting(
         "10m", Duration(_DAY), "How long past its time an answer may stand in while the media service is away."
@@ -101,12 +118,12 @@ class Settings:
         Duration(),
         "Deadline for unary calls whose caller set none; of an upload, until it has arrived. 0: none for any.",
     )
-    max_concurrent_calls: int = _setting(
-        "1000", Count(1, 1_000_000), "More calls at once are answered RESOURCE_EXHAUSTED."
-    )
+    max_concurrent_calls: int = _setting("1000", Count(1, 1_000_000), "More calls at once are RESOURCE_EXHAUSTED.")
     max_calls_per_connection: int = _setting(
         "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
     )
+    max_connections: int = _setting("1000", Count(1, 1_000_000), "More connections of callers are closed as they come.")
+    max_connection_age: float = _setting("0s", Duration(_DAY), "When callers are asked to connect anew. 0: never.")
     max_bytes_in_flight: int = _setting(
         "128MiB",
         Count(1 << 20, 1 << 40, sizes=True),
@@ -123,8 +140,10 @@ class Settings:
     accept_compressed: str = _setting(
         "off",
         OneOf("off", "on"),
-        "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES.",
+        "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
+        "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
     )
+    old_cache_keys: str = _setting("keep", OneOf("keep", "delete"), "A gateway's own cached keys: see migration.md.")
     drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
     probe_addr: str = _setting(
         "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
@@ -137,7 +156,7 @@ class Settings:
         Secret(),
         "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
     )
-    log_level: str = _setting("info", OneOf("debug", "info", "warning", "error"), "The least severe lines shown.")
+    log_level: str = _setting("info", LOG_LEVEL, "The least severe lines shown.")
     log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
     listen_tls_cert: str = _setting(
         "", PemFile(), "Certificate, with its intermediates, that callers are shown. Empty: plaintext."
@@ -188,12 +207,8 @@ class Settings:
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
             )
-        if found := withheld(self.cache_vary_metadata, self.transport):
-            name, reason = found
-            raise SettingError(
-                f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={self.transport}: {reason}; "
-                "accepted: names by which callers can be told apart"
-            )
+        if withheld_name := withheld(self.cache_vary_metadata, self.transport):
+            raise SettingError(withheld_name)
         if wrong := contradiction(
             {variable(setting): getattr(self, setting.name) for setting in fields(self) if "_tls" in setting.name},
             self.redis_addr.url if self.redis_addr else "",
@@ -205,6 +220,13 @@ class Settings:
         """Each setting in effect as text for a person, by name, in the order of declaration; credentials masked."""
         texts = {setting.name: setting.metadata["type"].text(getattr(self, setting.name)) for setting in fields(self)}
         return {**texts, "events_queue_prefix": self.queue_prefix}
+
+    @property
+    def redis(self) -> RedisTarget | None:
+        """`REDIS_ADDR`, with the Sentinels' password where it has none itself."""
+        if self.redis_addr is None or self.redis_addr.sentinel_password:
+            return self.redis_addr
+        return replace(self.redis_addr, sentinel_password=self.sentinel_password)
 
     @property
     def queue_prefix(self) -> str:
@@ -227,21 +249,6 @@ def _is_own_address(target: str, listen: str) -> bool:
     return port == own_port and (host == own_host or (host in local and own_host in {*local, "0.0.0.0", "::"}))  # noqa: S104 -- compared, not bound
 
 
-class SettingOption(click.Option):
-    """A flag whose environment variable may be empty on purpose (`REDIS_ADDR=`: no Redis)."""
-
-    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
-        value = os.environ.get(str(self.envvar))
-        if value is None or value.strip():
-            return value
-        try:
-            self.type.convert("", None, None)
-        except click.BadParameter:
-            return None
-        return ""
-
-
 def declared() -> tuple[Field[Any], ...]:
     """The settings in the order to show them; `metadata` holds default, type and help."""
     return fields(Settings)
@@ -250,29 +257,3 @@ def declared() -> tuple[Field[Any], ...]:
 def variable(setting: Field[Any]) -> str:
     """The environment variable of a setting."""
     return setting.name.upper()
-
-
-def options(*names: str) -> list[click.Parameter]:
-    """One flag for each setting, or for each named one, with its environment variable."""
-    return [option(setting) for setting in declared() if not names or setting.name in names]
-
-
-def option(setting: Field[Any], prefix: str = "") -> SettingOption:
-    """The flag of a setting, with its environment variable; `prefix` (`sidecar_`) begins the names of both."""
-    name = prefix + setting.name
-    return SettingOption(
-        [f"--{name.replace('_', '-')}"],
-        envvar=name.upper(),
-        type=setting.metadata["type"],
-        default=setting.metadata["default"],
-        help=setting.metadata["help"],
-        metavar=setting.metadata["type"].name.upper(),
-        show_default=bool(setting.metadata["default"]),
-        show_envvar=True,
-    )
-
-
-def one_line(error: click.BadParameter) -> str:
-    """`CACHE_TTL: 'soon' is not understood; accepted: …`: the variable, what was given, what is accepted."""
-    name = str(error.param.envvar) if isinstance(error.param, SettingOption) else ""
-    return f"{name}: {error.message}" if name else error.format_message()

@@ -15,6 +15,9 @@ _SIGNATURE = re.compile(
     r"(?i)\b((?:x-amz-|x-goog-)?(?:signature|credential|security-token)|awsaccesskeyid)(=|%3d)[^&\s\"'<>]+"
 )
 
+_BYTES = re.compile(r"""\b(?:b|rb|br|B)(?:'(?:[^'\\]|\\.)*(?:'|\Z)|"(?:[^"\\]|\\.)*(?:"|\Z))""", re.DOTALL)
+"""A literal, which may be cut short."""
+
 
 def without_credentials(address: str) -> str:
     """An address, or several separated by commas, with everything that may be a credential masked.
@@ -35,6 +38,11 @@ def _masked(url: str) -> str:
     kept = _HARMLESS.match(rest)
     end = kept.end() if kept else 0
     return url[:start] + rest[:end] + ("***" if end < len(rest) else "")
+
+
+def without_bytes(text: str) -> str:
+    """Text in which a library shows bytes as Python writes them: what was on the wire, a credential or a payload."""
+    return _BYTES.sub("<bytes>", text) if "b'" in text or 'b"' in text else text
 
 
 def redacted(text: str) -> str:

@@ -5,27 +5,21 @@ come from one place. Each also writes its value back as text for a person (`text
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import urlsplit
 
 import click
 
 from proxy.settings.redact import without_credentials
+from proxy.settings.redis_query import redis_query
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001, "d": 86400.0, "": 1.0}
 _SIZES = {"MiB": 1 << 20, "KiB": 1 << 10, "": 1}
 _LONGEST_SHOWN = 200
 _HOST_PORT = re.compile(r"(\[[^\[\]]+\]|[0-9A-Za-z_.-]{1,253}):([0-9]{1,5})")
-_REDIS_TLS = {
-    "ssl_ca_certs": r".+",
-    "ssl_certfile": r".+",
-    "ssl_keyfile": r".+",
-    "ssl_cert_reqs": r"none|optional|required",
-    "ssl_check_hostname": r"true|false",
-}
-"""What a rediss URL's query may hold. redis-py takes any other name too, and fails on it at each connection."""
 
 
 class SettingType(click.ParamType[Any]):
@@ -104,18 +98,23 @@ class Count(SettingType):
 
 
 class OneOf(SettingType):
-    """One of some words, in any case."""
+    """One of some words, in any case; `also` has other spellings of some of them."""
 
     name = "word"
 
-    def __init__(self, *words: str) -> None:
-        self.words = words
-        self.accepted = ", ".join(words)
+    def __init__(self, *words: str, also: Mapping[str, str] | None = None) -> None:
+        self.words, self._also = words, also or {}
+        others = {meant: f" or {other}" for other, meant in self._also.items()}
+        self.accepted = ", ".join(word + others.get(word, "") for word in words)
 
     def parse(self, text: str) -> str:
-        if text.lower() not in self.words:
+        word = self._also.get(text.lower(), text.lower())
+        if word not in self.words:
             raise ValueError(text)
-        return text.lower()
+        return word
+
+
+LOG_LEVEL = OneOf("debug", "info", "warning", "error", also={"warn": "warning"})  # as the services around say
 
 
 class Name(SettingType):
@@ -195,6 +194,7 @@ class RedisTarget:
     url: str = field(repr=False)
     nodes: tuple[tuple[str, int], ...]
     master: str = ""
+    sentinel_password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
         """The address for a person, credentials masked."""
@@ -203,7 +203,8 @@ class RedisTarget:
         nodes = ",".join(f"{bracketed(host)}:{port}" for host, port in self.nodes)
         masked = "***@" if "@" in parts.netloc else ""
         master = f"/{self.master}" if self.master else ""
-        return f"{scheme}://{masked}{nodes}{master}{parts.path}{'?***' if parts.query else ''}"
+        query = "?***" if parts.query or self.sentinel_password else ""
+        return f"{scheme}://{masked}{nodes}{master}{parts.path}{query}"
 
 
 class RedisAddr(SettingType):
@@ -212,9 +213,9 @@ class RedisAddr(SettingType):
     name = "address"
     secret = True
     accepted = (
-        "host:port, redis://[user:password@]host:port[/db], redis+sentinel://[user:password@]h1:p,h2:p/master[/db], "
-        "redis+cluster://h1:p,h2:p, each with rediss for TLS (then also ?ssl_ca_certs=/path and the like), special "
-        "characters of a password percent-encoded; empty: no Redis"
+        "host:port, redis://[user:password@]host:port[/db], redis+sentinel://[user:password@]h1:p,h2:p/master[/db]"
+        "[?sentinel_password=…], redis+cluster://h1:p,h2:p, each with rediss for TLS (then also ?ssl_ca_certs=/path "
+        "and the like), special characters of a password percent-encoded; empty: no Redis"
     )
 
     def parse(self, text: str) -> RedisTarget | None:
@@ -225,8 +226,9 @@ class RedisAddr(SettingType):
         parts = urlsplit(text)
         scheme = re.fullmatch(r"(rediss?)(?:\+(sentinel|cluster))?", parts.scheme)
         path = re.fullmatch(r"(?:/([A-Za-z0-9_.-]*[A-Za-z_.-][A-Za-z0-9_.-]*))?(?:/([0-9]{1,5})?)?", parts.path)
-        if not scheme or not path or parts.fragment or not _redis_query_known(parts.query, scheme[1]):
+        if not scheme or not path or parts.fragment:
             raise ValueError(text)
+        query, sentinel_password = redis_query(parts.query, *scheme.groups())
         kind, master, db = scheme[2] or "single", path[1] or "", path[2] or ""
         credentials, at, hosts = parts.netloc.rpartition("@")
         nodes = tuple(_node(node.strip(), default_port=6379) for node in hosts.split(","))
@@ -234,16 +236,10 @@ class RedisAddr(SettingType):
             raise ValueError(text)
         host, port = nodes[0]
         url = f"{scheme[1]}://{credentials}{at}{bracketed(host)}:{port}{'/' if db else ''}{db}"
-        return RedisTarget(kind, url + (f"?{parts.query}" if parts.query else ""), nodes, master)
+        return RedisTarget(kind, url + (f"?{query}" if query else ""), nodes, master, sentinel_password)
 
     def text(self, value: RedisTarget | None) -> str:
         return str(value or "")
-
-
-def _redis_query_known(query: str, scheme: str) -> bool:
-    pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
-    known = all(name in _REDIS_TLS and re.fullmatch(_REDIS_TLS[name], value) for name, value in pairs)
-    return known and (not pairs or scheme == "rediss")
 
 
 class AmqpAddrs(SettingType):

@@ -23,13 +23,16 @@ _ENVOY = {
 }
 
 
-def withheld(names: tuple[str, ...], transport: str) -> tuple[str, str] | None:
-    """The first of these names that never arrives, and why; None: all do."""
+def withheld(names: tuple[str, ...], transport: str) -> str:
+    """A line about the first of these names that never arrives; empty: all do."""
     of_transport = _ENVOY if transport == "envoy" else _GRPCIO
     for name in names:
         reason = _ALWAYS.get(name) or of_transport.get(name)
         if transport == "envoy" and name.startswith("x-envoy-"):
             reason = _OF_ENVOY
         if reason:
-            return name, reason
-    return None
+            return (
+                f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={transport}: {reason}; "
+                "accepted: names by which callers can be told apart"
+            )
+    return ""

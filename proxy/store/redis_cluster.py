@@ -15,6 +15,7 @@ from proxy.settings.setting_types import RedisTarget
 from proxy.store.redis_connecting import CONNECTING, Listeners, Probing, once, options
 from proxy.store.redis_mastership import Naming
 from proxy.store.redis_node import Node
+from proxy.store.redis_race import race_to, racing
 from proxy.store.redis_tls import secure_cluster
 from proxy.tls import Leg
 
@@ -153,6 +154,8 @@ class Cluster:
         )
         if self._tls is not None:
             secure_cluster(cluster, self._tls)
+        for node in cluster.nodes_manager.startup_nodes.values():
+            race_to(node)
         return cluster
 
 
@@ -167,4 +170,5 @@ async def _disconnected(nodes: Iterable[ClusterNode]) -> None:
 
 
 def _maker(master: ClusterNode) -> Callable[[], AbstractConnection]:
-    return lambda: master.connection_class(**master.connection_kwargs)
+    connection_class = racing(master.connection_class)
+    return lambda: connection_class(**master.connection_kwargs)

@@ -45,6 +45,9 @@ async def greet(connection: AbstractConnection, scripts: Sequence[bytes] = (), *
         if "command" not in str(error) or "permission" in str(error):
             raise
         raise RedisConnectionError(f"this is no Redis server, or a proxy that hides several: {error}") from error
+    except RedisConnectionError as error:
+        # twemproxy says no more than that.
+        raise RedisConnectionError(f"{error} It was asked INFO, at which a proxy that hides several closes") from error
     values = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
     _require_of_use(values)
     clustered = values.get(b"redis_mode") == b"cluster" or values.get(b"cluster_enabled") == b"1"

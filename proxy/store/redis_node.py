@@ -13,7 +13,7 @@ from redis.exceptions import ClusterDownError
 from proxy.errors import RedisRefusedError, RedisUnavailableError
 from proxy.store.redis_greeting import NOT_A_CLUSTER_ADDRESS
 from proxy.store.redis_health import Health
-from proxy.store.redis_link import REDIRECTIONS, Link, Reply, ignored
+from proxy.store.redis_link import Link, Reply, ignored
 from proxy.store.redis_mastership import Mastership, Naming
 from proxy.store.redis_pings import Pings, refusal
 from proxy.store.redis_waits import Waits
@@ -26,6 +26,8 @@ CALL_BUDGET = 0.050
 """Seconds that Redis may add to one call, in total."""
 _LARGEST_VALUE = 4 << 20  # bytes that can be expected to arrive within a call's budget
 _RESERVE = 0.010  # of the budget, kept for the command after this one
+FIRST_SHARE = CALL_BUDGET - _RESERVE
+"""Of the budget, for the first command of a call."""
 _SAMPLE_EVERY = 0.005
 _TURNS = 4  # of the event loop, from queueing a request to waking its caller
 
@@ -35,6 +37,14 @@ class Budget:
     """What is left of the time that Redis may take from one call, in seconds."""
 
     left: float = CALL_BUDGET
+
+
+@dataclass(slots=True)
+class Asked:
+    """A command under way since `begun`, of `time.monotonic`."""
+
+    reply: Reply
+    begun: float
 
 
 @dataclass(slots=True)
@@ -93,6 +103,10 @@ class Node:
         """This server's clock, by its quickest ping."""
         return self.health.clock.now_ms(time.monotonic())
 
+    def is_ahead(self, ms: int) -> bool:
+        """Whether a time cannot have been yet, by this server's clock."""
+        return self.health.clock.is_ahead(ms, time.monotonic())
+
     def min_born_ms(self) -> int:
         """Entries born before this count as absent; see `Health`."""
         return self.health.min_born_ms()
@@ -116,24 +130,38 @@ class Node:
         with tracing.redis_span(command, self._link.peer):
             if asking:
                 self._link.request(b"ASKING").add_done_callback(ignored)
-            reply = self._link.request(*command)
-            begun = time.monotonic()
-            self._waits.begin(reply, begun, begun + _share(budget))
+            asked = self.begin(_share(budget), *command)
             try:
-                answer = await reply
+                return await asked.reply
             except ClusterDownError as error:
-                raise self._cluster_down(error) from None
-            except (RedisRefusedError, *REDIRECTIONS):
-                self._answered(begun, time.monotonic(), budget)
-                raise
-            except RedisUnavailableError as error:
-                budget.left -= time.monotonic() - begun
-                self.health.failed(str(error))
-                raise
+                raise RedisUnavailableError(str(error)) from None
             finally:
-                self._waits.end(reply)
-            self._answered(begun, time.monotonic(), budget)
-            return answer
+                self.ended(asked, budget)
+
+    def begin(self, seconds: float, *command: bytes) -> Asked:
+        """The first half of an `ask`, without a span; the reply is RedisUnavailableError after so long. `ended` follows
+        once it was awaited.
+        """
+        reply = self._link.request(*command)
+        begun = time.monotonic()
+        self._waits.begin(reply, begun, begun + seconds)
+        return Asked(reply, begun)
+
+    def ended(self, asked: Asked, budget: Budget) -> None:
+        """Spends the budget, and learns from how the wait ended; nothing from one that was given up."""
+        reply, now = asked.reply, time.monotonic()
+        self._waits.end(reply)
+        if not reply.done() or reply.cancelled():
+            return
+        error = reply.exception()
+        if isinstance(error, ClusterDownError):
+            # The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok.
+            self.health.failed(f"the cluster is down: {error}")
+        elif isinstance(error, RedisUnavailableError) and not isinstance(error, RedisRefusedError):
+            budget.left -= now - asked.begun
+            self.health.failed(str(error))
+        else:
+            self._answered(asked.begun, now, budget)
 
     def shed(self, key: bytes, field: bytes) -> None:
         """Removes a hash's field when it is so large that it may be why no answer came in time: bytes that somebody
@@ -190,11 +218,6 @@ class Node:
             self._told_of_cluster = True
             log.warning("%s; one master has every slot today", NOT_A_CLUSTER_ADDRESS, extra={"dependency": "redis"})
         self._pings.wake.set()
-
-    def _cluster_down(self, error: ClusterDownError) -> RedisUnavailableError:
-        """The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok."""
-        self.health.failed(f"the cluster is down: {error}")
-        return RedisUnavailableError(str(error))
 
     def _answered(self, begun: float, now: float, budget: Budget) -> None:
         """Spends the budget, and now and then samples how quick Redis is, our own lateness taken off."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from redis.asyncio.connection import ConnectionPool
-from redis.asyncio.sentinel import Sentinel, SentinelConnectionPool
+from redis.asyncio.sentinel import SentinelConnectionPool
 from redis.exceptions import AskError
 
 from proxy.settings.setting_types import RedisTarget
@@ -11,7 +11,9 @@ from proxy.store.redis_connecting import CONNECTING, Listeners, Probing, once, o
 from proxy.store.redis_greeting import NOT_A_CLUSTER_ADDRESS
 from proxy.store.redis_mastership import Naming
 from proxy.store.redis_node import Node
-from proxy.store.redis_tls import secure_pool, secure_sentinels
+from proxy.store.redis_race import race_in
+from proxy.store.redis_sentinels import Sentinels
+from proxy.store.redis_tls import secure_pool
 from proxy.tls import Leg
 
 _SENTINEL_TIMEOUT = 0.2
@@ -28,10 +30,10 @@ class OneNode:
     ) -> None:
         self._sentinels = _sentinels(target) if target.kind == "sentinel" else None
         pool = _single_pool(target) if self._sentinels is None else _sentinel_pool(target, self._sentinels)
-        if tls is not None:
-            secure_pool(pool, tls)
-            if self._sentinels is not None:
-                secure_sentinels(self._sentinels, tls)
+        for each in (pool, *(self._sentinels.pools if self._sentinels is not None else ())):
+            if tls is not None:
+                secure_pool(each, tls)
+            race_in(each)
         self._node = Node(
             pool.make_connection,
             scripts,
@@ -55,24 +57,27 @@ class OneNode:
         try:
             await self._node.run()
         finally:
-            for client in self._sentinels.sentinels if self._sentinels is not None else ():
-                await client.aclose()
+            if self._sentinels is not None:
+                await self._sentinels.aclose()
 
 
 def _single_pool(target: RedisTarget) -> ConnectionPool:
     return ConnectionPool.from_url(target.url, retry=once(), **CONNECTING)
 
 
-def _sentinels(target: RedisTarget) -> Sentinel:
-    """Who is asked for the master: without credentials, which are the master's, but with the URL's TLS options."""
+def _sentinels(target: RedisTarget) -> Sentinels:
+    """Who is asked for the master: with the URL's TLS options, and the first credentials that they do not mind."""
     given, tls = options(target)
     asking = {name: value for name, value in given.items() if name.startswith("ssl_")}
     asking |= {**CONNECTING, "retry": once(), "ssl": tls}
     asking |= {"socket_timeout": _SENTINEL_TIMEOUT, "socket_connect_timeout": _SENTINEL_TIMEOUT}
-    return Sentinel(target.nodes, sentinel_kwargs=asking)  # type: ignore[no-untyped-call]
+    masters: dict[str, str] = {name: given[name] for name in ("username", "password") if name in given}
+    if target.sentinel_password:
+        return Sentinels(target.nodes, asking, ({"password": target.sentinel_password}, {}))
+    return Sentinels(target.nodes, asking, ({}, masters) if masters else ({},))
 
 
-def _sentinel_pool(target: RedisTarget, sentinels: Sentinel) -> ConnectionPool:
+def _sentinel_pool(target: RedisTarget, sentinels: Sentinels) -> ConnectionPool:
     given, tls = options(target)
     given |= {**CONNECTING, "retry": once()}
     return SentinelConnectionPool(target.master, sentinels, ssl=tls, **given)  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ it takes an invalidation. Only all of these answered close the breaker.
 """
 
 import asyncio
+import logging
 import time
 from dataclasses import dataclass
 
@@ -15,6 +16,8 @@ from proxy.store.redis_health import Health
 from proxy.store.redis_link import REDIRECTIONS, Link
 from proxy.store.redis_mastership import INFO, Mastership
 from proxy.store.write_probe import WriteProbe
+
+log = logging.getLogger(__name__)
 
 _EVERY, _EVERY_WHEN_AWAY = 1.0, 0.1
 _DEAD_AFTER = 2.0
@@ -63,13 +66,23 @@ class Pings:
         if isinstance(now, list) and isinstance(info, bytes):
             if not self.mastership.told(info, begun):
                 return
-            self.health.clock.pinged(int(now[0]) * 1000 + int(now[1]) / 1000, begun, ended)
+            self._tell(self.health.clock.pinged(int(now[0]) * 1000 + int(now[1]) / 1000, begun, ended))
         if any(isinstance(state, bytes) and b"cluster_state:ok" not in state for state in cluster):
             self.health.failed("the cluster is down")
         elif refusal:
             self.health.refused(refusal)
         elif not self.mastership.doubt:
             self.health.pinged(ended - begun)
+
+    def _tell(self, set_back: float) -> None:
+        """What is stored would live longer by so much, and what lies ahead count once more when the clock is there."""
+        if set_back:
+            log.warning(
+                "Redis' clock was set back by %.0f s: the whole cache will be flushed",
+                set_back,
+                extra={"dependency": "redis", "seconds": round(set_back)},
+            )
+            self.mastership.renewed(None)
 
     def _questions(self) -> tuple[tuple[bytes, ...], ...]:
         own = ((b"TIME",), INFO)

@@ -7,29 +7,30 @@ together.
 
 import asyncio
 import math
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from proxy.errors import RedisUnavailableError
 from proxy.media import entry
-from proxy.media.entry import Entry
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
 from proxy.media.reads import Verdict
 from proxy.settings.setting_types import RedisTarget
+from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing
 from proxy.store.redis_flush import FLUSH_STEP, flush
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
+from proxy.store.redis_reads import Found, Look, Reads
 from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Topology, topology
 from proxy.store.write_probe import WriteProbe
 from proxy.tls import Leg
 
 LEASE_MS = 10_000
-MOST_FIELDS = 256
 _ALIAS_MARGIN_MS = 60_000
 _REDIRECTIONS_FOLLOWED = 5
 _TRY_AGAIN = 0.005
@@ -40,27 +41,10 @@ _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "releas
 
 def probing(keys: Keys) -> Probing:
     """How a node is asked whether it takes invalidations."""
-    return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, MOST_FIELDS, owns)
+    return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, LIMITS, owns)
 
 
 _SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
-
-
-@dataclass(slots=True)
-class Found:
-    """An entry and the clock to judge it by."""
-
-    entry: Entry
-    now_ms: float
-
-    @property
-    def fresh(self) -> bool:
-        return self.now_ms < self.entry.fresh_until_ms
-
-    @property
-    def age(self) -> int:
-        """Whole seconds."""
-        return self.entry.age(self.now_ms)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +80,7 @@ class RedisStore:
         self._again: Callable[[float | None], None] = lambda since: None
         told = Listeners(changed, self._renewed)
         self._topology: Topology = topology(target, _SCRIPTS, told, tls, probing(keys))
+        self._reads = Reads(self._topology.node_for, self.gap)
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
         """`again` is called at once when another server is master, before its first reply is used: what was confirmed
@@ -120,36 +105,22 @@ class RedisStore:
         """What is wrong with the first node that has a trouble now; see `Node`."""
         return next((node.trouble for node in self._topology.nodes() if node.trouble), "")
 
-    @property
-    def able(self) -> bool:
-        """Whether Redis takes invalidations now: one master at least, of a Cluster's."""
-        return any(node.usable for node in self._topology.nodes())
-
     def usable(self, hash_key: bytes) -> bool:
         """Whether the node of this key is worth asking now."""
         node = self._topology.node_for(hash_key)
         return node is not None and node.usable
 
     async def read(self, key: RequestKey, budget: Budget) -> Found | None:
-        """The hit path: one plain read. Stale entries are found too; what an outage left behind is not."""
-        node, field = self._node(key.hash_key), b"e" + key.field
-        run_id, asked = node.run_id, node.usable
-        try:
-            value = await node.ask(budget, b"HGET", key.hash_key, field)
-        except REDIRECTIONS:
-            return None  # the acquire that follows goes where the key is now
-        except RedisUnavailableError:
-            if asked:
-                node.shed(key.hash_key, field)
-            raise
-        found = entry.decode(value, run_id=run_id, identity=key.identity)
-        if found is None or found.born_ms < node.min_born_ms():
-            return None
-        now_ms = node.now_ms()
-        fresh_until_ms = self.gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)
-        if fresh_until_ms != found.fresh_until_ms:
-            found = replace(found, fresh_until_ms=fresh_until_ms)
-        return Found(found, now_ms) if now_ms < found.stale_until_ms else None
+        """One plain read; see `Reads`."""
+        return await self._reads.read(key, budget)
+
+    def begin(self, key: RequestKey) -> Look | None:
+        """The first half of a read; see `Reads`."""
+        return self._reads.begin(key)
+
+    def ended(self, look: Look, budget: Budget) -> Found | None:
+        """The second half."""
+        return self._reads.ended(look, budget)
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
         """The lease protocol's first step, before anything is fetched."""
@@ -160,8 +131,7 @@ class RedisStore:
             run_id = node.run_id
             least_born = b"%d" % node.min_born_ms()
             force = b"1" if take_over else b"0"
-            rest = least_born, force, *self._without_events(node)
-            return key.field, run_id, token, b"%d" % LEASE_MS, b"%d" % MOST_FIELDS, *rest
+            return key.field, run_id, token, b"%d" % LEASE_MS, least_born, force, *self._without_events(node), *LIMITS
 
         try:
             reply = await self._script(_ACQUIRE, (key.hash_key,), arguments, budget)
@@ -186,6 +156,7 @@ class RedisStore:
         `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
         """
         limits, life = key.read.limits, verdict.life
+        usable_for = life.usable_from(time.time())
         ttl = self._ttl if limits.ttl is None else limits.ttl
         ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
         stale_ms = int(limits.longest_stale(self._stale) * 1000)
@@ -197,7 +168,7 @@ class RedisStore:
             b"%d" % ttl_ms,
             b"%d" % stale_ms,
             b"" if life.until is None else b"%d" % (life.until * 1000),
-            b"" if life.seconds is None else b"%d" % (life.seconds * 1000),
+            b"" if usable_for is None else b"%d" % (usable_for * 1000),
             entry.tail(key.identity, body),
         )
         for alias in verdict.aliases:
@@ -224,8 +195,7 @@ class RedisStore:
         mark = new_token()
 
         def arguments(node: Node) -> tuple[bytes, ...]:
-            numbers = b"%d" % window_ms, intent, b"%d" % intent_ms, clear, b"%d" % MOST_FIELDS
-            return (node.run_id, mark, *numbers)
+            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
 
         await self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
 
@@ -248,7 +218,7 @@ class RedisStore:
         """
 
         def arguments(holder: Node) -> tuple[bytes, ...]:
-            return holder.run_id, new_token(), b"0", b"", b"0", b"", b"%d" % MOST_FIELDS
+            return holder.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
 
         async def invalidate(keys: tuple[bytes, ...]) -> None:
             await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)

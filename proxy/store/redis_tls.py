@@ -7,7 +7,7 @@ from typing import Any
 
 from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import ConnectionPool, RedisSSLContext, SSLConnection
-from redis.asyncio.sentinel import Sentinel, SentinelManagedSSLConnection
+from redis.asyncio.sentinel import SentinelManagedSSLConnection
 
 from proxy.tls import Leg
 
@@ -40,12 +40,6 @@ def secure_pool(pool: ConnectionPool, leg: Leg) -> None:
     """For what this pool connects to from now on."""
     managed = issubclass(pool.connection_class, SentinelManagedSSLConnection)
     pool.connection_class = connections(leg, SentinelManagedSSLConnection if managed else SSLConnection)
-
-
-def secure_sentinels(sentinels: Sentinel, leg: Leg) -> None:
-    """For asking them."""
-    for client in sentinels.sentinels:
-        secure_pool(client.connection_pool, leg)
 
 
 def secure_cluster(cluster: RedisCluster, leg: Leg) -> None:

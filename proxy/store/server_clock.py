@@ -7,6 +7,8 @@ quick one said; only with time does that grow worse, as clocks drift apart.
 
 import math
 
+_TOLERANCE_MS = 1000.0
+"""Beyond the known error: on a machine that is busy, an answer may be read late."""
 _DRIFT = 0.0005
 """Seconds a second: the most by which NTP slews a clock (RFC 5905, 11.3; adjtimex), both ends taken together."""
 
@@ -31,12 +33,18 @@ class ServerClock:
         """By how much that is wrong at most."""
         return self._error_ms + max(0.0, now - self._seen) * _DRIFT * 1000
 
-    def pinged(self, server_ms: float, begun: float, now: float) -> None:
+    def is_ahead(self, ms: float, now: float) -> bool:
+        """Whether a time of the server's is yet to come at `now`, however wrong we are."""
+        return ms > self.now_ms(now) + self.error_ms(now) + _TOLERANCE_MS
+
+    def pinged(self, server_ms: float, begun: float, now: float) -> float:
         """The server said `server_ms` between `begun` and `now`. What contradicts what we knew means that a clock was
-        set: then the newest is right.
+        set: then the newest is right. By how many seconds it was set back; 0 where it was not.
         """
         error_ms = (now - begun) / 2 * 1000
         offset_ms = server_ms - (begun + now) / 2 * 1000
         bound_ms = self.error_ms(now)
+        back_ms = self._offset_ms - offset_ms - error_ms - bound_ms
         if error_ms <= bound_ms or abs(offset_ms - self._offset_ms) > error_ms + bound_ms:
             self._offset_ms, self._error_ms, self._seen = offset_ms, error_ms, now
+        return back_ms / 1000 if back_ms > _TOLERANCE_MS else 0.0

@@ -16,12 +16,12 @@ _MOST_TRIED = 100_000
 
 @dataclass(slots=True)
 class WriteProbe:
-    """Of one server. `sha` and `source` are the script's, `owns` tells whether a key is the server's."""
+    """Of one server. `sha`, `source` and `limits` are the script's, `owns` tells whether a key is the server's."""
 
     sha: bytes
     source: bytes
     prefix: bytes
-    most_fields: int
+    limits: tuple[bytes, ...]
     owns: Callable[[bytes], bool] = lambda key: True
     _key: bytes = b""
 
@@ -35,6 +35,6 @@ class WriteProbe:
         if not self._key:
             return ()
         call = (b"EVALSHA", self.sha) if known else (b"EVAL", self.source)
-        intent, most = uuid4().hex.encode(), b"%d" % self.most_fields
+        intent = uuid4().hex.encode()
         begin = (*call, b"1", self._key, run_id, intent, b"0")
-        return (*begin, intent, _INTENT_MS, b"", most), (*begin, b"", b"0", intent, most)
+        return (*begin, intent, _INTENT_MS, b"", *self.limits), (*begin, b"", b"0", intent, *self.limits)

@@ -22,9 +22,9 @@ Ended = Mapping[tuple[str, str], int]
 
 _SETTINGS = (
     *("MAX_CONCURRENT_CALLS", "MAX_BYTES_IN_FLIGHT", "MAX_METADATA_BYTES", "MAX_MESSAGE_BYTES"),
-    *("ACCEPT_COMPRESSED", "CALL_TIMEOUT"),
+    *("ACCEPT_COMPRESSED", "CALL_TIMEOUT", "MAX_CONNECTIONS"),
 )
-_FIXED = ("uploads", "connections", "unread")
+_FIXED = ("uploads", "unread")
 LIMITS = (*_SETTINGS, *_FIXED)
 _STATUSES = ("OK", "INTERNAL", "RESOURCE_EXHAUSTED")
 """What is there at zero from the start: a rate over a series that appears with its first increment misses that one."""

@@ -13,7 +13,8 @@ _log = logging.getLogger(__name__)
 _ENOUGH = 5
 _WINDOW = 10.0
 _QUIET = 5.0
-_UNSUCCESSFUL = "success = false"
+UNSUCCESSFUL = "success = false"
+"""OK for gRPC, and a failure by the message."""
 _AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
@@ -51,13 +52,8 @@ class Failing:
             fields = {"dependency": "upstream", "failing_seconds": round(away, 1)}
             _log.info("the media service answers without failures again after %.1f s", away, extra=fields)
 
-    def unsuccessful(self) -> None:
-        """The answer that was the last one to be `good` says in its message that it is a failure."""
-        self._good -= 1
-        self.failed(_UNSUCCESSFUL)
-
     def failed(self, why: str, count: int = 1) -> None:
-        """It answered with this status."""
+        """It answered with this status, or with UNSUCCESSFUL."""
         now = self._turn()
         self._failed += count
         self._in_a_row += count

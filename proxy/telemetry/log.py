@@ -17,13 +17,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from enum import Enum
 from queue import SimpleQueue
 from typing import Any
 
 from proxy.printable import printable, printable_json
-from proxy.settings.redact import redacted
+from proxy.settings.redact import redacted, without_bytes
 
 STDERR = 2
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -58,6 +59,13 @@ def setup(level: str, style: str, *, fd: int = STDERR, trace_ids: TraceIds = lam
 def coloured(fd: int) -> bool:
     """A terminal, and nobody said that colours are not wanted (https://no-color.org)."""
     return os.isatty(fd) and not os.environ.get("NO_COLOR")
+
+
+def end() -> None:
+    """Writes what is queued, within a second, and nothing that is logged later: what stderr says next is the last."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LineWriter):
+            handler.close()
 
 
 def set_level(level: str) -> None:
@@ -115,9 +123,12 @@ class LineWriter(logging.Handler):
         self._queued = self._dropped = 0
         self._written = self._confessed = 0
         self._thread: threading.Thread | None = None
+        self._closed = False
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queue the record's line."""
+        if self._closed:
+            return
         if self._queued - self._written > self._limit:
             self._dropped += 1
             return
@@ -134,7 +145,9 @@ class LineWriter(logging.Handler):
             written.wait(timeout=1.0)
 
     def close(self) -> None:
-        """End the thread once it wrote what is queued; a second at most is waited for that."""
+        """End the thread once it wrote what is queued; a second at most is waited for that. No line follows."""
+        with self.lock or nullcontext():  # as `emit` is called
+            self._closed = True
         if self._thread is not None:
             self._lines.put(None)
             self._thread.join(timeout=1.0)
@@ -271,6 +284,7 @@ def _text(value: object) -> str:
 
 def _safe(text: str, longest: int = _LONGEST_TEXT) -> str:
     """The text without credentials, its middle left out where it is too long: an exception says most at its end."""
+    text = without_bytes(text)  # as a whole: of what is cut no one could tell that it was bytes
     if len(text) <= longest:
         return redacted(text)
     # Cut before it is masked, or a huge text would take long; masked before it is cut, or half a credential would stay.

@@ -1,15 +1,14 @@
 """The metrics: every name, label and help text, and one typed method for each thing that can happen.
 
 They live in a registry of their own. Label values come from fixed lists (methods from the proto) or from our own code,
-never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept:
-a hit pays for one counter and two histograms, about 2 us.
+never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept.
 
 `rpc_*` are OpenTelemetry's RPC metrics (semantic conventions 1.45, "RPC metrics") as Prometheus spells them.
 """
 
 import platform
 from collections import Counter as Counts
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal
 
 from grpc import StatusCode
@@ -20,7 +19,9 @@ from prometheus_client.process_collector import ProcessCollector
 from proxy import __version__
 from proxy.pb import media_pb2
 from proxy.telemetry.callers import Callers, Ended, Use
-from proxy.telemetry.failing import Failing
+from proxy.telemetry.durations import Durations, Observed
+from proxy.telemetry.failing import UNSUCCESSFUL, Failing
+from proxy.telemetry.policy_failures import policy_failures
 from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
@@ -37,18 +38,14 @@ _RPC_METHODS = {
 _METHODS = {path: name.rpartition("/")[2] for path, name in _RPC_METHODS.items()}
 _CACHED = "/media.MediaService/GetFilesByModel"
 _EXPECTED: tuple[tuple[Result, Tier], ...] = (
-    ("hit", "redis"),
-    ("stale", "redis"),
-    ("miss", "none"),
-    ("coalesced", "none"),
-    ("bypass", "none"),
-    ("failure", "none"),
+    *(("hit", "redis"), ("stale", "redis")),
+    *(("miss", "none"), ("coalesced", "none"), ("bypass", "none"), ("failure", "none")),
 )
 
 _FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
 """Of the media service. That it does not know a method is its caller's mistake."""
 _RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_status_code", "error_type")
-_CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
 
@@ -67,25 +64,25 @@ class Metrics:
             ("method", "result", "tier"),
             registry=self.registry,
         )
-        self._request_seconds = Histogram(
+        self._request_seconds = Durations(
             "media_cache_request_duration_seconds",
             "Seconds from when a cacheable call's request was read to its answer, by result",
             ("result",),
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
-        self._server_calls = Histogram(
+        self._server_calls = Durations(
             "rpc_server_call_duration_seconds",
-            "Seconds from a call's arrival to its end; with TRANSPORT=envoy only of the methods that the core answers",
+            "Seconds from a call's arrival to its end",
             _RPC_LABELS,
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
-        self._client_calls = Histogram(
+        self._client_calls = Durations(
             "rpc_client_call_duration_seconds",
-            "Seconds that a call to the media service took; with TRANSPORT=envoy without those that Envoy forwards",
+            "Seconds that a call to the media service took",
             _RPC_LABELS,
-            buckets=_CALL_SECONDS,
+            buckets=CALL_SECONDS,
             registry=self.registry,
         )
         self._entry_bytes = Histogram(
@@ -104,19 +101,15 @@ class Metrics:
             "Calls in shadow mode that the cache would have answered otherwise than the media service did",
             registry=self.registry,
         )
-        self._unclear = Counter(
-            "media_cache_policy_failures_total",
-            "Messages that the policy cannot make sense of: a read is forwarded, after a write everything is flushed",
-            ("method",),
-            registry=self.registry,
-        )
+        self.unclear = policy_failures(self.registry, _METHODS)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
-        self._server_successes: dict[str, Histogram] = {}
-        self._client_successes: dict[str, Histogram] = {}
+        self._server_successes: dict[str, Observed] = {}
+        self._client_successes: dict[str, Observed] = {}
+        self._hits: dict[str, tuple[Counter, Observed, Observed]] = {}
         # What will move is there at zero from the start: a rate over a series that only appears with its first
         # increment misses that increment.
-        self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Histogram]] = {
+        self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Observed]] = {
             (_CACHED, *expected): self._request_child(_METHODS[_CACHED], *expected) for expected in _EXPECTED
         }
         failing = Gauge(
@@ -169,8 +162,7 @@ class Metrics:
                 self._events.labels(kind, outcome)
         self._events_missing = Gauge(
             "media_cache_events_missing",
-            "Set to 1 when writes have succeeded without a media event after them, to 0 with the next event that is "
-            "applied",
+            "Whether writes have succeeded without a media event after them (1), or not (0)",
             registry=self.registry,
         )
         self._dependency_up = Gauge(
@@ -198,8 +190,21 @@ class Metrics:
         count.inc()
         duration.observe(seconds)
 
-    def _request_child(self, label: str, result: Result, tier: Tier) -> tuple[Counter, Histogram]:
+    def _request_child(self, label: str, result: Result, tier: Tier) -> tuple[Counter, Observed]:
         return self._requests.labels(label, result, tier), self._request_seconds.labels(result)
+
+    def hit(self, method: str, seconds: float) -> None:
+        """A call was answered out of the cache: `request` and `server_call` in one, for what there is most of."""
+        count, duration, calls = self._hits.get(method) or self._hit_children(method)
+        count.inc()
+        duration.observe(seconds)
+        calls.observe(seconds)
+
+    def _hit_children(self, method: str) -> tuple[Counter, Observed, Observed]:
+        """`method` is one of ours, never a caller's."""
+        calls = self._server_calls.labels("grpc", _RPC_METHODS[method], StatusCode.OK.name, "")
+        self._hits[method] = children = (*self._request_child(_METHODS[method], "hit", "redis"), calls)
+        return children
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
         """A call to this proxy ended."""
@@ -219,17 +224,29 @@ class Metrics:
         error = "" if code is StatusCode.OK else code.name
         if code in _FAILURES:
             self.upstream_answers.failed(error)
-        elif code is not StatusCode.CANCELLED:
-            self.upstream_answers.good()
+        elif code is not StatusCode.CANCELLED and (error or method != _CACHED):
+            self.upstream_answers.good()  # of a cacheable method `answered` knows more: what the message says
         self._observe(self._client_calls, self._client_successes, method, code, error, seconds)
 
-    def unsuccessful(self) -> None:
-        """The media service's last answer with OK says in its message that it is a failure."""
-        self.upstream_answers.unsuccessful()
+    def answered(self, *, successful: bool) -> None:
+        """The media service answered a cacheable call with OK, and in the message with success or a failure."""
+        if successful:
+            self.upstream_answers.good()
+        else:
+            self.upstream_answers.failed(UNSUCCESSFUL)
+
+    def forwarded_calls(
+        self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool
+    ) -> None:
+        """Calls that passed us by, as `Observed.add` has them; `upstream`: they came so far."""
+        sides = ((self._server_calls, code in SERVER_ERRORS), (self._client_calls, code is not StatusCode.OK))
+        for calls, failed in sides[: 1 + upstream]:
+            error = code.name if failed else ""
+            calls.labels("grpc", _RPC_METHODS.get(method, UNKNOWN_METHOD), code.name, error).add(at_most, seconds)
 
     @staticmethod
     def _observe(
-        calls: Histogram, successful: dict[str, Histogram], method: str, code: StatusCode, error: str, seconds: float
+        calls: Durations, successful: dict[str, Observed], method: str, code: StatusCode, error: str, seconds: float
     ) -> None:
         child = successful.get(method) if code is StatusCode.OK else None
         if child is None:
@@ -240,9 +257,8 @@ class Metrics:
         child.observe(seconds)
 
     def invalidation(self, source: str, lag_seconds: float | None = None) -> None:
-        """Redis confirmed an invalidation from `source` (event, write, admin); `lag_seconds` for events.
-
-        A publisher whose clock is ahead of ours makes a lag of 0, not less.
+        """Redis confirmed an invalidation from `source` (event, write, admin); `lag_seconds` for events, 0 at least: a
+        publisher's clock may be ahead of ours.
         """
         self._invalidations.labels(source).inc()
         if lag_seconds is not None:
@@ -257,7 +273,7 @@ class Metrics:
         self._events.labels(kind, outcome).inc()
 
     def dependency(self, name: str, *, up: bool) -> None:
-        """A dependency (redis, rabbitmq, upstream) was lost or is back. The first call makes its series."""
+        """A dependency was lost or is back. The first call makes its series."""
         self._dependency_up.labels(name).set(1.0 if up else 0.0)
 
     def events_missing(self, missing: bool) -> None:
@@ -275,10 +291,6 @@ class Metrics:
     def entry_bytes(self, size: int) -> None:
         """Redis stored an answer."""
         self._entry_bytes.observe(size)
-
-    def unclear(self, path: str) -> None:
-        """The policy could not tell what a message of this method means."""
-        self._unclear.labels(_METHODS.get(path, OTHER)).inc()
 
     def shadow_difference(self) -> None:
         """In shadow mode the cache would have answered otherwise."""

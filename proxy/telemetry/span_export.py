@@ -243,7 +243,7 @@ def _exporter(endpoint: str) -> SpanExporter:
     try:
         module = importlib.import_module(_EXPORTERS[protocol])
     except ModuleNotFoundError:
-        instead = f"grpc; for {protocol} install the package's extra: pip install 'media-cache-proxy[otlp-http]'"
+        instead = f"grpc; for {protocol} pip install '.[otlp-http]' in the source tree"
         raise _not_understood(_PROTOCOLS, protocol, instead) from None
     leg = collector_leg(*map(_file, (_CA, _CERT, _KEY))) if _over_tls(endpoint) else None
     if leg is not None:

@@ -4,6 +4,7 @@ Names are OpenTelemetry's semantic conventions 1.45 (RPC, database, messaging) w
 and begin with `media_cache.`.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -41,6 +42,10 @@ SERVER_ERRORS = frozenset(
 CLIENT_ERRORS = frozenset(StatusCode) - {StatusCode.OK}
 
 Attributes = Mapping[str, str | int]
+Place = Attributes
+"""The attributes that say where a server is."""
+_SCHEME = re.compile(r"^(?:dns|ipv[46]):(?!//)/?|^[a-z0-9-]+://[^/]*/")
+"""Of a gRPC target, with the authority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,3 +113,15 @@ def of_event(exchange: str, routing_key: str, queue: str, at: Attributes) -> Att
 def shortened(text: str) -> str:
     """As much of it as a span may hold."""
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
+
+
+def place(address: str) -> Place:
+    """Where a gRPC target or an address to listen on is: a socket's path; of several addresses all, as one text."""
+    socket = re.fullmatch(r"unix(?:-abstract)?:(?://)?(.+)", address)
+    if socket:
+        return {SERVER_ADDRESS: socket[1]}
+    endpoint = _SCHEME.sub("", address)
+    host, colon, port = endpoint.rpartition(":")
+    if not colon or not port.isdecimal() or "," in host:
+        return {SERVER_ADDRESS: endpoint}
+    return {SERVER_ADDRESS: host.removeprefix("[").removesuffix("]"), SERVER_PORT: int(port)}

@@ -16,7 +16,6 @@ No span ever holds metadata, a body, a key, a value or a message of an error: no
 """
 
 import asyncio
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
@@ -33,13 +32,8 @@ from opentelemetry.trace import StatusCode as SpanStatus
 from proxy.media.calls import Metadata
 from proxy.telemetry import span_names as names
 
-_SCHEME = re.compile(r"^(?:dns|ipv[46]):(?!//)/?|^[a-z0-9-]+://[^/]*/")
-"""Of a gRPC target, with the authority."""
-
 NAME = "media-cache-proxy"
 """Who makes the spans."""
-Place = names.Attributes
-"""The attributes that say where a server is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +165,7 @@ class _Active(Scope):
 _OFF = Scope()
 
 
-def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
+def server_span(method: str, metadata: Metadata, at: names.Place) -> Scope:
     """A call that came in; its parent is the caller's span, if the metadata names one."""
     if _tracing is None or _tracing.unsampled(metadata):
         return _OFF
@@ -179,7 +173,12 @@ def server_span(method: str, metadata: Metadata, at: Place) -> Scope:
     return _Active(_tracing.tracer.start_span(name, parent, SpanKind.SERVER, attributes), names.SERVER_ERRORS)
 
 
-def client_span(method: str, at: Place) -> Scope:
+def silent(metadata: Metadata) -> bool:
+    """Whether a call with this metadata makes no span; without metadata, whether no call does."""
+    return _tracing is None or _tracing.unsampled(metadata)
+
+
+def client_span(method: str, at: names.Place) -> Scope:
     """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
     if _tracing is None or here() is None:
         return _OFF
@@ -206,7 +205,7 @@ def _redis(command: Sequence[bytes], peer: names.RedisPeer, batch: int = 1) -> _
     return _Active(_tracing.tracer.start_span(name, _as_context(), SpanKind.CLIENT, attributes))
 
 
-def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str, at: Place) -> Scope:
+def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str, at: names.Place) -> Scope:
     """A message that is dealt with; linked to the span that published it, if `headers` name one."""
     if _tracing is None:
         return _OFF
@@ -273,18 +272,6 @@ def ids() -> tuple[str, str] | None:
     """The trace id and span id for a log line."""
     span = here()
     return None if span is None else (trace.format_trace_id(span.trace_id), trace.format_span_id(span.span_id))
-
-
-def place(address: str) -> Place:
-    """Where a gRPC target or an address to listen on is: a socket's path; of several addresses all, as one text."""
-    socket = re.fullmatch(r"unix(?:-abstract)?:(?://)?(.+)", address)
-    if socket:
-        return {names.SERVER_ADDRESS: socket[1]}
-    endpoint = _SCHEME.sub("", address)
-    host, colon, port = endpoint.rpartition(":")
-    if not colon or not port.isdecimal() or "," in host:
-        return {names.SERVER_ADDRESS: endpoint}
-    return {names.SERVER_ADDRESS: host.removeprefix("[").removesuffix("]"), names.SERVER_PORT: int(port)}
 
 
 def _as_context() -> Context:

@@ -41,6 +41,14 @@ class Admission:
         self._none.clear()
         return True
 
+    def enter_common(self) -> bool:
+        """As `enter`, for who does not take one of the last places."""
+        if self.in_progress >= self._common:
+            return False
+        self.in_progress += 1
+        self._none.clear()
+        return True
+
     def _enter_reserve(self, peer: str) -> bool:
         left = self.limit - self.in_progress
         if self._reserved[peer] >= min(left, max(1, left // 10)):

@@ -10,6 +10,9 @@ _BOTH = (
     ("grpc.max_send_message_length", -1),
     # The probe widens the flow-control window of every connection to megabytes, which stalled readers then hold.
     ("grpc.http2.bdp_probe", 0),
+    # The core keeps what it could not read in the table of a connection's header fields, and fails later calls that
+    # name it there, whoever's they are. Without a table each call stands for itself.
+    ("grpc.http2.hpack_table_size.decoder", 0),
 )
 
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (  # `Limits` has the others
@@ -47,8 +50,10 @@ CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     # sets TCP_USER_TIMEOUT, so that a call on a dead connection fails after 20 s.
     ("grpc.keepalive_time_ms", 360_000),
     ("grpc.keepalive_timeout_ms", 20_000),
-    # The caller decides about retries and load balancing: no retry of ours, no service config out of DNS.
-    ("grpc.enable_retries", 0),
+    # Transparent retries alone (gRFC A6): a call that upstream never processed is made once more. To the caller's
+    # library it has begun, so that it cannot. Any other retry, and load balancing, is the caller's to decide: they take
+    # a service config, and we take none out of DNS.
+    ("grpc.enable_retries", 1),
     ("grpc.service_config_disable_resolution", 1),
     # A sidecar's upstream is never behind the HTTP proxy that https_proxy names.
     ("grpc.enable_http_proxy", 0),

@@ -6,17 +6,17 @@ way, which fits all four kinds of method; one message is in flight each way, so 
 
 import asyncio
 import time
-from collections.abc import Awaitable
 
 import grpc
 import grpc.aio
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.transport.incoming import Incoming
 from proxy.transport.large_messages import LargeMessages, TooManyBytesError
 from proxy.transport.limits import clamped
-from proxy.transport.metadata import IllegalMetadataError
-from proxy.transport.upstream import StreamCall, Upstream
+from proxy.transport.metadata import IllegalMetadataError, to_upstream
+from proxy.transport.upstream import NeverProcessedError, StreamCall, Upstream, never_processed
 from proxy.transport.upstreams import Whereabouts
 
 _HEADERS_ALONE = 0.025
@@ -60,78 +60,69 @@ async def forward_stream(
 async def _forward_stream(
     upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata
 ) -> Reply:
-    requests = _Requests(context, large)
-    first = asyncio.ensure_future(requests.next())
+    incoming = Incoming(context, large)
     try:
-        await asyncio.wait([first], timeout=_REFUSED_WITHIN)
-        if first.done() and isinstance(first.exception(), TooManyBytesError):
-            return large.refusal
-        return await _carry(upstream, method, requests, first, metadata)
+        await incoming.arrived(_REFUSED_WITHIN)
+        return await _carry(upstream, large, method, context, metadata, incoming)
+    except TooManyBytesError:
+        return large.refusal
     finally:
-        first.cancel()
-        requests.give()
+        incoming.close()
 
 
 async def _carry(
-    upstream: Upstream, method: str, requests: "_Requests", first: Awaitable[bytes | None], metadata: Metadata
+    upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata, incoming: Incoming
 ) -> Reply:
+    """One attempt, and a second where upstream never processed the first."""
     started, code = time.perf_counter(), StatusCode.CANCELLED
-    context, large = requests.context, requests.large
     try:
-        rpc = upstream.stream(method, metadata, timeout=clamped(context.time_remaining()))
+        to_upstream(metadata)
     except IllegalMetadataError as error:
         return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
-    reply = large.refusal
     try:
-        async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(_send(requests, first, rpc))
-            reply = await _responses(upstream, method, rpc, context, large)
-            sending.cancel()
+        try:
+            reply = await _attempt(upstream, large, method, context, metadata, incoming)
+        except NeverProcessedError as refused:
+            reply = refused.reply
+            if incoming.again():
+                reply = await _attempt(upstream, large, method, context, metadata, incoming)
         code = reply.code
-    except* TooManyBytesError:
-        pass
+    except NeverProcessedError as refused:
+        reply, code = refused.reply, refused.reply.code
     finally:
-        rpc.cancel()
         upstream.observe(method, code, started)
     return reply
 
 
-class _Requests:
-    """The caller's messages. Each counts as held from when it was read until the next one is asked for."""
-
-    def __init__(self, context: Context, large: LargeMessages) -> None:
-        self.context = context
-        self.large = large
-        self._held = 0
-
-    async def next(self) -> bytes | None:
-        """None: the caller has half-closed the call. TooManyBytesError for a message too many."""
-        self.give()
-        message: object = await self.context.read()
-        if isinstance(message, bytes):
-            self._held = self.large.take(message)
-            return message
-        # grpc.aio reads a cancelled call as a half-closed one, and then upstream would take what came for the whole.
-        # A second read tells them apart: the core ends it only after it told of the cancellation, which ends this task.
-        await self.context.read()
-        await asyncio.sleep(0)
-        return None
-
-    def give(self) -> None:
-        """The message read last is held no more."""
-        held, self._held = self._held, 0
-        self.large.give(held)
+async def _attempt(
+    upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata, incoming: Incoming
+) -> Reply:
+    rpc = upstream.stream(method, metadata, timeout=clamped(context.time_remaining()))
+    reply, refused = large.refusal, None
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(_send(incoming, rpc))
+            try:
+                reply = await _responses(upstream, method, rpc, context, large, incoming)
+            except NeverProcessedError as error:
+                refused = error
+            sending.cancel()
+    except* TooManyBytesError:
+        pass
+    finally:
+        rpc.cancel()
+    if refused is not None:
+        raise refused
+    return reply
 
 
-async def _send(requests: _Requests, first: Awaitable[bytes | None], rpc: StreamCall) -> None:
+async def _send(incoming: Incoming, rpc: StreamCall) -> None:
     """The caller's messages and its half-close, to upstream."""
     try:
         await rpc.wait_for_connection()
-        message = await first
-        while message is not None:
+        async for message in incoming.messages():
             # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
             await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
-            message = await requests.next()
         await rpc.done_writing()
     except (grpc.aio.AioRpcError, grpc.aio.InternalError):
         # Upstream ended the call before it had read everything: `_responses` sees its status.
@@ -141,15 +132,19 @@ async def _send(requests: _Requests, first: Awaitable[bytes | None], rpc: Stream
         raise
 
 
-async def _responses(upstream: Upstream, method: str, rpc: StreamCall, context: Context, large: LargeMessages) -> Reply:
+async def _responses(
+    upstream: Upstream, method: str, rpc: StreamCall, context: Context, large: LargeMessages, incoming: Incoming
+) -> Reply:
     """Upstream's initial metadata and messages, to the caller; its status as a Reply."""
     # (grpc.aio loses it, in up to 1 % of calls, where upstream fails before the first request message reached it.)
     initial = upstream.to_caller(method, await rpc.initial_metadata())
     first = asyncio.ensure_future(_read(upstream, method, rpc))
     try:
         if initial or not (await asyncio.wait([first], timeout=_HEADERS_ALONE))[0]:
+            incoming.forget()
             await context.send_initial_metadata(initial)
         outcome = await first
+        incoming.forget()
         while isinstance(outcome, bytes):
             held = large.take(outcome)
             try:
@@ -174,4 +169,7 @@ async def _read(upstream: Upstream, method: str, rpc: StreamCall) -> bytes | Rep
         return Reply(trailing_metadata=upstream.to_caller(method, await rpc.trailing_metadata()))
     except grpc.aio.AioRpcError as error:
         trailing = upstream.to_caller(method, error.trailing_metadata())
-        return Reply(code=error.code(), details=error.details() or "", trailing_metadata=trailing)
+        reply = Reply(code=error.code(), details=error.details() or "", trailing_metadata=trailing)
+        if never_processed(error.code(), error.debug_error_string()):
+            raise NeverProcessedError(reply) from None
+        return reply

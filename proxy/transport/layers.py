@@ -7,21 +7,23 @@ Outermost first:
 3. Admission: before the request is read. What is refused stays in the caller's flow-control window. A call leaves once
    its answer was taken: whoever reads no answers holds places, of which there are so many, not memory.
 4. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
-5. Memory: uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes; any other large
-   message that finds too many bytes of them is refused.
+5. Memory: uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes: for as many as
+   they say that they have, where the transport can tell; any other large message that finds too many bytes of them is
+   refused.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, TypeVar
 
 from grpc import StatusCode
 
 from proxy.media.calls import Call, Handler, Metadata, Reply
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.byte_budget import ByteBudget
@@ -34,16 +36,11 @@ _log = logging.getLogger(__name__)
 UPLOADS_AT_ONCE = 128 << 20
 """Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
 _LARGEST_UPLOAD = 50 << 20
-"""Bytes that an upload is taken for until its size is known: the media service's own limit."""
+"""Bytes that an upload is taken for where it is known only once it is here: the media service's own limit."""
 _UPLOAD_WAITS = 10.0
 """Seconds that an upload waits for room before it is refused."""
 
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
-_UPLOADS_FULL = Reply(
-    code=StatusCode.RESOURCE_EXHAUSTED,
-    limit="uploads",
-    details=f"uploads under way take all of {UPLOADS_AT_ONCE} bytes, and took them for {_UPLOAD_WAITS:g} s",
-)
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
 
 _UNREAD = (
@@ -55,6 +52,9 @@ _DEFAULTS = Limits()
 
 Read = Callable[[], Awaitable[bytes | Reply]]
 """The one request message of a unary call; a Reply when there is not exactly one, or it cannot be understood."""
+
+Announced = Callable[[], Awaitable[int | Reply]]
+"""The bytes that the message will have, as far as its caller says so at its begin; a Reply as for `Read`."""
 
 _Sent = TypeVar("_Sent")
 
@@ -72,11 +72,23 @@ def _nobody() -> str:
     return ""
 
 
+@dataclass(slots=True)
+class Begun:
+    """How far a call is that was on the straight way of a hit, and goes on here. Whoever admitted it lets go of it."""
+
+    started: float
+    """When it came, by `time.perf_counter`."""
+    body: object = None
+    """Its request, as the transport read it; None: it has to be read."""
+    looked: object = None
+    """`Call.looked`."""
+
+
 class Layers:
     """One for all calls of a process. Made inside the event loop."""
 
     def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
-        self.place: tracing.Place = {}
+        self.place: span_names.Place = {}
         """Where callers reach us, for spans; known once the port is."""
         self.large_methods = limits.large_methods
         """Whose requests may be large: they have memory of their own, and wait for it."""
@@ -102,22 +114,24 @@ class Layers:
         finish: Callable[[Reply], Awaitable[_Sent]],
         peer: Callable[[], str] = _nobody,
         at_end: Callable[[Callable[[], None]], None] | None = None,
+        begun: Begun | None = None,
     ) -> _Sent:
         """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone.
 
         `peer` names the caller's connection. `at_end` has something done once the caller has taken the answer, or is
-        gone; None: that is when `finish` returns.
+        gone; None: that is when `finish` returns. `begun`: it is admitted, and who admitted it lets it go.
         """
         endings: list[Callable[[], None]] = []
         at_end = at_end or endings.append
-        started, code = time.perf_counter(), StatusCode.CANCELLED
+        started, code = time.perf_counter() if begun is None else begun.started, StatusCode.CANCELLED
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
                 if self._limits.too_much(metadata):
                     reply = TOO_MUCH_METADATA
-                elif self._admission.enter(peer):
-                    at_end(partial(self._admission.leave, peer))
+                elif begun is not None or self._admission.enter(peer):
+                    if begun is None:
+                        at_end(partial(self._admission.leave, peer))
                     try:
                         reply = await work()
                         if reply.body is not None and len(reply.body) > LARGE:
@@ -142,17 +156,24 @@ class Layers:
         self._observer.refused("unread", _UNREAD)
 
     async def unary(
-        self, method: str, handler: Handler, metadata: Metadata, remaining: float | None, read: Read
+        self,
+        method: str,
+        handler: Handler,
+        metadata: Metadata,
+        remaining: float | None,
+        read: Read,
+        looked: object = None,
+        announced: Announced | None = None,
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
         deadline = None if remaining is None else time.monotonic() + remaining
         if method in self.large_methods:
-            return await self._upload(method, handler, metadata, deadline, read)
+            return await self._upload(method, handler, metadata, deadline, read, announced)
         body = await read()
         if isinstance(body, Reply):
             return body
         if len(body) <= LARGE:
-            return await handler(Call(method, body, metadata, deadline))
+            return await handler(Call(method, body, metadata, deadline, looked))
         held = self.large.take(body)
         try:
             return await handler(Call(method, body, metadata, deadline))
@@ -160,14 +181,23 @@ class Layers:
             self.large.give(held)
 
     async def _upload(
-        self, method: str, handler: Handler, metadata: Metadata, deadline: float | None, read: Read
+        self,
+        method: str,
+        handler: Handler,
+        metadata: Metadata,
+        deadline: float | None,
+        read: Read,
+        announced: Announced | None,
     ) -> Reply:
-        held = _LARGEST_UPLOAD
+        size = _LARGEST_UPLOAD if announced is None else await announced()
+        if isinstance(size, Reply):
+            return size
+        held = min(size, UPLOADS_AT_ONCE)
         try:
             async with asyncio.timeout(_UPLOAD_WAITS):
                 await self._uploads.take(held)
         except TimeoutError:
-            return _UPLOADS_FULL
+            return self._no_room(held, known=announced is not None)
         try:
             body = await read()
             if isinstance(body, Reply):
@@ -178,3 +208,13 @@ class Layers:
             return await handler(Call(method, body, metadata, deadline))
         finally:
             self._uploads.give(held)
+
+    def _no_room(self, size: int, *, known: bool) -> Reply:
+        taken = UPLOADS_AT_ONCE - self._uploads.left
+        counted = "" if known else f" (one counts as {_LARGEST_UPLOAD} until it is here)"
+        return Reply(
+            code=StatusCode.RESOURCE_EXHAUSTED,
+            limit="uploads",
+            details=f"uploads under way take {taken} of {UPLOADS_AT_ONCE} bytes and left none for {size} more within "
+            f"{_UPLOAD_WAITS:g} s{counted}",
+        )

@@ -37,6 +37,11 @@ class Limits:
     calls_per_connection: int = 250
     """What a connection has more waits at its caller, who is told this number (RFC 9113, 5.1.2). A stream that was
     reset counts until Python has seen its end, so this is also what makes rapid resets harmless to others."""
+    connections: int = 1000
+    """Of callers, at once. One more is closed as it comes."""
+    connection_age: float = 0.0
+    """Seconds after which a caller is asked to connect anew, so that a balancer before several proxies sees it again.
+    Its calls go on for as long as they take. 0: never."""
     metadata_bytes: int = 64 << 10
     """Of one request, as RFC 9113, 6.5.2 counts them: 32 more for each entry. More is RESOURCE_EXHAUSTED, and so are
     more than 256 entries, each of which costs us some microseconds, and upstream as much again."""
@@ -67,11 +72,11 @@ class Limits:
     def server_options(self) -> tuple[tuple[str, int], ...]:
         """The channel arguments of the listener that keep these limits."""
         decompression = () if self.compressed else (("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),)
+        age = (("grpc.max_connection_age_ms", round(self.connection_age * 1000)),) if self.connection_age else ()
         return (
             *decompression,
-            # The core keeps what it could not read in the table of a connection's header fields, and fails every later
-            # call that names it there, whoever's it is. Without a table each call stands for itself.
-            ("grpc.http2.hpack_table_size.decoder", 0),
+            *age,
+            ("grpc.max_allowed_incoming_connections", self.connections),
             ("grpc.max_concurrent_streams", self.calls_per_connection),
             # Streams that have ended for the caller but not yet for gRPC's core count against the above once they are
             # more than this. By default few may be: a caller with as many calls as it may have would see half of the

@@ -53,6 +53,8 @@ class UnaryCall:
         self.messages: list[bytes] = []
         self.code = StatusCode.UNKNOWN
         self.details = ""
+        self.account = ""
+        """How the core came to the status, for who reads logs."""
         self.initial_metadata: Metadata = ()
         self.trailing_metadata: Metadata = ()
 
@@ -81,5 +83,6 @@ class UnaryCall:
         status = await self._call.status()
         self.code = _CODES.get(status.code(), StatusCode.UNKNOWN)
         self.details = status.details() or ""
+        self.account = status.debug_error_string() or ""
         self.initial_metadata = tuple(self._initial.initial_metadata() or ())
         self.trailing_metadata = tuple(status.trailing_metadata() or ())

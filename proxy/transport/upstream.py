@@ -1,5 +1,8 @@
 """`Upstream`: the one channel to the real media service. Raw bytes in and out; every outcome of a call is a `Reply`.
 
+A call that the media service never processed is made once more (gRFC A6): the caller's library, to which it has begun,
+cannot. Where a GOAWAY says so gRPC's core does it by itself; what is refused with REFUSED_STREAM is done here.
+
 A channel keeps the certificates that it was made with. When they are renewed there is a new channel, for the calls that
 begin from then on. The old one is let go of: gRPC's core keeps what its calls need until they have ended.
 """
@@ -16,7 +19,7 @@ import grpc.aio
 from grpc import ChannelConnectivity, StatusCode
 
 from proxy.media.calls import Call, Metadata, Reply
-from proxy.telemetry import tracing
+from proxy.telemetry import span_names, tracing
 from proxy.tls import Leg
 from proxy.transport.credentials import open_channel, why_not_connected
 from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
@@ -30,6 +33,10 @@ _KEPT_METHODS = 128
 _CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
 _CONNECTED = {ChannelConnectivity.READY: True, ChannelConnectivity.TRANSIENT_FAILURE: False}
 
+_REFUSED = "UNAVAILABLE:Stream removed (RST_STREAM (Received RST_STREAM with error code 7))"
+"""How the core's own account of a call begins that was reset with REFUSED_STREAM (RFC 9113, 8.7). A status that came
+from upstream, whatever its words, is told of otherwise."""
+
 _Pairs = Iterable[tuple[str, str | bytes]] | None
 StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
@@ -41,7 +48,7 @@ class ClientObserver(Protocol):
 
 
 class Upstream:
-    """Made and closed inside the event loop that uses it. Nothing here waits for a connection or tries again.
+    """Made and closed inside the event loop that uses it. Nothing here waits for a connection.
 
     `target` is any gRPC target, in plaintext without `tls`. A `timeout` is in seconds from now; None: as long as it
     takes.
@@ -49,7 +56,7 @@ class Upstream:
 
     def __init__(self, target: str, observer: ClientObserver, tls: Leg | None = None) -> None:
         self.target = target
-        self._place = tracing.place(target)
+        self._place = span_names.place(target)
         self._observer = observer
         self._tls = tls
         self._renewed = asyncio.Event()
@@ -84,7 +91,12 @@ class Upstream:
         started = time.perf_counter()
         try:
             metadata = to_upstream(tracing.injected(call.metadata))
-            reply = await (self._exact if exactly_one else self._plain)(call, metadata, timeout)
+            ask = self._exact if exactly_one else self._plain
+            try:
+                reply = await ask(call, metadata, timeout)
+            except NeverProcessedError:
+                left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
+                reply = await ask(call, metadata, left)
         except grpc.aio.AioRpcError as error:
             reply = Reply(
                 code=error.code(),
@@ -92,6 +104,8 @@ class Upstream:
                 initial_metadata=self.to_caller(call.method, error.initial_metadata()),
                 trailing_metadata=self.to_caller(call.method, error.trailing_metadata()),
             )
+        except NeverProcessedError as refused:
+            reply = refused.reply
         except IllegalMetadataError as error:
             return Reply(code=StatusCode.INVALID_ARGUMENT, details=str(error))
         except grpc.aio.UsageError:
@@ -175,6 +189,10 @@ class Upstream:
             body: bytes | None = await rpc
             messages = () if body is None else (body,)
             return self._reply(call.method, messages, await rpc.initial_metadata(), await rpc.trailing_metadata())
+        except grpc.aio.AioRpcError as error:
+            if never_processed(error.code(), error.debug_error_string()):
+                raise NeverProcessedError(Reply(code=error.code(), details=error.details() or "")) from None
+            raise
         finally:
             _end(rpc)
 
@@ -190,6 +208,8 @@ class Upstream:
             return _CLOSED
         if len(rpc.messages) > 1 or rpc.code is StatusCode.OK:
             return self._reply(call.method, rpc.messages, rpc.initial_metadata, rpc.trailing_metadata)
+        if never_processed(rpc.code, rpc.account):
+            raise NeverProcessedError(Reply(code=rpc.code, details=rpc.details))
         return Reply(
             code=rpc.code,
             details=rpc.details,
@@ -207,6 +227,19 @@ class Upstream:
             initial_metadata=self.to_caller(method, initial),
             trailing_metadata=self.to_caller(method, trailing),
         )
+
+
+class NeverProcessedError(Exception):
+    """Upstream refused the call before it did anything for it; `reply` is what to tell the caller, if that is all."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply = reply
+
+
+def never_processed(code: StatusCode, account: str | None) -> bool:
+    """Whether making the call again repeats nothing; `account` is the core's own, for who reads logs."""
+    return code is StatusCode.UNAVAILABLE and (account or "").startswith(_REFUSED)
 
 
 def _end(rpc: grpc.aio.Call) -> None:

@@ -4,6 +4,9 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import hpack
 
 from tests.raw_http2 import (
     ACK,
@@ -13,6 +16,7 @@ from tests.raw_http2 import (
     HEADERS,
     PING,
     PREFACE,
+    RST_STREAM,
     SETTINGS,
     Fields,
     Frame,
@@ -76,6 +80,7 @@ class Attacker:
         self.received: list[Frame] = []
         self.kinds = Counter[int]()
         self._reader = reader
+        self._unpack = hpack.Decoder()
 
     async def send(self, data: bytes) -> None:
         """Waits for the socket, not for any window."""
@@ -85,15 +90,26 @@ class Attacker:
     async def listen(self) -> None:
         """Until the connection ends."""
         async for received in frames(self._reader):
-            self.received.append(received)
+            self.received.append(self._spelt_out(received) if received.kind == HEADERS else received)
             self.kinds[received.kind] += 1
             if received.kind in {SETTINGS, PING} and not received.flags & ACK:
                 self.writer.write(frame(received.kind, ACK, 0, received.payload if received.kind == PING else b""))
+
+    def _spelt_out(self, received: Frame) -> Frame:
+        """With its fields as literals, however they were packed."""
+        fields = self._unpack.decode(received.payload, raw=True)
+        return replace(received, payload=b"".join(literal(key, value) for key, value in fields))
 
     @property
     def ended(self) -> int:
         """Calls that were answered with a status."""
         return sum(each.kind == HEADERS and bool(each.flags & END_STREAM) for each in self.received)
+
+    @property
+    def reset(self) -> int:
+        """Calls that were reset and not answered: Envoy does so where it has read too many headers."""
+        answered = {each.stream for each in self.received if each.kind == HEADERS and each.flags & END_STREAM}
+        return len({each.stream for each in self.received if each.kind == RST_STREAM} - answered)
 
     def said(self, words: bytes) -> int:
         """In how many frames these words came."""

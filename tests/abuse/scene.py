@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.envoy_chain import envoy_of
 from tests.servers.children import Child, free_port
 from tests.servers.process import ROOT, ProxyProcess
 from tests.servers.waiting import until
@@ -117,15 +118,25 @@ class Scene:
         what = f"{count} calls of the well-behaved caller"
         await until(lambda: sum(call.begun >= since for call in self._calls(since)) >= count, what, timeout=60)
 
+    @property
+    def holds_windows(self) -> bool:
+        """Whether of a call that it forwards the proxy never holds more than a window, so that it need refuse none."""
+        return self.proxy.settings["TRANSPORT"] == "envoy"
+
+    @property
+    def serving(self) -> int:
+        """The process that has callers' connections."""
+        return envoy_of(self.proxy) if self.proxy.settings["TRANSPORT"] == "envoy" else self.proxy.pid
+
     def _open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self.proxy.pid}/fd"))  # noqa: PTH208 -- no Path needed for their number
+        return len(os.listdir(f"/proc/{self.serving}/fd"))  # noqa: PTH208 -- no Path needed for their number
 
     def _memory_mib(self, what: str) -> float:
-        status = Path(f"/proc/{self.proxy.pid}/status").read_text()
+        status = Path(f"/proc/{self.serving}/status").read_text()
         return int(next(line for line in status.splitlines() if line.startswith(what)).split()[1]) / 1024
 
     def _forget_peak(self) -> None:
-        Path(f"/proc/{self.proxy.pid}/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
+        Path(f"/proc/{self.serving}/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
 
     async def __aenter__(self) -> Self:
         try:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import hpack
 
-from tests.as_direct.upstream import WINDOW_UPDATE, Pairs, decoded
+from tests.as_direct.upstream import WINDOW_UPDATE, Pairs, decoded, table_size
 from tests.raw_http2 import (
     ACK,
     DATA,
@@ -23,8 +23,6 @@ from tests.raw_http2 import (
     frames,
     headers,
 )
-
-_HEADER_TABLE_SIZE = (1).to_bytes(2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +83,8 @@ class HandCaller:
 
     def _allowed(self, settings: bytes) -> None:
         self._writer.write(frame(SETTINGS, ACK, 0))
-        for at in range(0, len(settings), 6):
-            if settings[at : at + 2] == _HEADER_TABLE_SIZE and self._encoder is not None:
-                self._encoder.header_table_size = int.from_bytes(settings[at + 2 : at + 6])
+        if self._encoder is not None and (size := table_size(settings)) is not None:
+            self._encoder.header_table_size = size
 
     async def _outcome(self, stream: int) -> Outcome:
         blocks: list[Pairs] = []
@@ -152,9 +149,9 @@ def messages(body: bytes) -> Iterator[bytes]:
         yield body
 
 
-_NOT_SHOWN = frozenset({":status", "grpc-status", "grpc-message", "grpc-accept-encoding", "accept-encoding", "date"})
+_NOT_SHOWN = frozenset({":status", "grpc-status", "grpc-message", "grpc-accept-encoding", "accept-encoding"})
 
 
 def _shown(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str | bytes], ...]:
-    """As metadata. Not `date`, which `test_what_differs` has."""
+    """As metadata."""
     return tuple((key.decode(), value.decode("latin-1")) for key, value in fields if key.decode() not in _NOT_SHOWN)

@@ -1,11 +1,14 @@
 """A call that the proxy refuses never reaches upstream, not even its headers."""
 
 import pytest
+from grpc import StatusCode
 
+from proxy.transport.limits import Limits
 from tests.as_direct.caller import HandCaller, call, request
 from tests.as_direct.conftest import ANY, METHODS, READ, Ways
 from tests.conftest import TRANSPORTS
 from tests.raw_http2 import Fields
+from tests.raw_upstream import Chain, status_of
 
 EACH_METHOD = pytest.mark.parametrize("method", METHODS)
 
@@ -44,3 +47,11 @@ async def test_a_header_that_cannot_be_read_costs_later_calls_nothing(ways: Ways
             outcome = await caller.call(request(method, [(name, value)]))
             assert value == bad or (outcome.code, outcome.messages) == (0, (b"answer",))
     await caller.close()
+
+
+async def test_a_message_too_many_opens_no_call_upstream() -> None:
+    async with Chain(limits=Limits(bytes_in_flight=1 << 20)) as chain:
+        code, details = await status_of(chain.unary(ANY, bytes(2 << 20)))
+        assert (code, "MAX_BYTES_IN_FLIGHT" in details) == (StatusCode.RESOURCE_EXHAUSTED, True)
+        assert await chain.unary(ANY, b"small") == b"small"
+        assert [seen.messages for seen in chain.raw.seen] == [[b"small"]]

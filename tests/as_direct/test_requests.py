@@ -1,5 +1,6 @@
 """What upstream gets of a request: authority, metadata, deadline, content-type, bytes."""
 
+import grpc.aio
 import pytest
 
 from tests.as_direct.caller import Outcome, call, request
@@ -7,6 +8,7 @@ from tests.as_direct.conftest import ANY, METHODS, READ, UNARY, Ways
 from tests.as_direct.upstream import Arrived, answered
 from tests.conftest import TRANSPORTS
 from tests.raw_http2 import Fields
+from tests.servers.waiting import until
 
 EACH_WAY = pytest.mark.parametrize("way", TRANSPORTS)
 EACH_METHOD = pytest.mark.parametrize("method", METHODS)
@@ -23,9 +25,10 @@ async def through(ways: Ways, way: str, method: str, fields: Fields = (), **more
 def comparable(outcome: Outcome, arrived: Arrived) -> object:
     """Without what the rows of docs/envoy.md tell, and the cache's own mark."""
     ours = {"x-cache", "age"}
+    initial = tuple(pair for pair in outcome.initial if pair[0] != "date")
     trailing = tuple(pair for pair in outcome.trailing if pair[0] not in ours)
     metadata = tuple(pair for pair in arrived.metadata if pair[0] != b"grpc-timeout")
-    return outcome.code, outcome.details, outcome.initial, trailing, outcome.messages, metadata, bytes(arrived.data)
+    return outcome.code, outcome.details, initial, trailing, outcome.messages, metadata, bytes(arrived.data)
 
 
 @EACH_WAY
@@ -87,12 +90,28 @@ async def test_a_content_subtype_reaches_upstream(ways: Ways, method: str) -> No
 
 @EACH_WAY
 @EACH_METHOD
-async def test_the_answers_metadata_passes(ways: Ways, way: str, method: str) -> None:
+@pytest.mark.parametrize("status", [b"0", b"10"])
+async def test_the_answers_metadata_passes(ways: Ways, way: str, method: str, status: bytes) -> None:
     initial = [(b"i", b"1"), (b"i", b"2"), (b"i-bin", b"AP8"), (b"server", b"s"), (b"cache-control", b"no-store")]
     trailing = [(b"t", b"1"), (b"t", b"2"), (b"t-bin", b"AP8"), (b"grpc-status-details-bin", b"CAU")]
-    ways.upstream.answers[method.encode()] = answered(b"a", initial=initial, trailing=trailing)
+    ways.upstream.answers[method.encode()] = answered(
+        *[b"a"] * (status == b"0"), initial=initial, trailing=trailing, status=status
+    )
     direct = comparable(*await through(ways, "direct", method))
     assert comparable(*await through(ways, way, method)) == direct
+
+
+@EACH_WAY
+async def test_a_request_that_was_cut_off_is_not_taken_for_a_whole_one(ways: Ways, way: str) -> None:
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{ways.port(way)}") as channel:
+        begin: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(ANY)
+        for attempt in range(20):
+            cut = begin()
+            await cut.write(b"half of it")
+            await until(lambda n=attempt: sum(b"half" in each.data for each in ways.upstream.at(ANY)) > n)  # type: ignore[misc]
+            cut.cancel()
+    await until(lambda: all(each.reset for each in ways.upstream.at(ANY)), "the calls to be reset")
+    assert [each for each in ways.upstream.at(ANY) if each.ended] == []
 
 
 @EACH_WAY

@@ -12,10 +12,12 @@ import hpack
 from tests.raw_http2 import (
     ACK,
     DATA,
+    END_HEADERS,
     END_STREAM,
     HEADERS,
     PING,
     PREFACE,
+    RST_STREAM,
     SETTINGS,
     Fields,
     Frame,
@@ -38,6 +40,14 @@ class Answer:
     """What a stream is answered with, and when: a function of its number to the bytes of frames."""
 
     frames: Callable[[int], bytes]
+    when: When = "half-close"
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """An answer whose trailers name by number what was sent before on the connection, as far as that is allowed."""
+
+    trailing: Fields
     when: When = "half-close"
 
 
@@ -69,6 +79,7 @@ class Arrived:
     fields: Pairs
     data: bytearray = field(default_factory=bytearray)
     ended: bool = False
+    reset: bool = False
 
     def of(self, name: bytes) -> list[bytes]:
         """The values of a field, in order."""
@@ -97,7 +108,7 @@ class HandUpstream:
 
     def __init__(self, path: str = "") -> None:
         self._path = path
-        self.answers: dict[bytes, Answer] = {}
+        self.answers: dict[bytes, Answer | Indexed] = {}
         self.seen: list[Arrived] = []
         self.port = 0
         self._usual = answered(b"answer")
@@ -144,32 +155,50 @@ class HandUpstream:
             writer.close()
 
     async def _connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        decoder, streams = hpack.Decoder(), dict[int, Arrived]()
+        decoder, encoder, streams = hpack.Decoder(), hpack.Encoder(), dict[int, Arrived]()
         decoder.max_header_list_size = 1 << 20
         if await reader.read(len(PREFACE)) != PREFACE:
             return
         writer.write(frame(SETTINGS, 0, 0))
         async for received in frames(reader):
             stream = received.stream
+            if received.kind == SETTINGS and (size := table_size(received.payload)) is not None:
+                encoder.header_table_size = size
             if received.kind in {SETTINGS, PING} and not received.flags & ACK:
                 writer.write(frame(received.kind, ACK, 0, received.payload if received.kind == PING else b""))
             elif received.kind == HEADERS:
                 arrived = streams[stream] = Arrived(decoded(decoder, received))
                 self.seen.append(arrived)
-                self._turn(writer, stream, arrived, "headers")
+                self._turn(writer, encoder, stream, arrived, "headers")
             elif received.kind == DATA and received.payload and stream in streams:
                 streams[stream].data += received.payload
                 for each in (0, stream):
                     writer.write(frame(WINDOW_UPDATE, 0, each, len(received.payload).to_bytes(4)))
-                self._turn(writer, stream, streams[stream], "message")
+                self._turn(writer, encoder, stream, streams[stream], "message")
+            elif received.kind == RST_STREAM and stream in streams:
+                streams[stream].reset = True
             if received.kind in {HEADERS, DATA} and received.flags & END_STREAM and stream in streams:
                 streams[stream].ended = True
-                self._turn(writer, stream, streams[stream], "half-close")
+                self._turn(writer, encoder, stream, streams[stream], "half-close")
 
-    def _turn(self, writer: asyncio.StreamWriter, stream: int, arrived: Arrived, now: When) -> None:
+    def _turn(
+        self, writer: asyncio.StreamWriter, encoder: hpack.Encoder, stream: int, arrived: Arrived, now: When
+    ) -> None:
         answer = self.answers.get(arrived.path, self._usual)
-        if answer.when == now:
+        if answer.when != now:
+            return
+        if isinstance(answer, Answer):
             writer.write(answer.frames(stream))
+            return
+        trailers = encoder.encode([(b"grpc-status", b"0"), *answer.trailing], huffman=False)
+        writer.write(headers(stream, [(b":status", b"200"), _CONTENT_TYPE]) + message(stream, b"answer"))
+        writer.write(frame(HEADERS, END_HEADERS | END_STREAM, stream, trailers))
+
+
+def table_size(settings: bytes) -> int | None:
+    """SETTINGS_HEADER_TABLE_SIZE in the payload of a SETTINGS frame."""
+    found = [settings[at + 2 : at + 6] for at in range(0, len(settings), 6) if settings[at : at + 2] == b"\0\1"]
+    return int.from_bytes(found[-1]) if found else None
 
 
 def decoded(decoder: hpack.Decoder, received: Frame) -> Pairs:

@@ -267,6 +267,17 @@ def test_alerts_are_rendered_as_promtool_checked_them() -> None:
     assert json.dumps(groups).count('"alert"') >= 3
 
 
+@pytest.mark.parametrize(
+    ("docs", "before"), [("", "docs"), ("https://git.example.org/v1/docs", "https://git.example.org/v1/docs")]
+)
+def test_runbooks_are_where_the_values_say(docs: str, before: str) -> None:
+    values = f"monitoring.prometheusRule.enabled=true,monitoring.prometheusRule.docsUrl={docs}"
+    groups = one(objects(template("--set", values)), "PrometheusRule")["spec"]["groups"]
+    urls = [rule["annotations"]["runbook_url"] for group in groups for rule in group["rules"] if "alert" in rule]
+    assert len(urls) > 10
+    assert [url for url in urls if not url.startswith((f"{before}/runbooks.md#", f"{before}/kubernetes.md#"))] == []
+
+
 def test_alerts_fire_and_rest_as_they_should() -> None:
     rules = sorted((CHART / "files" / "alerts").glob("*.yaml"))
     checked = run("promtool", "check", "rules", *rules)

@@ -3,6 +3,7 @@
 One log, one clock. Versions count the commits of one model. A read that began at tick b and ended at tick e, answered
 with version v, is a violation when
     stale   v < the floor at b: the origin's version when an invalidation was asked for that was acknowledged before b
+    late    v < the origin's version `within` seconds before b, not counted what a fault excuses (`excused`)
     old     v < the origin's version one TTL before b, and it came out of the cache: a slow fetch is not the cache's
     newer   v > the origin's version at e
     foreign the answer names another model, collection, page or caller than the request
@@ -11,7 +12,8 @@ with version v, is a violation when
 
 from bisect import bisect_right
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from proxy.media.model import Model
@@ -21,6 +23,8 @@ _WITHIN = (("within 10 ms", 0.010), ("within 100 ms", 0.100), ("within 1 s", 1.0
 _CLOCK_TOLERANCE = 5.0
 """Seconds by which a proxy may misjudge Redis' clock, on a machine that is busy. TTLs under test are much longer."""
 _LOG = 40
+_MOST_TEXTS = 50
+"""Violations that are told in full; all are counted."""
 _FAILED = "failed fetch "
 
 
@@ -78,7 +82,11 @@ class _History:
 
     version: int = 0
     floor: int = 0
+    floor_before: int = 0
+    """As a fault began during which acknowledgements are not yet binding."""
     times: list[float] = field(default_factory=list)
+    counted: list[float] = field(default_factory=list)
+    """The same times by the clock that stands still while a fault is excused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,15 +98,24 @@ class Reading:
     floor: int
     version: int
     at: float
+    counted: float
 
 
 class Checker:
     """Holds, of each model, its commits; of the log, the end. A run of any length fits."""
 
-    def __init__(self, clock: Callable[[], float], *, longest: float | None = None) -> None:
-        """`clock` in seconds; `longest` is how long an answer may be served at most, by that clock."""
+    def __init__(
+        self, clock: Callable[[], float], *, longest: float | None = None, within: float | None = None
+    ) -> None:
+        """`clock` in seconds; `longest` is how long an answer may be served at most, by that clock. `within` is how
+        soon after a commit every read sees it, acknowledged or not.
+        """
         self._clock = clock
         self._longest = longest
+        self._within = within
+        self._stood_still = 0.0
+        self._excuse: tuple[float, float] | None = None
+        self._lenient_until = float("-inf")
         self._models: dict[Model, _History] = {}
         self._ticks = 0
         self._latest = float("-inf")
@@ -106,6 +123,12 @@ class Checker:
         self._log: deque[str] = deque(maxlen=_LOG)
         self.counts: Counter[str] = Counter()
         self.violations: list[str] = []
+        self.found: Counter[str] = Counter()
+        """Violations by kind and by `during`."""
+        self.during = ""
+        """What is broken at this moment."""
+        self.first: float | None = None
+        """When the first violation was found, by the clock."""
 
     def note(self, text: str) -> None:
         """Into the log, for whoever reads a violation."""
@@ -124,6 +147,7 @@ class Checker:
         history.version += 1
         self._latest = max(self._latest, self._clock())  # a clock set back must not make a commit older than it is
         history.times.append(self._latest)
+        history.counted.append(self._counted(self._latest))
         self.counts["commits"] += 1
         self._tick(f"commit {model} v{history.version}")
         return history.version
@@ -133,6 +157,34 @@ class Checker:
         history = self._of(model)
         history.floor = max(history.floor, version)
         self._tick(f"{how} {model} v{version}")
+
+    @contextmanager
+    def excused(self, most: float) -> Iterator[None]:
+        """A fault during which nobody can hear of commits: its seconds do not count, up to the bound it has."""
+        self._excuse = (self._clock(), most)
+        try:
+            yield
+        finally:
+            self._stood_still += self._excused_for(self._clock())
+            self._excuse = None
+
+    @contextmanager
+    def lenient(self, seconds: float) -> Iterator[None]:
+        """A fault that splits the cache: what is acknowledged from now on binds once it is over and `seconds` more."""
+        for history in self._models.values():
+            history.floor_before = history.floor
+        self._lenient_until = float("inf")
+        try:
+            yield
+        finally:
+            self._lenient_until = self._clock() + seconds
+
+    def wrong(self, what: str) -> None:
+        """One violation."""
+        self.first = self.first or self._clock()
+        self.found[f"{what.partition(':')[0]}, {self.during or 'nothing broken'}"] += 1
+        if len(self.violations) < _MOST_TEXTS:
+            self.violations.append(what)
 
     def fails(self, fetch: int) -> None:
         """The origin is about to answer this fetch with a failure."""
@@ -145,8 +197,9 @@ class Checker:
     def began(self, asked: Asked) -> Reading:
         history = self._of(asked.model)
         now = self._clock()
-        floor = history.floor
-        return Reading(asked, self._tick(f"read {asked} floor v{floor}"), floor, history.version, now)
+        floor = history.floor_before if now < self._lenient_until else history.floor
+        tick = self._tick(f"read {asked} floor v{floor}")
+        return Reading(asked, tick, floor, history.version, now, self._counted(now))
 
     def ended(self, reading: Reading, response: pb.GetFilesByModelResponse, how: str = "") -> None:
         """Judges an answer; `how` says where it came from."""
@@ -154,7 +207,8 @@ class Checker:
         self._tick(f"answer to {reading.tick} {how}")
         wrong = self._failure(reading, response) if not response.success else self._answer(reading, response, how)
         if wrong:
-            self.violations.append(f"{wrong}: {reading.asked} {how}\n  " + "\n  ".join(self._log))
+            lines = [f"{wrong}: {reading.asked} {how}", f"during {self.during}", *self._log]
+            self.wrong("\n  ".join(lines))
 
     def _failure(self, reading: Reading, response: pb.GetFilesByModelResponse) -> str:
         self.counts["failures"] += 1
@@ -175,6 +229,12 @@ class Checker:
             least = bisect_right(history.times, reading.at - self._longest - _CLOCK_TOLERANCE)
             if version < least:
                 return f"old: v{version}, more than {self._longest:g} s ago it was v{least}"
+        if self._within is not None:
+            least = bisect_right(history.counted, reading.counted - self._within)
+            if version < least:
+                seconds = reading.at - history.times[version]
+                counting = f"of which more than {self._within:g} s count"
+                return f"late: v{version}, v{version + 1} was committed {seconds:.1f} s before, {counting}"
         if version < reading.version:
             self._count_stale(reading.at - history.times[version])
         return ""
@@ -184,6 +244,15 @@ class Checker:
         self.counts["stale"] += 1
         within = next((name for name, most in _WITHIN if seconds <= most), "more than 1 s")
         self.counts[f"stale {within} after the commit"] += 1
+
+    def _excused_for(self, now: float) -> float:
+        if self._excuse is None:
+            return 0.0
+        began, most = self._excuse
+        return min(max(0.0, now - began), most)
+
+    def _counted(self, now: float) -> float:
+        return now - self._stood_still - self._excused_for(now)
 
     def _of(self, model: Model) -> _History:
         return self._models.setdefault(model, _History())

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from proxy.store import redis_store
-from proxy.store.redis_node import Node
+from proxy.store.server_clock import ServerClock
 from tests.servers.redis import RedisServer
 
 _KEY = "tests:clock:jump"
@@ -42,8 +42,8 @@ class Clock:
         """Scripts and proxies follow this clock until the patch is undone."""
         for name in ("_ACQUIRE", "_FILL", "_INVALIDATE"):
             swap(patch, name, lambda source: source.replace(_TIME, _JUMPED))
-        now_ms = Node.now_ms
-        patch.setattr(Node, "now_ms", lambda node: now_ms(node) + self._jump * 1000)
+        now_ms = ServerClock.now_ms
+        patch.setattr(ServerClock, "now_ms", lambda clock, now: now_ms(clock, now) + self._jump * 1000)
 
 
 def swap(patch: pytest.MonkeyPatch, name: str, change: Callable[[bytes], bytes]) -> None:

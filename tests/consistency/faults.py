@@ -1,41 +1,37 @@
-"""`Faults`: a seeded schedule of what breaks under the run, each fault mended before the next."""
-
-import asyncio
-import random
-from collections import Counter
-from collections.abc import Awaitable, Callable
+"""`WholeFaults`: all of Redis, all of RabbitMQ, a whole proxy or the origin fails."""
 
 from tests.consistency.origin import Failing, StampedMedia
 from tests.consistency.publisher import Publisher
+from tests.consistency.redis_sides import Side
+from tests.consistency.schedule import Fault, Schedule
 from tests.servers.process import ProxyProcess
 from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
 
+WITHOUT_EVENTS = 5.0
+"""CACHE_TTL_WITHOUT_EVENTS of the proxies, in seconds: for so long answers may be outdated once events are lost."""
 _CLOSE = '[rabbit_networking:close_connection(Pid, "closed by the test") || Pid <- rabbit_networking:connections()].'
 
 
-class Faults:
-    """Every kind once, in an order of the seed's, then again in another."""
+class WholeFaults:
+    """`kinds` are its faults; each is mended when it returns."""
 
     def __init__(
         self,
-        seed: int,
-        redis: RedisServer,
+        schedule: Schedule,
+        redis: Side,
         rabbit: RabbitServer,
         proxies: list[ProxyProcess],
         origin: StampedMedia,
         publisher: Publisher,
     ) -> None:
-        self._random = random.Random(seed)  # noqa: S311 -- a schedule to repeat, no secret
+        self._random, self._pause = schedule.random, schedule.pause
+        self._excused = schedule.checker.excused
         self._redis, self._rabbit, self._proxies = redis, rabbit, proxies
         self._origin, self._publisher = origin, publisher
-        self.counts: Counter[str] = Counter()
-        self.now = ""
-        """What is broken at this moment."""
         self.down: set[ProxyProcess] = set()
         self.starts = 0
         """Of proxies, after a kill."""
-        self.kinds: dict[str, Callable[[], Awaitable[None]]] = {
+        self.kinds: dict[str, Fault] = {
             "Redis frozen": self._redis_frozen,
             "Redis killed": self._redis_killed,
             "Redis back from a snapshot": self._redis_from_snapshot,
@@ -48,59 +44,52 @@ class Faults:
             "origin fails with success=false": lambda: self._origin_fails("unsuccessful"),
         }
 
-    async def run(self, over: Callable[[], bool]) -> None:
-        """Until it is over, and every kind was injected at least once."""
-        while not over() or len(self.counts) < len(self.kinds):
-            kinds = list(self.kinds)
-            self._random.shuffle(kinds)
-            for kind in kinds:
-                await self._pause(0.3, 1.2)
-                if over() and len(self.counts) == len(self.kinds):
-                    return
-                self.now = kind
-                await self.kinds[kind]()
-                self.now = ""
-                self.counts[kind] += 1
-
-    async def _pause(self, least: float, most: float) -> None:
-        await asyncio.sleep(self._random.uniform(least, most))
-
     async def _redis_frozen(self) -> None:
-        self._redis.freeze()
+        master = await self._redis.master()
+        master.freeze()
         await self._pause(0.1, 1.5)
-        self._redis.thaw()
+        master.thaw()
+        await self._redis.whole()
 
     async def _redis_killed(self) -> None:
-        self._redis.kill()
-        (self._redis.directory / "dump.rdb").unlink(missing_ok=True)
+        master = await self._redis.master()
+        master.kill()
+        (master.directory / "dump.rdb").unlink(missing_ok=True)
         await self._pause(0.0, 1.0)
-        await self._redis.start()
+        await master.start()
+        await self._redis.whole()
 
     async def _redis_from_snapshot(self) -> None:
-        await self._redis.cli("SAVE")
+        master = await self._redis.master()
+        await master.cli("SAVE")
         await self._pause(0.2, 0.6)
-        self._redis.kill()
-        await self._redis.start()
+        master.kill()
+        await master.start()
+        await self._redis.whole()
 
     async def _redis_evicts(self) -> None:
-        for key in await self._redis.cli("KEYS", "media:model:*"):
+        master = await self._redis.master()
+        for key in await master.cli("KEYS", "media:model:*"):
             if self._random.random() < 0.5:
-                await self._redis.cli("DEL", key)
+                await master.cli("DEL", key)
 
     async def _broker_closes(self) -> None:
-        await self._rabbit.eval(_CLOSE)
+        with self._excused(WITHOUT_EVENTS):
+            await self._rabbit.eval(_CLOSE)
 
     async def _broker_frozen(self) -> None:
-        self._rabbit.freeze()
-        await self._pause(0.2, 1.0)
-        self._rabbit.thaw()
+        with self._excused(WITHOUT_EVENTS):
+            self._rabbit.freeze()
+            await self._pause(0.2, 1.0)
+            self._rabbit.thaw()
 
     async def _broker_killed(self) -> None:
-        self._publisher.down = True
-        self._rabbit.kill()
-        await self._pause(0.0, 0.5)
-        await self._rabbit.start()
-        self._publisher.down = False
+        with self._excused(WITHOUT_EVENTS):
+            self._publisher.down = True
+            self._rabbit.kill()
+            await self._pause(0.0, 0.5)
+            await self._rabbit.start()
+            self._publisher.down = False
 
     async def _proxy_killed(self) -> None:
         proxy = self._random.choice(self._proxies)

@@ -6,13 +6,20 @@ from typing import Any
 import pytest
 
 from proxy.amqp.deliveries import Deliveries
+from proxy.amqp.duty import Duty
+from proxy.amqp.silence import Silence
 from proxy.caching import invalidations
+from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
 from proxy.media import entry
 from proxy.media.keys import Keys
 from proxy.media.reads import Verdict
 from proxy.policy import compiled
+from proxy.store.redis_health import Health
+from proxy.store.redis_mastership import Mastership
 from proxy.store.redis_node import Node
+from proxy.store.redis_pings import Pings
+from proxy.store.replication import Following
 from tests.consistency.clock import swap
 
 Patch = pytest.MonkeyPatch
@@ -92,9 +99,52 @@ def no_ttl(patch: Patch) -> None:
 
 def failures_stored(patch: Patch) -> None:
     """`success = false` is an answer like any other."""
-    patch.setattr(compiled.Read, "storable", lambda read, request, response: Verdict())
+    patch.setattr(compiled.Read, "storable", lambda read, request, response, *more: Verdict())
 
 
 def callers_alike(patch: Patch) -> None:
     """The caller's metadata is no part of the key."""
     patch.setattr(Keys, "_vary_digest", lambda keys, method, metadata: b"")
+
+
+# Of what holds where only a part is broken.
+
+
+def events_kept_without_redis(patch: Patch) -> None:
+    """Who cannot apply events goes on taking them."""
+    patch.setattr(Duty, "looked", lambda duty, now, oldest: False)
+
+
+def able_to_answer_is_able(patch: Patch) -> None:
+    """A server that answers is believed, whatever it refuses."""
+
+    async def none(pings: Pings) -> str:
+        return ""
+
+    patch.setattr(Pings, "_refusal", none)
+    patch.setattr(Health, "refused", lambda health, reason: None)
+
+
+def confirmed_is_confirmed(patch: Patch) -> None:
+    """What one server has confirmed is not done again on the next."""
+    patch.setattr(Confirmed, "since", lambda confirmed, sure_at: [])
+
+
+def a_lost_replica_means_nothing(patch: Patch) -> None:
+    """A master confirms that has just lost its replicas."""
+    for name in ("doubt", "unproven"):
+        patch.setattr(Following, name, property(lambda following: ""))
+
+
+def an_address_is_looked_up_once(patch: Patch) -> None:
+    """A connection that nobody closes is kept, wherever its address leads now."""
+
+    async def nothing(mastership: Mastership) -> None:
+        return
+
+    patch.setattr(Mastership, "_look_anew", nothing)
+
+
+def silence_is_no_symptom(patch: Patch) -> None:
+    """Writes without their events raise no doubt."""
+    patch.setattr(Silence, "wrote", lambda silence, began: None)

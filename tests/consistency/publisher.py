@@ -26,6 +26,8 @@ class Publisher:
         self._exchange: AbstractExchange | None = None
         self.down = False
         """Whoever stops the broker says so: what is sent meanwhile is lost."""
+        self.mute = False
+        """The same with the broker up: it never reconnects, say."""
         self.sent = 0
         self.lost = 0
 
@@ -48,7 +50,7 @@ class Publisher:
             await self._disconnect()
 
     async def _deliver(self, model: Model, collection: str) -> None:
-        while not self.down:
+        while not (self.down or self.mute):
             try:
                 async with asyncio.timeout(_TIMEOUT):
                     await self._publish(model, collection)

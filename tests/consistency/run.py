@@ -1,6 +1,7 @@
-"""`make soak`: two proxies, real Redis and RabbitMQ, readers and writers, and a seeded schedule of faults, judged.
+"""`make soak`: proxies, real Redis and RabbitMQ, readers and writers, and a seeded schedule of faults, judged.
 
-    python -m tests.consistency.run [--seconds 30] [--seed 1]
+    python -m tests.consistency.run [--seconds 30] [--seed 1] [--proxies 2] [--redis alone|replicated|sentinel]
+        [--faults whole,partial] [--only "failover,one proxy"]
     python -m tests.consistency.run --seconds 600 --through PROXY:PORT --straight SERVICE:PORT --models user:1,product:7
 
 Readers and writers go on through every fault. In the end all is mended, and once every event is applied each read must
@@ -17,6 +18,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -28,37 +30,69 @@ from proxy.pb.media_pb2_grpc import MediaServiceStub
 from tests.consistency.applied import Applied
 from tests.consistency.checker import Asked, Checker
 from tests.consistency.deployment import report, watch
-from tests.consistency.faults import Faults
+from tests.consistency.faults import WITHOUT_EVENTS, WholeFaults
 from tests.consistency.origin import StampedMedia
+from tests.consistency.partial_faults import HEARTBEAT, WITHIN, PartialFaults
 from tests.consistency.publisher import Publisher
+from tests.consistency.redis_sides import SIDES, Side
+from tests.consistency.schedule import Schedule
 from tests.servers.process import ProxyProcess
 from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
 
-_MODELS = range(1, 7)
+_BUSY, _QUIET = range(1, 7), range(101, 221)
+"""Models that change all the time, so that reads, fills and invalidations overtake each other; and models that change
+so seldom that no later event makes up for one that was missed."""
+_MODELS = (*_BUSY, *_QUIET)
+_AWAKE_FOR = 20.0  # seconds
 _READERS, _WRITERS = 4, 2  # on each proxy; in all
 _QUEUED = '[rabbit_amqqueue:info(Q, [messages]) || Q <- rabbit_amqqueue:list(<<"{vhost}">>)].'
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is run, and what breaks. `only`: beginnings of the faults' names, none: all of them. `quick`: partial faults
+    are over before anything could be late.
+    """
+
+    seed: int = 1
+    proxies: int = 2
+    redis: str = "replicated"
+    faults: frozenset[str] = frozenset({"whole", "partial"})
+    only: tuple[str, ...] = ()
+    quick: bool = False
 
 
 class Run:
     """Made by `running`."""
 
-    def __init__(self, seed: int, redis: RedisServer, rabbit: RabbitServer, url: str) -> None:
-        self._random = random.Random(seed)  # noqa: S311 -- a schedule to repeat, no secret
+    def __init__(self, plan: Plan, redis: Side, rabbit: RabbitServer, url: str) -> None:
+        self._random = random.Random(plan.seed)  # noqa: S311 -- a schedule to repeat, no secret
         self._rabbit = rabbit
         self._queued = _QUEUED.format(vhost=url.rpartition("/")[2])
-        self.checker = Checker(time.monotonic)
+        self.checker = Checker(time.monotonic, within=WITHIN)
         self.applied = Applied(self.checker)
         self.publisher = Publisher(url)
         self.origin = StampedMedia(self.checker, self._random, self._committed)
         self.upstream = FakeMediaServer(self.origin)
-        settings = {"REDIS_ADDR": redis.addr, "RABBITMQ_ADDR": url, "MEDIA_SERVICE_ADDR": self.upstream.addr}
-        self.proxies = [ProxyProcess(LOG_LEVEL="debug", **settings) for _ in range(2)]
-        self.faults = Faults(seed, redis, rabbit, self.proxies, self.origin, self.publisher)
+        settings = {
+            "RABBITMQ_ADDR": f"{url}?heartbeat={HEARTBEAT}",
+            "MEDIA_SERVICE_ADDR": self.upstream.addr,
+            "CACHE_TTL_WITHOUT_EVENTS": f"{WITHOUT_EVENTS:g}",
+            "LOG_LEVEL": "debug",
+        }
+        self.proxies = [ProxyProcess(REDIS_ADDR=redis.addr(proxy), **settings) for proxy in range(plan.proxies)]
+        self.schedule = Schedule(plan.seed, self.checker)
+        self.whole = WholeFaults(self.schedule, redis, rabbit, self.proxies, self.origin, self.publisher)
+        self.partial = PartialFaults(self.schedule, redis, self.proxies, self.publisher, quick=plan.quick)
+        self.schedule.kinds |= (self.whole.kinds if "whole" in plan.faults else {}) | (
+            self.partial.kinds if "partial" in plan.faults else {}
+        )
+        self.schedule.keep(plan.only)
         self._stubs: dict[ProxyProcess, Any] = {proxy: _stub(proxy.addr) for proxy in self.proxies}
         self._names = 0
+        self._begun = time.monotonic()
         self.over = False
 
     def _committed(self, model: Model, version: int, name: str) -> None:
@@ -74,9 +108,20 @@ class Run:
 
     async def reader(self, proxy: ProxyProcess) -> None:
         while not self.over:
-            page, caller = self._random.choice((1, 1, 2)), self._random.choice(("", "", "ann", "ben"))
-            await self.read(proxy, Asked(self._random.choice(_MODELS), page=page, caller=caller))
+            await self.read(proxy, self._drawn())
             await asyncio.sleep(self._random.expovariate(1 / 0.005))
+
+    def _drawn(self) -> Asked:
+        if self._random.random() < 0.5:
+            return Asked(self._random.choice(self._awake()))
+        page, caller = self._random.choice((1, 1, 2)), self._random.choice(("", "", "ann", "ben"))
+        return Asked(self._random.choice(_BUSY), page=page, caller=caller)
+
+    def _awake(self) -> range:
+        """A third of the quiet models is read at a time: what nobody has read for a while may be the oldest."""
+        third = len(_QUIET) // 3
+        at = int((time.monotonic() - self._begun) / _AWAKE_FOR) % 3
+        return _QUIET[at * third : (at + 1) * third]
 
     async def read(self, proxy: ProxyProcess, asked: Asked) -> None:
         """One read, judged; it may fail only where its proxy or the origin did meanwhile."""
@@ -90,7 +135,7 @@ class Run:
         except grpc.aio.AioRpcError as error:
             self.checker.counts["reads that failed"] += 1
             if not excused and not self._excused(proxy):
-                self.checker.violations.append(f"call failed: {error.code()} {error.details()} while {self.faults.now}")
+                self.checker.wrong(f"call failed: {error.code()} {error.details()} during {self.checker.during}")
             return
         trailing = dict(await call.trailing_metadata() or ())
         self.checker.ended(begun, response, str(trailing.get("x-cache")))
@@ -98,16 +143,18 @@ class Run:
 
     def _excused(self, proxy: ProxyProcess) -> bool:
         """Neither Redis nor RabbitMQ is an excuse."""
-        return proxy in self.faults.down or bool(self.origin.failing)
+        return proxy in self.whole.down or bool(self.origin.failing)
 
     async def writer(self) -> None:
         while not self.over:
-            model_id, name = self._random.choice(_MODELS), self._name("write")
+            model_id = self._random.choice(_BUSY if self._random.random() < 0.7 else _QUIET)
+            name = self._name("write")
             self.checker.counts["writes"] += 1
             if self._random.random() < 0.5:
                 self.origin.commit(Model.of("User", model_id), name)
             else:
-                await self._upload(self._random.choice(self.proxies), model_id, name)
+                running = [proxy for proxy in self.proxies if proxy not in self.partial.stopped]
+                await self._upload(self._random.choice(running), model_id, name)
             await asyncio.sleep(self._random.expovariate(1 / 0.05))
 
     async def _upload(self, proxy: ProxyProcess, model_id: int, name: str) -> None:
@@ -128,8 +175,11 @@ class Run:
     async def quiet(self) -> None:
         """Returns once nothing is under way: no event, no invalidation, no flush."""
         await self.publisher.idle()
-        for _ in range(3):
-            await until(self._settled, "everything to be applied", timeout=60)
+        try:
+            for _ in range(3):
+                await until(self._settled, "everything to be applied", timeout=60)
+        except TimeoutError as error:
+            self.checker.wrong(f"unsettled: {error}")
 
     async def _settled(self) -> bool:
         if re.search(r"messages,[1-9]", await self._rabbit.eval(self._queued)):
@@ -149,8 +199,8 @@ class Run:
         for model, version in self.checker.versions().items():
             self.checker.applied(model, version, "all is quiet")
         for asked in [
-            Asked(model, page=page, caller=caller) for model in _MODELS for page in (1, 2) for caller in ("", "ann")
-        ]:
+            Asked(model, page=page, caller=caller) for model in _BUSY for page in (1, 2) for caller in ("", "ann")
+        ] + [Asked(model) for model in _QUIET]:
             for proxy in self.proxies:
                 await self.read(proxy, asked)
 
@@ -159,11 +209,13 @@ class Run:
         counts = self.checker.counts
         lines = [f"{name:<36} {counts[name]:>8}" for name in sorted(counts)]
         lines += [f"{'events sent':<36} {self.publisher.sent:>8}", f"{'events lost':<36} {self.publisher.lost:>8}"]
-        lines += [f"{'faults':<36} {self.faults.counts.total():>8}"]
-        lines += [f"fault: {name:<29} {count:>8}" for name, count in sorted(self.faults.counts.items())]
-        return "\n".join(
-            [*lines, f"{'violations':<36} {len(self.checker.violations):>8}", *self.checker.violations[:5]]
-        )
+        lines += [f"{'faults':<36} {self.schedule.counts.total():>8}"]
+        lines += [f"fault: {name:<29} {count:>8}" for name, count in sorted(self.schedule.counts.items())]
+        found = self.checker.found
+        if self.checker.first is not None:
+            lines.append(f"the first after {self.checker.first - self._begun:.1f} s")
+        lines += [f"found: {name:<60} {count:>8}" for name, count in sorted(found.items())]
+        return "\n".join([*lines, f"{'violations':<36} {found.total():>8}", *self.checker.violations[:5]])
 
 
 def _stub(addr: str) -> Any:
@@ -173,10 +225,11 @@ def _stub(addr: str) -> Any:
 
 
 @asynccontextmanager
-async def running(seed: int, redis: RedisServer, rabbit: RabbitServer) -> AsyncIterator[Run]:
+async def running(plan: Plan, rabbit: RabbitServer) -> AsyncIterator[Run]:
     """A run whose processes are up; they are gone when the block ends."""
     async with AsyncExitStack() as exits:
-        run = Run(seed, redis, rabbit, await rabbit.vhost())
+        redis = await exits.enter_async_context(SIDES[plan.redis](plan.proxies))
+        run = Run(plan, redis, rabbit, await rabbit.vhost())
         await exits.enter_async_context(run.upstream)
         for proxy in run.proxies:
             await exits.enter_async_context(proxy)
@@ -196,25 +249,29 @@ async def carry_out(run: Run, seconds: float) -> None:
             work += [run.reader(proxy) for proxy in run.proxies for _ in range(_READERS)]
             for one in work:
                 tasks.create_task(one)
-            await run.faults.run(lambda: loop.time() >= end)
+            await run.schedule.run(lambda: loop.time() >= end)
             run.over = True
         await run.converge()
         tail.cancel()
         publisher.cancel()
 
 
-async def _main(seconds: float, seed: int) -> int:
-    async with RedisServer() as redis, RabbitServer() as rabbit, running(seed, redis, rabbit) as run:
+async def _main(seconds: float, plan: Plan) -> int:
+    async with RabbitServer() as rabbit, running(plan, rabbit) as run:
         await carry_out(run, seconds)
-        print(f"seed {seed}, {seconds:g} s\n{run.report()}")  # noqa: T201 -- this is what the command is for
+        print(f"{plan}, {seconds:g} s\n{run.report()}")  # noqa: T201 -- this is what the command is for
         return 1 if run.checker.violations else 0
 
 
 def main() -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(description="reads and writes through two proxies while everything breaks")
+    parser = argparse.ArgumentParser(description="reads and writes through proxies while everything breaks")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--proxies", type=int, default=2)
+    parser.add_argument("--redis", choices=SIDES, default="replicated")
+    parser.add_argument("--faults", default="whole,partial", help="which: whole, partial")
+    parser.add_argument("--only", default="", help="beginnings of the faults' names, comma separated")
     parser.add_argument("--through", help="address of a deployed proxy; with --straight and --models")
     parser.add_argument("--straight", help="address of the media service behind it")
     parser.add_argument("--models", default="user:1", help="which to read there: user:1,product:7")
@@ -224,7 +281,9 @@ def main() -> int:
         print(report(watches))  # noqa: T201 -- this is what the command is for
         return 0
     logging.disable(logging.ERROR)  # the AMQP library tells of each connection that we close
-    return asyncio.run(_main(given.seconds, given.seed))
+    only = tuple(filter(None, given.only.split(",")))
+    plan = Plan(given.seed, given.proxies, given.redis, frozenset(given.faults.split(",")), only)
+    return asyncio.run(_main(given.seconds, plan))
 
 
 if __name__ == "__main__":

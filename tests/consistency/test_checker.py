@@ -50,3 +50,46 @@ class TestChecker:
             self.read(version - 1)
             assert self.checker.counts[f"stale {name} after the commit"] == 1, name
         assert self.checker.counts["stale"] == 4
+
+    def test_a_read_that_misses_a_commit_of_too_long_ago_is_late_acknowledged_or_not(self) -> None:
+        self.checker = Checker(lambda: self.now, within=5.0)
+        self.checker.commit(ASKED.model)
+        self.now += 4.9
+        assert self.read(0) == []
+        self.now += 0.2
+        assert self.read(0) == ["late"]
+
+    def test_an_excused_fault_counts_up_to_its_bound(self) -> None:
+        self.checker = Checker(lambda: self.now, within=5.0)
+        self.checker.commit(ASKED.model)
+        with self.checker.excused(10.0):
+            self.now += 14.9
+            assert self.read(0) == []
+            self.now += 0.2
+            assert self.read(0) == ["late"]
+        self.checker.commit(ASKED.model)
+        with self.checker.excused(10.0):
+            self.now += 3.0
+        self.now += 4.9
+        assert self.read(1) == ["late"]
+        self.now += 0.2
+        assert self.read(1) == ["late", "late"]
+
+    def test_while_the_cache_is_split_only_what_was_acknowledged_before_binds(self) -> None:
+        for _ in range(2):
+            self.checker.commit(ASKED.model)
+        self.checker.applied(ASKED.model, 1, "acknowledged")
+        with self.checker.lenient(3.0):
+            self.checker.applied(ASKED.model, 2, "acknowledged")
+            assert self.read(1) == []
+            assert self.read(0) == ["stale"]
+        self.now += 2.9
+        assert self.read(1) == ["stale"]
+        self.now += 0.2
+        assert self.read(1) == ["stale", "stale"]
+
+    def test_what_was_broken_is_told_with_what_was_found(self) -> None:
+        self.checker.during = "Redis slow"
+        self.read(1)
+        assert self.checker.found == {"newer, Redis slow": 1}
+        assert self.checker.first == self.now

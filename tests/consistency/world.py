@@ -7,6 +7,7 @@ broker's side of a message and the clocks is made up.
 import asyncio
 import base64
 import json
+import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -16,81 +17,32 @@ from typing import Any, Self, cast
 import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
+from proxy.amqp.consumer import EventConsumer
 from proxy.amqp.deliveries import Deliveries
 from proxy.caching.cache import Cache
 from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
-from proxy.media.calls import Call, Reply
+from proxy.media.calls import Call
+from proxy.media.event_gap import EventGap
 from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from proxy.settings.setting_types import RedisAddr
+from proxy.store.event_record import EventRecord
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.metrics import Metrics
-from tests.consistency.checker import Asked, Checker, failure, stamped
+from tests.consistency.checker import Asked, Checker
 from tests.consistency.clock import Clock
+from tests.consistency.gated_origin import Origin
 from tests.media_events import EVENTS
 from tests.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
 from tests.servers.waiting import until
 
 TTL = 600.0
+WITHOUT_EVENTS = 0.2
 _NO_END = 1e9  # seconds; how slow this machine is must decide nothing
-
-
-class Origin:
-    """The media service. `gated`: a read is held after it read its version, a write before and after its commit."""
-
-    def __init__(self, checker: Checker) -> None:
-        self._checker = checker
-        self.gated = False
-        self.failing = False
-        self.held: list[asyncio.Future[None]] = []
-        self._fetches = 0
-
-    def release(self, which: int = 0) -> None:
-        """Lets one go on of those that are held, if there are any."""
-        if self.held:
-            self.held.pop(which % len(self.held)).set_result(None)
-
-    def open(self) -> None:
-        """Lets all go on, and all that come."""
-        self.gated = False
-        while self.held:
-            self.release()
-
-    async def answer(self, call: Call) -> Reply:
-        """Both methods that schedules use."""
-        if call.method == UPLOAD_FILE:
-            return await self._upload(call)
-        asked = _asked(call)
-        self._fetches += 1
-        number = self._fetches
-        version, failing = self._checker.version(asked.model), self.failing
-        if failing:
-            self._checker.fails(number)
-        await self._pass()
-        if failing:
-            self._checker.failed(number)
-        return Reply((failure(number) if failing else stamped(asked, version)).SerializeToString())
-
-    async def _upload(self, call: Call) -> Reply:
-        request = pb.UploadFileRequest.FromString(call.body)
-        await self._pass()
-        self._checker.commit(Model.of(request.model_type, request.model_id))
-        await self._pass()
-        return Reply(pb.UploadFileResponse(success=True).SerializeToString())
-
-    async def _pass(self) -> None:
-        if self.gated:
-            gate = asyncio.get_running_loop().create_future()
-            self.held.append(gate)
-            try:
-                await gate
-            finally:
-                if gate in self.held:
-                    self.held.remove(gate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +55,9 @@ class Process:
     own_writes: OwnWrites
     methods: Methods
     deliveries: Deliveries
+    gap: EventGap
+    metrics: Metrics
+    consumers: list[EventConsumer] = field(default_factory=list)
     running: list["asyncio.Task[None]"] = field(default_factory=list)
 
     @property
@@ -111,6 +66,8 @@ class Process:
 
     async def kill(self) -> None:
         """Ends it as SIGKILL would: nothing is tried once more."""
+        for consumer in self.consumers:
+            await consumer.stop(0.0)
         for task in self.running:
             task.cancel()
         await asyncio.gather(*self.running, return_exceptions=True)
@@ -154,7 +111,8 @@ class World:
         target = RedisAddr().parse(redis_addr or self._addr)
         assert target is not None
         keys, metrics = MediaKeys("media", ("authorization",)), Metrics()
-        store = RedisStore(target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None)
+        gap = EventGap(WITHOUT_EVENTS, time.monotonic)
+        store = RedisStore(target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap)
         invalidations = Invalidations(store, metrics)
         policy = Policy("on", TTL, 0.0, 0.0, 1 << 20)
         answer = self.origin.answer
@@ -162,18 +120,31 @@ class World:
         cache = Cache(store, answer, keys, policy, held_back=held_back, observer=metrics, random=lambda: 0.0)
         own_writes = OwnWrites(invalidations, answer)
         methods = Methods(POLICY.reads, POLICY.writes, cache, own_writes, answer, store, metrics)
-        process = Process(
-            store,
-            invalidations,
-            cache,
-            own_writes,
-            methods,
-            Deliveries(invalidations, metrics, events=lambda _: EVENTS[0]),
-        )
+        deliveries = Deliveries(invalidations, metrics, events=lambda _: EVENTS[0])
+        process = Process(store, invalidations, cache, own_writes, methods, deliveries, gap, metrics)
         process.running.extend(asyncio.create_task(work) for work in (store.run(), invalidations.run()))
         self.processes.append(process)
         await until(lambda: process.usable, "Redis to be usable")
         return process
+
+    async def consume(self, process: Process, url: str) -> None:
+        """A real consumer for a process; returns once events arrive."""
+        record = EventRecord(process.store.topology, "media")
+        consumer = EventConsumer(
+            [url],
+            "cache",
+            process.invalidations,
+            process.metrics,
+            events=EVENTS,
+            gap=process.gap,
+            able=lambda: process.usable,
+            record=record,
+        )
+        process.own_writes.succeeded = consumer.wrote
+        process.consumers.append(consumer)
+        consumer.start()
+        await until(lambda: process.gap.seconds is None, "events to arrive")
+        await until(lambda: consumer._silence._listening_since is not None, "writes to wait for theirs")
 
     # What callers do.
 
@@ -280,9 +251,3 @@ async def turns(count: int = 10) -> None:
     """Lets whatever is ready go on."""
     for _ in range(count):
         await asyncio.sleep(0)
-
-
-def _asked(call: Call) -> Asked:
-    request = pb.GetFilesByModelRequest.FromString(call.body)
-    caller = "".join(str(value) for key, value in call.metadata if key == "authorization")
-    return Asked(request.model_id, request.model_type, request.collection_name, request.page, caller)

@@ -12,6 +12,7 @@ from redis.backoff import NoBackoff
 
 from tests.servers.certificates import Authority, Issued
 from tests.servers.children import Child, free_port, program
+from tests.servers.own_clock import own_clock_of, set_own_clock
 from tests.servers.server import Server
 
 # Answers to PING that say "serving"; LOADING and a closed connection say "not yet".
@@ -43,7 +44,9 @@ class RedisServer(Server):
         appendonly: bool = False,
         replica_of: "RedisServer | None" = None,
         sentinel: bool = False,
+        own_clock: bool = False,
     ) -> None:
+        """`own_clock`: its clock can be set, see `set_clock`."""
         self.port = free_port()
         self.password = password
         self.directory = Path(tempfile.mkdtemp(prefix="test-redis-"))
@@ -60,10 +63,15 @@ class RedisServer(Server):
         self._write_config((*lines, *config))
         binary = program("redis-server", "redis-server", "valkey-server")
         command = [binary, str(self.directory / "redis.conf"), *(["--sentinel"] if sentinel else [])]
-        self.child = Child(f"redis-server on port {self.port}", command, self.directory)
+        env = own_clock_of(self.directory) if own_clock else None
+        self.child = Child(f"redis-server on port {self.port}", command, self.directory, env)
 
     def _write_config(self, lines: Iterable[str]) -> None:
         (self.directory / "redis.conf").write_text("\n".join(lines) + "\n")
+
+    def set_clock(self, seconds: float) -> None:
+        """Its clock is so far ahead of ours, or behind when negative, from now on."""
+        set_own_clock(self.directory, seconds)
 
     @property
     def addr(self) -> str:

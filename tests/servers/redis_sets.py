@@ -32,41 +32,50 @@ class _Set(Startable):
 
 
 class SentinelSet(_Set):
-    """A master, its replica and `sentinels` Sentinels that declare it down after half a second, by majority."""
+    """A master, its replicas and `sentinels` Sentinels that declare it down after half a second, by majority."""
 
-    def __init__(self, *config: str, sentinels: int = 1) -> None:
-        self.master = RedisServer(*config)
-        self.replica = RedisServer(*config, replica_of=self.master)
+    def __init__(
+        self,
+        *config: str,
+        sentinels: int = 1,
+        replicas: int = 1,
+        password: str | None = None,
+        sentinel_password: str | None = None,
+    ) -> None:
+        self.master = RedisServer(*config, password=password)
+        self.replicas = [RedisServer(*config, replica_of=self.master, password=password) for _ in range(replicas)]
+        self.replica = self.replicas[0]
         watch = (
             f"sentinel monitor {MASTER_NAME} 127.0.0.1 {self.master.port} {sentinels // 2 + 1}",
             f"sentinel down-after-milliseconds {MASTER_NAME} 500",
             f"sentinel failover-timeout {MASTER_NAME} 3000",
+            *([] if password is None else [f"sentinel auth-pass {MASTER_NAME} {password}"]),
         )
-        self.sentinels = [RedisServer(*watch, sentinel=True) for _ in range(sentinels)]
-        self.servers = [self.master, self.replica, *self.sentinels]
+        self.sentinels = [RedisServer(*watch, sentinel=True, password=sentinel_password) for _ in range(sentinels)]
+        self.servers = [self.master, *self.replicas, *self.sentinels]
 
     @property
     def addr(self) -> str:
         """`redis+sentinel://…`, as REDIS_ADDR takes it."""
-        where = ",".join(sentinel.addr for sentinel in self.sentinels)
+        where = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{where}/{MASTER_NAME}/0"
 
     async def start(self) -> Self:
-        """Waits until the replica is in sync and every Sentinel knows it and its peers."""
-        await _start_all(self.master, self.replica)
-        await until(self._in_sync, "the replica to be in sync")
+        """Waits until the replicas are in sync and every Sentinel knows it and its peers."""
+        await _start_all(self.master, *self.replicas)
+        await until(self._in_sync, "the replicas to be in sync")
         # Only now: a Sentinel learns of replicas from INFO at its start, and then not for 10 s.
         await _start_all(*self.sentinels)
-        await until(self._all_known, "the Sentinels to know the replica and each other")
+        await until(self._all_known, "the Sentinels to know the replicas and each other")
         return self
 
     async def _in_sync(self) -> bool:
-        return bool((await self.replica.info("replication"))["master_link_status"] == "up")
+        return all([(await each.info("replication"))["master_link_status"] == "up" for each in self.replicas])
 
     async def _all_known(self) -> bool:
         for sentinel in self.sentinels:
             info = (await sentinel.info("sentinel"))["master0"]
-            if int(info["slaves"]) != 1 or int(info["sentinels"]) != len(self.sentinels):
+            if int(info["slaves"]) != len(self.replicas) or int(info["sentinels"]) != len(self.sentinels):
                 return False
         return True
 

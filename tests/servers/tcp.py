@@ -20,6 +20,7 @@ class _Connection:
         self._client_reader, self._client_writer = reader, writer
         self._server_writer: asyncio.StreamWriter | None = None
         self._replied = 0
+        self.swallowed = False
         self.task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
@@ -42,7 +43,7 @@ class _Connection:
             await self._proxy.reading.wait()
             if not chunk:
                 break
-            if self._proxy.swallow:
+            if self._proxy.swallow or self.swallowed:
                 continue
             if reply:
                 await asyncio.sleep(self._proxy.delay)
@@ -74,6 +75,7 @@ class FaultyTcp:
 
     def __init__(self, port: int) -> None:
         self.target = ("127.0.0.1", port)
+        """Of connections that are made from now on."""
         self.port = free_port()
         self.connections = 0
         """Connections accepted so far."""
@@ -86,7 +88,7 @@ class FaultyTcp:
         self.reading = asyncio.Event()
         """Cleared by `stall()`: nothing more is read, so that the senders' buffers fill up."""
         self.reading.set()
-        self._open: set[_Connection] = set()
+        self._open: dict[_Connection, None] = {}
         self._server: asyncio.Server | None = None
 
     @property
@@ -107,13 +109,13 @@ class FaultyTcp:
         connection = _Connection(self, reader, writer)
         connection.task = asyncio.current_task()
         self.connections += 1
-        self._open.add(connection)
+        self._open[connection] = None
         try:
             await connection.run()
         except asyncio.CancelledError:
             pass  # by stop() alone, which waits for this end; passed on, the stream protocol would log it
         finally:
-            self._open.discard(connection)
+            self._open.pop(connection, None)
 
     async def connected(self, count: int) -> None:
         """Waits until `count` connections were accepted in all."""
@@ -123,6 +125,17 @@ class FaultyTcp:
         """Resets every open connection; new ones are accepted."""
         for connection in list(self._open):
             connection.reset()
+
+    def swallow_one(self, which: int) -> None:
+        """The same for one of the open connections alone, by age; until it is closed."""
+        self._by_age(which).swallowed = True
+
+    def cut_one(self, which: int) -> None:
+        """Resets one of the open connections, by age."""
+        self._by_age(which).reset()
+
+    def _by_age(self, which: int) -> _Connection:
+        return list(self._open)[which]
 
     def stall(self) -> None:
         """Stops reading, both ways."""

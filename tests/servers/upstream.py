@@ -179,7 +179,7 @@ class FakeMedia(MediaServiceServicer):
             for media in shown:
                 copy = pb.Media()
                 copy.CopyFrom(media)
-                copy.presigned_url = self._sign(media)
+                copy.presigned_url = media.presigned_url or self._sign(media)
                 signed.append(copy)
             data = pb.GetFilesByModelData(media=signed, total=len(of_model), page=page, per_page=per_page)
             return pb.GetFilesByModelResponse(success=True, message="ok", data=data)

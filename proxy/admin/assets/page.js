@@ -4,6 +4,7 @@ const POLL = 2000;
 let token = "";  // in memory only
 let points = [];
 let seen = 0;
+let answered = Date.now();
 
 const ratioPlot = new Plot($("ratio-plot"), "Hit ratio over time",
   [{ name: "hit ratio", kind: "a", value: (point) => point.hit_ratio }], (share) => `${+(share * 100).toFixed(1)} %`, 1);
@@ -49,9 +50,11 @@ async function refresh() {
     const present = stats.series.pop();
     points = points.concat(stats.series).filter((point) => point.at > stats.now - LONGEST);
     seen = points.length ? points[points.length - 1].at : 0;
+    answered = Date.now();
     $("trouble").hidden = true;
     $("token-form").hidden = true;
     $("main").hidden = false;
+    $("main").classList.remove("gone");
     showStats(stats);
     const shown = present ? [...points, present] : points;
     ratioPlot.show(shown, stats.now);
@@ -66,6 +69,7 @@ async function refresh() {
 function refused(error) {
   $("trouble").textContent = error.status === 401 && !token ? "" : error.message;
   $("trouble").hidden = !$("trouble").textContent;
+  if (error.status === 0) showGone(answered);
   if (error.status !== 401) return;
   $("main").hidden = true;
   if ($("token-form").hidden) {
@@ -109,19 +113,34 @@ const theModel = () => ({ model_type: $("model-type").value.trim(), model_id: $(
 
 const theCall = () => ({ ...theModel(), collection: $("collection").value, page: $("page").value || "1", per_page: $("per-page").value || "1" });
 
+// Says that something is under way, and for how long, until it is done.
+async function working(button, doing, place, asked) {
+  const begun = Date.now();
+  const tell = () => showOutcome(`${doing}… ${span((Date.now() - begun) / 1000)}`, false, place);
+  $(button).disabled = true;
+  tell();
+  const ticking = setInterval(tell, 1000);
+  try {
+    return await asked;
+  } finally {
+    clearInterval(ticking);
+    $(button).disabled = false;
+  }
+}
+
 async function purge() {
   const model = theModel();
   const name = `${model.model_type} ${model.model_id}`;
   const text = "Everything stored of this model goes, for every proxy on this Redis. The next reads fetch it anew.";
   if (!(await confirmed(`Purge ${name}?`, text, "Purge"))) return;
-  const done = await ask("invalidate", { ...model, collection: $("collection").value }, "POST");
+  const done = await working("purge", "Purging", "answer", ask("invalidate", { ...model, collection: $("collection").value }, "POST"));
   showOutcome(done.done ? `${name} is purged.` : `${name}: ${done.note}.`, !done.done);
 }
 
 async function flush() {
   const text = "Everything stored of every model goes, for every proxy on this Redis. The media service gets all reads until it is stored anew.";
   if (!(await confirmed("Flush the whole cache?", text, "Flush everything"))) return;
-  const done = await ask("flush", {}, "POST");
+  const done = await working("flush", "Flushing", "answer", ask("flush", {}, "POST"));
   showOutcome(done.done ? "The whole cache is flushed." : `${done.note}.`, !done.done);
 }
 
@@ -145,6 +164,14 @@ $("model-form").addEventListener("submit", (event) => {
   else if (what === "explain") answering(async () => showExplanation(await ask("explain", theCall())));
   else answering(async () => showLookup(await ask("lookup", theModel()), Date.now() / 1000));
 });
+async function switchLevel(level) {
+  const done = await ask("log-level", { level }, "POST");
+  showOutcome(`The level is ${done.level}; it was ${done.before}.`, false, "level-answer");
+}
+
+for (const button of $("levels").children) button.addEventListener("click", () => answering(() => switchLevel(button.value), "level-answer"));
+$("show-settings").addEventListener("click", () => answering(async () => showSettings(await ask("config", {})), "settings"));
+$("count").addEventListener("click", () => answering(async () => showStored(await working("count", "Counting", "stored", ask("stored", {}))), "stored"));
 $("flush").addEventListener("click", () => answering(flush));
 $("token-form").addEventListener("submit", (event) => {
   event.preventDefault();

@@ -23,15 +23,48 @@ function span(seconds) {
 }
 
 const count = (number) => number.toLocaleString("en");
-const cached = (results) => results.hit + results.stale;
-const answers = (results) => Object.values(results).reduce((sum, each) => sum + each, 0);
+function bytes(number) {
+  for (const [size, name] of [[1 << 30, "GiB"], [1 << 20, "MiB"], [1 << 10, "KiB"]]) if (number >= size) return `${+(number / size).toFixed(1)} ${name}`;
+  return `${count(number)} B`;
+}
 
-function table(columns, rows) {
-  const made = element("table");
-  const head = made.createTHead().insertRow();
-  for (const column of columns) head.append(Object.assign(element("th", column), { scope: "col" }));
-  const body = made.createTBody();
-  for (const row of rows) body.append(cells(row));
+const cached = (results) => results.hit + results.stale;
+const total = (counts) => Object.values(counts).reduce((sum, each) => sum + each, 0);
+const answers = total;
+
+const pageOf = new Map();  // of each paged table, by its name: it stays where it was when it is shown anew
+
+// A table of at most `size` rows at a time, and what turns its pages.
+function table(columns, rows, name, size = 25) {
+  const made = element("div");
+  const last = Math.max(0, Math.ceil(rows.length / size) - 1);
+  const show = (page) => {
+    if (name) pageOf.set(name, page);
+    const shown = element("table");
+    const head = shown.createTHead().insertRow();
+    for (const column of columns) head.append(Object.assign(element("th", column), { scope: "col" }));
+    const body = shown.createTBody();
+    for (const row of rows.slice(page * size, (page + 1) * size)) body.append(row instanceof Node ? row : cells(row));
+    const scroll = element("div", undefined, "scroll");
+    Object.assign(scroll, { tabIndex: 0 });
+    scroll.append(shown);
+    made.replaceChildren(scroll, ...(last ? [pager(page)] : []));
+  };
+  const pager = (page) => {
+    const bar = element("div", undefined, "row pager");
+    const step = (text, to) => {
+      const button = element("button", text);
+      button.type = "button";
+      button.disabled = to < 0 || to > last;
+      button.addEventListener("click", () => show(to));
+      return button;
+    };
+    const first = page * size;
+    const where = `${count(first + 1)} to ${count(Math.min(rows.length, first + size))} of ${count(rows.length)}`;
+    bar.append(step("Previous", page - 1), element("span", where, "quiet"), step("Next", page + 1));
+    return bar;
+  };
+  show(Math.min(last, (name && pageOf.get(name)) || 0));
   return made;
 }
 
@@ -54,10 +87,22 @@ function showStats(stats) {
     $(`${result}-p50`).textContent = duration(recent[`${result}_p50`]);
     $(`${result}-p99`).textContent = `median, p99 ${duration(recent[`${result}_p99`])}`;
   }
+  const all = answers(recent.results);
+  $("failures").textContent = percent(all ? (recent.results.failure || 0) / all : null);
+  $("failures-note").textContent = `last 5 minutes, ${count(stats.results.failure || 0)} in all`;
+  $("failures").className = recent.results.failure ? "bad" : "";
+  $("refused").textContent = count(recent.refused);
+  $("refused").className = recent.refused ? "bad" : "";
+  $("refused-note").textContent = `last 5 minutes, ${count(total(stats.callers.refused))} in all`;
+  const calls = stats.callers.limits.MAX_CONCURRENT_CALLS;
+  $("in-flight").textContent = calls ? count(calls.used) : "–";
+  $("in-flight-note").textContent = calls ? `of ${count(calls.limit)} allowed` : "now";
   $("saved").textContent = count(stats.results.hit + stats.results.stale + stats.results.coalesced);
   $("saved-note").textContent = `${count(stats.upstream.calls)} went upstream`;
   showMode(stats);
+  showState(stats);
   showDependencies(stats.dependencies);
+  showCallers(stats);
   const pending = stats.invalidations.pending;
   $("pending").textContent = pending ? `${count(pending)} invalidations wait for Redis; their models are read past the cache.` : "";
   showInvalidations(stats.invalidations.last, stats.now);
@@ -71,15 +116,45 @@ const MODES = {
 
 function showMode(stats) {
   for (const button of $("modes").children) button.setAttribute("aria-pressed", button.value === stats.mode);
+  for (const button of $("levels").children) button.setAttribute("aria-pressed", button.value === stats.log_level);
   $("mode-text").textContent = MODES[stats.mode](stats);
 }
 
 const NAMES = { redis: "Redis", rabbitmq: "RabbitMQ", upstream: "Media service" };
 
+// What a person wants to know first: is all well, and if not, why.
+function showState(stats) {
+  const { redis, rabbitmq, upstream } = stats.dependencies;
+  const serious = [], notes = [];
+  if (stats.unready) notes.push(`It takes no new callers: ${stats.unready}.`);
+  if (stats.last_5_minutes.refused) serious.push("It refused calls in the last 5 minutes, because a limit was reached: see Limits.");
+  if (stats.last_5_minutes.statuses.INTERNAL) serious.push("Callers got INTERNAL in the last 5 minutes: see the log.");
+  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only what is stored is answered.");
+  if (upstream?.up && upstream.reason) serious.push("The media service answers with failures.");
+  if (redis && !redis.up && redis.seconds !== null) serious.push("Redis is lost: every call goes to the media service.");
+  if (redis?.up && redis.reason) serious.push("Redis refuses what the cache needs.");
+  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: answers are believed for a shorter time.");
+  if (stats.invalidations.pending) notes.push("Invalidations wait for Redis.");
+  if (stats.mode !== "on") notes.push(`The mode is ${stats.mode}: nothing is answered from the cache.`);
+  else if (!redis) notes.push("Redis is not configured: nothing is cached.");
+  else if (!(stats.ttl > 0)) notes.push("CACHE_TTL is 0: nothing is cached.");
+  $("state").className = `card ${serious.length ? "serious" : notes.length ? "notes" : "well"}`;
+  $("verdict").textContent = serious.length ? "Something is wrong" : notes.length ? "It works, but" : "All is well: it caches";
+  $("reasons").replaceChildren(...[...serious, ...notes].map((text) => element("li", text)));
+}
+
+// The last answer is old news: nothing on the page may look as if it were well now.
+function showGone(since) {
+  $("main").classList.add("gone");
+  $("state").className = "card serious";
+  $("verdict").textContent = `The proxy has not answered for ${span((Date.now() - since) / 1000)}`;
+  $("reasons").replaceChildren(element("li", "All below is what it said last."));
+}
+
 function showDependencies(dependencies) {
   const items = Object.entries(NAMES).map(([name, title]) => {
     const state = dependencies[name];
-    const item = element("li", undefined, !state ? "absent" : state.up ? "up" : "down");
+    const item = element("li", undefined, !state || state.seconds === null ? "absent" : !state.up ? "down" : state.reason ? "warn" : "up");
     item.id = `dependency-${name}`;
     const since = state && state.seconds !== null ? ` for ${span(state.seconds)}` : "";
     const text = !state ? "not configured" : state.up ? `up${since}${state.reason ? `, but: ${state.reason}` : ""}` : `lost${since}${state.reason ? `: ${state.reason}` : ""}`;
@@ -89,6 +164,27 @@ function showDependencies(dependencies) {
   $("dependencies").replaceChildren(...items);
 }
 
+function showCallers(stats) {
+  const { by_status, refused, limits } = stats.callers;
+  const recent = stats.last_5_minutes.statuses;
+  const rows = Object.entries(by_status).map(([status, number]) => [status, count(recent[status] || 0), count(number)]);
+  $("callers").replaceChildren(rows.length ? table(["gRPC status", "Last 5 minutes", "In all"], rows) : element("p", "no call yet", "quiet"));
+  const names = [...new Set([...Object.keys(limits), ...Object.keys(refused)])];
+  $("limits").replaceChildren(table(["Limit", "In use", "", "Refused"], names.map((name) => limitRow(name, limits[name], refused[name] || 0))));
+}
+
+const UNITS = { MAX_BYTES_IN_FLIGHT: bytes, uploads: bytes };
+
+function limitRow(name, use, refusals) {
+  const row = cells([name, use ? `${(UNITS[name] || count)(use.used)} of ${(UNITS[name] || count)(use.limit)}` : "–", "", count(refusals)]);
+  if (use) {
+    const meter = Object.assign(document.createElement("meter"), { min: 0, max: use.limit, value: use.used, high: use.limit * 0.9, ariaLabel: `${name} in use` });
+    row.children[2].append(meter);
+  }
+  if (refusals) row.lastChild.className = "bad";
+  return row;
+}
+
 function showInvalidations(last, now) {
   const rows = last.map((each) => {
     const model = each.model_type === null ? "everything" : `${each.model_type} ${each.model_id}`;
@@ -96,10 +192,18 @@ function showInvalidations(last, now) {
     row.title = new Date(each.at * 1000).toLocaleString();
     return row;
   });
-  const none = cells(["none since this proxy started"]);
-  none.firstChild.className = "empty";
-  none.firstChild.colSpan = 4;
-  $("invalidations").replaceChildren(...(rows.length ? rows : [none]));
+  $("invalidations").replaceChildren(rows.length ? table(["When", "Model", "By", "Detail"], rows, "invalidations", 10) : element("p", "none since this proxy started", "quiet"));
+}
+
+function showSettings(settings) {
+  const rows = Object.entries(settings).map(([name, { value, source }]) => [name, value === "" ? "(empty)" : value, source]);
+  $("settings").replaceChildren(table(["Setting", "Value", "From"], rows, "settings"));
+}
+
+function showStored(found) {
+  const about = found.complete ? "" : " at least; counting took too long to finish";
+  const size = found.bytes === null ? "" : `, about ${bytes(found.bytes)} of answers`;
+  $("stored").replaceChildren(element("p", `${count(found.models)} models${about}${size}.`, "verdict"));
 }
 
 function showLookup(found, now) {
@@ -118,7 +222,7 @@ function showLookup(found, now) {
       entry.by_caller ? "one caller" : "everybody", entry.state, entry.age === null ? "–" : span(entry.age),
       entry.ttl === null ? "–" : entry.ttl > 0 ? span(entry.ttl) : "run out", entry.bytes === null ? "–" : `${count(entry.bytes)} B`, found.tier,
     ]);
-    shown.push(table(["Collection", "Page", "Per page", "For", "State", "Age", "Fresh for", "Size", "Tier"], rows));
+    shown.push(table(["Collection", "Page", "Per page", "For", "State", "Age", "Fresh for", "Size", "Tier"], rows, "lookup"));
   }
   $("answer").replaceChildren(...shown);
 }

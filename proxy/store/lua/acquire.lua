@@ -1,10 +1,12 @@
 -- Looks once more; else takes the lease of one request, or says who holds it, or that none is given now.
 --
 -- KEYS[1] the model's hash
--- ARGV: field, run id, new token, lease in ms, most fields, least born in ms (entries and leases from before, when
---       Redis was away for the asker and maybe for the holder, do not count),
+-- ARGV: field, run id, new token, lease in ms, least born in ms (entries and leases from before, when Redis was away for
+--       the asker and maybe for the holder, do not count),
 --       '1' to take the lease over without looking (cache-control: no-cache),
---       when events were lost ('' while they arrive) and for how many ms an entry counts after that or its own birth
+--       when events were lost ('' while they arrive) and for how many ms an entry counts after that or its own birth,
+--       most fields, the longest life of a mark and of an intent in ms
+-- Times that lie further ahead than they can are of a clock that was set back since: what they belong to does not count.
 -- Reply: {kind, value, now in ms}:
 --   entry,  the stored bytes
 --   lease,  our token: fetch, then fill
@@ -14,15 +16,17 @@ local key, field, run, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
-if ARGV[7] ~= '1' then
+if ARGV[6] ~= '1' then
   local entry = redis.call('HGET', key, 'e' .. field)
   if entry then
     local erun, born, fresh = string.match(entry, '^1 (%S+) (%d+) (%d+) ')
-    local till, lost = tonumber(fresh), tonumber(ARGV[8] or '')
-    if till and lost then till = math.min(till, math.max(tonumber(born), lost) + ARGV[9]) end
-    if erun == run and till > now and tonumber(born) >= tonumber(ARGV[6]) then
+    local till, lost = tonumber(fresh), tonumber(ARGV[7])
+    if till and lost then till = math.min(till, math.max(tonumber(born), lost) + ARGV[8]) end
+    if erun == run and till > now and tonumber(born) >= tonumber(ARGV[5]) and tonumber(born) <= now then
       return {'entry', entry, now}
     end
+    -- It would count again once the clock has caught up with it.
+    if born and tonumber(born) > now then redis.call('HDEL', key, 'e' .. field) end
   end
 end
 
@@ -31,29 +35,32 @@ local closed, share = false, ''
 for _, name in ipairs(names) do
   local kind = string.sub(name, 1, 1)
   if kind == 'w' then
-    if (tonumber(redis.call('HGET', key, name)) or 0) > now then closed = true else redis.call('HDEL', key, name) end
+    local left = (tonumber(redis.call('HGET', key, name)) or 0) - now
+    if left > 0 and left <= tonumber(ARGV[11]) then closed = true else redis.call('HDEL', key, name) end
   elseif name == 'm' then
     local mrun, id, till = string.match(redis.call('HGET', key, name), '^(%S+) (%S+) (%d+)$')
     -- A mark out of a snapshot still closes, but its id may have come back from before later invalidations.
     if mrun == run then share = id end
-    if till and tonumber(till) > now then closed = true end
+    local left = (tonumber(till) or 0) - now
+    if left > 0 and left <= tonumber(ARGV[10]) then closed = true end
   end
 end
 if closed then return {'closed', share, now} end
 
 local function live(lease)
   local lrun, ltoken, granted, till = string.match(lease, '^(%S+) (%S+) (%d+) (%d+)$')
-  if lrun == run and tonumber(till) > now and tonumber(granted) >= tonumber(ARGV[6]) then return ltoken end
+  if lrun ~= run or tonumber(granted) > now then return end
+  if tonumber(till) > now and tonumber(granted) >= tonumber(ARGV[5]) then return ltoken end
 end
 
 local lease = redis.call('HGET', key, 'l' .. field)
-if lease and ARGV[7] ~= '1' then
+if lease and ARGV[6] ~= '1' then
   local holder = live(lease)
   if holder then return {'held', holder, now} end
 end
 
 local count = #names
-if not lease and count >= tonumber(ARGV[5]) then
+if not lease and count >= tonumber(ARGV[9]) then
   -- Dead leases go first, then any entry: evicting one costs a fetch, never a wrong answer.
   local entries = {}
   for _, name in ipairs(names) do
@@ -65,7 +72,7 @@ if not lease and count >= tonumber(ARGV[5]) then
       entries[#entries + 1] = name
     end
   end
-  if count >= tonumber(ARGV[5]) then
+  if count >= tonumber(ARGV[9]) then
     if #entries == 0 then return {'closed', '', now} end
     redis.call('HDEL', key, entries[1 + time[2] % #entries])
   end

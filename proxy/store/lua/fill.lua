@@ -3,7 +3,8 @@
 -- KEYS[1] the model's hash
 -- ARGV: field, run id, token, fresh for ms, stale allowance in ms, usable until (ms since 1970, '' without),
 --       usable for ms ('' without), the entry's tail
--- Reply: 1 stored, 0 refused (the lease is gone: somebody invalidated or took it over) or expired on arrival
+-- Reply: 1 stored, 0 refused (the lease is gone: somebody invalidated or took it over; or it was given before the clock
+--        was set back) or expired on arrival
 local key, field = KEYS[1], ARGV[1]
 local lease = redis.call('HGET', key, 'l' .. field)
 if not lease then return 0 end
@@ -18,7 +19,7 @@ local stale = fresh + ARGV[5]
 -- Both bounds on a presigned URL: the date written in it, and its life counted on our clock, should the two disagree.
 if ARGV[6] ~= '' then fresh = math.min(fresh, tonumber(ARGV[6])) stale = math.min(stale, tonumber(ARGV[6])) end
 if ARGV[7] ~= '' then fresh = math.min(fresh, granted + ARGV[7]) stale = math.min(stale, granted + ARGV[7]) end
-if fresh <= now then
+if fresh <= now or tonumber(granted) > now then
   redis.call('HDEL', key, 'e' .. field)
   return 0
 end

@@ -2,7 +2,8 @@
 --
 -- KEYS the models' hashes, all of one slot
 -- ARGV: run id, new mark id, no lease for ms, intent to set ('' none), its life in ms, intent to clear ('' none),
---       most fields
+--       most fields, the longest life of a mark and of an intent in ms: what lies further ahead is of a clock that was
+--       set back since, and does not count
 -- Reply: how many entries went
 local run = ARGV[1]
 local time = redis.call('TIME')
@@ -22,10 +23,11 @@ local function remove(key)
     local kind = string.sub(name, 1, 1)
     local keep = false
     if kind == 'w' and name ~= 'w' .. ARGV[6] then
-      keep = (tonumber(redis.call('HGET', key, name)) or 0) > now
+      local left = (tonumber(redis.call('HGET', key, name)) or 0) - now
+      keep = left > 0 and left <= tonumber(ARGV[9])
     elseif name == 'm' then
-      local old = string.match(redis.call('HGET', key, name), '^%S+ %S+ (%d+)$')
-      if old and tonumber(old) > till then till = tonumber(old) end
+      local old = tonumber(string.match(redis.call('HGET', key, name), '^%S+ %S+ (%d+)$') or '')
+      if old and old > till and old <= now + ARGV[8] then till = old end
     end
     if keep then kept = kept + 1 else doomed[#doomed + 1] = name end
     if kind == 'e' then entries = entries + 1 end
@@ -52,7 +54,8 @@ local function mark(key, kept, till)
     local ends = now + ARGV[5]
     if kept + 2 >= tonumber(ARGV[7]) then -- one more is the mark, one the common intent
       intent = 'w*'
-      ends = math.max(ends, tonumber(redis.call('HGET', key, intent)) or 0)
+      local common = tonumber(redis.call('HGET', key, intent)) or 0
+      if common <= now + ARGV[9] then ends = math.max(ends, common) end
     end
     set(key, intent, string.format('%.0f', ends))
     kept = kept + 1

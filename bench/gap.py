@@ -1,0 +1,52 @@
+"""How long a gateway's calls fail while the proxy beside it is killed and started again, as a kubelet does at once."""
+
+import asyncio
+import time
+
+import grpc.aio
+
+from bench.stack import TRANSPORTS
+from bench.targets import Target
+from tests.calling import Gateway
+from tests.servers.process import ProxyProcess
+from tests.servers.redis import RedisServer
+from tests.servers.upstream import FakeMediaServer
+from tests.servers.waiting import until
+
+_AT_MOST = 30.0
+"""Seconds."""
+
+
+async def measure() -> list[Target]:
+    """One for each transport."""
+    async with RedisServer() as redis, FakeMediaServer() as upstream:
+        upstream.media.add("User", 1)
+        found = []
+        for transport in TRANSPORTS:
+            places = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr}
+            async with ProxyProcess(TRANSPORT=transport, **places) as proxy:
+                gap = await _gap(proxy)
+            found.append(Target(f"killed and started again, until calls succeed ({transport})", gap, None, "s"))
+        return found
+
+
+async def _gap(proxy: ProxyProcess) -> float:
+    """Seconds from the kill to the first call that succeeds; the channel reconnects as gRPC does by default."""
+    async with Gateway(proxy.addr) as gateway:
+        await gateway.read()
+        proxy.kill()
+        begun = time.perf_counter()
+        starting = asyncio.create_task(proxy.start())
+        try:
+            await until(lambda: _succeeds(gateway), "a call to succeed", _AT_MOST)
+            return time.perf_counter() - begun
+        finally:
+            await starting
+
+
+async def _succeeds(gateway: Gateway) -> bool:
+    try:
+        await gateway.read(timeout=1.0)
+    except grpc.aio.AioRpcError:
+        return False
+    return True

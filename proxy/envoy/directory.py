@@ -1,0 +1,56 @@
+"""`own_directory`: where Envoy's configuration and sockets are, ours alone, and gone with us.
+
+A process that is killed leaves its directory behind, and the next one removes it: who is alive holds a lock on the file
+`lock` in it, which the kernel gives up with the process. One without that file may just be being made, so it is left
+alone for a minute.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from proxy.errors import StartError
+
+_PREFIX = "media-cache-proxy-"
+_LOCK = "lock"
+_BEING_MADE = 60.0
+
+
+@contextmanager
+def own_directory() -> Iterator[Path]:
+    """Wherever one can be made: a container may be read-only but for /dev/shm."""
+    try:
+        parent = tempfile.gettempdir()
+    except FileNotFoundError:
+        parent = "/dev/shm"  # noqa: S108 -- the directory in it is ours alone
+    _remove_abandoned(Path(parent))
+    try:
+        directory = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent)
+    except OSError:
+        raise StartError("TRANSPORT=envoy: no directory can be written to; accepted: TMPDIR naming one") from None
+    with directory as name, (Path(name) / _LOCK).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield Path(name)
+
+
+def _remove_abandoned(parent: Path) -> None:
+    for directory in parent.glob(f"{_PREFIX}*"):
+        with suppress(OSError):  # another user's, or another process removes it just now
+            if directory.lstat().st_uid == os.getuid() and not directory.is_symlink() and _abandoned(directory):
+                shutil.rmtree(directory, ignore_errors=True)
+
+
+def _abandoned(directory: Path) -> bool:
+    try:
+        with (directory / _LOCK).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return time.time() - directory.stat().st_mtime > _BEING_MADE
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,93 @@
+"""`ForwardedCalls`: what Envoy counted of the calls that it forwards by itself, told to our own metrics.
+
+So `rpc_*` are of all calls, whatever the transport, and dashboards and alerts need not know of Envoy. `listener` has
+Envoy count them in histograms; their text is read whenever somebody asks for the metrics.
+"""
+
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+
+from grpc import StatusCode
+
+from proxy.envoy.ended import COUNTED, OURS
+from proxy.telemetry.metrics import Metrics
+
+_OURS = f"envoy_{COUNTED}_calls"
+_LINE = re.compile(
+    rf'{_OURS}_(?P<what>bucket|sum|count)\{{method="(?P<method>[^"]*)",code="(?P<code>[^"]*)",flags="(?P<flags>[^"]*)"'
+    r'(?:,le="(?P<le>[^"]*)")?\} (?P<value>\S+)'
+)
+_CALLER_GONE = {"DC", "DR", "DPE"}
+"""Envoy's response flags: the caller's connection or call ended first."""
+_TOO_MANY = "UO"
+_NOT_SENT = {_TOO_MANY, "NR", "DPE"}
+"""Refused by ourselves."""
+_RESET = {"UR", "UPE"}
+"""Upstream reset the call, or did not keep the protocol."""
+_CODES = {str(code.value[0]): code for code in StatusCode}
+
+
+@dataclass(slots=True)
+class _Series:
+    """As Prometheus has it: `buckets` are cumulative, by their bound in milliseconds."""
+
+    buckets: dict[float, int] = field(default_factory=dict)
+    milliseconds: float = 0.0
+
+
+class ForwardedCalls:
+    """Made once for the life of an Envoy, whose counts only grow."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
+        self._told: dict[tuple[str, str, str], _Series] = {}
+
+    def tell(self, text: str) -> str:
+        """Tells what is new in Envoy's statistics, as Prometheus text; the rest of that."""
+        now: defaultdict[tuple[str, str, str], _Series] = defaultdict(_Series)
+        rest = []
+        for line in text.splitlines(keepends=True):
+            if (found := _LINE.match(line)) is not None:
+                series = now[found["method"], found["code"], found["flags"]]
+                if found["what"] == "bucket":
+                    series.buckets[float(found["le"])] = int(found["value"])
+                elif found["what"] == "sum":
+                    series.milliseconds = float(found["value"])
+            elif not line.startswith(f"# TYPE {_OURS} "):
+                rest.append(line)
+        for key, series in now.items():
+            if key[0] == OURS:
+                continue
+            self._tell(key, series, self._told.get(key, _Series()))
+        self._told |= now
+        return "".join(rest)
+
+    def _tell(self, key: tuple[str, str, str], now: _Series, before: _Series) -> None:
+        method, code, flags = key
+        counts, below = Counter[float](), 0
+        for bound in sorted(now.buckets):
+            so_far = now.buckets[bound] - before.buckets.get(bound, 0)
+            if so_far > below:
+                counts[bound / 1000] = so_far - below
+                below = so_far
+        seconds = max(0.0, now.milliseconds - before.milliseconds) / 1000
+        if counts:
+            sent = not _NOT_SENT & set(flags.split(","))
+            self._metrics.forwarded_calls(
+                f"/media.MediaService/{method}", _code(code, flags), counts, seconds, upstream=sent
+            )
+
+
+def _code(number: str, flags: str) -> StatusCode:
+    """The outcome as the caller saw it. Without a status of its own a call was reset."""
+    if _CALLER_GONE & set(flags.split(",")):
+        return StatusCode.CANCELLED
+    # It is counted before `listener` gives Envoy's own answer its status.
+    if _TOO_MANY in flags.split(","):
+        return StatusCode.RESOURCE_EXHAUSTED
+    if _RESET & set(flags.split(",")) and "URX" not in flags.split(","):
+        return StatusCode.INTERNAL
+    if flags != "-" and number == "2":
+        return StatusCode.INTERNAL  # broken off after its headers: Envoy shows what their HTTP status would be
+    return _CODES.get(number, StatusCode.UNKNOWN)

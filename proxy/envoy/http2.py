@@ -1,0 +1,50 @@
+"""HTTP/2 on both sides of Envoy, with windows that leave no call waiting for another's reader. Pure."""
+
+from typing import Any
+
+from proxy.envoy.addresses import Json
+
+_STREAM_WINDOW = 64 << 10
+_LARGEST_WINDOW = (1 << 31) - 1
+_OWN_CALLS = 1_000
+"""At once on the connection to our own small server."""
+_IDLE = "15s"
+"""How long a connection upstream without calls is kept: its caller's connection may be gone."""
+_FROM_UPSTREAM_KB = 1024
+"""Of response metadata: upstream's own limit comes first, this only bounds memory."""
+_MOST_ENTRIES_FROM_UPSTREAM = 10_000
+
+
+def extension(name: str, kind: str, **config: Any) -> Json:
+    """One of Envoy's extensions: `kind` is its message below envoy.extensions."""
+    return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **config}}
+
+
+def as_client(calls: int = _OWN_CALLS, idle: str = _IDLE) -> Json:
+    """What a cluster has for our side as a client, with at most so many calls at once on a connection."""
+    kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    options: Json = {
+        "@type": f"type.googleapis.com/{kind}",
+        "explicit_http_config": {"http2_protocol_options": http2(calls)},
+        "common_http_protocol_options": {
+            "idle_timeout": idle,
+            "max_headers_count": _MOST_ENTRIES_FROM_UPSTREAM,
+            "max_response_headers_kb": _FROM_UPSTREAM_KB,
+        },
+    }
+    return {"typed_extension_protocol_options": {kind: options}}
+
+
+def http2(calls: int) -> Json:
+    """The options of either side, for a connection that carries at most so many calls at once.
+
+    Each may hold back as much as its own window, and the connection's is as large as all of these: whatever some do not
+    read, the others' bytes pass.
+    """
+    return {
+        "max_concurrent_streams": calls,
+        "initial_stream_window_size": _STREAM_WINDOW,
+        "initial_connection_window_size": min(_STREAM_WINDOW * (calls + 1), _LARGEST_WINDOW),
+        # One bad call does not end its connection's others.
+        "override_stream_error_on_invalid_http_message": True,
+    }

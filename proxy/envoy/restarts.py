@@ -1,0 +1,10 @@
+"""The metric of Envoy's crashes, which outlive the process that shows it."""
+
+from prometheus_client import CollectorRegistry, Counter
+
+
+def restarts(registry: CollectorRegistry) -> Counter:
+    """Made once for a registry; begins at 0."""
+    return Counter(
+        "media_cache_envoy_restarts_total", "Times that Envoy crashed and was started again", registry=registry
+    )

@@ -1,0 +1,91 @@
+"""The straight way of a hit through Envoy, in one function; `proxy.transport.straight` says what it passes, and why.
+
+Nobody looks whether the caller left meanwhile: Redis has 50 ms at most, and Envoy ends calls by their deadlines.
+"""
+
+import logging
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from proxy.envoy import framing
+from proxy.envoy.departures import Receive
+from proxy.media.calls import Metadata
+from proxy.telemetry import tracing
+from proxy.transport.admission import Admission
+from proxy.transport.layers import Begun
+from proxy.transport.straight import FEW_ENTRIES, FRESH, Hits, look_ended
+
+_log = logging.getLogger(__name__)
+
+Event = dict[str, Any]
+Send = Callable[[Event], Awaitable[None]]
+LongWay = Callable[[Mapping[str, Any], Receive, Send, Begun | None], Awaitable[None]]
+
+HEADERS: Event = {"type": "http.response.start", "status": 200, "headers": framing.initial(()), "trailers": True}
+AT_ONCE = 64 << 10
+"""Bytes of an answer that are given to Envoy whatever the caller does."""
+_HIT = [(b"grpc-status", b"0"), (b"x-cache", b"hit")]
+
+
+class Straight:
+    """Reads of one method. What is no hit takes the long way."""
+
+    def __init__(self, hits: Hits, admission: Admission, long_way: LongWay) -> None:
+        self._hits = hits
+        self._matters = frozenset(name.encode() for name in (FRESH, "grpc-encoding", *hits.vary))
+        self._admission = admission
+        self._long_way = long_way
+
+    async def serve(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answers one call."""
+        caller = self._caller(scope["headers"])
+        if caller is None or not self._admission.enter_common():
+            await self._long_way(scope, receive, send, None)
+            return
+        begun = Begun(time.perf_counter())
+        try:
+            if not await self._answered(begun, receive, send, caller):
+                await self._long_way(scope, receive, send, begun)
+        except OSError:  # what pyvoy raises when the caller is gone
+            self._hits.left(begun.started)
+        finally:
+            self._admission.leave(lambda: str(scope["client"]))
+
+    async def _answered(self, begun: Begun, receive: Receive, send: Send, caller: Metadata) -> bool:
+        """Whether it was a hit."""
+        begun.body = event = await receive()
+        try:
+            look = self._hits.begin(event["body"][framing.PREFIX :], caller) if framing.is_whole(event) else None
+            if look is None:
+                return False
+            begun.looked = looked = await look_ended(look, self._hits)
+            found = looked.found
+        except Exception:  # noqa: BLE001 -- it is logged; the long way answers
+            _log.exception("%s failed on the straight way of a hit", self._hits.method)
+            return False
+        if found is None or not found.fresh or len(found.entry.body) > AT_ONCE:
+            return False
+        await send(HEADERS)
+        await send({"type": "http.response.body", "body": framing.framed(found.entry.body)})
+        await send({"type": "http.response.trailers", "headers": [*_HIT, (b"age", b"%d" % found.age)]})
+        self._hits.answered(looked, begun.started)
+        return True
+
+    def _caller(self, headers: list[tuple[bytes, bytes]]) -> Metadata | None:
+        """What tells this caller apart; None: it takes the long way."""
+        if len(headers) > FEW_ENTRIES:
+            return None
+        for name, _ in headers:
+            if name in self._matters or name[-4:] == b"-bin":
+                return self._varied(headers)
+        return () if tracing.silent(()) else self._varied(headers)
+
+    def _varied(self, headers: list[tuple[bytes, bytes]]) -> Metadata | None:
+        try:
+            head = framing.head(headers)
+        except ValueError:
+            return None
+        if head.encoding or not tracing.silent(head.metadata) or any(name == FRESH for name, _ in head.metadata):
+            return None
+        return head.metadata

@@ -1,0 +1,158 @@
+"""`End`: when a presigned URL stops working, as its query says. Pure.
+
+    X-Amz-, X-Goog-, x-oss- (version 4), X-Tos-   `…-Date` and `…-Expires`, a life in seconds
+    x-oss-expires alone, Expires and its like     a moment: seconds since 1970, or an ISO 8601 date
+    Azure                                         `se`, and `ske`: when the key ends that signed it
+    Tencent COS                                   `q-sign-time` and `q-key-time`, each `begin;end`
+    CloudFront                                    `Policy`: JSON in a base64 of its own
+    JSON Web Tokens, Akamai                       `exp` inside the token
+    temporary credentials                         a security token: dead with its session, which no query tells
+
+All ends that are found count, of parameters given twice too: the first is the URL's. A URL that is signed, by the names
+in it, and tells no end that can be read is unclear, and so is an end that cannot be read.
+"""
+
+import base64
+import binascii
+import json
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, urlsplit
+
+_VERSION_4 = ("x-amz-", "x-goog-", "x-oss-", "x-tos-")
+_DATE = "%Y%m%dT%H%M%SZ"
+# strptime imports its module at its first use: now, not when no file descriptor is left to read it by.
+datetime.strptime("20000101T000000Z", _DATE)  # noqa: DTZ007 -- not used
+_MOMENTS = ("expire", "expiry", "expiration", "expires-at", "expires_at", "exp", "deadline", "e")
+"""What else says it, where something is signed: elsewhere these words mean anything."""
+_SIGNED = re.compile(
+    r"(.*[-_])?(signature|sig|sign|hmac|token|jwt|auth|auth[-_]key|authorization|key-pair-id|credential|hdn[a-z]{1,3})"
+    r"|__token__|.*accesskeyid|googleaccessid|wssecret"
+)
+"""Names of parameters that only a signed URL has, lower case."""
+_SESSION = re.compile(r".*(security|session)[-_]?token")
+_TOKEN_END = re.compile(r"(?:^|~)exp=([0-9]+)(?:~|$)")
+_LONGEST = 1 << 40  # seconds; a larger number is no life
+_LAST = 10**11  # seconds since 1970; a later moment is none, but milliseconds, say
+_CLOUDFRONT = str.maketrans("-_~", "+=/")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Of one URL; what is not told is None."""
+
+    at: float | None = None
+    """Seconds since 1970."""
+    life: float | None = None
+    """Seconds, from its signing on."""
+    temporary: bool = False
+    """Signed with temporary credentials: it may be dead before that."""
+
+
+_Query = dict[str, list[str]]
+
+
+def end_of(url: str) -> End | None:
+    """None when nothing says that the URL expires; ValueError when it is unclear."""
+    query: _Query = {}
+    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+        query.setdefault(name.lower(), []).append(value)
+    signed = any(_SIGNED.fullmatch(name) for name in query)
+    ends = [*_dates_and_lives(query), *_moments(query, "expires"), *_inside(query)]
+    if "sig" in query:
+        ends += _moments(query, "se", "ske")
+    if signed and not ends:
+        ends += _moments(query, *_MOMENTS)
+    temporary = any(_SESSION.fullmatch(name) for name in query)
+    if not ends:
+        if signed:
+            raise ValueError("signed, and no end that can be read")
+        return None
+    at = min((end.at for end in ends if end.at is not None), default=None)
+    return End(at, min((end.life for end in ends if end.life is not None), default=None), temporary)
+
+
+def _dates_and_lives(query: _Query) -> Iterator[End]:
+    for vendor in _VERSION_4:
+        dates, lives = query.get(f"{vendor}date", []), query.get(f"{vendor}expires", [])
+        if vendor == "x-oss-" and lives and not dates:
+            yield from (End(_moment(text)) for text in lives)  # version 2
+        elif dates or lives:
+            signed = [datetime.strptime(text, _DATE).replace(tzinfo=UTC).timestamp() for text in dates or [""]]
+            seconds = [_seconds(text) for text in lives or [""]]
+            yield End(min(signed) + min(seconds), min(seconds))
+    for name in ("q-sign-time", "q-key-time"):
+        for text in query.get(name, []):
+            begin, _, end = text.partition(";")
+            yield End(_moment(end), _moment(end) - _moment(begin))
+
+
+def _moments(query: _Query, *names: str) -> Iterator[End]:
+    return (End(_moment(text)) for name in names for text in query.get(name, []))
+
+
+def _inside(query: _Query) -> Iterator[End]:
+    """Ends within another parameter's value."""
+    if "signature" in query or "key-pair-id" in query:
+        for text in query.get("policy", []):
+            yield from (End(at) for at in _policy(text))
+    for name, texts in query.items():
+        if _SIGNED.fullmatch(name) and not _SESSION.fullmatch(name):
+            for text in texts:
+                yield from (End(_moment(at)) for at in _TOKEN_END.findall(text))
+                yield from (End(at) for at in _web_token(text))
+
+
+def _policy(text: str) -> Iterator[float]:
+    """Each statement of a CloudFront policy must end."""
+    statements = _json(text.translate(_CLOUDFRONT)).get("Statement")
+    for end in statements if isinstance(statements, list) else [statements]:
+        for name in ("Condition", "DateLessThan", "AWS:EpochTime"):
+            end = end.get(name) if isinstance(end, dict) else None  # noqa: PLW2901 -- one step further in
+        yield _number(end)
+
+
+def _web_token(text: str) -> Iterator[float]:
+    """The end of a JSON Web Token; nothing for other texts and for tokens that tell none."""
+    parts = text.split(".")
+    if len(parts) == 3 and text.startswith("eyJ"):
+        claims = _json(parts[1].translate(str.maketrans("-_", "+/")))
+        if "exp" in claims:
+            yield _number(claims["exp"])
+
+
+def _json(text: str) -> dict[str, object]:
+    """The object in base64, padded or not."""
+    bare = text.rstrip("=")
+    try:
+        found = json.loads(base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True))
+    except (binascii.Error, RecursionError) as error:
+        raise ValueError(str(error)) from None
+    if not isinstance(found, dict):
+        raise ValueError("not an object")  # noqa: TRY004 -- one kind of error for all that is unclear
+    return found
+
+
+def _moment(text: str) -> float:
+    """Seconds since 1970, or an ISO 8601 date (in UTC, where it names no zone)."""
+    if re.fullmatch(r"[+-]?[0-9]+", text):
+        return _number(int(text[:40]))
+    # A plus that was not encoded arrives as a blank.
+    moment = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > _LAST:
+        raise ValueError("no moment")
+    return float(value)
+
+
+def _seconds(text: str) -> float:
+    number = int(text)
+    if abs(number) > _LONGEST:
+        raise ValueError(text)
+    return float(number)

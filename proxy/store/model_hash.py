@@ -1,0 +1,14 @@
+"""What a model's hash may hold at most, and how far ahead the times in it may lie; the scripts keep to it.
+
+What lies further ahead was written before the server's clock was set back, and counts for nothing.
+"""
+
+from proxy.settings.config import LONGEST_WINDOW
+
+MOST_FIELDS = 256
+LONGEST_MARK_MS = int(LONGEST_WINDOW * 1000)
+LONGEST_INTENT_MS = 600_000
+"""Of a write under way, whatever deadline its caller set: were its process killed, nobody would clear it sooner."""
+
+LIMITS = b"%d" % MOST_FIELDS, b"%d" % LONGEST_MARK_MS, b"%d" % LONGEST_INTENT_MS
+"""The last arguments of the scripts."""

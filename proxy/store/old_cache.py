@@ -1,0 +1,78 @@
+"""`OldCache`: deletes what a gateway's own cache holds of a model, once the model's invalidation is confirmed.
+
+For the time in which that cache still stands in front of the proxy (docs/migration.md): its own subscriber hears none
+of today's events, so its answers would stay outdated until they expire. Off by default.
+
+Nobody waits for it and nothing depends on it: a deletion that Redis does not take is lost, and the old cache's TTL is
+the bound, as it was before. A fetch that was under way may still store what it saw, so each key is deleted twice.
+"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Protocol
+
+from proxy.media.model import Model
+from proxy.media.tags import Description
+from proxy.store.redis_node import Node
+from proxy.store.redis_scripts import send
+
+_AGAIN_AFTER = 2.0
+"""Seconds, longer than a fetch of the gateway's takes."""
+_MOST_WAITING = 10_000
+"""Second deletions that are not due yet; what comes on top is deleted once."""
+
+
+class Journal(Protocol):
+    """Who is told of confirmed invalidations; see `InvalidationLog`."""
+
+    def invalidated(self, tag: str, source: str, about: Description) -> None: ...
+    def flushed(self, reason: str, models: int) -> None: ...
+
+
+def old_keys(model: Model, collection: str) -> tuple[bytes, ...]:
+    """What that cache calls a model's answers: in lower case as the gateway asks, and as rows are mostly stored."""
+    avatar = (f"user:{model.id}:avatar",) if model.type == "user" else ()
+    types = dict.fromkeys((model.type, model.type.capitalize()))
+    lists = (f"media:{model_type}:{model.id}:{collection}" for model_type in types)
+    return tuple(key.encode() for key in (*avatar, *lists))
+
+
+class OldCache:
+    """A journal in front of another one. Made inside the event loop; `close` it."""
+
+    def __init__(self, journal: Journal, node_for: Callable[[bytes], Node | None]) -> None:
+        self._journal = journal
+        self._node_for = node_for
+        self._again: set[asyncio.TimerHandle] = set()
+        self._later = asyncio.get_running_loop().call_later
+
+    def invalidated(self, tag: str, source: str, about: Description) -> None:
+        """Deletes at once, and once more a little later."""
+        self._journal.invalidated(tag, source, about)
+        if "collection" not in about.fields:
+            return  # of another service
+        keys = old_keys(Model(tag), str(about.fields["collection"]))
+        self._delete(keys)
+        if len(self._again) < _MOST_WAITING:
+            handle: asyncio.TimerHandle
+
+            def again() -> None:
+                self._again.discard(handle)
+                self._delete(keys)
+
+            handle = self._later(_AGAIN_AFTER, again)
+            self._again.add(handle)
+
+    def flushed(self, reason: str, models: int) -> None:
+        """Which keys that cache has is not known; its time to live bounds what was missed."""
+        self._journal.flushed(reason, models)
+
+    def close(self) -> None:
+        """Second deletions that are not due yet are given up."""
+        for handle in self._again:
+            handle.cancel()
+        self._again.clear()
+
+    def _delete(self, keys: tuple[bytes, ...]) -> None:
+        for key in keys:  # one by one: on a Cluster each lies somewhere else
+            send(self._node_for(key), b"UNLINK", key)

@@ -1,0 +1,105 @@
+"""`Reads`: the hit path in Redis, one plain read of one field, and the rules by which what it finds may be served.
+
+A read is awaited as a whole (`read`), or in two halves by whoever awaits Redis' reply itself (`begin`, `ended`): the
+straight way of a hit does without a coroutine here.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from redis.exceptions import ClusterDownError
+
+from proxy.errors import RedisUnavailableError
+from proxy.media import entry
+from proxy.media.entry import Entry
+from proxy.media.event_gap import EventGap
+from proxy.media.keys import RequestKey
+from proxy.store.redis_link import REDIRECTIONS
+from proxy.store.redis_node import FIRST_SHARE, Asked, Budget, Node
+
+
+@dataclass(slots=True)
+class Found:
+    """An entry and the clock to judge it by."""
+
+    entry: Entry
+    now_ms: float
+
+    @property
+    def fresh(self) -> bool:
+        return self.now_ms < self.entry.fresh_until_ms
+
+    @property
+    def age(self) -> int:
+        """Whole seconds."""
+        return self.entry.age(self.now_ms)
+
+
+@dataclass(slots=True)
+class Look:
+    """A read that is under way: `asked.reply` is awaited between `begin` and `ended`."""
+
+    key: RequestKey
+    node: Node
+    run_id: bytes
+    """The node's as it was asked."""
+    asked: Asked
+
+
+class Reads:
+    """`node_for` tells whose a key is, None before that is known; `gap` since when events are missing."""
+
+    def __init__(self, node_for: Callable[[bytes], Node | None], gap: EventGap) -> None:
+        self._node_for = node_for
+        self._gap = gap
+
+    async def read(self, key: RequestKey, budget: Budget) -> Found | None:
+        """The entry, a stale one too; None where there is none to serve. RedisUnavailableError."""
+        node = self._node_for(key.hash_key)
+        if node is None:
+            raise RedisUnavailableError("not connected yet")
+        run_id, asked = node.run_id, node.usable
+        try:
+            value = await node.ask(budget, b"HGET", key.hash_key, key.entry)
+        except REDIRECTIONS:
+            return None  # the acquire that follows goes where the key is now
+        except RedisUnavailableError:
+            if asked:
+                node.shed(key.hash_key, key.entry)
+            raise
+        return self._judged(key, node, run_id, value)
+
+    def begin(self, key: RequestKey) -> Look | None:
+        """Asks; None: there is no healthy node to ask."""
+        node = self._node_for(key.hash_key)
+        if node is None or not node.usable:
+            return None
+        return Look(key, node, node.run_id, node.begin(FIRST_SHARE, b"HGET", key.hash_key, key.entry))
+
+    def ended(self, look: Look, budget: Budget) -> Found | None:
+        """What `read` would answer or raise, once the reply was awaited; None too when the wait was given up."""
+        key, node, reply = look.key, look.node, look.asked.reply
+        node.ended(look.asked, budget)
+        if reply.cancelled():
+            return None
+        error = reply.exception()
+        if error is None:
+            return self._judged(key, node, look.run_id, reply.result())
+        if isinstance(error, ClusterDownError):
+            raise RedisUnavailableError(str(error))
+        if isinstance(error, REDIRECTIONS):
+            return None
+        node.shed(key.hash_key, key.entry)
+        raise error
+
+    def _judged(self, key: RequestKey, node: Node, run_id: bytes, value: object) -> Found | None:
+        found = entry.decode(value, run_id=run_id, identity=key.identity)
+        if found is None or found.born_ms < node.min_born_ms():
+            return None
+        now_ms = node.now_ms()
+        if found.born_ms > now_ms and node.is_ahead(found.born_ms):
+            return None  # of a clock that was set back since
+        fresh_until_ms = self._gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)
+        if fresh_until_ms != found.fresh_until_ms:
+            found = replace(found, fresh_until_ms=fresh_until_ms)
+        return Found(found, now_ms) if now_ms < found.stale_until_ms else None

@@ -1,0 +1,85 @@
+"""`Sentinels`: who is asked for the present master, with which credentials, and why there is none."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+from redis.asyncio.client import Redis
+from redis.asyncio.connection import ConnectionPool
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.exceptions import AuthenticationError, RedisError
+from redis.utils import str_if_bytes
+
+from proxy.reasons import in_words
+
+_IN_PROGRESS = "failover_in_progress"
+
+
+class Sentinels(Sentinel):
+    """What redis-py's connections to a master ask. `credentials` are tried in turn while a Sentinel minds."""
+
+    def __init__(
+        self, nodes: Sequence[tuple[str, int]], options: Mapping[str, Any], credentials: Sequence[Mapping[str, str]]
+    ) -> None:
+        first, *others = credentials
+        super().__init__(nodes, sentinel_kwargs={**options, **first})  # type: ignore[no-untyped-call]
+        self._others: dict[Redis, list[Redis]] = {
+            client: [Redis(host=host, port=port, **{**options, **each}) for each in others]
+            for client, (host, port) in zip(self.sentinels, nodes, strict=True)
+        }
+
+    @property
+    def pools(self) -> Sequence[ConnectionPool]:
+        """Of all connections to Sentinels."""
+        return [client.connection_pool for first, others in self._others.items() for client in (first, *others)]
+
+    async def aclose(self) -> None:
+        """Closes the connections to them."""
+        for first, others in self._others.items():
+            for client in (first, *others):
+                await client.aclose()
+
+    async def discover_master(self, service_name: str) -> tuple[str, int]:
+        """Host and port; MasterNotFoundError says what each Sentinel said."""
+        reasons: dict[str, list[str]] = {}
+        for number, sentinel in enumerate(self.sentinels):
+            try:
+                found = await self._told_by(sentinel, service_name)
+            except (RedisError, OSError) as error:
+                found = in_words(error)
+            if not isinstance(found, str):
+                # redis-py's order: who answered is asked first the next time.
+                self.sentinels[0], self.sentinels[number] = sentinel, self.sentinels[0]
+                return found
+            reasons.setdefault(found, []).append(_place(sentinel))
+        told = "; ".join(f"{reason} ({', '.join(places)})" for reason, places in reasons.items())
+        raise MasterNotFoundError(f"No master found for {service_name!r}: {told}")
+
+    async def _told_by(self, sentinel: Redis, name: str) -> tuple[str, int] | str:
+        """Where the master is, or why this Sentinel tells none."""
+        client, masters = await self._masters(sentinel)
+        state = masters.get(name)
+        if state is None:
+            return f"Sentinel knows no {name!r}"
+        if _IN_PROGRESS in str(state.get("flags")):
+            # Its list names the old master until all replicas follow the new one, this command does not.
+            found = await client.sentinel_get_master_addr_by_name(name)
+            if not isinstance(found, tuple):
+                return f"Sentinel knows no {name!r}"
+            return str_if_bytes(found[0]), int(found[1])
+        if not self.check_master_state(state, name):
+            return "Sentinel takes it for down"
+        return str(state["ip"]), int(state["port"])
+
+    async def _masters(self, sentinel: Redis) -> tuple[Redis, dict[str, dict[str, Any]]]:
+        *others, last = sentinel, *self._others[sentinel]
+        for client in others:
+            try:
+                return client, cast("dict[str, dict[str, Any]]", await client.sentinel_masters())
+            except AuthenticationError:
+                continue  # it wants others, or none
+        return last, cast("dict[str, dict[str, Any]]", await last.sentinel_masters())
+
+
+def _place(sentinel: Redis) -> str:
+    where = sentinel.connection_pool.connection_kwargs
+    return f"{where['host']}:{where['port']}"

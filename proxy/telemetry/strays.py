@@ -1,0 +1,110 @@
+"""What would reach stderr past the logging, made into records of it: with LOG_FORMAT=json every line is JSON.
+
+Python's own hooks, for exceptions that nobody caught or could catch; and file descriptor 2 itself, on which gRPC's C
+core writes (GRPC_VERBOSITY says how much), and other libraries too. A traceback is one record.
+
+What the process writes there while it aborts is lost; so `faulthandler` writes to the true stderr.
+"""
+
+import faulthandler
+import logging
+import os
+import re
+import sys
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+_log = logging.getLogger(__name__)
+_core = logging.getLogger("grpc.core")
+_stderr = logging.getLogger("stderr")
+
+_STDERR = 2
+_OF_THE_CORE = re.compile(r"([IWEF])\d{4} [\d:.]+ +\d+ ([\w.-]+:\d+)\] (.*)")
+_LEVELS = {"I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
+_TRACEBACK = "Traceback (most recent call last):"
+_GOES_ON = (" ", "Traceback ", "During handling of ", "The above exception ", "+")
+"""How a line begins after which a traceback does not end yet; an empty one does not end it either."""
+_LONGEST = 1 << 20
+
+
+def hook() -> None:
+    """Exceptions that leave a thread, or that nothing could be told of, are logged."""
+    sys.excepthook = _uncaught
+    threading.excepthook = _ended_a_thread
+    sys.unraisablehook = _unraisable
+
+
+@contextmanager
+def captured(style: str) -> Iterator[int]:
+    """Where records of this LOG_FORMAT are to be written. With `json`, lines on file descriptor 2 are records, too.
+
+    What is written there afterwards, as why a start failed, stays as it is.
+    """
+    if style != "json":
+        yield _STDERR
+        return
+    true = os.dup(_STDERR)
+    faulthandler.enable(true)
+    reader, writer = os.pipe()
+    os.dup2(writer, _STDERR)
+    os.close(writer)
+    thread = threading.Thread(target=_read, args=(reader,), name="stderr", daemon=True)
+    thread.start()
+    try:
+        yield true
+    finally:
+        sys.stderr.flush()
+        os.dup2(true, _STDERR)  # closes the writing end: the thread reads what is left
+        thread.join(timeout=1.0)
+
+
+def _read(descriptor: int) -> None:
+    with os.fdopen(descriptor, errors="backslashreplace") as lines:
+        for record in records(iter(lambda: lines.readline(_LONGEST), "")):
+            _say(record)
+
+
+def records(lines: Iterable[str]) -> Iterator[list[str]]:
+    """The lines without their ends, those of a traceback together."""
+    traceback: list[str] = []
+    for line in (each.rstrip("\n") for each in lines):
+        if not traceback and not line.startswith(_TRACEBACK):
+            if line.strip():
+                yield [line]
+            continue
+        traceback.append(line)
+        if line and not line.startswith(_GOES_ON):
+            yield traceback
+            traceback = []
+    if traceback:
+        yield traceback
+
+
+def _say(lines: list[str]) -> None:
+    if len(lines) > 1:
+        _stderr.error("%s", lines[-1], extra={"traceback": "\n".join(lines)})
+    elif match := _OF_THE_CORE.fullmatch(lines[0]):
+        level, place, text = match.groups()
+        _core.log(_LEVELS[level], f"{place} %s", text)
+    else:
+        _stderr.warning(lines[0])
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    _log.critical("unexpected failure", exc_info=(kind, error, trace))
+
+
+def _ended_a_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None and args.exc_type is not SystemExit:
+        name = args.thread.name if args.thread else "?"
+        _log.error("thread %s failed", name, exc_info=(args.exc_type, args.exc_value, args.exc_traceback))
+
+
+def _unraisable(args: "sys.UnraisableHookArgs") -> None:
+    # Not `args.object` as it shows itself: that may hold anything.
+    where = getattr(args.object, "__qualname__", None) or type(args.object).__name__
+    if args.exc_value is not None:
+        exception = (args.exc_type, args.exc_value, args.exc_traceback)
+        _log.error("%s in %s", args.err_msg or "an exception was ignored", where, exc_info=exception)

@@ -1,0 +1,115 @@
+"""The straight way of a hit: what both transports need of it, and grpc.aio's, in one function.
+
+The layers of the long way (`layers`) are passed here too, in their order: limits, admission, the request, the answer,
+the count. Memory is no question, since a request that is known by heart is small. What turns out to be no hit goes on
+from where it is, as `Begun`: it is admitted and read, and Redis was asked.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+from proxy.media.calls import Metadata
+from proxy.store.redis_reads import Found, Look
+from proxy.telemetry import tracing
+from proxy.transport.admission import Admission
+from proxy.transport.large_messages import LARGE
+from proxy.transport.layers import Begun
+from proxy.transport.patience import Patience
+from proxy.transport.requests import Context, read_message
+
+_log = logging.getLogger(__name__)
+
+FEW_ENTRIES = 16
+"""Of metadata: so few are within every limit."""
+FRESH = "cache-control"
+"""Who sends it takes the long way."""
+
+
+class Looked(Protocol):
+    """What a read found."""
+
+    @property
+    def found(self) -> Found | None: ...
+
+
+class Hits(Protocol):
+    """The cache, as far as the straight way goes; see `proxy.caching.hits`."""
+
+    method: str
+    vary: frozenset[str]
+
+    def begin(self, body: bytes, metadata: Metadata) -> Look | None: ...
+    def ended(self, look: Look) -> Looked: ...
+    def answered(self, looked: Any, started: float) -> None: ...
+    def left(self, started: float) -> None: ...
+
+
+LongWay = Callable[[object, Context, Begun | None], Awaitable[bytes | None]]
+
+
+class Straight:
+    """Reads of one method through grpc.aio."""
+
+    def __init__(
+        self, hits: Hits, admission: Admission, unread: Callable[[], None], patience: Patience, long_way: LongWay
+    ) -> None:
+        self._hits = hits
+        self._matters = hits.vary | {FRESH}
+        self._admission = admission
+        self._unread = unread
+        self._patience = patience
+        self._long_way = long_way
+
+    async def serve(self, requests: object, context: Context) -> bytes | None:
+        """Answers one call."""
+        metadata: Metadata = context.invocation_metadata() or ()  # type: ignore[assignment]  # pairs, in a tuple
+        caller = self._caller(metadata)
+        if caller is None or not self._admission.enter_common():
+            return await self._long_way(requests, context, None)
+        begun = Begun(time.perf_counter())
+        context.add_done_callback(self._left)  # type: ignore[arg-type]  # the stub names a class for a function
+        try:
+            patience = self._patience if context.time_remaining() is None else None
+            begun.body = body = await read_message(context, self._unread, patience)
+            look = self._hits.begin(body, caller) if type(body) is bytes else None
+            if look is not None:
+                begun.looked = looked = await look_ended(look, self._hits)
+                found = looked.found
+                if found is not None and found.fresh and len(found.entry.body) <= LARGE:
+                    context.set_trailing_metadata((("x-cache", "hit"), ("age", str(found.age))))
+                    self._hits.answered(looked, begun.started)
+                    return found.entry.body
+        except asyncio.CancelledError:
+            self._hits.left(begun.started)
+            raise
+        except Exception:  # noqa: BLE001 -- it is logged; the long way answers
+            _log.exception("%s failed on the straight way of a hit", self._hits.method)
+        return await self._long_way(requests, context, begun)
+
+    def _caller(self, metadata: Metadata) -> Metadata | None:
+        """What tells this caller apart; None: it takes the long way."""
+        if len(metadata) > FEW_ENTRIES or not tracing.silent(metadata):
+            return None
+        for name, _ in metadata:
+            if name in self._matters:
+                return None if any(name == FRESH for name, _ in metadata) else metadata
+        return ()
+
+    def _left(self, context: Context) -> None:
+        """The answer was taken, or nobody is left to take it."""
+        self._admission.leave(context.peer)
+
+
+async def look_ended(look: Look, hits: Hits) -> Looked:
+    """What a read found, once Redis answered, or did not in time."""
+    try:
+        await look.asked.reply
+    except Exception:  # noqa: BLE001 -- whatever it was, `ended` judges it
+        return hits.ended(look)
+    except asyncio.CancelledError:
+        hits.ended(look)
+        raise
+    return hits.ended(look)

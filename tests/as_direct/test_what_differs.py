@@ -1,0 +1,226 @@
+"""What is not as direct, and why docs/envoy.md says so: each row of its table "What differs" is seen to differ here.
+
+Everything else that the set of this package tries is the same with both transports.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import pytest
+
+from tests.as_direct.caller import Outcome, call, request
+from tests.as_direct.conftest import ANY, READ, UNARY, UPLOAD, Ways
+from tests.as_direct.upstream import Arrived, answered, http_answer
+from tests.raw_http2 import Fields
+from tests.servers.process import ROOT
+
+_Test = TypeVar("_Test", bound=Callable[..., object])
+
+SEEN_HERE: set[str] = set()
+SEEN_ELSEWHERE = {
+    "metadata above twice `MAX_METADATA_BYTES`": "test_envoy_wire.py",
+    "`MAX_MESSAGE_BYTES`, `MAX_BYTES_IN_FLIGHT`, `ACCEPT_COMPRESSED`": "test_envoy_wire.py",
+    "`rpc_*` metrics and spans": "test_envoy_transport.py",
+    "a caller that goes away": "test_envoy_departures.py",
+    "TLS files that changed": "test_envoy_tls.py",
+    "`xds:` targets": "test_envoy_addresses.py",
+}
+"""Rows that are not about one call's bytes, and where they are tested."""
+
+
+def differs(row: str) -> Callable[[_Test], _Test]:
+    """Marks the test that shows a row of the table."""
+    SEEN_HERE.add(row)
+    return lambda test: test
+
+
+def test_the_table_lists_what_was_found() -> None:
+    text = (ROOT / "docs" / "envoy.md").read_text().partition("## What differs")[2]
+    rows = [line.split(" | ")[0].removeprefix("| ") for line in text.splitlines() if line.startswith("| ")]
+    assert sorted(rows[1:]) == sorted({*SEEN_HERE, *SEEN_ELSEWHERE})
+    assert all((ROOT / "tests" / name).exists() for name in SEEN_ELSEWHERE.values())
+
+
+async def made(ways: Ways, way: str, method: str, fields: Fields = (), **more: bytes) -> tuple[Outcome, Arrived | None]:
+    """What came of a call, and what upstream saw of it, if anything."""
+    ways.upstream.seen.clear()
+    outcome = await call(ways.port(way), request(method, fields, **more))
+    arrived = ways.upstream.at(method)
+    return outcome, arrived[0] if arrived else None
+
+
+async def values(ways: Ways, way: str, method: str, fields: Fields) -> list[bytes]:
+    """Of the first of these fields, those that arrived upstream."""
+    _, arrived = await made(ways, way, method, fields)
+    assert arrived is not None
+    return arrived.of(fields[0][0])
+
+
+FORWARDED = pytest.mark.parametrize("method", [UNARY, ANY])
+OF_THE_CORE = pytest.mark.parametrize("method", [READ, UPLOAD])
+ALL = pytest.mark.parametrize("method", [READ, UPLOAD, UNARY, ANY])
+
+
+@differs("`date` in responses")
+@ALL
+async def test_a_date(ways: Ways, method: str) -> None:
+    dated = {}
+    for way in ("direct", "grpcio", "envoy"):
+        ways.upstream.answers[method.encode()] = answered(b"a")
+        dated[way] = "date" in dict((await call(ways.port(way), request(method))).initial)
+    assert dated == {"direct": False, "grpcio": False, "envoy": True}
+
+
+@differs("`:authority` upstream")
+@ALL
+async def test_the_authority(ways: Ways, method: str) -> None:
+    for way in ("grpcio", "envoy"):
+        _, arrived = await made(ways, way, method)
+        assert arrived is not None
+        assert arrived.of(b":authority") == [f"127.0.0.1:{ways.upstream.port}".encode()]
+
+
+@differs("request metadata `x-envoy-*`")
+@ALL
+async def test_orders_for_an_envoy(ways: Ways, method: str) -> None:
+    assert await values(ways, "grpcio", method, [(b"x-envoy-attempt-count", b"1")]) == [b"1"]
+    assert await values(ways, "envoy", method, [(b"x-envoy-attempt-count", b"1")]) == []
+
+
+@differs("request metadata `x-envoy-peer-metadata`, `endpoint-load-metrics-bin`")
+@FORWARDED
+async def test_what_grpcs_library_keeps_of_requests(ways: Ways, method: str) -> None:
+    assert await values(ways, "grpcio", method, [(b"x-envoy-peer-metadata", b"1")]) == []
+    assert await values(ways, "grpcio", method, [(b"endpoint-load-metrics-bin", b"AAAA")]) == []
+    assert await values(ways, "envoy", method, [(b"endpoint-load-metrics-bin", b"AAAA")]) == [b"AAAA"]
+
+
+@differs("`endpoint-load-metrics-bin`, `grpc-server-stats-bin` of answers (ORCA)")
+@ALL
+async def test_what_grpcs_library_keeps_of_answers(ways: Ways, method: str) -> None:
+    trailing = [(b"endpoint-load-metrics-bin", b"AAAA"), (b"grpc-server-stats-bin", b"AAAA")]
+    ways.upstream.answers[method.encode()] = answered(b"a", trailing=trailing)
+    found = {}
+    for way in ("grpcio", "envoy"):
+        outcome, _ = await made(ways, way, method)
+        found[way] = len({"endpoint-load-metrics-bin", "grpc-server-stats-bin"} & {*dict(outcome.trailing)})
+    assert found == {"grpcio": 0, "envoy": 2 if method in {UNARY, ANY} else 0}
+
+
+@differs("several values of `x-forwarded-for`, `x-forwarded-host`, `traceparent`")
+@FORWARDED
+async def test_values_that_come_twice(ways: Ways, method: str) -> None:
+    for name, by_envoy in ((b"x-forwarded-for", [b"a,b"]), (b"traceparent", [b"a", b"b"])):
+        twice = [(name, b"a"), (name, b"b")]
+        assert await values(ways, "direct", method, twice) == [b"a", b"b"]
+        assert await values(ways, "grpcio", method, twice) == [b"b"]
+        assert await values(ways, "envoy", method, twice) == by_envoy
+
+
+@differs("several `cookie`")
+@ALL
+async def test_cookies(ways: Ways, method: str) -> None:
+    crumbs = [(b"cookie", b"a=1"), (b"cookie", b"b=2")]
+    assert await values(ways, "grpcio", method, crumbs) == [b"a=1", b"b=2"]
+    assert await values(ways, "envoy", method, crumbs) == [b"a=1; b=2"]
+
+
+@differs("content-subtypes (`application/grpc+json`)")
+@ALL
+async def test_content_subtypes(ways: Ways, method: str) -> None:
+    json = b"application/grpc+json"
+    found = {}
+    for way in ("grpcio", "envoy"):
+        _, arrived = await made(ways, way, method, content_type=json)
+        assert arrived is not None
+        found[way] = arrived.of(b"content-type")
+    assert found == {"grpcio": [b"application/grpc"], "envoy": [b"application/grpc" if method == UPLOAD else json]}
+
+
+@differs("`user-agent`, `grpc-accept-encoding` upstream")
+@FORWARDED
+async def test_user_agents(ways: Ways, method: str) -> None:
+    named = [(b"user-agent", b"tests/1")]
+    [grpcs] = await values(ways, "grpcio", method, named)
+    assert grpcs.startswith(b"grpc-python-asyncio/")
+    assert await values(ways, "envoy", method, named) == [b"tests/1"]
+    assert await values(ways, "envoy", method, [(b"grpc-accept-encoding", b"zstd")]) == [b"zstd"]
+    assert await values(ways, "grpcio", method, [(b"grpc-accept-encoding", b"zstd")]) != [b"zstd"]
+
+
+@differs("request metadata that gRPC calls illegal (`ü`)")
+@ALL
+async def test_illegal_metadata(ways: Ways, method: str) -> None:
+    fields = [(b"k", "ü".encode())]
+    outcomes = {way: (await made(ways, way, method, fields))[0].code for way in ("grpcio", "envoy")}
+    assert outcomes == {"grpcio": 3, "envoy": 0 if method in {UNARY, ANY} else 3}
+
+
+@differs("a `-bin` value that is no base64, a `grpc-timeout` that is none")
+@ALL
+async def test_headers_that_cannot_be_read(ways: Ways, method: str) -> None:
+    for fields, of_the_core in (([(b"k-bin", b"!!!")], 13), ([(b"grpc-timeout", b"12x")], 0)):
+        outcomes = {way: (await made(ways, way, method, fields))[0].code for way in ("grpcio", "envoy")}
+        assert outcomes == {"grpcio": 13, "envoy": 0 if method in {UNARY, ANY} else of_the_core}
+
+
+@differs("`-bin` values joined by commas")
+@ALL
+async def test_joined_binary_values(ways: Ways, method: str) -> None:
+    """Legal in gRPC over HTTP/2; its core takes them for no base64."""
+    fields = [(b"k-bin", b"AAA,AQ")]
+    assert (await made(ways, "grpcio", method, fields))[0].code == 13
+    joined = b",".join(await values(ways, "envoy", method, fields))
+    assert joined == b"AAA,AQ"
+
+
+@differs("a `grpc-encoding` that nobody knows")
+@ALL
+async def test_unknown_encodings(ways: Ways, method: str) -> None:
+    fields = [(b"grpc-encoding", b"zstd")]
+    outcomes = {way: (await made(ways, way, method, fields))[0].code for way in ("grpcio", "envoy")}
+    assert outcomes == {"grpcio": 13, "envoy": 0 if method in {UNARY, ANY} else 12}
+
+
+@differs("`connection` and the like in a call")
+@ALL
+async def test_what_describes_the_connection(ways: Ways, method: str) -> None:
+    assert await values(ways, "grpcio", method, [(b"connection", b"close")]) == []
+    outcome, arrived = await made(ways, "envoy", method, [(b"connection", b"close")])
+    assert (outcome.reset, arrived) == (1, None)
+    for way in ("grpcio", "envoy"):
+        assert await values(ways, way, method, [(b"host", b"h")]) == []
+
+
+@differs("a deadline more than a year away")
+@ALL
+async def test_far_deadlines(ways: Ways, method: str) -> None:
+    far = b"2562047H"
+    told = {way: await values(ways, way, method, [(b"grpc-timeout", far)]) == [far] for way in ("grpcio", "envoy")}
+    assert told == {"grpcio": False, "envoy": method in {UNARY, ANY}}
+
+
+@differs("a unary call without a deadline")
+async def test_unary_calls_without_a_deadline(ways: Ways) -> None:
+    for way in ("grpcio", "envoy"):
+        for method, given in ((READ, True), (UNARY, True), (UPLOAD, False), (ANY, False)):
+            _, arrived = await made(ways, way, method)
+            assert arrived is not None
+            assert bool(arrived.of(b"grpc-timeout")) is given
+
+
+@differs("an answer that is no gRPC")
+@ALL
+async def test_answers_that_are_no_grpc(ways: Ways, method: str) -> None:
+    """To a gRPC library both are UNAVAILABLE."""
+    ways.upstream.answers[method.encode()] = http_answer(502, b"<html>")
+    codes = {way: (await made(ways, way, method))[0].code for way in ("grpcio", "envoy")}
+    assert codes == {"grpcio": 14, "envoy": None if method in {UNARY, ANY} else 14}
+
+
+@differs("a unary call with no request message, or two")
+@pytest.mark.parametrize("data", [b"", b"\0\0\0\0\1q\0\0\0\0\1q"])
+@pytest.mark.parametrize("method", [READ, UPLOAD, UNARY])
+async def test_unary_calls_with_any_other_number_of_messages(ways: Ways, method: str, data: bytes) -> None:
+    codes = {way: (await call(ways.port(way), request(method), data)).code for way in ("grpcio", "envoy")}
+    assert codes == {"grpcio": 12 if not data else 0, "envoy": 0 if method == UNARY else 12}

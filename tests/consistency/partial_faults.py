@@ -1,0 +1,202 @@
+"""`PartialFaults`: a fault that hits one proxy of several, one connection, writes alone, one side of a failover, or the
+publisher and not the broker.
+
+Each lasts longer than a read may miss a commit (`WITHIN`, unless `quick`), so that an answer which stays outdated is
+seen. What a fault excuses is the bound that docs/reliability.md gives it, and no more.
+"""
+
+import re
+from collections.abc import Collection
+
+from tests.consistency.faults import WITHOUT_EVENTS
+from tests.consistency.publisher import Publisher
+from tests.consistency.redis_sides import Replicated, Side, Watched
+from tests.consistency.schedule import Fault, Schedule
+from tests.servers.process import ProxyProcess
+from tests.servers.redis import RedisServer
+from tests.servers.tcp import FaultyTcp
+from tests.servers.waiting import until
+
+WITHIN = 6.0
+"""Seconds after which every read sees a commit, whatever is broken but not excused: a proxy gives back within 2 s what
+it cannot apply, a connection that says nothing is given up after 3 s; the rest is for a busy machine."""
+HEARTBEAT = 2
+"""Of the proxies' connections to RabbitMQ, in seconds: the broker gives one up after two to three of them."""
+_LEAST, _MOST = WITHIN + 2, WITHIN + 5
+_QUICK_LEAST, _QUICK_MOST = 0.5, 1.5
+_SILENT = 10.0
+"""How long own writes go without their events before the publisher counts as silent, in seconds."""
+_UNTIL_FOLLOWED = 8.0
+"""Within so many seconds all proxies have left a server that is the master no more: every 5 s each looks where its
+address leads, for a second; the rest is for a busy machine."""
+
+
+class PartialFaults:
+    """`kinds` are its faults; each is mended when it returns."""
+
+    def __init__(
+        self, schedule: Schedule, redis: Side, proxies: list[ProxyProcess], publisher: Publisher, *, quick: bool
+    ) -> None:
+        self._random, self._drawn = schedule.random, schedule.pause
+        self._checker = schedule.checker
+        self._redis, self._proxies, self._publisher = redis, proxies, publisher
+        self._quick = quick
+        self.stopped: set[ProxyProcess] = set()
+        self.kinds: dict[str, Fault] = {
+            "Redis refuses writes for want of replicas": self._too_few_replicas,
+            "Redis refuses writes as it cannot save": self._cannot_save,
+            "one proxy stopped": self._proxy_stopped,
+            "publisher mute": self._publisher_mute,
+        }
+        if redis.links:
+            self.kinds |= {
+                "one proxy's way to Redis cut": self._way_cut,
+                "one proxy's way to Redis slow": self._way_slow,
+                "one proxy's way to Redis frozen": self._way_frozen,
+                "one connection to Redis swallowed": self._connection_swallowed,
+            }
+        if isinstance(redis, Replicated):
+            self.kinds |= {"one connection to another Redis": lambda: self._moved(redis)}
+        if isinstance(redis, Watched):
+            self.kinds |= {
+                "planned failover": lambda: self._planned_failover(redis),
+                "failover of a hung master": lambda: self._hung_master(redis),
+            }
+        if quick:
+            for slow in _NEVER_QUICK & self.kinds.keys():
+                del self.kinds[slow]
+
+    async def _pause(self) -> None:
+        await self._drawn(*((_QUICK_LEAST, _QUICK_MOST) if self._quick else (_LEAST, _MOST)))
+
+    def _one_way(self) -> FaultyTcp:
+        return self._random.choice(self._redis.links)
+
+    # One proxy's way.
+
+    async def _way_cut(self) -> None:
+        link = self._one_way()
+        await link.refuse()
+        await self._pause()
+        await link.start()
+
+    async def _way_slow(self) -> None:
+        link = self._one_way()
+        link.delay = self._random.choice((0.02, 0.06, 0.3))
+        await self._pause()
+        link.resume()
+
+    async def _way_frozen(self) -> None:
+        link = self._one_way()
+        link.stall()
+        await self._pause()
+        link.resume()
+
+    # One connection.
+
+    async def _connection_swallowed(self) -> None:
+        link = self._one_way()
+        await until(lambda: link.open, "a connection to Redis")
+        link.swallow_one(self._random.randrange(link.open))
+        await self._pause()
+
+    async def _moved(self, redis: Replicated) -> None:
+        """The address leads to the other server. Of one proxy a single connection is made anew, of the others all."""
+        link = self._one_way()
+        await until(lambda: link.open, "a connection to Redis")
+        with self._checker.lenient(_UNTIL_FOLLOWED):
+            await redis.promote()
+            link.cut_one(self._random.randrange(link.open))
+            for other in redis.links:
+                if other is not link:
+                    other.cut()
+        await self._pause()
+        await redis.demote()
+
+    # Writes alone.
+
+    async def _too_few_replicas(self) -> None:
+        master = await self._redis.master()
+        await master.cli("CONFIG", "SET", "min-replicas-to-write", 9)
+        await self._pause()
+        await master.cli("CONFIG", "SET", "min-replicas-to-write", 0)
+
+    async def _cannot_save(self) -> None:
+        master = await self._redis.master()
+        dump = master.directory / "dump.rdb"
+        dump.unlink(missing_ok=True)
+        dump.mkdir()  # a file cannot take the place of a directory, whoever runs the server
+        await master.cli("CONFIG", "SET", "save", "3600 1000000")
+        await _saved(master, "err")
+        await self._pause()
+        dump.rmdir()
+        await _saved(master, "ok")
+        await master.cli("CONFIG", "SET", "save", "")
+        await self._redis.whole()
+
+    # One side of a failover.
+
+    async def _planned_failover(self, redis: Watched) -> None:
+        before = await redis.master()
+        with self._checker.lenient(_UNTIL_FOLLOWED):
+            await redis.fail_over()
+            await redis.failed_over(before)
+            await self._some_connect_anew(before)
+        await redis.whole()
+
+    async def _hung_master(self, redis: Watched) -> None:
+        before = await redis.master()
+        with self._checker.lenient(_UNTIL_FOLLOWED):
+            before.freeze()
+            await redis.failed_over(before)
+        await self._pause()
+        before.thaw()
+        await redis.whole()
+
+    async def _some_connect_anew(self, server: RedisServer) -> None:
+        """About half of the connections to a server are closed: those proxies see the new master before the others."""
+        for line in (await server.cli("CLIENT", "LIST", "TYPE", "normal")).splitlines():
+            if self._random.random() < 0.5:
+                await server.cli("CLIENT", "KILL", "ID", int(_ID.findall(line)[0]))
+
+    # One proxy; nobody who tells.
+
+    async def _proxy_stopped(self) -> None:
+        proxy = self._random.choice(self._proxies)
+        self.stopped.add(proxy)
+        with self._checker.excused(3.0 * HEARTBEAT):
+            proxy.freeze()
+            await self._pause()
+            proxy.thaw()
+        self.stopped.discard(proxy)
+
+    async def _publisher_mute(self) -> None:
+        with self._checker.excused(_SILENT + WITHOUT_EVENTS):
+            self._publisher.mute = True
+            await self._drawn(_SILENT + WITHOUT_EVENTS + _LEAST, _SILENT + WITHOUT_EVENTS + 2 * _MOST)
+            self._publisher.mute = False
+            # What was stored meanwhile missed an event that never comes, and lives for so long at most.
+            await until(self._heard, "events to be heard of by all")
+            await self._drawn(WITHOUT_EVENTS, WITHOUT_EVENTS)
+
+    async def _heard(self) -> bool:
+        missing = [await proxy.metric("media_cache_events_missing") for proxy in self._proxies]
+        return not any(missing)
+
+
+_ID = re.compile(rb"id=(\d+) ")
+_NEVER_QUICK: Collection[str] = frozenset({"publisher mute"})
+
+
+async def _saved(server: RedisServer, status: str) -> None:
+    """Has it save, until it says that this went so."""
+
+    async def done() -> bool:
+        info = await server.info("persistence")
+        if info["rdb_last_bgsave_status"] == status:
+            return True
+        if not info["rdb_bgsave_in_progress"]:
+            await server.cli("BGSAVE")
+        return False
+
+    await until(done, f"a save that ends with {status}")

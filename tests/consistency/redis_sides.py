@@ -1,0 +1,188 @@
+"""The Redis of a run: `Alone`, `Replicated` (an address that moves between two servers), `Watched` (by Sentinel).
+
+The first two give each proxy a way of its own, through a `FaultyTcp`, so that a fault can hit one of them alone.
+"""
+
+import asyncio
+from typing import Self
+
+from redis.exceptions import RedisError
+
+from tests.servers.redis import RedisServer
+from tests.servers.redis_sets import MASTER_NAME, SentinelSet
+from tests.servers.server import Startable
+from tests.servers.tcp import FaultyTcp
+from tests.servers.waiting import until
+
+_SENTINELS, _REPLICAS = 3, 2
+_DOWN_AFTER = 2500
+"""Milliseconds after which Sentinels promote the replica: a pause of the machine should not be a failover."""
+
+
+class Side(Startable):
+    """What all have in common. `links` are the proxies' own ways to it, empty where there are none."""
+
+    def __init__(self, proxies: int) -> None:
+        self.links = [FaultyTcp(0) for _ in range(proxies)]
+
+    def addr(self, proxy: int) -> str:
+        """REDIS_ADDR of one proxy."""
+        return self.links[proxy].addr
+
+    async def master(self) -> RedisServer:
+        """The server that proxies should use now."""
+        raise NotImplementedError
+
+    async def whole(self) -> None:
+        """Returns once all of it works together again."""
+        await (await self.master()).ready()
+
+    async def __aexit__(self, *error: object) -> None:
+        for link in self.links:
+            await link.stop()
+        self.remove()
+
+
+class Alone(Side):
+    """One server."""
+
+    def __init__(self, proxies: int) -> None:
+        super().__init__(proxies)
+        self._server = RedisServer()
+
+    async def start(self) -> Self:
+        await self._server.start()
+        for link in self.links:
+            link.target = ("127.0.0.1", self._server.port)
+            await link.start()
+        return self
+
+    async def master(self) -> RedisServer:
+        return self._server
+
+    def remove(self) -> None:
+        self._server.remove()
+
+
+class Replicated(Side):
+    """A master and its replica behind one address, which whoever runs them moves from one to the other."""
+
+    def __init__(self, proxies: int) -> None:
+        super().__init__(proxies)
+        self._master = RedisServer()
+        self._replica = RedisServer(replica_of=self._master)
+
+    async def start(self) -> Self:
+        await self._master.start()
+        await self._replica.start()
+        await self.whole()
+        for link in self.links:
+            link.target = ("127.0.0.1", self._master.port)
+            await link.start()
+        return self
+
+    async def master(self) -> RedisServer:
+        return self._master
+
+    async def whole(self) -> None:
+        await self._master.ready()
+        await until(lambda: _follows(self._replica, self._master), "the replica to be in sync", timeout=90)
+
+    async def promote(self) -> RedisServer:
+        """The replica is the master, and new connections lead to it; the old master, which is returned, goes on."""
+        old, self._master = self._master, self._replica
+        self._replica = old
+        await self._master.cli("REPLICAOF", "NO", "ONE")
+        await self._master.cli("CONFIG", "REWRITE")  # else it is a replica again once it was killed
+        for link in self.links:
+            link.target = ("127.0.0.1", self._master.port)
+        return old
+
+    async def demote(self) -> None:
+        """The old master follows the new one."""
+        await self._replica.cli("REPLICAOF", "127.0.0.1", self._master.port)
+        await self._replica.cli("CONFIG", "REWRITE")
+        await self.whole()
+
+    def remove(self) -> None:
+        self._master.remove()
+        self._replica.remove()
+
+
+class Watched(Side):
+    """A master and two replicas, watched by three Sentinels, which tell each proxy where the master is."""
+
+    def __init__(self, proxies: int) -> None:
+        super().__init__(0)
+        self.set = SentinelSet(sentinels=_SENTINELS, replicas=_REPLICAS)
+
+    async def start(self) -> Self:
+        await self.set.start()
+        for sentinel in self.set.sentinels:
+            await sentinel.cli("SENTINEL", "SET", MASTER_NAME, "down-after-milliseconds", _DOWN_AFTER)
+        return self
+
+    def addr(self, proxy: int) -> str:
+        return self.set.addr
+
+    async def master(self) -> RedisServer:
+        return (await self._roles())[0]
+
+    async def whole(self) -> None:
+        await until(self._together, "the Sentinels to see a master and its replicas in sync", timeout=90)
+
+    async def failed_over(self, before: RedisServer) -> None:
+        """Returns once the Sentinels name another master than this one."""
+
+        async def done() -> bool:
+            return await self.master() is not before
+
+        await until(done, "another master", timeout=60)
+
+    async def fail_over(self) -> None:
+        """An operator's order to the Sentinels; returns once they have taken it."""
+
+        async def ordered() -> bool:
+            try:
+                return bool(await self.set.sentinels[0].cli("SENTINEL", "FAILOVER", MASTER_NAME))
+            except RedisError:  # one is under way, or the replica is not known to be good yet
+                await asyncio.sleep(0.2)
+                return False
+
+        await until(ordered, "the Sentinels to begin a failover", timeout=60)
+
+    async def _roles(self) -> tuple[RedisServer, list[RedisServer]]:
+        """The master as the first Sentinel names it, and the others."""
+        port, data = await self.set.master_port(), [self.set.master, *self.set.replicas]
+        return next(each for each in data if each.port == port), [each for each in data if each.port != port]
+
+    async def _together(self) -> bool:
+        ports = {await self._named_by(sentinel) for sentinel in self.set.sentinels}
+        master, others = await self._roles()
+        if ports != {master.port} or not all([await _follows(other, master) for other in others]):
+            return False
+        seen = await self.set.sentinels[0].cli("SENTINEL", "REPLICAS", MASTER_NAME)
+        return [replica[b"flags"] for replica in seen] == [b"slave"] * len(others)
+
+    @staticmethod
+    async def _named_by(sentinel: RedisServer) -> int:
+        return int((await sentinel.cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME))[1])
+
+    def remove(self) -> None:
+        self.set.remove()
+
+
+SIDES: dict[str, type[Side]] = {"alone": Alone, "replicated": Replicated, "sentinel": Watched}
+
+
+async def _follows(replica: RedisServer, master: RedisServer) -> bool:
+    try:
+        info, own = await replica.info("replication"), await master.info("replication")
+    except RedisError:
+        return False
+    return (
+        own["role"] == "master"
+        and info["role"] == "slave"
+        and info.get("master_port") == master.port
+        and info.get("master_link_status") == "up"
+    )

@@ -1,0 +1,48 @@
+"""`Schedule`: faults in an order of the seed's, each mended before the next."""
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection
+
+from tests.consistency.checker import Checker
+
+Fault = Callable[[], Awaitable[None]]
+
+
+class Schedule:
+    """Every kind once, then again in another order."""
+
+    def __init__(self, seed: int, checker: Checker) -> None:
+        self.random = random.Random(seed)  # noqa: S311 -- a schedule to repeat, no secret
+        self.checker = checker
+        self.counts: Counter[str] = Counter()
+        self.kinds: dict[str, Fault] = {}
+
+    def keep(self, names: Collection[str]) -> None:
+        """Only kinds whose name begins with one of these, all without; KeyError when one names none."""
+        for name in names:
+            if not any(kind.startswith(name) for kind in self.kinds):
+                raise KeyError(f"{name}: none of {', '.join(self.kinds)}")
+        if names:
+            self.kinds = {kind: fault for kind, fault in self.kinds.items() if kind.startswith(tuple(names))}
+
+    async def run(self, over: Callable[[], bool]) -> None:
+        """Until it is over, and every kind was injected at least once."""
+        while not over() or len(self.counts) < len(self.kinds):
+            kinds = list(self.kinds)
+            self.random.shuffle(kinds)
+            for kind in kinds:
+                await self.pause(0.3, 1.2)
+                if over() and len(self.counts) == len(self.kinds):
+                    return
+                self.checker.during = kind
+                self.checker.note(f"fault begins: {kind}")
+                await self.kinds[kind]()
+                self.checker.note(f"fault ends: {kind}")
+                self.checker.during = f"after {kind}"
+                self.counts[kind] += 1
+
+    async def pause(self, least: float, most: float) -> None:
+        """So many seconds, drawn."""
+        await asyncio.sleep(self.random.uniform(least, most))
