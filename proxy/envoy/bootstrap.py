@@ -56,6 +56,10 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
 
     ValueError, with the setting's name, for an address that Envoy cannot use.
     """
+    if settings.policy:
+        raise ValueError(
+            f"POLICY: {settings.policy!r} cannot be used with TRANSPORT=envoy yet; accepted: empty, or TRANSPORT=grpcio"
+        )
     try:
         upstream = target(settings.media_service_addr)
     except ValueError:
