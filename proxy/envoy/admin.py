@@ -10,12 +10,12 @@ from urllib.parse import quote
 
 import aiohttp
 
-from proxy.envoy.listener import AGAIN, UPSTREAM
 from proxy.envoy.outcomes import FILTER, Outcomes, read
+from proxy.envoy.services import AGAIN, UPSTREAM
 
 _LOOK_EVERY = 0.02
 _ANSWER_WITHIN = 2.0
-_FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(total|active|pending_active)$"
+_FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(total|active|pending_active)$"
 _NOTHING = "^$"
 
 
