@@ -42,7 +42,7 @@ def parse(body: bytes, routing_key: str) -> MediaEvent:
     rule = EVENTS[0]
     tags, about = rule.tags_of(body, routing_key)
     event = rule.body(body)
-    (tag,) = tags
+    tag, *_ = tags
     assert about.fields["model_type"] == event.model_type.casefold()
     collection = event.collection_name or event.collection
     assert about.fields["collection"] == collection

@@ -106,10 +106,3 @@ def test_envoy_accepts_all_of_it_but_the_module(target: str, tmp_path: Path) -> 
     said = subprocess.run([*command, "--log-level", "warning"], capture_output=True, text=True, timeout=60, check=False)
     assert said.returncode == 0, said.stderr
     assert "Deprecated" not in said.stderr
-
-
-def test_a_policy_is_refused_not_ignored() -> None:
-    with pytest.raises(
-        ValueError, match=r"POLICY: ./p\.yaml. cannot be used with TRANSPORT=envoy yet; accepted: empty"
-    ):
-        bootstrap(Settings(policy="/p.yaml"), PLACE, lambda _: ["127.0.0.1"])

@@ -80,7 +80,7 @@ async def x_cache(call: Any) -> str:
     return str(dict(await call.trailing_metadata())["x-cache"])
 
 
-TRANSPORTS = pytest.mark.parametrize("transport", ["grpcio"])
+TRANSPORTS = pytest.mark.parametrize("transport", ["grpcio", "envoy"])
 
 
 @TRANSPORTS
