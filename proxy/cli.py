@@ -24,6 +24,7 @@ import click
 from click.core import ParameterSource
 
 import proxy
+from proxy import starting
 from proxy.admin import commands
 from proxy.admin.lines import table
 from proxy.errors import SettingError, StartError
@@ -102,8 +103,6 @@ def serve(context: click.Context, /, **values: Any) -> int:
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
-    from proxy.telemetry import log  # noqa: PLC0415 -- as in `serve`
-
     try:
         import asyncio  # noqa: PLC0415
 
@@ -113,9 +112,8 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
             return asyncio.run(supervisor.run(settings, sources=sources))
         import uvloop  # noqa: PLC0415
 
-        from proxy import app  # noqa: PLC0415
-
-        return uvloop.run(app.run(settings, sources=sources))
+        app = starting.load("proxy.app")
+        return int(uvloop.run(app.run(settings, sources=sources)))
     except SettingError:
         raise
     except StartError as error:

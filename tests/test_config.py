@@ -261,12 +261,12 @@ def test_the_environment_is_read_for_flags_alone() -> None:
         if "environ[" in path.read_text() or "environ.get" in path.read_text() or "getenv" in path.read_text()
     }
     # (Beside these, `log.py` heeds NO_COLOR, which is no setting of ours but everybody's.)
-    assert readers == {Path(flags.__file__).name, "span_export.py", "log.py"}
+    assert readers == {Path(flags.__file__).name, "otel.py", "log.py"}
 
 
-def test_span_export_reads_the_standard_variables_of_opentelemetry_alone() -> None:
-    text = (ROOT / "proxy/telemetry/span_export.py").read_text()
-    assert text.count("os.environ") == 1
+@pytest.mark.parametrize("file", ["settings/otel.py", "telemetry/span_export.py"])
+def test_what_traces_reads_the_standard_variables_of_opentelemetry_alone(file: str) -> None:
+    text = (ROOT / "proxy" / file).read_text()
     assert {name for name in re.findall(r"\"([A-Z][A-Z_]{3,})\"", text) if not name.startswith("OTEL_")} == set()
 
 
