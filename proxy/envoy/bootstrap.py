@@ -12,7 +12,7 @@ from proxy.envoy.http2 import as_client, extension
 from proxy.envoy.listener import AGAIN, BUFFER, MEDIA, OWN, UPSTREAM, listener
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
-from proxy.telemetry.metrics import CALL_SECONDS
+from proxy.telemetry.buckets import CALL_SECONDS
 
 _NAME = "media-cache-proxy"
 _DNS_EVERY = "5s"
