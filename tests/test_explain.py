@@ -181,9 +181,8 @@ async def test_a_held_invalidation_is_named(stack: Stack, monkeypatch: pytest.Mo
     assert (await explained(process, model_id=2)).why[0] == "Nothing is stored for this request."
 
 
-async def test_an_invalidation_is_named_with_when_and_by_what(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.caching.invalidations._EVENT_WINDOW_MS", 30_000)  # a busy machine takes more than 100 ms
-    process = await stack.process()
+async def test_an_invalidation_is_named_with_when_and_by_what(stack: Stack) -> None:
+    process = await stack.process(cache_event_window=30.0)  # a busy machine takes more than 100 ms
     await process.read()
     await process.event()
     told = await explained(process)

@@ -181,14 +181,17 @@ def _absent(key: RequestKey, stored: Listing) -> list[str]:
     return [*_fetching(reason, lease, stored), *([] if entry is not None else _others(key, stored))]
 
 
+_NOT_COUNTED = {
+    "other run": "The stored answer is from before this Redis started or was promoted: it may be outdated.",
+    "other clock": "The stored answer is of a later time than now: Redis' clock was set back since.",
+    "after outage": "Redis is back from an outage; older answers count again in two seconds, if nobody removes them.",
+}
+
+
 def _of_entry(entry: ListedEntry) -> str:
+    if entry.state in _NOT_COUNTED:
+        return _NOT_COUNTED[entry.state]
     match entry.state:
-        case "other run":
-            return "The stored answer is from before this Redis started or was promoted: it may be outdated."
-        case "after outage":
-            return (
-                "Redis is back from an outage; older answers count again two seconds after it, if nobody removes them."
-            )
         case "no events":
             return (
                 "The stored answer would be fresh, but no media events arrive: it counts for CACHE_TTL_WITHOUT_EVENTS "

@@ -38,6 +38,7 @@ class ListedEntry:
     """As stored."""
     state: str
     """fresh; stale: expired, may stand in; expired; other run: from before this Redis started, never served;
+    other clock: of a later time than now, from before its clock was set back, not served;
     after outage: not served for the moments after an outage; no events: it would be fresh, were events not missing
     (CACHE_TTL_WITHOUT_EVENTS), and may stand in; unread: beyond the bound of one look-up; unreadable.
     """
@@ -178,6 +179,8 @@ def _entry(name: str, length: int, beginning: bytes, now: _Now) -> ListedEntry:
 def _state(this_run: bool, born: int, fresh: int, stale: int, now: _Now) -> str:
     if not this_run:
         return "other run"
+    if born > now.ms:
+        return "other clock"
     if born < now.min_born_ms:
         return "after outage"
     if now.ms < fresh:
