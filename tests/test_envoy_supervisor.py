@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -124,3 +126,11 @@ def test_the_configuration_can_be_read() -> None:
     shown = json.loads(result.output)
     assert shown["admin"]["address"]["pipe"]["path"].endswith("/admin.sock")
     assert '"media"' in result.output
+
+
+def test_the_process_around_envoy_loads_little() -> None:
+    """It is there as long as Envoy, and does next to nothing."""
+    heavy = ("aiohttp", "grpc", "google.protobuf", "prometheus_client", "redis", "aio_pika", "opentelemetry")
+    program = f"import sys, proxy.cli, proxy.envoy.supervisor; sys.exit(str([n for n in {heavy} if n in sys.modules]))"
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == "[]"

@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from grpc import StatusCode
 
 from proxy.envoy.ended import OTHER, OURS, PREFIX
-from proxy.envoy.listener import AGAIN, UPSTREAM
+from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (
-    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(active|pending_active)|http\.callers\.downstream_cx_active"
+    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(active|pending_active)|http\.callers\.downstream_cx_active"
     r"|http2\.header_(overflow|list_size_too_large)|listener\..*\.downstream_global_cx_overflow)$"
 )
 """Of the statistics, as a regular expression, those that `read` understands."""
