@@ -50,10 +50,10 @@ BEHAVIOURS = {LARGE: large, POUR: pour, HANG: hang, UPLOAD: swallow}
 
 
 @asynccontextmanager
-async def proxied() -> AsyncIterator[tuple[RawUpstream, ProxyProcess, grpc.aio.Channel]]:
+async def proxied(**settings: str) -> AsyncIterator[tuple[RawUpstream, ProxyProcess, grpc.aio.Channel]]:
     async with RawUpstream() as upstream:
         upstream.behaviours = dict(BEHAVIOURS)
-        async with ProxyProcess(MEDIA_SERVICE_ADDR=upstream.address) as proxy:
+        async with ProxyProcess(MEDIA_SERVICE_ADDR=upstream.address, **settings) as proxy:
             async with grpc.aio.insecure_channel(proxy.addr, options=BIG) as channel:
                 yield upstream, proxy, channel
 
@@ -139,3 +139,22 @@ async def test_an_upstream_that_takes_no_more_of_one_caller_takes_all_of_others(
                 async with grpc.aio.insecure_channel(proxy.addr, options=BIG) as other:
                     assert await status_of(unary(other, STREAM, b"asked", timeout=10)) == (StatusCode.OK, "")
                 held.cancel()
+
+
+async def test_a_flood_of_one_caller_on_a_forwarded_method(transport: str) -> None:
+    """Envoy keeps no places back for others: a flood takes all of its kind, and neither hits' nor streams'."""
+    async with proxied(MAX_CONCURRENT_CALLS="20") as (upstream, proxy, flooding):
+        upstream.behaviours[LARGE] = hang
+        flood = [asyncio.create_task(status_of(unary(flooding, LARGE, timeout=120))) for _ in range(20)]
+        kept_back = 1 if transport == "grpcio" else 0
+        await until(lambda: upstream.count(LARGE) == 20 - kept_back, "the flood upstream")
+        async with grpc.aio.insecure_channel(
+            proxy.addr, options=(*BIG, ("grpc.use_local_subchannel_pool", 1))
+        ) as other:
+            for method in (READ, STREAM):
+                assert await status_of(unary(other, method, b"\x0a\x04User", timeout=10)) == (StatusCode.OK, ""), method
+            code, _ = await status_of(unary(other, FORWARDED, timeout=10))
+            assert code is (StatusCode.OK if kept_back else StatusCode.RESOURCE_EXHAUSTED)
+        for each in flood:
+            each.cancel()
+        await asyncio.gather(*flood, return_exceptions=True)

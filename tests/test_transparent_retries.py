@@ -11,7 +11,8 @@ import pytest
 from grpc import StatusCode
 
 from tests.raw_media import REFUSED_STREAM, Deed, RawMedia, answered, hung_up, reset, turned_away
-from tests.raw_upstream import BIG, status_of, unary
+from tests.raw_upstream import BIG, RawUpstream, status_of, unary
+from tests.servers.nginx import Nginx
 from tests.servers.process import ProxyProcess
 
 READ = "/media.MediaService/GetFilesByModel"
@@ -105,3 +106,19 @@ async def test_a_burst_before_the_limit_of_upstream_is_known() -> None:
                 calls = [status_of(unary(callers[n % 2], METHODS[1 + n % 2], b"asked")) for n in range(100)]
                 assert Counter(code for code, _ in await asyncio.gather(*calls)) == {StatusCode.OK: 100}
     assert media.refused or media.connections == 1
+
+
+async def test_an_nginx_that_ends_its_connections_after_so_many_calls_costs_none(transport: str) -> None:
+    """`keepalive_requests`: a GOAWAY while calls are on their way to it. Direct, none is lost either."""
+    async with RawUpstream() as upstream, Nginx(upstream.address, calls=20) as nginx:
+        async with ProxyProcess(MEDIA_SERVICE_ADDR=nginx.addr) as proxy:
+            for addr in (nginx.addr, proxy.addr):
+                async with grpc.aio.insecure_channel(addr, options=BIG) as channel:
+
+                    async def caller(channel: grpc.aio.Channel = channel) -> list[StatusCode]:
+                        calls = (unary(channel, METHODS[n % 3], b"\x0a\x04User") for n in range(60))
+                        return [(await status_of(call))[0] for call in calls]
+
+                    ended = await asyncio.gather(*(caller() for _ in range(10)))
+                assert Counter(itertools.chain(*ended)) == {StatusCode.OK: 600}, (transport, addr)
+    assert upstream.count(UNARY) == 2 * 200

@@ -89,7 +89,7 @@ class EnvoyAdmin:
         aiohttp = await asyncio.to_thread(_aiohttp) if self._http is None else _aiohttp()
         if self._http is None:
             timeout = aiohttp.ClientTimeout(total=_ANSWER_WITHIN)
-            connector = aiohttp.UnixConnector(self._path)
+            connector = aiohttp.UnixConnector(self._path, limit=1)
             self._http = aiohttp.ClientSession("http://envoy", connector=connector, timeout=timeout)
         try:
             async with self._http.request(method, path, raise_for_status=True) as answer:
