@@ -16,11 +16,11 @@ from dataclasses import dataclass, field
 from grpc import StatusCode
 
 from proxy.envoy.ended import OTHER, OURS, PREFIX
-from proxy.envoy.listener import AGAIN, UPSTREAM
+from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (
-    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(active|pending_active)|http\.callers\.downstream_cx_active"
-    r"|listener\..*\.downstream_global_cx_overflow)$"
+    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(active|pending_active)"
+    r"|http\.callers\.downstream_cx_active|listener\..*\.downstream_global_cx_overflow)$"
 )
 """Of the statistics, as a regular expression, those that `read` understands."""
 

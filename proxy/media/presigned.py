@@ -1,15 +1,18 @@
 """`End`: when a presigned URL stops working, as its query says. Pure.
 
-    X-Amz-, X-Goog-, x-oss- (version 4), X-Tos-   `…-Date` and `…-Expires`, a life in seconds
-    x-oss-expires alone, Expires and its like     a moment: seconds since 1970, or an ISO 8601 date
-    Azure                                         `se`, and `ske`: when the key ends that signed it
-    Tencent COS                                   `q-sign-time` and `q-key-time`, each `begin;end`
-    CloudFront                                    `Policy`: JSON in a base64 of its own
-    JSON Web Tokens, Akamai                       `exp` inside the token
-    temporary credentials                         a security token: dead with its session, which no query tells
+    X-Amz-, X-Goog-, X-Tos-, X-Obs- and their like   `…-Date` and `…-Expires`, a life in seconds
+    x-oss-expires alone, Expires and its like        a moment: seconds since 1970, or an ISO 8601 date
+    Azure                                            `se`, and `ske`: when the key ends that signed it
+    Tencent COS                                      `q-sign-time` and `q-key-time`, each `begin;end`
+    CloudFront                                       `Policy`: JSON in a base64 of its own
+    JSON Web Tokens, Akamai, Fastly                  inside the token
+    temporary credentials                            a security token, or a key named `ASIA…` or `STS.…`: dead with its
+                                                     session, which no query tells
 
-All ends that are found count, of parameters given twice too: the first is the URL's. A URL that is signed, by the names
-in it, and tells no end that can be read is unclear, and so is an end that cannot be read.
+Parameters are looked for in the query, in the fragment, in the path, and in another URL that one of these holds (of an
+image server). All ends that are found count, of parameters given twice too: the first is the URL's. A URL that is
+signed and tells no end that can be read is unclear, and so is an end that cannot be read. It is signed by the names in
+it, or when it holds both what looks like a signature and what looks like a time.
 """
 
 import base64
@@ -20,21 +23,37 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
-_VERSION_4 = ("x-amz-", "x-goog-", "x-oss-", "x-tos-")
+_VERSION_4 = re.compile(r"(x-[a-z0-9]+-)expires|(x-(?:amz|goog|oss|tos|obs)-)date")
 _DATE = "%Y%m%dT%H%M%SZ"
 # strptime imports its module at its first use: now, not when no file descriptor is left to read it by.
 datetime.strptime("20000101T000000Z", _DATE)  # noqa: DTZ007 -- not used
 _MOMENTS = ("expire", "expiry", "expiration", "expires-at", "expires_at", "exp", "deadline", "e")
 """What else says it, where something is signed: elsewhere these words mean anything."""
+_MOMENT_NAME = re.compile(
+    r".*[-_](expires?|expiry|expiration|exp)|(expire|expiry|expiration|expires[-_]at|exp|deadline)"
+)
 _SIGNED = re.compile(
     r"(.*[-_])?(signature|sig|sign|hmac|token|jwt|auth|auth[-_]key|authorization|key-pair-id|credential|hdn[a-z]{1,3})"
-    r"|__token__|.*accesskeyid|googleaccessid|wssecret"
+    r"|__.*token__|.*accesskeyid|googleaccessid|wssecret|.*tokenhash"
 )
 """Names of parameters that only a signed URL has, lower case."""
 _SESSION = re.compile(r".*(security|session)[-_]?token")
-_TOKEN_END = re.compile(r"(?:^|~)exp=([0-9]+)(?:~|$)")
+_KEY = re.compile(r".*(credential|accesskeyid)")
+_SESSION_KEY = ("ASIA", "STS.")
+_TOKEN_END = re.compile(r"(?:^|~)(?:exp|Expires)=([0-9]+)(?:~|$)|^([12][0-9]{9})_[0-9A-Za-z_%+/=-]+$")
+_MAC = re.compile(
+    r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32,}"
+    r"|(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[0-9A-Za-z_+/-]{22,}={0,2})(?![0-9A-Za-z])"
+)
+"""What looks like a signature."""
+_TIME = re.compile(r"(?<![0-9A-Za-z])[12][0-9]{9}(?![0-9A-Za-z])")
+"""Seconds since 1970."""
+_HEX_TIME = re.compile(r"[4-9A-Fa-f][0-9A-Fa-f]{7}")
+_CONTENT = frozenset(("v", "ver", "version", "rev", "etag", "id", "uuid", "versionid", "filename"))
+"""Names of parameters that tell contents apart: neither a signature nor an end."""
+_NESTED = 3  # URLs within URLs that are looked into
 _LONGEST = 1 << 40  # seconds; a larger number is no life
 _LAST = 10**11  # seconds since 1970; a later moment is none, but milliseconds, say
 _CLOUDFRONT = str.maketrans("-_~", "+=/")
@@ -58,29 +77,54 @@ _Query = dict[str, list[str]]
 def end_of(url: str) -> End | None:
     """None when nothing says that the URL expires; ValueError when it is unclear."""
     query: _Query = {}
-    for name, value in parse_qsl(urlsplit(url).query, keep_blank_values=True):
+    for name, value in _parameters(url):
         query.setdefault(name.lower(), []).append(value)
     signed = any(_SIGNED.fullmatch(name) for name in query)
-    ends = [*_dates_and_lives(query), *_moments(query, "expires"), *_inside(query)]
+    ends = [*_dates_and_lives(query), *_moments(query, "expires"), *_plain_moments(query), *_inside(query)]
     if "sig" in query:
         ends += _moments(query, "se", "ske")
     if signed and not ends:
         ends += _moments(query, *_MOMENTS)
-    temporary = any(_SESSION.fullmatch(name) for name in query)
     if not ends:
-        if signed:
+        if signed or _looks_signed(query):
             raise ValueError("signed, and no end that can be read")
         return None
     at = min((end.at for end in ends if end.at is not None), default=None)
-    return End(at, min((end.life for end in ends if end.life is not None), default=None), temporary)
+    return End(at, min((end.life for end in ends if end.life is not None), default=None), _temporary(query))
+
+
+def _parameters(url: str, nested: int = _NESTED) -> Iterator[tuple[str, str]]:
+    """Names and values, wherever they are; a part of the path that has no name has an empty one."""
+    parts = urlsplit(url.replace("&amp;", "&"))
+    found = parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(parts.fragment.lstrip("?"))
+    for part in parts.path.split("/"):
+        found += parse_qsl(part.replace(";", "&")) if "=" in part else [("", part)]
+    yield from found
+    if not nested:
+        return
+    for value in (*(value for _, value in found), unquote(parts.path)):
+        if "?" in value or ("&" in value and "=" in value):
+            yield from _parameters(value if "?" in value else f"?{value}", nested - 1)
+
+
+def _temporary(query: _Query) -> bool:
+    """Whether it was signed with credentials that end with a session."""
+    keys = (text for name, texts in query.items() if _KEY.fullmatch(name) for text in texts)
+    return any(map(_SESSION.fullmatch, query)) or any(key.startswith(_SESSION_KEY) for key in keys)
+
+
+def _looks_signed(query: _Query) -> bool:
+    """Whether there is a signature and a time, by their looks: its end may be meant, or its begin."""
+    texts = [text for name, texts in query.items() if name and name not in _CONTENT for text in texts]
+    return any(map(_MAC.search, texts)) and any(_TIME.search(text) or _HEX_TIME.fullmatch(text) for text in texts)
 
 
 def _dates_and_lives(query: _Query) -> Iterator[End]:
-    for vendor in _VERSION_4:
+    for vendor in sorted({match[1] or match[2] for match in map(_VERSION_4.fullmatch, query) if match}):
         dates, lives = query.get(f"{vendor}date", []), query.get(f"{vendor}expires", [])
         if vendor == "x-oss-" and lives and not dates:
             yield from (End(_moment(text)) for text in lives)  # version 2
-        elif dates or lives:
+        else:
             signed = [datetime.strptime(text, _DATE).replace(tzinfo=UTC).timestamp() for text in dates or [""]]
             seconds = [_seconds(text) for text in lives or [""]]
             yield End(min(signed) + min(seconds), min(seconds))
@@ -94,15 +138,23 @@ def _moments(query: _Query, *names: str) -> Iterator[End]:
     return (End(_moment(text)) for name in names for text in query.get(name, []))
 
 
+def _plain_moments(query: _Query) -> Iterator[End]:
+    """Those whose name and looks leave no doubt, whether anything else says that the URL is signed or not."""
+    for name, texts in query.items():
+        if _MOMENT_NAME.fullmatch(name):
+            yield from (End(_moment(text)) for text in texts if _TIME.fullmatch(text))
+
+
 def _inside(query: _Query) -> Iterator[End]:
     """Ends within another parameter's value."""
     if "signature" in query or "key-pair-id" in query:
         for text in query.get("policy", []):
             yield from (End(at) for at in _policy(text))
     for name, texts in query.items():
-        if _SIGNED.fullmatch(name) and not _SESSION.fullmatch(name):
+        if not _SESSION.fullmatch(name):
             for text in texts:
-                yield from (End(_moment(at)) for at in _TOKEN_END.findall(text))
+                if _SIGNED.fullmatch(name):
+                    yield from (End(_moment(at or later)) for at, later in _TOKEN_END.findall(text))
                 yield from (End(at) for at in _web_token(text))
 
 
@@ -152,7 +204,6 @@ def _number(value: object) -> float:
 
 
 def _seconds(text: str) -> float:
-    number = int(text)
-    if abs(number) > _LONGEST:
-        raise ValueError(text)
-    return float(number)
+    if not re.fullmatch(r" *[+-]?[0-9]{1,15} *", text) or abs(int(text)) > _LONGEST:
+        raise ValueError(f"{text!r} is no life")
+    return float(int(text))

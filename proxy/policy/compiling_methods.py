@@ -7,9 +7,11 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from proxy.media.reads import Limits
+from proxy.media.tags import Description
 from proxy.policy import form
 from proxy.policy.checking import Checker, answer_tags, name_of, one_tag, tags
-from proxy.policy.compiled import Description, Limits, LookUp, Read, Write
+from proxy.policy.compiled import LookUp, Read, Write
 from proxy.policy.descriptors import Method
 from proxy.policy.document import Source
 from proxy.policy.expressions import Expression, ExpressionError
@@ -63,6 +65,7 @@ def compile_read(checker: Checker, service: str, given: form.Read, method: Metho
         limits=limits,
         requests=requests,
         responses=responses,
+        judged=Messages(method.response, "response", [given.store.text] if given.store is not None else []),
         tag_of=one_tag(tag),
         bypasses=_flag(bypass) if bypass is not None else _never,
         stores=_of_both(store) if store is not None else None,
@@ -100,11 +103,13 @@ def compile_write(
         path=method.path,
         said=said(given),
         large=bool(given.large),
+        flush_reason=given.flush_reason.text if given.flush_reason else f"{service}/{method.name} named no known tag",
         requests=requests,
         invalidates=tags(invalidates) if invalidates is not None else lambda _: (),
         alias=_text(alias) if alias is not None else lambda _: "",
         look_up=look_up,
         succeeded=_succeeded(succeeded, Messages(method.response, "response", texts)),
+        announced=bool(given.announced),
         describe=_describing(describe),
     )
 
@@ -218,13 +223,13 @@ def _describing(describe: Callable[..., Description]) -> Callable[[Message], Des
     return lambda request: describe(request=request)
 
 
-def _succeeded(expression: Expression | None, responses: Messages) -> Callable[[bytes], bool]:
-    def succeeded(body: bytes) -> bool:
+def _succeeded(expression: Expression | None, responses: Messages) -> Callable[[bytes, bool], bool]:
+    def succeeded(body: bytes, unreadable: bool) -> bool:
         if expression is None:
             return True
         try:
             return bool(expression(response=responses.readable(body)))
         except ExpressionError:
-            return True  # cannot be read, so it may have succeeded
+            return unreadable
 
     return succeeded

@@ -15,6 +15,7 @@ from cel_expr_python.ext import ext_strings
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from proxy.media.spellings import foldings, is_plain
 from proxy.policy.mistakes import unknown
 
 Returns = Literal["text", "texts", "flag", "plain", "message"]
@@ -65,17 +66,37 @@ class BadExpression(Exception):  # noqa: N818 -- it is told to a person, not rai
         self.faults = faults
 
 
+def _whole(text: str) -> str:
+    """The bindings cut what comes from Python at a NUL; then it would be the tag of another text."""
+    return text.replace("\0", "\ufffd")
+
+
 def _casefolded(text: str) -> str:
-    return text.casefold()
+    return _whole(text.casefold())
+
+
+def _foldings(text: str) -> list[str]:
+    return [_whole(each) for each in foldings(text)]
 
 
 def _own_functions() -> list[Any]:
     text = cel.Type.STRING
-    folded = cel.Overload("string_casefold", text, [text], is_member=True, impl=_casefolded)
-    return [cel.FunctionDecl("casefold", [folded])]
+    given: tuple[tuple[str, Any, Callable[[str], object]], ...] = (
+        ("casefold", text, _casefolded),
+        ("foldings", cel.Type.List(text), _foldings),
+        ("isPlain", cel.Type.BOOL, is_plain),
+    )
+    return [
+        cel.FunctionDecl(name, [cel.Overload(f"string_{name}", returns, [text], is_member=True, impl=implementation)])
+        for name, returns, implementation in given
+    ]
 
 
-OWN_FUNCTIONS = {"casefold": "text.casefold(): for comparing without regard to case, in any script"}
+OWN_FUNCTIONS = {
+    "text.casefold()": "the text for comparing without regard to case, in any script",
+    "text.foldings()": "all that databases make of it when they compare so, by their locales; mostly one",
+    "text.isPlain()": "whether they all make the same of it",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -121,6 +121,14 @@ class Write(Form):
     succeeded: Source | None = key(
         EXPRESSION, "On `response`: whether an OK answer changed something; default: true. Asked where no tag is known."
     )
+    announced: bool | None = key(
+        Flag(),
+        "true: an event of this policy follows each such write that succeeds; where none comes, answers are trusted "
+        "for CACHE_TTL_WITHOUT_EVENTS only.",
+    )
+    flush_reason: Source | None = key(
+        Text(), "Why everything is flushed, for the log, where no tag could be found of a write that changed something."
+    )
     large: bool | None = key(Flag(), "Requests of up to 50 MiB: they have memory of their own and wait for it.")
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call what it changes; default: the method.")
     log: dict[str, Source] | None = key(
