@@ -26,6 +26,7 @@ from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
 from proxy.tls import Tls
 from proxy.transport.admission import Admission
+from proxy.transport.forward import unary_forwarder
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
 
@@ -81,18 +82,18 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
     """TRANSPORT=grpcio."""
     return Listener(
         settings.listen_addr,
-        core.routes,
-        core.upstream,
+        {**dict.fromkeys(core.policy.unary, unary_forwarder(core.upstreams)), **core.routes},
+        core.upstreams,
         metrics,
         Admission(settings.max_concurrent_calls),
-        limits=limits(settings),
+        limits=limits(settings, core.policy.large),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
         hits=core.hits,
     )
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings, large_methods: frozenset[str]) -> Limits:
     """What callers may use, whatever the transport."""
     return Limits(
         calls_per_connection=settings.max_calls_per_connection,
@@ -102,6 +103,7 @@ def limits(settings: Settings) -> Limits:
         message_bytes=settings.max_message_bytes,
         bytes_in_flight=settings.max_bytes_in_flight,
         compressed=settings.accept_compressed == "on",
+        large_methods=large_methods,
     )
 
 
@@ -146,7 +148,7 @@ class _App:
     def _make_consumer(self) -> "EventConsumer | None":
         settings = self._settings
         core, store = self._core, self._core.store
-        if not settings.rabbitmq_addr or store is None:
+        if not settings.rabbitmq_addr or store is None or not core.policy.events:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         from proxy.amqp.consumer import EventConsumer  # noqa: PLC0415 -- its library is loaded only where it is used
 
@@ -155,6 +157,7 @@ class _App:
             settings.queue_prefix,
             core.invalidations,
             self._metrics,
+            events=core.policy.events,
             gap=core.gap,
             able=lambda: core.redis_state().up,
             tls=core.tls.rabbitmq,

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 CASES: dict[str, tuple[Any, str, Any, str]] = {
     # name: (the default, a good text, its value, a bad text)
     "media_service_addr": ("localhost:50056", "dns:///media:50056", "dns:///media:50056", "media"),
+    "policy": ("", "/etc/policy.yaml", "/etc/policy.yaml", "a\tb"),
     "listen_addr": ("127.0.0.1:50066", "0.0.0.0:50067", "0.0.0.0:50067", "50066"),
     "redis_addr": (
         RedisTarget("single", "redis://localhost:6379", (("localhost", 6379),)),

@@ -12,10 +12,10 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from proxy.amqp.intake import PREFETCH, Intake
-from proxy.amqp.topology import EXCHANGE
 from proxy.telemetry.dependency import State
 from tests.amqp import Publisher, publishing, queues
 from tests.amqp_consumer import DELETED, UPLOADED, empty, lines, once, running
+from tests.media_events import EXCHANGE
 from tests.servers.children import free_port
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until

@@ -10,15 +10,15 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from proxy.envoy.listener import AGAIN, UPSTREAM
 from proxy.envoy.outcomes import FILTER, Outcomes, read
+from proxy.envoy.services import AGAIN, UPSTREAM
 
 if TYPE_CHECKING:
     import aiohttp
 
 _LOOK_EVERY = 0.02
 _ANSWER_WITHIN = 2.0
-_FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})\.upstream_rq_(total|active|pending_active)$"
+_FORWARDED = rf"^cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(total|active|pending_active)$"
 _NOTHING = "^$"
 
 

@@ -6,6 +6,7 @@ for `forwarded` those that the core does not answer, and how long they took.
 https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage (%RESPONSE_FLAGS%)
 """
 
+from collections.abc import Iterable
 from enum import IntEnum
 from typing import Any
 
@@ -61,19 +62,30 @@ def overwritten(key: str, value: str) -> Json:
     return {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
 
 
-def access_logs(read: str, writes: tuple[str, ...], stored: Json) -> list[Json]:
-    """Both counts; nothing is written. The core answers `writes`, and `read` where it has the header `stored`."""
-    elsewhere = [_not({"name": ":path", "string_match": {"exact": path}}) for path in writes]
-    not_stored = {"or_filter": {"filters": [_not({"name": ":path", "string_match": {"exact": read}}), _not(stored)]}}
+def access_logs(reads: Iterable[str], writes: Iterable[str], stored: Json) -> list[Json]:
+    """Both counts; nothing is written. The core answers `writes`, and `reads` that have the header `stored`."""
+    elsewhere = [
+        *map(_not, map(_path, writes)),
+        *({"or_filter": {"filters": [_not(_path(read)), _not(stored)]}} for read in reads),
+    ]
     durations = {**_tagged(code="%GRPC_STATUS_NUMBER%"), "unit": "Milliseconds", "value_format": "%DURATION%"}
     counter = {**_tagged(status="%GRPC_STATUS(SNAKE_STRING)%"), "value_fixed": 1}
     return [
         _counting(PREFIX, counters=[counter]),
         {
             **_counting(COUNTED, histograms=[durations]),
-            "filter": {"and_filter": {"filters": [*elsewhere, not_stored]}},
+            **({"filter": _all(elsewhere)} if elsewhere else {}),
         },
     ]
+
+
+def _path(path: str) -> Json:
+    return {"name": ":path", "string_match": {"exact": path}}
+
+
+def _all(filters: list[Json]) -> Json:
+    """Envoy's own filter for this takes two at least."""
+    return filters[0] if len(filters) == 1 else {"and_filter": {"filters": filters}}
 
 
 def _counting(prefix: str, **stats: Any) -> Json:

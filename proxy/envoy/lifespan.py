@@ -74,7 +74,7 @@ class Lifespan:
                 core,
                 metrics,
                 hello.place,
-                limits=composition.limits(settings),
+                limits=composition.limits(settings, core.policy.large),
                 accepting=self._accepting,
                 live=self._begun,
             )

@@ -22,6 +22,7 @@ from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
+from proxy.telemetry.policy_failures import policy_failures
 from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
@@ -38,12 +39,8 @@ _RPC_METHODS = {
 _METHODS = {path: name.rpartition("/")[2] for path, name in _RPC_METHODS.items()}
 _CACHED = "/media.MediaService/GetFilesByModel"
 _EXPECTED: tuple[tuple[Result, Tier], ...] = (
-    ("hit", "redis"),
-    ("stale", "redis"),
-    ("miss", "none"),
-    ("coalesced", "none"),
-    ("bypass", "none"),
-    ("failure", "none"),
+    *(("hit", "redis"), ("stale", "redis")),
+    *(("miss", "none"), ("coalesced", "none"), ("bypass", "none"), ("failure", "none")),
 )
 
 _FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
@@ -104,6 +101,7 @@ class Metrics:
             "Calls in shadow mode that the cache would have answered otherwise than the media service did",
             registry=self.registry,
         )
+        self.unclear = policy_failures(self.registry, _METHODS)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}
