@@ -15,7 +15,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -238,5 +237,7 @@ def foreign_files(folder: Path) -> str:
     ours = {path.stem for path in folder.glob("*.py")}
     if not any((folder / name / "__init__.py").exists() for name in ours) and hasattr(proxy, "__version__"):
         return ""
+    from importlib.metadata import packages_distributions  # noqa: PLC0415 -- it loads a mail parser
+
     names = {name for name in packages_distributions().get("proxy", []) if name != PROGRAM}
     return ", ".join(sorted(names)) or "of an unknown distribution"

@@ -14,7 +14,7 @@ from proxy.envoy.listener import BUFFER, OWN, listener
 from proxy.envoy.services import DEFAULT, Clusters, Placed, builtin
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
-from proxy.telemetry.metrics import CALL_SECONDS
+from proxy.telemetry.buckets import CALL_SECONDS
 
 _NAME = "media-cache-proxy"
 _DNS_EVERY = "5s"

@@ -18,6 +18,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 from proxy import __version__
 from proxy.pb import media_pb2
+from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
@@ -45,7 +46,6 @@ _EXPECTED: tuple[tuple[Result, Tier], ...] = (
 _FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
 """Of the media service. That it does not know a method is its caller's mistake."""
 _RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_status_code", "error_type")
-CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
 
