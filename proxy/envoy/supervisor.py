@@ -37,6 +37,7 @@ async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequenc
     """Serves until SIGTERM or SIGINT; the exit status. StartError: an address, an OTEL_ variable, Envoy's refusal."""
     with own_directory() as directory:
         place = Place(directory, launch.module(), launch.authorities())
+        launch.laid_out(directory)
         config = directory / "envoy.json"
         for name, secret in secrets(settings).items():
             (directory / name).write_text(json.dumps(secret))
