@@ -18,6 +18,7 @@ from typing import Protocol
 from proxy import __version__
 from proxy.admin.api import Admin
 from proxy.amqp.consumer import EventConsumer
+from proxy.amqp.duty import Able
 from proxy.core import Core
 from proxy.errors import StartError
 from proxy.settings.config import Settings
@@ -156,7 +157,7 @@ class _App:
             core.invalidations,
             self._metrics,
             gap=core.gap,
-            able=lambda: core.redis_state().up,
+            able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
             tls=core.tls.rabbitmq,
             record=EventRecord(store.topology, settings.cache_namespace),
         )

@@ -19,6 +19,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from proxy.amqp.consumer import EventConsumer
 from proxy.amqp.deliveries import Deliveries
+from proxy.amqp.duty import Able
 from proxy.caching.cache import Cache
 from proxy.caching.files import GET_FILES_BY_MODEL, UPLOAD_FILE, Files
 from proxy.caching.invalidations import Invalidations
@@ -135,7 +136,7 @@ class World:
             process.invalidations,
             process.metrics,
             gap=process.gap,
-            able=lambda: process.usable,
+            able=Able(any=lambda: process.usable),
             record=record,
         )
         process.own_writes.succeeded = consumer.wrote
