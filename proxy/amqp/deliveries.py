@@ -35,6 +35,8 @@ _ANSWER_TIMEOUT = 10.0  # seconds
 _COUNTED_AS = 2
 """Returns of a message that was returned before, where the broker does not tell how often."""
 _MOST_COUNTED = 6
+_MORE_PATIENT = 50
+"""So many that wait double the time that each of them is kept."""
 _LONGEST_WAIT = 30 * 86_400.0
 """Seconds: a queue that nobody asks for is gone after a week."""
 _logger = logging.getLogger(__name__)
@@ -132,10 +134,14 @@ class Deliveries:
         return each.model is not None and not self._able.of(each.model)
 
     def hand_back(self, patience: float) -> None:
-        """Gives back what cannot be applied and has waited for long enough."""
+        """Gives back what cannot be applied and has waited for long enough: the longer, the more of it there is, so
+        that where nobody can apply it little goes to and fro.
+        """
         now = time.monotonic()
-        for each in self._tasks.values():
-            if each.limit is not None and now - each.since >= patience * 2**each.returns and self._waits(each):
+        waiting = [each for each in self._tasks.values() if each.limit is not None and self._waits(each)]
+        patience *= 1 + len(waiting) / _MORE_PATIENT
+        for each in waiting:
+            if each.limit is not None and now - each.since >= patience * 2**each.returns:
                 each.limit.reschedule(0.0)
                 each.limit = None
 
