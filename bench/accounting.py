@@ -29,6 +29,10 @@ class Tree:
         own = sum(_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in pids)
         return own + max(_status(pid, "RssFile") for pid in pids)
 
+    def private(self) -> list[float]:
+        """MB that each process has for itself, a parent before its children."""
+        return [_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in self._pids()]
+
     def peak(self) -> float:
         """MB at most so far; of several processes the sum of their peaks."""
         return sum(_status(pid, "VmHWM") for pid in self._pids())

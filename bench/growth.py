@@ -18,9 +18,9 @@ from bench.load import Asked
 from bench.stack import Server, Stack
 from bench.subjects import READ
 from proxy.media import entry
-from proxy.media.keys import Keys
 from proxy.pb import media_pb2 as pb
 from proxy.store.redis_greeting import reign
+from tests.media_methods import MediaKeys
 
 _CALLERS, _CALLS, _ROUNDS = 8, 500, 5
 _FILLING, _LIFE_MS = 500, 3_600_000
@@ -115,7 +115,7 @@ async def _spread(stack: Stack, proxy: Server, what: str, sets: list[list[bytes]
 
 async def _store(redis: str, bodies: list[bytes]) -> None:
     """As `lua/fill.lua` stores: 100,000 misses would take minutes."""
-    keys, answer = Keys("media", ()), messages.answer(pb.GetFilesByModelRequest.FromString(bodies[0]))
+    keys, answer = MediaKeys("media", ()), messages.answer(pb.GetFilesByModelRequest.FromString(bodies[0]))
     async with Redis.from_url(f"redis://{redis}") as client:
         info, born = await client.info(), int(time.time() * 1000)
         run_id = reign(info["run_id"].encode(), info["master_replid"].encode())

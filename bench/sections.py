@@ -1,14 +1,30 @@
 """The parts of a run, in the order in which they are shown. Each starts what it needs, and ends it."""
 
+import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import claims, gap, growth, picture, profile, side_by_side, subjects, tables, targets, telemetry, trace
+from bench import (
+    claims,
+    gap,
+    growth,
+    picture,
+    profile,
+    redis_side,
+    side_by_side,
+    start,
+    subjects,
+    tables,
+    targets,
+    telemetry,
+    trace,
+)
 from bench.stack import Stack
 from bench.targets import Target
+from tests.servers.process import ROOT
 
 ENVOY = "proxy-envoy"
 _ROUNDS = 7
@@ -91,6 +107,22 @@ async def where() -> Outcome:
     return Outcome(found, {"profile": tables.profile(found)}, [], {"profile.svg": partial(picture.profile, found)})
 
 
+async def starting() -> Outcome:
+    """what a start costs and what is resident after it, about a minute"""
+    found = (await start.starts([ROOT]))[ROOT]
+    parts = start.largest(await asyncio.to_thread(start.parts))
+    return Outcome(
+        {"starts": {name: [asdict(one) for one in runs] for name, runs in found.items()}, "parts": parts},
+        {"starts": tables.starts(found), "memory": tables.memory(found), "parts": tables.parts(parts)},
+    )
+
+
+async def asked() -> Outcome:
+    """what an HGET costs Redis by how it is asked, about half a minute"""
+    found = await redis_side.run()
+    return Outcome(redis_side.shown(found), {"redis": tables.redis_side({way.name: way.redis_us for way in found})})
+
+
 SECTIONS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {
     "sides": sides,
     "readme": readme,
@@ -98,5 +130,7 @@ SECTIONS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {
     "trace": against_ideal,
     "growth": growing,
     "telemetry": told,
+    "start": starting,
+    "redis": asked,
 }
 """By name, as the command takes them."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.growth import Point, Stampede
 from bench.side_by_side import Row
 from bench.stack import Server
+from bench.start import Parts, Starts, median
 from bench.targets import Target
 
 
@@ -102,6 +103,37 @@ def telemetry(found: Mapping[str, tuple[float, float]]) -> str:
 def claims(found: Iterable[Target]) -> str:
     """What they are, and their figures."""
     return table(["", ""], ([each.what, _figure(each.value, each.unit)] for each in found))
+
+
+def starts(found: Starts) -> str:
+    """Medians, by transport."""
+    head = ["transport", "port open, s", "ready, s", "CPU until ready, s"]
+    rows = ([name, *(f"{median(runs, what):.2f}" for what in ("open", "ready", "cpu"))] for name, runs in found.items())
+    return table(head, rows)
+
+
+def memory(found: Starts) -> str:
+    """Medians, by transport and process."""
+    rows = []
+    for name, runs in found.items():
+        own = [sorted(each)[len(runs) // 2] for each in zip(*(run.private for run in runs), strict=True)]
+        names = ["serve"] if len(own) == 1 else ["serve", "Envoy, with what runs in it"]
+        whole = median(runs, "resident")
+        rows += [[f"{name}: {process}", f"{mb:.1f}"] for process, mb in zip(names, own, strict=True)]
+        rows += [[f"{name}: files, such as programs and libraries", f"{whole - sum(own):.1f}"]]
+        rows += [[f"{name}: in all", f"{whole:.1f}"]]
+    return table(["resident after the start", "MB"], rows)
+
+
+def parts(found: Parts) -> str:
+    """What loading takes, the largest first."""
+    rows = ([name, f"{ms:.0f}", f"{mb:.1f}"] for name, (ms, mb) in found.items())
+    return table(["loaded by `serve`", "CPU, ms", "MB"], rows)
+
+
+def redis_side(found: Mapping[str, float]) -> str:
+    """Redis' own CPU for one HGET, by how it is asked."""
+    return table(["HGET of a stored answer", "Redis, µs"], ([name, f"{us:.1f}"] for name, us in found.items()))
 
 
 def machine(found: Mapping[str, str]) -> str:

@@ -14,12 +14,12 @@ from itertools import accumulate
 import grpc
 
 from bench.targets import Target
-from proxy.caching.files import GET_FILES_BY_MODEL
 from proxy.media.calls import Call
 from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.consistency.checker import Asked, Checker, stamped
 from tests.in_process import Process, Stack
+from tests.media_methods import GET_FILES_BY_MODEL
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import Context, FakeMedia
 
@@ -110,7 +110,7 @@ async def _write(process: Process, checker: Checker, cached: set[int], model_id:
 async def _read(process: Process, checker: Checker, asked: Asked) -> str:
     reading = checker.began(asked)
     call = Call(GET_FILES_BY_MODEL, asked.request.SerializeToString())
-    reply = await process.core.files.get_files_by_model(call)
+    reply = await process.core.methods.read(call)
     if reply.code is not grpc.StatusCode.OK or reply.body is None:
         raise RuntimeError(f"{asked}: {reply.code.name} {reply.details}")
     how = next(str(value) for key, value in reply.trailing_metadata if key == "x-cache")

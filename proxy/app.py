@@ -1,37 +1,40 @@
 """The composition root of `serve`: what is built, in which order it starts, drains and stops.
 
-Start:  core (Redis, upstream) -> events -> transport -> probes, admin; nothing waits for Redis or RabbitMQ beyond half
-        a second, which is there so that a proxy started beside healthy ones caches from its first call.
+Start:  core (Redis, upstream) -> events -> transport -> probes, admin, which are not even loaded before. Nothing waits
+        for Redis or RabbitMQ beyond half a second, which is there so that a proxy started beside healthy ones caches
+        from its first call.
 Drain:  on SIGTERM not ready at once; calls are served until idle; then events, invalidations, connections.
 """
 
 import asyncio
-import gc
 import logging
 import signal
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from proxy import __version__
-from proxy.admin.api import Admin
-from proxy.amqp.consumer import EventConsumer
+from proxy import __version__, starting
 from proxy.amqp.duty import Able
 from proxy.core import Core
 from proxy.errors import StartError
+from proxy.settings import otel
 from proxy.settings.config import Settings
 from proxy.store.event_record import EventRecord
-from proxy.telemetry import span_export
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
-from proxy.telemetry.probes import Probes
 from proxy.tls import Tls
 from proxy.transport.admission import Admission
+from proxy.transport.forward import unary_forwarder
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
+
+if TYPE_CHECKING:
+    from proxy.amqp.consumer import EventConsumer
+    from proxy.operating import HttpServers
+    from proxy.telemetry.span_export import SpanExport
 
 log = logging.getLogger(__name__)
 
@@ -80,18 +83,18 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
     """TRANSPORT=grpcio."""
     return Listener(
         settings.listen_addr,
-        core.routes,
-        core.upstream,
+        {**dict.fromkeys(core.policy.unary, unary_forwarder(core.upstreams)), **core.routes},
+        core.upstreams,
         metrics,
         Admission(settings.max_concurrent_calls),
-        limits=limits(settings),
+        limits=limits(settings, core.policy.large),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
         hits=core.hits,
     )
 
 
-def limits(settings: Settings) -> Limits:
+def limits(settings: Settings, large_methods: frozenset[str]) -> Limits:
     """What callers may use, whatever the transport."""
     return Limits(
         calls_per_connection=settings.max_calls_per_connection,
@@ -101,6 +104,7 @@ def limits(settings: Settings) -> Limits:
         message_bytes=settings.max_message_bytes,
         bytes_in_flight=settings.max_bytes_in_flight,
         compressed=settings.accept_compressed == "on",
+        large_methods=large_methods,
     )
 
 
@@ -129,8 +133,9 @@ class _App:
         self, settings: Settings, sources: Mapping[str, str], make_transport: MakeTransport, stop: Stop
     ) -> None:
         self._settings = settings
+        self._sources = sources
         tls = Tls.load(settings)
-        self._spans = span_export.start(__version__)
+        self._spans = _tracing()
         self._metrics = Metrics()
         self._core = Core.build(settings, self._metrics, tls)
         self._unready: str | None = "starting"
@@ -139,23 +144,21 @@ class _App:
         self._consumer = self._make_consumer()
         self._upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), time.monotonic)
         self._metrics.upstream_answers.connected = lambda: self._upstream.state.up
-        self._admin = self._make_admin(sources) if settings.admin_addr else None
-        self._probes = (
-            Probes(settings.probe_addr, lambda: self._unready, self._metrics, self._transport.statistics)
-            if settings.probe_addr
-            else None
-        )
+        self._http: HttpServers | None = None
 
-    def _make_consumer(self) -> EventConsumer | None:
+    def _make_consumer(self) -> "EventConsumer | None":
         settings = self._settings
         core, store = self._core, self._core.store
-        if not settings.rabbitmq_addr or store is None:
+        if not settings.rabbitmq_addr or store is None or not core.policy.events:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
+        from proxy.amqp.consumer import EventConsumer  # noqa: PLC0415 -- its library is loaded only where it is used
+
         consumer = EventConsumer(
             settings.rabbitmq_addr,
             settings.queue_prefix,
             core.invalidations,
             self._metrics,
+            events=core.policy.events,
             gap=core.gap,
             able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
             tls=core.tls.rabbitmq,
@@ -164,14 +167,20 @@ class _App:
         core.own_writes.succeeded = consumer.wrote
         return consumer
 
-    def _make_admin(self, sources: Mapping[str, str]) -> Admin:
+    def _make_http(self) -> "HttpServers":
+        """Takes long: run it in a thread, beside what is served already."""
+        from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
+
         dependencies = {"upstream": self._upstream_state}
         if self._core.redis is not None:
             dependencies["redis"] = self._core.redis_state
         if self._consumer is not None:
             consumer = self._consumer
             dependencies["rabbitmq"] = lambda: consumer.state
-        return Admin(self._settings, sources, self._core, self._metrics, dependencies, lambda: self._unready)
+        statistics = self._transport.statistics
+        return HttpServers(
+            self._settings, self._sources, self._core, self._metrics, dependencies, lambda: self._unready, statistics
+        )
 
     def _upstream_state(self) -> State:
         """Whether the media service is connected, and what is wrong with its answers all the same."""
@@ -203,18 +212,24 @@ class _App:
         if self._consumer is not None:
             self._consumer.start()
         await self._settle()
-        _leave_alone_what_stays()
         port = await self._transport.start()
         background.append(asyncio.create_task(self._transport.supervise(), name="transport"))
-        probe_port = await self._probes.start() if self._probes is not None else None
-        ports = {"port": port, "probe_port": probe_port, "admin_port": await self._start_admin()}
+        if self._settings.probe_addr or self._settings.admin_addr:
+            self._http = await asyncio.to_thread(self._make_http)
+        ports = {"port": port, "probe_port": await self._start_probes(), "admin_port": await self._start_admin()}
+        starting.leave_alone_what_stays()
         self._unready = None
         log.info("serving", extra={"listen": self._settings.listen_addr, **ports})
 
+    async def _start_probes(self) -> int | None:
+        probes = self._http.probes if self._http is not None else None
+        return await probes.start() if probes is not None else None
+
     async def _start_admin(self) -> int | None:
         """Calls must not fail for want of it: whoever has its port may be another container of our pod."""
+        admin = self._http.admin if self._http is not None else None
         try:
-            return await self._admin.start() if self._admin is not None else None
+            return await admin.start() if admin is not None else None
         except StartError as error:
             log.error("going on without the admin server: %s", error)  # noqa: TRY400 -- one line says it all
             return None
@@ -246,9 +261,8 @@ class _App:
         for task in background:
             task.cancel()
         await asyncio.gather(*background, return_exceptions=True)
-        for http in (self._admin, self._probes):
-            if http is not None:
-                await http.stop()
+        if self._http is not None:
+            await self._http.stop()
         if self._spans is not None:
             await self._spans.stop()
 
@@ -258,12 +272,13 @@ def _because(failed: asyncio.Task[None] | None) -> str:
     return "" if failed is None else f": {failed.get_name()} ended unexpectedly ({failed.exception()!r})"
 
 
-def _leave_alone_what_stays() -> None:
-    """Modules, classes and what was built are there to the end, some 75,000 objects. Each full collection went
-    through them all: 30 ms in which nothing is served, once in 10,000 calls (measured).
-    """
-    gc.collect()
-    gc.freeze()
+def _tracing() -> "SpanExport | None":
+    """Begins it where the environment asks for it; only then OpenTelemetry's SDK is loaded."""
+    if not otel.traced():
+        return None
+    from proxy.telemetry import span_export  # noqa: PLC0415
+
+    return span_export.start(__version__)
 
 
 async def _until(condition: Callable[[], bool]) -> None:

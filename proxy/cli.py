@@ -15,7 +15,6 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import packages_distributions
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ import click
 from click.core import ParameterSource
 
 import proxy
+from proxy import starting
 from proxy.admin import commands
 from proxy.admin.lines import table
 from proxy.errors import SettingError, StartError
@@ -102,7 +102,6 @@ def serve(context: click.Context, /, **values: Any) -> int:
 
 
 def _run(settings: config.Settings, sources: dict[str, str]) -> int:
-
     try:
         import asyncio  # noqa: PLC0415
 
@@ -112,9 +111,8 @@ def _run(settings: config.Settings, sources: dict[str, str]) -> int:
             return asyncio.run(supervisor.run(settings, sources=sources))
         import uvloop  # noqa: PLC0415
 
-        from proxy import app  # noqa: PLC0415
-
-        return uvloop.run(app.run(settings, sources=sources))
+        app = starting.load("proxy.app")
+        return int(uvloop.run(app.run(settings, sources=sources)))
     except SettingError:
         raise
     except StartError as error:
@@ -239,5 +237,7 @@ def foreign_files(folder: Path) -> str:
     ours = {path.stem for path in folder.glob("*.py")}
     if not any((folder / name / "__init__.py").exists() for name in ours) and hasattr(proxy, "__version__"):
         return ""
+    from importlib.metadata import packages_distributions  # noqa: PLC0415 -- it loads a mail parser
+
     names = {name for name in packages_distributions().get("proxy", []) if name != PROGRAM}
     return ", ".join(sorted(names)) or "of an unknown distribution"

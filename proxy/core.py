@@ -11,14 +11,16 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from proxy.caching.cache import Cache
-from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE, Files
 from proxy.caching.hits import Hits
 from proxy.caching.invalidations import Invalidations
+from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys
+from proxy.policy import compiled
+from proxy.policy.loading import load_policy
 from proxy.settings.config import Settings
 from proxy.store.old_cache import OldCache
 from proxy.store.redis_store import RedisStore
@@ -27,6 +29,7 @@ from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics
 from proxy.tls import Tls
 from proxy.transport.upstream import Upstream
+from proxy.transport.upstreams import Upstreams
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,17 @@ class Core:
     """Its parts, for whoever composes them. Made inside the event loop; `run` keeps Redis connected."""
 
     upstream: Upstream
+    """The default one."""
+    upstreams: Upstreams
     store: RedisStore | None
     invalidations: Invalidations
     cache: Cache
     own_writes: OwnWrites
-    files: Files
-    hits: Hits
+    methods: Methods
+    keys: Keys
+    policy: compiled.Policy
+    hits: tuple[Hits, ...]
+    """One for each read."""
     redis: Dependency | None
     recent: InvalidationLog
     gap: EventGap
@@ -51,13 +59,19 @@ class Core:
     def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
         """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError."""
         tls = tls or Tls.load(settings)
+        policy = load_policy(
+            settings.policy,
+            constants={"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page},
+            default_upstream=settings.media_service_addr,
+        )
         upstream = Upstream(settings.media_service_addr, metrics, tls.upstream)
+        upstreams = _upstreams(upstream, policy, metrics, tls)
 
         async def fetch(call: Call) -> Reply:
             timeout = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
-            return await upstream.unary(call, timeout=timeout)
+            return await upstreams.of(call.method).unary(call, timeout=timeout)
 
-        keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
+        keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store = None, None
         if settings.redis is not None:
@@ -85,18 +99,30 @@ class Core:
             random=random.random,
         )
         own_writes = OwnWrites(invalidations, fetch)
-        files = Files(cache, own_writes, fetch, store, metrics)
-        hits = Hits(GET_FILES_BY_MODEL, cache, keys.vary, metrics)
-        return cls(upstream, store, invalidations, cache, own_writes, files, hits, redis, recent, gap, tls, old)
+        methods = Methods(policy.reads, policy.writes, cache, own_writes, fetch, store, metrics)
+        hits = tuple(Hits(path, cache, keys.vary_of(path), metrics) for path in policy.reads)
+        return cls(
+            upstream=upstream,
+            upstreams=upstreams,
+            store=store,
+            invalidations=invalidations,
+            cache=cache,
+            own_writes=own_writes,
+            methods=methods,
+            keys=keys,
+            policy=policy,
+            hits=hits,
+            redis=redis,
+            recent=recent,
+            gap=gap,
+            tls=tls,
+            old=old,
+        )
 
     @property
     def routes(self) -> dict[str, Handler]:
         """The methods answered here, by path; every other one is forwarded."""
-        return {
-            GET_FILES_BY_MODEL: self.files.get_files_by_model,
-            UPLOAD_FILE: self.files.upload_file,
-            DELETE_FILE: self.files.delete_file,
-        }
+        return self.methods.routes
 
     def redis_state(self) -> State:
         """Whether Redis can be used, and why not now, which may be another reason than the one that it was lost for; a
@@ -119,10 +145,18 @@ class Core:
         async with AsyncExitStack() as stack:
             if self.old is not None:
                 stack.callback(self.old.close)
-            stack.push_async_callback(self.upstream.close)
+            stack.push_async_callback(self.upstreams.close)
             stack.push_async_callback(self.invalidations.close)
             stack.push_async_callback(self.own_writes.close)
             stack.push_async_callback(self.cache.close)
+
+
+def _upstreams(default: Upstream, policy: compiled.Policy, metrics: Metrics, tls: Tls) -> Upstreams:
+    """A channel for each target that the policy names."""
+    targets = {service.upstream for service in policy.services.values()} - {"", default.target}
+    channels = {target: Upstream(target, metrics, tls.upstream) for target in targets}
+    named = {name: channels.get(service.upstream, default) for name, service in policy.services.items()}
+    return Upstreams(default, named)
 
 
 def _policy(settings: Settings) -> Policy:
@@ -131,7 +165,6 @@ def _policy(settings: Settings) -> Policy:
         ttl=settings.cache_ttl,
         stale_if_error=settings.cache_stale_if_error,
         stale_while_revalidate=settings.cache_stale_while_revalidate,
-        bypass_per_page=settings.cache_bypass_per_page,
         max_entry_bytes=settings.cache_max_entry_bytes,
         ttl_temporary_credentials=settings.cache_ttl_temporary_credentials,
     )

@@ -20,7 +20,6 @@ from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from proxy import __version__
-from proxy.caching.files import GET_FILES_BY_MODEL
 from proxy.core import Core
 from proxy.media.calls import Call, Metadata
 from proxy.media.model import Model
@@ -29,6 +28,7 @@ from proxy.settings.config import Settings
 from proxy.telemetry import span_names, tracing
 from proxy.telemetry.metrics import Metrics
 
+GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
 _LARGEST_PAGE = 100
 """What the media service accepts."""
 _SETTLING = 0.5
@@ -142,7 +142,8 @@ class MediaCacheService:
             tracing.about(model.type)
             try:
                 async with asyncio.timeout(self._timeout):
-                    await self._core.invalidations.invalidate(model, source="admin", collection=collection_name)
+                    about = model.described(collection_name)
+                    await self._core.invalidations.invalidate_all(model.all, source="admin", about=about)
             except TimeoutError:
                 raise MediaCacheError(
                     StatusCode.DEADLINE_EXCEEDED, f"Redis has not taken the invalidation of {model} yet; it is kept"
@@ -173,7 +174,7 @@ class MediaCacheService:
         call = Call(GET_FILES_BY_MODEL, request.SerializeToString(), self._metadata, deadline)
         try:
             async with asyncio.timeout_at(deadline):
-                reply = await self._core.files.get_files_by_model(call)
+                reply = await self._core.methods.read(call)
         except TimeoutError:
             raise MediaCacheError(StatusCode.DEADLINE_EXCEEDED, f"no answer within {self._timeout:g} s") from None
         if not reply.ok or reply.body is None:

@@ -14,9 +14,9 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from proxy.amqp.deliveries import Outcome
-from proxy.amqp.events import Kind
-from proxy.amqp.topology import EXCHANGE
 from proxy.media.model import Model
+from proxy.media.tags import UNDESCRIBED, Description
+from tests.media_events import EXCHANGE
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 
@@ -53,13 +53,17 @@ class FakeInvalidator:
         self.flush_open.set()
 
     async def invalidate(
-        self, model: Model, *, source: str, collection: str = "", sent_at: float | None = None
+        self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None
     ) -> None:
+        model, collection = Model(tag), str(about.fields.get("collection", ""))
         self.begun += 1
         self._fail()
         await self.all_open.wait()
         await until(lambda: model.id not in self.held, f"model {model} to be let go", timeout=100)
         self.invalidations.append(Invalidation(model, source, collection, sent_at))
+
+    async def flush_in_time(self, reason: str) -> None:
+        await self.flush(reason)
 
     async def flush(self, reason: str) -> None:
         self.flushes_begun += 1
@@ -90,11 +94,11 @@ class FakeInvalidator:
 class FakeObserver:
     """Records what is counted."""
 
-    events: Counter[tuple[Kind, Outcome]] = field(default_factory=Counter)
+    events: Counter[tuple[str, Outcome]] = field(default_factory=Counter)
     ups: list[bool] = field(default_factory=list)
     missing: list[bool] = field(default_factory=list)
 
-    def event(self, kind: Kind, outcome: Outcome) -> None:
+    def event(self, kind: str, outcome: Outcome) -> None:
         self.events[kind, outcome] += 1
 
     def dependency(self, name: str, *, up: bool) -> None:

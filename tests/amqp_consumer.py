@@ -10,6 +10,7 @@ import pytest
 from proxy.amqp.consumer import EventConsumer
 from proxy.amqp.topology import Findings
 from tests.amqp import FakeInvalidator, FakeObserver, queues
+from tests.media_events import EVENTS
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 
@@ -27,7 +28,7 @@ class Running:
         """How often it has waited before it tried again."""
         self.series = 0
         """How often such waits began with the shortest."""
-        options = {"check_interval": 60.0, "patience": 600.0, "pauses": self._pauses, **options}
+        options = {"events": EVENTS, "check_interval": 60.0, "patience": 600.0, "pauses": self._pauses, **options}
         self.consumer = EventConsumer(urls or (url,), prefix, self.cache, self.seen, **options)
 
     def _pauses(self) -> Iterator[float]:

@@ -9,7 +9,6 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
-from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
 from proxy.core import Core
 from proxy.media.calls import Call, Metadata, Reply
 from proxy.media.model import Model
@@ -19,6 +18,7 @@ from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found
 from proxy.telemetry.metrics import Metrics
+from tests.media_methods import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
 from tests.servers.redis import RedisServer
 from tests.servers.upstream import FakeMedia, FakeMediaServer
 from tests.servers.waiting import until
@@ -26,7 +26,7 @@ from tests.servers.waiting import until
 READ = "GetFilesByModel"
 UPLOAD = "UploadFile"
 DELETE = "DeleteFile"
-USER = Model("user", 1)
+USER = Model.of("user", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Process:
 
     async def read(self, *args: Any, **named: Any) -> Seen:
         """One GetFilesByModel call; parameters as of `read_call`."""
-        return Seen(await self.core.files.get_files_by_model(read_call(*args, **named)))
+        return Seen(await self.core.methods.read(read_call(*args, **named)))
 
     def reading(self, *args: Any, **named: Any) -> "asyncio.Task[Seen]":
         """One that is under way."""
@@ -115,16 +115,16 @@ class Process:
         request = pb.UploadFileRequest(
             content=b"pixels", file_name="a.jpg", model_type=model_type, model_id=model_id, collection_name="avatars"
         )
-        return await self.core.files.upload_file(Call(UPLOAD_FILE, request.SerializeToString(), (), at(deadline)))
+        return await self.core.methods.write(Call(UPLOAD_FILE, request.SerializeToString(), (), at(deadline)))
 
     async def delete(self, media_id: int, *, metadata: Metadata = (), deadline: float | None = None) -> Reply:
         """One DeleteFile call."""
         body = pb.DeleteFileRequest(id=media_id).SerializeToString()
-        return await self.core.files.delete_file(Call(DELETE_FILE, body, metadata, at(deadline)))
+        return await self.core.methods.write(Call(DELETE_FILE, body, metadata, at(deadline)))
 
     async def event(self, model: Model = USER) -> None:
         """As the consumer calls it when an event came."""
-        await self.core.invalidations.invalidate(model, source="event", collection="avatars")
+        await self.core.invalidations.invalidate(model, source="event", about=model.described("avatars"))
 
     @property
     def flights(self) -> int:

@@ -9,8 +9,8 @@ from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.lifetime import Storable
+from proxy.media.keys import RequestKey
+from proxy.media.reads import Verdict
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_link import Link
@@ -18,6 +18,7 @@ from proxy.store.redis_mastership import Naming
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_store import Grant, RedisStore, probing
 from proxy.tls import Leg
+from tests.media_methods import MediaKeys, verdict
 from tests.servers.waiting import until
 
 
@@ -130,11 +131,11 @@ async def noded(
         yield node, told
 
 
-KEYS = Keys("media", ("authorization",))
-FOREVER = Storable(None, None, {})
+KEYS = MediaKeys("media", ("authorization",))
+FOREVER = verdict(None, None)
 
 
-def request_key(model_id: int = 1, page: int = 1, caller: str = "", keys: Keys = KEYS) -> RequestKey:
+def request_key(model_id: int = 1, page: int = 1, caller: str = "", keys: MediaKeys = KEYS) -> RequestKey:
     """The key of one request for a user's files."""
     body = GetFilesByModelRequest(model_type="User", model_id=model_id, page=page).SerializeToString()
     key = keys.of_request(body, (("authorization", caller),) if caller else ())
@@ -148,7 +149,7 @@ async def storing(
     *,
     ttl: float = 60.0,
     stale: float = 0.0,
-    keys: Keys = KEYS,
+    keys: MediaKeys = KEYS,
     up: bool = True,
     tls: Leg | None = None,
 ) -> AsyncIterator[RedisStore]:
@@ -183,7 +184,7 @@ async def filled(
     key: RequestKey,
     grant: Grant,
     body: bytes = b"body",
-    meta: Storable = FOREVER,
+    meta: Verdict = FOREVER,
     jitter: float = 0.0,
 ) -> bool:
     """Whether Redis stored the answer."""

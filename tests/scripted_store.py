@@ -13,16 +13,16 @@ class Refusing:
 
     def __init__(self) -> None:
         self.up = False
-        self.asked: list[tuple[Model, dict[str, Any]]] = []
+        self.asked: list[tuple[str, dict[str, Any]]] = []
         self.flushes = 0
         self.hold: asyncio.Event | None = None
         self.refused_models: set[Model] = set()
 
-    async def invalidate(self, model: Model, **named: Any) -> None:
-        self.asked.append((model, named))
+    async def invalidate(self, tag: str, **named: Any) -> None:
+        self.asked.append((tag, named))
         if self.hold is not None:
             await self.hold.wait()
-        if not self.up or model in self.refused_models:
+        if not self.up or tag in self.refused_models:
             raise RedisUnavailableError("refused on purpose")
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:

@@ -14,13 +14,13 @@ TITLE = "\x1b]0;owned\x07user"
 
 
 def told(metrics: Metrics, log: InvalidationLog | None = None) -> dict[str, Any]:
-    policy = Policy("on", 3600.0, 600.0, 0.0, 100, 1 << 20)
+    policy = Policy("on", 3600.0, 600.0, 0.0, 1 << 20)
     return Stats(metrics, policy, log or InvalidationLog(), {}, lambda: None).document(None)
 
 
 def test_a_models_name_sets_no_title() -> None:
     log = InvalidationLog(lambda: 5.0)
-    log.invalidated(Model(TITLE, 1), "event", TITLE)
+    log.invalidated(Model.of(TITLE, 1), "event", Model.of(TITLE, 1).described(TITLE))
     entry = {"field": "e", "collection": TITLE, "page": 1, "per_page": 1, "by_caller": False, "state": "fresh"}
     found = {
         "model_type": TITLE,

@@ -43,7 +43,7 @@ def test_a_body_that_is_no_json_object_is_refused(text: bytes, content_type: str
 
 @pytest.mark.parametrize("model_id", [123, "123", " 123 ", "-5", 2**63 - 1, str(-(2**63))])
 def test_a_model_is_a_type_and_an_int64(model_id: int | str) -> None:
-    assert requests.model(body({"model_type": "User", "model_id": model_id})) == Model("user", int(model_id))
+    assert requests.model(body({"model_type": "User", "model_id": model_id})) == Model.of("user", int(model_id))
 
 
 @pytest.mark.parametrize(
@@ -101,7 +101,7 @@ def test_a_call_is_the_request_that_a_caller_would_send() -> None:
     request = GetFilesByModelRequest.FromString(asked.call.body)
     expected = GetFilesByModelRequest(model_type="User", model_id=123, collection_name="avatars", page=2, per_page=20)
     assert request == expected
-    assert asked.model == Model("user", 123)
+    assert asked.model == Model.of("user", 123)
     assert asked.shown == {**USER, "collection": "avatars", "page": 2, "per_page": 20}
     assert asked.call.metadata == ()
 

@@ -16,7 +16,7 @@ READ = "/media.MediaService/GetFilesByModel"
 
 @pytest.fixture
 def policy() -> Policy:
-    return Policy("on", 3600.0, 600.0, 0.0, 100, 1 << 20)
+    return Policy("on", 3600.0, 600.0, 0.0, 1 << 20)
 
 
 def test_a_fresh_process_tells_zeros_and_no_ratio(policy: Policy) -> None:
@@ -66,10 +66,24 @@ def test_what_happened_before_it_was_made_is_no_point_of_the_series(policy: Poli
 
 def test_an_id_beyond_what_javascript_knows_is_text(policy: Policy) -> None:
     log = InvalidationLog(lambda: 5.0)
-    log.invalidated(Model("user", 2**63 - 1), "event", "avatars")
+    user = Model.of("user", 2**63 - 1)
+    log.invalidated(user, "event", user.described("avatars"))
     log.flushed("asked for", 2)
     told = Stats(Metrics(), policy, log, {}, lambda: None).document(None)
+    assert [each.pop("tag") for each in told["invalidations"]["last"]] == [None, user]
     assert told["invalidations"]["last"] == [
-        {"at": 5.0, "model_type": None, "model_id": None, "source": "flush", "detail": "asked for; 2 models"},
-        {"at": 5.0, "model_type": "user", "model_id": str(2**63 - 1), "source": "event", "detail": "avatars"},
+        {
+            "at": 5.0,
+            "model_type": None,
+            "model_id": None,
+            "source": "flush",
+            "detail": "asked for; 2 models",
+        },
+        {
+            "at": 5.0,
+            "model_type": "user",
+            "model_id": str(2**63 - 1),
+            "source": "event",
+            "detail": "avatars",
+        },
     ]

@@ -4,10 +4,10 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy.caching.files import GET_FILES_BY_MODEL
 from proxy.media.calls import Call
 from proxy.pb import media_pb2 as pb
 from tests.in_process import READ, USER, Seen, Stack, read_call
+from tests.media_methods import GET_FILES_BY_MODEL
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
@@ -134,7 +134,7 @@ async def test_what_is_not_understood_bypasses(redis: RedisServer, extra: bytes)
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
         for _ in range(2):
             call = Call(plain.method, plain.body + extra)
-            seen = Seen(await process.core.files.get_files_by_model(call))
+            seen = Seen(await process.core.methods.read(call))
             assert seen.x_cache == "bypass"
             assert (seen.code is StatusCode.OK) is (extra == b"\x98\x06\x01")  # upstream's own verdict
 
@@ -169,7 +169,7 @@ async def test_one_invalidation_takes_every_spelling_page_and_collection(redis: 
             for named in reads:
                 assert await process.x_cache(**named) == expected
         assert [await process.x_cache(model_id=2) for _ in range(2)] == ["miss", "hit"]
-        await process.core.invalidations.invalidate(USER, source="admin", collection="avatars")
+        await process.core.invalidations.invalidate(USER, source="admin", about=USER.described("avatars"))
         for named in reads:
             assert await process.x_cache(**named) == "miss"
         assert await process.x_cache(model_id=2) == "hit"
@@ -290,7 +290,7 @@ async def test_a_request_of_any_method_name_is_left_to_upstream(redis: RedisServ
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         for expected in ("miss", "hit"):
-            seen = Seen(await process.core.files.get_files_by_model(Call(GET_FILES_BY_MODEL, b"")))
+            seen = Seen(await process.core.methods.read(Call(GET_FILES_BY_MODEL, b"")))
             assert (seen.x_cache, seen.response) == (
                 expected,
                 pb.GetFilesByModelResponse(

@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy.media.keys import Keys
 from proxy.store.redis_listing import listing
 from tests.in_process import READ, USER, Process, Stack
+from tests.media_methods import MediaKeys
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 from tests.test_explain import explained
 
-KEY = Keys("media", ()).of_model(USER)
+KEY = MediaKeys("media", ()).of_tag(USER)
 
 
 async def _header(redis: RedisServer) -> tuple[bytes, list[bytes], bytes]:
@@ -143,7 +143,9 @@ async def test_what_is_told_of_it(redis: RedisServer) -> None:
         assert told.why[0].endswith("CACHE_TTL_WITHOUT_EVENTS only, and has run out 30 s ago.")
         assert any("missing for 90 s: answers count for at most 60 s" in sentence for sentence in told.why)
         assert process.core.store is not None
-        (entry,) = (await listing(process.core.store.topology, KEY, process.core.gap)).entries
+        (entry,) = (
+            await listing(process.core.store.topology, KEY, process.core.gap, process.core.policy.reads)
+        ).entries
         assert entry.state == "no events"
         assert entry.ttl is not None
         assert -32 < entry.ttl < -29

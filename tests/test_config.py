@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 CASES: dict[str, tuple[Any, str, Any, str]] = {
     # name: (the default, a good text, its value, a bad text)
     "media_service_addr": ("localhost:50056", "dns:///media:50056", "dns:///media:50056", "media"),
+    "policy": ("", "/etc/policy.yaml", "/etc/policy.yaml", "a\tb"),
     "listen_addr": ("127.0.0.1:50066", "0.0.0.0:50067", "0.0.0.0:50067", "50066"),
     "redis_addr": (
         RedisTarget("single", "redis://localhost:6379", (("localhost", 6379),)),
@@ -261,12 +262,12 @@ def test_the_environment_is_read_for_flags_alone() -> None:
         if "environ[" in path.read_text() or "environ.get" in path.read_text() or "getenv" in path.read_text()
     }
     # (Beside these, `log.py` heeds NO_COLOR, which is no setting of ours but everybody's.)
-    assert readers == {Path(flags.__file__).name, "span_export.py", "log.py"}
+    assert readers == {Path(flags.__file__).name, "otel.py", "log.py"}
 
 
-def test_span_export_reads_the_standard_variables_of_opentelemetry_alone() -> None:
-    text = (ROOT / "proxy/telemetry/span_export.py").read_text()
-    assert text.count("os.environ") == 1
+@pytest.mark.parametrize("file", ["settings/otel.py", "telemetry/span_export.py"])
+def test_what_traces_reads_the_standard_variables_of_opentelemetry_alone(file: str) -> None:
+    text = (ROOT / "proxy" / file).read_text()
     assert {name for name in re.findall(r"\"([A-Z][A-Z_]{3,})\"", text) if not name.startswith("OTEL_")} == set()
 
 

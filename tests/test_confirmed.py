@@ -28,7 +28,7 @@ def lately(clock: _Clock) -> Confirmed:
     return Confirmed(clock)
 
 
-def _models(lately: Confirmed, since: float) -> list[Model] | None:
+def _models(lately: Confirmed, since: float) -> list[str] | None:
     found = lately.since(since)
     return None if found is None else [model for model, _ in found]
 

@@ -12,10 +12,10 @@ import pytest
 from aio_pika.abc import AbstractIncomingMessage
 
 from proxy.amqp.intake import PREFETCH, Intake
-from proxy.amqp.topology import EXCHANGE
 from proxy.telemetry.dependency import State
 from tests.amqp import Publisher, publishing, queues
 from tests.amqp_consumer import DELETED, UPLOADED, empty, lines, once, running
+from tests.media_events import EXCHANGE
 from tests.servers.children import free_port
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
@@ -207,10 +207,10 @@ async def test_a_fault_of_ours_does_not_end_the_consumer(
     failures = iter([KeyError("broken on purpose")])
     establish: Callable[..., Any] = Intake.open
 
-    async def broken(*args: Any) -> Any:
+    async def broken(*args: Any, **options: Any) -> Any:
         for failure in failures:
             raise failure
-        return await establish(*args)
+        return await establish(*args, **options)
 
     monkeypatch.setattr(Intake, "open", broken)
     async with running(url) as one:

@@ -9,6 +9,7 @@ import pytest
 from proxy.amqp.duty import Able
 from proxy.amqp.intake import ROOM_IN_PART
 from proxy.media.event_gap import EventGap
+from proxy.media.model import Model
 from tests.amqp import publishing, queues
 from tests.amqp_consumer import UPLOADED, Running, empty, lines, once, running
 from tests.servers.rabbitmq import RabbitServer
@@ -160,7 +161,7 @@ LACKED = range(100, 100 + 30)
 
 
 def _without_a_master(redis: Redis) -> Able:
-    return Able(whole=redis, of=lambda model: redis.up or model.id not in LACKED)
+    return Able(whole=redis, of=lambda tag: redis.up or Model(tag).id not in LACKED)
 
 
 async def _in_part(one: Running) -> None:
@@ -205,7 +206,7 @@ async def test_they_go_to_who_reaches_it(rabbit: RabbitServer, url: str) -> None
 
 async def test_when_too_many_wait_for_it_events_count_as_missing(url: str) -> None:
     redis, gap = Redis(), EventGap(60.0, time.monotonic)
-    able = Able(whole=redis, of=lambda model: redis.up or model.id < LACKED[0])
+    able = Able(whole=redis, of=lambda tag: redis.up or Model(tag).id < LACKED[0])
     async with running(url, patience=PATIENCE, able=able, gap=gap) as one, publishing(url) as publisher:
         await one.settled()
         redis.up = False

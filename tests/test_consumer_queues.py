@@ -10,9 +10,10 @@ import pamqp.encode
 import pytest
 
 from proxy.amqp.intake import Intake
-from proxy.amqp.topology import EXCHANGE, Topology
+from proxy.amqp.topology import Topology
 from tests.amqp import FakeInvalidator, Publisher, body_of, publishing
 from tests.amqp_consumer import DELETED, UPLOADED, lines, once, running
+from tests.media_events import EXCHANGE
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 

@@ -8,7 +8,8 @@ from proxy.core import Core
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 from proxy.telemetry.metrics import Metrics
-from tests.in_process import READ, UPLOAD, USER, Process, Stack
+from tests.in_process import READ, UPLOAD, USER, Process, Stack, read_call
+from tests.media_methods import GET_FILES_BY_MODEL
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
@@ -28,7 +29,9 @@ async def test_settings_reach_the_policy() -> None:
     )
     policy = core.cache.policy
     assert (policy.mode, policy.ttl, policy.stale_if_error) == ("shadow", 7.0, 8.0)
-    assert (policy.stale_while_revalidate, policy.bypass_per_page, policy.max_entry_bytes) == (9.0, 10, 11)
+    assert (policy.stale_while_revalidate, policy.max_entry_bytes) == (9.0, 11)
+    asked = [core.policy.reads[GET_FILES_BY_MODEL].asked(read_call(per_page=number).body) for number in (9, 10)]
+    assert [each.bypass for each in asked if each] == [False, True]
     assert (core.store, core.redis) == (None, None)
     await core.close()
 

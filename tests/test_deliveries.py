@@ -11,9 +11,9 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from pamqp.common import Arguments
 
 from proxy.amqp.deliveries import Deliveries
-from proxy.amqp.events import MAX_BODY_BYTES
 from proxy.media.model import Model
 from tests.amqp import FakeInvalidator, FakeObserver, Invalidation, QueueState, body_of, queues
+from tests.media_events import EVENTS, MAX_BODY_BYTES
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 
@@ -28,7 +28,9 @@ class Bench:
         self._rabbit, self._url = rabbit, url
         self.cache = FakeInvalidator()
         self.seen = FakeObserver()
-        self.deliveries = Deliveries(self.cache, self.seen, clock=lambda: NOW, pauses=lambda: repeat(0.0))
+        self.deliveries = Deliveries(
+            self.cache, self.seen, events=lambda _: EVENTS[0], clock=lambda: NOW, pauses=lambda: repeat(0.0)
+        )
         self.messages: list[AbstractIncomingMessage] = []
         self.connection: aio_pika.abc.AbstractConnection
         self.channel: AbstractChannel
@@ -86,7 +88,7 @@ async def test_a_message_is_acknowledged_only_after_its_invalidation(bench: Benc
     assert (await bench.state()).unacknowledged == 1
     bench.cache.all_open.set()
     await bench.empty()
-    assert bench.cache.invalidations == [Invalidation(Model("user", 5), "event", "avatar", NOW)]
+    assert bench.cache.invalidations == [Invalidation(Model.of("user", 5), "event", "avatar", NOW)]
     assert bench.seen.events == {("uploaded", "applied"): 1}
     assert (await bench.state("dropped")).ready == 0
 

@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import stat
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -124,3 +126,15 @@ def test_the_configuration_can_be_read() -> None:
     shown = json.loads(result.output)
     assert shown["admin"]["address"]["pipe"]["path"].endswith("/admin.sock")
     assert '"media"' in result.output
+
+
+def test_the_process_around_envoy_loads_little() -> None:
+    """It is there as long as Envoy, and does next to nothing."""
+    heavy = ("pyvoy", "aiohttp", "grpc", "google.protobuf", "prometheus_client", "redis", "aio_pika", "opentelemetry")
+    program = (
+        "import sys, proxy.cli, proxy.envoy.supervisor; from proxy.envoy import launch; from pathlib import Path\n"
+        "assert Path(launch.module()).is_file() and Path(launch.authorities()).is_file()\n"
+        f"sys.exit(str([name for name in {heavy} if name in sys.modules]))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.stderr.strip() == "[]"

@@ -9,13 +9,13 @@ import pytest_asyncio
 
 from proxy.admin.explain import Explainer, Explanation, Upstream
 from proxy.admin.requests import Asked, asked
-from proxy.media.keys import Keys
 from tests.in_process import USER, Process, Stack, read_call
+from tests.media_methods import MediaKeys
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
 CONNECTED = Upstream()
-KEY = Keys("media", ()).of_model(USER).decode()
+KEY = MediaKeys("media", ()).of_tag(USER).decode()
 
 
 @pytest_asyncio.fixture
@@ -27,15 +27,15 @@ async def stack(redis: RedisServer) -> AsyncIterator[Stack]:
 async def explained(process: Process, upstream: Upstream = CONNECTED, **call: Any) -> Explanation:
     """Of the call that `Process.read` makes."""
     core = process.core
-    keys = Keys("media", ("authorization",))
     explainer = Explainer(
         core.store,
-        keys,
+        core.keys,
         core.cache.policy,
         core.invalidations,
         core.recent,
         lambda: "" if core.redis is None else core.redis.state.reason,
         lambda: upstream,
+        core.policy.reads,
     )
     given = {"model_type": "User", "model_id": 1, "collection": "avatars", "page": 1, "per_page": 10, **call}
     return await explainer.explain(asked(given))
@@ -72,7 +72,7 @@ async def test_it_names_where_the_answer_is_stored(stack: Stack) -> None:
     process = await stack.process()
     await process.read()
     told = await explained(process)
-    key = Keys("media", ("authorization",)).of_request(read_call().body, ())
+    key = MediaKeys("media", ("authorization",)).of_request(read_call().body, ())
     assert key is not None
     assert (told.key, told.field) == (KEY, key.field.hex())
 
@@ -181,9 +181,8 @@ async def test_a_held_invalidation_is_named(stack: Stack, monkeypatch: pytest.Mo
     assert (await explained(process, model_id=2)).why[0] == "Nothing is stored for this request."
 
 
-async def test_an_invalidation_is_named_with_when_and_by_what(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("proxy.caching.invalidations._EVENT_WINDOW_MS", 30_000)  # a busy machine takes more than 100 ms
-    process = await stack.process()
+async def test_an_invalidation_is_named_with_when_and_by_what(stack: Stack) -> None:
+    process = await stack.process(cache_event_window=30.0)  # a busy machine takes more than 100 ms
     await process.read()
     await process.event()
     told = await explained(process)
@@ -296,7 +295,7 @@ async def test_a_key_that_is_no_hash_is_named(stack: Stack, redis: RedisServer) 
 async def test_a_request_too_large_to_be_cached_is_a_bypass(stack: Stack) -> None:
     core = (await stack.process()).core
     explainer = Explainer(
-        core.store, Keys("media", ()), core.cache.policy, core.invalidations, core.recent, str, Upstream
+        core.store, core.keys, core.cache.policy, core.invalidations, core.recent, str, Upstream, core.policy.reads
     )
     told = await explainer.explain(Asked(USER, read_call("User", 1, "c" * 5000)))
     assert told.result == "bypass"

@@ -24,7 +24,7 @@ KEYS = Keys("media", ())
 
 async def _on(cluster: RedisCluster, server: RedisServer) -> list[int]:
     """The models whose keys a master holds."""
-    owners = await asyncio.gather(*[cluster.owner(KEYS.of_model(Model.of("User", number))) for number in MODELS])
+    owners = await asyncio.gather(*[cluster.owner(KEYS.of_tag(Model.of("User", number))) for number in MODELS])
     return [number for number, owner in zip(MODELS, owners, strict=True) if owner is server]
 
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from grpc import StatusCode
 
-from proxy.caching import fetches, invalidations
+from proxy.caching import fetches
 from proxy.store import redis_store
 from proxy.store.redis_node import Budget
 from tests.in_process import READ, Stack, read_call
@@ -115,12 +115,9 @@ async def test_redis_freezing_during_the_wait_for_a_fill(own_redis: RedisServer)
 
 
 @pytest.mark.usefixtures("patient")
-async def test_the_wait_for_a_fill_ends_with_an_invalidation(
-    redis: RedisServer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(invalidations, "_EVENT_WINDOW_MS", 60_000)
+async def test_the_wait_for_a_fill_ends_with_an_invalidation(redis: RedisServer) -> None:
     async with Stack(redis.addr) as stack:
-        first, second = await stack.process(), await stack.process()
+        first, second = [await stack.process(cache_event_window=60.0) for _ in range(2)]
         gate = stack.media.hold(READ)
         leader = first.reading()
         await gate.reached()

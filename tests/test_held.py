@@ -9,7 +9,8 @@ from proxy.caching import held as held_module
 from proxy.caching.held import Held, Intent
 from proxy.media.model import Model
 
-A, B, C = Model("a", 1), Model("b", 1), Model("c", 1)
+ABOUT = Model.of("a", 1).described("avatars")
+A, B, C = Model.of("a", 1), Model.of("b", 1), Model.of("c", 1)
 
 
 class Told(list[int]):
@@ -36,11 +37,11 @@ async def waiting(wait: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
 
 async def test_a_held_model_is_not_trusted_until_it_is_done(held: Held, told: Told) -> None:
     held.hold(A)
-    assert (A in held, B in held, held.count, held.models, held.wanted.is_set()) == (True, False, 1, (A,), True)
+    assert (A in held, B in held, held.count, held.tags, held.wanted.is_set()) == (True, False, 1, (A,), True)
     one = held.find(A)
     assert one is not None
     assert held.done(A, one, one.asked)
-    assert (A in held, held.count, held.models, held.find(A), held.wanted.is_set()) == (False, 0, (), None, False)
+    assert (A in held, held.count, held.tags, held.find(A), held.wanted.is_set()) == (False, 0, (), None, False)
     assert told == [1, 0]
 
 
@@ -84,13 +85,13 @@ async def test_who_waits_for_a_model_waits_for_it_alone(held: Held) -> None:
 
 
 async def test_all_that_one_model_wants_is_kept_together(held: Held) -> None:
-    held.hold(A, window_ms=100, unreported="avatars")
+    held.hold(A, window_ms=100, unreported=ABOUT)
     held.hold(A, intent=Intent(b"i", 5.0))
     held.hold(A, intent=Intent(b"j", 7.0))
     held.hold(A, intent=Intent(b"i", 6.0), window_ms=50)
     one = held.find(A)
     assert one is not None
-    assert (one.window_ms, one.intents, one.unreported) == (100, {b"i": 6.0, b"j": 7.0}, "avatars")
+    assert (one.window_ms, one.intents, one.unreported) == (100, {b"i": 6.0, b"j": 7.0}, ABOUT)
 
 
 async def test_an_intent_that_somebody_else_changes_is_not_changed_back(held: Held) -> None:
@@ -101,7 +102,7 @@ async def test_an_intent_that_somebody_else_changes_is_not_changed_back(held: He
     one = held.find(A)
     assert one is not None
     assert one.intents == {b"i": 0.0}
-    assert held.models == (A,)
+    assert held.tags == (A,)
 
 
 async def test_intents_of_one_model_are_bounded(held: Held) -> None:
@@ -119,7 +120,7 @@ async def test_too_many_models_are_one_flush(
     for model in (A, B, C, A):
         held.hold(model)
     waiter = await waiting(held.taken(C))
-    assert (held.models, held.count, C in held, Model("any", 9) in held) == ((A, B), 3, True, True)
+    assert (held.tags, held.count, C in held, Model.of("any", 9) in held) == ((A, B), 3, True, True)
     assert told[-1] == 3
     assert [record.levelno for record in caplog.records] == [logging.WARNING]
     number = held.begin_flush(0.0)
@@ -177,5 +178,5 @@ async def test_what_is_postponed_goes_last(held: Held) -> None:
     for model in (A, B, C):
         held.hold(model)
     held.postpone(A)
-    held.postpone(Model("unknown", 1))
-    assert held.models == (B, C, A)
+    held.postpone(Model.of("unknown", 1))
+    assert held.tags == (B, C, A)

@@ -21,11 +21,11 @@ async def stack(redis: RedisServer) -> AsyncIterator[Stack]:
 
 async def looked(process: Process, call: Call) -> Looked | None:
     """What the straight way finds; None where it is not taken."""
-    look = process.core.hits.begin(call.body, call.metadata)
+    look = process.core.hits[0].begin(call.body, call.metadata)
     if look is None:
         return None
     await asyncio.wait([look.asked.reply])
-    return process.core.hits.ended(look)
+    return process.core.hits[0].ended(look)
 
 
 async def known(stack: Stack) -> Process:
@@ -45,7 +45,7 @@ async def test_a_read_seen_before_is_a_hit_and_counted_once(stack: Stack) -> Non
     assert found.found.entry.body == (await process.read()).reply.body
     labels = {"method": "GetFilesByModel", "result": "hit", "tier": "redis"}
     before = process.metric("media_cache_requests_total", **labels)
-    process.core.hits.answered(found, 0.0)
+    process.core.hits[0].answered(found, 0.0)
     assert process.metric("media_cache_requests_total", **labels) == before + 1
     ok = {"rpc_system_name": "grpc", "rpc_method": "media.MediaService/GetFilesByModel"}
     ok |= {"rpc_status_code": "OK", "error_type": ""}

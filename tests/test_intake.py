@@ -10,6 +10,7 @@ from proxy.amqp.intake import Intake
 from proxy.amqp.rabbit_session import RabbitSession
 from tests.amqp import FakeInvalidator, FakeObserver, publishing, queues
 from tests.amqp_consumer import DELETED, UPLOADED, once
+from tests.media_events import EVENTS
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 
@@ -35,7 +36,7 @@ def cache() -> FakeInvalidator:
 
 @pytest.fixture
 def intake(cache: FakeInvalidator) -> Intake:
-    return Intake((UPLOADED, DELETED), Deliveries(cache, FakeObserver()), prefetch=3)
+    return Intake((UPLOADED, DELETED), Deliveries(cache, FakeObserver(), events=lambda _: EVENTS[0]), prefetch=3)
 
 
 async def test_it_takes_events_up_to_its_prefetch_and_is_opened_once(

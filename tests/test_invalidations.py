@@ -47,10 +47,10 @@ async def test_an_event_is_applied_when_it_returns(redis: RedisServer) -> None:
 @pytest.mark.parametrize(
     ("model", "collection", "line"),
     [
-        (Model("user", 7), "avatars", "Invalidated user avatar cache"),
-        (Model("user", 7), "avatar", "Invalidated user avatar cache"),
-        (Model("user", 7), "", "Invalidated model media cache"),
-        (Model("product", 7), "avatars", "Invalidated model media cache"),
+        (Model.of("user", 7), "avatars", "Invalidated user avatar cache"),
+        (Model.of("user", 7), "avatar", "Invalidated user avatar cache"),
+        (Model.of("user", 7), "", "Invalidated model media cache"),
+        (Model.of("product", 7), "avatars", "Invalidated model media cache"),
     ],
 )
 async def test_debug_lines_read_as_they_used_to(
@@ -59,7 +59,7 @@ async def test_debug_lines_read_as_they_used_to(
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         caplog.set_level(logging.DEBUG, logger="proxy")
-        await process.core.invalidations.invalidate(model, source="event", collection=collection)
+        await process.core.invalidations.invalidate(model, source="event", about=model.described(collection))
         [record] = caplog.records
         fields = {name: record.__dict__[name] for name in ("model_type", "model_id", "collection", "source")}
         assert record.getMessage() == line
@@ -75,7 +75,7 @@ async def test_what_redis_does_not_take_is_held_bypassed_and_retried(stack: Stac
     process = await stack.process()
     assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
     await away(process, own_redis)
-    events = [asyncio.create_task(process.event(model)) for model in (USER, USER, Model("user", 2))]
+    events = [asyncio.create_task(process.event(model)) for model in (USER, USER, Model.of("user", 2))]
     await until(lambda: pending(process) == 2, "two models to be held")
     stack.media.add("User", 1)
     own_redis.thaw()
@@ -143,9 +143,9 @@ async def test_more_than_can_be_held_is_one_flush(
     for model_id in range(1, 11):
         assert await other.x_cache(model_id=model_id) == "miss"
     await away(process, own_redis)
-    events = [asyncio.create_task(process.event(Model("user", number))) for number in range(1, 8)]
+    events = [asyncio.create_task(process.event(Model.of("user", number))) for number in range(1, 8)]
     await until(lambda: pending(process) == 6, "five models and the flush")
-    assert process.core.invalidations.held_back(Model("user", 10))
+    assert process.core.invalidations.held_back(Model.of("user", 10))
     own_redis.thaw()
     await asyncio.gather(*events)
     await applied(process)
@@ -171,10 +171,10 @@ async def test_the_last_ones_are_remembered_with_their_source(redis: RedisServer
         await process.event()
         await process.upload("Product", 7)
         await process.core.invalidations.flush("asked for")
-        flushed, *models = [(each.model, each.source, each.detail) for each in process.core.recent]
+        flushed, *models = [(each.tag, each.source, each.detail) for each in process.core.recent]
         assert flushed[:2] == (None, "flush")
         assert flushed[2].startswith("asked for; ")
         assert models == [
-            (Model("product", 7), "write", "avatars"),
+            (Model.of("product", 7), "write", "avatars"),
             (USER, "event", "avatars"),
         ]

@@ -58,7 +58,7 @@ async def test_a_write_under_way_keeps_its_intent(store: Refusing, invalidations
     store.again(time.monotonic())
     await until(lambda: not invalidations.held_back(USER), "it to be done again")
     assert store.asked[-1][1]["intent"] == b"1"
-    await invalidations.own_write(USER, Intent(b"1", 0.0), Budget(5), ended="")
+    await invalidations.own_write(USER, Intent(b"1", 0.0), Budget(5), ended=USER.described(""))
     store.again(time.monotonic())
     await until(lambda: not invalidations.held_back(USER), "it to be done again")
     assert "intent" not in store.asked[-1][1]

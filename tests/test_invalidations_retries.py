@@ -30,9 +30,9 @@ async def test_only_models_that_are_held_bypass() -> None:
     ours = Invalidations(store, Counts())
     ours.invalidate_soon(USER)
     assert ours.held_back(USER)
-    assert not ours.held_back(Model("user", 2))
+    assert not ours.held_back(Model.of("user", 2))
     ours.flush_soon("asked for")
-    assert ours.held_back(Model("user", 2))
+    assert ours.held_back(Model.of("user", 2))
     assert ours.pending == 2
 
 
@@ -43,7 +43,7 @@ async def test_a_retry_does_not_bring_an_intent_back() -> None:
     now = asyncio.get_running_loop().time()
     await ours.own_write(USER, Intent(b"i", now + 60), Budget())
     store.up = True
-    await ours.own_write(USER, Intent(b"i", now), Budget(), ended="avatars")
+    await ours.own_write(USER, Intent(b"i", now), Budget(), ended=USER.described("avatars"))
     store.asked.clear()
     await ours.close()
     assert ours.pending == 0
@@ -89,7 +89,7 @@ async def test_an_invalidation_asked_for_during_its_retry_is_done_again() -> Non
 async def test_one_master_away_holds_up_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invalidations, "_RETRIES_AT_ONCE", 2)
     store = Refusing()
-    models = [Model("user", number) for number in range(9)]
+    models = [Model.of("user", number) for number in range(9)]
     store.refused_models = set(models[:5])
     store.up = True
     ours = Invalidations(store, Counts())
@@ -106,7 +106,7 @@ async def test_one_master_away_holds_up_no_other(monkeypatch: pytest.MonkeyPatch
 async def test_one_round_is_enough_for_all_that_can_be_applied(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(invalidations, "_RETRIES_AT_ONCE", 2)
     store = Refusing()
-    models = [Model("user", number) for number in range(8)]
+    models = [Model.of("user", number) for number in range(8)]
     store.up, store.refused_models = True, set(models[::2])
     ours = Invalidations(store, Counts())
     for model in models:
@@ -183,7 +183,7 @@ async def test_no_window_but_after_events() -> None:
     ours = Invalidations(store, Counts())
     await ours.invalidate(USER, source="event")
     await ours.invalidate(USER, source="admin")
-    await ours.own_write(USER, Intent(b"i", 0.0), Budget(), ended="")
+    await ours.own_write(USER, Intent(b"i", 0.0), Budget(), ended=USER.described(""))
     assert [named["window_ms"] for _, named in store.asked] == [100, 0, 0]
 
 
@@ -191,7 +191,7 @@ async def test_without_redis_nothing_is_held() -> None:
     counts = Counts()
     ours = Invalidations(None, counts)
     await ours.invalidate(USER, source="event")
-    await ours.own_write(USER, Intent(b"i", 1.0), Budget(), ended="avatars")
+    await ours.own_write(USER, Intent(b"i", 1.0), Budget(), ended=USER.described("avatars"))
     await ours.flush("asked for")
     ours.flush_soon("asked for")
     ours.invalidate_soon(USER)

@@ -6,9 +6,12 @@ from hypothesis import strategies as st
 
 from proxy.media import keys as keys_module
 from proxy.media.calls import Metadata
-from proxy.media.keys import Keys, RequestKey, length_prefixed, split_prefixed
+from proxy.media.keys import RequestKey, length_prefixed, split_prefixed
 from proxy.media.model import Model
+from proxy.media.reads import Asked
 from proxy.pb.media_pb2 import GetFilesByModelRequest
+from proxy.policy import compiled
+from tests.media_methods import MediaKeys
 
 SECRET = "Bearer top-secret"
 
@@ -22,7 +25,7 @@ def _body(
 
 
 def _key(body: bytes, metadata: Metadata = (), *, vary: tuple[str, ...] = ("authorization",)) -> RequestKey:
-    key = Keys("media", vary).of_request(body, metadata)
+    key = MediaKeys("media", vary).of_request(body, metadata)
     assert key is not None
     return key
 
@@ -54,12 +57,12 @@ class TestFields:
     def test_two_spellings_of_a_model_are_one_hash_and_two_fields(self) -> None:
         lower, upper = _key(_body("user")), _key(_body("USER"))
         assert lower.hash_key == upper.hash_key
-        assert lower.model == upper.model == Model.of("uSeR", 1)
+        assert lower.tag == upper.tag == Model.of("uSeR", 1)
         assert lower.field != upper.field
-        assert (lower.model_type, upper.model_type) == ("user", "USER")
+        assert (lower.about.fields["model_type"], upper.about.fields["model_type"]) == ("user", "USER")
 
     def test_the_hash_is_the_one_that_invalidations_name(self) -> None:
-        assert _key(_body("User", 7)).hash_key == Keys("media", ()).of_model(Model.of("USER", 7))
+        assert _key(_body("User", 7)).hash_key == MediaKeys("media", ()).of_tag(Model.of("USER", 7))
 
     def test_another_encoding_of_the_same_message_is_the_same_request(self) -> None:
         reordered = b"\x10\x01" + _body(model_id=0)
@@ -67,20 +70,20 @@ class TestFields:
         assert _same(_key(reordered), _key(_body()))
 
     def test_the_last_of_a_repeated_field_counts(self) -> None:
-        assert _key(_body(model_id=3) + b"\x10\x07").model.id == 7
+        assert _key(_body(model_id=3) + b"\x10\x07").tag == "user/7"
 
     @pytest.mark.parametrize("model_id", [0, -1, 2**53 + 1, 2**63 - 1, -(2**63)])
     def test_ids_stay_exact(self, model_id: int) -> None:
         key = _key(_body(model_id=model_id))
-        assert key.model.id == model_id
-        assert key.hash_key == Keys("media", ()).of_model(Model("user", model_id))
+        assert key.tag == f"user/{model_id}"
+        assert key.hash_key == MediaKeys("media", ()).of_tag(Model.of("user", model_id))
 
     def test_collections_are_exact(self) -> None:
         assert not _same(_key(_body(collection="avatar")), _key(_body(collection="Avatar")))
 
     def test_what_is_known_of_the_request(self) -> None:
         key = _key(_body("User", 5, "avatars", 3, 50))
-        assert (key.model_type, key.collection, key.per_page) == ("User", "avatars", 50)
+        assert key.about.fields == {"model_type": "User", "model_id": 5, "collection": "avatars"}
         assert len(key.field) == 16
 
 
@@ -127,7 +130,7 @@ class TestMetadata:
         assert not _same(one, _key(_body(), (("ab", "c"),), vary=("a", "ab")))
 
     def test_credentials_stay_out_of_redis(self) -> None:
-        keys = Keys("media", ("authorization", "token-bin"))
+        keys = MediaKeys("media", ("authorization", "token-bin"))
         key = keys.of_request(_body(), (("authorization", SECRET), ("token-bin", SECRET.encode())))
         assert key is not None
         for part in (key.hash_key, key.field, key.identity):
@@ -149,27 +152,27 @@ class TestUncacheable:
         ],
     )
     def test_is_forwarded(self, body: bytes) -> None:
-        keys = Keys("media", ())
+        keys = MediaKeys("media", ())
         assert keys.of_request(body, ()) is None
         assert keys.of_request(body, ()) is None  # from the memo too
 
     @given(st.binary(max_size=64))
     def test_no_bytes_raise(self, body: bytes) -> None:
-        key = Keys("media", ()).of_request(body, ())
-        assert key is None or key.model.id in range(-(2**63), 2**63)
+        key = MediaKeys("media", ()).of_request(body, ())
+        assert key is None or int(key.tag.rpartition("/")[2]) in range(-(2**63), 2**63)
 
 
 class TestMemo:
     def test_a_second_identical_request_parses_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         parsed = []
+        asked = compiled.Read.asked
 
-        class Counting:
-            def __new__(cls) -> GetFilesByModelRequest:  # type: ignore[misc]
-                parsed.append(1)
-                return GetFilesByModelRequest()
+        def counting(read: compiled.Read, body: bytes) -> Asked | None:
+            parsed.append(1)
+            return asked(read, body)
 
-        monkeypatch.setattr(keys_module, "GetFilesByModelRequest", Counting)
-        keys = Keys("media", ("authorization",))
+        monkeypatch.setattr(compiled.Read, "asked", counting)
+        keys = MediaKeys("media", ("authorization",))
         first = keys.of_request(_body(), (("authorization", "a"),))
         assert keys.of_request(_body(), (("authorization", "a"),)) is first
         assert len(parsed) == 1
@@ -178,42 +181,42 @@ class TestMemo:
 
     def test_its_size_is_bounded(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(keys_module, "_MEMO_ENTRIES", 10)
-        keys = Keys("media", ())
+        keys = MediaKeys("media", ())
         for number in range(100):
             keys.of_request(_body(model_id=number), ())
         assert len(keys._memo) <= 10
 
     def test_long_requests_are_cached_but_not_remembered(self) -> None:
-        keys = Keys("media", ())
+        keys = MediaKeys("media", ())
         key = keys.of_request(_body(collection="x" * 1000), ())
         assert key is not None
-        assert key.collection == "x" * 1000
+        assert key.about.fields["collection"] == "x" * 1000
         assert not keys._memo
 
 
 class TestRedisKeys:
     def test_namespaces_share_nothing(self) -> None:
-        one, two = Keys("media", ()), Keys("media2", ())
+        one, two = MediaKeys("media", ()), MediaKeys("media2", ())
         model = Model.of("user", 1)
-        assert one.of_model(model) != two.of_model(model)
-        assert one.of_media_id(1) != two.of_media_id(1)
-        assert not two.of_model(model).startswith(one.model_pattern.rstrip(b"*"))
+        assert one.of_tag(model) != two.of_tag(model)
+        assert one.of_alias("a.B", "1") != two.of_alias("a.B", "1")
+        assert not two.of_tag(model).startswith(one.tag_pattern.rstrip(b"*"))
 
-    def test_the_flush_pattern_finds_models_and_not_the_index(self) -> None:
-        keys = Keys("media", ())
-        prefix = keys.model_pattern.removesuffix(b"*")
-        assert keys.of_model(Model.of("user", 1)).startswith(prefix)
-        assert not keys.of_media_id(1).startswith(prefix)
+    def test_the_flush_pattern_finds_models_and_not_the_aliases(self) -> None:
+        keys = MediaKeys("media", ())
+        prefix = keys.tag_pattern.removesuffix(b"*")
+        assert keys.of_tag(Model.of("user", 1)).startswith(prefix)
+        assert not keys.of_alias("a.B", "1").startswith(prefix)
 
     def test_a_type_out_of_an_event_may_hold_anything(self) -> None:
-        assert Keys("media", ()).of_model(Model.of("\ud800", 1)) != Keys("media", ()).of_model(Model.of("", 1))
+        assert MediaKeys("media", ()).of_tag(Model.of("\ud800", 1)) != MediaKeys("media", ()).of_tag(Model.of("", 1))
 
     @settings(deadline=None)
     @given(st.text(max_size=5), st.integers(-(2**63), 2**63 - 1), st.text(max_size=5), st.integers(-(2**63), 2**63 - 1))
     def test_two_models_have_two_hashes(self, type_1: str, id_1: int, type_2: str, id_2: int) -> None:
-        keys = Keys("media", ())
+        keys = MediaKeys("media", ())
         one, two = Model.of(type_1, id_1), Model.of(type_2, id_2)
-        assert (keys.of_model(one) == keys.of_model(two)) == (one == two)
+        assert (keys.of_tag(one) == keys.of_tag(two)) == (one == two)
 
 
 @given(st.lists(st.binary(max_size=6), max_size=4), st.lists(st.binary(max_size=6), max_size=4))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.lifetime import Storable, storable
 from proxy.pb.media_pb2 import GetFilesByModelData, GetFilesByModelResponse, Media
+from tests.media_methods import Storable, storable
 
 SIGNED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
 DAY = 86400
@@ -37,7 +37,7 @@ class TestStorable:
         assert storable(b"") is None  # the empty message: success is false
 
     def test_a_success_without_files_is(self) -> None:
-        assert _stored() == Storable(None, None, {})
+        assert _stored() == Storable(None, None)
 
     @pytest.mark.parametrize("body", [b"\xff", b"\x08", b"\x1a\x05a", b"garbage"])
     def test_what_is_no_response_is_not(self, body: bytes) -> None:
@@ -54,7 +54,7 @@ class TestStorable:
         body = GetFilesByModelResponse(success=True, data=GetFilesByModelData(media=media)).SerializeToString()
         found = storable(body)
         assert found is not None
-        assert found.models == {1: ("User", 7), 2**63 - 1: ("Post", -1)}
+        assert found.aliases == ("1", str(2**63 - 1))
 
 
 class TestExpiry:
@@ -85,7 +85,7 @@ class TestExpiry:
     )
     def test_one_of_temporary_credentials_is_kept_for_a_short_time(self, name: str) -> None:
         url = f"{_v4()}&{name}=FwoGZXIvYXdzEB"
-        assert _stored(url, _v4()) == Storable(SIGNED + DAY - MARGIN, 300, {1: ("User", 7), 2: ("User", 7)})
+        assert _stored(url, _v4()) == Storable(SIGNED + DAY - MARGIN, 300, ("1", "2"))
         found = storable(_body(url), 60)
         assert found is not None
         assert found.usable_for == 60

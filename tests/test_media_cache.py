@@ -136,7 +136,7 @@ async def test_a_model_that_changes_between_pages_is_read_anew(stack: Stack) -> 
     gate = stack.media.hold(READ)
     reading = asyncio.create_task(media.get_model_media("Product", 7, "images"))
     await gate.reached()
-    await process.event(Model("product", 7))
+    await process.event(Model.of("product", 7))
     gate.open()
     assert [file.id for file in await reading] == [2, 3, 4]
 

@@ -5,7 +5,8 @@ import unicodedata
 
 import pytest
 
-from proxy.media.model import Model, is_plain, subject
+from proxy.media.model import Model
+from proxy.media.spellings import is_plain
 
 
 def test_the_type_has_no_case() -> None:
@@ -41,7 +42,7 @@ def test_others_are_refused(model_id: int) -> None:
     ],
 )
 def test_what_log_lines_call_it(model_type: str, collection: str, expected: str) -> None:
-    assert subject(model_type, collection) == expected
+    assert Model.of(model_type, 1).described(collection).subject == expected
 
 
 @pytest.mark.parametrize(
@@ -49,7 +50,7 @@ def test_what_log_lines_call_it(model_type: str, collection: str, expected: str)
 )
 def test_a_spelling_of_which_all_make_the_same_is_plain(model_type: str) -> None:
     assert is_plain(model_type)
-    assert Model.of(model_type, 1).all == (Model(model_type.lower(), 1),)
+    assert Model.of(model_type, 1).all == (Model(f"{model_type.lower()}/1"),)
 
 
 @pytest.mark.parametrize(

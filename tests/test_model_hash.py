@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from proxy.media.lifetime import storable
 from proxy.pb import media_pb2 as pb
+from proxy.store.redis_listing import listing
 from proxy.store.redis_node import Budget
 from proxy.store.redis_pings import Pings
 from tests.in_process import USER, Process, Stack, read_call
+from tests.media_methods import verdict
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
@@ -68,6 +69,19 @@ async def test_an_entry_that_is_yet_to_be_is_removed_and_not_only_passed_over(ah
         assert [name[:1] for name in await ahead.cli("HKEYS", key)] == [b"l"]
 
 
+async def test_an_operator_is_told_why_it_does_not_count(ahead: RedisServer) -> None:
+    async with Stack(ahead.addr) as stack:
+        await _entry(await stack.process())
+    ahead.set_clock(0)
+    async with Stack(ahead.addr) as stack:
+        process = await stack.process()
+        store, (key, _) = process.core.store, process.core.cache._key_of(read_call())
+        assert store is not None
+        assert key is not None
+        told = await listing(store.topology, key.hash_key, store.gap, process.core.policy.reads)
+        assert [entry.state for entry in told.entries] == ["other clock"]
+
+
 async def test_what_was_left_before_is_removed_by_an_invalidation(ahead: RedisServer) -> None:
     async with Stack(ahead.addr) as stack:
         process = await stack.process()
@@ -93,9 +107,7 @@ async def test_an_answer_is_not_stored_by_a_lease_that_is_yet_to_be_given(
         grant = await store.acquire(key, Budget(5))
         ahead.set_clock(0)
         body = pb.GetFilesByModelResponse(success=True).SerializeToString()
-        meta = storable(body)
-        assert meta is not None
-        done = store.fill(key, grant, body, meta, 0.0)
+        done = store.fill(key, grant, body, verdict(), 0.0)
         assert done is not None
         assert await done == 0
 

@@ -12,6 +12,8 @@ from tests.in_process import Stack
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 
+USER = Model.of("user", 1)
+ABOUT = USER.described("avatars")
 AVATAR, LIST, SPELLED = "user:1:avatar", "media:user:1:avatars", "media:User:1:avatars"
 OTHERS = ("user:2:avatar", "media:user:1:images", "media:user:11:avatars", "session:1")
 
@@ -19,8 +21,8 @@ OTHERS = ("user:2:avatar", "media:user:1:images", "media:user:11:avatars", "sess
 @pytest.mark.parametrize(
     ("model", "collection", "keys"),
     [
-        (Model("user", 1), "avatars", (b"user:1:avatar", b"media:user:1:avatars", b"media:User:1:avatars")),
-        (Model("product", -7), "", (b"media:product:-7:", b"media:Product:-7:")),
+        (Model.of("user", 1), "avatars", (b"user:1:avatar", b"media:user:1:avatars", b"media:User:1:avatars")),
+        (Model.of("product", -7), "", (b"media:product:-7:", b"media:Product:-7:")),
     ],
 )
 def test_the_names_of_its_keys(model: Model, collection: str, keys: tuple[bytes, ...]) -> None:
@@ -50,7 +52,7 @@ async def test_they_go_once_the_invalidation_is_confirmed_and_once_more_later(
         process = await stack.process(old_cache_keys="delete")
         monkeypatch.setattr(process.core.old, "_later", call_later)
         await fill(redis)
-        await process.core.invalidations.invalidate(Model("user", 1), source="event", collection="avatars")
+        await process.core.invalidations.invalidate(USER, source="event", about=ABOUT)
 
         async def only_others() -> bool:
             return await left(redis) == set(OTHERS)
@@ -73,7 +75,7 @@ async def test_second_deletions_are_bounded_and_given_up_at_the_end(
         old = process.core.old
         assert old is not None
         for number in range(10):
-            old.invalidated(Model("user", number), "event", "avatars")
+            old.invalidated(Model.of("user", number), "event", ABOUT)
         handles = list(old._again)
         assert len(handles) == 3
     assert all(handle.cancelled() for handle in handles)
@@ -84,7 +86,7 @@ async def test_by_default_they_stay(redis: RedisServer) -> None:
         process = await stack.process()
         await fill(redis)
         await process.upload("User", 1)
-        await process.core.invalidations.invalidate(Model("user", 1), source="event", collection="avatars")
+        await process.core.invalidations.invalidate(USER, source="event", about=ABOUT)
         assert await left(redis) == {AVATAR, LIST, SPELLED, *OTHERS}
 
 
@@ -103,9 +105,9 @@ async def test_an_upload_through_the_proxy_deletes_them_too(redis: RedisServer) 
 async def test_a_redis_that_goes_away_meanwhile_fails_nothing(own_redis: RedisServer) -> None:
     async with Stack(own_redis.addr) as stack:
         process = await stack.process(old_cache_keys="delete")
-        await process.core.invalidations.invalidate(Model("user", 1), source="event", collection="avatars")
+        await process.core.invalidations.invalidate(USER, source="event", about=ABOUT)
         own_redis.kill()
         assert process.core.old is not None
-        process.core.old.invalidated(Model("user", 1), "event", "avatars")
+        process.core.old.invalidated(Model.of("user", 1), "event", ABOUT)
         await asyncio.sleep(0)
         assert (await process.upload("User", 1)).ok

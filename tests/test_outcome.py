@@ -5,9 +5,11 @@ from grpc import StatusCode
 
 from proxy.caching.fetches import Answer
 from proxy.caching.outcome import Outcome, outcome
-from proxy.media.calls import Reply
+from proxy.media.calls import Call, Reply
 from proxy.pb.media_pb2 import GetFilesByModelResponse
+from tests.media_methods import GET_FILES_BY_MODEL, READ
 
+CALL = Call(GET_FILES_BY_MODEL, b"")
 GOOD = GetFilesByModelResponse(success=True, message="found").SerializeToString()
 BAD = GetFilesByModelResponse(success=False, message="database away").SerializeToString()
 
@@ -28,4 +30,4 @@ BAD = GetFilesByModelResponse(success=False, message="database away").SerializeT
     ],
 )
 def test_failures_are_a_result_of_their_own(answer: Answer, counted: Outcome) -> None:
-    assert outcome(answer) == counted
+    assert outcome(answer, READ, CALL) == counted

@@ -6,9 +6,9 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from proxy.admin.pinging import ping
-from proxy.amqp.topology import EXCHANGE
 from tests.amqp import publishing
 from tests.amqp_consumer import DELETED, UPLOADED, lines, once, running
+from tests.media_events import EXCHANGE
 from tests.servers.rabbitmq import RabbitServer
 from tests.servers.waiting import until
 

@@ -8,10 +8,10 @@ import grpc
 import httpx2
 import pytest_asyncio
 
-from proxy.media.keys import Keys
 from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.calling import Gateway
+from tests.media_methods import MediaKeys
 from tests.servers.process import ROOT, ProxyProcess
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster
@@ -106,7 +106,7 @@ async def test_the_documented_user_can_do_all_that_the_proxy_does_and_nothing_el
 
 
 async def _invalidate_what_is_no_hash(server: RedisServer, gateway: Gateway) -> None:
-    key = Keys("media", ()).of_model(Model.of("User", 3))
+    key = MediaKeys("media", ()).of_tag(Model.of("User", 3))
     await server.cli("APPEND", key, "somebody else's")
     assert (await gateway.upload(3)).success
     assert await gateway.x_cache(3) == "miss"

@@ -9,21 +9,21 @@ import pytest_asyncio
 from redis.crc import key_slot
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import Keys
 from proxy.media.model import Model
 from proxy.store.redis_cluster import Cluster
 from proxy.store.redis_listing import Listing, listing
 from tests.in_process import USER, Process, Stack
+from tests.media_methods import POLICY, MediaKeys
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster
 from tests.servers.waiting import until
 
-KEY = Keys("media", ()).of_model(USER).decode()
+KEY = MediaKeys("media", ()).of_tag(USER).decode()
 
 
 async def listed(process: Process, model: Model = USER) -> Listing:
     assert process.core.store is not None
-    return await listing(process.core.store.topology, Keys("media", ()).of_model(model), process.core.gap)
+    return await listing(process.core.store.topology, process.core.keys.of_tag(model), process.core.gap, POLICY.reads)
 
 
 @pytest_asyncio.fixture
@@ -33,7 +33,7 @@ async def stack(redis: RedisServer) -> AsyncIterator[Stack]:
 
 
 async def test_a_model_of_which_nothing_is_stored_is_empty(stack: Stack) -> None:
-    found = await listed(await stack.process(), Model("nobody", -(2**63)))
+    found = await listed(await stack.process(), Model.of("nobody", -(2**63)))
     assert (found.fields, found.ttl, found.entries, found.leases, found.problem) == (0, None, [], [], "")
 
 
@@ -149,7 +149,7 @@ async def test_an_identity_longer_than_what_is_read_leaves_its_names_out(stack: 
     process = await stack.process()
     await process.read("User", 1, "c" * 2000)
     (entry,) = (await listed(process)).entries
-    assert (entry.state, entry.model_type, entry.collection) == ("fresh", "User", None)
+    assert (entry.state, entry.method, entry.collection) == ("fresh", "media.MediaService/GetFilesByModel", None)
 
 
 async def test_a_key_that_is_no_hash_is_a_problem_in_words(stack: Stack, redis: RedisServer) -> None:
@@ -193,7 +193,7 @@ async def test_in_a_cluster_the_owner_is_asked_also_when_it_was_another() -> Non
         assert isinstance(topology, Cluster)
         await until(lambda: all(node.usable for node in topology.nodes()), "every master to be connected")
         for number in range(1, 8):
-            model = Model("user", number)
+            model = Model.of("user", number)
             await process.read("User", model.id)
             assert len((await listed(process, model)).entries) == 1
         slot = key_slot(KEY.encode())

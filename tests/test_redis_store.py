@@ -5,10 +5,11 @@ import asyncio
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.lifetime import Storable
 from proxy.media.model import Model
+from proxy.media.reads import Verdict
 from proxy.store import redis_store
 from proxy.store.redis_node import Budget
+from tests.media_methods import verdict
 from tests.redis_parts import FOREVER, KEYS, body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
@@ -134,7 +135,7 @@ class TestLease:
             store.release(KEY, stranger)
             assert (await store.acquire(KEY, Budget(5))).kind == "held"
             store.release(KEY, grant)
-            assert not await filled(store, KEY, await leased(store, request_key(2)), meta=Storable(1.0, None, {}))
+            assert not await filled(store, KEY, await leased(store, request_key(2)), meta=verdict(1.0, None))
             await leased(store, KEY)
 
     async def test_given_back_by_who_gave_up_while_asking_for_it(self, redis: RedisServer) -> None:
@@ -210,9 +211,9 @@ class TestLifetime:
         seconds, _ = await redis.cli("TIME")
         async with storing(redis.addr, ttl=60, stale=600) as store:
             for meta, life in (
-                (Storable(None, 5.0, {}), 5000),
-                (Storable(seconds + 900.0, 30.0, {}), 30_000),
-                (Storable(seconds + 30.0, 900.0, {}), None),
+                (verdict(None, 5.0), 5000),
+                (verdict(seconds + 900.0, 30.0), 30_000),
+                (verdict(seconds + 30.0, 900.0), None),
             ):
                 await store.invalidate(USER, timeout=5)
                 assert await filled(store, KEY, await leased(store, KEY), meta=meta)
@@ -223,12 +224,12 @@ class TestLifetime:
 
     async def test_between_the_two_only_the_stale_time_may_be_cut(self, redis: RedisServer) -> None:
         async with storing(redis.addr, ttl=60, stale=600) as store:
-            assert await filled(store, KEY, await leased(store, KEY), meta=Storable(None, 90.0, {}))
+            assert await filled(store, KEY, await leased(store, KEY), meta=verdict(None, 90.0))
             assert (await self._times(redis))[1:] == (60_000, 90_000)
 
-    @pytest.mark.parametrize("meta", [Storable(1.0, None, {}), Storable(None, 0.0, {}), Storable(None, -5.0, {})])
+    @pytest.mark.parametrize("meta", [verdict(1.0, None), verdict(None, 0.0), verdict(None, -5.0)])
     async def test_what_is_dead_on_arrival_is_not_stored_and_hides_no_other(
-        self, redis: RedisServer, meta: Storable
+        self, redis: RedisServer, meta: Verdict
     ) -> None:
         async with storing(redis.addr) as store:
             await cached(store, KEY, b"old")
@@ -260,23 +261,26 @@ class TestLifetime:
             await until(gone, "the entry to be gone")
 
 
-class TestIndex:
-    async def test_a_fill_tells_whose_files_these_are(self, redis: RedisServer) -> None:
-        meta = Storable(None, None, {5: ("User", 1), 2**63 - 1: ("Straße", -7)})
+MEDIA = "media.MediaService"
+
+
+class TestAliases:
+    async def test_a_fill_tells_of_which_tag_these_are_other_names(self, redis: RedisServer) -> None:
+        meta = verdict(aliases=("5", str(2**63 - 1)))
         async with storing(redis.addr, ttl=60, stale=600) as store:
             assert await filled(store, KEY, await leased(store, KEY), meta=meta)
-            assert await store.model_of(5, Budget(5)) == USER
-            assert await store.model_of(2**63 - 1, Budget(5)) == Model.of("STRASSE", -7)
-            assert await store.model_of(6, Budget(5)) is None
-            assert await redis.cli("PTTL", KEYS.of_media_id(5)) > 660_000
+            assert await store.tag_of(MEDIA, "5", Budget(5)) == USER
+            assert await store.tag_of(MEDIA, str(2**63 - 1), Budget(5)) == USER
+            assert await store.tag_of(MEDIA, "6", Budget(5)) is None
+            assert await store.tag_of("another.Service", "5", Budget(5)) is None
+            assert await redis.cli("PTTL", KEYS.of_alias(MEDIA, "5")) > 660_000
 
-    @pytest.mark.parametrize("value", [b"", b"x", b"5", b"5 \xff", b"x user", b"9" * 5000, b"9" * 20 + b" user"])
+    @pytest.mark.parametrize("value", [b"", b"\xff"])
     async def test_foreign_bytes_tell_nothing(self, redis: RedisServer, value: bytes) -> None:
-        await redis.cli("SET", KEYS.of_media_id(5), value)
+        await redis.cli("SET", KEYS.of_alias(MEDIA, "5"), value)
         async with storing(redis.addr) as store:
-            found = await store.model_of(5, Budget(5))
-            assert found is None or found == Model.of("", 5)
+            assert await store.tag_of(MEDIA, "5", Budget(5)) is None
 
 
 def test_answers_that_name_nothing_live_as_long_as_the_ttl() -> None:
-    assert Storable(None, None, {}) == FOREVER
+    assert verdict(None, None) == FOREVER

@@ -5,12 +5,11 @@ import asyncio
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import Keys
-from proxy.media.lifetime import Storable
 from proxy.media.model import Model
 from proxy.store.model_hash import MOST_FIELDS
 from proxy.store.redis_node import Budget, new_token
 from proxy.store.redis_store import RedisStore
+from tests.media_methods import MediaKeys, verdict
 from tests.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
@@ -18,7 +17,7 @@ from tests.servers.waiting import until
 USER = Model.of("user", 1)
 KEY = request_key()
 INTENT_MS = 60_000
-OWNED = Storable(None, None, {1: ("User", 1)})
+OWNED = verdict(aliases=("1",))
 
 
 async def _kind(store: RedisStore) -> str:
@@ -221,10 +220,10 @@ class TestFlush:
             assert not await filled(store, request_key(5000), under_way)
             assert await body_of(store, request_key(7)) is None
             assert await redis.cli("KEYS", "media:model:*") == []
-            assert await store.model_of(1, Budget(5)) == USER  # whose files these are does not change
+            assert await store.tag_of("media.MediaService", "1", Budget(5))  # whose files these are does not change
 
     async def test_leaves_others_alone(self, redis: RedisServer) -> None:
-        others = Keys("media2", ("authorization",))
+        others = MediaKeys("media2", ("authorization",))
         async with storing(redis.addr) as store, storing(redis.addr, keys=others) as other:
             await cached(other, request_key(keys=others))
             await redis.cli("SET", "model:1", "not ours")

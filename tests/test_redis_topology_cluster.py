@@ -11,13 +11,13 @@ from redis.crc import key_slot
 
 from proxy.errors import RedisUnavailableError
 from proxy.media.keys import RequestKey
-from proxy.media.lifetime import Storable
 from proxy.media.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_connecting import Listeners
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
 from proxy.store.redis_topology import topology
+from tests.media_methods import verdict
 from tests.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.servers.redis import RedisServer
 from tests.servers.redis_sets import RedisCluster
@@ -27,7 +27,7 @@ SHARE = 16384 // 3 + 1
 
 
 def _user(key: RequestKey) -> Model:
-    return Model.of("user", key.model.id)
+    return Model(key.tag)
 
 
 def _keys_of(node: int, count: int) -> list[RequestKey]:
@@ -84,12 +84,12 @@ class TestKeys:
         keys = [request_key(number) for number in range(100)]
         async with storing(cluster.addr) as store:
             for key in keys:
-                meta = Storable(None, None, {key.model.id + 1: ("User", key.model.id)})
+                meta = verdict(aliases=(f"alias of {key.tag}",))
                 assert await filled(store, key, await leased(store, key), meta=meta)
             assert all([await server.cli("DBSIZE") > 30 for server in cluster.servers])
             for key in keys:
                 assert await body_of(store, key) == b"body"
-                assert await store.model_of(key.model.id + 1, Budget(5)) == _user(key)
+                assert await store.tag_of("media.MediaService", f"alias of {key.tag}", Budget(5)) == _user(key)
             for key in keys[:50]:
                 await store.invalidate(_user(key), timeout=5)
                 assert await body_of(store, key) is None
@@ -132,9 +132,9 @@ class TestResharding:
             async with _moving(key, source, target):
                 await _moved(key, cluster, target)
             assert (await other.acquire(key, Budget(5))).kind == "lease"
-            await cached(other, request_key(key.model.id, page=2))
+            await cached(other, request_key(Model(key.tag).id, page=2))
             await store.invalidate(_user(key), timeout=5)
-            assert await body_of(other, request_key(key.model.id, page=2)) is None
+            assert await body_of(other, request_key(Model(key.tag).id, page=2)) is None
 
 
 class TestNodes:

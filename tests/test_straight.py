@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import grpc.aio
 import pytest
 
-from proxy.caching.files import GET_FILES_BY_MODEL
 from proxy.caching.hits import Hits
 from proxy.envoy.calls import Calls
 from proxy.envoy.departures import Departures
@@ -21,6 +20,7 @@ from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
 from tests.in_process import USER, Process, Stack, read_call
+from tests.media_methods import GET_FILES_BY_MODEL
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 from tests.test_envoy_calls import Exchange
@@ -56,7 +56,7 @@ class Watched(Hits):
 
     def __init__(self, process: Process) -> None:
         core = process.core
-        super().__init__(GET_FILES_BY_MODEL, core.cache, core.hits.vary, process.metrics)
+        super().__init__(GET_FILES_BY_MODEL, core.cache, core.hits[0].vary, process.metrics)
         self.asked: list[bytes] = []
 
     def begin(self, body: bytes, metadata: Metadata) -> Look | None:
@@ -70,7 +70,7 @@ class Watched(Hits):
 async def _grpcio(process: Process) -> AsyncIterator[Way]:
     admission, hits = Admission(10), Watched(process)
     core = process.core
-    listener = Listener("127.0.0.1:0", core.routes, core.upstream, process.metrics, admission, hits=hits)
+    listener = Listener("127.0.0.1:0", core.routes, core.upstream, process.metrics, admission, hits=(hits,))
     port = await listener.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         method: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(GET_FILES_BY_MODEL)
@@ -89,7 +89,7 @@ async def _envoy(process: Process) -> AsyncIterator[Way]:
     admission, hits, limits = Admission(10), Watched(process), Limits()
     layers = Layers(process.metrics, admission, limits)
     departures = Departures(asyncio.get_running_loop().time)
-    calls = Calls(process.core.routes, layers, departures, 60.0, limits, (hits, admission))
+    calls = Calls(process.core.routes, layers, departures, 60.0, limits, ((hits,), admission))
 
     async def ask(metadata: Metadata) -> Answer:
         headers = tuple((key.encode(), str(value).encode()) for key, value in metadata)

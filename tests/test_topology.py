@@ -10,8 +10,9 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import ChannelPreconditionFailed
 from aio_pika.tools import OneShotCallback
 
-from proxy.amqp.topology import EXCHANGE, Findings, Topology
+from proxy.amqp.topology import Findings, Topology
 from tests.amqp import body_of, queues
+from tests.media_events import EXCHANGE, SOURCES
 from tests.servers.rabbitmq import RabbitServer
 
 NOTHING = Findings((), "")
@@ -32,21 +33,21 @@ async def connection(url: str) -> AsyncIterator[AbstractConnection]:
 @pytest.fixture
 async def topology(connection: AbstractConnection) -> Topology:
     """All of it declared, nothing owed."""
-    one = Topology("ours")
+    one = Topology("ours", SOURCES)
     assert await one.establish(connection) == ""
     await one.mark(connection)
     return one
 
 
 async def test_a_look_changes_nothing(rabbit: RabbitServer, url: str, connection: AbstractConnection) -> None:
-    found = await Topology("ours").look(connection)
+    found = await Topology("ours", SOURCES).look(connection)
     assert found == Findings(("ours-uploaded", "ours-deleted"), "queue ours-uploaded did not exist")
     assert await queues(rabbit, url) == {}
 
 
 async def test_where_all_stands_nothing_was_missed(topology: Topology, connection: AbstractConnection) -> None:
     assert await topology.look(connection) == NOTHING
-    assert await Topology("ours").look(connection) == NOTHING
+    assert await Topology("ours", SOURCES).look(connection) == NOTHING
     assert await topology.establish(connection) == ""
     assert await topology.look(connection) == NOTHING
 
@@ -72,7 +73,7 @@ async def test_a_debt_stands_until_it_is_marked_as_paid(topology: Topology, conn
 
 
 async def test_another_prefix_has_a_mark_of_its_own(topology: Topology, connection: AbstractConnection) -> None:
-    other = Topology("theirs")
+    other = Topology("theirs", SOURCES)
     await other.establish(connection)
     assert (await other.look(connection)).missed
     await other.mark(connection)
@@ -99,7 +100,7 @@ async def test_nobody_can_publish_through_the_mark(topology: Topology, connectio
 
 
 async def test_other_arguments_are_a_reason_once(connection: AbstractConnection) -> None:
-    topology = Topology("ours")
+    topology = Topology("ours", SOURCES)
     async with connection.channel() as channel:
         await channel.declare_queue("ours-deleted", durable=True)
     with pytest.raises(ChannelPreconditionFailed):

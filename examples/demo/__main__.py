@@ -62,6 +62,11 @@ Everything stays up until Ctrl-C. To try:
 modelId: \\"1\\", collectionName: \\"avatars\\"}}) {{ success }} }}", "variables": {{"file": null}}}}' \\
     -F 'map={{"0": ["variables.file"]}}' -F '0=@{avatar}'
 
+  # the proxy's page: {stack.admin}/ ; and its commands, such as
+  ADMIN_ADDR={stack.admin.removeprefix("http://")} {sys.executable} -m proxy stats
+
+  # whole traces, gateway to media service: OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 make demo
+
   # what the proxy did; its metrics; the calls that reached the media service
   tail -f {stack.proxy.log}
   curl {stack.probe}/metrics

@@ -14,6 +14,11 @@ _POLL = 0.02
 # preexec_fn, this is safe in a process with threads.
 _DIES_WITH_US = ("--pdeathsig", "KILL", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
+_TRACES = {
+    name: value for name, value in os.environ.items() if name.startswith("OTEL_") and name != "OTEL_SERVICE_NAME"
+}
+"""Where spans go, if anywhere: each service has a name of its own."""
+
 
 class FailedError(Exception):
     """A server that did not start, or a step that did not do what it says; the text says which and why."""
@@ -36,7 +41,7 @@ class Process:
         setpriv = shutil.which("setpriv")
         self._command = [setpriv, *_DIES_WITH_US, str(os.getpid()), *command] if setpriv else command
         # Nothing of the user's own settings reaches a server of the demo.
-        self._env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"} | dict(env or {})
+        self._env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"} | _TRACES | dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def _spawn(self) -> None:

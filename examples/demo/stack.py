@@ -34,6 +34,8 @@ class Stack:
     straight: Process
     probe: str
     """The URL of the proxy's probes."""
+    admin: str
+    """The URL of its page."""
     session: aiohttp.ClientSession
 
     def __iter__(self) -> Iterator[Process]:
@@ -95,6 +97,7 @@ def _described(
         gateway=servers.gateway("gateway", servers.free_port(8080), f"127.0.0.1:{proxy_port}", directory),
         straight=servers.gateway("gateway straight", servers.free_port(8081), f"127.0.0.1:{media_port}", directory),
         probe=f"http://127.0.0.1:{probe_port}",
+        admin=f"http://{settings['ADMIN_ADDR']}",
         session=session,
     )
     return stack, helpers

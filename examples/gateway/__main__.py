@@ -6,15 +6,23 @@ import os
 import signal
 import sys
 
+from opentelemetry.trace import Tracer
+
 from examples.gateway.server import running
 from examples.gateway.settings import GatewaySettings
+from examples.traces import tracing
 
 
 async def _serve(settings: GatewaySettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings) as bound:
+    with tracing("api-gateway") as tracer:
+        await _serve_traced(settings, tracer, stop)
+
+
+async def _serve_traced(settings: GatewaySettings, tracer: Tracer | None, stop: asyncio.Event) -> None:
+    async with running(settings, tracer) as bound:
         print(f"gateway ready on http://{bound}/query (media service at {settings.media_service_addr})", flush=True)
         await stop.wait()
 

@@ -1,5 +1,6 @@
 """`MediaClient`: the gateway's one long-lived channel to the media service, or to what stands in front of it."""
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
@@ -25,8 +26,8 @@ _OPTIONS = (
 class MediaClient:
     """The calls that the gateway makes. Each raises ServiceError for a status but OK and for `success = false`."""
 
-    def __init__(self, target: str) -> None:
-        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS)
+    def __init__(self, target: str, interceptors: "Sequence[grpc.aio.ClientInterceptor]" = ()) -> None:
+        self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=interceptors)
         self._stub = MediaServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from aiohttp import web
+from opentelemetry.trace import Tracer
 from strawberry.http import process_result
 
 from examples.environment import host_port
@@ -12,19 +13,20 @@ from examples.gateway.products import ProductClient
 from examples.gateway.requests import BadRequestError, read
 from examples.gateway.schema import SCHEMA, Context
 from examples.gateway.settings import GatewaySettings
+from examples.traces import client_spans, current
 
 _LARGEST_BODY = (50 << 20) + (1 << 20)
 """Bytes: the media service's largest file, and room for the rest of the form."""
 
 
 @asynccontextmanager
-async def running(settings: GatewaySettings) -> AsyncIterator[str]:
+async def running(settings: GatewaySettings, tracer: Tracer | None = None) -> AsyncIterator[str]:
     """Serves while the context lasts, and gives the address; OSError when it cannot be bound."""
     async with (
-        MediaClient(settings.media_service_addr) as media,
+        MediaClient(settings.media_service_addr, client_spans(tracer)) as media,
         ProductClient(settings.product_service_addr) as products,
     ):
-        runner = web.AppRunner(_app(Context(media, products, settings.avatar_collection)), access_log=None)
+        runner = web.AppRunner(_app(Context(media, products, settings.avatar_collection), tracer), access_log=None)
         await runner.setup()
         try:
             host, port = host_port(settings.gateway_addr)
@@ -35,16 +37,17 @@ async def running(settings: GatewaySettings) -> AsyncIterator[str]:
             await runner.cleanup()
 
 
-def _app(context: Context) -> web.Application:
+def _app(context: Context, tracer: Tracer | None) -> web.Application:
     async def query(request: web.Request) -> web.Response:
         body = await request.read()
         try:
             asked = read(request.headers.get("Content-Type", ""), body)
         except BadRequestError as error:
             return web.json_response({"errors": [{"message": str(error)}]}, status=400)
-        result = await SCHEMA.execute(
-            asked.query, asked.variables, context_value=context, operation_name=asked.operation_name
-        )
+        with current(tracer, "POST /query"):
+            result = await SCHEMA.execute(
+                asked.query, asked.variables, context_value=context, operation_name=asked.operation_name
+            )
         return web.json_response(process_result(result))
 
     app = web.Application(client_max_size=_LARGEST_BODY)

@@ -6,16 +6,24 @@ import os
 import signal
 import sys
 
+from opentelemetry.trace import Tracer
+
 from examples.environment import masked
 from examples.media_service.server import running
 from examples.media_service.settings import MediaSettings
+from examples.traces import tracing
 
 
 async def _serve(settings: MediaSettings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with running(settings) as service:
+    with tracing("media-service") as tracer:
+        await _serve_traced(settings, tracer, stop)
+
+
+async def _serve_traced(settings: MediaSettings, tracer: Tracer | None, stop: asyncio.Event) -> None:
+    async with running(settings, tracer) as service:
         urls = ", ".join(map(masked, settings.rabbitmq_addr))
         events = f"events to {urls}" if urls else "no RabbitMQ: events are off"
         print(f"media service ready on {service.address} (files in {service.directory}, {events})", flush=True)

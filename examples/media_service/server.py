@@ -8,12 +8,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import grpc
+from opentelemetry.trace import Tracer
 
 from examples.media_service.events import EventPublisher
 from examples.media_service.service import LARGEST_UPLOAD, MediaService
 from examples.media_service.settings import MediaSettings
 from examples.media_service.signing import Signer
 from examples.media_service.store import MediaStore
+from examples.traces import server_spans
 from proxy.pb.media_pb2 import UploadFileRequest
 from proxy.pb.media_pb2_grpc import add_MediaServiceServicer_to_server
 
@@ -37,7 +39,7 @@ class Running:
 
 
 @asynccontextmanager
-async def running(settings: MediaSettings) -> AsyncIterator[Running]:
+async def running(settings: MediaSettings, tracer: Tracer | None = None) -> AsyncIterator[Running]:
     """Serves while the context lasts; RuntimeError when the address cannot be bound."""
     async with AsyncExitStack() as stack:
         directory = settings.data_dir
@@ -52,7 +54,7 @@ async def running(settings: MediaSettings) -> AsyncIterator[Running]:
         await stack.enter_async_context(_owned(events))
         service = MediaService(store, events, Signer(), latency=settings.latency, expires=settings.presign_expires)
         stack.push_async_callback(service.aclose)
-        server = grpc.aio.server(options=_OPTIONS)
+        server = grpc.aio.server(options=_OPTIONS, interceptors=server_spans(tracer))
         add_MediaServiceServicer_to_server(service, server)
         port = server.add_insecure_port(settings.listen_addr)
         await server.start()

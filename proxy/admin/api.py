@@ -32,7 +32,6 @@ from proxy.admin.requests import BadRequestError
 from proxy.admin.stats import Dependencies, Stats
 from proxy.core import Core
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import Keys
 from proxy.printable import printable_json
 from proxy.settings import otel
 from proxy.settings.config import Settings
@@ -93,10 +92,17 @@ class Admin:
         self._upstream_state = dependencies.get("upstream", lambda: State(up=True, seconds=None))
         self._policy = core.cache.policy
         self._log_level = settings.log_level
-        self._keys = Keys(settings.cache_namespace, settings.cache_vary_metadata)
+        self._keys = core.keys
         self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready)
         self._explainer = Explainer(
-            core.store, self._keys, self._policy, core.invalidations, core.recent, self._redis_trouble, self._upstream
+            core.store,
+            self._keys,
+            self._policy,
+            core.invalidations,
+            core.recent,
+            self._redis_trouble,
+            self._upstream,
+            core.policy.reads,
         )
         self._access = Access(settings.admin_addr, settings.admin_token)
         self._listener = HttpListener("ADMIN_ADDR", settings.admin_addr, self._answer)
@@ -186,14 +192,16 @@ class Admin:
         if self._core.store is None:
             return 200, {**told, "tier": None, "entries": [], "problem": "REDIS_ADDR is empty: there is no cache"}
         async with self._looking:
-            stored = await listing(self._core.store.topology, self._keys.of_model(model), self._core.gap)
+            stored = await listing(
+                self._core.store.topology, self._keys.of_tag(model), self._core.gap, self._core.policy.reads
+            )
         return 200, {**told, "tier": "redis", **asdict(stored)}
 
     async def _count_stored(self, _: Given) -> tuple[int, object]:
         if self._core.store is None:
             return 200, {"models": 0, "bytes": None, "complete": True}
         async with self._looking:
-            return 200, asdict(await census(self._core.store.topology, self._keys.model_pattern, _COUNT_WITHIN))
+            return 200, asdict(await census(self._core.store.topology, self._keys.tag_pattern, _COUNT_WITHIN))
 
     async def _explain(self, given: Given) -> tuple[int, object]:
         asked = requests.asked(given)
@@ -204,7 +212,7 @@ class Admin:
     async def _invalidate(self, given: Given) -> tuple[int, object]:
         model, collection = requests.model(given), requests.text(given, "collection")
         _logger.info("invalidation asked for", extra={"model_type": model.type, "model_id": model.id})
-        asking = self._core.invalidations.invalidate(model, source="admin", collection=collection)
+        asking = self._core.invalidations.invalidate_all(model.all, source="admin", about=model.described(collection))
         return await self._confirmed(asking, {"model_type": model.type, "model_id": str(model.id)})
 
     async def _flush(self, _: Given) -> tuple[int, object]:

@@ -6,15 +6,17 @@ then it looks at what else is stored of the model, to say why there is nothing f
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from proxy.admin.requests import Asked
 from proxy.caching.invalidations import Invalidations
 from proxy.caching.policy import Policy, cache_control
 from proxy.errors import RedisUnavailableError
+from proxy.media.calls import Call
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
+from proxy.media.reads import Read
 from proxy.store.redis_listing import ListedEntry, ListedLease, Listing, listing
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
@@ -68,9 +70,11 @@ class Explainer:
         recent: InvalidationLog,
         redis_trouble: Callable[[], str],
         upstream: Callable[[], Upstream],
+        reads: Mapping[str, Read],
     ) -> None:
         """`redis_trouble` says why Redis cannot be used."""
         self._upstream = upstream
+        self._reads = reads
         self._store = store
         self._keys = keys
         self._policy = policy
@@ -81,10 +85,10 @@ class Explainer:
     async def explain(self, asked: Asked) -> Explanation:
         """What would become of this call now."""
         directives = cache_control(asked.call)
-        key = self._keys.of_request(asked.call.body, asked.call.metadata)
+        key = self._keys.of_call(asked.call)
         if key is None:
             return Explanation("bypass", (_NO_KEY, *self._failing()))
-        bypass = self._bypass(key, directives)
+        bypass = self._bypass(key, asked.call, directives)
         if bypass:
             return Explanation("bypass", (bypass, *self._failing()))
         result, *why = await self._cached(key, fresh="no-cache" in directives)
@@ -93,7 +97,7 @@ class Explainer:
             result, why = "bypass", [first, *why, *self._failing()]
         return Explanation(result, tuple(why), key.hash_key.decode(), key.field.hex())
 
-    def _bypass(self, key: RequestKey, directives: frozenset[str]) -> str:
+    def _bypass(self, key: RequestKey, call: Call, directives: frozenset[str]) -> str:
         """Why the cache would not be asked; empty: it would."""
         if self._policy.mode == "off":
             return "The mode is off: every call goes to the media service (CACHE_MODE, POST /mode)."
@@ -101,11 +105,10 @@ class Explainer:
             return "CACHE_TTL is 0: nothing is cached."
         if "no-store" in directives:
             return "The call carries cache-control: no-store."
-        if not self._policy.caches(key):
-            return (
-                f"per_page is {key.per_page or 'not set, which means 20'}, and from {self._policy.bypass_per_page} on "
-                "(CACHE_BYPASS_PER_PAGE) reads must see the truth: who reads so much may delete what is found."
-            )
+        if key.problem:
+            return f"The policy cannot tell its tag: {key.problem}."
+        if key.bypass:
+            return _bypassed(key, call)
         return ""
 
     async def _cached(self, key: RequestKey, *, fresh: bool) -> list[str]:
@@ -117,17 +120,17 @@ class Explainer:
             return ["miss", reason, *self._failing()]
         try:
             found = await self._store.read(key, Budget(_BUDGET))
-            stored = await listing(self._store.topology, key.hash_key, self._store.gap)
+            stored = await listing(self._store.topology, key.hash_key, self._store.gap, self._reads)
         except RedisUnavailableError as error:
             return ["miss", f"Redis cannot be used now: {error}.", *self._failing()]
         gap = _gap(self._store.gap)
         if found is not None and found.fresh:
             left = (found.entry.fresh_until_ms - found.now_ms) / 1000
             return ["hit", f"An answer of {found.age} s ago is stored, and fresh for {left:.0f} s more.", *gap]
-        if found is not None and self._policy.revalidates(found.entry, found.now_ms):
+        if found is not None and self._policy.revalidates(key.read.limits, found.entry, found.now_ms):
             return ["stale", f"The answer of {found.age} s ago has run out; it is served while a fresh one is fetched."]
         result, *why = _absent(key, stored)
-        if found is not None and self._policy.stands_in(found.entry, found.now_ms):
+        if found is not None and self._policy.stands_in(key.read.limits, found.entry, found.now_ms):
             upstream = self._upstream()
             if upstream.away or not upstream.connected:
                 return ["stale", f"{upstream.trouble}: the stored answer stands in.", why[0], *gap]
@@ -147,21 +150,32 @@ class Explainer:
             return "REDIS_ADDR is empty: there is no cache."
         if not self._store.usable(key.hash_key):
             return f"Redis cannot be used now: {self._redis_trouble() or 'not connected'}."
-        if self._invalidations.held_back(key.model):
+        if self._invalidations.held_back(key.tag):
             return "An invalidation that Redis has not taken yet concerns this model: it is read past the cache."
         return ""
 
     def _last(self, key: RequestKey) -> list[str]:
-        last = self._recent.last_of(key.model)
+        last = self._recent.last_of(key.tag)
         if last is None:
             return []
         ago = max(0.0, time.time() - last.at)
         by = (
             f"a flush ({last.detail})"
-            if last.model is None
+            if last.tag is None
             else {"event": "an event", "write": "a write"}.get(last.source, last.source)
         )
         return [f"This process last saw the model invalidated {ago:.0f} s ago, by {by}."]
+
+
+def _bypassed(key: RequestKey, call: Call) -> str:
+    """Why the policy has a read forwarded."""
+    per_page = key.read.shown(call.body).get("per_page")
+    if per_page is None:
+        return "The policy's `bypass` has such reads forwarded."
+    return (
+        f"per_page is {per_page or 'not set, which means 20'}, and from CACHE_BYPASS_PER_PAGE on reads must see the "
+        "truth: who reads so much may delete what is found."
+    )
 
 
 def _gap(gap: EventGap) -> list[str]:
@@ -181,14 +195,17 @@ def _absent(key: RequestKey, stored: Listing) -> list[str]:
     return [*_fetching(reason, lease, stored), *([] if entry is not None else _others(key, stored))]
 
 
+_NOT_COUNTED = {
+    "other run": "The stored answer is from before this Redis started or was promoted: it may be outdated.",
+    "other clock": "The stored answer is of a later time than now: Redis' clock was set back since.",
+    "after outage": "Redis is back from an outage; older answers count again in two seconds, if nobody removes them.",
+}
+
+
 def _of_entry(entry: ListedEntry) -> str:
+    if entry.state in _NOT_COUNTED:
+        return _NOT_COUNTED[entry.state]
     match entry.state:
-        case "other run":
-            return "The stored answer is from before this Redis started or was promoted: it may be outdated."
-        case "after outage":
-            return (
-                "Redis is back from an outage; older answers count again two seconds after it, if nobody removes them."
-            )
         case "no events":
             return (
                 "The stored answer would be fresh, but no media events arrive: it counts for CACHE_TTL_WITHOUT_EVENTS "

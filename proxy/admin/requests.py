@@ -12,11 +12,11 @@ from typing import Any
 
 from google.protobuf.message import EncodeError
 
-from proxy.caching.files import GET_FILES_BY_MODEL
 from proxy.media.calls import Call, Metadata
 from proxy.media.model import INT64, Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 
+GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
 _INT32 = range(-(2**31), 2**31)
 _LONGEST = 1000
 _METADATA = re.compile(r"([0-9A-Za-z_.-]+)\s*[:=]\s*([ -~]*)")

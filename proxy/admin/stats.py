@@ -83,9 +83,10 @@ class Stats:
 def _shown(each: Invalidation) -> dict[str, Any]:
     return {
         "at": each.at,
-        "model_type": each.model_type,
-        # Text: JavaScript knows no integers beyond 2^53.
-        "model_id": None if each.model is None else str(each.model.id),
+        "tag": each.tag,
+        # As the page and older commands show it; text: JavaScript knows no integers beyond 2^53.
+        "model_type": each.kind,
+        "model_id": each.name,
         "source": each.source,
         "detail": each.detail,
     }

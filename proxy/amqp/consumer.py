@@ -42,8 +42,9 @@ from proxy.amqp.intake import CROWDED, PREFETCH, Intake
 from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.silence import SILENT, Record, Silence
-from proxy.amqp.topology import Topology
+from proxy.amqp.topology import Source, Topology
 from proxy.media.event_gap import NEVER, EventGap
+from proxy.policy.compiled import Event
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 from proxy.tls import Leg
@@ -66,6 +67,7 @@ class EventConsumer:
         invalidator: Invalidator,
         observer: EventObserver,
         *,
+        events: Sequence[Event],
         check_interval: float = 30.0,
         prefetch: int = PREFETCH,
         tls: Leg | None = None,
@@ -76,30 +78,29 @@ class EventConsumer:
         patience: float = PATIENCE,
         record: Record | None = None,
     ) -> None:
-        """`gap` is told from `start()` on whether events may be missing; `able` says which invalidations Redis takes
-        now, as far as is known, and `patience` how many seconds it has to take one; `record` is what the proxies know
-        together of events, None: this one notices no silence.
+        """`events` are the policy's. `gap` is told from `start()` on whether events may be missing; `able` says which
+        invalidations Redis takes now, as far as is known, and `patience` how many seconds it has to take one; `record`
+        is what the proxies know together of events, None: this one notices no silence.
         """
-        self._urls = tuple(urls)
-        self._tls = tls
-        self._topology = Topology(prefix)
+        self._urls, self._tls = tuple(urls), tls
+        by_queue = {f"{prefix}-{event.queue}": event for event in events}
+        self._topology = Topology(prefix, {each.queue: Source(each.exchange, each.routing_keys) for each in events})
         self._observer = observer
         self._presence = Presence(observer, self._topology.queues)
-        self._check_interval = check_interval
-        self._pauses = pauses
+        self._check_interval, self._pauses = check_interval, pauses
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
         self._silence, self._record = Silence(record, self._on_silence), record
         self._claim = Claim(prefix, self._topology)
         able = able or Able()
-        self._deliveries = Deliveries(invalidator, observer, self._silence, able=able, clock=clock, pauses=pauses)
+        self._deliveries = Deliveries(
+            invalidator, observer, self._silence, events=by_queue.__getitem__, able=able, clock=clock, pauses=pauses
+        )
         self._intake = Intake(tuple(self._topology.queues), self._deliveries, prefetch)
         self._duty, self._patience = Duty(able, patience), patience
         self._gap = gap or EventGap(math.inf, lambda: 0.0)
         self._missed = ""
         """Why the next session owes a flush."""
-        self._undecodable = False
-        self._marked = False
-        self._silent = False
+        self._undecodable = self._marked = self._silent = False
         self._session: RabbitSession | None = None
         self._grace = 0.0
         self._tasks: list[asyncio.Task[None]] = []

@@ -1,11 +1,12 @@
 """`Deliveries`: what becomes of each message that arrives.
 
-    names a model   invalidated, for as long as it takes; acknowledged after that, never before
-    names none      counted, logged without its payload, rejected for good (a dead-letter policy may keep it)
-    cannot be       its model's part of Redis is away: in hand for a while, each time for longer, then back to the
-    applied here    queue for whoever reaches that part
+    names tags      invalidated, for as long as it takes; acknowledged after that, never before
+    names none      counted, logged without its payload, rejected for good (a dead-letter policy may keep it); where the
+                    policy says so everything is flushed before
+    cannot be       a tag's part of Redis is away: in hand for a while, each time for longer, then back to the queue
+    applied here    for whoever reaches that part
 
-Messages are handled at the same time, so that one model whose invalidation is held blocks no other; how many, the
+Messages are handled at the same time, so that one tag whose invalidation is held blocks no other; how many, the
 consumer's prefetch bounds. An acknowledgement on a connection that is gone is dropped: the broker sends that message
 once more, and to invalidate twice does no harm.
 """
@@ -13,7 +14,7 @@ once more, and to invalidate twice does no harm.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -22,9 +23,10 @@ from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from proxy.amqp.duty import Able
-from proxy.amqp.events import BadEvent, Kind, MediaEvent, kind_of, parse
 from proxy.amqp.silence import Silence
-from proxy.media.model import Model
+from proxy.media.tags import UNDESCRIBED, Description, kind_of
+from proxy.policy.bodies import BadBody
+from proxy.policy.compiled import Event
 from proxy.retry import Pauses, jittered, until_done
 from proxy.telemetry import span_names, tracing
 from proxy.telemetry.log import RateLimit
@@ -46,18 +48,21 @@ class Invalidator(Protocol):
     """The cache, as far as events go. Each method returns once Redis has confirmed, however long Redis is away."""
 
     async def invalidate(
-        self, model: Model, *, source: str, collection: str = "", sent_at: float | None = None
+        self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None
     ) -> None:
-        """Nothing stored of this model before the call is served after it. `sent_at` is in seconds since 1970."""
+        """Nothing stored of this tag before the call is served after it. `sent_at` is in seconds since 1970."""
 
     async def flush(self, reason: str) -> None:
-        """Nothing stored of any model before the call is served after it."""
+        """Nothing stored of any tag before the call is served after it."""
+
+    async def flush_in_time(self, reason: str) -> None:
+        """The same, but not more often than every few seconds."""
 
 
 class EventObserver(Protocol):
     """Where the consumer's counts go."""
 
-    def event(self, kind: Kind, outcome: Outcome) -> None:
+    def event(self, kind: str, outcome: Outcome) -> None:
         """One message was dealt with, or (`retried`) an attempt to do so failed."""
 
     def dependency(self, name: str, *, up: bool) -> None:
@@ -74,7 +79,7 @@ class InHand:
     since: float
     returns: int
     """How often it has gone back to the queue."""
-    model: Model | None = None
+    tags: tuple[str, ...] = ()
     limit: asyncio.Timeout | None = None
 
 
@@ -87,15 +92,18 @@ class Deliveries:
         observer: EventObserver,
         silence: Silence | None = None,
         *,
+        events: Callable[[str], Event],
         able: Able | None = None,
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
     ) -> None:
-        self._able = able or Able()
+        """`events` says what the policy has for the messages of a queue, by the consumer's tag."""
         self.place: span_names.Place = {}
         """Of the broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer
+        self._events = events
+        self._able = able or Able()
         self._silence = silence or Silence(None, lambda: None)
         self._clock = clock
         self._pauses = pauses
@@ -127,11 +135,11 @@ class Deliveries:
 
     @property
     def waiting(self) -> int:
-        """How many cannot be applied now, since their models' part of Redis is away."""
+        """How many cannot be applied now, since a tag's part of Redis is away."""
         return sum(map(self._waits, self._tasks.values()))
 
     def _waits(self, each: InHand) -> bool:
-        return each.model is not None and not self._able.of(each.model)
+        return not all(map(self._able.of, each.tags))
 
     def hand_back(self, patience: float) -> None:
         """Gives back what cannot be applied and has waited for long enough: the longer, the more of it there is, so
@@ -167,24 +175,28 @@ class Deliveries:
     async def _handle(self, message: AbstractIncomingMessage, in_hand: InHand, span: tracing.Scope) -> None:
         """All that is done for one message."""
         received = self._clock()
-        routing_key = message.routing_key or ""
-        kind = kind_of(routing_key)
+        event, routing_key = self._events(message.consumer_tag or ""), message.routing_key or ""
+        kind = event.kind(routing_key)
         try:
-            event = parse(message.body, routing_key)
-        except BadEvent as bad:
+            tags, about = event.tags_of(message.body, routing_key)
+        except BadBody as bad:
             span.failed(bad.reason)
             self._observer.event(kind, "oversize" if bad.reason == "oversize" else "malformed")
             self._silence.unreadable()
-            self._log_malformed(message, bad)
+            self._log_malformed(message, bad, event)
+            if event.flushes:
+                reason = f"an event of {event.exchange} does not say what it changed"
+                await self._done_in_the_end(lambda: self._invalidator.flush_in_time(reason), kind)
             await self._answer(message, good=False)
             return
-        tracing.about(event.model.type)
+        if tags:
+            tracing.about(kind_of(tags[0]))
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
-        in_hand.model = event.model
+        in_hand.tags, sent_at = tuple(tags), _sent_at(message, received)
         try:
             async with asyncio.timeout(None) as in_hand.limit:
-                await self._apply(event, _sent_at(message, received))
+                await self._apply(in_hand.tags, about, sent_at, kind)
         except TimeoutError:
             self._observer.event(kind, "retried")
             await self._answer(message, good=False, again=True)
@@ -195,20 +207,26 @@ class Deliveries:
         self._silence.heard()
         await self._answer(message, good=True)
 
-    async def _apply(self, event: MediaEvent, sent_at: float) -> None:
-        """Returns once it is done: what fails here is a fault of ours or of Redis, never of the message."""
-
-        async def invalidate() -> None:
-            await self._invalidator.invalidate(
-                event.model, source="event", collection=event.collection, sent_at=sent_at
+    async def _apply(self, tags: tuple[str, ...], about: Description, sent_at: float, kind: str) -> None:
+        async def invalidate(tag: str) -> None:
+            await self._done_in_the_end(
+                lambda: self._invalidator.invalidate(tag, source="event", about=about, sent_at=sent_at), kind
             )
 
+        if len(tags) == 1:
+            await invalidate(tags[0])
+        else:
+            await asyncio.gather(*map(invalidate, tags))
+
+    async def _done_in_the_end(self, work: Callable[[], Awaitable[None]], kind: str) -> None:
+        """Returns once it is done: what fails here is a fault of ours or of Redis, never of the message."""
+
         def failed(times: int, error: Exception) -> None:
-            self._observer.event(event.kind, "retried")
+            self._observer.event(kind, "retried")
             if times == 1:
                 _logger.error("an invalidation failed and is retried until it is done", exc_info=error)
 
-        await until_done(invalidate, failed, self._pauses)
+        await until_done(work, failed, self._pauses)
 
     async def _answer(self, message: AbstractIncomingMessage, *, good: bool, again: bool = False) -> None:
         """Acknowledges, returns or rejects; never waits for the socket: the library's futures end oddly."""
@@ -224,11 +242,13 @@ class Deliveries:
                 else:
                     await message.channel.basic_reject(tag, requeue=False, wait=False)
 
-    def _log_malformed(self, message: AbstractIncomingMessage, bad: BadEvent) -> None:
+    def _log_malformed(self, message: AbstractIncomingMessage, bad: BadBody, event: Event) -> None:
         kept_back = self._complaints.admit(bad.reason)
         if kept_back is not None:
             _logger.warning(
-                "an event that names no model was dropped: its %s cannot be used",
+                "an event that does not say what it changed: everything is flushed, its %s cannot be used"
+                if event.flushes
+                else "an event that names no model was dropped: its %s cannot be used",
                 "size" if bad.reason == "oversize" else bad.reason,
                 extra={
                     "reason": bad.reason,

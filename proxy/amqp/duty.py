@@ -17,8 +17,6 @@ rest back after a while: whether others reach the lost master is not known here.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from proxy.media.model import Model
-
 OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
 IN_PART = "a part of Redis cannot be used: media events go first to proxies that can use all of it"
 PATIENCE = 1.0
@@ -27,11 +25,11 @@ PATIENCE = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Able:
-    """Whether Redis takes invalidations, as far as this process knows: any at all, all of them, those of a model."""
+    """Whether Redis takes invalidations, as far as this process knows: any at all, all of them, those of a tag."""
 
     any: Callable[[], bool] = lambda: True
     whole: Callable[[], bool] = lambda: True
-    of: Callable[[Model], bool] = lambda model: True
+    of: Callable[[str], bool] = lambda tag: True
 
 
 class Duty:

@@ -1,14 +1,15 @@
 """`Topology`: what must exist in RabbitMQ for events to reach us, and whether it has existed all the time.
 
-    exchange  `damar.events`, the publishers': topic, durable.
-    queue     ours, one for each kind of event. One that did not exist before has missed events.
-    mark      `<prefix>-caught-up`, an exchange of ours from which a binding leads *to* `damar.events`; nothing is ever
-              published to it. While it stands nothing can have been missed and no flush is owed.
+    exchange  the publishers', as the policy names them (`damar.events`): topic, durable.
+    queue     ours, one for each event of the policy. One that did not exist before has missed events.
+    mark      `<prefix>-caught-up`, an exchange of ours from which a binding leads *to* the publishers' one; nothing is
+              ever published to it. While it stands nothing can have been missed and no flush is owed. Each exchange of
+              the publishers has its own: those after the first `<prefix>-caught-up-<exchange>`.
 
 The mark is declared once a flush is done and removed before anything else when one is owed, so that a process killed in
 between leaves the debt to the next one. And the broker removes it by itself in the two cases that leave no other trace:
-`damar.events` deleted and declared anew (our bindings went with it, and so did the mark's, which is auto-delete), and a
-restart of the broker (the mark is not durable), during which publishers lose events.
+the publishers' exchange deleted and declared anew (our bindings went with it, and so did the mark's, which is
+auto-delete), and a restart of the broker (the mark is not durable), during which publishers lose events.
 
 Where our user may not keep a mark, these two cases go unnoticed unless a reconnect attempt fails meanwhile.
 
@@ -17,9 +18,10 @@ aio-pika 10.2 keeps some 10 KB of every channel for as long as its connection li
 """
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from aio_pika import ExchangeType
 from aio_pika.abc import AbstractChannel, AbstractConnection
@@ -27,8 +29,6 @@ from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPre
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import Arguments
 
-EXCHANGE = "damar.events"
-KINDS = ("uploaded", "deleted")
 RETIRED_PREFIX = "api-gateway-media"
 """The in-process subscriber's own queues, which have no arguments (contract, section 2)."""
 
@@ -47,13 +47,26 @@ class Findings:
     missed: str
 
 
+class Source(NamedTuple):
+    """Where the messages of a queue come from."""
+
+    exchange: str
+    keys: tuple[str, ...]
+
+
 class Topology:
     """The queues of one prefix. Remembers what it has complained about already, and a channel."""
 
-    def __init__(self, prefix: str) -> None:
-        self.queues = {f"{prefix}-{kind}": f"media.event.{kind}" for kind in KINDS}
-        """Name to binding key."""
-        self._mark = f"{prefix}-caught-up"
+    def __init__(self, prefix: str, sources: Mapping[str, Source]) -> None:
+        """`sources` by the end of our queue's name."""
+        self.queues = {f"{prefix}-{end}": source for end, source in sources.items()}
+        """By name."""
+        exchanges = dict.fromkeys(source.exchange for source in sources.values())
+        self._marks = {
+            exchange: f"{prefix}-caught-up" + (f"-{exchange}" if number else "")
+            for number, exchange in enumerate(exchanges)
+        }
+        """By exchange."""
         self._mark_refused = False
         self._arguments: Arguments = None if prefix == RETIRED_PREFIX else {"x-expires": _SEVEN_DAYS}
         self._foreign: set[str] = set()
@@ -71,23 +84,24 @@ class Topology:
                 missing.append(queue)
         if missing:
             return Findings(tuple(missing), f"queue {missing[0]} did not exist")
-        if at_mark and not await self._marked(connection):
-            return Findings(
-                (), f"exchange {EXCHANGE} or RabbitMQ was replaced or restarted, or a flush was left undone"
-            )
+        for exchange in self._marks if at_mark else ():
+            if not await self._marked(connection, exchange):
+                return Findings(
+                    (), f"exchange {exchange} or RabbitMQ was replaced or restarted, or a flush was left undone"
+                )
         return Findings((), "")
 
-    async def _marked(self, connection: AbstractConnection) -> bool:
+    async def _marked(self, connection: AbstractConnection, exchange: str) -> bool:
         """Binding the mark once more changes nothing where it stands, and the broker looks at permissions first."""
         if self._mark_refused:
             return True
         try:
             async with self.channel(connection) as channel:
-                await self._bind_mark(channel)
+                await self._bind_mark(channel, exchange)
         except ChannelNotFoundEntity:
             return False
         except ChannelClosed as refusal:
-            self._without_mark(refusal)
+            self._without_mark(refusal, exchange)
         return True
 
     async def declare(self, connection: AbstractConnection, queue: str) -> None:
@@ -104,15 +118,17 @@ class Topology:
         not declare or bind: where it all exists events come. Where the exchange does not, binding to it says so.
         """
         missed = ""
-        with self._forgiving(f"exchange {EXCHANGE}"):
-            async with self.channel(connection) as channel:
-                await channel.declare_exchange(EXCHANGE, ExchangeType.TOPIC, durable=True)
-        for queue, key in self.queues.items():
+        for exchange in self._marks:
+            with self._forgiving(f"exchange {exchange}"):
+                async with self.channel(connection) as channel:
+                    await channel.declare_exchange(exchange, ExchangeType.TOPIC, durable=True)
+        for queue, source in self.queues.items():
             if declare and await self._declared_otherwise(connection, queue):
                 missed = f"queue {queue} was declared anew by someone else"
-            with self._forgiving(f"binding of {queue}"):
-                async with self.channel(connection) as channel:
-                    await (await channel.get_queue(queue, ensure=False)).bind(EXCHANGE, key)
+            for key in source.keys:
+                with self._forgiving(f"binding of {queue}"):
+                    async with self.channel(connection) as channel:
+                        await (await channel.get_queue(queue, ensure=False)).bind(source.exchange, key)
         return missed
 
     async def _declared_otherwise(self, connection: AbstractConnection, queue: str) -> bool:
@@ -125,24 +141,26 @@ class Topology:
 
     async def mark(self, connection: AbstractConnection) -> None:
         """Says to all who come later that nothing was missed up to now; only once the flush is done."""
-        if self._mark_refused:
-            return
-        try:
-            async with self.channel(connection) as channel:
-                await channel.declare_exchange(self._mark, ExchangeType.FANOUT, auto_delete=True, internal=True)
-                await self._bind_mark(channel)
-        except ChannelClosed as refusal:
-            self._without_mark(refusal)
+        for exchange, mark in self._marks.items():
+            if self._mark_refused:
+                return
+            try:
+                async with self.channel(connection) as channel:
+                    await channel.declare_exchange(mark, ExchangeType.FANOUT, auto_delete=True, internal=True)
+                    await self._bind_mark(channel, exchange)
+            except ChannelClosed as refusal:
+                self._without_mark(refusal, exchange)
 
     async def unmark(self, connection: AbstractConnection) -> None:
         """Says that a flush is owed; no error where there is no mark."""
-        if self._mark_refused:
-            return
-        try:
-            async with self.channel(connection) as channel:
-                await channel.exchange_delete(self._mark)
-        except ChannelClosed as refusal:
-            self._without_mark(refusal)
+        for exchange, mark in self._marks.items():
+            if self._mark_refused:
+                return
+            try:
+                async with self.channel(connection) as channel:
+                    await channel.exchange_delete(mark)
+            except ChannelClosed as refusal:
+                self._without_mark(refusal, exchange)
 
     async def purge(self, connection: AbstractConnection) -> None:
         """Drops every message that waits; only with a flush owed, which does what they asked for."""
@@ -150,17 +168,17 @@ class Topology:
             async with self.channel(connection) as channel:
                 await (await channel.get_queue(queue, ensure=False)).purge()
 
-    async def _bind_mark(self, channel: AbstractChannel) -> None:
-        await (await channel.get_exchange(EXCHANGE, ensure=False)).bind(self._mark)
+    async def _bind_mark(self, channel: AbstractChannel, exchange: str) -> None:
+        await (await channel.get_exchange(exchange, ensure=False)).bind(self._marks[exchange])
 
-    def _without_mark(self, refusal: ChannelClosed) -> None:
+    def _without_mark(self, refusal: ChannelClosed, exchange: str) -> None:
         self._mark_refused = True
         _logger.info(
             "RabbitMQ's user may not keep exchange %s: events missed through a new %s or a restart go unnoticed; "
             "permit it to configure and read that exchange and to write to %s",
-            self._mark,
-            EXCHANGE,
-            EXCHANGE,
+            self._marks[exchange],
+            exchange,
+            exchange,
             extra={"reason": str(refusal)},
         )
 

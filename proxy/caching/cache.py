@@ -1,7 +1,7 @@
-"""`Cache`: answers GetFilesByModel out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
+"""`Cache`: answers reads out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
 
 The way of a read (`Cache.get`):
-    1. policy   off, no-store, a large page, unknown fields: forward (`bypass`)
+    1. policy   off, no-store, what the policy bypasses, unknown fields: forward (`bypass`)
     2. look     one plain read of Redis; a fresh entry is the answer (`hit`)
     3. lease    else one script: look once more, or a lease, or another's token
     4. fetch    as the script said (`fetches`): `miss`, or `coalesced` with somebody else's fetch
@@ -18,13 +18,14 @@ from typing import Any, Protocol
 
 from grpc import StatusCode
 
-from proxy.caching import fetches
-from proxy.caching.fetches import Answer, Fetches, Observer, log_fields
+from proxy.caching import fetches, unclear
+from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
+from proxy.caching.unclear import Unclear
 from proxy.errors import RedisUnavailableError
 from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.media.keys import Keys, RequestKey
-from proxy.media.model import Model, subject
+from proxy.media.tags import kind_of
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found, Look
 from proxy.telemetry import tracing
@@ -34,6 +35,7 @@ log = logging.getLogger(__name__)
 _UPSTREAM_AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED})
 _TIME_FOR_STALE, _SHARE_FOR_STALE = 0.100, 0.1
 """A stale answer is given this long before the caller's deadline: seconds, but no more than this share of its time."""
+_FORWARDED = "a call is forwarded, uncached: the policy cannot tell its tag"
 _MOST_REFRESHES = 100
 _REFRESH_TIMEOUT = 10.0  # seconds, as long as a lease
 
@@ -59,6 +61,10 @@ class Looked:
     """Redis gave no usable answer."""
 
 
+class Observer(fetches.Observer, unclear.Observer, Protocol):
+    """Who counts."""
+
+
 class Cache:
     """The caching core of one process."""
 
@@ -69,21 +75,22 @@ class Cache:
         keys: Keys,
         policy: Policy,
         *,
-        held_back: Callable[[Model], bool],
+        held_back: Callable[[str], bool],
         observer: Observer,
         random: Callable[[], float],
     ) -> None:
-        """`fetch` asks upstream; `held_back` tells of models whose invalidation Redis has not taken yet."""
+        """`fetch` asks upstream; `held_back` tells of tags whose invalidation Redis has not taken yet."""
         self._store = store
         self._fetch = fetch
         self._keys = keys
         self.policy = policy
         self._held_back = held_back
+        self._unclear = Unclear(observer)
         self._fetches = Fetches(fetch, policy, observer=observer, random=random)
         self._refreshes: dict[tuple[bytes, bytes], asyncio.Task[None]] = {}
 
     async def get(self, call: Call) -> Answer:
-        """Answers one GetFilesByModel call."""
+        """Answers one call of a read."""
         if isinstance(call.looked, Looked) and self._store is not None:
             return await self._go_on(self._store, call, call.looked)
         key, fresh = self._key_of(call)
@@ -94,7 +101,7 @@ class Cache:
             return Answer(await self._fetch(call), "miss")
         return await self._look(self._store, call, key, None, fresh=fresh)
 
-    def begin(self, body: bytes, metadata: Metadata) -> Look | None:
+    def begin(self, method: str, body: bytes, metadata: Metadata) -> Look | None:
         """Steps 1 and 2 of nearly every read: a key known by heart, a healthy node. None: take `get`.
 
         `metadata` has no `cache-control`. Whoever awaits the reply calls `ended` then.
@@ -102,8 +109,8 @@ class Cache:
         policy, store = self.policy, self._store
         if store is None or policy.mode != "on" or policy.ttl <= 0:
             return None
-        key = self._keys.remembered(body, metadata)
-        if key is None or not policy.caches(key) or self._held_back(key.model):
+        key = self._keys.remembered(method, body, metadata)
+        if key is None or key.bypass or self._held_back(key.tag):
             return None
         return store.begin(key)
 
@@ -153,14 +160,18 @@ class Cache:
         if self.policy.forwards_all:
             return None, False
         directives = cache_control(call)
-        key = None if "no-store" in directives else self._keys.of_request(call.body, call.metadata)
-        if key is not None:
-            tracing.about(key.model.type)
-        return (key if key is not None and self.policy.caches(key) else None), "no-cache" in directives
+        key = None if "no-store" in directives else self._keys.of_call(call)
+        if key is None:
+            return None, False
+        if key.problem:
+            self._unclear.met(key.read.path, key.problem, _FORWARDED)
+        else:
+            tracing.about(kind_of(key.tag))
+        return (None if key.bypass else key), "no-cache" in directives
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
-        """Redis answers, and has every invalidation of this model that this process knows of."""
-        return store.usable(key.hash_key) and not self._held_back(key.model)
+        """Redis answers, and has every invalidation of this tag that this process knows of."""
+        return store.usable(key.hash_key) and not self._held_back(key.tag)
 
     async def _go_on(self, store: Store, call: Call, looked: Looked) -> Answer:
         """Steps 3 to 5: the second was taken on the straight way of a hit."""
@@ -180,7 +191,7 @@ class Cache:
                     looked = None
                     if found is not None and found.fresh:
                         return _hit(key, found)
-                    if found is not None and self.policy.revalidates(found.entry, found.now_ms):
+                    if found is not None and self.policy.revalidates(key.read.limits, found.entry, found.now_ms):
                         self._refresh(store, call, key)
                         return _stale(found)
                 grant = await store.acquire(key, budget, take_over=fresh)
@@ -191,7 +202,7 @@ class Cache:
                 return _hit(key, grant.found)
             _log_miss(key)
             answering = self._fetches.answer(store, call, key, grant, budget, alone=fresh)
-            if found is not None and self.policy.stands_in(found.entry, found.now_ms):
+            if found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms):
                 answer = await self._or_stale(store, call, key, answering, budget)
             else:
                 answer = await answering
@@ -217,7 +228,11 @@ class Cache:
             return answer
         if found is not None and found.fresh:
             return _hit(key, found)
-        return _stale(found) if found is not None and self.policy.stands_in(found.entry, found.now_ms) else answer
+        return (
+            _stale(found)
+            if found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
+            else answer
+        )
 
     def _refresh(self, store: Store, call: Call, key: RequestKey) -> None:
         """Fetches behind a stale answer, one fetch for all of them; the caller's deadline is not that fetch's."""
@@ -227,7 +242,7 @@ class Cache:
 
         async def refresh() -> None:
             with tracing.refresh_span():
-                tracing.about(key.model.type)
+                tracing.about(kind_of(key.tag))
                 await self._refetch(store, call, key)
 
         task = asyncio.create_task(refresh(), name="refresh")
@@ -269,10 +284,10 @@ def _hit(key: RequestKey, found: Found) -> Answer:
 def log_hit(key: RequestKey, found: Found) -> None:
     """One line at debug level."""
     if log.isEnabledFor(logging.DEBUG):
-        fields = log_fields(key) | {"age": found.age}
-        log.debug("Cache hit for %s", subject(key.model.type, key.collection), extra=fields)
+        fields = {**key.about.to_say_of(key.tag), "age": found.age}
+        log.debug("Cache hit for %s", subject(key), extra=fields)
 
 
 def _log_miss(key: RequestKey) -> None:
     if log.isEnabledFor(logging.DEBUG):
-        log.debug("Cache miss for %s", subject(key.model.type, key.collection), extra=log_fields(key))
+        log.debug("Cache miss for %s", subject(key), extra=dict(key.about.to_say_of(key.tag)))

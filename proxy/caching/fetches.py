@@ -11,18 +11,19 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from grpc import StatusCode
 
+from proxy.caching.carried import carried
 from proxy.caching.flight import Flight, Flights, Token
+from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy
 from proxy.errors import RedisUnavailableError
 from proxy.media.calls import Call, Handler, Reply
 from proxy.media.keys import RequestKey
-from proxy.media.lifetime import Storable, storable
-from proxy.media.model import subject
+from proxy.media.reads import Verdict
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import Grant
 
@@ -54,7 +55,7 @@ class Store(Protocol):
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant: ...
     def fill(
-        self, key: RequestKey, grant: Grant, body: bytes, meta: Storable, jitter: float
+        self, key: RequestKey, grant: Grant, body: bytes, verdict: Verdict, jitter: float
     ) -> asyncio.Future[object] | None: ...
     def release(self, key: RequestKey, grant: Grant) -> asyncio.Future[object] | None: ...
 
@@ -76,9 +77,9 @@ class _Lease:
     grant: Grant
     over: bool = False
 
-    def fill(self, body: bytes, meta: Storable, jitter: float) -> asyncio.Future[object] | None:
+    def fill(self, body: bytes, verdict: Verdict, jitter: float) -> asyncio.Future[object] | None:
         self.over = True
-        return self.store.fill(self.key, self.grant, body, meta, jitter)
+        return self.store.fill(self.key, self.grant, body, verdict, jitter)
 
     def ends_with(self, flight: Flight[Answer]) -> None:
         """However the flight ends, before its first step too."""
@@ -115,6 +116,7 @@ class Fetches:
         flight = self._flights.find(token)
         if flight is not None:
             return await self._joined(call, flight)
+        call = carried(call, key)  # others may get this answer
         if grant.kind == "lease":
             flight = self._lead(call, _Lease(store, key, grant), token)
         elif grant.kind == "closed":
@@ -145,12 +147,11 @@ class Fetches:
         # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
         #    connection and finds it.
         body = reply.body or b""
-        fits = reply.ok and len(body) <= self._policy.max_entry_bytes
-        meta = storable(body, self._policy.ttl_temporary_credentials) if fits else None
-        if meta is None:
-            _log_not_stored(lease.key, _unfit(reply, self._policy.max_entry_bytes))
+        verdict = self._verdict(call, lease.key, reply)
+        if isinstance(verdict, str):
+            _log_not_stored(lease.key, verdict)
             return
-        done = lease.fill(body, meta, self._random())
+        done = lease.fill(body, verdict, self._random())
         # 2. Until Redis has taken it, other reads may still be told this token: they join and have the answer at once.
         if done is not None:
             await asyncio.wait([done])
@@ -159,6 +160,20 @@ class Fetches:
             _log_not_stored(lease.key, refused)
         else:
             self._observer.entry_bytes(len(body))
+
+    def _verdict(self, call: Call, key: RequestKey, reply: Reply) -> Verdict | str:
+        """How an answer may be stored, or why it may not."""
+        if not reply.ok or reply.body is None:
+            return f"the media service answered {reply.code.name}"
+        if len(reply.body) > self._policy.largest(key.read.limits):
+            return "it is larger than CACHE_MAX_ENTRY_BYTES"
+        longest = longest_ttl(reply)
+        if longest == 0:
+            return "the origin forbids it (cache-control)"
+        verdict = key.read.storable(call.body, reply.body, self._policy.ttl_temporary_credentials)
+        if isinstance(verdict, Verdict) and verdict.further_tags:
+            return "its further tags could not remove it yet"
+        return verdict if longest is None or isinstance(verdict, str) else replace(verdict, longest_ttl=longest)
 
     async def _fetch_only(self, call: Call, flight: Flight[Answer]) -> None:
         """Shared by those who were told the same mark; stores nothing."""
@@ -212,24 +227,16 @@ def _shared(answer: Answer) -> Answer:
     return Answer(Reply(reply.body, reply.code, reply.details, (), details), "coalesced", answer.age, answer.cut)
 
 
-def log_fields(key: RequestKey) -> dict[str, object]:
-    """What the lines about a read name it by."""
-    return {"model_type": key.model_type, "model_id": key.model.id, "collection": key.collection}
+def subject(key: RequestKey) -> str:
+    """What the lines about a read call its answer."""
+    return key.about.subject or key.read.path[1:]
 
 
 def _log_not_stored(key: RequestKey, why: str) -> None:
     """Whoever asks why the same call is a miss each time finds it here."""
     if log.isEnabledFor(logging.DEBUG):
-        log.debug("Not stored for %s", subject(key.model.type, key.collection), extra=log_fields(key) | {"reason": why})
-
-
-def _unfit(reply: Reply, most: int) -> str:
-    """Why this answer may not be stored."""
-    if not reply.ok:
-        return f"the media service answered {reply.code.name}"
-    if len(reply.body or b"") > most:
-        return "it is larger than CACHE_MAX_ENTRY_BYTES"
-    return "success is false, or nobody can tell when a presigned URL in it expires"
+        fields = {**key.about.to_say_of(key.tag), "reason": why}
+        log.debug("Not stored for %s", subject(key), extra=fields)
 
 
 def _refusal(done: "asyncio.Future[object] | None") -> str:

@@ -1,10 +1,10 @@
 """`Held`: the invalidations that Redis has not taken yet. State only; `Invalidations` does the asking.
 
 Rules:
-    hold      a model is held until an attempt that began after it was last asked for has succeeded
-    too many  beyond MOST_HELD models, one flush of the namespace stands for every further one
+    hold      a tag is held until an attempt that began after it was last asked for has succeeded
+    too many  beyond MOST_HELD tags, one flush of the namespace stands for every further one
     flush     is numbered as it is asked for; one that succeeded is done for all that were asked for before it began
-    intents   of one model's writes are held with it; for each, what was asked for last is what Redis will be told
+    intents   of one tag's writes are held with it; for each, what was asked for last is what Redis will be told
 """
 
 import asyncio
@@ -13,13 +13,13 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from proxy.media.model import Model
+from proxy.media.tags import Description
 
 log = logging.getLogger(__name__)
 
 MOST_HELD = 10_000
 _MOST_INTENTS = 16
-"""Of one model; more overlapping writes than that, all while Redis is away, leave intents that end by themselves."""
+"""Of one tag; more overlapping writes than that, all while Redis is away, leave intents that end by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +31,14 @@ class Intent:
 
 
 @dataclass(slots=True)
-class HeldModel:
-    """What Redis is to be told of one model. Compare `asked` before and after an attempt."""
+class HeldTag:
+    """What Redis is to be told of one tag. Compare `asked` before and after an attempt."""
 
     asked: int = 0
     window_ms: int = 0
     intents: dict[bytes, float] = field(default_factory=dict)
-    unreported: str | None = None
-    """The collection of an own write, which nobody waits for: to be counted and logged when Redis has it."""
+    unreported: Description | None = None
+    """Of an own write, which nobody waits for: to be counted and logged when Redis has it."""
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -48,7 +48,7 @@ class Held:
     def __init__(self, tell: Callable[[int], None]) -> None:
         """`tell` hears how much is held each time that changes."""
         self._tell = tell
-        self._models: dict[Model, HeldModel] = {}
+        self._tags: dict[str, HeldTag] = {}
         self._asked = 0
         self._flushed = 0
         self._flush_due = math.inf
@@ -58,32 +58,32 @@ class Held:
         self.flush_reason, self.flush_source = "", ""
         """Of the flush that was asked for last."""
 
-    def __contains__(self, model: Model) -> bool:
-        """Whether what Redis has of this model must not be trusted."""
-        return self._asked > self._flushed or (bool(self._models) and model in self._models)
+    def __contains__(self, tag: str) -> bool:
+        """Whether what Redis has of this tag must not be trusted."""
+        return self._asked > self._flushed or (bool(self._tags) and tag in self._tags)
 
     @property
     def count(self) -> int:
-        """How many models are held; a flush that is wanted or under way counts as one."""
-        return len(self._models) + (self._asked > self._flushed)
+        """How many tags are held; a flush that is wanted or under way counts as one."""
+        return len(self._tags) + (self._asked > self._flushed)
 
     @property
-    def models(self) -> tuple[Model, ...]:
-        return tuple(self._models)
+    def tags(self) -> tuple[str, ...]:
+        return tuple(self._tags)
 
-    def find(self, model: Model) -> HeldModel | None:
-        """What is to be done for a model; None: nothing, or a flush stands for it."""
-        return self._models.get(model)
+    def find(self, tag: str) -> HeldTag | None:
+        """What is to be done for a tag; None: nothing, or a flush stands for it."""
+        return self._tags.get(tag)
 
     def hold(
-        self, model: Model, *, window_ms: int = 0, intent: Intent | None = None, unreported: str | None = None
+        self, tag: str, *, window_ms: int = 0, intent: Intent | None = None, unreported: Description | None = None
     ) -> None:
         """Keeps an invalidation until `done` or `flush_done`."""
-        if model not in self._models and len(self._models) >= MOST_HELD:
+        if tag not in self._tags and len(self._tags) >= MOST_HELD:
             # Of events and operators' orders far fewer are under way at once: these are writes.
             self.want_flush(f"more than {MOST_HELD} models wait for Redis", due=0.0, source="write")
             return
-        held = self._models.setdefault(model, HeldModel())
+        held = self._tags.setdefault(tag, HeldTag())
         held.asked += 1
         held.window_ms = max(held.window_ms, window_ms)
         held.unreported = unreported if unreported is not None else held.unreported
@@ -93,31 +93,31 @@ class Held:
                 del held.intents[next(iter(held.intents))]
         self._changed()
 
-    def amend(self, model: Model, intent: Intent) -> None:
+    def amend(self, tag: str, intent: Intent) -> None:
         """An intent is about to be set or cleared by somebody else: what is held must not undo that later."""
-        held = self._models.get(model)
+        held = self._tags.get(tag)
         if held is not None and intent.id in held.intents:
             held.intents[intent.id] = intent.until
 
-    def done(self, model: Model, held: HeldModel, asked: int) -> bool:
+    def done(self, tag: str, held: HeldTag, asked: int) -> bool:
         """Redis took what was asked for up to `asked`; False when more was asked for meanwhile."""
         if held.asked != asked:
             return False
-        if self._models.get(model) is held:
-            del self._models[model]
+        if self._tags.get(tag) is held:
+            del self._tags[tag]
         if not held.done.done():
             held.done.set_result(None)
         self._changed()
         return True
 
-    def postpone(self, model: Model) -> None:
-        """It goes to the end of `models`, so that what Redis refuses holds up nothing else."""
-        if model in self._models:
-            self._models[model] = self._models.pop(model)
+    def postpone(self, tag: str) -> None:
+        """It goes to the end of `tags`, so that what Redis refuses holds up nothing else."""
+        if tag in self._tags:
+            self._tags[tag] = self._tags.pop(tag)
 
-    async def taken(self, model: Model) -> None:
-        """Returns once Redis has taken what is held for this model now."""
-        held = self._models.get(model)
+    async def taken(self, tag: str) -> None:
+        """Returns once Redis has taken what is held for this tag now."""
+        held = self._tags.get(tag)
         if held is not None:
             await asyncio.shield(held.done)
         else:
@@ -160,9 +160,9 @@ class Held:
         while self._flushed < number:
             await self._progress.wait()
 
-    def asked(self) -> Iterable[tuple[Model, HeldModel, int]]:
+    def asked(self) -> Iterable[tuple[str, HeldTag, int]]:
         """A copy of what is held, with how often each was asked for: for `done`, later."""
-        return [(model, held, held.asked) for model, held in self._models.items()]
+        return [(tag, held, held.asked) for tag, held in self._tags.items()]
 
     def _changed(self) -> None:
         if self.count:

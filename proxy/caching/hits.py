@@ -4,7 +4,7 @@
     ended      what was found, a fresh entry mostly; else the long way goes on from it (`Call.looked`)
     answered   the caller has it: counted once
 
-The long way is `Files.get_files_by_model`. The rules of both are the same ones, `Cache`'s and those of `redis_reads`.
+The long way is `Methods.read`. The rules of both are the same ones, `Cache`'s and those of `redis_reads`.
 """
 
 import time
@@ -25,7 +25,7 @@ class Observer(Protocol):
 
 
 class Hits:
-    """For the one method whose answers are stored."""
+    """For one method whose answers are stored."""
 
     def __init__(self, method: str, cache: Cache, vary: frozenset[str], observer: Observer) -> None:
         self.method = method
@@ -36,7 +36,7 @@ class Hits:
 
     def begin(self, body: bytes, metadata: Metadata) -> Look | None:
         """Asks Redis; None: the long way. `ended` follows once the reply was awaited, whatever it brought."""
-        return self._cache.begin(body, metadata)
+        return self._cache.begin(self.method, body, metadata)
 
     def ended(self, look: Look) -> Looked:
         """What the read found."""

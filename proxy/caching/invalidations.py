@@ -1,17 +1,17 @@
 """`Invalidations`: no invalidation is lost. What Redis does not take at once is held, retried until it did, and
-bypassed meanwhile: reads of a held model go to upstream in this process.
+bypassed meanwhile: reads of a held tag go to upstream in this process.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from proxy.caching.confirmed import Confirmed
-from proxy.caching.held import Held, HeldModel, Intent
+from proxy.caching.held import Held, HeldTag, Intent
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model, subject
+from proxy.media.tags import UNDESCRIBED, Description, kind_of
 from proxy.retry import jittered
 from proxy.store.redis_node import Budget
 
@@ -37,7 +37,7 @@ class Store(Protocol):
 
     async def invalidate(
         self,
-        model: Model,
+        tag: str,
         *,
         timeout: float,
         window_ms: int = 0,
@@ -59,7 +59,7 @@ class Observer(Protocol):
 class Journal(Protocol):
     """Who remembers the last ones."""
 
-    def invalidated(self, model: Model, source: str, collection: str) -> None: ...
+    def invalidated(self, tag: str, source: str, about: Description) -> None: ...
     def flushed(self, reason: str, models: int) -> None: ...
 
 
@@ -88,76 +88,78 @@ class Invalidations:
         if store is not None:
             store.on_renewal(self.again)
 
-    def held_back(self, model: Model) -> bool:
-        """Whether reads of this model must not trust Redis now."""
-        return model in self._held
+    def held_back(self, tag: str) -> bool:
+        """Whether reads of this tag must not trust Redis now."""
+        return tag in self._held
 
     @property
     def pending(self) -> int:
-        """How many models are held; a flush that is wanted or under way counts as one."""
+        """How many tags are held; a flush that is wanted or under way counts as one."""
         return self._held.count
 
     async def invalidate(
-        self, model: Model, *, source: str, collection: str = "", sent_at: float | None = None
+        self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None
     ) -> None:
-        """Removes all of a model; returns only once Redis has confirmed. `sent_at` is when it was asked for, seconds
-        since 1970. `collection` is for the log line: an invalidation is always of the whole model.
+        """Removes all of a tag; returns only once Redis has confirmed. `sent_at` is when it was asked for, seconds
+        since 1970. `about` is what log lines call it.
         """
         if self._store is None:
             return
         window_ms = self._event_window_ms if source == "event" else 0
-        for each in model.all:
-            if not await self._attempt(self._store, each, Budget(), window_ms=window_ms):
-                await self._held.taken(each)
-        self._report(model, source, collection, sent_at)
+        if not await self._attempt(self._store, tag, Budget(), window_ms=window_ms):
+            await self._held.taken(tag)
+        self._report(tag, source, about, sent_at)
+
+    async def invalidate_all(self, tags: Iterable[str], *, source: str, about: Description) -> None:
+        """The same of several tags, one after the other."""
+        for tag in tags:
+            await self.invalidate(tag, source=source, about=about)
 
     async def flush(self, reason: str, *, source: str = "event") -> None:
         """Removes everything of the namespace; returns only once every master has confirmed."""
         if self._store is not None:
             await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source))
 
+    async def flush_in_time(self, reason: str) -> None:
+        """After an event: the same, but at most every five seconds; until then every read here bypasses."""
+        if self._store is not None:
+            due = self._flush_began + _FLUSH_EVERY
+            await self._held.flushed(self._held.want_flush(reason, due=due, source="event"))
+
     def flush_soon(self, reason: str) -> None:
         """After a write: has everything removed, at most every five seconds; until then every read here bypasses."""
         if self._store is not None:
             self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY, source="write")
 
-    async def own_write(self, model: Model, intent: Intent, budget: Budget, *, ended: str | None = None) -> None:
-        """Removes all of a model, and sets or clears the intent of one of our own writes, within the budget.
+    async def own_write(self, tag: str, intent: Intent, budget: Budget, *, ended: Description | None = None) -> None:
+        """Removes all of a tag, and sets or clears the intent of one of our own writes, within the budget.
 
-        `ended` is the collection of a write that was answered, for the log line; None while it is only beginning.
+        `ended` describes a write that was answered; None while it is only beginning.
         """
         if self._store is None:
             return
+        self._held.amend(tag, intent)
         window_ms = self._write_window_ms if ended is not None else 0
-        taken = []
-        for each in model.all:
-            self._held.amend(each, intent)
-            unreported = ended if each is model else None
-            taken.append(
-                await self._attempt(
-                    self._store, each, budget, window_ms=window_ms, intent=intent, unreported=unreported
-                )
-            )
-        if taken[0] and ended is not None:
-            self._report(model, "write", ended, None)
+        taken = await self._attempt(self._store, tag, budget, window_ms=window_ms, intent=intent, unreported=ended)
+        if taken and ended is not None:
+            self._report(tag, "write", ended, None)
 
-    def invalidate_soon(self, model: Model) -> None:
-        """Has all of a model removed; until Redis did, its reads bypass."""
+    def invalidate_soon(self, tag: str) -> None:
+        """Has all of a tag removed; until Redis did, its reads bypass."""
         if self._store is not None:
-            for each in model.all:
-                self._held.hold(each)
+            self._held.hold(tag)
 
     def again(self, since: float | None) -> None:
         """Another Redis is the master: what was confirmed since a time of `time.monotonic` is done once more there,
-        and its models bypassed until then; with None everything is flushed.
+        and its tags bypassed until then; with None everything is flushed.
         """
         lately = None if since is None else self._confirmed.since(since)
         if lately is None:
             self._held.want_flush(_RENEWED, due=0.0, source="event")
             return
-        for model, confirmation in lately:
+        for tag, confirmation in lately:
             for intent in confirmation.orders():
-                self._held.hold(model, window_ms=confirmation.window_ms, intent=intent)
+                self._held.hold(tag, window_ms=confirmation.window_ms, intent=intent)
 
     async def run(self) -> None:
         """Retries what is held until cancelled."""
@@ -168,7 +170,7 @@ class Invalidations:
                 await asyncio.sleep(next(pauses))
                 continue
             pauses = jittered(_RETRIED_AT_LEAST_EVERY / 8, _RETRIED_AT_LEAST_EVERY)
-            if self.pending and not self._held.models:
+            if self.pending and not self._held.tags:
                 await asyncio.sleep(_RETRIED_AT_LEAST_EVERY)  # only a flush that is not due yet
 
     async def close(self) -> None:
@@ -185,45 +187,45 @@ class Invalidations:
     async def _attempt(
         self,
         store: Store,
-        model: Model,
+        tag: str,
         budget: Budget,
         *,
         window_ms: int = 0,
         intent: Intent | None = None,
-        unreported: str | None = None,
+        unreported: Description | None = None,
     ) -> bool:
         """One try within the budget; False: Redis has not taken it, so it is held."""
         begun = time.monotonic()
         try:
-            await _ask(store, model, budget.left, window_ms, intent)
+            await _ask(store, tag, budget.left, window_ms, intent)
         except RedisUnavailableError:
-            self._held.hold(model, window_ms=window_ms, intent=intent, unreported=unreported)
+            self._held.hold(tag, window_ms=window_ms, intent=intent, unreported=unreported)
             return False
         except asyncio.CancelledError:
-            self._held.hold(model, window_ms=window_ms, intent=intent)  # it may or may not have arrived
+            self._held.hold(tag, window_ms=window_ms, intent=intent)  # it may or may not have arrived
             raise
         finally:
             budget.left -= time.monotonic() - begun
-        self._confirmed.invalidated(model, window_ms=window_ms, intents=() if intent is None else (intent,))
+        self._confirmed.invalidated(tag, window_ms=window_ms, intents=() if intent is None else (intent,))
         return True
 
     async def _round(self) -> bool:
         """Asks Redis once for what is held and due; False when it did not take all of it.
 
-        Of several masters one may be away, and its models must not hold up the others'. A whole batch that fails ends
+        Of several masters one may be away, and its tags must not hold up the others'. A whole batch that fails ends
         the round: all of Redis is away, most likely.
         """
         all_taken = await self._flush_if_due()
-        models = self._held.models
-        for at in range(0, len(models), _RETRIES_AT_ONCE):
-            taken = await asyncio.gather(*(self._retry(model) for model in models[at : at + _RETRIES_AT_ONCE]))
+        tags = self._held.tags
+        for at in range(0, len(tags), _RETRIES_AT_ONCE):
+            taken = await asyncio.gather(*(self._retry(tag) for tag in tags[at : at + _RETRIES_AT_ONCE]))
             all_taken = all_taken and all(taken)
             if not any(taken):
                 break
         return all_taken
 
-    async def _retry(self, model: Model) -> bool:
-        held = self._held.find(model)
+    async def _retry(self, tag: str) -> bool:
+        held = self._held.find(tag)
         if held is None or self._store is None:
             return True
         asked = held.asked
@@ -231,13 +233,13 @@ class Invalidations:
             for intent in tuple(held.intents) or (b"",):
                 # Looked up only now: its write may have ended while the ones before were told.
                 order = Intent(intent, held.intents.get(intent, 0.0)) if intent else None
-                await _ask(self._store, model, _RETRY_TIMEOUT, held.window_ms, order)
+                await _ask(self._store, tag, _RETRY_TIMEOUT, held.window_ms, order)
         except RedisUnavailableError:
-            self._held.postpone(model)
+            self._held.postpone(tag)
             return False
         told = [Intent(name, until) for name, until in held.intents.items()]
-        self._confirmed.invalidated(model, window_ms=held.window_ms, intents=told)
-        self._taken(model, held, asked)  # if it was asked for anew meanwhile, the next round does it
+        self._confirmed.invalidated(tag, window_ms=held.window_ms, intents=told)
+        self._taken(tag, held, asked)  # if it was asked for anew meanwhile, the next round does it
         return True
 
     async def _flush_if_due(self) -> bool:
@@ -257,37 +259,37 @@ class Invalidations:
             return False
         finally:
             self._held.end_flush(number, done=done)
-        for model, held, asked in held_before:
+        for tag, held, asked in held_before:
             if not held.intents:  # these are still to be told
-                self._taken(model, held, asked)
+                self._taken(tag, held, asked)
         self._observer.invalidation(source, None)
         if self._journal is not None:
             self._journal.flushed(reason, removed)
         log.info("the whole cache was flushed", extra={"reason": reason, "models": removed})
         return True
 
-    def _taken(self, model: Model, held: HeldModel, asked: int) -> None:
+    def _taken(self, tag: str, held: HeldTag, asked: int) -> None:
         unreported = held.unreported
-        if self._held.done(model, held, asked) and unreported is not None:
-            self._report(model, "write", unreported, None)
+        if self._held.done(tag, held, asked) and unreported is not None:
+            self._report(tag, "write", unreported, None)
 
-    def _report(self, model: Model, source: str, collection: str, sent_at: float | None) -> None:
+    def _report(self, tag: str, source: str, about: Description, sent_at: float | None) -> None:
         lag = None if sent_at is None else max(0.0, self._wall_clock() - sent_at)
         self._observer.invalidation(source, lag)
         if self._journal is not None:
-            self._journal.invalidated(model, source, collection)
+            self._journal.invalidated(tag, source, about)
         if log.isEnabledFor(logging.DEBUG):
-            fields = {"model_type": model.type, "model_id": model.id, "collection": collection, "source": source}
-            log.debug("Invalidated %s cache", subject(model.type, collection), extra=fields)
+            fields = {**about.to_say_of(tag), "source": source}
+            log.debug("Invalidated %s cache", about.subject or kind_of(tag), extra=fields)
 
 
-async def _ask(store: Store, model: Model, timeout: float, window_ms: int, intent: Intent | None) -> None:
+async def _ask(store: Store, tag: str, timeout: float, window_ms: int, intent: Intent | None) -> None:
     if timeout < _LEAST_TIMEOUT:
         raise RedisUnavailableError("no time is left for Redis in this call")
     left_ms = 0 if intent is None else int((intent.until - time.monotonic()) * 1000)
     if intent is None:
-        await store.invalidate(model, timeout=timeout, window_ms=window_ms)
+        await store.invalidate(tag, timeout=timeout, window_ms=window_ms)
     elif left_ms > 0:
-        await store.invalidate(model, timeout=timeout, window_ms=window_ms, intent=intent.id, intent_ms=left_ms)
+        await store.invalidate(tag, timeout=timeout, window_ms=window_ms, intent=intent.id, intent_ms=left_ms)
     else:
-        await store.invalidate(model, timeout=timeout, window_ms=window_ms, clear=intent.id)
+        await store.invalidate(tag, timeout=timeout, window_ms=window_ms, clear=intent.id)

@@ -3,22 +3,17 @@
 from typing import Literal
 
 from proxy.caching.fetches import Answer, Result
-from proxy.media import wire
+from proxy.media.calls import Call
+from proxy.media.reads import Read
 
 Outcome = Result | Literal["failure"]
 
 
-def outcome(answer: Answer) -> Outcome:
-    """`x-cache` names the way in any case; a status other than OK and `success = false` count as failures."""
+def outcome(answer: Answer, read: Read, call: Call) -> Outcome:
+    """`x-cache` names the way in any case; a status other than OK, and what the policy takes for no success, count as
+    failures.
+    """
     if not answer.reply.ok:
         return "failure"
     from_cache = answer.age is not None
-    return answer.result if from_cache or successful(answer.reply.body or b"") else "failure"
-
-
-def successful(body: bytes) -> bool:
-    """What a response of the media service says in its field 1; one that cannot be read counts as a success."""
-    try:
-        return wire.fields(body, numbers={1}).number(1) != 0
-    except ValueError:
-        return True
+    return answer.result if from_cache or read.successful(call.body, answer.reply.body or b"") else "failure"

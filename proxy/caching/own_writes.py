@@ -16,14 +16,12 @@ import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 
-from google.protobuf.message import DecodeError
 from grpc import StatusCode
 
 from proxy.caching.held import MOST_HELD, Intent
 from proxy.caching.invalidations import Invalidations
 from proxy.media.calls import Call, Handler, Reply
-from proxy.media.model import Model
-from proxy.pb.media_pb2 import DeleteFileResponse
+from proxy.media.tags import UNDESCRIBED, Description
 from proxy.store.model_hash import LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, new_token
 
@@ -31,8 +29,6 @@ UNKNOWN_OUTCOME = 30.0
 """How long the intent of a write with an unknown outcome stands, in seconds."""
 _LONGEST_INTENT = LONGEST_INTENT_MS / 1000
 _INTENT_MARGIN = 5.0
-_UNKNOWN_MODEL = "a file was deleted whose model is not known"
-_UNREADABLE = "the media service took a write that cannot be read here"
 
 _SETTLED = frozenset(
     {
@@ -52,13 +48,19 @@ _SETTLED = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One of our own writes: the call, and the model it changes; None: that could not be found out."""
+    """One of our own writes: the call, and the tags that it changes."""
 
     call: Call
-    model: Model | None
-    collection: str = ""
+    tags: tuple[str, ...]
+    succeeded: Callable[[bytes, bool], bool]
+    """Whether an OK answer says that something was changed; the second, where nobody can tell."""
+    about: Description = UNDESCRIBED
     budget: Budget = field(default_factory=Budget)
     """What Redis may still take of the time of this call."""
+    unknown: str = ""
+    """Why not all tags could be found out, so that everything is flushed should it be done; empty: they could."""
+    announced: bool = False
+    """An event is to follow when it succeeds."""
     unreadable: bool = False
     """No such message, by protobuf's rules: upstream will say so. Should it take it, nobody knows what it changed."""
 
@@ -70,7 +72,7 @@ class OwnWrites:
         self._invalidations = invalidations
         self._forward = forward
         self._ends: set[asyncio.Task[None]] = set()
-        self._repeats: dict[bytes, tuple[asyncio.TimerHandle, Model]] = {}
+        self._repeats: dict[bytes, tuple[asyncio.TimerHandle, tuple[str, ...]]] = {}
         self.succeeded: Callable[[float], None] = lambda _: None
         """Told of each write that surely succeeded, when it began, by `time.monotonic`: its event is to follow."""
 
@@ -80,11 +82,10 @@ class OwnWrites:
         forwarded = False
         reply: Reply | None = None
         try:
-            if write.model is not None:
-                await self._invalidations.own_write(write.model, _until(intent, _life(write.call)), write.budget)
+            await self._invalidate(write, _until(intent, _life(write.call)), None)
             forwarded, began = True, time.monotonic()
             reply = await self._forward(write.call)
-            if reply.ok and _succeeded(reply, unreadable=False):
+            if write.announced and reply.ok and write.succeeded(reply.body or b"", False):
                 self.succeeded(began)
         finally:
             known = not forwarded or (reply is not None and reply.code in _SETTLED)
@@ -94,22 +95,38 @@ class OwnWrites:
     async def close(self) -> None:
         """Waits for the ends of writes, each of which is bounded; what was to be repeated later is held now."""
         await asyncio.gather(*self._ends, return_exceptions=True)
-        for handle, model in self._repeats.values():
+        for handle, tags in self._repeats.values():
             handle.cancel()
-            self._invalidations.invalidate_soon(model)
+            for tag in tags:
+                self._invalidations.invalidate_soon(tag)
         self._repeats.clear()
 
     async def _end(self, write: Write, intent: bytes, reply: Reply | None, *, known: bool) -> None:
-        if write.model is None:
-            if (not known and not write.unreadable) or (
-                reply is not None and reply.ok and _succeeded(reply, unreadable=True)
-            ):
-                self._invalidations.flush_soon(_UNREADABLE if write.unreadable else _UNKNOWN_MODEL)
+        if write.unknown and (
+            (not known and not write.unreadable)
+            or (reply is not None and reply.ok and write.succeeded(reply.body or b"", True))
+        ):
+            self._invalidations.flush_soon(write.unknown)
+        if not write.tags:
             return
         life = 0.0 if known else UNKNOWN_OUTCOME
         if not known:
-            self._repeat_later(write.model, intent)
-        await self._invalidations.own_write(write.model, _until(intent, life), write.budget, ended=write.collection)
+            self._repeat_later(write.tags, intent)
+        await self._invalidate(write, _until(intent, life), write.about)
+
+    async def _invalidate(self, write: Write, intent: Intent, ended: Description | None) -> None:
+        """Each tag of a write with an intent of its own, side by side; `ended` describes a write that was answered."""
+        if len(write.tags) == 1:
+            await self._invalidations.own_write(write.tags[0], intent, write.budget, ended=ended)
+        elif write.tags:
+            budgets = [Budget(write.budget.left) for _ in write.tags]
+            asked = zip(write.tags, budgets, strict=True)
+            try:
+                await asyncio.gather(
+                    *(self._invalidations.own_write(tag, intent, budget, ended=ended) for tag, budget in asked)
+                )
+            finally:
+                write.budget.left = min(budget.left for budget in budgets)
 
     async def _shielded(self, end: Coroutine[None, None, None]) -> None:
         """Runs the end as a task of ours, so that a caller who goes away does not take it along."""
@@ -118,17 +135,18 @@ class OwnWrites:
         task.add_done_callback(self._ends.discard)
         await asyncio.shield(task)
 
-    def _repeat_later(self, model: Model, intent: bytes) -> None:
+    def _repeat_later(self, tags: tuple[str, ...], intent: bytes) -> None:
         if len(self._repeats) >= MOST_HELD:
             self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome")
             return
 
         def repeat() -> None:
             del self._repeats[intent]
-            self._invalidations.invalidate_soon(model)
+            for tag in tags:
+                self._invalidations.invalidate_soon(tag)
 
         handle = asyncio.get_running_loop().call_later(UNKNOWN_OUTCOME, repeat)
-        self._repeats[intent] = (handle, model)
+        self._repeats[intent] = (handle, tags)
 
 
 def _until(intent: bytes, seconds: float) -> Intent:
@@ -140,13 +158,3 @@ def _life(call: Call) -> float:
     if call.deadline is None:
         return _LONGEST_INTENT
     return min(max(0.0, call.deadline - time.monotonic()) + _INTENT_MARGIN, _LONGEST_INTENT)
-
-
-def _succeeded(reply: Reply, *, unreadable: bool) -> bool:
-    """What the answer says, of an upload too; `unreadable` where it cannot be read."""
-    response = DeleteFileResponse()
-    try:
-        response.ParseFromString(reply.body or b"")
-    except DecodeError:
-        return unreadable
-    return response.success

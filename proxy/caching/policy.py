@@ -1,15 +1,16 @@
-"""`Policy`: what may be cached and served, by settings and by what the caller asks for. Pure: times are passed in."""
+"""`Policy`: what may be cached and served, by settings and by what the caller asks for. Pure: times are passed in.
+
+Where the policy's file says something of a read (`Limits`), that counts for it instead of the settings.
+"""
 
 from dataclasses import dataclass
 
 from proxy.media.calls import Call
 from proxy.media.entry import Entry
-from proxy.media.keys import RequestKey
 from proxy.media.lifetime import TEMPORARY
+from proxy.media.reads import Limits
 
 _NO_DIRECTIVES: frozenset[str] = frozenset()
-_DEFAULT_PER_PAGE = 20
-"""What the media service takes a `per_page` of 0 for."""
 
 
 @dataclass(slots=True)
@@ -20,7 +21,6 @@ class Policy:
     ttl: float
     stale_if_error: float
     stale_while_revalidate: float
-    bypass_per_page: int
     max_entry_bytes: int
     ttl_temporary_credentials: float = TEMPORARY
 
@@ -28,17 +28,20 @@ class Policy:
     def forwards_all(self) -> bool:
         return self.mode == "off" or self.ttl <= 0
 
-    def caches(self, key: RequestKey) -> bool:
-        """A caller that reads so large a page may delete what it finds, so it must see the truth."""
-        return not self.bypass_per_page or (key.per_page or _DEFAULT_PER_PAGE) < self.bypass_per_page
+    def largest(self, limits: Limits) -> int:
+        """Bytes of the largest answer that is stored."""
+        return self.max_entry_bytes if limits.max_entry_bytes is None else limits.max_entry_bytes
 
-    def stands_in(self, entry: Entry, now_ms: float) -> bool:
+    def stands_in(self, limits: Limits, entry: Entry, now_ms: float) -> bool:
         """Whether an entry may be served while upstream is away; `stale_until` bounds it by its URLs' life."""
-        return now_ms < min(entry.stale_until_ms, entry.fresh_until_ms + self.stale_if_error * 1000)
+        allowance = self.stale_if_error if limits.stale_if_error is None else limits.stale_if_error
+        return now_ms < min(entry.stale_until_ms, entry.fresh_until_ms + allowance * 1000)
 
-    def revalidates(self, entry: Entry, now_ms: float) -> bool:
+    def revalidates(self, limits: Limits, entry: Entry, now_ms: float) -> bool:
         """Whether an entry may be served while a fresh answer is fetched behind it."""
-        return now_ms < min(entry.stale_until_ms, entry.fresh_until_ms + self.stale_while_revalidate * 1000)
+        given = limits.stale_while_revalidate
+        allowance = self.stale_while_revalidate if given is None else given
+        return now_ms < min(entry.stale_until_ms, entry.fresh_until_ms + allowance * 1000)
 
 
 def cache_control(call: Call) -> frozenset[str]:

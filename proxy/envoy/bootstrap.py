@@ -3,16 +3,18 @@
 Reference: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
 from proxy.envoy.ended import COUNTED
 from proxy.envoy.http2 import as_client, extension
-from proxy.envoy.listener import AGAIN, BUFFER, MEDIA, OWN, UPSTREAM, listener
+from proxy.envoy.listener import BUFFER, OWN, listener
+from proxy.envoy.services import DEFAULT, Clusters, Placed, builtin
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
-from proxy.telemetry.metrics import CALL_SECONDS
+from proxy.telemetry.buckets import CALL_SECONDS
 
 _NAME = "media-cache-proxy"
 _DNS_EVERY = "5s"
@@ -51,25 +53,20 @@ class Place:
         return str(self.directory / "own.sock")
 
 
-def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
-    """The configuration, as JSON would hold it.
+def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequence[Placed] | None = None) -> Json:
+    """The configuration, as JSON would hold it. `services` None: the built-in policy's.
 
     ValueError, with the setting's name, for an address that Envoy cannot use.
     """
-    try:
-        upstream = target(settings.media_service_addr)
-    except ValueError:
-        raise ValueError(
-            f"MEDIA_SERVICE_ADDR: {settings.media_service_addr!r} cannot be reached with TRANSPORT=envoy; accepted: "
-            "host:port, dns:///host:port, ipv4:a.b.c.d:port, ipv6:[…]:port, unix:/path"
-        ) from None
+    services = builtin(settings) if services is None else services
+    targets = {settings.media_service_addr: DEFAULT, **{each.target: each.clusters for each in services}}
     return {
         "node": {"id": _NAME, "cluster": _NAME},
         "admin": {"address": pipe(place.admin), "ignore_global_conn_limit": True},
         "static_resources": {
-            "listeners": [listener(settings, place.module, place.directory, resolve)],
+            "listeners": [listener(settings, place.module, place.directory, resolve, services)],
             "clusters": [
-                *_media(settings, upstream, towards_upstream(settings, upstream, place.directory, place.authorities)),
+                *(each for where, names in targets.items() for each in _service(settings, where, names, place)),
                 _cluster(OWN, Target((pipe(place.own),)), as_client()),
             ],
         },
@@ -90,23 +87,40 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve) -> Json:
     }
 
 
-def _media(settings: Settings, upstream: Target, tls: Json) -> list[Json]:
-    """The media service, under three names. A call goes to UPSTREAM first, over a connection that only the calls of
+def _understood(settings: Settings, where: str) -> Target:
+    try:
+        return target(where)
+    except ValueError:
+        name = "MEDIA_SERVICE_ADDR" if where == settings.media_service_addr else "POLICY: upstream"
+        raise ValueError(
+            f"{name}: {where!r} cannot be reached with TRANSPORT=envoy; accepted: "
+            "host:port, dns:///host:port, ipv4:a.b.c.d:port, ipv6:[…]:port, unix:/path"
+        ) from None
+
+
+def _service(settings: Settings, where: str, names: Clusters, place: Place) -> list[Json]:
+    """A service, under three names. A call goes to the first cluster at first, over a connection that only the calls of
     its caller's connection share: what one caller leaves unread takes no other's window, in either direction.
 
-    A call that upstream never processed goes to AGAIN, once (`listener`). There each connection carries one call at a
-    time, so that the second attempt is not refused for the reason of the first: Envoy begins calls on a new connection
-    before it knows how many upstream allows.
+    A call that upstream never processed goes to the other, once (`listener`). There each connection carries one call
+    at a time, so that the second attempt is not refused for the reason of the first: Envoy begins calls on a new
+    connection before it knows how many upstream allows.
     """
-    limits = _limits(settings.max_concurrent_calls)
+    limits, upstream = _limits(settings.max_concurrent_calls), _understood(settings, where)
+    tls = towards_upstream(settings, upstream, place.directory, place.authorities)
     ways = {
-        UPSTREAM: {**as_client(settings.max_calls_per_connection), "connection_pool_per_downstream_connection": True},
-        AGAIN: as_client(1, idle="10s"),
+        names.first: {
+            **as_client(settings.max_calls_per_connection),
+            "connection_pool_per_downstream_connection": True,
+        },
+        names.again: as_client(1, idle="10s"),
     }
-    both = extension("envoy.clusters.aggregate", "clusters.aggregate.v3.ClusterConfig", clusters=[UPSTREAM, AGAIN])
+    both = extension(
+        "envoy.clusters.aggregate", "clusters.aggregate.v3.ClusterConfig", clusters=[names.first, names.again]
+    )
     return [
         *({**_cluster(name, upstream, how), **limits, **_REACHED, **tls} for name, how in ways.items()),
-        {"name": MEDIA, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED", "cluster_type": both, **limits},
+        {"name": names.both, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED", "cluster_type": both, **limits},
     ]
 
 

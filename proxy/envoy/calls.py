@@ -6,7 +6,7 @@ that waits for room, costs a window of bytes.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -17,7 +17,7 @@ from proxy.envoy.departures import Departures, Receive, Watched
 from proxy.envoy.straight import AT_ONCE, HEADERS, Straight
 from proxy.media.calls import Handler, Reply
 from proxy.transport.admission import Admission
-from proxy.transport.layers import UPLOAD, Begun, Layers
+from proxy.transport.layers import Begun, Layers
 from proxy.transport.limits import Limits
 from proxy.transport.straight import Hits
 
@@ -38,14 +38,18 @@ class Calls:
         departures: Departures,
         call_timeout: float,
         limits: Limits,
-        straight: tuple[Hits, Admission] | None = None,
+        straight: tuple[Iterable[Hits], Admission] | None = None,
     ) -> None:
         self._handlers = routes
         self._layers = layers
         self._departures = departures
         self._limits = limits
-        self._straight = {} if straight is None else {straight[0].method: Straight(*straight, self._long_way)}
-        self._timeouts = {method: None if method == UPLOAD else call_timeout or None for method in routes}
+        self._straight = (
+            {}
+            if straight is None
+            else {hits.method: Straight(hits, straight[1], self._long_way) for hits in straight[0]}
+        )
+        self._timeouts = {method: None if method in layers.large_methods else call_timeout or None for method in routes}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one call of a method of `routes`: Envoy sends no other here."""

@@ -2,40 +2,37 @@
 
 1. The methods that the core answers: the `pyvoy` filter, which is off for all other routes.
 2. Health and reflection: our own small gRPC server, on a Unix socket.
-3. The other methods of MediaService, which are known to be unary: straight to the media service, CALL_TIMEOUT for
-   callers without a deadline.
-4. What else is a `/service/method`: straight to the media service, for as long as it takes.
+3. The other methods of the policy's services that are unary: straight to their service, CALL_TIMEOUT for callers
+   without a deadline.
+4. What else is a `/service/method`: straight to its service, or to the default upstream, for as long as it takes.
 
 Nothing is added to a call, and nothing is tried again but what upstream never processed (I7). What Envoy takes for
 instructions to itself, `x-envoy-*`, is taken off before it can read it. To every answer it adds a `date`, as RFC 9110
-(6.6.1) demands; there is no switch. The `:authority` of what goes upstream is the media service's.
+(6.6.1) demands; there is no switch. The `:authority` of what goes upstream is the service's.
 """
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, listening
 from proxy.envoy.ended import OTHER, OURS, access_logs, local_replies, overwritten
 from proxy.envoy.http2 import extension, http2
+from proxy.envoy.services import DEFAULT, Placed, builtin
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
 from proxy.transport.authority import authority
 
 APP = "proxy.envoy.worker:app"
 PYVOY = "pyvoy"
-MEDIA, UPSTREAM, AGAIN, OWN = "media", "upstream", "again", "own"
-"""Clusters: of the media service by `bootstrap`'s three names, and our own small server."""
+OWN = "own"
+"""The cluster of our own small server."""
 BUFFER = 64 << 10
 """Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
 _FIRST_BYTES_WITHIN = "5s"
 _RESET_AT = 2
 """Times MAX_METADATA_BYTES. Envoy resets a call with more, without a word; below it the core refuses and says why."""
 _MOST_ENTRIES = 1_000
-_SERVICE = "/media.MediaService"
-_UPLOAD = f"{_SERVICE}/UploadFile"
-_READ, _DELETE = f"{_SERVICE}/GetFilesByModel", f"{_SERVICE}/DeleteFile"
-_UNARY = tuple(f"{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia"))
-"""Written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it."""
 _OURS = (
     "/grpc.health.v1.Health/",
     "/grpc.reflection.v1.ServerReflection/",
@@ -44,10 +41,12 @@ _OURS = (
 _PATH = "/[!-.0-~]+/[!-.0-~]+"
 
 
-def listener(settings: Settings, module: str, directory: Path, resolve: Resolve) -> Json:
+def listener(
+    settings: Settings, module: str, directory: Path, resolve: Resolve, services: Sequence[Placed] | None = None
+) -> Json:
     """The listener on LISTEN_ADDR; OSError when its host is not known.
 
-    `module` is the path of pyvoy's, `directory` where the files of secrets are.
+    `module` is the path of pyvoy's, `directory` where the files of secrets are, `services` None: the built-in policy's.
     """
     return {
         "name": "callers",
@@ -60,7 +59,7 @@ def listener(settings: Settings, module: str, directory: Path, resolve: Resolve)
         "listener_filters_timeout": _FIRST_BYTES_WITHIN,
         "filter_chains": [
             {
-                "filters": [_manager(settings, module)],
+                "filters": [_manager(settings, module, builtin(settings) if services is None else services)],
                 "transport_socket_connect_timeout": _FIRST_BYTES_WITHIN,
                 **towards_callers(settings, directory),
             },
@@ -75,7 +74,7 @@ def _first_bytes(*, tls: bool) -> Json:
     return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
 
 
-def _manager(settings: Settings, module: str) -> Json:
+def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Json:
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -102,7 +101,11 @@ def _manager(settings: Settings, module: str) -> Json:
             )
         ],
         stream_idle_timeout="0s",
-        access_log=access_logs(_READ, (_UPLOAD, _DELETE), PROTOBUF),
+        access_log=access_logs(
+            [path for each in services for path in each.reads],
+            [path for each in services for path in each.writes],
+            PROTOBUF,
+        ),
         local_reply_config=local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
         route_config={
@@ -110,7 +113,7 @@ def _manager(settings: Settings, module: str) -> Json:
                 {
                     "name": "callers",
                     "domains": ["*"],
-                    "routes": _routes(settings),
+                    "routes": _routes(settings, services),
                     # Envoy writes its own to every call; the caller's comes back in its place.
                     "request_headers_to_remove": [_PROTO],
                     "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
@@ -142,19 +145,38 @@ PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"a
 """The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
 
 
-def _routes(settings: Settings) -> list[Json]:
+def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
-    host = authority(settings.media_service_addr, settings.upstream_tls_server_name)
+    default = _authority(settings, settings.media_service_addr)
     return [
-        _route({"path": _READ, "headers": [PROTOBUF]}, MEDIA, limit, host=host, pyvoy=True),
-        *(
-            _route({"path": path}, MEDIA, time, host=host, pyvoy=True)
-            for path, time in ((_UPLOAD, None), (_DELETE, limit))
-        ),
+        *(route for each in services for route in _core_answers(each, _authority(settings, each.target), limit)),
         *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
-        *(_route({"path": path}, MEDIA, limit, host=host) for path in (_READ, *_UNARY)),
-        _route({"safe_regex": {"regex": _PATH}}, MEDIA, host=host),
+        *(
+            _upstream({"path": path}, each.clusters.both, _authority(settings, each.target), limit)
+            for each in services
+            for path in each.unary
+            if path not in each.writes
+        ),
+        *(
+            _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, _authority(settings, each.target))
+            for each in services
+            if each.clusters is not DEFAULT
+        ),
+        _upstream({"safe_regex": {"regex": _PATH}}, DEFAULT.both, default),
     ]
+
+
+def _authority(settings: Settings, target: str) -> str:
+    return authority(target, settings.upstream_tls_server_name)
+
+
+def _core_answers(service: Placed, host: str, limit: str | None) -> Iterator[Json]:
+    """Reads of protobuf, and writes, of which large ones have no limit."""
+    for path in service.reads:
+        yield _upstream({"path": path, "headers": [PROTOBUF]}, service.clusters.both, host, limit, pyvoy=True)
+    for path in service.writes:
+        time = None if path in service.large else limit
+        yield _upstream({"path": path}, service.clusters.both, host, time, pyvoy=True)
 
 
 def _name(match: Json, cluster: str) -> str:
@@ -162,19 +184,25 @@ def _name(match: Json, cluster: str) -> str:
     return OURS if cluster == OWN else match["path"].rpartition("/")[2] if "path" in match else OTHER
 
 
-def _route(match: Json, cluster: str, limit: str | None = None, *, host: str = "", pyvoy: bool = False) -> Json:
-    """`limit` is for callers that set no deadline; one that was set counts. `host` is the `:authority`."""
-    durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
-    action: Json = {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations}
-    if host:
-        action["host_rewrite_literal"] = host
-    if cluster == MEDIA:
-        action |= {"retry_policy": _TRANSPARENT, "priority": "DEFAULT" if "safe_regex" in match else "HIGH"}
-    route: Json = {"name": _name(match, cluster), "match": {**match, "grpc": {}}, "route": action}
+def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *, pyvoy: bool = False) -> Json:
+    """To a service. `host` is the `:authority`."""
+    route = _route(match, cluster, limit)
+    route["route"] |= {
+        "host_rewrite_literal": host,
+        "retry_policy": _TRANSPARENT,
+        "priority": "HIGH" if "path" in match else "DEFAULT",
+    }
     if pyvoy:
         on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
         route["typed_per_filter_config"] = {PYVOY: on}
     return route
+
+
+def _route(match: Json, cluster: str, limit: str | None = None) -> Json:
+    """`limit` is for callers that set no deadline; one that was set counts."""
+    durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
+    action: Json = {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations}
+    return {"name": _name(match, cluster), "match": {**match, "grpc": {}}, "route": action}
 
 
 _TRANSPARENT: Json = {

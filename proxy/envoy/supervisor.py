@@ -18,6 +18,7 @@ from proxy.envoy.control import Hello
 from proxy.envoy.directory import own_directory
 from proxy.envoy.process import EnvoyProcess
 from proxy.envoy.refusals import explained
+from proxy.envoy.services import placed
 from proxy.envoy.tls import secrets
 from proxy.errors import SettingError, StartError
 from proxy.retry import jittered
@@ -46,7 +47,9 @@ async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
 def rendered(settings: Settings, place: Place) -> dict[str, object]:
     """Envoy's configuration; StartError for an address that it cannot use."""
     try:
-        return bootstrap(settings, place, resolve)
+        return bootstrap(settings, place, resolve, placed(settings))
+    except SettingError:
+        raise
     except ValueError as error:
         raise SettingError(str(error)) from None
     except OSError:

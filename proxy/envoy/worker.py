@@ -1,123 +1,28 @@
-"""What runs inside Envoy's interpreter: the ASGI application that pyvoy loads, and the whole proxy in its event loop.
+"""What pyvoy loads inside Envoy's interpreter: the ASGI application, which loads the proxy when Envoy is under way.
 
-pyvoy calls `app` once for its life (the lifespan protocol of ASGI) and once for each call. Envoy opens its listener
-once the start is said to be complete, and only then can say that it serves; so the proxy runs as a task, and the start
-is complete when all but that is done.
+pyvoy calls `app` once for its life (the lifespan protocol of ASGI) and once for each call.
 """
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Mapping
-from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from proxy import app as composition
-from proxy.core import Core
-from proxy.envoy.control import LOG, SOCKET, Ended, Failed, Hello, Live
-from proxy.envoy.restarts import restarts
-from proxy.envoy.transport import EnvoyTransport
-from proxy.errors import SettingError, StartError
-from proxy.settings.config import Settings
-from proxy.telemetry import log, strays, tracing
-from proxy.telemetry.metrics import Metrics
+from proxy import starting
 
-_logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from proxy.envoy.lifespan import Lifespan
 
 Event = dict[str, Any]
 Receive = Callable[[], Awaitable[Event]]
 Send = Callable[[Event], Awaitable[None]]
 
-
-class Worker:
-    """The proxy of this process. `control` is our end of the socket pair."""
-
-    def __init__(self, control: "Connection[Any, Any]") -> None:
-        self._control = control
-        self._accepting = asyncio.Event()
-        self._stop = composition.Stop()
-        self._failure = ""
-        self._live = False
-        self.transport: EnvoyTransport | None = None
-
-    async def lifespan(self, receive: Receive, send: Send) -> None:
-        """From Envoy's start to its end."""
-        await receive()
-        hello: Hello = self._control.recv()
-        log.setup(hello.settings.log_level, hello.settings.log_format, fd=LOG, trace_ids=tracing.ids)
-        strays.hook()
-        asyncio.get_running_loop().add_reader(self._control.fileno(), self._told)
-        running = asyncio.create_task(self._run(hello), name="proxy")
-        accepting = asyncio.create_task(self._accepting.wait(), name="accepting")
-        await asyncio.wait([running, accepting], return_when=asyncio.FIRST_COMPLETED)
-        accepting.cancel()
-        if running.done():
-            await send({"type": "lifespan.startup.failed", "message": self._failure})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        for _ in range(2):  # unless that is why Envoy ends, there is nobody left to drain for
-            self._stop.ask()
-        if not self._live:
-            running.cancel()  # Envoy, for whose begin it waits, never comes to serve
-        await asyncio.wait([running])
-        await send({"type": "lifespan.shutdown.complete"})
-
-    async def _run(self, hello: Hello) -> None:
-        def transport(settings: Settings, core: Core, metrics: Metrics) -> EnvoyTransport:
-            restarts(metrics.registry).inc(hello.restarts)
-            self.transport = EnvoyTransport(
-                settings,
-                core,
-                metrics,
-                hello.place,
-                limits=composition.limits(settings),
-                accepting=self._accepting,
-                live=self._begun,
-            )
-            return self.transport
-
-        ending: Failed | Ended
-        try:
-            status = await composition.run_with(
-                hello.settings, sources=hello.sources, make_transport=transport, stop=self._stop
-            )
-        except StartError as error:
-            self._failure = str(error)
-            ending = Failed(self._failure, setting=isinstance(error, SettingError))
-        except Exception:
-            _logger.exception("unexpected failure; the proxy ends")
-            ending = Ended(1)
-        else:
-            ending = Ended(status)
-        log.end()  # before `serve` says why it ends
-        self._tell(ending)
-
-    def _begun(self) -> None:
-        self._live = True
-        self._tell(Live())
-
-    def _tell(self, message: object) -> None:
-        try:
-            self._control.send(message)
-        except OSError:
-            _logger.warning("nobody is left to be told: %s", message)
-
-    def _told(self) -> None:
-        try:
-            self._control.recv()
-        except (EOFError, OSError):  # `serve` is gone; the kernel ends us, too
-            asyncio.get_running_loop().remove_reader(self._control.fileno())
-        self._stop.ask()
-
-
-_worker: Worker | None = None
+_lifespan: "Lifespan | None" = None
 
 
 async def app(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
     """What pyvoy calls."""
-    global _worker  # noqa: PLW0603 -- pyvoy knows this function and nothing else of us
-    if _worker is not None and _worker.transport is not None:
-        await _worker.transport.calls(scope, receive, send)
+    global _lifespan  # noqa: PLW0603 -- pyvoy knows this function and nothing else of us
+    if _lifespan is not None and _lifespan.transport is not None:
+        await _lifespan.transport.calls(scope, receive, send)
         return
-    _worker = Worker(Connection(SOCKET))
-    await _worker.lifespan(receive, send)
+    _lifespan = starting.load("proxy.envoy.lifespan").Lifespan.of_process()
+    await _lifespan.run(receive, send)

@@ -1,14 +1,12 @@
-"""How long an answer may live: what may be stored at all, and until when its presigned URLs work (`presigned.py`).
+"""Until when presigned URLs work (`presigned.py`), and what is left of one without its signature.
 
 A margin is kept, since whoever gets the answer still has to use the URL.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
-
 from proxy.media.presigned import End, end_of
-from proxy.pb.media_pb2 import GetFilesByModelResponse
 
 TEMPORARY = 300.0
 """How long a URL may be kept that dies with a session whose end nobody tells, in seconds, unless a setting says so."""
@@ -17,45 +15,43 @@ _MARGIN_SHARE = 0.1  # of the signed life
 
 
 @dataclass(frozen=True, slots=True)
-class Storable:
-    """An answer that may be stored."""
+class Life:
+    """How long some URLs work, margin taken off."""
 
-    usable_until: float | None
-    """Seconds since 1970, margin taken off; None: no URL in it expires."""
-    usable_for: float | None
-    """The shortest signed life in seconds, margin taken off: a bound that needs no common clock."""
-    models: dict[int, tuple[str, int]]
-    """File id to (model type as stored, model id)."""
+    until: float | None = None
+    """Seconds since 1970; None: none of them expires."""
+    seconds: float | None = None
+    """The shortest signed life: a bound that needs no common clock."""
 
     def usable_from(self, now: float) -> float | None:
-        """For how many seconds, by our own clock too, should the one that `usable_until` is compared with be behind."""
-        if self.usable_until is None:
-            return self.usable_for
-        left = self.usable_until - now
-        return left if self.usable_for is None else min(self.usable_for, left)
+        """For how many seconds, by our own clock too, should the one that `until` is compared with be behind."""
+        if self.until is None:
+            return self.seconds
+        left = self.until - now
+        return left if self.seconds is None else min(self.seconds, left)
 
 
-def storable(body: bytes, temporary: float = TEMPORARY) -> Storable | None:
-    """What a GetFilesByModel response says of its own storage; None: a failure, no such message, an unclear expiry.
+UNLIMITED = Life()
+
+
+def life_of(urls: Iterable[str], temporary: float = TEMPORARY) -> Life:
+    """How long all of them work; ValueError where that is unclear of one.
 
     `temporary`: how long a URL that was signed with temporary credentials may be kept, in seconds.
     """
-    response = GetFilesByModelResponse()
     try:
-        response.ParseFromString(body)
-    except DecodeError:
-        return None
-    if not response.success:
-        return None
-    try:
-        ends = [end_of(media.presigned_url) for media in response.data.media if media.presigned_url]
-    except (ValueError, OverflowError):
-        return None
+        ends = [end_of(url) for url in urls if url]
+    except OverflowError:
+        raise ValueError("a date beyond all calendars") from None
     bounds = [_bounds(end, temporary) for end in ends if end is not None]
     until = min((bound[0] for bound in bounds if bound[0] is not None), default=None)
     life = min((bound[1] for bound in bounds if bound[1] is not None), default=None)
-    models = {media.id: (media.model_type, media.model_id) for media in response.data.media if media.id}
-    return Storable(until, life, models)
+    return Life(until, life)
+
+
+def unsigned(url: str) -> str:
+    """The URL without its query: date, life and signature differ each time it is signed."""
+    return url.partition("?")[0]
 
 
 def _bounds(end: End, temporary: float) -> tuple[float | None, float | None]:

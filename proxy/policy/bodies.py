@@ -169,7 +169,7 @@ def _plain(value: Any) -> Any:
         case list():
             return [_plain(each) for each in value]
         case str():
-            return text(value)
+            return None if "\0" in value else text(value)  # what expressions take ends at a NUL
         case Decimal():
             return float(value) if (whole := _whole(value)) is None else whole
         case int() if value not in INT64:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from proxy.media.reads import Verdict
 from proxy.policy.bodies import BadBody
-from proxy.policy.compiled import Event, Policy, Read, Verdict, Write
+from proxy.policy.compiled import Event, Policy, Read, Write
 from proxy.policy.document import Document, Node, Source
 from proxy.policy.expressions import ExpressionError
 from proxy.policy.jsonish import BadMessage, message_of, value_of
@@ -143,10 +144,10 @@ def _read(read: Read, case: Case) -> _Compared:
     answer = message_of(case.response.value, read.responses.default())
     verdict = read.storable(request.SerializeToString(), answer.SerializeToString())
     if case.stored is not None:
-        yield "stored", case.at_key("stored"), case.stored, verdict is not None
-    found = verdict or Verdict()
+        yield "stored", case.at_key("stored"), case.stored, isinstance(verdict, Verdict)
+    found = verdict if isinstance(verdict, Verdict) else Verdict()
     if case.ttl is not None:
-        yield "ttl", case.at_key("ttl"), case.ttl, None if verdict is None else longest_life(read, verdict, _time(case))
+        yield "ttl", case.at_key("ttl"), case.ttl, _life(read, verdict, case)
     if case.further_tags is not None:
         yield "further_tags", case.at_key("further_tags"), _texts(case.further_tags), sorted(found.further_tags)
     if case.aliases is not None:
@@ -181,6 +182,10 @@ def _events(events: list[Event], case: Case) -> _Compared:
         yield "malformed", place, case.malformed.text if case.malformed else None, part
     if case.invalidates is not None:
         yield "invalidates", case.at_key("invalidates"), _texts(case.invalidates), sorted(tags)
+
+
+def _life(read: Read, verdict: Verdict | str, case: Case) -> float | None:
+    return longest_life(read, verdict, _time(case)) if isinstance(verdict, Verdict) else None
 
 
 def longest_life(read: Read, verdict: Verdict, now: float, default: float = 3600.0) -> float:

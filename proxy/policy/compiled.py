@@ -5,51 +5,18 @@ Their callables raise ExpressionError where a policy's expression fails on a mes
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
+from google.protobuf import json_format
 from google.protobuf.message import Message
 
+from proxy.media.lifetime import TEMPORARY, UNLIMITED, life_of
+from proxy.media.reads import Asked, Limits, Verdict
+from proxy.media.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
 from proxy.policy.expressions import ExpressionError
-from proxy.policy.messages import Messages
-from proxy.policy.presigned import UNLIMITED, Life, life_of
-
-Plain = str | int | float | bool
-
-
-@dataclass(frozen=True, slots=True)
-class Description:
-    """What log lines call something, and its fields in them."""
-
-    subject: str = ""
-    fields: Mapping[str, Plain] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What an answer says of its own storage."""
-
-    aliases: tuple[str, ...] = ()
-    further_tags: tuple[str, ...] = ()
-    life: Life = UNLIMITED
-    """Of the presigned URLs in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What a policy says of how answers of a read live; None: as the settings have it. Durations in seconds."""
-
-    ttl: float | None = None
-    stale_if_error: float | None = None
-    stale_while_revalidate: float | None = None
-    ttl_with_further_tags: float = 300.0
-    max_entry_bytes: int | None = None
-    negative_ttl: Mapping[str, float] = field(default_factory=dict)
-    """By the name of a gRPC status."""
-    vary: tuple[str, ...] | None = None
-    keyed: bool = True
-    """A fetch carries of the caller's metadata only what is in the key, tracing headers and `propagate`."""
-    propagate: tuple[str, ...] = ()
+from proxy.policy.messages import Messages, without_signatures
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,6 +34,8 @@ class Read:
     limits: Limits
     requests: Messages
     responses: Messages
+    judged: Messages
+    """The responses as far as `stores` looks at them."""
     tag_of: Callable[[Message], str]
     bypasses: Callable[[Message], bool]
     stores: Callable[[Message, Message], bool] | None
@@ -76,22 +45,72 @@ class Read:
     presigned_urls: Callable[[Message], list[str]] | None
     describe: Callable[[Message], Description]
 
-    def storable(self, request: bytes, response: bytes) -> Verdict | None:
-        """What an OK answer to this request says of its storage; None: it is not to be stored."""
+    @property
+    def unfit(self) -> str:
+        """Why an answer that upstream gave is not stored."""
+        unsuccessful = [f"{self.said['store'].removeprefix('response.')} is false"] if "store" in self.said else []
+        unclear = ["nobody can tell when a presigned URL in it expires"] if "presigned_urls" in self.said else []
+        return ", or ".join([*unsuccessful, *unclear])
+
+    def asked(self, body: bytes) -> Asked | None:
+        """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
+        request = self.requests.whole(body)
+        if request is None:
+            return None
+        canonical = request.SerializeToString(deterministic=True)
+        try:
+            tag, bypass = self.tag_of(request), self.bypasses(request)
+        except ExpressionError as error:
+            return Asked("", canonical, bypass=True, problem=str(error))
+        return Asked(tag, canonical, bypass, self.describe(request))
+
+    def storable(self, request: bytes, response: bytes, temporary: float = TEMPORARY) -> Verdict | str:
+        """What an OK answer to this request says of its storage, or why it is not to be stored."""
         if self.stores is None and self.aliases is None and self.further_tags is None and self.presigned_urls is None:
             return _PLAIN_VERDICT
-        asked, answer = self.requests.readable(request), self.responses.readable(response)
-        if self.stores is not None and not self.stores(asked, answer):
-            return None
         try:
-            life = life_of(self.presigned_urls(answer)) if self.presigned_urls is not None else UNLIMITED
+            asked, answer = self.requests.readable(request), self.responses.readable(response)
+            if self.stores is not None and not self.stores(asked, answer):
+                return self.unfit
+            return Verdict(
+                aliases=self.aliases(asked, answer) if self.aliases is not None else (),
+                further_tags=self.further_tags(asked, answer) if self.further_tags is not None else (),
+                life=life_of(self.presigned_urls(answer), temporary) if self.presigned_urls is not None else UNLIMITED,
+            )
+        except ExpressionError as error:
+            return f"the policy cannot tell: {error}"
         except ValueError:
-            return None
-        return Verdict(
-            aliases=self.aliases(asked, answer) if self.aliases is not None else (),
-            further_tags=self.further_tags(asked, answer) if self.further_tags is not None else (),
-            life=life,
+            return self.unfit
+
+    def successful(self, request: bytes, response: bytes) -> bool:
+        """Whether an OK answer counts as a success; true where nobody can tell."""
+        if self.stores is None:
+            return True
+        try:
+            return self.stores(self.requests.readable(request), self.judged.readable(response))
+        except ExpressionError:
+            return True
+
+    def shown(self, body: bytes) -> Mapping[str, Any]:
+        """The fields of a request by name, as JSON has them; empty where it is none."""
+        request = self.requests.whole(body)
+        if request is None:
+            return {}
+        found: dict[str, Any] = json_format.MessageToDict(
+            request, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
+        return found
+
+    def comparable(self, response: bytes) -> object:
+        """What of an answer is the same each time it is fetched while nothing changes: all but URLs' signatures."""
+        if self.presigned_urls is None:
+            return response
+        try:
+            answer = self.responses.readable(response)
+            urls = frozenset(self.presigned_urls(answer))
+        except ExpressionError:
+            return response
+        return without_signatures(answer, urls)
 
 
 _PLAIN_VERDICT = Verdict()
@@ -121,13 +140,17 @@ class Write:
     said: Mapping[str, str]
     """The expressions as the policy has them, by their keys; for people."""
     large: bool
+    flush_reason: str
+    """Why everything is flushed where no tag could be found."""
     requests: Messages
     invalidates: Callable[[Message], tuple[str, ...]]
     alias: Callable[[Message], str]
     """Empty: none."""
     look_up: LookUp | None
-    succeeded: Callable[[bytes], bool]
-    """Whether an OK answer changed something; true where it cannot be read."""
+    succeeded: Callable[[bytes, bool], bool]
+    """Whether an OK answer changed something; the second, where it cannot be read."""
+    announced: bool
+    """An event is to follow when it succeeds."""
     describe: Callable[[Message], Description]
 
 
@@ -143,6 +166,8 @@ class Event:
     """The expressions as the policy has them, by their keys; for people."""
     flushes: bool
     """What names no tag has everything flushed; else it is dropped."""
+    kinds: frozenset[str]
+    """The last words of all routing keys of the policy."""
     form: str
     """Of its bodies: json, envelope, or a message's type."""
     message: type[Message] | None
@@ -165,9 +190,9 @@ class Event:
 
     def kind(self, routing_key: str) -> str:
         """A label of bounded number: the last word of the key, or of our queue's name where an operator moved messages
-        by hand, if a key of the policy ends in it; else `other`."""
+        by hand, if any key of the policy ends in it; else `other`."""
         word = re.split(r"[.-]", routing_key)[-1]
-        return word if any(key.rpartition(".")[2] == word for key in self.routing_keys) else "other"
+        return word if word in self.kinds else "other"
 
 
 def _matches(pattern: list[str], words: list[str]) -> bool:
@@ -187,6 +212,8 @@ class Service:
     upstream: str
     """A gRPC target; empty: the default one."""
     address_variable: str
+    unary: tuple[str, ...]
+    """The paths of its unary methods, cached or not."""
     reads: Mapping[str, Read]
     writes: Mapping[str, Write]
 
@@ -198,3 +225,23 @@ class Policy:
     services: Mapping[str, Service]
     """By full name."""
     events: tuple[Event, ...]
+
+    @property
+    def unary(self) -> list[str]:
+        """The paths of all unary methods."""
+        return [path for service in self.services.values() for path in service.unary]
+
+    @property
+    def large(self) -> frozenset[str]:
+        """The paths of writes whose requests may be large."""
+        return frozenset(path for path, write in self.writes.items() if write.large)
+
+    @property
+    def reads(self) -> dict[str, Read]:
+        """Of all services, by path."""
+        return {path: read for service in self.services.values() for path, read in service.reads.items()}
+
+    @property
+    def writes(self) -> dict[str, Write]:
+        """Of all services, by path."""
+        return {path: write for service in self.services.values() for path, write in service.writes.items()}

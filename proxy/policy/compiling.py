@@ -4,7 +4,7 @@ Where descriptors come from is the caller's to say (`Sources`): this module does
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 
@@ -54,10 +54,12 @@ def compile_policy(text: str, file: str, sources: Sources, constants: Mapping[st
     given, document = form.read_policy(text, file)
     compiler = _Compiler(document, sources, constants)
     services = {service.name: service for each in given.services or () if (service := compiler.service(each))}
-    events = [compiler.event(each) for each in (*(given.events or ()), *compiler.builtin_events)]
+    events = [compiler.event(each) for each in (*compiler.builtin_events, *(given.events or ()))]
     if document.mistakes:
         raise PolicyError(document.mistakes)
-    return Policy(services, tuple(event for event in events if event is not None))
+    found = [event for event in events if event is not None]
+    kinds = frozenset(key.rpartition(".")[2] for event in found for key in event.routing_keys)
+    return Policy(services, tuple(replace(event, kinds=kinds) for event in found))
 
 
 class _Compiler:
@@ -104,6 +106,7 @@ class _Compiler:
             name,
             given.upstream or "",
             given.address_variable.text if given.address_variable else "",
+            tuple(method.path for method in methods.values() if method.unary),
             {read.path: read for read in reads if read is not None},
             {write.path: write for write in writes if write is not None},
         )

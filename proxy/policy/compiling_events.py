@@ -7,10 +7,11 @@ from functools import partial
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from proxy.media.tags import Description
 from proxy.policy import form
 from proxy.policy.bodies import Body, any_value, declared_fields, envelope_body, json_body, message_body, message_with
 from proxy.policy.checking import Checker, tags
-from proxy.policy.compiled import Description, Event
+from proxy.policy.compiled import Event
 from proxy.policy.compiling_methods import said
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.document import Document
@@ -51,6 +52,7 @@ def compile_event(
         queue=given.queue.text if given.queue else _queue(given.exchange.text, keys[0]),
         said=said(given),
         flushes=given.unreadable is None or given.unreadable.text == "flush",
+        kinds=frozenset(),
         form=given.body.text if given.body else "json",
         message=message,
         body=body,

@@ -7,28 +7,21 @@ from typing import Any
 
 from google.protobuf.message import Message
 
+from proxy.media.reads import Limits
+from proxy.media.tags import Description
 from proxy.policy import form
 from proxy.policy.checking import Checker, answer_tags, name_of, one_tag, tags
-from proxy.policy.compiled import Description, Limits, LookUp, Read, Write
+from proxy.policy.compiled import LookUp, Read, Write
 from proxy.policy.descriptors import Method
 from proxy.policy.document import Source
 from proxy.policy.expressions import Expression, ExpressionError
 from proxy.policy.kinds import EXPRESSION, keys_of
 from proxy.policy.messages import Messages
-from proxy.policy.mistakes import not_understood, unknown
+from proxy.policy.mistakes import unknown
 
 MOST_ALIASES = 1000
 _FURTHER_TTL = 300.0
 _DAY = 86400.0
-_MAY_BE_STORED = (
-    "NOT_FOUND",
-    "INVALID_ARGUMENT",
-    "ALREADY_EXISTS",
-    "FAILED_PRECONDITION",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-)
-"""Statuses that the service itself gives, whoever asks."""
 _NOT_SAID_OF_ANSWERS = frozenset({"subject", "log"})
 
 
@@ -63,6 +56,7 @@ def compile_read(checker: Checker, service: str, given: form.Read, method: Metho
         limits=limits,
         requests=requests,
         responses=responses,
+        judged=Messages(method.response, "response", [given.store.text] if given.store is not None else []),
         tag_of=one_tag(tag),
         bypasses=_flag(bypass) if bypass is not None else _never,
         stores=_of_both(store) if store is not None else None,
@@ -100,11 +94,13 @@ def compile_write(
         path=method.path,
         said=said(given),
         large=bool(given.large),
+        flush_reason=given.flush_reason.text if given.flush_reason else f"{service}/{method.name} named no known tag",
         requests=requests,
         invalidates=tags(invalidates) if invalidates is not None else lambda _: (),
         alias=_text(alias) if alias is not None else lambda _: "",
         look_up=look_up,
         succeeded=_succeeded(succeeded, Messages(method.response, "response", texts)),
+        announced=bool(given.announced),
         describe=_describing(describe),
     )
 
@@ -137,10 +133,6 @@ def _look_up(
 
 
 def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
-    for status in given.negative_ttl or {}:
-        if status not in _MAY_BE_STORED:
-            text = not_understood(f"{what}: negative_ttl", status, ", ".join(_MAY_BE_STORED))
-            checker.document.wrong(given.at_key("negative_ttl"), text)
     stale = max(given.stale_if_error or 0.0, given.stale_while_revalidate or 0.0)
     if given.ttl is not None and given.ttl + stale > _DAY:
         checker.document.wrong(
@@ -153,7 +145,6 @@ def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
         stale_while_revalidate=given.stale_while_revalidate,
         ttl_with_further_tags=_FURTHER_TTL if given.ttl_with_further_tags is None else given.ttl_with_further_tags,
         max_entry_bytes=given.max_entry_bytes,
-        negative_ttl=given.negative_ttl or {},
         vary=given.vary,
         keyed=given.metadata is None or given.metadata.text == "keyed",
         propagate=given.propagate or (),
@@ -218,13 +209,13 @@ def _describing(describe: Callable[..., Description]) -> Callable[[Message], Des
     return lambda request: describe(request=request)
 
 
-def _succeeded(expression: Expression | None, responses: Messages) -> Callable[[bytes], bool]:
-    def succeeded(body: bytes) -> bool:
+def _succeeded(expression: Expression | None, responses: Messages) -> Callable[[bytes, bool], bool]:
+    def succeeded(body: bytes, unreadable: bool) -> bool:
         if expression is None:
             return True
         try:
             return bool(expression(response=responses.readable(body)))
         except ExpressionError:
-            return True  # cannot be read, so it may have succeeded
+            return unreadable
 
     return succeeded

@@ -32,8 +32,8 @@ def _read(read: Read, request: Any, response: Any) -> Iterator[tuple[str, str]]:
         return
     answer = message_of(response, read.responses.default())
     verdict = read.storable(message.SerializeToString(), answer.SerializeToString())
-    if verdict is None:
-        yield "stored", "no"
+    if isinstance(verdict, str):
+        yield "stored", f"no: {verdict}"
         return
     life = longest_life(read, verdict, datetime.now(UTC).timestamp())
     yield (

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cel_expr_python import cel
-from cel_expr_python.ext import ext_strings
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
+from proxy.media.spellings import foldings, is_plain
 from proxy.policy.mistakes import unknown
 
 Returns = Literal["text", "texts", "flag", "plain", "message"]
@@ -65,17 +65,37 @@ class BadExpression(Exception):  # noqa: N818 -- it is told to a person, not rai
         self.faults = faults
 
 
+def _whole(text: str) -> str:
+    """The bindings cut what comes from Python at a NUL; then it would be the tag of another text."""
+    return text.replace("\0", "\ufffd")
+
+
 def _casefolded(text: str) -> str:
-    return text.casefold()
+    return _whole(text.casefold())
+
+
+def _foldings(text: str) -> list[str]:
+    return [_whole(each) for each in foldings(text)]
 
 
 def _own_functions() -> list[Any]:
     text = cel.Type.STRING
-    folded = cel.Overload("string_casefold", text, [text], is_member=True, impl=_casefolded)
-    return [cel.FunctionDecl("casefold", [folded])]
+    given: tuple[tuple[str, Any, Callable[[str], object]], ...] = (
+        ("casefold", text, _casefolded),
+        ("foldings", cel.Type.List(text), _foldings),
+        ("isPlain", cel.Type.BOOL, is_plain),
+    )
+    return [
+        cel.FunctionDecl(name, [cel.Overload(f"string_{name}", returns, [text], is_member=True, impl=implementation)])
+        for name, returns, implementation in given
+    ]
 
 
-OWN_FUNCTIONS = {"casefold": "text.casefold(): for comparing without regard to case, in any script"}
+OWN_FUNCTIONS = {
+    "text.casefold()": "the text for comparing without regard to case, in any script",
+    "text.foldings()": "all that databases make of it when they compare so, by their locales; mostly one",
+    "text.isPlain()": "whether they all make the same of it",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +156,27 @@ _EXPECTED: dict[Returns, Callable[[object], bool]] = {
 }
 
 
+_STRINGS = re.compile(
+    r"\b(charAt|format|indexOf|join|lastIndexOf|lowerAscii|quote|replace|reverse|split|substring|trim|upperAscii)\b"
+)
+
+
+def _strings_extension() -> list[Any]:
+    """Loaded where an expression names one of its functions: it is a library of 7 MB."""
+    from cel_expr_python.ext import ext_strings  # noqa: PLC0415 -- see above
+
+    return [ext_strings.ExtStrings()]
+
+
 class Language:
     """CEL over one pool of descriptors; `constants` are names that every expression may use, whole numbers."""
 
     def __init__(self, pool: DescriptorPool, constants: Mapping[str, int]) -> None:
         self._pool = pool
         self._constants = dict(constants)
-        self._extensions = [ext_strings.ExtStrings()]
         self._functions = _own_functions()
-        self._shared = self._environment({})
+        self._shared: dict[bool, Any] = {}
+        """Environments without variables, without and with the strings extension."""
 
     def compile(self, text: str, variables: Mapping[str, Variable], returns: Returns, message: str = "") -> Expression:
         """The expression; BadExpression with every fault of it. `message` is the type of a message that it returns."""
@@ -152,7 +184,8 @@ class Language:
         declared |= dict.fromkeys(self._constants, cel.Type.INT)
         try:
             text.encode()
-            checked = self._environment(declared).compile(text)
+            strings = bool(_STRINGS.search(text))
+            checked = self._environment(declared, strings=strings).compile(text)
         except UnicodeEncodeError:
             raise BadExpression(Fault(1, 1, "holds half a character")) from None
         except RuntimeError as error:
@@ -162,7 +195,9 @@ class Language:
         if given not in names:
             raise BadExpression(Fault(1, 1, f"gives {_NAMES.get(given, given)}; accepted: {accepted}"))
         used = {name: value for name, value in self._constants.items() if name in text}
-        return Expression(text, self._shared.deserialize(checked.serialize()), returns, used)
+        if strings not in self._shared:
+            self._shared[strings] = self._environment({}, strings=strings)
+        return Expression(text, self._shared[strings].deserialize(checked.serialize()), returns, used)
 
     def _faults(self, error: str, variables: Mapping[str, Any]) -> list[Fault]:
         """CEL's errors with their places."""
@@ -184,8 +219,13 @@ class Language:
             return text
         return f"{name[2]}: {unknown('field', name[1], [field.name for field in fields])}"
 
-    def _environment(self, variables: Mapping[str, Any]) -> Any:
-        return cel.NewEnv(self._pool, variables=dict(variables), extensions=self._extensions, functions=self._functions)
+    def _environment(self, variables: Mapping[str, Any], *, strings: bool) -> Any:
+        return cel.NewEnv(
+            self._pool,
+            variables=dict(variables),
+            extensions=_strings_extension() if strings else [],
+            functions=self._functions,
+        )
 
 
 def _cut(text: str) -> str:

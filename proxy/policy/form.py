@@ -100,10 +100,6 @@ class Read(Form):
     ttl_with_further_tags: float | None = key(
         Value(Duration(_DAY)), "The longest TTL of an answer with further tags; default: 5m."
     )
-    negative_ttl: dict[str, float] | None = key(
-        Named(Value(Duration(_DAY)), "status codes, like NOT_FOUND", r"[A-Z_]+"),
-        "How long an answer with this status is served; default: none is stored.",
-    )
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call the answer; default: the method.")
     log: dict[str, Source] | None = key(
         Named(EXPRESSION), "On `request`: the fields of its log lines; default: the tag."
@@ -120,6 +116,14 @@ class Write(Form):
     look_up: LookUp | None = key(Inner(LookUp), "Who is asked where no answer has told the alias yet.")
     succeeded: Source | None = key(
         EXPRESSION, "On `response`: whether an OK answer changed something; default: true. Asked where no tag is known."
+    )
+    announced: bool | None = key(
+        Flag(),
+        "true: an event of this policy follows each such write that succeeds; where none comes, answers are trusted "
+        "for CACHE_TTL_WITHOUT_EVENTS only.",
+    )
+    flush_reason: Source | None = key(
+        Text(), "Why everything is flushed, for the log, where no tag could be found of a write that changed something."
     )
     large: bool | None = key(Flag(), "Requests of up to 50 MiB: they have memory of their own and wait for it.")
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call what it changes; default: the method.")

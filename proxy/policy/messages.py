@@ -5,13 +5,14 @@ handing it to an expression once more; so only the fields are parsed that the ex
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from proxy.media import wire
+from proxy.media.lifetime import unsigned
 from proxy.policy.expressions import ExpressionError
 
 
@@ -48,6 +49,23 @@ class Messages:
     def default(self) -> Message:
         """The message without any field set."""
         return self._class()
+
+
+def without_signatures(message: Message, urls: Set[str]) -> Message:
+    """The message itself, in which each of these URLs has lost its query."""
+    for field, value in message.ListFields():
+        values = value if field.is_repeated else [value]
+        if field.message_type is not None:
+            if not field.message_type.GetOptions().map_entry:
+                for each in values:
+                    without_signatures(each, urls)
+        elif field.cpp_type == FieldDescriptor.CPPTYPE_STRING and not urls.isdisjoint(values):
+            cut = [unsigned(each) if each in urls else each for each in values]
+            if field.is_repeated:
+                value[:] = cut
+            else:
+                setattr(message, field.name, cut[0])
+    return message
 
 
 def _named(descriptor: Descriptor, variable: str, expressions: Iterable[str]) -> frozenset[int] | None:

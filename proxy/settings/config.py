@@ -8,6 +8,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from proxy.errors import SettingError
+from proxy.settings.policy_file import PolicyFile
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
     LOG_LEVEL,
@@ -48,6 +49,12 @@ class Settings:
     """Every setting of `serve`, already understood."""
 
     media_service_addr: str = _setting("localhost:50056", GrpcTarget(), "The real media service.")
+    policy: str = _setting(
+        "",
+        PolicyFile(),
+        "The policy file: which methods of which services are cached, and where these services are (docs/policies.md). "
+        "Empty: the built-in policy of media.MediaService.",
+    )
     listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC).")
     redis_addr: RedisTarget | None = _setting("localhost:6379", RedisAddr(), "Redis; empty: no cache, forward only.")
     sentinel_password: str = _setting(

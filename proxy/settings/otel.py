@@ -1,4 +1,6 @@
-"""OpenTelemetry's own variables, as `config` shows them; `span_export` reads them for what they mean."""
+"""OpenTelemetry's own variables, as `config` shows them, and whether they ask for traces at all; `span_export` reads
+them for what else they mean.
+"""
 
 import os
 import re
@@ -14,6 +16,7 @@ DEFAULTS = {
     "OTEL_TRACES_SAMPLER": "parentbased_always_on",
 }
 """What holds where a variable is not set; without an endpoint nothing is traced."""
+ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _HEADER = re.compile(r"(=)[^,]*")
 
 
@@ -23,6 +26,17 @@ def shown(environment: Mapping[str, str] = os.environ) -> dict[str, tuple[str, s
     found = {name: (value, "default") for name, value in DEFAULTS.items()}
     found |= {name: (_masked(name, value.strip()), "environment") for name, value in given.items()}
     return dict(sorted(found.items()))
+
+
+def given(*names: str) -> str:
+    """The first of these variables that is set and not empty."""
+    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
+
+
+def traced() -> bool:
+    """There is a collector, and nothing says that it is to have no spans."""
+    off = given("OTEL_SDK_DISABLED").lower() == "true" or given("OTEL_TRACES_EXPORTER") == "none"
+    return bool(given(*ENDPOINTS)) and not off and given("OTEL_TRACES_SAMPLER").lower() != "always_off"
 
 
 def _masked(name: str, value: str) -> str:

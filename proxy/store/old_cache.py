@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from proxy.media.model import Model
+from proxy.media.tags import Description
 from proxy.store.redis_node import Node
 from proxy.store.redis_scripts import send
 
@@ -24,7 +25,7 @@ _MOST_WAITING = 10_000
 class Journal(Protocol):
     """Who is told of confirmed invalidations; see `InvalidationLog`."""
 
-    def invalidated(self, model: Model, source: str, collection: str) -> None: ...
+    def invalidated(self, tag: str, source: str, about: Description) -> None: ...
     def flushed(self, reason: str, models: int) -> None: ...
 
 
@@ -45,10 +46,12 @@ class OldCache:
         self._again: set[asyncio.TimerHandle] = set()
         self._later = asyncio.get_running_loop().call_later
 
-    def invalidated(self, model: Model, source: str, collection: str) -> None:
+    def invalidated(self, tag: str, source: str, about: Description) -> None:
         """Deletes at once, and once more a little later."""
-        self._journal.invalidated(model, source, collection)
-        keys = old_keys(model, collection)
+        self._journal.invalidated(tag, source, about)
+        if "collection" not in about.fields:
+            return  # of another service
+        keys = old_keys(Model(tag), str(about.fields["collection"]))
         self._delete(keys)
         if len(self._again) < _MOST_WAITING:
             handle: asyncio.TimerHandle

@@ -5,9 +5,10 @@ Redis answers nobody else meanwhile. A look-up reads, and is read by people: it 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from importlib.resources import files
+from typing import Any
 
 from redis.exceptions import AskError
 
@@ -15,6 +16,7 @@ from proxy.errors import RedisUnavailableError
 from proxy.media.entry import VERSION
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import split_prefixed
+from proxy.media.reads import Read
 from proxy.store.redis_link import REDIRECTIONS
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_topology import Topology
@@ -38,11 +40,15 @@ class ListedEntry:
     """As stored."""
     state: str
     """fresh; stale: expired, may stand in; expired; other run: from before this Redis started, never served;
+    other clock: of a later time than now, from before its clock was set back, not served;
     after outage: not served for the moments after an outage; no events: it would be fresh, were events not missing
     (CACHE_TTL_WITHOUT_EVENTS), and may stand in; unread: beyond the bound of one look-up; unreadable.
     """
+    method: str | None = None
+    """Of which service and method it is an answer."""
+    request: Mapping[str, Any] | None = None
+    """The request's fields; of some of them below."""
     model_type: str | None = None
-    """As the caller spelled it; so the next ones."""
     collection: str | None = None
     page: int | None = None
     per_page: int | None = None
@@ -89,8 +95,8 @@ class Listing:
     """What else is wrong with it, in one line."""
 
 
-async def listing(topology: Topology, key: bytes, gap: EventGap) -> Listing:
-    """What the hash at `key` holds; RedisUnavailableError when that cannot be told now."""
+async def listing(topology: Topology, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
+    """What the hash at `key` holds; RedisUnavailableError when that cannot be told now. `reads` are the policy's."""
     node = topology.node_for(key)
     budget = Budget(_TIMEOUT)
     asking = False
@@ -105,11 +111,11 @@ async def listing(topology: Topology, key: bytes, gap: EventGap) -> Listing:
         except REDIRECTIONS as error:
             raise RedisUnavailableError("the key's slot is moving") from error
         else:
-            return _told(reply, node, key, gap)
+            return _told(reply, node, key, gap, reads)
     raise RedisUnavailableError("not connected yet")
 
 
-def _told(reply: object, node: Node, key: bytes, gap: EventGap) -> Listing:
+def _told(reply: object, node: Node, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
     if not isinstance(reply, list) or len(reply) < 3 or len(reply) % 3:
         raise RedisUnavailableError("Redis answered a script with something else")
     now, count, ttl, *rest = reply
@@ -119,7 +125,7 @@ def _told(reply: object, node: Node, key: bytes, gap: EventGap) -> Listing:
     elif count and not rest:
         told.problem = f"the hash has {count} fields, which no proxy writes: they are not listed"
     for name, length, beginning in zip(rest[::3], rest[1::3], rest[2::3], strict=True):
-        _add(told, name, length, beginning, _Now(now, node.run_id, node.min_born_ms(), gap))
+        _add(told, name, length, beginning, _Now(now, node.run_id, node.min_born_ms(), gap, reads))
     told.entries.sort(key=lambda each: (each.collection or "", each.page or 0, each.per_page or 0, each.field))
     return told
 
@@ -130,6 +136,7 @@ class _Now:
     run_id: bytes
     min_born_ms: int
     gap: EventGap
+    reads: Mapping[str, Read]
 
     def until(self, ms: int) -> float:
         return round((ms - self.ms) / 1000, 3)
@@ -157,17 +164,22 @@ def _entry(name: str, length: int, beginning: bytes, now: _Now) -> ListedEntry:
     if not newline or len(words) < 6 or words[0] != VERSION:
         return ListedEntry(name, length, "unreadable")
     born, fresh, stale, identity = map(_number, words[2:6])
-    parts = [part.decode(errors="replace") for part in split_prefixed(rest[:identity])]
-    request = (*parts, *[None] * 6)
+    method, digest, request, caller = (*split_prefixed(rest[:identity]), *[None] * 4)[:4]
+    path = None if method is None else method.decode(errors="replace")
+    read = now.reads.get(path or "")
+    known = read is not None and request is not None and read.digest == digest
+    shown = read.shown(request) if read is not None and request is not None and known else {}
     return ListedEntry(
         name,
         length,
         _state(words[1] == now.run_id, born, fresh, stale, now),
-        model_type=request[0],
-        collection=request[2],
-        page=None if request[3] is None else _number(request[3].encode()),
-        per_page=None if request[4] is None else _number(request[4].encode()),
-        by_caller=None if request[5] is None else bool(request[5]),
+        method=None if path is None else path.removeprefix("/"),
+        request=shown or None,
+        model_type=shown.get("model_type"),
+        collection=shown.get("collection_name"),
+        page=shown.get("page"),
+        per_page=shown.get("per_page"),
+        by_caller=None if caller is None else bool(caller),
         age=max(0.0, -now.until(born)),
         ttl=now.until(now.gap.fresh_until_ms(born, fresh, now.ms)),
         stale_ttl=now.until(stale),
@@ -178,6 +190,8 @@ def _entry(name: str, length: int, beginning: bytes, now: _Now) -> ListedEntry:
 def _state(this_run: bool, born: int, fresh: int, stale: int, now: _Now) -> str:
     if not this_run:
         return "other run"
+    if born > now.ms:
+        return "other clock"
     if born < now.min_born_ms:
         return "after outage"
     if now.ms < fresh:

@@ -1,6 +1,6 @@
-"""`RedisStore`: the cache's operations on Redis. One hash per model; every operation is one round trip on one key.
+"""`RedisStore`: the cache's operations on Redis. One hash per tag; every operation is one round trip on one key.
 
-Fields of a model's hash: `e<field>` an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
+Fields of a tag's hash: `e<field>` an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
 write intent. Times are this Redis' own. The rules are in the scripts under `lua/`; ARCHITECTURE.md explains them
 together.
 """
@@ -17,8 +17,7 @@ from proxy.errors import RedisUnavailableError
 from proxy.media import entry
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
-from proxy.media.lifetime import Storable
-from proxy.media.model import Model
+from proxy.media.reads import Verdict
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing
@@ -32,7 +31,7 @@ from proxy.store.write_probe import WriteProbe
 from proxy.tls import Leg
 
 LEASE_MS = 10_000
-_INDEX_MARGIN_MS = 60_000
+_ALIAS_MARGIN_MS = 60_000
 _REDIRECTIONS_FOLLOWED = 5
 _TRY_AGAIN = 0.005
 
@@ -76,7 +75,7 @@ class RedisStore:
         tls: Leg | None = None,
     ) -> None:
         """`gap` tells since when events are missing; None: none are expected."""
-        self._keys, self._ttl, self._stale_ms = keys, ttl, int(stale * 1000)
+        self._keys, self._ttl, self._stale = keys, ttl, stale
         self.gap = gap or EventGap(math.inf, lambda: 0.0)
         self._again: Callable[[float | None], None] = lambda since: None
         told = Listeners(changed, self._renewed)
@@ -115,9 +114,9 @@ class RedisStore:
         """Whether any node is."""
         return any(node.usable for node in self._topology.nodes())
 
-    def takes(self, model: Model) -> bool:
-        """Whether the node of this model is worth telling of its invalidation now."""
-        return all(self.usable(self._keys.of_model(each)) for each in model.all)
+    def takes(self, tag: str) -> bool:
+        """Whether the node of this tag is worth telling of its invalidation now."""
+        return self.usable(self._keys.of_tag(tag))
 
     async def read(self, key: RequestKey, budget: Budget) -> Found | None:
         """One plain read; see `Reads`."""
@@ -159,29 +158,32 @@ class RedisStore:
             return await self.acquire(key, budget, take_over=True)
         return Grant("found", found=Found(found, float(now_ms)))
 
-    def fill(self, key: RequestKey, grant: Grant, body: bytes, meta: Storable, jitter: float) -> Reply | None:
-        """Writes the answer and the id index behind it; a later read of this process finds it. None: not sent.
+    def fill(self, key: RequestKey, grant: Grant, body: bytes, verdict: Verdict, jitter: float) -> Reply | None:
+        """Writes the answer and its tag's aliases behind it; a later read of this process finds it. None: not sent.
 
         `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
         """
-        usable_for = meta.usable_from(time.time())
-        ttl_ms = int(self.gap.stored_for(self._ttl) * 1000 * (1 - 0.05 * jitter))
+        limits, life = key.read.limits, verdict.life
+        usable_for = life.usable_from(time.time())
+        ttl = self._ttl if limits.ttl is None else limits.ttl
+        ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
+        stale_ms = int(limits.longest_stale(self._stale) * 1000)
+        ttl_ms = int(self.gap.stored_for(ttl) * 1000 * (1 - 0.05 * jitter))
         arguments = (
             key.field,
             grant.run_id,
             grant.token,
             b"%d" % ttl_ms,
-            b"%d" % self._stale_ms,
-            b"" if meta.usable_until is None else b"%d" % (meta.usable_until * 1000),
+            b"%d" % stale_ms,
+            b"" if life.until is None else b"%d" % (life.until * 1000),
             b"" if usable_for is None else b"%d" % (usable_for * 1000),
             entry.tail(key.identity, body),
         )
-        for media_id, (model_type, model_id) in meta.models.items():
-            life = b"%d" % (self._ttl * 1000 + self._stale_ms + _INDEX_MARGIN_MS)
-            value = b"%d %b" % (model_id, model_type.encode())
-            index_key = self._keys.of_media_id(media_id)
-            send(self._topology.node_for(index_key), b"SET", index_key, value, b"PX", life, batch=0)
-        return self._send_script(_FILL, key.hash_key, grant, *arguments, batch=len(meta.models) + 1)
+        for alias in verdict.aliases:
+            kept_for = b"%d" % (ttl * 1000 + stale_ms + _ALIAS_MARGIN_MS)
+            alias_key = self._keys.of_alias(key.read.service, alias)
+            send(self._topology.node_for(alias_key), b"SET", alias_key, key.tag.encode(), b"PX", kept_for, batch=0)
+        return self._send_script(_FILL, key.hash_key, grant, *arguments, batch=len(verdict.aliases) + 1)
 
     def release(self, key: RequestKey, grant: Grant) -> Reply | None:
         """Gives a lease back that will not be filled."""
@@ -189,7 +191,7 @@ class RedisStore:
 
     async def invalidate(
         self,
-        model: Model,
+        tag: str,
         *,
         timeout: float,
         window_ms: int = 0,
@@ -197,25 +199,24 @@ class RedisStore:
         intent_ms: int = 0,
         clear: bytes = b"",
     ) -> None:
-        """Removes all of a model; returns once Redis, and its replicas, have it. See proxy/store/lua/invalidate.lua."""
+        """Removes all of a tag; returns once Redis, and its replicas, have it. See proxy/store/lua/invalidate.lua."""
         mark = new_token()
 
         def arguments(node: Node) -> tuple[bytes, ...]:
             return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
 
-        await self._script(_INVALIDATE, (self._keys.of_model(model),), arguments, Budget(timeout), durable=True)
+        await self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
 
-    async def model_of(self, media_id: int, budget: Budget) -> Model | None:
-        """The model of a file, from the id index; None when no fill has seen the file."""
-        key = self._keys.of_media_id(media_id)
+    async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None:
+        """The tag that an alias is another name of; None when no fill has seen it."""
+        key = self._keys.of_alias(service, alias)
         try:
             value = await self._node(key).ask(budget, b"GET", key)
         except REDIRECTIONS:
             return None
-        model_id, _, model_type = value.partition(b" ") if isinstance(value, bytes) else (b"", b"", b"")
         try:
-            return Model.of(model_type.decode(), int(model_id))
-        except ValueError:
+            return value.decode() if isinstance(value, bytes) and value else None
+        except UnicodeDecodeError:
             return None
 
     async def flush(self) -> int:
@@ -230,7 +231,7 @@ class RedisStore:
         async def invalidate(keys: tuple[bytes, ...]) -> None:
             await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
 
-        return await flush(self._topology.nodes(), self._keys.model_pattern, invalidate)
+        return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate)
 
     def _without_events(self, node: Node) -> tuple[bytes, bytes]:
         """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""

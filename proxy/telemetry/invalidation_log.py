@@ -5,10 +5,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from proxy.media.model import Model
+from proxy.media.tags import Description, kind_of
 
 MOST_REMEMBERED = 100
 _LONGEST_TEXT = 200
+_LONGEST_TAG = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +18,22 @@ class Invalidation:
 
     at: float
     """Seconds since 1970, by our clock."""
-    model: Model | None
-    """None: a flush, of every model."""
+    tag: str | None
+    """None: a flush, of every tag; cut where it is long."""
     source: str
     """event, write, admin; of a flush: `flush`."""
     detail: str
     """The collection that was named, of a flush the reason; cut where it is long."""
 
     @property
-    def model_type(self) -> str | None:
-        """For people; None for a flush."""
-        return None if self.model is None else _shown(self.model.type)
+    def kind(self) -> str | None:
+        """What the tag is of, for people; None for a flush."""
+        return None if self.tag is None else _shown(kind_of(self.tag))
+
+    @property
+    def name(self) -> str | None:
+        """Which one of its kind it is, for people; None for a flush."""
+        return None if self.tag is None else _shown(self.tag.rpartition("/")[2])
 
 
 class InvalidationLog:
@@ -41,19 +47,19 @@ class InvalidationLog:
         """The newest first."""
         return reversed(self._last)
 
-    def invalidated(self, model: Model, source: str, collection: str) -> None:
-        """A model's entries are gone."""
-        kept = Model(model.type[:_LONGEST_TEXT], model.id)
-        self._last.append(Invalidation(self._clock(), kept, source, _shown(collection[:_LONGEST_TEXT])))
+    def invalidated(self, tag: str, source: str, about: Description) -> None:
+        """A tag's entries are gone."""
+        collection = str(about.fields.get("collection", ""))
+        self._last.append(Invalidation(self._clock(), tag[:_LONGEST_TAG], source, _shown(collection[:_LONGEST_TEXT])))
 
     def flushed(self, reason: str, models: int) -> None:
-        """All entries are gone, of that many models."""
+        """All entries are gone, of that many tags."""
         detail = f"{reason}; {models} model{'' if models == 1 else 's'}"
         self._last.append(Invalidation(self._clock(), None, "flush", detail[:_LONGEST_TEXT]))
 
-    def last_of(self, model: Model) -> Invalidation | None:
-        """The last one that this model's entries went with."""
-        return next((each for each in self if each.model is None or each.model == model), None)
+    def last_of(self, tag: str) -> Invalidation | None:
+        """The last one that this tag's entries went with."""
+        return next((each for each in self if each.tag is None or each.tag == tag[:_LONGEST_TAG]), None)
 
 
 def _shown(text: str) -> str:

@@ -18,9 +18,11 @@ from prometheus_client.process_collector import ProcessCollector
 
 from proxy import __version__
 from proxy.pb import media_pb2
+from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
+from proxy.telemetry.policy_failures import policy_failures
 from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
@@ -37,18 +39,13 @@ _RPC_METHODS = {
 _METHODS = {path: name.rpartition("/")[2] for path, name in _RPC_METHODS.items()}
 _CACHED = "/media.MediaService/GetFilesByModel"
 _EXPECTED: tuple[tuple[Result, Tier], ...] = (
-    ("hit", "redis"),
-    ("stale", "redis"),
-    ("miss", "none"),
-    ("coalesced", "none"),
-    ("bypass", "none"),
-    ("failure", "none"),
+    *(("hit", "redis"), ("stale", "redis")),
+    *(("miss", "none"), ("coalesced", "none"), ("bypass", "none"), ("failure", "none")),
 )
 
 _FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
 """Of the media service. That it does not know a method is its caller's mistake."""
 _RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_status_code", "error_type")
-CALL_SECONDS = (0.00025, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
 
@@ -104,6 +101,7 @@ class Metrics:
             "Calls in shadow mode that the cache would have answered otherwise than the media service did",
             registry=self.registry,
         )
+        self.unclear = policy_failures(self.registry, _METHODS)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}

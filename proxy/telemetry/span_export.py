@@ -10,7 +10,6 @@ away or too slow is one warning a minute, and one line when it is back.
 import asyncio
 import importlib
 import logging
-import os
 import re
 import threading
 import time
@@ -25,13 +24,13 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Tracer
 
 from proxy.errors import SettingError, StartError
+from proxy.settings.otel import ENDPOINTS, given, traced
 from proxy.settings.redact import without_credentials
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit
 from proxy.telemetry.otlp_tls import RenewedExporter, collector_leg
 from proxy.tls import Given
 
-_ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 _INSECURE = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
 _HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
@@ -57,14 +56,12 @@ _log = logging.getLogger(__name__)
 
 def start(version: str) -> "SpanExport | None":
     """Begins to trace when the environment names a collector. StartError: a variable is not understood."""
-    off = _given("OTEL_SDK_DISABLED").lower() == "true" or _given("OTEL_TRACES_EXPORTER") == "none"
-    off = off or _given("OTEL_TRACES_SAMPLER").lower() == "always_off"
-    endpoint = _given(*_ENDPOINTS)
-    if off or not endpoint:
+    if not traced():
         return None
+    endpoint = given(*ENDPOINTS)
     _check(endpoint)
     propagator, fields = _propagation()
-    heeds = fields == _W3C and (_given("OTEL_TRACES_SAMPLER") or "parentbased_").lower().startswith("parentbased_")
+    heeds = fields == _W3C and (given("OTEL_TRACES_SAMPLER") or "parentbased_").lower().startswith("parentbased_")
     try:
         return SpanExport(
             _exporter(endpoint),
@@ -214,22 +211,17 @@ class _Overheard(logging.Handler):
         super().close()
 
 
-def _given(*names: str) -> str:
-    """The first of these variables that is set and not empty."""
-    return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
-
-
 def _check(endpoint: str) -> None:
     """Raises StartError for what the SDK would take for something else than was meant."""
-    if not re.match(r"https?://[^/]", endpoint) and not _given(*_INSECURE):
-        raise _not_understood(_ENDPOINTS, without_credentials(endpoint), "a URL: http://host:4317, https:// for TLS")
-    exporter = _given("OTEL_TRACES_EXPORTER")
+    if not re.match(r"https?://[^/]", endpoint) and not given(*_INSECURE):
+        raise _not_understood(ENDPOINTS, without_credentials(endpoint), "a URL: http://host:4317, https:// for TLS")
+    exporter = given("OTEL_TRACES_EXPORTER")
     if exporter not in {"", "otlp"}:
         raise _not_understood(("OTEL_TRACES_EXPORTER",), exporter, "otlp, none")
-    for number, header in enumerate(_given(*_HEADERS).split(","), 1):
+    for number, header in enumerate(given(*_HEADERS).split(","), 1):
         if header.strip() and not re.match(r"\s*[^\s=]+\s*=", header):
             raise _not_understood(_HEADERS, f"header {number}", "name=value, several separated by commas")
-    sampler, share = _given("OTEL_TRACES_SAMPLER").lower(), _given("OTEL_TRACES_SAMPLER_ARG")
+    sampler, share = given("OTEL_TRACES_SAMPLER").lower(), given("OTEL_TRACES_SAMPLER_ARG")
     if sampler and sampler not in _SAMPLERS:
         raise _not_understood(("OTEL_TRACES_SAMPLER",), sampler, ", ".join(_SAMPLERS))
     if "ratio" in sampler and not re.fullmatch(r"0?\.\d+|[01](\.0*)?", share or "1"):
@@ -237,7 +229,7 @@ def _check(endpoint: str) -> None:
 
 
 def _exporter(endpoint: str) -> SpanExporter:
-    protocol = _given(*_PROTOCOLS) or "grpc"
+    protocol = given(*_PROTOCOLS) or "grpc"
     if protocol not in _EXPORTERS:
         raise _not_understood(_PROTOCOLS, protocol, ", ".join(_EXPORTERS))
     try:
@@ -255,19 +247,19 @@ def _exporter(endpoint: str) -> SpanExporter:
 def _over_tls(endpoint: str) -> bool:
     """As the SDK sees it: the scheme decides, without one OTEL_EXPORTER_OTLP_INSECURE does."""
     return not endpoint.startswith("http://") and (
-        endpoint.startswith("https://") or _given(*_INSECURE).lower() != "true"
+        endpoint.startswith("https://") or given(*_INSECURE).lower() != "true"
     )
 
 
 def _file(names: Sequence[str]) -> Given:
-    return Given(next((name for name in names if _given(name)), names[-1]), _given(*names))
+    return Given(next((name for name in names if given(name)), names[-1]), given(*names))
 
 
 def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
     """What `OTEL_PROPAGATORS` names. Baggage is not ours to read: it passes as it came."""
     propagators: list[TextMapPropagator] = []
     fields: set[str] = set()
-    names = [name.strip() for name in (_given("OTEL_PROPAGATORS") or "tracecontext").split(",")]
+    names = [name.strip() for name in (given("OTEL_PROPAGATORS") or "tracecontext").split(",")]
     for name in names:
         if name in {"none", "baggage"}:
             continue
@@ -294,6 +286,6 @@ def _resource(version: str) -> Resource:
     return told.merge(Resource(ours))
 
 
-def _not_understood(names: Sequence[str], given: str, accepted: str) -> SettingError:
-    name = next((name for name in names if _given(name)), names[-1])
-    return SettingError(f"{name}: {given!r} is not understood; accepted: {accepted}")
+def _not_understood(names: Sequence[str], text: str, accepted: str) -> SettingError:
+    name = next((name for name in names if given(name)), names[-1])
+    return SettingError(f"{name}: {text!r} is not understood; accepted: {accepted}")

@@ -17,6 +17,7 @@ from proxy.transport.large_messages import LargeMessages, TooManyBytesError
 from proxy.transport.limits import clamped
 from proxy.transport.metadata import IllegalMetadataError, to_upstream
 from proxy.transport.upstream import NeverProcessedError, StreamCall, Upstream, never_processed
+from proxy.transport.upstreams import Whereabouts
 
 _HEADERS_ALONE = 0.025
 """Seconds. No initial metadata is what grpc.aio shows for an empty header frame and for none at all, when upstream sent
@@ -31,12 +32,12 @@ message. So no call upstream is opened until that is here; or for so long, since
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def unary_forwarder(upstream: Upstream) -> Handler:
+def unary_forwarder(upstreams: Whereabouts) -> Handler:
     """A `Handler` that lets upstream answer."""
 
     async def forward(call: Call) -> Reply:
         timeout = None if call.deadline is None else call.deadline - time.monotonic()
-        return await upstream.unary(call, timeout=timeout, exactly_one=False)
+        return await upstreams.of(call.method).unary(call, timeout=timeout, exactly_one=False)
 
     return forward
 

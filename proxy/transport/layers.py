@@ -27,13 +27,11 @@ from proxy.telemetry import span_names, tracing
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.byte_budget import ByteBudget
-from proxy.transport.introspection import MEDIA_SERVICE
 from proxy.transport.large_messages import LARGE, LargeMessages, TooManyBytesError
 from proxy.transport.limits import TOO_MUCH_METADATA, Limits
 
 _log = logging.getLogger(__name__)
 
-UPLOAD = f"/{MEDIA_SERVICE}/UploadFile"
 
 UPLOADS_AT_ONCE = 128 << 20
 """Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
@@ -92,6 +90,8 @@ class Layers:
     def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
         self.place: span_names.Place = {}
         """Where callers reach us, for spans; known once the port is."""
+        self.large_methods = limits.large_methods
+        """Whose requests may be large: they have memory of their own, and wait for it."""
         self.large = LargeMessages(limits.bytes_in_flight)
         self._observer = observer
         self._admission = admission
@@ -167,8 +167,8 @@ class Layers:
     ) -> Reply:
         """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
         deadline = None if remaining is None else time.monotonic() + remaining
-        if method == UPLOAD:
-            return await self._upload(handler, metadata, deadline, read, announced)
+        if method in self.large_methods:
+            return await self._upload(method, handler, metadata, deadline, read, announced)
         body = await read()
         if isinstance(body, Reply):
             return body
@@ -181,7 +181,13 @@ class Layers:
             self.large.give(held)
 
     async def _upload(
-        self, handler: Handler, metadata: Metadata, deadline: float | None, read: Read, announced: Announced | None
+        self,
+        method: str,
+        handler: Handler,
+        metadata: Metadata,
+        deadline: float | None,
+        read: Read,
+        announced: Announced | None,
     ) -> Reply:
         size = _LARGEST_UPLOAD if announced is None else await announced()
         if isinstance(size, Reply):
@@ -199,7 +205,7 @@ class Layers:
             size = len(body)
             self._uploads.give(held - size)
             held = size
-            return await handler(Call(UPLOAD, body, metadata, deadline))
+            return await handler(Call(method, body, metadata, deadline))
         finally:
             self._uploads.give(held)
 

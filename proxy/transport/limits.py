@@ -53,6 +53,9 @@ class Limits:
     """Whether request messages may be compressed. Else such a call is UNIMPLEMENTED, as with any server that does not
     know the algorithm: 60 kB become 60 MiB before we can see it coming, and many calls at once many times that."""
 
+    large_methods: frozenset[str] = frozenset({"/media.MediaService/UploadFile"})
+    """Methods whose requests may have 50 MiB: they have memory of their own, and wait for it."""
+
     def too_much(self, metadata: Metadata) -> bool:
         """Whether to refuse a call with this metadata.
 

@@ -13,7 +13,7 @@ The layers a call passes, outermost first:
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -33,12 +33,12 @@ from proxy.transport.credentials import server_credentials
 from proxy.transport.draining import last_part
 from proxy.transport.forward import Context, forward_stream, unary_forwarder
 from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
-from proxy.transport.layers import UPLOAD, Begun, Layers, ServerObserver
+from proxy.transport.layers import Begun, Layers, ServerObserver
 from proxy.transport.limits import Limits, clamped
 from proxy.transport.patience import Patience
 from proxy.transport.requests import read_again, read_message
 from proxy.transport.straight import Hits, LongWay, Straight
-from proxy.transport.upstream import Upstream
+from proxy.transport.upstreams import Whereabouts
 
 _log = logging.getLogger(__name__)
 
@@ -61,20 +61,20 @@ class Routes(grpc.GenericRpcHandler):
     def __init__(
         self,
         routes: Mapping[str, Handler],
-        upstream: Upstream,
+        upstreams: Whereabouts,
         layers: Layers,
         call_timeout: float | None,
-        straight: tuple[Hits, Admission] | None,
+        straight: tuple[Iterable[Hits], Admission],
     ) -> None:
-        self._upstream = upstream
+        self._upstreams = upstreams
         self._layers = layers
         self._call_timeout = call_timeout
         self._patience = Patience(call_timeout)
-        forward = unary_forwarder(upstream)
+        forward = unary_forwarder(upstreams)
         handlers = {**dict.fromkeys(UNARY_METHODS, forward), **routes}
         self._unary = {method: self._unary_method(method, handler) for method, handler in handlers.items()}
-        if straight is not None:
-            hits, admission = straight
+        every, admission = straight
+        for hits in every:
             long_way = self._long_way(hits.method, handlers[hits.method])
             way = Straight(hits, admission, self._layers.unread, self._patience, long_way)
             self._unary[hits.method] = grpc.stream_unary_rpc_method_handler(way.serve)
@@ -86,7 +86,7 @@ class Routes(grpc.GenericRpcHandler):
             return known
         if not _PATH.fullmatch(method):
             return None
-        work = partial(forward_stream, self._upstream, self._layers.large, method)
+        work = partial(forward_stream, self._upstreams.of(method), self._layers.large, method)
         return grpc.stream_stream_rpc_method_handler(partial(self._serve, method, work))
 
     def _unary_method(self, method: str, handler: Handler) -> "grpc.RpcMethodHandler[Any, Any]":
@@ -94,7 +94,7 @@ class Routes(grpc.GenericRpcHandler):
         return grpc.stream_unary_rpc_method_handler(self._long_way(method, handler))
 
     def _long_way(self, method: str, handler: Handler) -> LongWay:
-        limit = None if method == UPLOAD else self._call_timeout
+        limit = None if method in self._layers.large_methods else self._call_timeout
 
         def work(begun: Begun | None, context: Context, metadata: Metadata) -> Awaitable[Reply]:
             remaining = clamped(context.time_remaining())
@@ -149,22 +149,22 @@ class Listener:
     `tls`.
 
     `routes` are the methods that the core answers, by path. `call_timeout` (seconds, 0: none) is the deadline of unary
-    calls whose caller set none, uploads excepted. `hits` answers its method on the straight way. Made inside the event
-    loop that serves.
+    calls whose caller set none, large ones excepted. `hits` answer their methods on the straight way. Made
+    inside the event loop that serves.
     """
 
     def __init__(  # noqa: PLR0913 -- what it is made of
         self,
         address: str,
         routes: Mapping[str, Handler],
-        upstream: Upstream,
+        upstreams: Whereabouts,
         observer: ServerObserver,
         admission: Admission,
         *,
         limits: Limits = _DEFAULT_LIMITS,
         call_timeout: float = 60.0,
         tls: Leg | None = None,
-        hits: Hits | None = None,
+        hits: Iterable[Hits] = (),
     ) -> None:
         self._address = address
         self._tls = tls
@@ -172,8 +172,7 @@ class Listener:
         self._options = (*SERVER_OPTIONS, *limits.server_options)
         self._most_connections = limits.connections
         self._port = 0
-        straight = None if hits is None else (hits, admission)
-        self._routes = Routes(routes, upstream, self._layers, call_timeout or None, straight)
+        self._routes = Routes(routes, upstreams, self._layers, call_timeout or None, (hits, admission))
         self._admission = admission
         self._health = Health()
         self._servers: list[grpc.aio.Server] = []

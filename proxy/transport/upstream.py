@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Protocol
+from typing import Protocol, Self
 
 import grpc
 import grpc.aio
@@ -118,6 +118,10 @@ class Upstream:
             reply = _CLOSED  # nobody cancelled us: close() cancelled the call
         self.observe(call.method, reply.code, started)
         return reply
+
+    def of(self, method: str) -> Self:
+        """Where a method goes: here, whichever it is; see `Upstreams`."""
+        return self
 
     def span(self, method: str) -> tracing.Scope:
         """What a call upstream is made inside of; `unary` does so by itself."""

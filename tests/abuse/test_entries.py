@@ -3,12 +3,13 @@
 import asyncio
 from itertools import product
 
-from proxy.media.keys import Keys, RequestKey
+from proxy.media.keys import RequestKey
 from tests.abuse.attack import WIDEST, attacker, fields
 from tests.abuse.caller import request
 from tests.abuse.scene import Scene
 from tests.abuse.upstream import named
 from tests.calling import Gateway
+from tests.media_methods import MediaKeys
 from tests.raw_http2 import END_STREAM, headers, message
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
@@ -18,7 +19,7 @@ A, B = ("authorization", "A"), ("authorization", "B")
 
 
 def key_of(model_id: int, *metadata: tuple[str, str]) -> RequestKey:
-    key = Keys("media", ("authorization",)).of_request(request(model_id), metadata)
+    key = MediaKeys("media", ("authorization",)).of_request(request(model_id), metadata)
     assert key is not None
     return key
 

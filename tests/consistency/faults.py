@@ -1,5 +1,7 @@
 """`WholeFaults`: all of Redis, all of RabbitMQ, a whole proxy or the origin fails."""
 
+import time
+
 from tests.consistency.origin import Failing, StampedMedia
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import Side
@@ -9,6 +11,7 @@ from tests.servers.rabbitmq import RabbitServer
 
 WITHOUT_EVENTS = 5.0
 """CACHE_TTL_WITHOUT_EVENTS of the proxies, in seconds: for so long answers may be outdated once events are lost."""
+_ON_ITS_WAY = 5.0  # seconds, on a machine that is busy
 _CLOSE = '[rabbit_networking:close_connection(Pid, "closed by the test") || Pid <- rabbit_networking:connections()].'
 
 
@@ -29,6 +32,7 @@ class WholeFaults:
         self._redis, self._rabbit, self._proxies = redis, rabbit, proxies
         self._origin, self._publisher = origin, publisher
         self.down: set[ProxyProcess] = set()
+        self._origin_failed_at = float("-inf")
         self.starts = 0
         """Of proxies, after a kill."""
         self.kinds: dict[str, Fault] = {
@@ -43,6 +47,11 @@ class WholeFaults:
             "origin fails with a status": lambda: self._origin_fails("status"),
             "origin fails with success=false": lambda: self._origin_fails("unsuccessful"),
         }
+
+    @property
+    def origin_fails(self) -> bool:
+        """Now, or so lately that an answer of then may still be on its way."""
+        return bool(self._origin.failing) or time.monotonic() - self._origin_failed_at < _ON_ITS_WAY
 
     async def _redis_frozen(self) -> None:
         master = await self._redis.master()
@@ -104,3 +113,4 @@ class WholeFaults:
         self._origin.failing = how
         await self._pause(0.2, 0.8)
         self._origin.failing = ""
+        self._origin_failed_at = time.monotonic()

@@ -9,12 +9,13 @@ import pytest
 from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
 from proxy.amqp.silence import Silence
-from proxy.caching import fetches, invalidations
+from proxy.caching import invalidations
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
 from proxy.media import entry
 from proxy.media.keys import Keys
-from proxy.media.lifetime import Storable, storable
+from proxy.media.reads import Verdict
+from proxy.policy import compiled
 from proxy.store.redis_health import Health
 from proxy.store.redis_mastership import Mastership
 from proxy.store.redis_node import Node
@@ -99,12 +100,12 @@ def no_ttl(patch: Patch) -> None:
 
 def failures_stored(patch: Patch) -> None:
     """`success = false` is an answer like any other."""
-    patch.setattr(fetches, "storable", lambda body, *more: storable(body, *more) or Storable(None, None, {}))
+    patch.setattr(compiled.Read, "storable", lambda read, request, response, *more: Verdict())
 
 
 def callers_alike(patch: Patch) -> None:
     """The caller's metadata is no part of the key."""
-    patch.setattr(Keys, "_vary_digest", lambda keys, metadata: b"")
+    patch.setattr(Keys, "_vary_digest", lambda keys, method, metadata: b"")
 
 
 # Of what holds where only a part is broken.

@@ -143,7 +143,7 @@ class Run:
 
     def _excused(self, proxy: ProxyProcess) -> bool:
         """Neither Redis nor RabbitMQ is an excuse."""
-        return proxy in self.whole.down or bool(self.origin.failing)
+        return proxy in self.whole.down or self.whole.origin_fails
 
     async def writer(self) -> None:
         while not self.over:

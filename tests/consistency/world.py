@@ -21,13 +21,12 @@ from proxy.amqp.consumer import EventConsumer
 from proxy.amqp.deliveries import Deliveries
 from proxy.amqp.duty import Able
 from proxy.caching.cache import Cache
-from proxy.caching.files import GET_FILES_BY_MODEL, UPLOAD_FILE, Files
 from proxy.caching.invalidations import Invalidations
+from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
 from proxy.media.calls import Call
 from proxy.media.event_gap import EventGap
-from proxy.media.keys import Keys
 from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from proxy.settings.setting_types import RedisAddr
@@ -38,6 +37,8 @@ from proxy.telemetry.metrics import Metrics
 from tests.consistency.checker import Asked, Checker
 from tests.consistency.clock import Clock
 from tests.consistency.gated_origin import Origin
+from tests.media_events import EVENTS
+from tests.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
 from tests.servers.waiting import until
 
 TTL = 600.0
@@ -53,7 +54,7 @@ class Process:
     invalidations: Invalidations
     cache: Cache
     own_writes: OwnWrites
-    files: Files
+    methods: Methods
     deliveries: Deliveries
     gap: EventGap
     metrics: Metrics
@@ -110,18 +111,18 @@ class World:
         """One more, connected to Redis."""
         target = RedisAddr().parse(redis_addr or self._addr)
         assert target is not None
-        keys, metrics = Keys("media", ("authorization",)), Metrics()
+        keys, metrics = MediaKeys("media", ("authorization",)), Metrics()
         gap = EventGap(WITHOUT_EVENTS, time.monotonic)
         store = RedisStore(target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap)
         invalidations = Invalidations(store, metrics)
-        policy = Policy("on", TTL, 0.0, 0.0, 100, 1 << 20)
+        policy = Policy("on", TTL, 0.0, 0.0, 1 << 20)
         answer = self.origin.answer
         held_back = invalidations.held_back
         cache = Cache(store, answer, keys, policy, held_back=held_back, observer=metrics, random=lambda: 0.0)
         own_writes = OwnWrites(invalidations, answer)
-        files = Files(cache, own_writes, answer, store, metrics)
-        deliveries = Deliveries(invalidations, metrics)
-        process = Process(store, invalidations, cache, own_writes, files, deliveries, gap, metrics)
+        methods = Methods(POLICY.reads, POLICY.writes, cache, own_writes, answer, store, metrics)
+        deliveries = Deliveries(invalidations, metrics, events=lambda _: EVENTS[0])
+        process = Process(store, invalidations, cache, own_writes, methods, deliveries, gap, metrics)
         process.running.extend(asyncio.create_task(work) for work in (store.run(), invalidations.run()))
         self.processes.append(process)
         await until(lambda: process.usable, "Redis to be usable")
@@ -135,6 +136,7 @@ class World:
             "cache",
             process.invalidations,
             process.metrics,
+            events=EVENTS,
             gap=process.gap,
             able=Able(any=lambda: process.usable),
             record=record,
@@ -154,7 +156,7 @@ class World:
         call = Call(GET_FILES_BY_MODEL, asked.request.SerializeToString(), (*asked.metadata, *control))
 
         async def read() -> None:
-            reply = await process.files.get_files_by_model(call)
+            reply = await process.methods.read(call)
             response = pb.GetFilesByModelResponse.FromString(reply.body or b"")
             self.checker.ended(begun, response, str(dict(reply.trailing_metadata)["x-cache"]))
 
@@ -169,7 +171,7 @@ class World:
         model = Model.of("user", model_id)
 
         async def write() -> None:
-            await process.files.upload_file(Call(UPLOAD_FILE, request.SerializeToString()))
+            await process.methods.write(Call(UPLOAD_FILE, request.SerializeToString()))
             # Committed before the answer, whatever others committed since.
             self._unapplied.append((process, model, self.checker.version(model)))
             self.acknowledge_writes()
@@ -207,6 +209,7 @@ class World:
             routing_key="media.event.uploaded",
             consumer_tag="cache-uploaded",
             headers={},
+            redelivered=False,
             timestamp=None,
             delivery_tag=1,
             channel=SimpleNamespace(basic_ack=basic_ack),

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.amqp.events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, parse
-from proxy.media.keys import Keys
 from proxy.media.model import INT64, Model
 from tests.fuzz.budget import budget, damaged, int64s, json_values
+from tests.media_events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, parse
+from tests.media_methods import MediaKeys
 
 KEY = "media.event.uploaded"
-texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)
 events = st.builds(
     lambda model_type, model_id, collection, media_id: MediaEvent(
         Model.of(model_type, model_id), model_type, collection, media_id, "uploaded"
@@ -125,7 +125,7 @@ def _sound(body: bytes) -> None:
     assert event.model == Model.of(event.model_type, event.model.id)
     assert event.model.id in INT64
     assert event.media_id is None or event.media_id in INT64
-    assert Keys("media", ()).of_model(event.model)
+    assert MediaKeys("media", ()).of_tag(event.model)
     event.collection.encode()
     again = {"model_type": event.model_type, "model_id": event.model.id, "collection_name": event.collection}
     again |= {} if event.media_id is None else {"media_id": event.media_id}

@@ -143,7 +143,7 @@ def test_the_built_in_policy_makes_tags_in_bounds_of_any_message(data: st.DataOb
         assert len(tags) <= MOST_TAGS
         assert all(0 < len(tag.encode()) <= LONGEST_TAG for tag in tags)
         write.describe(request)
-        write.succeeded(body)
+        write.succeeded(body, True)
     for read in service.reads.values():
         body = data.draw(messages(type(read.requests.default())))
         request_or_none = read.requests.whole(body)

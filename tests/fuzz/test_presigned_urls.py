@@ -11,9 +11,9 @@ from urllib.parse import quote, urlencode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.lifetime import storable
 from proxy.pb.media_pb2 import GetFilesByModelData, GetFilesByModelResponse, Media
 from tests.fuzz.budget import budget, damaged
+from tests.media_methods import storable
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001
@@ -138,7 +138,7 @@ def test_only_a_success_is_ever_stored(
     if found is not None:
         response = GetFilesByModelResponse.FromString(body)
         assert response.success
-        assert found.models.keys() == {media.id for media in response.data.media} - {0}
+        assert set(found.aliases) == {str(media.id) for media in response.data.media} - {"0"}
 
 
 @budget(200)

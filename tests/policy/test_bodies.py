@@ -78,6 +78,10 @@ def test_a_text_that_cannot_be_encoded_is_empty() -> None:
     assert any_value(json_body)(b'{"a": "\\ud800", "\\ud800": {"b": ["\\udfff"]}}') == {"a": "", "": {"b": [""]}}
 
 
+def test_a_text_with_a_nul_is_no_text() -> None:
+    assert any_value(json_body)(b'{"a": "b\\u0000c"}') == {"a": None}
+
+
 def test_declared_fields_are_read_from_numbers_and_texts() -> None:
     for written in (2**63 - 1, str(2**63 - 1)):
         event = declared({"name": "n", "id": written, "unknown": {}})

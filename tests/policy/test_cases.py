@@ -58,7 +58,7 @@ ANSWER = "response: {success: true, data: {id: 7}}"
             'malformed: expected "data", found "envelope"',
         ),
         ("read: product.ProductService/Nope", "unknown read 'product.ProductService/Nope'; did you mean"),
-        ("event: {exchange: e, routing_key: k}", "unknown event 'e k'; accepted: damar.exchange product.event.created"),
+        ("event: {exchange: e, routing_key: k}", "unknown event 'e k'; accepted: damar.events media.event.uploaded"),
         (f"{SLUG}, response: {{nope: 1}}", "no field named"),
         (f"{SLUG}, {ANSWER}, at: 2026-99-99, ttl: 5m", "at: 2026-99-99 is no time"),
     ],

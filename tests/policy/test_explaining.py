@@ -26,7 +26,7 @@ def test_a_read_and_its_answer() -> None:
         "further tags": "product/7",
         "aliases": "none",
     }
-    assert dict(explained(PRODUCT, "GetProductBySlug", {"slug": "mug"}, {}))["stored"] == "no"
+    assert dict(explained(PRODUCT, "GetProductBySlug", {"slug": "mug"}, {}))["stored"].startswith("no: ")
 
 
 def test_a_write() -> None:

@@ -101,6 +101,12 @@ def test_one_that_fails_on_a_message_raises_one_error(text: str, returns: Return
         made(text, returns)(event=event, request=PRODUCT_TYPE())
 
 
+def test_a_text_with_a_nul_is_not_taken_for_its_beginning() -> None:
+    message = PRODUCT_TYPE(slug="A\0b")
+    assert made("'x/' + request.slug + '/y'")(request=message, event={}) == "x/A\0b/y"
+    assert made("request.slug.casefold() + '/y'")(request=message, event={}) == "a\ufffdb/y"
+
+
 def test_evaluation_is_bounded() -> None:
     ten = "[1,2,3,4,5,6,7,8,9,10]"
     text = "'x'"

@@ -61,6 +61,12 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- if and (eq .Values.proxy.transport "envoy") (not .Values.image.digest) -}}-envoy{{- end -}}
 {{- end -}}
 
+{{/* The webhook's image, which has what the sidecar's has and more. */}}
+{{- define "mcp.webhookImage" -}}
+{{- include "mcp.image" . -}}
+{{- if not .Values.image.digest -}}-webhook{{- end -}}
+{{- end -}}
+
 {{/* The sidecar's further environment as JSON. */}}
 {{- define "mcp.sidecarEnv" -}}
 {{- $transport := list (dict "name" "TRANSPORT" "value" .Values.proxy.transport) -}}

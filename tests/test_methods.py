@@ -5,12 +5,12 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy.caching.files import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
 from proxy.caching.own_writes import Write
 from proxy.media.calls import Call, Reply
 from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.in_process import DELETE, READ, UPLOAD, USER, Process, Stack, intents, read_call
+from tests.media_methods import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE
 from tests.servers.redis import RedisServer
 from tests.servers.waiting import until
 from tests.test_cache_stale import run_out_of_time
@@ -32,8 +32,8 @@ class Writes:
         monkeypatch.setattr(process.core.own_writes, "carry_out", carry_out)
 
     @property
-    def models(self) -> list[tuple[Model | None, str]]:
-        return [(write.model, write.collection) for write in self.seen]
+    def models(self) -> list[tuple[str | None, str]]:
+        return [(next(iter(write.tags), None), str(write.about.fields.get("collection", ""))) for write in self.seen]
 
 
 @pytest.mark.parametrize("model_id", [0, 5, -1, 2**53 + 1, 2**63 - 1, -(2**63)])
@@ -44,7 +44,7 @@ async def test_an_uploads_model_is_read_off_its_request(
         process = await stack.process()
         writes = Writes(process, monkeypatch)
         await process.upload("ÜSER", model_id)
-        assert writes.models == [(Model("üser", model_id), "avatars")]
+        assert writes.models == [(Model.of("üser", model_id), "avatars")]
 
 
 @pytest.mark.parametrize("odd", [b"\x28\x01", b"\x32\x01a"], ids=["number for text", "text for number"])
@@ -54,7 +54,7 @@ async def test_an_upload_says_what_upstreams_library_reads(redis: RedisServer, o
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
-        reply = await process.core.files.upload_file(Call(UPLOAD_FILE, body))
+        reply = await process.core.methods.write(Call(UPLOAD_FILE, body))
         assert pb.UploadFileResponse.FromString(reply.body or b"").data.model_type == "User"
         assert await process.x_cache() == "miss"
 
@@ -72,15 +72,14 @@ async def test_an_upload_that_cannot_be_read_is_left_to_upstream(redis: RedisSer
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
-        files = process.core.files
-        by_proxy = await files.upload_file(Call(UPLOAD_FILE, body))
+        by_proxy = await process.core.methods.write(Call(UPLOAD_FILE, body))
         by_upstream = await process.core.upstream.unary(Call(UPLOAD_FILE, body), timeout=None)
         assert (by_proxy.code, by_proxy.details) == (by_upstream.code, by_upstream.details)
         assert await process.x_cache() == "hit"
         assert await intents(redis) == []
 
 
-@pytest.mark.parametrize("method", ["upload_file", "delete_file"])
+@pytest.mark.parametrize("method", [UPLOAD_FILE, DELETE_FILE])
 async def test_a_write_that_only_upstream_can_read_is_a_flush(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -93,7 +92,7 @@ async def test_a_write_that_only_upstream_can_read_is_a_flush(
             return Reply(pb.UploadFileResponse(success=True).SerializeToString())
 
         monkeypatch.setattr(process.core.own_writes, "_forward", taken)
-        assert (await getattr(process.core.files, method)(Call(UPLOAD_FILE, b"\xff"))).ok
+        assert (await process.core.methods.write(Call(method, b"\xff"))).ok
         assert process.core.invalidations.held_back(USER)
         await until(lambda: process.core.invalidations.pending == 0, "the flush")
         assert await process.x_cache() == "miss"
@@ -104,7 +103,7 @@ async def test_a_delete_that_cannot_be_read_is_left_to_upstream(redis: RedisServ
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
-        await process.core.files.delete_file(Call(DELETE_FILE, body))
+        await process.core.methods.write(Call(DELETE_FILE, body))
         assert stack.media.count(LOOK_UP) == 0
         assert await process.x_cache() == "hit"
 
@@ -118,7 +117,7 @@ async def test_the_model_of_a_file_that_was_cached_is_in_the_index(
         media = stack.media.add("User", 2**53 + 1, id=2**62)
         await process.read("user", 2**53 + 1)
         await process.delete(media.id)
-        assert writes.models == [(Model("user", 2**53 + 1), "")]
+        assert writes.models == [(Model.of("user", 2**53 + 1), "")]
         assert stack.media.count(LOOK_UP) == 0
         assert stack.media.count(DELETE) == 1
 
@@ -132,7 +131,7 @@ async def test_the_model_of_a_file_that_no_cached_page_held_is_asked_of_upstream
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
         media = stack.media.add("User", 1)
         await process.delete(media.id, metadata=(("authorization", "me"),), deadline=60.0)
-        assert writes.models == [(Model("user", 1), "avatars")]
+        assert writes.models == [(Model.of("user", 1), "avatars")]
         look_up, delete = stack.media.calls[-2:]
         assert (look_up.method, delete.method) == (LOOK_UP, DELETE)
         for call in (look_up, delete):
@@ -171,7 +170,7 @@ async def test_redis_hanging_at_the_index_costs_no_more_than_one_timeout(own_red
         reply = await process.delete(media.id)
         assert asyncio.get_running_loop().time() - begun < 1.5  # without a bound: until Redis is back
         assert pb.DeleteFileResponse.FromString(reply.body or b"").success
-        assert process.core.invalidations.held_back(Model("user", 1))
+        assert process.core.invalidations.held_back(Model.of("user", 1))
         own_redis.thaw()
         await until(lambda: process.core.invalidations.pending == 0, "the invalidation to be applied")
 
@@ -186,17 +185,17 @@ async def test_one_budget_for_the_index_and_both_invalidations(
         budgets: set[int] = set()
         store, ours = process.core.store, process.core.invalidations
         assert store is not None
-        original_index, original_write = store.model_of, ours.own_write
+        original_index, original_write = store.tag_of, ours.own_write
 
-        async def model_of(media_id: int, budget: Any) -> Model | None:
+        async def tag_of(service: str, alias: str, budget: Any) -> str | None:
             budgets.add(id(budget))
-            return await original_index(media_id, budget)
+            return await original_index(service, alias, budget)
 
-        async def own_write(model: Model, intent: Any, budget: Any, **named: Any) -> None:
+        async def own_write(model: str, intent: Any, budget: Any, **named: Any) -> None:
             budgets.add(id(budget))
             await original_write(model, intent, budget, **named)
 
-        monkeypatch.setattr(store, "model_of", model_of)
+        monkeypatch.setattr(store, "tag_of", tag_of)
         monkeypatch.setattr(ours, "own_write", own_write)
         await process.delete(media.id)
         assert len(budgets) == 1
@@ -265,7 +264,7 @@ async def test_shadow_counts_where_the_cache_would_have_differed(redis: RedisSer
 
 
 async def test_shadow_logs_a_sample_of_the_differences(redis: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="proxy.caching.files")
+    caplog.set_level(logging.INFO, logger="proxy.caching.methods")
     async with Stack(redis.addr) as stack:
         process = await stack.process(cache_mode="shadow")
         for _ in range(4):
@@ -277,8 +276,8 @@ async def test_shadow_logs_a_sample_of_the_differences(redis: RedisServer, caplo
         assert process.metric("media_cache_shadow_differences_total") == 4
     shown = [record.__dict__ for record in caplog.records if "would have differed" in record.getMessage()]
     assert [(each["model_type"], each["model_id"], each["collection"], each["age"]) for each in shown] == [
-        ("user", 1, "avatars", 0),
-        ("product", 1, "avatars", 0),
+        ("User", 1, "avatars", 0),
+        ("Product", 1, "avatars", 0),
     ]
 
 

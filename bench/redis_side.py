@@ -1,0 +1,71 @@
+"""What one HGET costs Redis by how it is asked for: by many connections, by one that is shared, and many at a time.
+
+A pod's proxy keeps one connection, on which it writes what one turn of its event loop asks together. Pods that shared
+one would need a process between them and Redis that asks for many at a time. The load is redis-benchmark's; the CPU
+time is the kernel's account of Redis.
+"""
+
+import asyncio
+import statistics
+from dataclasses import asdict, dataclass
+
+from redis.asyncio import Redis
+
+from bench.accounting import Tree
+from tests.servers.children import program
+from tests.servers.redis import RedisServer
+
+_COMMANDS, _ROUNDS = 40_000, 5
+_KEY, _FIELD, _BYTES = "model", "field", 512
+WAYS = ((1, 1), (50, 1), (1000, 1), (1, 8), (1, 64), (50, 8))
+"""Connections, and commands that one sends at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One of them."""
+
+    connections: int
+    at_a_time: int
+    redis_us: float
+
+    @property
+    def name(self) -> str:
+        """As the table has it."""
+        connections = "1 connection" if self.connections == 1 else f"{self.connections:,} connections"
+        return f"{connections}, {self.at_a_time} at a time"
+
+
+async def run() -> list[Way]:
+    """All of them in turns; medians."""
+    async with RedisServer() as redis:
+        async with Redis.from_url(f"redis://{redis.addr}") as client:
+            await client.hset(_KEY, _FIELD, bytes(_BYTES))
+        spent: dict[tuple[int, int], list[float]] = {way: [] for way in WAYS}
+        for _ in range(_ROUNDS):
+            for way in WAYS:
+                spent[way].append(await _one(redis, *way))
+        return [Way(*way, statistics.median(found)) for way, found in spent.items()]
+
+
+async def _one(redis: RedisServer, connections: int, at_a_time: int) -> float:
+    """Microseconds of Redis for one command."""
+    _, _, port = redis.addr.rpartition(":")
+    options = ["-p", port, "-c", str(connections), "-P", str(at_a_time), "-n", str(_COMMANDS), "-q"]
+    tree = Tree(redis.child.pid)
+    before = tree.cpu()
+    load = await asyncio.create_subprocess_exec(
+        program("redis-tools", "redis-benchmark"),
+        *options,
+        *("hget", _KEY, _FIELD),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    if await load.wait():
+        raise RuntimeError(f"redis-benchmark ended with status {load.returncode}")
+    return 1e6 * (tree.cpu() - before) / _COMMANDS
+
+
+def shown(found: list[Way]) -> list[dict[str, float]]:
+    """For the JSON file."""
+    return [asdict(way) for way in found]

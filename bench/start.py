@@ -1,0 +1,143 @@
+"""What a start costs, and where it goes: until the port is open, until `/readyz`, by package; the memory after it.
+
+    python -m bench.start --against DIR     each start beside one of the tree DIR (`git worktree add DIR REVISION`)
+
+Starts take turns, and ratios are medians of the rounds' own, since the machine may be busy; CPU time hardly depends on
+that.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.accounting import Tree
+from bench.stack import TRANSPORTS
+from tests.servers.process import ROOT, ProxyProcess
+from tests.servers.redis import RedisServer
+from tests.servers.waiting import until
+
+_ROUNDS = 9
+SERVE = ("proxy.cli", "proxy.app", "uvloop", "proxy.operating")
+"""What `serve` loads, in this order."""
+_PARTS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One: seconds, and MB of each process, what is its own and what is files'."""
+
+    open: float
+    ready: float
+    cpu: float
+    resident: float
+    private: tuple[float, ...]
+
+
+Starts = Mapping[str, list[Start]]
+Parts = Mapping[str, tuple[float, float]]
+"""Package to ms of CPU time and MB."""
+
+
+async def starts(trees: Iterable[Path], rounds: int = _ROUNDS) -> dict[Path, dict[str, list[Start]]]:
+    """Of each tree by transport, all with the same Redis, in turns; the first round only warms up."""
+    found: dict[Path, dict[str, list[Start]]] = {tree: {each: [] for each in TRANSPORTS} for tree in trees}
+    async with RedisServer() as redis:
+        for number in range(rounds + 1):
+            for transport in TRANSPORTS:
+                for tree, of_tree in found.items():
+                    one = await _start(tree, TRANSPORT=transport, REDIS_ADDR=redis.addr)
+                    if number:
+                        of_tree[transport].append(one)
+    return found
+
+
+async def _start(tree: Path, **settings: str) -> Start:
+    proxy = ProxyProcess(MEDIA_SERVICE_ADDR="127.0.0.1:1", **settings)
+    proxy.child.env = {**(proxy.child.env or {}), "PYTHONPATH": str(tree)}
+    begun = time.perf_counter()
+    try:
+        proxy.child.spawn()
+        await until(lambda: _open(proxy), "the port")
+        opened = time.perf_counter() - begun
+        await until(proxy.serving, "the proxy to be ready")
+        ready, process = time.perf_counter() - begun, Tree(proxy.pid)
+        return Start(opened, ready, process.cpu(), process.resident(), tuple(process.private()))
+    finally:
+        proxy.kill()
+        proxy.remove()
+
+
+async def _open(proxy: ProxyProcess) -> bool:
+    proxy.child.require_running()
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", proxy.listen_port)
+    except OSError:
+        return False
+    writer.close()
+    return True
+
+
+def parts(modules: Iterable[str] = SERVE, rounds: int = _ROUNDS) -> Parts:
+    """What loading costs by package; medians, the dearest in memory first."""
+    command = [sys.executable, "-m", "bench.loading", *modules]
+    env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    runs = []
+    for _ in range(rounds):
+        answer = subprocess.run(command, env=env, cwd=ROOT, capture_output=True, text=True, check=True)
+        runs.append(json.loads(answer.stdout))
+    found = {
+        name: (
+            1000 * statistics.median(run[name][0] for run in runs),
+            statistics.median(run[name][1] for run in runs) / (1 << 20),
+        )
+        for name in runs[0]
+    }
+    return dict(sorted(found.items(), key=lambda part: -part[1][1]))
+
+
+def largest(found: Parts) -> Parts:
+    """The ten largest, and the rest as one."""
+    names = list(found)
+    rest = [found[name] for name in names[_PARTS:]]
+    shown = {name: found[name] for name in names[:_PARTS]}
+    return shown | {f"{len(rest)} others": (sum(ms for ms, _ in rest), sum(mb for _, mb in rest))}
+
+
+def median(runs: Iterable[Start], what: str) -> float:
+    """Of one of its figures."""
+    return float(statistics.median(getattr(run, what) for run in runs))
+
+
+def ratios(now: Iterable[Start], before: Iterable[Start]) -> dict[str, float]:
+    """Medians of the rounds' own ratios."""
+    pairs = list(zip(now, before, strict=True))
+    return {
+        what: statistics.median(getattr(one, what) / getattr(other, what) for one, other in pairs)
+        for what in ("open", "ready", "cpu", "resident")
+    }
+
+
+def main() -> None:
+    """Prints the ratios against another tree."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--against", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--rounds", type=int, default=_ROUNDS)
+    arguments = parser.parse_args()
+    before = arguments.against.resolve()
+    found = asyncio.run(starts((ROOT, before), arguments.rounds))
+    for transport in TRANSPORTS:
+        shown = ratios(found[ROOT][transport], found[before][transport])
+        medians = {what: [round(median(found[tree][transport], what), 2) for tree in found] for what in shown}
+        print(transport, {what: f"{ratio:.2f} {medians[what]}" for what, ratio in shown.items()})
+
+
+if __name__ == "__main__":
+    main()

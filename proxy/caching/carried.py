@@ -1,0 +1,26 @@
+"""What of a caller's metadata reaches the origin with a fetch whose answer others may get. Pure.
+
+Whatever else the caller sent could shape that answer (a tenant, a language), and is not part of its key.
+"""
+
+from proxy.media.calls import Call
+from proxy.media.keys import RequestKey
+
+_TRACING = frozenset(
+    {
+        *("traceparent", "tracestate", "baggage", "b3", "uber-trace-id", "grpc-trace-bin", "x-request-id"),
+        *("x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),
+    }
+)
+"""They tell calls apart for people, not for the service."""
+
+
+def carried(call: Call, key: RequestKey) -> Call:
+    """The call as it goes upstream: with all of its metadata, or with what is in its key, tracing and `propagate`."""
+    limits = key.read.limits
+    if not limits.keyed or not call.metadata:
+        return call
+    kept = tuple(
+        pair for pair in call.metadata if pair[0] in key.vary or pair[0] in _TRACING or pair[0] in limits.propagate
+    )
+    return Call(call.method, call.body, kept, call.deadline)

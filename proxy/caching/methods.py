@@ -1,0 +1,175 @@
+"""The methods of services that the proxy answers itself: the reads and the writes of a policy.
+
+Reads go through the cache. Writes go upstream as `OwnWrites`; here is found out which tags they change.
+"""
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import Literal, Protocol, get_args
+
+from google.protobuf.message import Message
+
+from proxy.caching import unclear
+from proxy.caching.cache import Cache
+from proxy.caching.fetches import Answer, Result
+from proxy.caching.outcome import Outcome, outcome
+from proxy.caching.own_writes import OwnWrites, Write
+from proxy.caching.unclear import Unclear
+from proxy.errors import RedisUnavailableError
+from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.media.reads import Read
+from proxy.media.tags import Description, Plain, kind_of
+from proxy.policy import compiled
+from proxy.policy.expressions import ExpressionError
+from proxy.store.redis_node import Budget
+from proxy.telemetry import tracing
+from proxy.telemetry.log import RateLimit
+
+log = logging.getLogger(__name__)
+
+_X_CACHE: dict[Result, tuple[str, str]] = {result: ("x-cache", result) for result in get_args(Result)}
+_NOT_TOLD = "a write is forwarded of which the policy cannot tell what it changes"
+_UNREADABLE = "the media service took a write that cannot be read here"
+
+
+class Aliases(Protocol):
+    """Which tag an alias is another name of, as far as fills have seen it; see `RedisStore`."""
+
+    async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None: ...
+
+
+class Observer(unclear.Observer, Protocol):
+    """Who counts."""
+
+    def request(self, method: str, result: Outcome, tier: Literal["redis", "none"], seconds: float) -> None: ...
+    def answered(self, *, successful: bool) -> None: ...
+    def shadow_difference(self) -> None: ...
+
+
+class Methods:
+    """Handlers for the routes of the listener: `read` for every read, `write` for every write."""
+
+    def __init__(
+        self,
+        reads: Mapping[str, Read],
+        writes: Mapping[str, compiled.Write],
+        cache: Cache,
+        own_writes: OwnWrites,
+        fetch: Handler,
+        aliases: Aliases | None,
+        observer: Observer,
+    ) -> None:
+        """`reads` and `writes` by path; `aliases` None: there is no Redis."""
+        self._reads = reads
+        self._writes = writes
+        self._cache = cache
+        self._own_writes = own_writes
+        self._fetch = fetch
+        self._aliases = aliases
+        self._observer = observer
+        self._differences = RateLimit()
+        self._unclear = Unclear(observer)
+
+    @property
+    def routes(self) -> dict[str, Handler]:
+        """The methods answered here, by path; every other one is forwarded."""
+        return {**dict.fromkeys(self._reads, self.read), **dict.fromkeys(self._writes, self.write)}
+
+    async def read(self, call: Call) -> Reply:
+        """Answers with trailing metadata `x-cache`, and `age` when the answer came out of the cache."""
+        started, shadow = time.perf_counter(), self._cache.policy.mode == "shadow"
+        answer = await (self._shadow(call) if shadow else self._cache.get(call))
+        tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
+        counted = outcome(answer, self._reads[call.method], call)
+        self._observer.request(call.method, counted, tier, time.perf_counter() - started)
+        if answer.age is None and answer.reply.ok and answer.result != "coalesced":
+            self._observer.answered(successful=counted != "failure")
+        tracing.answered(answer.result, None if tier == "none" else tier)
+        ours: Metadata = (_X_CACHE[answer.result],)
+        if answer.age is not None:
+            ours = (*ours, ("age", str(answer.age)))
+        reply = answer.reply
+        # (`dataclasses.replace` takes ten times as long.)
+        trailing = (*reply.trailing_metadata, *ours) if reply.trailing_metadata else ours
+        return Reply(reply.body, reply.code, reply.details, reply.initial_metadata, trailing)
+
+    async def write(self, call: Call) -> Reply:
+        """Forwards, once it is known which tags the write changes: while what it names still exists."""
+        said = self._writes[call.method]
+        if self._aliases is None and said.look_up is not None:
+            return await self._fetch(call)  # no Redis: nothing to invalidate, so nothing to find out
+        try:
+            write = await self._understood(call, said)
+        except ExpressionError as error:
+            self._unclear.met(said.path, str(error), _NOT_TOLD)
+            write = Write(call, (), said.succeeded, unknown=_UNREADABLE, unreadable=True, announced=said.announced)
+        if write.tags:
+            tracing.about(kind_of(write.tags[0]))
+        return await self._own_writes.carry_out(write)
+
+    async def _understood(self, call: Call, said: compiled.Write) -> Write:
+        """The tags of a write: what its request names, its alias, else what another method of the service tells."""
+        request = said.requests.readable(call.body)
+        tags, about, unknown, budget = said.invalidates(request), said.describe(request), "", Budget()
+        alias = said.alias(request)
+        if alias or said.look_up is not None:
+            aliased = await self._aliased(said.service, alias, budget) if alias else None
+            if aliased is not None:
+                tags = (*tags, aliased)
+            elif said.look_up is not None:
+                found, more = await self._looked_up(call, said.look_up, request)
+                tags, about = (*tags, *found), Description(about.subject, {**about.fields, **more})
+                unknown = "" if found else said.flush_reason
+            else:
+                unknown = said.flush_reason
+        return Write(call, tags, said.succeeded, about, budget, unknown, announced=said.announced)
+
+    async def _looked_up(
+        self, call: Call, look_up: compiled.LookUp, request: Message
+    ) -> tuple[tuple[str, ...], Mapping[str, Plain]]:
+        """The tags that another method of the service tells on behalf of this caller, and what it says of them."""
+        reply = await self._fetch(Call(look_up.path, look_up.request(request), call.metadata, call.deadline))
+        try:
+            found = look_up.tags(request, reply.body or b"")
+            return found, look_up.describe(reply.body or b"") if found else {}
+        except ExpressionError:
+            return (), {}
+
+    async def _aliased(self, service: str, alias: str, budget: Budget) -> str | None:
+        if self._aliases is None:
+            return None
+        try:
+            return await self._aliases.tag_of(service, alias, budget)
+        except RedisUnavailableError:
+            return None
+
+    async def _shadow(self, call: Call) -> Answer:
+        """Upstream always answers; the cache is kept as if it were on, and its would-be hits are compared."""
+        found = await self._cache.look_up(call)
+        if found is None:
+            return Answer(await self._cache.keep(call), "bypass")
+        reply = await self._fetch(call)
+        if reply.ok and not self._same(call, found.entry.body, reply.body or b""):
+            # Only what a later read would still have been served counts: an invalidation under way explains the rest.
+            again = await self._cache.look_up(call)
+            if again is not None and again.entry == found.entry:
+                self._observer.shadow_difference()
+                self._log_difference(call, found.age)
+        return Answer(reply, "bypass")
+
+    def _same(self, call: Call, stored: bytes, fetched: bytes) -> bool:
+        read = self._reads[call.method]
+        return stored == fetched or read.comparable(stored) == read.comparable(fetched)
+
+    def _log_difference(self, call: Call, age: int) -> None:
+        """A sample: one a minute for each kind of tag, with how many were not shown."""
+        asked = self._reads[call.method].asked(call.body)
+        if asked is None:
+            return
+        kept_back = self._differences.admit(kind_of(asked.tag))
+        if kept_back is None:
+            return
+        fields = {**asked.about.to_say_of(asked.tag), "age": age}
+        fields |= {"suppressed": kept_back} if kept_back else {}
+        log.info("a hit would have differed from upstream's answer", extra=fields)

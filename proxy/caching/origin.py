@@ -1,0 +1,30 @@
+"""What the origin says of storing its answer: `cache-control` in its response metadata. Pure.
+
+`no-store`, `private` and `no-cache` forbid it; `max-age=N` and `s-maxage=N` shorten the TTL, never lengthen it. It
+stands in initial or in trailing metadata, as gRPC's own interop tests have it.
+"""
+
+import re
+
+from proxy.media.calls import Reply
+
+_FORBIDDING = frozenset({"no-store", "private", "no-cache"})
+_AGE = re.compile(r"(s-maxage|max-age)\s*=\s*\"?([0-9]{1,10})\"?")
+
+
+def longest_ttl(reply: Reply) -> float | None:
+    """Seconds that the origin lets its answer be kept; 0: not at all, None: it says nothing of it."""
+    directives = _directives(reply)
+    if not directives:
+        return None
+    if any(directive.partition("=")[0].strip() in _FORBIDDING for directive in directives):
+        return 0.0
+    ages = {match[1]: float(match[2]) for each in directives if (match := _AGE.fullmatch(each))}
+    # A shared cache goes by s-maxage where both are there (RFC 9111, 5.2.2.10).
+    return ages.get("s-maxage", ages.get("max-age"))
+
+
+def _directives(reply: Reply) -> list[str]:
+    pairs = (*reply.initial_metadata, *reply.trailing_metadata)
+    values = [value for name, value in pairs if name == "cache-control" and isinstance(value, str)]
+    return [directive.strip().lower() for value in values for directive in value.split(",")]

@@ -1,0 +1,67 @@
+"""`Placed`: where each service is for Envoy, and which of its methods the core answers.
+
+The built-in policy's are written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it.
+"""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from proxy.settings.config import Settings
+
+
+class Clusters(NamedTuple):
+    """The three names of one target; see `bootstrap`."""
+
+    both: str
+    first: str
+    again: str
+
+
+MEDIA, UPSTREAM, AGAIN = "media", "upstream", "again"
+"""Of the default upstream."""
+DEFAULT = Clusters(MEDIA, UPSTREAM, AGAIN)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """One service. Methods are paths."""
+
+    name: str
+    target: str
+    clusters: Clusters
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
+    large: frozenset[str]
+    """Writes whose requests may be large."""
+    unary: tuple[str, ...]
+    """All of its unary methods."""
+
+
+_SERVICE = "media.MediaService"
+_READ, _UPLOAD, _DELETE = (f"/{_SERVICE}/{name}" for name in ("GetFilesByModel", "UploadFile", "DeleteFile"))
+_OTHERS = tuple(f"/{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia"))
+
+
+def builtin(settings: Settings) -> tuple[Placed, ...]:
+    """As the built-in policy has it."""
+    target, unary = settings.media_service_addr, (_READ, _UPLOAD, _DELETE, *_OTHERS)
+    return (Placed(_SERVICE, target, DEFAULT, (_READ,), (_UPLOAD, _DELETE), frozenset({_UPLOAD}), unary),)
+
+
+def placed(settings: Settings) -> tuple[Placed, ...]:
+    """As POLICY has it; PolicyError with every mistake."""
+    if not settings.policy:
+        return builtin(settings)
+    from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
+
+    policy = load_policy(settings.policy, default_upstream=settings.media_service_addr)
+    clusters = {settings.media_service_addr: DEFAULT}
+    found = []
+    for service in policy.services.values():
+        target = service.upstream or settings.media_service_addr
+        number = len(clusters)
+        names = clusters.setdefault(target, Clusters(*(f"{name}-{number}" for name in DEFAULT)))
+        large = frozenset(path for path, write in service.writes.items() if write.large)
+        reads, writes = tuple(service.reads), tuple(service.writes)
+        found.append(Placed(service.name, target, names, reads, writes, large, service.unary))
+    return tuple(found)

@@ -1,0 +1,15 @@
+"""What POLICY takes: the path of a policy. Whether it can be used is for `proxy.policy` to say."""
+
+from proxy.settings.setting_types import SettingType
+
+
+class PolicyFile(SettingType):
+    """The path of a policy."""
+
+    name = "path"
+    accepted = "the path of a policy file; empty: the built-in policy"
+
+    def parse(self, text: str) -> str:
+        if len(text) > 4096 or not (text.isprintable() or not text):
+            raise ValueError(text)
+        return text

@@ -1,0 +1,20 @@
+"""proxy.caching.unclear: what the policy cannot make sense of is counted each time, and told once a minute."""
+
+import pytest
+
+from proxy.caching.unclear import Unclear
+from proxy.telemetry.metrics import Metrics
+
+GET = "/media.MediaService/GetFilesByModel"
+
+
+def test_each_is_counted_and_the_first_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    metrics = Metrics()
+    unclear = Unclear(metrics)
+    for path in (GET, GET, "/other.Service/Get"):
+        unclear.met(path, "divide by zero", "a call is forwarded")
+    assert [record.getMessage() for record in caplog.records] == ["a call is forwarded"] * 2
+    assert caplog.records[0].__dict__["method"] == GET[1:]
+    value = metrics.registry.get_sample_value
+    assert value("media_cache_policy_failures_total", {"method": "GetFilesByModel"}) == 2
+    assert value("media_cache_policy_failures_total", {"method": "other"}) == 1
