@@ -13,7 +13,7 @@ from proxy.errors import StartError
 def test_the_interpreter_inside_finds_what_this_one_has() -> None:
     command = launch.command(Path("/run/envoy.json"), "info")
     environment = dict(each.split("=", 1) for each in command[: command.index("--")] if "=" in each)
-    assert environment["PYTHONPATH"].split(":") == [path for path in sys.path if path]
+    assert environment["PYTHONPATH"].split(":") == ["/run", *(path for path in sys.path if path)]
     assert Path(environment["LD_PRELOAD"]).name.startswith("libpython")
     assert command[command.index("-c") + 1] == "/run/envoy.json"
     assert Path(launch.module()).exists()

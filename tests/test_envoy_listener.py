@@ -74,7 +74,7 @@ def test_uploads_and_streams_take_as_long_as_they_take() -> None:
 
 
 def test_the_application_is_there() -> None:
-    assert APP == "proxy.envoy.worker:app"
+    assert APP == "media_cache_proxy_worker:app"
     assert f'"app": "{APP}"' in manager()["http_filters"][0]["typed_config"]["filter_config"]["value"]
 
 

@@ -13,7 +13,7 @@ from proxy.envoy.process import EnvoyProcess
 from proxy.settings.config import Settings
 from tests.servers.waiting import until
 
-HELLO = Hello(Settings(), {}, Place(Path("/run/here"), "/pyvoy.so", "/roots.pem"), 0)
+HELLO = Hello(Settings(), {}, Place(Path("/"), "/pyvoy.so", "/roots.pem"), 0)
 
 TALKS = """
 from multiprocessing.connection import Connection

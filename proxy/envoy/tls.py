@@ -59,11 +59,11 @@ def secrets(settings: Settings) -> dict[str, Json]:
     found: dict[str, Json] = {}
     for name, (certificate, key) in pairs.items():
         if certificate:
-            files = {"certificate_chain": {"filename": certificate}, "private_key": {"filename": key}}
+            files = {"certificate_chain": _read_from(certificate), "private_key": _read_from(key)}
             found[_file(name)] = _resource(name, tls_certificate={**files, **_watched(certificate)})
     for name, authority in authorities.items():
         if authority:
-            context = {"trusted_ca": {"filename": authority}, **_watched(authority)}
+            context = {"trusted_ca": _read_from(authority), **_watched(authority)}
             found[_file(name)] = _resource(name, validation_context=context)
     return found
 
@@ -84,6 +84,11 @@ def _secret(name: str, directory: Path) -> Json:
 
 def _resource(name: str, **secret: Json) -> Json:
     return {"resources": [{"@type": f"{_KIND}.Secret", "name": name, **secret}]}
+
+
+def _read_from(file: str) -> Json:
+    """A setting's path is relative to the directory of `serve`, and Envoy starts in another."""
+    return {"filename": str(Path(file).absolute())}
 
 
 def _watched(file: str) -> Json:

@@ -1,12 +1,18 @@
 """What pyvoy loads inside Envoy's interpreter: the ASGI application, which loads the proxy when Envoy is under way.
 
-pyvoy calls `app` once for its life (the lifespan protocol of ASGI) and once for each call.
+pyvoy calls `app` once for its life (the lifespan protocol of ASGI) and once for each call. It loads a copy of this file
+from our own directory (`launch.laid_out`), since it puts Envoy's working directory before everything else on the path.
+So nothing of ours can be imported here until modules are found as `serve` finds them.
 """
 
+import json
+import os
+import site
+import sys
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from proxy import starting
 
 if TYPE_CHECKING:
     from proxy.envoy.lifespan import Lifespan
@@ -24,5 +30,18 @@ async def app(scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
     if _lifespan is not None and _lifespan.transport is not None:
         await _lifespan.transport.calls(scope, receive, send)
         return
+    _be_where_serve_is(json.loads(Path(__file__).with_suffix(".json").read_text()))
+    from proxy import starting  # noqa: PLC0415 -- could not be found before
+
     _lifespan = starting.load("proxy.envoy.lifespan").Lifespan.of_process()
     await _lifespan.run(receive, send)
+
+
+def _be_where_serve_is(found: Mapping[str, Any]) -> None:
+    """`serve`'s path for modules, what its `.pth` files do (editable installs), and its working directory."""
+    sys.path[:] = found["path"]
+    for directory in found["sites"]:
+        site.addsitedir(directory)
+    sys.path[:] = found["path"]
+    with suppress(OSError):  # it may be gone
+        os.chdir(found["directory"])
