@@ -161,8 +161,7 @@ class _App:
         self._http: HttpServers | None = None
 
     def _make_consumer(self) -> "EventConsumer | None":
-        settings = self._settings
-        core, store = self._core, self._core.store
+        settings, core, store = self._settings, self._core, self._core.store
         if not settings.rabbitmq_addr or store is None or not core.policy.events:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         from proxy.amqp.consumer import EventConsumer  # noqa: PLC0415 -- its library is loaded only where it is used
