@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from proxy import __version__, starting
+from proxy.amqp.duty import Able
 from proxy.core import Core
 from proxy.errors import StartError
 from proxy.settings import otel
@@ -160,8 +161,7 @@ class _App:
         self._http: HttpServers | None = None
 
     def _make_consumer(self) -> "EventConsumer | None":
-        settings = self._settings
-        core, store = self._core, self._core.store
+        settings, core, store = self._settings, self._core, self._core.store
         if not settings.rabbitmq_addr or store is None or not core.policy.events:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         from proxy.amqp.consumer import EventConsumer  # noqa: PLC0415 -- its library is loaded only where it is used
@@ -173,7 +173,7 @@ class _App:
             self._metrics,
             events=core.policy.events,
             gap=core.gap,
-            able=lambda: core.redis_state().up,
+            able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
             tls=core.tls.rabbitmq,
             record=EventRecord(store.topology, settings.cache_namespace),
         )
