@@ -1,6 +1,6 @@
 # Each target does its own set-up first; `scripts/setup` is quick where nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all soak soak-memory fuzz demo bench bench-gate protos docs lock
+.PHONY: help setup check test test-all test-cluster soak soak-memory fuzz demo bench bench-gate protos docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
@@ -23,6 +23,10 @@ test-all: ## the same and its long forms, then two minutes each of soak and fuzz
 	@PROXY_TRANSPORT=envoy .venv/bin/python -m pytest -m "" $$(grep -l ProxyProcess tests/test_*.py) $(ARGS)
 	@.venv/bin/python -m tests.consistency.run --seconds 120
 	@.venv/bin/python -m tests.fuzz.run --seconds 120
+
+test-cluster: ## chart and webhook on a real API server, KUBEBUILDER_ASSETS=…; ARGS="tests/cluster/check_strict.py" for some
+	@scripts/setup
+	@.venv/bin/python -m tests.cluster.run $(ARGS)
 
 SECONDS ?= 300
 soak: ## reads and writes while all and parts break: SECONDS=300 SEED=1 ARGS="--proxies 3 --redis alone|replicated|sentinel"

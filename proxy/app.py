@@ -10,17 +10,19 @@ import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from proxy import __version__, starting
+from proxy.amqp.duty import Able
 from proxy.core import Core
 from proxy.errors import StartError
 from proxy.settings import otel
 from proxy.settings.config import Settings
 from proxy.store.event_record import EventRecord
+from proxy.telemetry import complaints
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
@@ -107,21 +109,29 @@ def limits(settings: Settings, large_methods: frozenset[str]) -> Limits:
     )
 
 
-async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
+async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequence[str] = ()) -> int:
     """Serves with grpc.aio until SIGTERM or SIGINT; as `run_with`."""
     stop, loop = Stop(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
-    return await run_with(settings, sources=sources, make_transport=listener, stop=stop)
+    return await run_with(settings, sources=sources, make_transport=listener, stop=stop, faults=faults)
 
 
-async def run_with(settings: Settings, *, sources: Mapping[str, str], make_transport: MakeTransport, stop: Stop) -> int:
+async def run_with(
+    settings: Settings,
+    *,
+    sources: Mapping[str, str],
+    make_transport: MakeTransport,
+    stop: Stop,
+    faults: Sequence[str] = (),
+) -> int:
     """Serves until told to stop, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
 
     Raises StartError when an address cannot be had, SettingError when a file cannot be used or an OTEL_ variable is
-    not understood. `sources` tells where each setting came from, for the log.
+    not understood. `sources` tells where each setting came from, for the log; `faults` what was wrong with those that
+    these stand in for.
     """
-    app = _App(settings, sources, make_transport, stop)
+    app = _App(settings, sources, make_transport, stop, faults)
     given = {name: source for name, source in sources.items() if source != "default"}
     log.info("starting", extra={"settings": given})
     return await app.run()
@@ -129,13 +139,18 @@ async def run_with(settings: Settings, *, sources: Mapping[str, str], make_trans
 
 class _App:
     def __init__(
-        self, settings: Settings, sources: Mapping[str, str], make_transport: MakeTransport, stop: Stop
+        self,
+        settings: Settings,
+        sources: Mapping[str, str],
+        make_transport: MakeTransport,
+        stop: Stop,
+        faults: Sequence[str],
     ) -> None:
-        self._settings = settings
-        self._sources = sources
+        self._settings, self._sources, self._faults = settings, sources, tuple(faults)
         tls = Tls.load(settings)
         self._spans = _tracing()
         self._metrics = Metrics()
+        self._metrics.bad_settings.set(len(faults))
         self._core = Core.build(settings, self._metrics, tls)
         self._unready: str | None = "starting"
         self._stop_asked = stop
@@ -146,8 +161,7 @@ class _App:
         self._http: HttpServers | None = None
 
     def _make_consumer(self) -> "EventConsumer | None":
-        settings = self._settings
-        core, store = self._core, self._core.store
+        settings, core, store = self._settings, self._core, self._core.store
         if not settings.rabbitmq_addr or store is None or not core.policy.events:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         from proxy.amqp.consumer import EventConsumer  # noqa: PLC0415 -- its library is loaded only where it is used
@@ -159,7 +173,7 @@ class _App:
             self._metrics,
             events=core.policy.events,
             gap=core.gap,
-            able=lambda: core.redis_state().up,
+            able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
             tls=core.tls.rabbitmq,
             record=EventRecord(store.topology, settings.cache_namespace),
         )
@@ -177,9 +191,8 @@ class _App:
             consumer = self._consumer
             dependencies["rabbitmq"] = lambda: consumer.state
         statistics = self._transport.statistics
-        return HttpServers(
-            self._settings, self._sources, self._core, self._metrics, dependencies, lambda: self._unready, statistics
-        )
+        parts = (self._settings, self._sources, self._core, self._metrics, dependencies, lambda: self._unready)
+        return HttpServers(*parts, statistics, remark=complaints.remark(self._faults))
 
     def _upstream_state(self) -> State:
         """Whether the media service is connected, and what is wrong with its answers all the same."""
@@ -206,6 +219,8 @@ class _App:
             log.log(logging.INFO if failed is None else logging.ERROR, "stopped%s", _because(failed))
 
     async def _start(self, background: list[asyncio.Task[None]]) -> None:
+        if self._faults:
+            background.append(asyncio.create_task(complaints.run(self._faults), name="complaints"))
         background.append(asyncio.create_task(Descriptors().run(), name="descriptors"))
         background.append(asyncio.create_task(self._core.upstream.watch(self._upstream.changed), name="upstream"))
         if self._consumer is not None:

@@ -31,6 +31,7 @@ from proxy.lazy_commands import LazyGroup
 from proxy.printable import printable, printable_json
 from proxy.reasons import in_words
 from proxy.settings import config, flags, otel
+from proxy.settings.tolerance import Taken
 
 PROGRAM = "media-cache-proxy"
 
@@ -80,10 +81,20 @@ Exit status:
 @click.pass_context
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
-    settings = config.Settings(**values)
+    taken = Taken.of(values, flags.faults(context))
     # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
     # is read when gRPC is loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    while True:
+        try:
+            return _serve(taken, _sources(context))
+        except SettingError as error:
+            taken = taken.after(error)
+
+
+def _serve(taken: Taken, sources: dict[str, str]) -> int:
+    """With one transport or the other; SettingError names what could not be used."""
+    settings = taken.settings
     from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
 
     strays.hook()
@@ -91,28 +102,29 @@ def serve(context: click.Context, /, **values: Any) -> int:
         if settings.transport == "envoy":
             _require_envoy()
             log.setup(settings.log_level, settings.log_format)
-            return _run(settings, _sources(context))
+            return _run(taken, sources)
         from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
 
         with strays.captured(settings.log_format) as fd:
             log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
-            return _run(settings, _sources(context))
+            return _run(taken, sources)
     finally:
         log.end()  # its thread may be late, and why we end is to be the last line
 
 
-def _run(settings: config.Settings, sources: dict[str, str]) -> int:
+def _run(taken: Taken, sources: dict[str, str]) -> int:
+    wrong = {"faults": taken.faults} if taken.faults else {}
     try:
         import asyncio  # noqa: PLC0415
 
-        if settings.transport == "envoy":
+        if taken.settings.transport == "envoy":
             from proxy.envoy import supervisor  # noqa: PLC0415
 
-            return asyncio.run(supervisor.run(settings, sources=sources))
+            return asyncio.run(supervisor.run(taken.settings, sources=sources, **wrong))
         import uvloop  # noqa: PLC0415
 
         app = starting.load("proxy.app")
-        return int(uvloop.run(app.run(settings, sources=sources)))
+        return int(uvloop.run(app.run(taken.settings, sources=sources, **wrong)))
     except SettingError:
         raise
     except StartError as error:
@@ -152,7 +164,8 @@ def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None
     would end `serve`.
     """
     sources = _sources(context)
-    shown = {name.upper(): (text, sources[name]) for name, text in config.Settings(**values).shown().items()}
+    settings = Taken.of(values, flags.faults(context)).settings
+    shown = {name.upper(): (text, sources[name]) for name, text in settings.shown().items()}
     shown |= otel.shown()
     if as_json:
         entries = {name: {"value": text, "source": source} for name, (text, source) in shown.items()}

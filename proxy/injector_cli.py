@@ -6,11 +6,28 @@ from typing import Any, TextIO
 
 import click
 
-from proxy.injector import settings
+from proxy.injector import settings, sidecar
+from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import NEWEST, Version, parse_version
 from proxy.settings.setting_types import LOG_LEVEL, Duration, HostPort, OneOf
 
+_LEAST_LIFE = 3600.0
 _NEEDS_EXTRA = "needs more packages: pip install '.[webhook]' in the source tree"
+
+
+class Life(Duration):
+    """Long enough for every check and every API server to follow a renewal."""
+
+    def __init__(self) -> None:
+        super().__init__(400 * 86400.0)
+        self.accepted += f", at least {self.text(_LEAST_LIFE)}"
+
+    def parse(self, text: str) -> float:
+        """ValueError also for what is too short."""
+        seconds = super().parse(text)
+        if seconds < _LEAST_LIFE:
+            raise ValueError(text)
+        return seconds
 
 
 class KubernetesVersion(click.ParamType[Version]):
@@ -45,7 +62,7 @@ def inject(filename: TextIO, diff: bool, kubernetes_version: Version, **flags: A
         from proxy.injector import manifests  # noqa: PLC0415 -- ruamel.yaml is an extra
     except ModuleNotFoundError as error:
         raise click.ClickException(f"inject {_NEEDS_EXTRA} ({error})") from None
-    defaults = settings.from_flags(flags)
+    defaults = _defaults(flags)
     try:
         text = filename.read()
         result = manifests.inject(text, kubernetes_version, defaults)
@@ -66,6 +83,16 @@ def inject(filename: TextIO, diff: bool, kubernetes_version: Version, **flags: A
     click.echo("".join(unified_diff(text.splitlines(True), result.text.splitlines(True), *names)), nl=False)
 
 
+def _defaults(flags: dict[str, Any]) -> InjectorSettings:
+    """What pods get that say nothing; what is wrong in it ends the command, not the start of every pod."""
+    defaults = settings.from_flags(flags)
+    try:
+        sidecar.check(defaults)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    return defaults
+
+
 def _option(
     name: str, variable: str, kind: click.ParamType[Any], text: str, default: str | None = None
 ) -> click.Option:
@@ -82,8 +109,8 @@ def _option(
 
 
 _WEBHOOK_OPTIONS = (
-    _option("listen-addr", "WEBHOOK_LISTEN_ADDR", HostPort(), "Admissions, HTTPS.", "0.0.0.0:9443"),
-    _option("probe-addr", "PROBE_ADDR", HostPort(), "Probes and metrics, HTTP.", "0.0.0.0:9464"),
+    _option("listen-addr", "WEBHOOK_LISTEN_ADDR", HostPort(), "Admissions, HTTPS.", "[::]:9443"),
+    _option("probe-addr", "PROBE_ADDR", HostPort(), "Probes and metrics, HTTP.", "[::]:9464"),
     _option("namespace", "WEBHOOK_NAMESPACE", click.STRING, "Where the webhook's Service and Secret are."),
     _option("service", "WEBHOOK_SERVICE", click.STRING, "The webhook's Service."),
     _option("configuration", "WEBHOOK_CONFIGURATION", click.STRING, "The MutatingWebhookConfiguration."),
@@ -103,9 +130,17 @@ _WEBHOOK_OPTIONS = (
         "existingSecret: add ca.crt to the configuration's caBundle.",
         "true",
     ),
-    _option("tls-life", "TLS_LIFE", Duration(400 * 86400.0), "selfManaged: renewed after two thirds of it.", "90d"),
+    _option("tls-life", "TLS_LIFE", Life(), "selfManaged: renewed after two thirds of it.", "90d"),
     _option("tls-interval", "TLS_INTERVAL", Duration(3600.0), "How often certificate and caBundle are checked.", "30s"),
     _option("tls-settle", "TLS_SETTLE", Duration(3600.0), "From caBundle updated to new certificate served.", "20s"),
+    _option(
+        "namespace-rules",
+        "WEBHOOK_NAMESPACE_RULES",
+        click.BOOL,
+        "Read a namespace's LimitRanges and ResourceQuotas, to fit the sidecar to them.",
+        "true",
+    ),
+    _option("events", "WEBHOOK_EVENTS", click.BOOL, "Write an Event when a wanted sidecar is not added.", "true"),
     _option("drain-time", "DRAIN_TIME", Duration(600.0), "Served on after SIGTERM.", "5s"),
     _option("log-level", "LOG_LEVEL", LOG_LEVEL, "The least severe lines shown.", "info"),
     _option("log-format", "LOG_FORMAT", OneOf("json", "console"), "json: one object a line.", "json"),
@@ -115,7 +150,7 @@ _WEBHOOK_OPTIONS = (
 @click.command(params=[*_WEBHOOK_OPTIONS, *settings.options()])
 def webhook(**flags: Any) -> None:
     """Run the admission webhook that adds the sidecar to pods, until SIGTERM."""
-    defaults = settings.from_flags(flags)
+    defaults = _defaults(flags)
     own = {name: value for name, value in flags.items() if not name.startswith("sidecar_")}
     if own["tls_mode"] == "selfManaged" and not own["tls_secret"]:
         raise click.UsageError("TLS_SECRET: is empty; accepted: the name of the Secret that the chart renders")

@@ -24,9 +24,12 @@ class HttpServers:
         dependencies: Dependencies,
         unready: Callable[[], str | None],
         statistics: Callable[[], Awaitable[bytes]],
+        *,
+        remark: str = "",
     ) -> None:
         self.admin = Admin(settings, sources, core, metrics, dependencies, unready) if settings.admin_addr else None
-        self.probes = Probes(settings.probe_addr, unready, metrics, statistics) if settings.probe_addr else None
+        probes = settings.probe_addr
+        self.probes = Probes(probes, unready, metrics, statistics, remark=remark) if probes else None
 
     async def stop(self) -> None:
         """They answer nobody any more."""

@@ -26,6 +26,7 @@ ALERTS = (
     "MediaCacheServingStale",
     "MediaCacheProxyAbsent",
     "MediaCacheEnvoyRestarts",
+    "MediaCacheBadSettings",
 )
 
 

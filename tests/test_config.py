@@ -75,6 +75,8 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
         for name in (f"{leg}_tls_{part}",)
     },
     "transport": ("grpcio", "grpcio", "grpcio", "http"),
+    "on_bad_settings": ("exit", "exit", "exit", "ignore"),
+    "unset_addrs": ("default", "none", "none", "empty"),
 }
 
 NEEDS = {

@@ -207,10 +207,10 @@ async def test_a_fault_of_ours_does_not_end_the_consumer(
     failures = iter([KeyError("broken on purpose")])
     establish: Callable[..., Any] = Intake.open
 
-    async def broken(*args: Any) -> Any:
+    async def broken(*args: Any, **options: Any) -> Any:
         for failure in failures:
             raise failure
-        return await establish(*args)
+        return await establish(*args, **options)
 
     monkeypatch.setattr(Intake, "open", broken)
     async with running(url) as one:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.amqp.duty import Duty
+from proxy.amqp.duty import IN_PART, OFF_DUTY, Able, Duty
 
 
 class Redis:
@@ -21,7 +21,7 @@ def redis() -> Redis:
 
 @pytest.fixture
 def duty(redis: Redis) -> Duty:
-    return Duty(redis, patience=1.0)
+    return Duty(Able(any=redis), patience=1.0)
 
 
 def test_it_is_on_at_first_and_while_all_is_well(duty: Duty) -> None:
@@ -78,3 +78,48 @@ def test_it_begins_again_once_redis_is_there_and_has_confirmed_everything(duty: 
     redis.up = True
     assert duty.looked(4.0, None)
     assert duty.on
+
+
+class TestInPart:
+    """Some masters of a Cluster can be used and others not."""
+
+    @pytest.fixture
+    def whole(self) -> Redis:
+        return Redis()
+
+    @pytest.fixture
+    def duty(self, redis: Redis, whole: Redis) -> Duty:
+        return Duty(Able(any=redis, whole=whole), patience=1.0)
+
+    def test_it_is_in_part_once_a_master_has_been_away_for_so_long(self, duty: Duty, whole: Redis) -> None:
+        whole.up = False
+        assert not duty.looked(5.0, None)
+        assert not duty.looked(5.9, None)
+        assert duty.looked(6.0, None)
+        assert (duty.on, duty.in_part, duty.doubtful_since, duty.trouble) == (True, True, None, IN_PART)
+
+    def test_it_is_whole_again_at_once(self, duty: Duty, whole: Redis) -> None:
+        whole.up = False
+        duty.looked(5.0, None)
+        duty.looked(6.0, None)
+        whole.up = True
+        assert duty.looked(6.1, None)
+        assert (duty.on, duty.in_part, duty.trouble) == (True, False, "")
+
+    def test_without_room_for_more_it_ends_until_all_is_well(self, duty: Duty, whole: Redis) -> None:
+        """With room again it would fill up again, and trust events meanwhile that wait behind."""
+        whole.up = False
+        duty.looked(5.0, None)
+        duty.looked(6.0, None, crowded=True)
+        assert duty.looked(7.0, None, crowded=True)
+        assert (duty.on, duty.doubtful_since, duty.trouble) == (False, 6.0, OFF_DUTY)
+        assert not duty.looked(9.0, None)
+        whole.up = True
+        assert duty.looked(9.1, None)
+        assert (duty.on, duty.in_part) == (True, False)
+
+    def test_without_any_of_it_it_ends(self, duty: Duty, redis: Redis, whole: Redis) -> None:
+        redis.up = whole.up = False
+        duty.looked(5.0, None)
+        assert duty.looked(6.0, None)
+        assert (duty.on, duty.in_part) == (False, False)

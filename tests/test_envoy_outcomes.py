@@ -47,13 +47,13 @@ def test_what_is_above_the_limit_of_calls_is_a_refusal() -> None:
 def test_what_is_refused_before_it_is_a_call_counts_too() -> None:
     found = read(
         [
-            stat("http2.header_overflow", 2),
-            stat("http2.header_list_size_too_large", 3),
+            ended("", "", "DR", 5),
+            ended("other", "", "DR", 50),
             stat("listener.127.0.0.1_50066.downstream_global_cx_overflow", 7),
             stat("listener.admin.downstream_global_cx_overflow", 100),
         ]
     )
-    assert found.refused == Counter(MAX_METADATA_BYTES=5, connections=7)
+    assert found.refused == Counter(unread=5, MAX_CONNECTIONS=7)
 
 
 def test_what_is_in_use_now() -> None:

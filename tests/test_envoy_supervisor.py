@@ -130,7 +130,11 @@ def test_the_configuration_can_be_read() -> None:
 
 def test_the_process_around_envoy_loads_little() -> None:
     """It is there as long as Envoy, and does next to nothing."""
-    heavy = ("aiohttp", "grpc", "google.protobuf", "prometheus_client", "redis", "aio_pika", "opentelemetry")
-    program = f"import sys, proxy.cli, proxy.envoy.supervisor; sys.exit(str([n for n in {heavy} if n in sys.modules]))"
+    heavy = ("pyvoy", "aiohttp", "grpc", "google.protobuf", "prometheus_client", "redis", "aio_pika", "opentelemetry")
+    program = (
+        "import sys, proxy.cli, proxy.envoy.supervisor; from proxy.envoy import launch; from pathlib import Path\n"
+        "assert Path(launch.module()).is_file() and Path(launch.authorities()).is_file()\n"
+        f"sys.exit(str([name for name in {heavy} if name in sys.modules]))"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.stderr.strip() == "[]"

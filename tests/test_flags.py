@@ -2,6 +2,7 @@
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from proxy.settings import flags
 from proxy.settings.config import declared
@@ -30,3 +31,36 @@ def test_an_empty_variable_means_something_only_where_the_type_takes_it(monkeypa
     redis, ttl = flags.options("redis_addr", "cache_ttl")
     assert parsed(redis, monkeypatch, REDIS_ADDR="") is None
     assert parsed(ttl, monkeypatch, CACHE_TTL="") == 3600.0
+
+
+def read(**environment: str) -> tuple[dict[str, object], list[str], int, str]:
+    seen: dict[str, object] = {}
+    faults: list[str] = []
+
+    @click.command(params=flags.options())
+    @click.pass_context
+    def command(context: click.Context, /, **values: object) -> None:
+        seen.update(values)
+        faults.extend(flags.faults(context))
+
+    done = CliRunner().invoke(command, env=environment)
+    return seen, faults, done.exit_code, done.output
+
+
+def test_a_fault_is_kept_and_its_fallback_taken() -> None:
+    seen, faults, status, _ = read(ON_BAD_SETTINGS="forward", REDIS_ADDR="no where", CACHE_TTL="soon", DRAIN_TIME="1s")
+    assert status == 0
+    assert (seen["redis_addr"], seen["cache_ttl"], seen["drain_time"]) == (None, 3600.0, 1.0)
+    assert [fault.partition(":")[0] for fault in faults] == ["REDIS_ADDR", "CACHE_TTL"]
+
+
+@pytest.mark.parametrize("mode", ["", "exit"])
+def test_by_default_it_ends_the_command(mode: str) -> None:
+    assert read(ON_BAD_SETTINGS=mode, CACHE_TTL="soon")[2] == 2
+
+
+def test_unset_addresses() -> None:
+    assert read(UNSET_ADDRS="none")[0]["redis_addr"] is None
+    assert read(UNSET_ADDRS="none")[0]["rabbitmq_addr"] == ()
+    assert read(UNSET_ADDRS="none", REDIS_ADDR="redis:1")[0]["redis_addr"] is not None
+    assert read()[0]["redis_addr"] is not None

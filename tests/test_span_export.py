@@ -127,7 +127,7 @@ class TestStart:
     def test_http_without_its_package(self, env: Callable[..., None], monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
         env(EXPORTER_OTLP_ENDPOINT="http://c:4318", EXPORTER_OTLP_PROTOCOL="http/protobuf")
-        with pytest.raises(StartError, match=r"accepted: grpc; .*: pip install '\.\[otlp-http\]' in"):
+        with pytest.raises(StartError, match=r"accepted: grpc; for .* pip install '\.\[otlp-http\]' in"):
             span_export.start("1")
 
     def test_what_only_the_sdk_checks_is_one_line_too(self, env: Callable[..., None]) -> None:

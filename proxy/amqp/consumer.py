@@ -36,9 +36,9 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 
 from proxy.amqp.claim import RIVAL, Claim
 from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
-from proxy.amqp.duty import OFF_DUTY, PATIENCE, Duty
+from proxy.amqp.duty import PATIENCE, Able, Duty
 from proxy.amqp.flushes import Flushes
-from proxy.amqp.intake import PREFETCH, Intake
+from proxy.amqp.intake import CROWDED, PREFETCH, Intake
 from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.silence import SILENT, Record, Silence
@@ -74,12 +74,12 @@ class EventConsumer:
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
         gap: EventGap | None = None,
-        able: Callable[[], bool] = lambda: True,
+        able: Able | None = None,
         patience: float = PATIENCE,
         record: Record | None = None,
     ) -> None:
-        """`events` are the policy's. `gap` is told from `start()` on whether events may be missing; `able` says whether
-        Redis takes invalidations now, as far as is known, and `patience` how many seconds it has to take one; `record`
+        """`events` are the policy's. `gap` is told from `start()` on whether events may be missing; `able` says which
+        invalidations Redis takes now, as far as is known, and `patience` how many seconds it has to take one; `record`
         is what the proxies know together of events, None: this one notices no silence.
         """
         self._urls, self._tls = tuple(urls), tls
@@ -91,8 +91,9 @@ class EventConsumer:
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
         self._silence, self._record = Silence(record, self._on_silence), record
         self._claim = Claim(prefix, self._topology)
+        able = able or Able()
         self._deliveries = Deliveries(
-            invalidator, observer, self._silence, events=by_queue.__getitem__, clock=clock, pauses=pauses
+            invalidator, observer, self._silence, events=by_queue.__getitem__, able=able, clock=clock, pauses=pauses
         )
         self._intake = Intake(tuple(self._topology.queues), self._deliveries, prefetch)
         self._duty, self._patience = Duty(able, patience), patience
@@ -113,7 +114,7 @@ class EventConsumer:
     def state(self) -> State:
         """Whether events arrive."""
         silent = SILENT if self._silence.since is not None else RIVAL if self._claim.rival else ""
-        return self._presence.state(silent if self._duty.on else OFF_DUTY)
+        return self._presence.state(self._duty.trouble or silent)
 
     def wrote(self, began: float) -> None:
         """A write through this process succeeded, so that its event is to be expected; it began at `began`."""
@@ -161,7 +162,8 @@ class EventConsumer:
         """One session, from the attempt to connect to the loss of the connection, which it raises."""
         missed, self._missed = self._missed, "RabbitMQ could not be reached"
         self._session = None
-        session = self._session = await self._connect()
+        context = self._tls.context if self._tls is not None else None
+        session = self._session = await RabbitSession.first(self._urls, context)
         try:
             missed = await session.step(self._begin(session, missed))
             self._missed = ""
@@ -180,20 +182,11 @@ class EventConsumer:
             self._undecodable |= session.undecodable
             await session.close()
 
-    async def _connect(self) -> RabbitSession:
-        """To the first node that takes us; raises what the last one said."""
-        *others, last = self._urls
-        context = self._tls.context if self._tls is not None else None
-        for url in others:
-            with suppress(*CONNECTION_EXCEPTIONS):
-                return await RabbitSession.open(url, context)
-        return await RabbitSession.open(last, context)
-
     async def _begin(self, session: RabbitSession, missed: str) -> str:
         """Steps 1 to 4; why events may have been missed, if they may."""
         missed = await self._prepare(session.connection, missed)
         if self._duty.on:
-            await self._intake.open(session)
+            await self._intake.open(session, in_part=self._duty.in_part)
         missed = await self._topology.establish(session.connection, declare=self._duty.on) or missed
         await self._make_claim(session.connection)
         return missed
@@ -220,7 +213,10 @@ class EventConsumer:
                     await session.wake.wait()
             session.wake.clear()
             session.check()
-            await session.step(self._intake.open(session) if self._duty.on else self._intake.hand_back(session))
+            if self._duty.on:
+                await session.step(self._intake.open(session, in_part=self._duty.in_part))
+            else:
+                await session.step(self._intake.hand_back(session))
             await session.step(self._check(session))
             self._close_gap()
 
@@ -249,15 +245,18 @@ class EventConsumer:
         """Looks whether this process can apply events, and tells the session when that changes."""
         while True:
             await asyncio.sleep(self._patience / _DUTY_LOOKS)
-            changed = self._duty.looked(time.monotonic(), self._deliveries.oldest)
+            crowded = self._deliveries.waiting >= CROWDED
+            changed = self._duty.looked(time.monotonic(), self._deliveries.oldest, crowded=crowded)
+            self._deliveries.hand_back(self._patience)
             self._silence.listening(self._taking)
             if not changed:
                 continue
-            if self._duty.on:
-                _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
-            else:
+            if not self._duty.on:
                 self._gap.opened(self._duty.doubtful_since or time.monotonic())
-                _logger.warning("%s", OFF_DUTY, extra={"dependency": "rabbitmq"})
+            if self._duty.trouble:
+                _logger.warning("%s", self._duty.trouble, extra={"dependency": "rabbitmq"})
+            else:
+                _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
             if self._session is not None:
                 self._session.wake.set()
 

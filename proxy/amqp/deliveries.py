@@ -3,6 +3,8 @@
     names tags      invalidated, for as long as it takes; acknowledged after that, never before
     names none      counted, logged without its payload, rejected for good (a dead-letter policy may keep it); where the
                     policy says so everything is flushed before
+    cannot be       a tag's part of Redis is away: in hand for a while, each time for longer, then back to the queue
+    applied here    for whoever reaches that part
 
 Messages are handled at the same time, so that one tag whose invalidation is held blocks no other; how many, the
 consumer's prefetch bounds. An acknowledgement on a connection that is gone is dropped: the broker sends that message
@@ -14,11 +16,13 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
+from proxy.amqp.duty import Able
 from proxy.amqp.silence import Silence
 from proxy.media.tags import UNDESCRIBED, Description, kind_of
 from proxy.policy.bodies import BadBody
@@ -30,6 +34,11 @@ from proxy.telemetry.log import RateLimit
 Outcome = Literal["applied", "malformed", "oversize", "retried"]
 
 _ANSWER_TIMEOUT = 10.0  # seconds
+_COUNTED_AS = 2
+"""Returns of a message that was returned before, where the broker does not tell how often."""
+_MOST_COUNTED = 6
+_MORE_PATIENT = 50
+"""So many that wait double the time that each of them is kept."""
 _LONGEST_WAIT = 30 * 86_400.0
 """Seconds: a queue that nobody asks for is gone after a week."""
 _logger = logging.getLogger(__name__)
@@ -63,6 +72,17 @@ class EventObserver(Protocol):
         """Writes succeed and no event follows, or does again."""
 
 
+@dataclass(slots=True)
+class InHand:
+    """A message that is being handled."""
+
+    since: float
+    returns: int
+    """How often it has gone back to the queue."""
+    tags: tuple[str, ...] = ()
+    limit: asyncio.Timeout | None = None
+
+
 class Deliveries:
     """Owns the tasks that handle messages; they may outlive the connection on which their messages came."""
 
@@ -73,6 +93,7 @@ class Deliveries:
         silence: Silence | None = None,
         *,
         events: Callable[[str], Event],
+        able: Able | None = None,
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
     ) -> None:
@@ -82,16 +103,18 @@ class Deliveries:
         self._invalidator = invalidator
         self._observer = observer
         self._events = events
+        self._able = able or Able()
         self._silence = silence or Silence(None, lambda: None)
         self._clock = clock
         self._pauses = pauses
         self._complaints = RateLimit()
-        self._tasks: dict[asyncio.Task[None], float] = {}  # ordered by age; with the time at which each was begun
+        self._tasks: dict[asyncio.Task[None], InHand] = {}  # ordered by age
 
     async def take(self, message: AbstractIncomingMessage) -> None:
         """aio-pika's callback. It would cancel what it awaits when the connection goes, so it awaits nothing."""
-        task = asyncio.create_task(self._traced(message), name="event")
-        self._tasks[task] = time.monotonic()
+        in_hand = InHand(time.monotonic(), _returns(message))
+        task = asyncio.create_task(self._traced(message, in_hand), name="event")
+        self._tasks[task] = in_hand
         task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
@@ -105,8 +128,30 @@ class Deliveries:
 
     @property
     def oldest(self) -> float | None:
-        """When the message that has been in hand for the longest time came, by `time.monotonic`; None: none is."""
-        return next(iter(self._tasks.values()), None)
+        """When the message that has been in hand for the longest time came, by `time.monotonic`, of those that could be
+        applied; None: none is.
+        """
+        return next((each.since for each in self._tasks.values() if not self._waits(each)), None)
+
+    @property
+    def waiting(self) -> int:
+        """How many cannot be applied now, since a tag's part of Redis is away."""
+        return sum(map(self._waits, self._tasks.values()))
+
+    def _waits(self, each: InHand) -> bool:
+        return not all(map(self._able.of, each.tags))
+
+    def hand_back(self, patience: float) -> None:
+        """Gives back what cannot be applied and has waited for long enough: the longer, the more of it there is, so
+        that where nobody can apply it little goes to and fro.
+        """
+        now = time.monotonic()
+        waiting = [each for each in self._tasks.values() if each.limit is not None and self._waits(each)]
+        patience *= 1 + len(waiting) / _MORE_PATIENT
+        for each in waiting:
+            if each.limit is not None and now - each.since >= patience * 2**each.returns:
+                each.limit.reschedule(0.0)
+                each.limit = None
 
     def keep_newest(self, count: int) -> None:
         """Gives up all others: their connection is gone, so they come again. Bounds what reconnects can pile up."""
@@ -122,12 +167,12 @@ class Deliveries:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _traced(self, message: AbstractIncomingMessage) -> None:
+    async def _traced(self, message: AbstractIncomingMessage, in_hand: InHand) -> None:
         way = (message.exchange or "", message.routing_key or "", message.consumer_tag or "")
         with tracing.event_span(message.headers, *way, self.place) as span:
-            await self._handle(message, span)
+            await self._handle(message, in_hand, span)
 
-    async def _handle(self, message: AbstractIncomingMessage, span: tracing.Scope) -> None:
+    async def _handle(self, message: AbstractIncomingMessage, in_hand: InHand, span: tracing.Scope) -> None:
         """All that is done for one message."""
         received = self._clock()
         event, routing_key = self._events(message.consumer_tag or ""), message.routing_key or ""
@@ -148,20 +193,30 @@ class Deliveries:
             tracing.about(kind_of(tags[0]))
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
-        sent_at = _sent_at(message, received)
-        if len(tags) == 1:
-            await self._apply(tags[0], about, sent_at, kind)
-        else:
-            await asyncio.gather(*(self._apply(tag, about, sent_at, kind) for tag in tags))
+        in_hand.tags, sent_at = tuple(tags), _sent_at(message, received)
+        try:
+            async with asyncio.timeout(None) as in_hand.limit:
+                await self._apply(in_hand.tags, about, sent_at, kind)
+        except TimeoutError:
+            self._observer.event(kind, "retried")
+            await self._answer(message, good=False, again=True)
+            return
+        finally:
+            in_hand.limit = None
         self._observer.event(kind, "applied")
         self._silence.heard()
         await self._answer(message, good=True)
 
-    async def _apply(self, tag: str, about: Description, sent_at: float, kind: str) -> None:
-        async def invalidate() -> None:
-            await self._invalidator.invalidate(tag, source="event", about=about, sent_at=sent_at)
+    async def _apply(self, tags: tuple[str, ...], about: Description, sent_at: float, kind: str) -> None:
+        async def invalidate(tag: str) -> None:
+            await self._done_in_the_end(
+                lambda: self._invalidator.invalidate(tag, source="event", about=about, sent_at=sent_at), kind
+            )
 
-        await self._done_in_the_end(invalidate, kind)
+        if len(tags) == 1:
+            await invalidate(tags[0])
+        else:
+            await asyncio.gather(*map(invalidate, tags))
 
     async def _done_in_the_end(self, work: Callable[[], Awaitable[None]], kind: str) -> None:
         """Returns once it is done: what fails here is a fault of ours or of Redis, never of the message."""
@@ -173,8 +228,8 @@ class Deliveries:
 
         await until_done(work, failed, self._pauses)
 
-    async def _answer(self, message: AbstractIncomingMessage, *, good: bool) -> None:
-        """Acknowledges or rejects, without waiting for the socket: the library's futures end in odd ways at a close."""
+    async def _answer(self, message: AbstractIncomingMessage, *, good: bool, again: bool = False) -> None:
+        """Acknowledges, returns or rejects; never waits for the socket: the library's futures end oddly."""
         tag = message.delivery_tag
         if tag is None:
             return
@@ -182,6 +237,8 @@ class Deliveries:
             async with asyncio.timeout(_ANSWER_TIMEOUT):
                 if good:
                     await message.channel.basic_ack(tag, wait=False)
+                elif again:  # not by reject: newer brokers count that towards the delivery limit of a quorum queue
+                    await message.channel.basic_nack(tag, requeue=True, wait=False)
                 else:
                     await message.channel.basic_reject(tag, requeue=False, wait=False)
 
@@ -206,3 +263,10 @@ def _sent_at(message: AbstractIncomingMessage, received: float) -> float:
     """Seconds since 1970. What no message can have waited for, a `timestamp` of 0 for one, is not its time."""
     sent_at = message.timestamp.timestamp() if message.timestamp else received
     return sent_at if received - sent_at < _LONGEST_WAIT else received
+
+
+def _returns(message: AbstractIncomingMessage) -> int:
+    """How often it has gone back to its queue, as far as that matters: each time it is kept twice as long."""
+    counted = message.headers.get("x-delivery-count")
+    returns = counted if isinstance(counted, int) else _COUNTED_AS if message.redelivered else 0
+    return max(0, min(returns, _MOST_COUNTED))

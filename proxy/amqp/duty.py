@@ -1,45 +1,72 @@
 """`Duty`: whether this process takes events now, which it does only while it can apply them. Pure; time is passed in.
 
 Rules:
-    on -> off   Redis cannot be used, or an event in hand has waited for Redis' confirmation, for `patience` seconds
-    off -> on   Redis can be used, and has confirmed what every event that was in hand asked for
+    on -> off    Redis cannot be used, or an event in hand has waited for Redis' confirmation, for `patience` seconds
+    off -> on    Redis can be used, and has confirmed what every event that was in hand asked for
+    on -> part   some masters of a Cluster can be used and others not, for `patience` seconds
+    part -> off  so many events wait for the others that there is room for no more
+    part -> on   all can be used
 Off duty, what is in hand goes back to RabbitMQ: another proxy, whose Redis is well, applies it. What we asked of Redis
 for these events is held and tried again all the same, so that its confirmation shows that Redis takes writes again.
 When no proxy is on duty the events wait in the queue; nobody takes them, so that none goes to and fro.
+
+With a part of Redis this process takes what nobody takes who has all of it, applies what it can, and gives each of the
+rest back after a while: whether others reach the lost master is not known here.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
+IN_PART = "a part of Redis cannot be used: media events go first to proxies that can use all of it"
 PATIENCE = 1.0
 """Seconds: longer than a slow answer or a busy machine takes, short enough to hand back within two of a loss."""
+
+
+@dataclass(frozen=True, slots=True)
+class Able:
+    """Whether Redis takes invalidations, as far as this process knows: any at all, all of them, those of a tag."""
+
+    any: Callable[[], bool] = lambda: True
+    whole: Callable[[], bool] = lambda: True
+    of: Callable[[str], bool] = lambda tag: True
 
 
 class Duty:
     """On at first: at a start Redis has `patience` to be there."""
 
-    def __init__(self, able: Callable[[], bool], patience: float = PATIENCE) -> None:
-        """`able`: whether Redis takes invalidations, as far as this process knows."""
+    def __init__(self, able: Able, patience: float = PATIENCE) -> None:
         self._able = able
         self._patience = patience
         self._unable_since: float | None = None
+        self._part_since: float | None = None
+        self._crowded = False
         self.on = True
+        self.in_part = False
+        """On duty with a part of Redis."""
         self.doubtful_since: float | None = None
         """Since when events have not been applied; None while they are."""
 
-    def looked(self, now: float, oldest: float | None) -> bool:
-        """To be called several times in `patience`; True when duty has begun or ended. `oldest`: when the event that
-        has been in hand for the longest time was taken; None: none is.
+    @property
+    def trouble(self) -> str:
+        """Why not all events are taken; empty: all are."""
+        return OFF_DUTY if not self.on else IN_PART if self.in_part else ""
+
+    def looked(self, now: float, oldest: float | None, *, crowded: bool = False) -> bool:
+        """To be called several times in `patience`; True when duty has changed. `oldest`: when the event that has been
+        in hand for the longest time was taken, of those that could be applied; None: none is. `crowded`: there is no
+        room for more of those that cannot.
         """
-        able = self._able()
-        if able:
-            self._unable_since = None
-        elif self._unable_since is None:
-            self._unable_since = now
+        whole = self._able.whole()
+        self._crowded = not whole and (crowded or self._crowded)
+        able = self._able.any() and not self._crowded
+        self._unable_since = None if able else now if self._unable_since is None else self._unable_since
+        self._part_since = None if whole else now if self._part_since is None else self._part_since
         self.doubtful_since = min((at for at in (self._unable_since, oldest) if at is not None), default=None)
-        before = self.on
+        before = self.on, self.in_part
         if self.on:
             self.on = self.doubtful_since is None or now - self.doubtful_since < self._patience
         else:
             self.on = able and oldest is None
-        return self.on is not before
+        self.in_part = self.on and self._part_since is not None and now - self._part_since >= self._patience
+        return (self.on, self.in_part) != before

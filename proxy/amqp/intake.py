@@ -13,6 +13,12 @@ PREFETCH = 10
 broker misses its heartbeats: so there are few, and yet enough for thousands of events a second.
 """
 
+ROOM_IN_PART = 500
+"""Messages in hand for each queue while a part of Redis is away: those that wait for it must not hold up the others."""
+CROWDED = 400
+"""So many that wait for it leave too little room for the others."""
+_BEHIND = -1
+"""The priority of a consumer that stands behind those who can apply everything."""
 _STOP_TIMEOUT = 2.0  # seconds
 
 
@@ -24,25 +30,32 @@ class Intake:
         self._deliveries = deliveries
         self._prefetch = prefetch
         self._taken: tuple[RabbitSession, AbstractChannel] | None = None
+        self._in_part = False
 
     def open_in(self, session: RabbitSession) -> bool:
         """Whether events come through this session now."""
         return self._taken is not None and self._taken[0] is session
 
-    async def open(self, session: RabbitSession) -> None:
-        """Takes events from now on, if it does not yet; the end of the channel or of a consumer ends the session."""
-        if self.open_in(session):
+    async def open(self, session: RabbitSession, *, in_part: bool = False) -> None:
+        """Takes events from now on, if it does not yet; the end of the channel or of a consumer ends the session.
+        `in_part`: takes many, and only those that nobody takes who is not so.
+        """
+        if self.open_in(session) and in_part is self._in_part:
             return
-        self._deliveries.keep_newest(self._prefetch * len(self._queues))
+        await self.hand_back(session)
+        prefetch = max(self._prefetch, ROOM_IN_PART) if in_part else self._prefetch
+        self._deliveries.keep_newest(prefetch * len(self._queues))
         channel = session.connection.channel(publisher_confirms=False)
         await channel.initialize()
         await session.watch(channel)
-        await channel.set_qos(self._prefetch)
+        await channel.set_qos(prefetch)
         self._deliveries.place = session.place
         for name in self._queues:
             queue = await channel.get_queue(name, ensure=False)
-            await queue.consume(self._deliveries.take, consumer_tag=name)
-        self._taken = session, channel
+            await queue.consume(
+                self._deliveries.take, consumer_tag=name, arguments={"x-priority": _BEHIND} if in_part else None
+            )
+        self._taken, self._in_part = (session, channel), in_part
 
     async def hand_back(self, session: RabbitSession) -> None:
         """Takes no more events; what is in hand goes back to its place in the queue, for others."""

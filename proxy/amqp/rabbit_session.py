@@ -9,7 +9,8 @@ import asyncio
 import math
 import ssl
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from typing import Any, Self, TypeVar
 
 import aiormq.connection
@@ -54,6 +55,15 @@ class RabbitSession:
         self._closing = False
         self._wire = connection.transport.connection if connection.transport is not None else None
         connection.close_callbacks.add(self._connection_closed)
+
+    @classmethod
+    async def first(cls, urls: Sequence[str], context: ssl.SSLContext | None = None) -> Self:
+        """To the first node that takes us; raises what the last one said."""
+        *others, last = urls
+        for url in others:
+            with suppress(*CONNECTION_EXCEPTIONS):
+                return await cls.open(url, context)
+        return await cls.open(last, context)
 
     @classmethod
     async def open(cls, url: str, context: ssl.SSLContext | None = None) -> Self:

@@ -3,7 +3,7 @@
 In Envoy its end is standard input, and standard output is where log lines go: `serve` reads Envoy's standard error.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.envoy.bootstrap import Place
@@ -22,6 +22,8 @@ class Hello:
     place: Place
     restarts: int
     """How often Envoy had crashed before."""
+    faults: Sequence[str] = ()
+    """What was wrong with the settings that these stand in for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ import os
 import shutil
 import site
 import sys
+from importlib.machinery import PathFinder
 from pathlib import Path
 
 from proxy.envoy import listener, tied
@@ -16,8 +17,9 @@ _LEVELS = {"debug": "info", "info": "warning", "warning": "warning", "error": "e
 
 
 def module() -> str:
-    """The path of pyvoy's dynamic module."""
-    spec = importlib.util.find_spec("pyvoy._pyvoy")
+    """The path of pyvoy's dynamic module. It is looked for without loading the package, which would load much more."""
+    package = importlib.util.find_spec("pyvoy")
+    spec = PathFinder.find_spec("pyvoy._pyvoy", package.submodule_search_locations) if package is not None else None
     if spec is None or spec.origin is None:
         raise StartError("TRANSPORT=envoy: the package pyvoy is incomplete; install it again")
     return spec.origin

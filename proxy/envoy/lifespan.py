@@ -83,7 +83,11 @@ class Lifespan:
         ending: Failed | Ended
         try:
             status = await composition.run_with(
-                hello.settings, sources=hello.sources, make_transport=transport, stop=self._stop
+                hello.settings,
+                sources=hello.sources,
+                make_transport=transport,
+                stop=self._stop,
+                faults=hello.faults,
             )
         except StartError as error:
             self._failure = str(error)

@@ -19,8 +19,8 @@ from proxy.envoy.ended import OTHER, OURS, PREFIX
 from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (
-    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(active|pending_active)|http\.callers\.downstream_cx_active"
-    r"|http2\.header_(overflow|list_size_too_large)|listener\..*\.downstream_global_cx_overflow)$"
+    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(active|pending_active)"
+    r"|http\.callers\.downstream_cx_active|listener\..*\.downstream_global_cx_overflow)$"
 )
 """Of the statistics, as a regular expression, those that `read` understands."""
 
@@ -56,8 +56,6 @@ def read(stats: Iterable[Mapping[str, object]]) -> Outcomes:
             found.forwarded += value
         elif name.startswith("http.callers."):
             found.connections += value
-        elif name.startswith("http2."):
-            found.refused["MAX_METADATA_BYTES"] += value
         elif not name.startswith("listener.admin."):
             found.refused["MAX_CONNECTIONS"] += value
     return found
@@ -66,6 +64,8 @@ def read(stats: Iterable[Mapping[str, object]]) -> Outcomes:
 def _count(found: Outcomes, method: str, status: str, flags: frozenset[str], value: int) -> None:
     if method == OURS:
         return
+    if not method and flags & _CALLER_LEFT:  # it was reset before it had a route, so while its headers were read
+        found.refused["unread"] += value
     if status not in _STATUSES:
         status = "CANCELLED" if flags & _CALLER_LEFT else "UNKNOWN"
     found.ended[method or OTHER, status] += value

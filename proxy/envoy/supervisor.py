@@ -33,7 +33,7 @@ _DRAINED_LATE = 15.0
 """Seconds after DRAIN_TIME that what is not drained is held to hang."""
 
 
-async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
+async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequence[str] = ()) -> int:
     """Serves until SIGTERM or SIGINT; the exit status. StartError: an address, an OTEL_ variable, Envoy's refusal."""
     with own_directory() as directory:
         place = Place(directory, launch.module(), launch.authorities())
@@ -42,7 +42,7 @@ async def run(settings: Settings, *, sources: Mapping[str, str]) -> int:
         for name, secret in secrets(settings).items():
             (directory / name).write_text(json.dumps(secret))
         config.write_text(json.dumps(rendered(settings, place), indent=1))
-        return await _Supervisor(settings, sources, place, launch.command(config, settings.log_level)).run()
+        return await _Supervisor(settings, sources, faults, place, launch.command(config, settings.log_level)).run()
 
 
 def rendered(settings: Settings, place: Place) -> dict[str, object]:
@@ -66,8 +66,15 @@ def resolve(host: str) -> Sequence[str]:
 
 
 class _Supervisor:
-    def __init__(self, settings: Settings, sources: Mapping[str, str], place: Place, command: list[str]) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        sources: Mapping[str, str],
+        faults: Sequence[str],
+        place: Place,
+        command: list[str],
+    ) -> None:
+        self._settings, self._faults = settings, faults
         self._sources = sources
         self._place = place
         self._command = command
@@ -97,7 +104,7 @@ class _Supervisor:
         """One Envoy from its start to its end: the exit status of `serve`, None when it crashed."""
         envoy = self._envoy = EnvoyProcess()
         try:
-            hello = Hello(self._settings, self._sources, self._place, self._restarts)
+            hello = Hello(self._settings, self._sources, self._place, self._restarts, self._faults)
             await envoy.start(self._command, hello)
             for _ in range(self._asked):
                 envoy.ask_to_stop()

@@ -71,7 +71,7 @@ class EnvoyTransport:
         self._callers = metrics.callers
         self._seen = Outcomes()
         self._told = {
-            "MAX_METADATA_BYTES": "its metadata is more than twice MAX_METADATA_BYTES, and Envoy reset it",
+            "unread": "Envoy reset it while it read its headers: malformed, or more than twice MAX_METADATA_BYTES",
             "MAX_CONNECTIONS": TOO_MANY % settings.max_connections,
         }
         """Of what Envoy refuses without telling the caller why."""

@@ -10,7 +10,6 @@ from proxy.injector.names import PREFIX, STATUS
 from proxy.injector.refusal import Refused, annotation, nearest
 from proxy.injector.settings import RABBITMQ_SECRET, REDIS_SECRET, SERVE_TYPES
 from proxy.injector.values import PORT, AsText, ContainerNames, EnvName, PlainAddress, Quantity, SecretKey
-from proxy.settings.config import Settings
 from proxy.settings.setting_types import OneOf, SettingType
 
 _FLAG = OneOf("true", "false")
@@ -80,11 +79,6 @@ def _value(name: str, text: Any) -> Any:
     if not isinstance(text, str):
         raise Refused("bad-annotation", annotation(name), f"{text!r} is no text; put it in quotes")
     try:
-        value = TYPES[name].convert(text, None, None)
-        if name == "cache-ttl":
-            Settings(cache_ttl=SERVE_TYPES["CACHE_TTL"].parse(text.strip()))
+        return TYPES[name].convert(text, None, None)
     except click.BadParameter as error:
         raise Refused("bad-annotation", annotation(name), error.message) from None
-    except ValueError as error:
-        raise Refused("bad-annotation", annotation(name), str(error).removeprefix("CACHE_TTL: ")) from None
-    return value

@@ -1,6 +1,7 @@
 """The keeper: what the webhook serves TLS with, and what the API server trusts it by, kept in agreement.
 
-One check, done at the start and every half minute, by every replica, in steps that may be repeated at any time:
+One check, done by every replica at the start, every half minute, and as soon as somebody changed the Secret or the
+webhook configuration, in steps that may be repeated at any time:
 
 1. Take the pair from its source: the mounted files, or (`selfManaged`) our Secret, where a new pair is made and stored
    when there is none or two thirds of its life are over. Who loses the race to store reads what the winner stored.
@@ -14,7 +15,8 @@ import asyncio
 import logging
 import random
 import ssl
-from collections.abc import Callable
+import time
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,11 +25,13 @@ from typing import Protocol
 from proxy.injector import pki
 from proxy.injector.cluster import Bundles, Cluster, ClusterError, ConflictError, StoredSecret
 from proxy.injector.metrics import WebhookMetrics
+from proxy.injector.pace import Pace
 from proxy.injector.pki import Pair
 
 _logger = logging.getLogger(__name__)
 
 _ATTEMPTS = 5
+_SOON = 2.0
 _ALARM = timedelta(days=7)
 
 Clock = Callable[[], datetime]
@@ -40,8 +44,8 @@ class CertificateError(Exception):
 class Source(Protocol):
     """Where the pair comes from."""
 
-    async def pair(self) -> Pair:
-        """The pair to serve; CertificateError or ClusterError when there is none."""
+    async def pair(self, serving: Pair | None) -> Pair:
+        """The pair to serve; CertificateError or ClusterError when there is none. `serving` is served now."""
 
 
 class Mounted:
@@ -50,7 +54,7 @@ class Mounted:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    async def pair(self) -> Pair:
+    async def pair(self, _serving: Pair | None) -> Pair:
         """Read anew each time: the kubelet swaps all files at once (a symbolic link) when the Secret changes."""
         try:
             certificate = (self._directory / "tls.crt").read_bytes()
@@ -71,15 +75,18 @@ class SelfManaged:
         self._cluster, self._names, self._life = cluster, names, life
         self._metrics, self._clock = metrics, clock
 
-    async def pair(self) -> Pair:
-        """The stored pair, or a new one that is stored by now."""
+    async def pair(self, serving: Pair | None) -> Pair:
+        """The stored pair, or another one that is stored by now: the one that is served where that is good for longer
+        (somebody emptied the Secret: `kubectl replace`, Helm 3's --force, GitOps that replaces), else a new one.
+        """
         for _ in range(_ATTEMPTS):
             secret = await self._cluster.secret()
             stored = Pair(*(secret.data.get(name, b"") for name in ("tls.crt", "tls.key", "ca.crt")))
             why = self._renewal_reason(stored)
             if why is None:
                 return stored
-            made = pki.make(self._names, self._clock(), self._life)
+            kept = serving if serving is not None and self._renewal_reason(serving) is None else None
+            made = kept or pki.make(self._names, self._clock(), self._life)
             new = Pair(made.certificate, made.key, pki.union(made.ca, stored.ca, now=self._clock()))
             data = {**secret.data, "tls.crt": new.certificate, "tls.key": new.key, "ca.crt": new.ca}
             try:
@@ -87,6 +94,9 @@ class SelfManaged:
             except ConflictError:
                 _logger.info("another replica stored a certificate first; reading it")
                 continue
+            if kept is not None:
+                _logger.warning("put back the certificate that is served", extra={"reason": why})
+                return new
             self._metrics.certificate_renewals.inc()
             _logger.info("made a certificate", extra={"reason": why, "expires": f"{new.expires:%Y-%m-%dT%H:%M:%SZ}"})
             return new
@@ -131,14 +141,35 @@ class Keeper:
         self._next: _Candidate | None = None
         self._alarmed: Pair | None = None
         self._last_failure = ""
+        self._woken = asyncio.Event()
+        self._pace = Pace(time.monotonic)
         self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         self.problem: str | None = "no certificate yet"
 
     async def run(self, interval: float, pause: Callable[[float], float] = lambda seconds: seconds) -> None:
-        """Checks for ever, a little irregularly, so that replicas do not write in step; ends by cancellation."""
+        """Checks for ever: when woken, and a little irregularly else, so that replicas do not write in step; soon again
+        while there is nothing to serve. Ends by cancellation.
+        """
         while True:
             await self.check()
-            await asyncio.sleep(pause(interval * random.uniform(0.8, 1.2)))  # noqa: S311 -- not a secret
+            seconds = interval if self._serving is not None else min(interval, _SOON)
+            try:
+                async with asyncio.timeout(pause(seconds * random.uniform(0.8, 1.2))):  # noqa: S311 -- not a secret
+                    await self._woken.wait()
+            except TimeoutError:
+                continue
+            self._woken.clear()
+            await asyncio.sleep(self._pace.pause())
+
+    async def watch(self, changes: Callable[[], AsyncIterator[None]]) -> None:
+        """Checks as soon as somebody changed an object that it depends on; ends by cancellation."""
+        while True:
+            try:
+                async for _ in changes():
+                    self._woken.set()
+            except ClusterError as error:
+                _logger.debug("a watch ended", extra={"error": str(error)})
+                await asyncio.sleep(random.uniform(2.0, 10.0))  # noqa: S311 -- not a secret
 
     async def check(self) -> None:
         """One round of the three steps. What fails is logged and counted, what is being served is served on."""
@@ -154,7 +185,12 @@ class Keeper:
         self._judge_expiry()
 
     async def _check(self) -> None:
-        pair = await self._source.pair()
+        try:
+            pair = await self._source.pair(self._serving)
+        except (ClusterError, CertificateError):
+            if self._serving is not None:
+                await self._bundles(self._serving)
+            raise
         bundles = await self._bundles(pair)
         good = self._serving is not None and self._trouble(self._serving, bundles) is None
         if trouble := self._trouble(pair, bundles):
@@ -168,13 +204,16 @@ class Keeper:
         self.problem = None
 
     async def _bundles(self, pair: Pair) -> list[bytes]:
-        """The caBundle of each of our webhooks, after the pair's CA was added where that is our task."""
+        """The caBundle of each of our webhooks, after the CAs of the pair and of what is served were added, where that
+        is our task.
+        """
         for _ in range(_ATTEMPTS):
             there = await self._cluster.bundles()
             if not self._writes_bundle:
                 return list(there.by_webhook.values())
             # What stands there stays in front, so that replicas with different pairs do not undo each other's order.
-            wanted = {name: pki.union(ca, pair.ca, now=self._clock()) for name, ca in there.by_webhook.items()}
+            own = (self._serving.ca if self._serving is not None else b"", pair.ca)
+            wanted = {name: pki.union(ca, *own, now=self._clock()) for name, ca in there.by_webhook.items()}
             if wanted == there.by_webhook:
                 return list(wanted.values())
             try:
@@ -215,10 +254,11 @@ class Keeper:
             return
         expires = self._serving.expires
         self._metrics.certificate_expiry.set(expires.timestamp())
+        self._metrics.certificate_life.set(self._serving.life.total_seconds())
         left = expires - self._clock()
         if left <= timedelta(0):
             self.problem = f"the certificate expired at {expires:%Y-%m-%dT%H:%M:%SZ}"
-        if left < _ALARM and self._alarmed != self._serving:
+        if left < min(_ALARM, self._serving.life / 6) and self._alarmed != self._serving:
             self._alarmed = self._serving
             _logger.error(
                 "the certificate expires soon and was not renewed",

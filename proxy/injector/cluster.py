@@ -3,11 +3,13 @@
 The library is lightkube: the smallest living one that is asynchronous and re-reads the service account's token.
 """
 
+import asyncio
 import base64
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import httpx2
 from lightkube import AsyncClient, KubeConfig
@@ -21,6 +23,10 @@ from lightkube.types import PatchType
 from proxy.injector.versions import Version, parse_version
 
 _TIMEOUT = httpx2.Timeout(5.0)
+_ASIDE = 1.0
+"""Seconds that an admission waits for what it can do without."""
+_WATCH_SECONDS = 300
+_MANAGER = "media-cache-proxy"
 
 
 class ClusterError(Exception):
@@ -37,6 +43,14 @@ class StoredSecret:
 
     data: dict[str, bytes]
     version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Demands:
+    """A namespace's LimitRanges and ResourceQuotas, as the API server has them."""
+
+    limit_ranges: list[dict[str, Any]] = field(default_factory=list)
+    quotas: list[dict[str, Any]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +96,7 @@ class Cluster:
         """What the API server trusts our webhooks by."""
         with _told(f"get MutatingWebhookConfiguration {self._webhooks}"):
             found = await self._client.get(MutatingWebhookConfiguration, self._webhooks)
+            await self._disown(found)
             by_webhook = {each.name: _decoded(each.clientConfig.caBundle or "") for each in found.webhooks or ()}
             return Bundles(by_webhook, _version_of(found))
 
@@ -98,6 +113,64 @@ class Cluster:
                 MutatingWebhookConfiguration, self._webhooks, change, patch_type=PatchType.STRATEGIC
             )
 
+    async def _disown(self, found: MutatingWebhookConfiguration) -> None:
+        """Owns no field of the configuration: who applies it with a caBundle of their own (Helm 4, GitOps) would be
+        told of a conflict with us. A configuration that we may not patch is left as it is.
+        """
+        metadata = found.metadata
+        entries = (metadata.managedFields if metadata else None) or []
+        kept = [each.to_dict() for each in entries if each.manager != _MANAGER]
+        if metadata is None or len(kept) == len(entries):
+            return
+        change = {"metadata": {"resourceVersion": metadata.resourceVersion, "managedFields": kept or [{}]}}
+        try:
+            await self._client.patch(MutatingWebhookConfiguration, self._webhooks, change, patch_type=PatchType.MERGE)
+        except httpx2.HTTPStatusError as error:
+            if error.response.status_code not in {
+                403,
+                409,
+            }:  # not ours to patch; changed meanwhile: the next check does it
+                raise
+
+    async def demands(self, namespace: str) -> Demands:
+        """What a namespace demands of its pods' resources."""
+        base = f"/api/v1/namespaces/{namespace}"
+        with _told(f"list LimitRanges and ResourceQuotas of {namespace}"):
+            async with asyncio.timeout(_ASIDE):
+                answers = await asyncio.gather(
+                    self._plain.get(f"{base}/limitranges"), self._plain.get(f"{base}/resourcequotas")
+                )
+            limit_ranges, quotas = (list(each.raise_for_status().json()["items"]) for each in answers)
+            return Demands(limit_ranges, quotas)
+
+    async def record(self, event: dict[str, Any]) -> None:
+        """Creates an Event in the namespace that it names."""
+        namespace = event["metadata"]["namespace"]
+        with _told(f"create an Event in {namespace}"):
+            (await self._plain.post(f"/api/v1/namespaces/{namespace}/events", json=event)).raise_for_status()
+
+    async def configuration_changes(self) -> AsyncIterator[None]:
+        """Each time somebody changed the webhook configuration, and once at the begin; ends when the server ends it."""
+        path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
+        async for _ in self._watch(path, self._webhooks):
+            yield
+
+    async def secret_changes(self) -> AsyncIterator[None]:
+        """The same for the Secret."""
+        async for _ in self._watch(f"/api/v1/namespaces/{self._namespace}/secrets", self._secret):
+            yield
+
+    async def _watch(self, path: str, name: str) -> AsyncIterator[str]:
+        query = {"watch": "1", "fieldSelector": f"metadata.name={name}", "timeoutSeconds": str(_WATCH_SECONDS)}
+        patient = httpx2.Timeout(5.0, read=_WATCH_SECONDS + 15.0)
+        with _told(f"watch {path}/{name}"):
+            async with self._plain.stream("GET", path, params=query, timeout=patient) as answer:
+                if answer.is_error:
+                    await answer.aread()
+                answer.raise_for_status()
+                async for line in answer.aiter_lines():
+                    yield line
+
 
 @asynccontextmanager
 async def connect(namespace: str, secret: str, webhooks: str) -> AsyncIterator[Cluster]:
@@ -106,7 +179,7 @@ async def connect(namespace: str, secret: str, webhooks: str) -> AsyncIterator[C
         found = KubeConfig.from_env().get()
         if not isinstance(found, SingleConfig):
             raise ClusterError("find the API server: KUBECONFIG has no current context")
-        client = AsyncClient(found, timeout=_TIMEOUT, trust_env=False, lazy=False, field_manager="media-cache-proxy")
+        client = AsyncClient(found, timeout=_TIMEOUT, trust_env=False, lazy=False, field_manager=_MANAGER)
         plain = client_adapter.AsyncClient(found, client_adapter.ConnectionParams(timeout=_TIMEOUT, trust_env=False))
     try:
         yield Cluster(client, plain, namespace, secret, webhooks)
@@ -133,7 +206,7 @@ def _told(what: str) -> Iterator[None]:
         kind = ConflictError if error.response.status_code == 409 else ClusterError
         said = error.status.message if isinstance(error, ApiError) else error.response.reason_phrase
         raise kind(f"{what}: {error.response.status_code} {said}") from error
-    except (httpx2.HTTPError, ConfigError, OSError) as error:
+    except (httpx2.HTTPError, ConfigError, OSError) as error:  # a TimeoutError is an OSError
         raise ClusterError(f"{what}: {error or type(error).__name__}") from error
     except (KeyError, ValueError, TypeError) as error:
         raise ClusterError(f"{what}: the answer is not understood ({error})") from error

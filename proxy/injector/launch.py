@@ -34,6 +34,8 @@ class Launch:
     tls_interval: float
     tls_settle: float
     drain_time: float
+    namespace_rules: bool = True
+    events: bool = True
 
     @property
     def names(self) -> list[str]:
@@ -80,4 +82,12 @@ def build(launch: Launch, settings: InjectorSettings, cluster: Cluster) -> Webho
         writes_bundle=self_managed or (launch.tls_mode == "existingSecret" and launch.tls_write_ca_bundle),
         settle=timedelta(seconds=launch.tls_settle),
     )
-    return Webhook(settings, keeper, cluster, metrics)
+    return Webhook(
+        settings,
+        keeper,
+        cluster,
+        metrics,
+        asks_namespaces=launch.namespace_rules,
+        tells_owners=launch.events,
+        watches=(cluster.configuration_changes, *([cluster.secret_changes] if self_managed else [])),
+    )

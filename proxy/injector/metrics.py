@@ -26,9 +26,25 @@ class WebhookMetrics:
             buckets=_SECONDS,
             registry=self.registry,
         )
+        self.not_injected = Counter(
+            "media_cache_injector_not_injected_total",
+            "Pods let through without the sidecar that somebody wanted: the pod itself, a label of it, its namespace.",
+            ("asked", "reason"),
+            registry=self.registry,
+        )
+        self.demands_unknown = Counter(
+            "media_cache_injector_namespace_rules_unknown_total",
+            "Pods injected without knowing their namespace's LimitRanges and ResourceQuotas.",
+            registry=self.registry,
+        )
         self.certificate_expiry = Gauge(
             "media_cache_injector_certificate_expiry_timestamp_seconds",
             "When the certificate that is being served expires, in Unix time; 0 while none is served.",
+            registry=self.registry,
+        )
+        self.certificate_life = Gauge(
+            "media_cache_injector_certificate_life_seconds",
+            "How long the certificate that is being served is valid in all.",
             registry=self.registry,
         )
         self.certificate_checks = Counter(

@@ -21,3 +21,9 @@ UPSTREAM_VARIABLE = "MEDIA_SERVICE_ADDR"
 GRPC_PORT_NAME = "mcp-grpc"
 PROBE_PORT_NAME = "mcp-probe"
 """Port names: unusual on purpose, since a Service's `targetPort: metrics` must go on meaning the app's port."""
+
+NO_TOKEN_VOLUME = "media-cache-proxy-no-token"  # noqa: S105 -- a volume's name
+"""An empty volume over the place of the service account's token: Kubernetes leaves out what is mounted already."""
+
+TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 -- where it is, not what
+"""Where Kubernetes mounts that token."""

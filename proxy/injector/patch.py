@@ -1,14 +1,16 @@
 """The patch: what to change in a pod so that it talks through the sidecar. A pure function, nothing else decides."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy import __version__
-from proxy.injector import addresses, annotations, containers, ports, shape, sidecar
+from proxy.injector import addresses, annotations, asking, containers, placing, ports, resources, shape, sidecar
 from proxy.injector.annotations import Wishes
+from proxy.injector.asking import Asker
 from proxy.injector.containers import Place
 from proxy.injector.names import CONTAINER, DEFAULT_CONTAINER, INJECTED, STATUS, UPSTREAM_VARIABLE
+from proxy.injector.namespace_rules import Rules
 from proxy.injector.operations import Operation
 from proxy.injector.ports import Ports
 from proxy.injector.refusal import Refused, annotation
@@ -31,39 +33,40 @@ class Request:
     namespace: str
     kubernetes: Version
     job: bool = False
+    rules: Rules = Rules()
+    """What the namespace demands of resources, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """`reason` is from a small fixed set; `message` says why a pod is not allowed."""
+    """`reason` is from a small fixed set; `asked` who wanted it; `message` says why a pod is not allowed."""
 
     reason: str
+    asked: Asker = "namespace"
     allowed: bool = True
     operations: tuple[Operation, ...] = ()
     warnings: tuple[str, ...] = ()
     message: str = ""
+    adds: bool = False
+    """The sidecar is not there yet."""
 
 
 def decide(pod: Any, request: Request, settings: InjectorSettings) -> Decision:
     """Never raises for what a pod says: an explicit wish that cannot be met is denied, an inherited one warned of."""
-    given = _annotations(pod)
-    wish = str(given.get(annotation("inject"), "")).strip().lower()
-    if wish == "false":
-        return Decision(reason="opted-out")
+    found = asking.asked(pod)
+    if found.wish == "false":
+        return Decision(reason="opted-out", asked=found.by, warnings=tuple(map(_cut, found.warnings)))
     try:
+        found.refuse_static()
         shape.check(pod)
-        return _Injection(pod, annotations.parse(given), request, settings).decision()
+        wishes = annotations.parse(found.annotations)
+        decision = _Injection(pod, wishes, request, settings, counted=not found.explicit).decision()
     except Refused as refusal:
-        if wish == "true":
-            return Decision(reason=refusal.reason, allowed=False, message=refusal.message)
-        return Decision(reason=refusal.reason, warnings=(_cut(f"not injected: {refusal.message}"),))
-
-
-def _annotations(pod: Any) -> dict[str, Any]:
-    """The annotations as far as there are any: the pod's shape is not checked yet."""
-    metadata = pod.get("metadata") if isinstance(pod, dict) else None
-    found = metadata.get("annotations") if isinstance(metadata, dict) else None
-    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}
+        if found.explicit:
+            return Decision(reason=refusal.reason, asked="pod", allowed=False, message=refusal.message)
+        said = (f"not injected: {refusal.message}", *found.warnings)
+        return Decision(reason=refusal.reason, asked=found.by, warnings=tuple(map(_cut, said)))
+    return replace(decision, asked=found.by, warnings=(*decision.warnings, *map(_cut, found.warnings)))
 
 
 def _cut(text: str) -> str:
@@ -73,7 +76,10 @@ def _cut(text: str) -> str:
 class _Injection:
     """One pod's way through the steps: what is there, what is wanted, the operations in between."""
 
-    def __init__(self, pod: dict[str, Any], wishes: Wishes, request: Request, settings: InjectorSettings) -> None:
+    def __init__(
+        self, pod: dict[str, Any], wishes: Wishes, request: Request, settings: InjectorSettings, *, counted: bool
+    ) -> None:
+        self._counted = counted
         self._wishes, self._request, self._settings = wishes, request, settings
         self._pod = pod
         self._metadata: dict[str, Any] = pod.get("metadata") or {}
@@ -96,12 +102,21 @@ class _Injection:
         for place in todo:
             self._swap(place, address)
         if not present:
-            built = sidecar.build(original, own, self._wishes, self._settings, native=native)
-            self._add_sidecar(built, native=native)
-            self._add_pull_secrets()
+            built = sidecar.build(
+                original, own, self._wishes, self._settings, native=native, resources=self._resources(native=native)
+            )
+            self._operations.append(placing.sidecar(self._spec, built, native=native))
+            self._operations += placing.pull_secrets(self._spec, self._settings.image_pull_secrets)
+            self._operations += placing.volumes(self._spec)
         self._add_metadata(chosen, own, status, native=native)
         warnings = () if present else tuple(map(_cut, self._warnings(chosen, native=native)))
-        return Decision(reason="injected", operations=tuple(self._operations), warnings=warnings)
+        return Decision(reason="injected", operations=tuple(self._operations), warnings=warnings, adds=present is None)
+
+    def _resources(self, *, native: bool) -> dict[str, Any]:
+        # Who asks for the sidecar itself may ask again until there is room; others must not be kept out.
+        return resources.fitted(
+            self._spec, self._wishes, self._settings, self._request.rules, native=native, counted=self._counted
+        )
 
     def _refuse_hosts(self) -> None:
         selected = (self._spec.get("nodeSelector") or {}).get("kubernetes.io/os")
@@ -144,12 +159,13 @@ class _Injection:
                 f"native sidecars need Kubernetes 1.29, this is {version[0]}.{version[1]}; set container",
             )
         native = mode == "native" or (mode == "auto" and version >= NATIVE_STABLE)
-        if not native and self._is_job() and self._wishes.allow_jobs != "true":
+        ends = self._is_job() or self._spec.get("restartPolicy") in {"Never", "OnFailure"}
+        if not native and ends and self._wishes.allow_jobs != "true":
             raise Refused(
                 "job",
                 annotation("allow-jobs"),
-                "beside a sidecar in container mode this Job would never end; set mode to native (Kubernetes 1.29 "
-                'or newer), or this to "true"',
+                f"beside a sidecar in container mode this {'Job' if self._is_job() else 'pod'} would never end; set "
+                'mode to native (Kubernetes 1.29 or newer), or this to "true"',
             )
         return native
 
@@ -181,6 +197,13 @@ class _Injection:
                 found[CONTAINER] = self._original_of(present, UPSTREAM_VARIABLE)
         (first, original), *others = found.items()
         for name, other in others:
+            if other != original and name == CONTAINER:
+                raise Refused(
+                    "disagreement",
+                    annotation("upstream"),
+                    f"{self._variable} of {first} was changed after the sidecar had been added, by another webhook or "
+                    "by who copied the pod; keep that from changing it, or set this to the address to use",
+                )
             if other != original:
                 raise Refused(
                     "disagreement",
@@ -216,23 +239,6 @@ class _Injection:
             self._operations.append(Operation("add", (*where, 0), new))
         for index in indexes:
             self._operations.append(Operation("replace", (*where, index), addresses.swapped(env[index], address)))
-
-    def _add_sidecar(self, container: dict[str, Any], *, native: bool) -> None:
-        if not native:
-            self._operations.append(Operation("add", ("spec", "containers", "-"), container))
-        elif self._spec.get("initContainers") is None:
-            self._operations.append(Operation("add", ("spec", "initContainers"), [container]))
-        else:
-            self._operations.append(Operation("add", ("spec", "initContainers", 0), container))
-
-    def _add_pull_secrets(self) -> None:
-        there = [each.get("name") for each in self._spec.get("imagePullSecrets") or ()]
-        missing = [{"name": name} for name in self._settings.image_pull_secrets if name not in there]
-        where = ("spec", "imagePullSecrets")
-        if missing and self._spec.get("imagePullSecrets") is None:
-            self._operations.append(Operation("add", where, missing))
-        else:
-            self._operations.extend(Operation("add", (*where, "-"), secret) for secret in missing)
 
     def _add_metadata(self, chosen: list[Place], own: Ports, status: dict[str, Any], *, native: bool) -> None:
         status = status or {"version": __version__, "mode": "native" if native else "container", "containers": []}

@@ -34,10 +34,15 @@ class Pair:
         return _leaf(self.certificate).not_valid_after_utc
 
     @property
+    def life(self) -> timedelta:
+        """From when it is valid until when."""
+        leaf = _leaf(self.certificate)
+        return leaf.not_valid_after_utc - leaf.not_valid_before_utc
+
+    @property
     def renewal(self) -> datetime:
         """When two thirds of the life are over."""
-        leaf = _leaf(self.certificate)
-        return leaf.not_valid_before_utc + (leaf.not_valid_after_utc - leaf.not_valid_before_utc) * 2 / 3
+        return _leaf(self.certificate).not_valid_before_utc + self.life * 2 / 3
 
 
 def make(names: Sequence[str], now: datetime, life: timedelta) -> Pair:

@@ -8,6 +8,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.injector import namespace_rules
+from proxy.injector.cluster import Demands
+from proxy.injector.namespace_rules import Rules
 from proxy.injector.patch import Decision, Request, decide
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
@@ -20,28 +23,66 @@ class BadReview(Exception):  # noqa: N818 -- the caller is at fault, not the pro
 
 
 @dataclass(frozen=True, slots=True)
+class Review:
+    """One question, taken apart. `dry`: nothing may be done besides the answer."""
+
+    uid: str
+    namespace: str
+    pod: Any
+    name: str
+    creates_a_pod: bool
+    dry: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """`body` for the API server; `result` is injected, unchanged, skipped or denied; the rest is for the log."""
 
     body: dict[str, Any]
     result: str
     reason: str
+    asked: str
     pod: str
     message: str
 
 
-def answer(body: bytes, kubernetes: Version, settings: InjectorSettings) -> Answer:
-    """The answer to one review; BadReview when it is none."""
+def read(body: bytes) -> Review:
+    """BadReview when it is none."""
     request = _request(body)
     namespace, pod = str(request.get("namespace") or ""), request.get("object")
-    name = f"{namespace}/{_name(request, pod)}"
-    if not _creates_a_pod(request):
-        decision = Decision(reason="no-pod-creation")
-    else:
-        decision = decide(pod, Request(namespace=namespace, kubernetes=kubernetes), settings)
+    return Review(
+        uid=request["uid"],
+        namespace=namespace,
+        pod=pod,
+        name=f"{namespace}/{_name(request, pod)}",
+        creates_a_pod=_creates_a_pod(request),
+        dry=request.get("dryRun") is True,
+    )
+
+
+def decided(
+    review: Review, kubernetes: Version, settings: InjectorSettings, demands: Demands | None = None
+) -> Decision:
+    """What becomes of the pod; `demands` are its namespace's, None while they were not asked for."""
+    if not review.creates_a_pod:
+        return Decision(reason="no-pod-creation")
+    rules = Rules()
+    if demands is not None:
+        rules = namespace_rules.read(demands.limit_ranges, demands.quotas, review.pod["spec"])
+    return decide(review.pod, Request(namespace=review.namespace, kubernetes=kubernetes, rules=rules), settings)
+
+
+def answered(review: Review, decision: Decision) -> Answer:
+    """The answer that says so."""
     message = decision.message or "; ".join(decision.warnings)
-    response = {"apiVersion": _API_VERSION, "kind": "AdmissionReview", "response": _response(request["uid"], decision)}
-    return Answer(response, _result(decision), decision.reason, name, message)
+    response = {"apiVersion": _API_VERSION, "kind": "AdmissionReview", "response": _response(review.uid, decision)}
+    return Answer(response, _result(decision), decision.reason, decision.asked, review.name, message)
+
+
+def answer(body: bytes, kubernetes: Version, settings: InjectorSettings) -> Answer:
+    """The answer to one review of a namespace that demands nothing; BadReview when it is none."""
+    review = read(body)
+    return answered(review, decided(review, kubernetes, settings))
 
 
 def _request(body: bytes) -> dict[str, Any]:

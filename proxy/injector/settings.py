@@ -5,6 +5,7 @@ The flags of `webhook` and `inject`, and the chart's `sidecar` values, are these
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from typing import Any
 
 import click
@@ -26,7 +27,7 @@ from proxy.injector.values import (
 from proxy.settings.config import declared as serve_settings
 from proxy.settings.config import variable as serve_variable
 from proxy.settings.flags import option
-from proxy.settings.setting_types import HostPort, OneOf, SettingType
+from proxy.settings.setting_types import OneOf, SettingType, split_host_port
 
 SERVE_TYPES: dict[str, SettingType] = {serve_variable(each): each.metadata["type"] for each in serve_settings()}
 """The types of serve's settings by their variable: what the sidecar is given is checked with the parser it uses."""
@@ -35,14 +36,27 @@ REDIS_SECRET = SecretRef("redis-addr")
 RABBITMQ_SECRET = SecretRef("rabbitmq-addr")
 
 
+_OURS = {
+    "MEDIA_SERVICE_ADDR",
+    "LISTEN_ADDR",
+    "PROBE_ADDR",
+    "ADMIN_ADDR",
+    "REDIS_ADDR",
+    "RABBITMQ_ADDR",
+    "ON_BAD_SETTINGS",
+    "UNSET_ADDRS",
+}
+
+
 class ProbeHost(SettingType):
     """The host part of PROBE_ADDR."""
 
     name = "host"
-    accepted = "an address to listen on, like 0.0.0.0, or [::] where pods have only IPv6"
+    accepted = "an address to listen on that the kubelet can reach: [::] (IPv4, too), or 0.0.0.0"
 
     def parse(self, text: str) -> str:
-        HostPort().parse(f"{text}:1")
+        if ip_address(split_host_port(f"{text}:1")[0]).is_loopback:
+            raise ValueError(text)
         return text
 
 
@@ -85,7 +99,7 @@ class InjectorSettings:
     memory_request: str = _setting("128Mi", Quantity(), "Memory that the sidecar asks for.")
     memory_limit: str = _setting("512Mi", Quantity(empty=True), "Memory that the sidecar may use. Empty: no limit.")
     run_as_user: int | None = _setting("65532", User(), "The sidecar's user. Empty: the image's own.")
-    probe_host: str = _setting("0.0.0.0", ProbeHost(), "Where the sidecar's probes and metrics listen.")  # noqa: S104
+    probe_host: str = _setting("[::]", ProbeHost(), "Where the sidecar's probes and metrics listen; [::]: IPv4, too.")
     extra_env: tuple[dict[str, Any], ...] = _setting("", EnvList(), "More of the sidecar's environment, as JSON.")
 
     def __post_init__(self) -> None:
@@ -95,16 +109,21 @@ class InjectorSettings:
                 raise ValueError(
                     f"{name.upper()}_ADDR: both a Secret and a plain address are given; leave one of them empty"
                 )
-        ours = {"MEDIA_SERVICE_ADDR", "LISTEN_ADDR", "PROBE_ADDR", "ADMIN_ADDR", "REDIS_ADDR", "RABBITMQ_ADDR"}
+        for name in ("cpu", "memory"):
+            request, limit = getattr(self, f"{name}_request"), getattr(self, f"{name}_limit")
+            if limit and Quantity.amount(limit) < Quantity.amount(request):
+                raise ValueError(
+                    f"SIDECAR_{name.upper()}_LIMIT: {limit!r} is below SIDECAR_{name.upper()}_REQUEST of {request!r}; "
+                    "accepted: a limit that is not below the request, or none"
+                )
         for entry in self.extra_env:
-            name = entry["name"]
-            if name in ours:
-                raise ValueError(f"extra env: {name} is set by the injector itself; remove it")
-            if name in SERVE_TYPES and "value" in entry:
+            if entry["name"] in _OURS:
+                raise ValueError(f"extra env: {entry['name']} is set by the injector itself; remove it")
+            if entry["name"] in SERVE_TYPES and entry.get("value", "").strip() and "$(" not in entry["value"]:
                 try:
-                    SERVE_TYPES[name].convert(entry["value"], None, None)
+                    SERVE_TYPES[entry["name"]].convert(entry["value"], None, None)
                 except click.BadParameter as error:
-                    raise ValueError(f"extra env: {name}: {error.message}") from None
+                    raise ValueError(f"extra env: {entry['name']}: {error.message}") from None
 
 
 def options() -> Iterator[click.Parameter]:

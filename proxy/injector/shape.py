@@ -9,10 +9,13 @@ from proxy.injector.refusal import Refused
 
 _ENV = [{"name!": str, "value": str, "valueFrom": dict}]
 _HANDLER = {"httpGet": dict, "tcpSocket": dict, "grpc": dict}
+_RESOURCES = {"requests": dict, "limits": dict}
 _CONTAINER = {
     "name!": str,
     "env": _ENV,
     "envFrom": list,
+    "restartPolicy": str,
+    "resources": _RESOURCES,
     "ports": [{"containerPort": int, "protocol": str}],
     "startupProbe": _HANDLER,
     "livenessProbe": _HANDLER,
@@ -24,6 +27,10 @@ _POD = {
         "containers!": [_CONTAINER],
         "initContainers": [_CONTAINER],
         "imagePullSecrets": [{"name": str}],
+        "volumes": [{"name": str}],
+        "resources": _RESOURCES,
+        "overhead": dict,
+        "priorityClassName": str,
         "hostNetwork": bool,
         "os": {"name": str},
         "nodeSelector": dict,

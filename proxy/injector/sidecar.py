@@ -3,12 +3,20 @@
 from dataclasses import dataclass
 from typing import Any
 
+from proxy.injector import sidecar_settings
 from proxy.injector.annotations import Wishes
-from proxy.injector.names import CONTAINER, GRPC_PORT_NAME, PROBE_PORT_NAME
+from proxy.injector.names import (
+    CONTAINER,
+    GRPC_PORT_NAME,
+    NO_TOKEN_VOLUME,
+    PROBE_PORT_NAME,
+    TOKEN_PATH,
+    UPSTREAM_VARIABLE,
+)
 from proxy.injector.ports import Ports
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import InjectorSettings
-from proxy.injector.values import Quantity, SecretKey
+from proxy.injector.values import SecretKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +67,28 @@ def _dependency(
 
 
 def build(
-    original: list[dict[str, Any]], ports: Ports, wishes: Wishes, settings: InjectorSettings, *, native: bool
+    original: list[dict[str, Any]],
+    ports: Ports,
+    wishes: Wishes,
+    settings: InjectorSettings,
+    *,
+    native: bool,
+    resources: dict[str, Any],
 ) -> dict[str, Any]:
-    """The container; it satisfies the restricted Pod Security level whatever the pod around it says."""
+    """The container; it satisfies the restricted Pod Security level whatever the pod around it says.
+
+    Refused when the sidecar could not start with it.
+    """
+    environment = _environment(original, ports, wishes, settings)
+    if wrong := sidecar_settings.trouble(environment):
+        raise _unusable(wrong, wishes)
     container: dict[str, Any] = {
         "name": CONTAINER,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
         "command": ["media-cache-proxy"],
         "args": ["serve"],
-        "env": _environment(original, ports, wishes, settings),
+        "env": environment,
         "ports": [
             {"name": GRPC_PORT_NAME, "containerPort": ports.grpc, "protocol": "TCP"},
             {"name": PROBE_PORT_NAME, "containerPort": ports.probe, "protocol": "TCP"},
@@ -78,13 +98,42 @@ def build(
         "startupProbe": _probe("/readyz", periodSeconds=1, failureThreshold=60),
         "livenessProbe": _probe("/healthz", periodSeconds=10, failureThreshold=3),
         "readinessProbe": _probe("/readyz", periodSeconds=5, failureThreshold=2),
-        "resources": _resources(wishes, settings),
+        "resources": resources,
         "securityContext": _security(settings),
         "terminationMessagePolicy": "FallbackToLogsOnError",
+        "volumeMounts": [{"name": NO_TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True}],
     }
     if native:
         container["restartPolicy"] = "Always"
     return container
+
+
+def check(settings: InjectorSettings) -> None:
+    """ValueError when a pod that says nothing would get a sidecar that does not start."""
+    original = [{"name": UPSTREAM_VARIABLE, "value": "media.example:50056"}]
+    environment = _environment(original, Ports(50066, 9464, 9901), Wishes(), settings)
+    if wrong := sidecar_settings.trouble(environment):
+        raise ValueError(f"the sidecar would not start: {wrong}")
+
+
+_ANNOTATIONS = {
+    "CACHE_": "cache-ttl",
+    "REDIS_": "redis-addr",
+    "RABBITMQ_": "rabbitmq-addr",
+    "MEDIA_SERVICE_ADDR": "upstream",
+    "LOG_": "log-level",
+}
+
+
+def _unusable(wrong: str, wishes: Wishes) -> Refused:
+    """Blames an annotation that the pod has: without any the webhook itself would not have started."""
+    named = [name for prefix, name in _ANNOTATIONS.items() if wrong.startswith(prefix)]
+    given = [name for name in (*named, *_ANNOTATIONS.values()) if getattr(wishes, name.replace("-", "_")) is not None]
+    return Refused(
+        "bad-settings",
+        annotation(next(iter(given), "upstream")),
+        f"with it the sidecar would not start: {wrong}",
+    )
 
 
 def _environment(
@@ -94,6 +143,10 @@ def _environment(
         "LISTEN_ADDR": f"127.0.0.1:{ports.grpc}",
         "PROBE_ADDR": f"{settings.probe_host}:{ports.probe}",
         "ADMIN_ADDR": f"127.0.0.1:{ports.admin}",
+        # What is wrong in a Secret must not keep the app from starting, and a missing one means none: in a pod the
+        # default, localhost, would be the app's own Redis.
+        "ON_BAD_SETTINGS": "forward",
+        "UNSET_ADDRS": "none",
         "CACHE_TTL": wishes.cache_ttl or settings.cache_ttl,
         "LOG_LEVEL": wishes.log_level or settings.log_level,
     }
@@ -105,23 +158,6 @@ def _environment(
 
 def _probe(path: str, **times: int) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": PROBE_PORT_NAME}, "timeoutSeconds": 2, **times}
-
-
-def _resources(wishes: Wishes, settings: InjectorSettings) -> dict[str, Any]:
-    requests, limits = {}, {}
-    for name in ("cpu", "memory"):
-        requests[name] = getattr(wishes, f"{name}_request") or getattr(settings, f"{name}_request")
-        limit = getattr(wishes, f"{name}_limit") or getattr(settings, f"{name}_limit")
-        if not limit:
-            continue
-        if Quantity.amount(limit) < Quantity.amount(requests[name]):
-            raise Refused(
-                "bad-annotation",
-                annotation(f"{name}-limit"),
-                f"{limit} is below the request of {requests[name]}; raise it, or set {name}-request",
-            )
-        limits[name] = limit
-    return {"requests": requests, **({"limits": limits} if limits else {})}
 
 
 def _security(settings: InjectorSettings) -> dict[str, Any]:

@@ -210,8 +210,32 @@ class EnvList(SettingType):
 
     @staticmethod
     def _is_entry(entry: Any) -> bool:
-        if not isinstance(entry, dict) or not isinstance(entry.get("name"), str) or not entry["name"]:
+        """What every API server takes: one that it does not would refuse each pod that gets the sidecar."""
+        if not isinstance(entry, dict) or entry.keys() - {"name", "value", "valueFrom"}:
             return False
-        if entry.keys() - {"name", "value", "valueFrom"} or entry.keys() >= {"value", "valueFrom"}:
+        name = entry.get("name")
+        if not isinstance(name, str) or not re.fullmatch(r"[-._a-zA-Z][-._a-zA-Z0-9]{0,252}", name):
             return False
-        return isinstance(entry.get("value", ""), str) and isinstance(entry.get("valueFrom", {}), dict)
+        if "valueFrom" in entry:
+            return "value" not in entry and _is_source(entry["valueFrom"])
+        return isinstance(entry.get("value", ""), str)
+
+
+_SOURCES: dict[str, dict[str, type]] = {
+    "secretKeyRef": {"key": str},
+    "configMapKeyRef": {"key": str},
+    "fieldRef": {"fieldPath": str},
+    "resourceFieldRef": {"resource": str},
+}
+"""What a source of a variable cannot be without. fileKeyRef needs a volume, which the sidecar does not have."""
+
+
+def _is_source(source: Any) -> bool:
+    if not isinstance(source, dict) or len(source) != 1:
+        return False
+    ((kind, reference),) = source.items()
+    if kind not in _SOURCES or not isinstance(reference, dict):
+        return False
+    if kind.endswith("KeyRef") and not re.fullmatch(_DNS_NAME, str(reference.get("name", ""))):
+        return False
+    return all(isinstance(reference.get(name), each) and reference[name] for name, each in _SOURCES[kind].items())

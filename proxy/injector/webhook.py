@@ -7,24 +7,28 @@ webhook configuration's failurePolicy decides. `/readyz` only while the API serv
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from aiohttp import web
 
 from proxy.injector.certificates import Keeper
 from proxy.injector.cluster import Cluster, ClusterError
+from proxy.injector.events import Events
 from proxy.injector.metrics import WebhookMetrics
-from proxy.injector.review import BadReview, answer
+from proxy.injector.patch import Decision
+from proxy.injector.review import BadReview, Review, answered, decided, read
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
 from proxy.settings.setting_types import split_host_port
+from proxy.telemetry.listening import listening_socket
 
 _logger = logging.getLogger(__name__)
 
-_LARGEST_BODY = 1 << 20
-"""An object in etcd is at most 1.5 MiB, a pod of that size is no pod that anybody wrote."""
+_LARGEST_BODY = 4 << 20
+"""An API server takes objects of up to 3 MiB."""
 
 
 @dataclass(slots=True)
@@ -36,7 +40,17 @@ class Webhook:
     cluster: Cluster
     metrics: WebhookMetrics
     kubernetes: Version | None = None
+    asks_namespaces: bool = True
+    tells_owners: bool = True
+    watches: tuple[Callable[[], AsyncIterator[None]], ...] = ()
     ending: bool = False
+    events: Events = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.events = Events(self._record)
+
+    async def _record(self, event: dict[str, Any]) -> None:
+        await self.cluster.record(event)
 
     async def mutate(self, request: web.Request) -> web.Response:
         """`POST /mutate`: one admission."""
@@ -62,14 +76,32 @@ class Webhook:
             # Not ready, so nobody should ask; guessing a version could make a pod that never runs.
             self.metrics.admissions.labels("error", "not-ready").inc()
             return web.Response(status=503, text="the API server's version is not known yet\n")
-        found = answer(body, self.kubernetes, self.settings)
+        review = read(body)
+        found = answered(review, await self._decided(review, self.kubernetes))
         self.metrics.admissions.labels(found.result, found.reason).inc()
         _logger.log(
-            logging.INFO if found.result in {"injected", "denied"} else logging.DEBUG,
+            logging.DEBUG if found.result == "unchanged" else logging.INFO,
             "admission",
             extra={"pod": found.pod, "result": found.result, "reason": found.reason, "note": found.message},
         )
+        if found.result == "skipped" and not review.dry:
+            self.metrics.not_injected.labels(found.asked, found.reason).inc()
+            if self.tells_owners:
+                self.events.tell(review.namespace, review.pod, found.reason, found.message)
         return web.json_response(found.body)
+
+    async def _decided(self, review: Review, kubernetes: Version) -> Decision:
+        """Twice where there is a sidecar to add: only then is the namespace asked what it demands."""
+        first = decided(review, kubernetes, self.settings)
+        if not first.adds or not self.asks_namespaces:
+            return first
+        try:
+            demands = await self.cluster.demands(review.namespace)
+        except ClusterError as error:
+            self.metrics.demands_unknown.inc()
+            _logger.debug("what the namespace demands is not known", extra={"error": str(error)})
+            return first
+        return decided(review, kubernetes, self.settings, demands)
 
     def _refuse(self, status: int, reason: str, message: str) -> web.Response:
         self.metrics.admissions.labels("rejected", reason).inc()
@@ -111,6 +143,9 @@ class Webhook:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.keeper.run(interval))
             group.create_task(self._keep_asking(interval))
+            group.create_task(self.events.run())
+            for changes in self.watches:
+                group.create_task(self.keeper.watch(changes))
 
     async def _keep_asking(self, interval: float) -> None:
         while True:
@@ -137,8 +172,7 @@ async def listening(webhook: Webhook, listen_addr: str, probe_addr: str) -> Asyn
             runners, (listen_addr, probe_addr), (webhook.keeper.context, None), strict=True
         ):
             await runner.setup()
-            host, port = split_host_port(address)
-            await web.TCPSite(runner, host, port, ssl_context=context).start()
+            await web.SockSite(runner, listening_socket(*split_host_port(address)), ssl_context=context).start()
             ports.append(runner.addresses[0][1])
         yield ports[0], ports[1]
     finally:

@@ -1,7 +1,7 @@
 """What the cache knows of a method whose answers are stored: `Read`, made by a policy, and what it says of messages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from proxy.media.lifetime import TEMPORARY, UNLIMITED, Life
@@ -17,8 +17,6 @@ class Limits:
     stale_while_revalidate: float | None = None
     ttl_with_further_tags: float = 300.0
     max_entry_bytes: int | None = None
-    negative_ttl: Mapping[str, float] = field(default_factory=dict)
-    """By the name of a gRPC status."""
     vary: tuple[str, ...] | None = None
     keyed: bool = True
     """A fetch carries of the caller's metadata only what is in the key, tracing headers and `propagate`."""

@@ -17,20 +17,11 @@ from proxy.policy.document import Source
 from proxy.policy.expressions import Expression, ExpressionError
 from proxy.policy.kinds import EXPRESSION, keys_of
 from proxy.policy.messages import Messages
-from proxy.policy.mistakes import not_understood, unknown
+from proxy.policy.mistakes import unknown
 
 MOST_ALIASES = 1000
 _FURTHER_TTL = 300.0
 _DAY = 86400.0
-_MAY_BE_STORED = (
-    "NOT_FOUND",
-    "INVALID_ARGUMENT",
-    "ALREADY_EXISTS",
-    "FAILED_PRECONDITION",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-)
-"""Statuses that the service itself gives, whoever asks."""
 _NOT_SAID_OF_ANSWERS = frozenset({"subject", "log"})
 
 
@@ -142,10 +133,6 @@ def _look_up(
 
 
 def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
-    for status in given.negative_ttl or {}:
-        if status not in _MAY_BE_STORED:
-            text = not_understood(f"{what}: negative_ttl", status, ", ".join(_MAY_BE_STORED))
-            checker.document.wrong(given.at_key("negative_ttl"), text)
     stale = max(given.stale_if_error or 0.0, given.stale_while_revalidate or 0.0)
     if given.ttl is not None and given.ttl + stale > _DAY:
         checker.document.wrong(
@@ -158,7 +145,6 @@ def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
         stale_while_revalidate=given.stale_while_revalidate,
         ttl_with_further_tags=_FURTHER_TTL if given.ttl_with_further_tags is None else given.ttl_with_further_tags,
         max_entry_bytes=given.max_entry_bytes,
-        negative_ttl=given.negative_ttl or {},
         vary=given.vary,
         keyed=given.metadata is None or given.metadata.text == "keyed",
         propagate=given.propagate or (),

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from cel_expr_python import cel
-from cel_expr_python.ext import ext_strings
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
@@ -157,15 +156,27 @@ _EXPECTED: dict[Returns, Callable[[object], bool]] = {
 }
 
 
+_STRINGS = re.compile(
+    r"\b(charAt|format|indexOf|join|lastIndexOf|lowerAscii|quote|replace|reverse|split|substring|trim|upperAscii)\b"
+)
+
+
+def _strings_extension() -> list[Any]:
+    """Loaded where an expression names one of its functions: it is a library of 7 MB."""
+    from cel_expr_python.ext import ext_strings  # noqa: PLC0415 -- see above
+
+    return [ext_strings.ExtStrings()]
+
+
 class Language:
     """CEL over one pool of descriptors; `constants` are names that every expression may use, whole numbers."""
 
     def __init__(self, pool: DescriptorPool, constants: Mapping[str, int]) -> None:
         self._pool = pool
         self._constants = dict(constants)
-        self._extensions = [ext_strings.ExtStrings()]
         self._functions = _own_functions()
-        self._shared = self._environment({})
+        self._shared: dict[bool, Any] = {}
+        """Environments without variables, without and with the strings extension."""
 
     def compile(self, text: str, variables: Mapping[str, Variable], returns: Returns, message: str = "") -> Expression:
         """The expression; BadExpression with every fault of it. `message` is the type of a message that it returns."""
@@ -173,7 +184,8 @@ class Language:
         declared |= dict.fromkeys(self._constants, cel.Type.INT)
         try:
             text.encode()
-            checked = self._environment(declared).compile(text)
+            strings = bool(_STRINGS.search(text))
+            checked = self._environment(declared, strings=strings).compile(text)
         except UnicodeEncodeError:
             raise BadExpression(Fault(1, 1, "holds half a character")) from None
         except RuntimeError as error:
@@ -183,7 +195,9 @@ class Language:
         if given not in names:
             raise BadExpression(Fault(1, 1, f"gives {_NAMES.get(given, given)}; accepted: {accepted}"))
         used = {name: value for name, value in self._constants.items() if name in text}
-        return Expression(text, self._shared.deserialize(checked.serialize()), returns, used)
+        if strings not in self._shared:
+            self._shared[strings] = self._environment({}, strings=strings)
+        return Expression(text, self._shared[strings].deserialize(checked.serialize()), returns, used)
 
     def _faults(self, error: str, variables: Mapping[str, Any]) -> list[Fault]:
         """CEL's errors with their places."""
@@ -205,8 +219,13 @@ class Language:
             return text
         return f"{name[2]}: {unknown('field', name[1], [field.name for field in fields])}"
 
-    def _environment(self, variables: Mapping[str, Any]) -> Any:
-        return cel.NewEnv(self._pool, variables=dict(variables), extensions=self._extensions, functions=self._functions)
+    def _environment(self, variables: Mapping[str, Any], *, strings: bool) -> Any:
+        return cel.NewEnv(
+            self._pool,
+            variables=dict(variables),
+            extensions=_strings_extension() if strings else [],
+            functions=self._functions,
+        )
 
 
 def _cut(text: str) -> str:

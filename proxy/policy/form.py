@@ -100,10 +100,6 @@ class Read(Form):
     ttl_with_further_tags: float | None = key(
         Value(Duration(_DAY)), "The longest TTL of an answer with further tags; default: 5m."
     )
-    negative_ttl: dict[str, float] | None = key(
-        Named(Value(Duration(_DAY)), "status codes, like NOT_FOUND", r"[A-Z_]+"),
-        "How long an answer with this status is served; default: none is stored.",
-    )
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call the answer; default: the method.")
     log: dict[str, Source] | None = key(
         Named(EXPRESSION), "On `request`: the fields of its log lines; default: the tag."

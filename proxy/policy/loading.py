@@ -12,7 +12,6 @@ from proxy.policy.descriptors import MOST_BYTES as MOST_DESCRIPTOR_BYTES
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.mistakes import Mistake, Place, PolicyError
-from proxy.policy.reflection import ask
 
 DEFAULT_UPSTREAM = "localhost:50056"
 DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
@@ -35,6 +34,8 @@ def load_policy(
     beside = Path(path).parent
 
     def reflected(upstream: str, service: str) -> Descriptors:
+        from proxy.policy.reflection import ask  # noqa: PLC0415 -- few policies need it
+
         with closing(connect(upstream or default_upstream)) as channel:
             return ask(channel, service)
 

@@ -187,6 +187,18 @@ class Settings:
     transport: str = _setting(
         "grpcio", OneOf("grpcio", "envoy"), "What serves callers; envoy needs the extra of that name."
     )
+    on_bad_settings: str = _setting(
+        "exit",
+        OneOf("exit", "forward"),
+        "What `serve` does when a setting is wrong. exit: it ends with status 2; forward: it forwards uncached, and "
+        "says so. An injected sidecar must: its end would keep the app beside it from starting.",
+    )
+    unset_addrs: str = _setting(
+        "default",
+        OneOf("default", "none"),
+        "What REDIS_ADDR and RABBITMQ_ADDR are where they are not set; none: as if they were empty, for pods whose "
+        "Secret may be missing.",
+    )
 
     def __post_init__(self) -> None:
         """Checks between settings; SettingError is a line that names the variable, what was given and what to do."""

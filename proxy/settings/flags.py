@@ -1,12 +1,22 @@
-"""The settings as a command line's flags: each with its environment variable, its type's checks, and its help."""
+"""The flags of the settings, and how they are read from the environment: what is unset, empty, or not understood."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import Field
 from typing import Any
 
 import click
 
-from proxy.settings import config
+from proxy.settings.config import declared
+
+_UNSET = frozenset({"redis_addr", "rabbitmq_addr"})
+_FAULTS = "media-cache-proxy.faults"
+_EAGER = frozenset({"on_bad_settings", "unset_addrs"})
+"""Known before the others are read."""
+NOWHERE = "dns:///media-service-addr-is-wrong.invalid:50056"
+"""Calls fail there as they would at the address that is wrong; the default could be the app's own port."""
+FALLBACKS: Mapping[str, Any] = {"media_service_addr": NOWHERE, "redis_addr": None, "rabbitmq_addr": ()}
+"""What a setting is that could not be read and does not end the start, where that is not its default."""
 
 
 class SettingOption(click.Option):
@@ -15,6 +25,8 @@ class SettingOption(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
         value = os.environ.get(str(self.envvar))
+        if value is None and self.name in _UNSET and ctx.params.get("unset_addrs") == "none":
+            return ""
         if value is None or value.strip():
             return value
         try:
@@ -23,10 +35,26 @@ class SettingOption(click.Option):
             return None
         return ""
 
+    def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
+        """The value; where a wrong one must not end the start, what stands in for it, and `faults` says so."""
+        try:
+            return super().type_cast_value(ctx, value)
+        except click.BadParameter as error:
+            if ctx.params.get("on_bad_settings") != "forward":
+                raise
+            ctx.meta.setdefault(_FAULTS, []).append(one_line(error))
+            return FALLBACKS[self.name] if self.name in FALLBACKS else self.type.convert(self.default, self, ctx)
+
+
+def faults(context: click.Context) -> list[str]:
+    """One line for each setting whose value was not understood and did not end the command."""
+    found: list[str] = context.meta.get(_FAULTS, [])
+    return found
+
 
 def options(*names: str) -> list[click.Parameter]:
     """One flag for each setting, or for each named one, with its environment variable."""
-    return [option(setting) for setting in config.declared() if not names or setting.name in names]
+    return [option(setting) for setting in declared() if not names or setting.name in names]
 
 
 def option(setting: Field[Any], prefix: str = "") -> SettingOption:
@@ -41,6 +69,7 @@ def option(setting: Field[Any], prefix: str = "") -> SettingOption:
         metavar=setting.metadata["type"].name.upper(),
         show_default=bool(setting.metadata["default"]),
         show_envvar=True,
+        is_eager=setting.name in _EAGER,
     )
 
 

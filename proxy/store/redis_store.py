@@ -110,6 +110,14 @@ class RedisStore:
         node = self._topology.node_for(hash_key)
         return node is not None and node.usable
 
+    def any_usable(self) -> bool:
+        """Whether any node is."""
+        return any(node.usable for node in self._topology.nodes())
+
+    def takes(self, tag: str) -> bool:
+        """Whether the node of this tag is worth telling of its invalidation now."""
+        return self.usable(self._keys.of_tag(tag))
+
     async def read(self, key: RequestKey, budget: Budget) -> Found | None:
         """One plain read; see `Reads`."""
         return await self._reads.read(key, budget)

@@ -13,6 +13,7 @@ from aiohttp import hdrs, web
 
 from proxy.errors import StartError
 from proxy.settings.setting_types import split_host_port
+from proxy.telemetry.listening import listening_socket
 
 LARGEST_BODY = 16 << 10
 """Bytes; reading a longer one raises aiohttp's HTTPRequestEntityTooLarge."""
@@ -49,7 +50,8 @@ class HttpListener:
         )
         host, port = split_host_port(self._addr)
         try:
-            listener = await asyncio.get_running_loop().create_server(lambda: _admit(http), host, port)
+            bound_to = listening_socket(host, port)
+            listener = await asyncio.get_running_loop().create_server(lambda: _admit(http), sock=bound_to)
         except OSError as error:
             why = os.strerror(error.errno) if error.errno and error.errno > 0 else error.strerror
             raise StartError(

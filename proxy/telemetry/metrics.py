@@ -6,18 +6,15 @@ never from a caller's text, so that their number is bounded. Each label combinat
 `rpc_*` are OpenTelemetry's RPC metrics (semantic conventions 1.45, "RPC metrics") as Prometheus spells them.
 """
 
-import platform
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping
 from typing import Literal
 
 from grpc import StatusCode
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
-from prometheus_client.gc_collector import GCCollector
-from prometheus_client.process_collector import ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from proxy import __version__
 from proxy.pb import media_pb2
+from proxy.telemetry import process_metrics
 from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
@@ -119,7 +116,7 @@ class Metrics:
         )
         self.upstream_answers = Failing(failing.set)
         self.callers = Callers(self.registry, (*_METHODS.values(), OTHER), self._ended)
-        self._declare_process()
+        self.bad_settings = process_metrics.declare(self.registry)
 
     def _ended(self) -> Ended:
         """What `server_call` was told of so far."""
@@ -171,12 +168,6 @@ class Metrics:
             ("dependency",),
             registry=self.registry,
         )
-
-    def _declare_process(self) -> None:
-        build = Info("media_cache_build", "What is running, as labels; the value is always 1", registry=self.registry)
-        build.info({"version": __version__, "python": platform.python_version()})
-        ProcessCollector(registry=self.registry)
-        GCCollector(registry=self.registry)
 
     def request(self, method: str, result: Result, tier: Tier, seconds: float) -> None:
         """A cacheable call was answered; `tier` is where the answer came from, if from the cache."""

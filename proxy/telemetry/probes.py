@@ -25,7 +25,9 @@ async def _none() -> bytes:
 
 
 class Probes:
-    """`ready()` says in one line why no callers should come, or None. `statistics()` is added to the metrics."""
+    """`ready()` says in one line why no callers should come, or None. `statistics()` is added to the metrics, `remark`
+    to the text of a proxy that is ready.
+    """
 
     def __init__(
         self,
@@ -33,7 +35,10 @@ class Probes:
         ready: Callable[[], str | None],
         metrics: Metrics,
         statistics: Callable[[], Awaitable[bytes]] = _none,
+        *,
+        remark: str = "",
     ) -> None:
+        self._ok = f"ok; {remark}" if remark else "ok"
         self._ready = ready
         self._metrics = metrics
         self._statistics = statistics
@@ -67,7 +72,7 @@ class Probes:
 
     async def _readyz(self, _: web.BaseRequest) -> web.Response:
         reason = self._ready()
-        return line(200, "ok") if reason is None else line(503, reason)
+        return line(200, self._ok) if reason is None else line(503, reason)
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.Response:
         statistics = await self._statistics()

@@ -141,7 +141,7 @@ def test_an_existing_secret_without_a_name_is_refused() -> None:
     assert "injector.tls.existingSecret: is empty; name a Secret with tls.crt, tls.key and ca.crt" in done.stderr
 
 
-def test_rbac_is_the_two_objects_and_nothing_else() -> None:
+def test_rbac_is_the_two_objects_what_namespaces_demand_and_events() -> None:
     found = objects(template("--set", "tests.enabled=false"))
     rules = {each["kind"]: each["rules"] for each in found if each["kind"] in {"Role", "ClusterRole"}}
     assert rules == {
@@ -150,15 +150,17 @@ def test_rbac_is_the_two_objects_and_nothing_else() -> None:
                 "apiGroups": ["admissionregistration.k8s.io"],
                 "resources": ["mutatingwebhookconfigurations"],
                 "resourceNames": ["system-mcp-media-cache-proxy-injector"],
-                "verbs": ["get", "patch"],
-            }
+                "verbs": ["get", "watch", "patch"],
+            },
+            {"apiGroups": [""], "resources": ["limitranges", "resourcequotas"], "verbs": ["list"]},
+            {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
         ],
         "Role": [
             {
                 "apiGroups": [""],
                 "resources": ["secrets"],
                 "resourceNames": ["mcp-media-cache-proxy-injector-tls"],
-                "verbs": ["get", "update"],
+                "verbs": ["get", "update", "watch"],
             }
         ],
     }
@@ -166,6 +168,10 @@ def test_rbac_is_the_two_objects_and_nothing_else() -> None:
         chosen = f"injector.tls.mode={mode},injector.tls.existingSecret=own"
         others = objects(template("--set", "tests.enabled=false", "--set", chosen))
         assert not [each for each in others if each["kind"] in {"Role", "Secret"}], mode
+        verbs = one(others, "ClusterRole")["rules"][0]["verbs"]
+        assert verbs == ["get", "watch"] + ["patch"] * (mode == "existingSecret"), "patch only where it is used"
+    least = "tests.enabled=false,injector.events=false,injector.namespaceRules=false"
+    assert len(one(objects(template("--set", least)), "ClusterRole")["rules"]) == 1
 
 
 def test_the_chart_says_to_the_webhook_what_the_webhook_understands() -> None:
@@ -192,7 +198,7 @@ def test_the_standalone_proxy_gets_settings_that_it_knows() -> None:
     assert set(given) <= set(kinds)
     for name, value in given.items():
         kinds[name].parse(value)
-    assert given["LISTEN_ADDR"] == "0.0.0.0:50066"
+    assert given["LISTEN_ADDR"] == "[::]:50066"
     assert not [name for name in given if "TLS" in name]
     assert not [each for each in found if each["kind"] == "MutatingWebhookConfiguration"]
 
@@ -205,11 +211,12 @@ def test_the_standalone_proxy_gets_settings_that_it_knows() -> None:
         ({"other": "x"}, True, False),
         ({"media-cache-proxy.io/inject": "true"}, True, True),
         ({"media-cache-proxy.io/inject": "false"}, False, False),
-        ({"media-cache-proxy.io/inject": "yes"}, True, False),
+        ({"media-cache-proxy.io/inject": "yes"}, True, True),
+        ({"media-cache-proxy.io/inject": "True"}, True, True),
     ],
 )
 def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, pods: bool) -> None:
-    """Evaluated by a CEL implementation: who did not ask never waits for the webhook."""
+    """Evaluated by a CEL implementation: who did not ask never waits for us, who asked in other words is told."""
     metadata: dict[str, Any] = {"name": "x"} | ({} if annotations is None else {"annotations": annotations})
     webhooks = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
     results = [
@@ -220,6 +227,7 @@ def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, 
 
 
 def test_the_webhooks_of_the_configuration() -> None:
+    words = ["enabled", "true", "True", "TRUE", "yes", "on"]
     first, second = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
     assert (first["name"], second["name"]) == ("namespaces.media-cache-proxy.io", "pods.media-cache-proxy.io")
     for hook, operator in ((first, "In"), (second, "NotIn")):
@@ -227,7 +235,7 @@ def test_the_webhooks_of_the_configuration() -> None:
         assert hook["reinvocationPolicy"] == "IfNeeded"
         assert hook["namespaceSelector"]["matchExpressions"] == [
             {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": ["kube-system", "kube-node-lease"]},
-            {"key": "media-cache-proxy.io/inject", "operator": operator, "values": ["enabled"]},
+            {"key": "media-cache-proxy.io/inject", "operator": operator, "values": words},
         ]
         assert hook["objectSelector"]["matchExpressions"] == [
             {"key": "media-cache-proxy.io/component", "operator": "DoesNotExist"}
@@ -284,15 +292,3 @@ def test_alerts_fire_and_rest_as_they_should() -> None:
     assert checked.returncode == 0, checked.stdout + checked.stderr
     tested = run("promtool", "test", "rules", Path(__file__).parent / "alerts_injector.yaml")
     assert tested.returncode == 0, tested.stdout + tested.stderr
-
-
-@pytest.mark.parametrize("digest", ["", f"sha256:{'0' * 64}"])
-def test_envoy_is_another_image_and_one_more_variable_for_sidecars_and_standalone_alike(digest: str) -> None:
-    values = f"standalone.enabled=true,proxy.transport=envoy,image.tag=v2,image.digest={digest}"
-    found = objects(template("--set", values))
-    injector, standalone = environment(found, "-injector"), environment(found, "-standalone")
-    assert json.loads(injector["SIDECAR_EXTRA_ENV"]) == [{"name": "TRANSPORT", "value": "envoy"}]
-    assert standalone["TRANSPORT"] == "envoy"
-    container = one(found, "Deployment", "-standalone")["spec"]["template"]["spec"]["containers"][0]
-    expected = f"media-cache-proxy@{digest}" if digest else "media-cache-proxy:v2-envoy"
-    assert container["image"] == injector["SIDECAR_IMAGE"] == expected

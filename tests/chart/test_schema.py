@@ -20,6 +20,7 @@ FREE = {
     "serviceAccountAnnotations",
     "annotations",
     "labels",
+    "webhookAnnotations",
 }
 """Maps whose keys are the user's."""
 
@@ -83,6 +84,15 @@ def test_a_wrong_type_is_refused(path: tuple[str, ...], tmp_path: Path) -> None:
         {"injector": {"runAsUser": 0}},
         {"injector": {"extraEnv": [{"value": "x"}]}},
         {"injector": {"resources": {"limit": {}}}},
+        {"injector": {"tls": {"life": "59m"}}},
+        {"injector": {"tls": {"life": "1800s"}}},
+        {"injector": {"port": 443}},
+        {"injector": {"namespaceSelector": [{"key": "x"}]}},
+        {"commonLabels": {"media-cache-proxy.io/component": "x"}},
+        {"sidecar": {"redis": {"addr": "redis:6379"}}},
+        {"sidecar": {"rabbitmq": {"addr": "amqp://guest:guest@rabbitmq/"}}},
+        {"standalone": {"redis": {"addr": "redis://:secret@redis:6379"}}},
+        {"standalone": {"rabbitmq": {"addr": "amqp://user:secret@rabbitmq/"}}},
         {"sidecar": {"mode": "sidecar"}},
         {"sidecar": {"redis": {"secret": "Not_A_Name"}}},
         {"sidecar": {"resources": {"requests": {"cpu": "lots"}}}},
@@ -95,6 +105,25 @@ def test_a_wrong_type_is_refused(path: tuple[str, ...], tmp_path: Path) -> None:
 )
 def test_a_value_that_makes_no_sense_is_refused(values: dict[str, Any], tmp_path: Path) -> None:
     assert "values don't meet the specifications of the schema" in refusal(json.dumps(values), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"injector": {"tls": {"life": "1h"}}},
+        {"injector": {"tls": {"life": "3600s"}}},
+        {"injector": {"replicas": None}},
+        {"standalone": {"replicas": None, "enabled": True, "redis": {"addr": "redis://user@redis:6379/1"}}},
+        {"standalone": {"rabbitmq": {"addr": "amqp://guest:guest@rabbitmq:5672/"}}},
+        {"sidecar": {"redis": {"secret": "", "addr": "redis:6379"}}},
+    ],
+    ids=json.dumps,
+)
+def test_what_makes_sense_is_taken(values: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "values.json"
+    file.write_text(json.dumps(values))
+    done = run("helm", "template", "mcp", CHART, "--values", file)
+    assert done.returncode == 0, done.stderr
 
 
 def test_global_may_hold_anything(tmp_path: Path) -> None:

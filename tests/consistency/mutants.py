@@ -1,11 +1,12 @@
 """The protocol with one part missing each; the checker must see it. Patched in memory, no file is touched."""
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
 
-from proxy.amqp.deliveries import Deliveries
+from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
 from proxy.amqp.silence import Silence
 from proxy.caching import invalidations
@@ -59,7 +60,7 @@ def acknowledged_at_once(patch: Patch) -> None:
 
     async def begin(deliveries: Deliveries, *args: Any) -> None:
         task = asyncio.create_task(apply(deliveries, *args))
-        deliveries._tasks[task] = asyncio.get_running_loop().time()
+        deliveries._tasks[task] = InHand(time.monotonic(), 0)
         task.add_done_callback(deliveries._done)
 
     patch.setattr(Deliveries, "_apply", begin)

@@ -19,6 +19,7 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from proxy.amqp.consumer import EventConsumer
 from proxy.amqp.deliveries import Deliveries
+from proxy.amqp.duty import Able
 from proxy.caching.cache import Cache
 from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
@@ -137,7 +138,7 @@ class World:
             process.metrics,
             events=EVENTS,
             gap=process.gap,
-            able=lambda: process.usable,
+            able=Able(any=lambda: process.usable),
             record=record,
         )
         process.own_writes.succeeded = consumer.wrote
@@ -208,6 +209,7 @@ class World:
             routing_key="media.event.uploaded",
             consumer_tag="cache-uploaded",
             headers={},
+            redelivered=False,
             timestamp=None,
             delivery_tag=1,
             channel=SimpleNamespace(basic_ack=basic_ack),

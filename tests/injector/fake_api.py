@@ -40,6 +40,8 @@ class FakeApi:
     down: bool = False
     calls: list[str] = field(default_factory=list)
     before: Hook | None = None
+    demands: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
     def bundle(self, name: str = "pods.example") -> bytes:
@@ -77,6 +79,11 @@ class FakeApi:
             ("GET", CONFIGURATION): self._get_configuration,
             ("PATCH", CONFIGURATION): self._patch_configuration,
         }
+        if request.path.rpartition("/")[2] in {"limitranges", "resourcequotas"}:
+            return web.json_response({"items": self.demands.get(request.path.rpartition("/")[2], [])})
+        if request.method == "POST" and request.path.endswith("/events"):
+            self.events.append(await request.json())
+            return web.json_response(self.events[-1], status=201)
         handler = routes.get((request.method, request.path))
         return await handler(request) if handler else _status(403, f"{request.method} {request.path} is forbidden")
 

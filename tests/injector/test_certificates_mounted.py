@@ -82,16 +82,16 @@ async def test_an_expiry_that_comes_near_is_an_alarm_once(
     replica = Replica(cluster, clock, Mounted(tmp_path))
     await replica.keeper.check()
     assert not [record for record in caplog.records if record.levelno == logging.ERROR]
-    clock.now += 1.5 * DAY
+    clock.now += 7 * DAY  # a sixth of its life is 32 h
     for _ in range(2):
         await replica.keeper.check()
     alarms = [record for record in caplog.records if record.levelno == logging.ERROR]
     assert [record.message for record in alarms] == ["the certificate expires soon and was not renewed"]
-    clock.now += 7 * DAY
+    clock.now += 1.5 * DAY
     await replica.keeper.check()
     assert (replica.problem() or "").startswith("the certificate expired at ")
 
 
 async def test_files_that_are_not_there_are_told(tmp_path: Path) -> None:
     with pytest.raises(CertificateError, match=r"tls\.crt.*; mount a Secret with tls\.crt and tls\.key there"):
-        await Mounted(tmp_path).pair()
+        await Mounted(tmp_path).pair(None)

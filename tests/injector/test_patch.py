@@ -135,10 +135,16 @@ def test_a_template_of_a_job_counts_as_a_job() -> None:
     assert decide(pod(), request, SETTINGS).reason == "job"
 
 
-def test_one_that_runs_to_its_end_is_warned_of_in_container_mode() -> None:
-    given = pod(restartPolicy="Never")
-    found = decide(given, Request(namespace="shop", kubernetes=(1, 30)), SETTINGS)
-    assert "in container mode the sidecar keeps this pod running when its own containers have ended" in found.warnings
+@pytest.mark.parametrize("policy", ["Never", "OnFailure"])
+def test_one_that_runs_to_its_end_counts_as_a_job_in_container_mode(policy: str) -> None:
+    """Argo's steps, CI runners and bare pods have no Job, and would never end either."""
+    given = pod(restartPolicy=policy)
+    old = Request(namespace="shop", kubernetes=(1, 30))
+    found = decide(given, old, SETTINGS)
+    assert (found.allowed, found.reason) == (False, "job")
+    assert "this pod would never end" in found.message
+    allowed = decide(pod({"inject": "true", "allow-jobs": "true"}, restartPolicy=policy), old, SETTINGS)
+    assert "in container mode the sidecar keeps this pod running when its own containers have ended" in allowed.warnings
 
 
 def test_a_late_container_that_disagrees_with_the_sidecar_is_refused() -> None:
@@ -148,6 +154,9 @@ def test_a_late_container_that_disagrees_with_the_sidecar_is_refused() -> None:
     result["spec"]["containers"].append(late)
     found = decide(result, NEW, SETTINGS)
     assert (found.allowed, found.reason) == (False, "disagreement")
+    assert (
+        "MEDIA_SERVICE_ADDR of late was changed after the sidecar had been added, by another webhook" in found.message
+    )
 
 
 def test_a_named_container_without_the_variable_is_refused() -> None:

@@ -7,7 +7,7 @@ import kubernetes_validate
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.injector.names import CONTAINER, DEFAULT_CONTAINER, INJECTED, STATUS
+from proxy.injector.names import CONTAINER, DEFAULT_CONTAINER, INJECTED, NO_TOKEN_VOLUME, STATUS
 from proxy.injector.patch import Request, decide
 from proxy.injector.settings import InjectorSettings
 from tests.injector.pods import app, complete, patched
@@ -93,6 +93,7 @@ def _without_ours(pod: dict[str, Any]) -> dict[str, Any]:
         spec[group] = [each for each in spec.get(group) or () if each["name"] != CONTAINER]
         for container in spec[group]:
             container["env"] = [entry for entry in container.get("env") or () if entry["name"] != VARIABLE]
+    spec["volumes"] = [each for each in spec.get("volumes") or () if each["name"] != NO_TOKEN_VOLUME]
     spec["imagePullSecrets"] = [each for each in spec.get("imagePullSecrets") or () if each["name"] == "registry"]
     spec["imagePullSecrets"] = spec["imagePullSecrets"][:1]
     return pod

@@ -2,18 +2,21 @@
 
 from typing import Any
 
-import pytest
-
 from proxy.injector import addresses, sidecar
 from proxy.injector.annotations import Wishes
 from proxy.injector.ports import Ports
-from proxy.injector.refusal import Refused
 from proxy.injector.settings import InjectorSettings
 
 
 def build(wishes: Wishes | None = None, *, native: bool = True, **settings: Any) -> dict[str, Any]:
-    original = addresses.literal("media:50056")
-    return sidecar.build(original, Ports(1, 2, 3), wishes or Wishes(), InjectorSettings(**settings), native=native)
+    return sidecar.build(
+        addresses.literal("media:50056"),
+        Ports(50066, 9464, 9901),
+        wishes or Wishes(),
+        InjectorSettings(**settings),
+        native=native,
+        resources={},
+    )
 
 
 def test_it_meets_the_restricted_level_on_its_own() -> None:
@@ -29,15 +32,6 @@ def test_it_meets_the_restricted_level_on_its_own() -> None:
 
 def test_the_user_may_be_left_to_the_platform() -> None:
     assert "runAsUser" not in build(run_as_user=None)["securityContext"]
-
-
-def test_it_always_has_requests() -> None:
-    assert build(memory_limit="")["resources"] == {"requests": {"cpu": "50m", "memory": "128Mi"}}
-
-
-def test_a_limit_below_the_request_is_refused() -> None:
-    with pytest.raises(Refused, match=r"memory-limit: 64Mi is below the request of 128Mi; raise it, or set memory-req"):
-        build(Wishes(memory_limit="64Mi"))
 
 
 def test_no_probe_of_the_pod_asks_about_dependencies() -> None:

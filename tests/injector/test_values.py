@@ -55,7 +55,8 @@ def test_what_is() -> None:
     assert User().parse("") is None
     assert User().parse("7") == 7
     assert Words().parse("") == ()
-    assert EnvList().parse('[{"name": "A", "valueFrom": {"fieldRef": {}}}]')[0]["name"] == "A"
+    source = '{"fieldRef": {"fieldPath": "spec.nodeName"}}'
+    assert EnvList().parse(f'[{{"name": "A", "valueFrom": {source}}}]')[0]["name"] == "A"
     assert PullPolicy().parse("Always") == "Always"
     assert SecretRef("k").parse("") is None
     assert Settings().redis_addr == RedisAddr().parse(PlainAddress(RedisAddr()).parse("localhost:6379"))

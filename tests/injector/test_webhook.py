@@ -95,7 +95,7 @@ async def test_a_denial_has_code_message_and_remedy(client: Client) -> None:
     [
         (b"{}", "text/plain", 415, "content-type", b"text/plain is not accepted; send application/json\n"),
         (b"nonsense", "application/json", 400, "bad-review", b"the body is not JSON\n"),
-        (b" " * (1 << 20) + b"{}", "application/json", 413, "too-large", b"the body is larger than 1048576 bytes\n"),
+        (b" " * (4 << 20) + b"{}", "application/json", 413, "too-large", b"the body is larger than 4194304 bytes\n"),
     ],
 )
 async def test_what_is_no_admission(
@@ -111,7 +111,7 @@ async def test_an_internal_error_is_a_500_without_details(
     def broken(*_: object) -> None:
         raise RuntimeError("inside")
 
-    monkeypatch.setattr(webhook, "answer", broken)
+    monkeypatch.setattr(webhook, "decided", broken)
     assert await client.post(json.dumps(review(POD)).encode()) == (500, b"internal error\n")
     assert await client.count("error", "exception") == 1
     assert "RuntimeError: inside" in caplog.text

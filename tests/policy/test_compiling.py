@@ -1,5 +1,8 @@
 """proxy.policy.compiling: a file to a policy, or every mistake of it."""
 
+import subprocess
+import sys
+
 import pytest
 from google.protobuf import descriptor_pb2
 
@@ -116,3 +119,11 @@ def test_what_ships_as_examples_can_be_served() -> None:
         files = Sources(lambda path: Descriptors.of((EXAMPLES / path).read_bytes()), lambda *_: streaming())
         assert compile_policy(text, f"{name}.yaml", files, CONSTANTS).services
     assert builtin_text().startswith("# media.MediaService")
+
+
+def test_the_built_in_policy_loads_no_strings_extension() -> None:
+    code = (
+        "import sys; from proxy.policy.loading import load_policy; load_policy(''); "
+        "assert 'cel_expr_python.ext.ext_strings' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

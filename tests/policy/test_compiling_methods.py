@@ -126,10 +126,6 @@ def test_log_lines_have_what_the_policy_says_and_lack_what_fails() -> None:
             "reads: [{method: GetProductByID, tag: \"'a'\", bypass: response.success}]",
             "must come from the request alone",
         ),
-        (
-            "reads: [{method: GetProductByID, tag: \"'a'\", negative_ttl: {UNAVAILABLE: 5s}}]",
-            "'UNAVAILABLE' is not understood",
-        ),
         ("reads: [{method: GetProductByID, tag: \"'a'\", ttl: 20h, stale_if_error: 5h}]", "accepted: at most 24h"),
         (
             "writes: [{method: UpdateProduct}]",

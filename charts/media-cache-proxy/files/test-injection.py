@@ -18,6 +18,9 @@ pod = {
                 "name": "app",
                 "image": os.environ["IMAGE"],
                 "env": [{"name": os.environ["VARIABLE"], "value": "media:50056"}],
+                # What quotas and the restricted Pod Security level want of a pod.
+                "resources": json.loads(os.environ["RESOURCES"]),
+                "securityContext": json.loads(os.environ["SECURITY"]),
             }
         ]
     },

@@ -1,17 +1,27 @@
+{{/* A name of at most so many characters; a longer one ends in a hash of the whole, so that no two become one.
+Takes (list name most). */}}
+{{- define "mcp.short" -}}
+{{- $name := index . 0 -}}
+{{- $most := index . 1 | int -}}
+{{- if gt (len $name) $most -}}
+{{- printf "%s-%s" ($name | trunc (sub $most 9 | int) | trimSuffix "-") ($name | sha256sum | trunc 8) -}}
+{{- else -}}
+{{- $name | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
 {{- define "mcp.name" -}}
-{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
+{{- include "mcp.short" (list (default .Chart.Name .Values.nameOverride) 63) -}}
 {{- end -}}
 
 {{- define "mcp.fullname" -}}
-{{- if .Values.fullnameOverride -}}
-{{- .Values.fullnameOverride | trunc 45 | trimSuffix "-" -}}
-{{- else -}}
 {{- $name := include "mcp.name" . -}}
-{{- if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 45 | trimSuffix "-" -}}
+{{- if .Values.fullnameOverride -}}
+{{- include "mcp.short" (list .Values.fullnameOverride 45) -}}
+{{- else if contains $name .Release.Name -}}
+{{- include "mcp.short" (list .Release.Name 45) -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 45 | trimSuffix "-" -}}
-{{- end -}}
+{{- include "mcp.short" (list (printf "%s-%s" .Release.Name $name) 45) -}}
 {{- end -}}
 {{- end -}}
 
@@ -19,27 +29,55 @@
 {{- define "mcp.standalone" -}}{{ include "mcp.fullname" . }}-standalone{{- end -}}
 {{/* Cluster-wide, so the namespace is in the name: two releases of one name must not share it. */}}
 {{- define "mcp.configuration" -}}
-{{- printf "%s-%s" .Release.Namespace (include "mcp.injector" .) | trunc 63 | trimSuffix "-" -}}
+{{- include "mcp.short" (list (printf "%s-%s" .Release.Namespace (include "mcp.injector" .)) 63) -}}
 {{- end -}}
 {{- define "mcp.tlsSecret" -}}
 {{- if eq .Values.injector.tls.mode "existingSecret" -}}
 {{- required "injector.tls.existingSecret: is empty; name a Secret with tls.crt, tls.key and ca.crt" .Values.injector.tls.existingSecret -}}
 {{- else -}}
-{{- include "mcp.injector" . }}-tls
+{{/* Each mode has a Secret of its own: cert-manager leaves its one behind, and Helm does not take over what it did
+not make. */}}
+{{- include "mcp.injector" . }}{{ eq .Values.injector.tls.mode "certManager" | ternary "-cert-manager" "" }}-tls
 {{- end -}}
+{{- end -}}
+
+{{/* Whether the webhook itself keeps the caBundle of its configuration. */}}
+{{- define "mcp.writesBundle" -}}
+{{- $tls := .Values.injector.tls -}}
+{{- if or (eq $tls.mode "selfManaged") (and (eq $tls.mode "existingSecret") (empty $tls.caBundle)) }}true{{ end -}}
 {{- end -}}
 
 {{/* Labels; takes (list . "component"). */}}
 {{- define "mcp.labels" -}}
 {{- $root := index . 0 -}}
-{{ include "mcp.selectorLabels" . }}
-app.kubernetes.io/managed-by: {{ $root.Release.Service }}
-app.kubernetes.io/part-of: media-cache-proxy
-app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
-helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" }}
-{{- with $root.Values.commonLabels }}
-{{ toYaml . }}
-{{- end }}
+{{- $ours := dict
+  "app.kubernetes.io/managed-by" $root.Release.Service
+  "app.kubernetes.io/part-of" "media-cache-proxy"
+  "app.kubernetes.io/version" $root.Chart.AppVersion
+  "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")
+-}}
+{{/* What selects pods stays ours whatever commonLabels says. */}}
+{{- $selecting := include "mcp.selectorLabels" . | fromYaml -}}
+{{- toYaml (merge dict $selecting $root.Values.commonLabels $ours) -}}
+{{- end -}}
+
+{{/* Those and the labels of monitoring, each key once; takes (list . "component" labels). */}}
+{{- define "mcp.labelsWith" -}}
+{{- toYaml (merge dict (include "mcp.labels" (list (index . 0) (index . 1)) | fromYaml) (index . 2)) -}}
+{{- end -}}
+
+{{/* A container's environment: entries of the last list go before rendered ones of the same name, in their place.
+Takes (list rendered extra): YAML text and a list. */}}
+{{- define "mcp.env" -}}
+{{- $extra := dict -}}
+{{- range index . 1 }}{{- $_ := set $extra .name . }}{{- end -}}
+{{- $env := list -}}
+{{- range index . 0 | fromYamlArray -}}
+{{- $env = append $env (get $extra .name | default .) -}}
+{{- $_ := unset $extra .name -}}
+{{- end -}}
+{{- range index . 1 }}{{- if hasKey $extra .name }}{{- $env = append $env . }}{{- $_ := unset $extra .name }}{{- end }}{{- end -}}
+{{- toYaml $env -}}
 {{- end -}}
 
 {{- define "mcp.selectorLabels" -}}
@@ -70,7 +108,8 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{/* The sidecar's further environment as JSON. */}}
 {{- define "mcp.sidecarEnv" -}}
 {{- $transport := list (dict "name" "TRANSPORT" "value" .Values.proxy.transport) -}}
-{{- eq .Values.proxy.transport "grpcio" | ternary .Values.sidecar.extraEnv (concat $transport .Values.sidecar.extraEnv) | toJson -}}
+{{- $rendered := eq .Values.proxy.transport "grpcio" | ternary list $transport | toYaml -}}
+{{- include "mcp.env" (list $rendered .Values.sidecar.extraEnv) | fromYamlArray | toJson -}}
 {{- end -}}
 
 {{/* Pod security; takes the user or null. */}}
@@ -153,4 +192,17 @@ topologySpreadConstraints:
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end -}}
+
+{{/* What the chart says to the standalone proxy; a list of EnvVar objects. */}}
+{{- define "mcp.standaloneEnv" -}}
+{{- $values := .Values.standalone -}}
+- {name: LISTEN_ADDR, value: "[::]:50066"}
+- {name: PROBE_ADDR, value: "[::]:9464"}
+- {name: TRANSPORT, value: {{ .Values.proxy.transport | quote }}}
+- {name: MEDIA_SERVICE_ADDR, value: {{ $values.mediaServiceAddr | quote }}}
+- {name: UNSET_ADDRS, value: none}
+{{ include "mcp.address" (list "REDIS_ADDR" $values.redis "redis-addr") }}
+{{ include "mcp.address" (list "RABBITMQ_ADDR" $values.rabbitmq "rabbitmq-addr") }}
+{{ include "mcp.tlsEnv" $values.tls | trim }}
 {{- end -}}

@@ -1,0 +1,41 @@
+{{/* What the chart says to the webhook; a list of EnvVar objects. */}}
+{{- define "mcp.injectorEnv" -}}
+{{- $name := include "mcp.injector" . -}}
+{{- $tls := .Values.injector.tls -}}
+{{- $sidecar := .Values.sidecar -}}
+- {name: WEBHOOK_LISTEN_ADDR, value: "[::]:{{ .Values.injector.port }}"}
+- {name: PROBE_ADDR, value: "[::]:{{ .Values.injector.metricsPort }}"}
+- {name: WEBHOOK_NAMESPACE, value: {{ .Release.Namespace | quote }}}
+- {name: WEBHOOK_SERVICE, value: {{ $name | quote }}}
+- {name: WEBHOOK_CONFIGURATION, value: {{ include "mcp.configuration" . | quote }}}
+- {name: WEBHOOK_NAMESPACE_RULES, value: {{ .Values.injector.namespaceRules | quote }}}
+- {name: WEBHOOK_EVENTS, value: {{ .Values.injector.events | quote }}}
+- {name: LOG_LEVEL, value: {{ .Values.injector.logLevel | quote }}}
+- {name: LOG_FORMAT, value: {{ .Values.injector.logFormat | quote }}}
+- {name: TLS_MODE, value: {{ $tls.mode | quote }}}
+{{- if eq $tls.mode "selfManaged" }}
+- {name: TLS_SECRET, value: {{ include "mcp.tlsSecret" . | quote }}}
+- {name: TLS_LIFE, value: {{ $tls.life | quote }}}
+{{- else }}
+- {name: TLS_DIR, value: /tls}
+- {name: TLS_WRITE_CA_BUNDLE, value: {{ include "mcp.writesBundle" . | empty | ternary "false" "true" | quote }}}
+{{- end }}
+- {name: SIDECAR_IMAGE, value: {{ $sidecar.image | default (include "mcp.proxyImage" .) | quote }}}
+- {name: SIDECAR_IMAGE_PULL_POLICY, value: {{ .Values.image.pullPolicy | quote }}}
+- {name: SIDECAR_IMAGE_PULL_SECRETS, value: {{ join "," .Values.image.pullSecrets | quote }}}
+- {name: SIDECAR_MODE, value: {{ $sidecar.mode | quote }}}
+- {name: SIDECAR_ENV, value: {{ $sidecar.env | quote }}}
+- {name: SIDECAR_REDIS_SECRET, value: {{ $sidecar.redis.secret | quote }}}
+- {name: SIDECAR_REDIS_ADDR, value: {{ $sidecar.redis.addr | quote }}}
+- {name: SIDECAR_RABBITMQ_SECRET, value: {{ $sidecar.rabbitmq.secret | quote }}}
+- {name: SIDECAR_RABBITMQ_ADDR, value: {{ $sidecar.rabbitmq.addr | quote }}}
+- {name: SIDECAR_CACHE_TTL, value: {{ $sidecar.cacheTtl | quote }}}
+- {name: SIDECAR_LOG_LEVEL, value: {{ $sidecar.logLevel | quote }}}
+- {name: SIDECAR_CPU_REQUEST, value: {{ $sidecar.resources.requests.cpu | quote }}}
+- {name: SIDECAR_CPU_LIMIT, value: {{ $sidecar.resources.limits.cpu | quote }}}
+- {name: SIDECAR_MEMORY_REQUEST, value: {{ $sidecar.resources.requests.memory | quote }}}
+- {name: SIDECAR_MEMORY_LIMIT, value: {{ $sidecar.resources.limits.memory | quote }}}
+- {name: SIDECAR_RUN_AS_USER, value: {{ kindIs "invalid" $sidecar.runAsUser | ternary "" ($sidecar.runAsUser | int64 | toString) | quote }}}
+- {name: SIDECAR_PROBE_HOST, value: {{ $sidecar.probeHost | quote }}}
+- {name: SIDECAR_EXTRA_ENV, value: {{ include "mcp.sidecarEnv" . | quote }}}
+{{- end -}}

@@ -1,0 +1,125 @@
+"""What a namespace demands of its pods' resources: its LimitRanges and ResourceQuotas, taken apart. Pure.
+
+https://kubernetes.io/docs/concepts/policy/limit-range/ and …/resource-quotas/; how the API server judges them:
+plugin/pkg/admission/limitranger/admission.go and pkg/quota/v1/evaluator/core/pods.go of Kubernetes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from proxy.injector.values import Quantity
+
+RESOURCES = ("cpu", "memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Of one resource, for a container or for a whole pod; None: not bounded."""
+
+    low: Decimal | None = None
+    high: Decimal | None = None
+    ratio: Decimal | None = None
+    """The most that a limit may be of its request."""
+    default: Decimal | None = None
+    """The limit that a container gets which has none."""
+
+    @property
+    def wants_limit(self) -> bool:
+        """Whether a container without limit is refused, or given one."""
+        return not (self.high is None and self.ratio is None and self.default is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """A ResourceQuota that counts a pod: what is left, by the quota's own names (`limits.cpu`)."""
+
+    name: str
+    left: Mapping[str, Decimal]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rules:
+    """`container` and `pod` by resource. Empty: nothing is demanded, or it could not be asked."""
+
+    container: Mapping[str, Bounds] = field(default_factory=dict)
+    pod: Mapping[str, Bounds] = field(default_factory=dict)
+    quotas: tuple[Quota, ...] = ()
+
+    def bounds(self, resource: str) -> Bounds:
+        """For a container."""
+        return self.container.get(resource, Bounds())
+
+    def quota_names(self) -> set[str]:
+        """What any quota counts."""
+        return {name for quota in self.quotas for name in quota.left}
+
+
+def read(
+    limit_ranges: Iterable[Mapping[str, Any]], quotas: Iterable[Mapping[str, Any]], spec: Mapping[str, Any]
+) -> Rules:
+    """The rules for a pod's spec, from the objects as the API server has them."""
+    items = [item for each in limit_ranges for item in (each.get("spec") or {}).get("limits") or ()]
+    return Rules(
+        container=_bounds(item for item in items if item.get("type") == "Container"),
+        pod=_bounds(item for item in items if item.get("type") == "Pod"),
+        quotas=tuple(_quota(each) for each in quotas if _counts(each, spec)),
+    )
+
+
+def _bounds(items: Iterable[Mapping[str, Any]]) -> dict[str, Bounds]:
+    """Several LimitRanges all hold; which default wins is not said, so the smallest is what one must reckon with."""
+    every = list(items)
+
+    def values(field_name: str, resource: str) -> list[Decimal]:
+        texts = (str((item.get(field_name) or {}).get(resource, "")) for item in every)
+        return [amount for text in texts if text and (amount := _amount(text)) is not None]
+
+    return {
+        resource: Bounds(
+            low=max(values("min", resource), default=None),
+            high=min(values("max", resource), default=None),
+            ratio=min(values("maxLimitRequestRatio", resource), default=None),
+            default=min(values("default", resource), default=None),
+        )
+        for resource in RESOURCES
+    }
+
+
+def _quota(found: Mapping[str, Any]) -> Quota:
+    hard = (found.get("spec") or {}).get("hard") or {}
+    used = (found.get("status") or {}).get("used") or {}
+    left = {}
+    for name, text in hard.items():
+        most, taken = _amount(str(text)), _amount(str(used.get(name, "0")))
+        if most is not None and taken is not None:
+            left[{"cpu": "requests.cpu", "memory": "requests.memory"}.get(name, name)] = most - taken
+    return Quota(str((found.get("metadata") or {}).get("name") or "?"), left)
+
+
+def _counts(found: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    """Whether a quota counts the pod with its sidecar, which has requests: never one of quality BestEffort."""
+    wanted = found.get("spec") or {}
+    scopes = [{"scopeName": name, "operator": "Exists"} for name in wanted.get("scopes") or ()]
+    scopes += (wanted.get("scopeSelector") or {}).get("matchExpressions") or []
+    return all(_in_scope(scope, spec) for scope in scopes)
+
+
+def _in_scope(scope: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
+    ends = spec.get("activeDeadlineSeconds") is not None
+    known = {"BestEffort": False, "NotBestEffort": True, "Terminating": ends, "NotTerminating": not ends}
+    name = scope.get("scopeName")
+    if name == "PriorityClass":
+        given, values = spec.get("priorityClassName") or "", scope.get("values") or ()
+        found = {"In": given in values, "NotIn": given not in values, "Exists": bool(given), "DoesNotExist": not given}
+        return found.get(str(scope.get("operator")), True)
+    return known.get(str(name), True)
+
+
+def _amount(text: str) -> Decimal | None:
+    """None for a quantity that is not understood."""
+    try:
+        return Quantity.amount(text)
+    except ValueError:
+        return None

@@ -1,0 +1,27 @@
+"""`Pace`: at once for what happens seldom, slower and slower for what happens again and again.
+
+Somebody who undoes what we write (another controller of the same field) would else make us write without end.
+"""
+
+from collections.abc import Callable
+
+_FIRST, _LONGEST = 0.05, 5.0
+_QUIET = 10.0
+"""Seconds after which it is seldom again."""
+
+
+class Pace:
+    """`now` in seconds."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
+        self._last = -_QUIET
+        self._pause = 0.0
+
+    def pause(self) -> float:
+        """Seconds to wait before doing it once more."""
+        now = self._now()
+        again = now - self._last < _QUIET
+        self._last = now
+        self._pause = min(max(_FIRST, self._pause * 2), _LONGEST) if again else 0.0
+        return self._pause

@@ -1,0 +1,284 @@
+"""The sidecar's requests and limits: what is wished, fitted to the pod around it and to the rules of its namespace.
+
+What the pod says itself in an annotation is never changed. Nothing is fitted below the wished request: with less the
+sidecar might not start, and a native one that does not start keeps the app from starting.
+"""
+
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from typing import Any
+
+from proxy.injector.annotations import Wishes
+from proxy.injector.names import CONTAINER
+from proxy.injector.namespace_rules import RESOURCES, Bounds, Rules
+from proxy.injector.refusal import Refused, annotation
+from proxy.injector.settings import InjectorSettings
+from proxy.injector.values import Quantity
+
+_TIMES_THE_REQUEST = {"cpu": 10, "memory": 4}
+"""A limit that must be there and that nobody named, as a multiple of the request."""
+_GUARANTEED_TIMES = {"cpu": 5, "memory": 4}
+"""The same in a Guaranteed pod, where what is a limit is reserved, too."""
+
+
+@dataclass(slots=True)
+class _Wish:
+    """Of one resource. A text is kept as long as its amount is: what was written is what is shown."""
+
+    resource: str
+    request: Decimal
+    limit: Decimal | None
+    request_given: bool
+    limit_given: bool
+    guaranteed: bool
+    """The pod is of the quality of service Guaranteed, and stays so: what is a limit is requested."""
+    least: Decimal = Decimal(0)
+    """What the sidecar needs; set once the request is known."""
+
+    def equalize(self) -> None:
+        """After each change of the limit."""
+        if self.guaranteed and self.limit is not None and not (self.request_given or self.limit_given):
+            self.request = self.limit
+
+
+def fitted(
+    spec: dict[str, Any], wishes: Wishes, settings: InjectorSettings, rules: Rules, *, native: bool, counted: bool
+) -> dict[str, Any]:
+    """The container's `resources`; Refused when none would be allowed. `counted`: what quotas have left counts, too."""
+    texts = _texts(wishes, settings)
+    shared = _shared(spec)
+    found: dict[str, dict[str, str]] = {"requests": {}, "limits": {}}
+    for resource in RESOURCES:
+        wish = _wish(resource, wishes, settings, guaranteed=_guaranteed(spec))
+        if resource in shared:
+            request, limit = _within(spec, wish, shared[resource], native=native)
+        else:
+            _fit(spec, wish, rules)
+            _fit_pod(spec, wish, rules, native=native)
+            if counted:
+                _fit_quotas(spec, wish, rules, native=native)
+            request, limit = wish.request, wish.limit
+        if request is not None:
+            found["requests"][resource] = _text(resource, request, texts)
+        if limit is not None:
+            found["limits"][resource] = _text(resource, limit, texts)
+    return {group: values for group, values in found.items() if values}
+
+
+def _wish(resource: str, wishes: Wishes, settings: InjectorSettings, *, guaranteed: bool) -> _Wish:
+    """Refused when the pod's own wish contradicts what goes with it."""
+    own_request, own_limit = getattr(wishes, f"{resource}_request"), getattr(wishes, f"{resource}_limit")
+    request = own_request or getattr(settings, f"{resource}_request")
+    limit = own_limit or getattr(settings, f"{resource}_limit")
+    if limit and Quantity.amount(limit) < Quantity.amount(request):
+        if own_limit:
+            raise Refused(
+                "bad-annotation",
+                annotation(f"{resource}-limit"),
+                f"{limit} is below the request of {request}; raise it, or set {resource}-request",
+            )
+        raise Refused(
+            "bad-annotation",
+            annotation(f"{resource}-request"),
+            f"the installation's limit of {limit} is below the request of {request}; lower it, or set {resource}-limit",
+        )
+    return _Wish(
+        resource,
+        Quantity.amount(request),
+        Quantity.amount(limit) if limit else None,
+        own_request is not None,
+        own_limit is not None,
+        guaranteed,
+    )
+
+
+def _texts(wishes: Wishes, settings: InjectorSettings) -> dict[tuple[str, Decimal], str]:
+    """How somebody wrote an amount already."""
+    names = [f"{resource}_{kind}" for resource in RESOURCES for kind in ("request", "limit")]
+    texts = [(name, text) for source in (settings, wishes) for name in names if (text := getattr(source, name))]
+    return {(name.partition("_")[0], Quantity.amount(text)): text for name, text in texts}
+
+
+def _text(resource: str, amount: Decimal, texts: dict[tuple[str, Decimal], str]) -> str:
+    if (resource, amount) in texts:
+        return texts[resource, amount]
+    if resource == "cpu":
+        return f"{(amount * 1000).to_integral_value(ROUND_FLOOR)}m"
+    whole = int(amount)
+    return f"{whole >> 20}Mi" if whole % (1 << 20) == 0 else str(whole)
+
+
+def _fit(spec: dict[str, Any], wish: _Wish, rules: Rules) -> None:
+    """The container on its own: the LimitRanges of its kind, limits where the pod's others have them."""
+    bounds, resource = rules.bounds(wish.resource), wish.resource
+    if bounds.low is not None and not wish.request_given:
+        wish.request = max(wish.request, bounds.low)
+    wish.least = wish.request
+    wanted = bounds.wants_limit or f"limits.{resource}" in rules.quota_names()
+    if wish.limit is None and (wanted or _all_limited(spec, resource)):
+        times = (_GUARANTEED_TIMES if wish.guaranteed else _TIMES_THE_REQUEST)[resource]
+        ratio = times if bounds.ratio is None or wish.guaranteed else bounds.ratio
+        wish.limit = wish.request * min(Decimal(times), ratio)
+    if wish.limit is not None and not wish.limit_given:
+        wish.limit = max(wish.limit, wish.request)
+        wish.limit = wish.limit if bounds.high is None else min(wish.limit, bounds.high)
+    short = wish.limit is not None and wish.limit < wish.least
+    wish.equalize()
+    if wish.limit is not None and bounds.ratio and wish.limit > wish.request * bounds.ratio:
+        _heed_ratio(wish, bounds.ratio)
+    if (problem := _breach(wish, bounds)) or short:
+        problem = problem or f"no more than {_text(resource, bounds.high or Decimal(0), {})} of {resource}"
+        raise _does_not_fit(wish, f"the namespace's LimitRange allows {problem}")
+
+
+def _heed_ratio(wish: _Wish, ratio: Decimal) -> None:
+    """Memory is asked for rather than cut, since an upload needs it; of what the pod says itself nothing is changed."""
+    if not wish.request_given:
+        step = Decimal("0.001") if wish.resource == "cpu" else Decimal(1)
+        wish.request = ((wish.limit or Decimal(0)) / ratio).quantize(step, ROUND_CEILING)
+    elif not wish.limit_given:
+        wish.limit = wish.request * ratio
+
+
+def _breach(wish: _Wish, bounds: Bounds) -> str:
+    """What the API server would refuse; empty: nothing."""
+    limit = wish.limit
+    if bounds.low is not None and (wish.request < bounds.low or (limit is not None and limit < bounds.low)):
+        return f"no less than {_text(wish.resource, bounds.low, {})} of {wish.resource}"
+    if bounds.high is not None and (limit is None or limit > bounds.high or wish.request > bounds.high):
+        return f"no more than {_text(wish.resource, bounds.high, {})} of {wish.resource}"
+    if bounds.ratio is not None and (limit is None or limit > wish.request * bounds.ratio):
+        return f"no {wish.resource} limit above {bounds.ratio} times its request"
+    if limit is not None and limit < wish.request:
+        return f"a limit of {_text(wish.resource, limit, {})} of {wish.resource}, which is below the request"
+    return ""
+
+
+def _fit_pod(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -> None:
+    """The pod as a whole, where a LimitRange has something to say about it."""
+    bounds = rules.pod.get(wish.resource, Bounds())
+    _shrink_limit(spec, wish, bounds.high, native=native)
+    requests = _total(spec, "requests", wish.resource, wish.request, native=native)
+    limits = _total(spec, "limits", wish.resource, wish.limit, native=native)
+    over = bounds.high is not None and (limits > bounds.high or requests > bounds.high)
+    if not over and bounds.ratio and limits > requests * bounds.ratio and wish.limit and not wish.request_given:
+        wish.request = wish.limit
+        requests = _total(spec, "requests", wish.resource, wish.request, native=native)
+    if over or (bounds.ratio and limits > requests * bounds.ratio):
+        raise _does_not_fit(wish, f"the namespace's LimitRange does not allow as much {wish.resource} for a whole pod")
+
+
+def _fit_quotas(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -> None:
+    """What is left of each quota, unless the pod alone is too much for it."""
+    for quota in rules.quotas:
+        _shrink_limit(spec, wish, quota.left.get(f"limits.{wish.resource}"), native=native)
+        for group, amount in (("requests", wish.request), ("limits", wish.limit)):
+            left = quota.left.get(f"{group}.{wish.resource}")
+            alone = _total(spec, group, wish.resource, None, native=native)
+            if left is not None and alone <= left < _total(spec, group, wish.resource, amount, native=native):
+                raise _does_not_fit(
+                    wish, f"of the ResourceQuota {quota.name} too little {group}.{wish.resource} is left"
+                )
+
+
+def _shrink_limit(spec: dict[str, Any], wish: _Wish, most: Decimal | None, *, native: bool) -> None:
+    """Lowers the limit until the pod's sum is no more than `most`, though never below what is needed."""
+    if most is None or wish.limit is None or wish.limit_given:
+        return
+    over = _total(spec, "limits", wish.resource, wish.limit, native=native) - most
+    if over > 0:
+        wish.limit = max(wish.limit - over, wish.least if wish.guaranteed else wish.request)
+        wish.equalize()
+
+
+def _within(
+    spec: dict[str, Any], wish: _Wish, shared: dict[str, Decimal], *, native: bool
+) -> tuple[Decimal | None, Decimal | None]:
+    """Where the pod has resources as a whole, its containers share them: the sidecar asks for no more than is left, and
+    needs no limit of its own.
+    """
+    request, limit = wish.request, wish.limit
+    most = shared.get("limits")
+    if limit is not None and most is not None and limit > most and not wish.limit_given:
+        limit = None
+    reserved = shared.get("requests", shared.get("limits"))
+    if reserved is not None and not wish.request_given:
+        others = _total(spec, "requests", wish.resource, None, native=native)
+        if "requests" not in shared and not others and not wish.limit_given:
+            return None, None  # the pod's limit is what it requests, as long as no container requests anything
+        left = reserved - others
+        if left < request:
+            return (left, None) if left > 0 and not wish.limit_given else (None, limit if wish.limit_given else None)
+    return request, limit
+
+
+def _shared(spec: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
+    """The pod's own resources (`spec.resources`): by resource, then by `requests` and `limits`."""
+    given = spec.get("resources") or {}
+    found: dict[str, dict[str, Decimal]] = {}
+    for group in ("requests", "limits"):
+        for resource, text in (given.get(group) or {}).items():
+            if resource in RESOURCES:
+                found.setdefault(resource, {})[group] = _amount(text)
+    return found
+
+
+def _every(spec: dict[str, Any]) -> list[dict[str, Any]]:
+    containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
+    return [each for each in containers if each["name"] != CONTAINER]
+
+
+def _all_limited(spec: dict[str, Any], resource: str) -> bool:
+    return all(_of(each, "limits", resource) is not None for each in _every(spec))
+
+
+def _guaranteed(spec: dict[str, Any]) -> bool:
+    """Whether the pod without the sidecar is of the quality of service Guaranteed."""
+    return all(
+        (limit := _of(each, "limits", resource)) and _of(each, "requests", resource) == limit
+        for each in _every(spec)
+        for resource in RESOURCES
+    )
+
+
+def _of(container: dict[str, Any], group: str, resource: str) -> Decimal | None:
+    """A container's request or limit; a request that is not given is the limit."""
+    given = container.get("resources") or {}
+    text = (given.get(group) or {}).get(resource)
+    if text is None and group == "requests":
+        text = (given.get("limits") or {}).get(resource)
+    return None if text is None else _amount(text)
+
+
+def _total(spec: dict[str, Any], group: str, resource: str, ours: Decimal | None, *, native: bool) -> Decimal:
+    """As Kubernetes counts a pod: its containers and native sidecars, or an init container with the sidecars before it.
+
+    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
+    """
+    lasting = (ours or Decimal(0)) if native else Decimal(0)
+    peak = lasting
+    for each in spec.get("initContainers") or ():
+        amount = _of(each, group, resource) or Decimal(0)
+        if each.get("restartPolicy") == "Always":
+            lasting += amount
+        peak = max(peak, lasting + (Decimal(0) if each.get("restartPolicy") == "Always" else amount))
+    beside = sum((_of(each, group, resource) or Decimal(0) for each in spec["containers"]), Decimal(0))
+    overhead = (spec.get("overhead") or {}).get(resource) if group == "requests" or beside else None
+    running = lasting + beside + ((ours or Decimal(0)) if not native else Decimal(0))
+    return max(peak, running) + (_amount(overhead) if overhead is not None else Decimal(0))
+
+
+def _amount(text: Any) -> Decimal:
+    """A pod's quantity; what is not understood is nothing: the API server will say so."""
+    try:
+        return Quantity.amount(str(text))
+    except ValueError:
+        return Decimal(0)
+
+
+def _does_not_fit(wish: _Wish, problem: str) -> Refused:
+    return Refused(
+        "resources",
+        annotation(f"{wish.resource}-request" if wish.request_given else f"{wish.resource}-limit"),
+        f"the sidecar does not fit: {problem}; set {wish.resource}-request and {wish.resource}-limit to what does",
+    )

@@ -1,0 +1,73 @@
+"""Whether the sidecar would start: its whole `Settings`, built from the environment that it would be given.
+
+A variable whose value cannot be seen (`valueFrom`, `$(NAME)`) counts as one that fits the rest, if there is any.
+"""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import click
+
+from proxy.errors import SettingError
+from proxy.injector.settings import SERVE_TYPES
+from proxy.settings.config import Settings, declared, variable
+from proxy.settings.setting_types import OneOf
+
+_REFERENCE = re.compile(r"(?<!\$)(?:\$\$)*\$\(")
+_UNSEEN: dict[str, tuple[str, ...]] = {
+    "target": ("media.example:50056",),
+    "address": ("redis.example:6379", "rediss://redis.example:6379"),
+    "urls": ("amqp://rabbitmq.example/", "amqps://rabbitmq.example/"),
+    "duration": ("0s",),
+    "path": ("", "/example.pem"),
+}
+"""By the type's name: values of which one goes with everything that can be seen."""
+_MOST_TRIED = 512
+
+
+def trouble(environment: list[dict[str, Any]]) -> str | None:
+    """The line with which `serve` would refuse these entries; None when it would start."""
+    try:
+        known, unseen = _read(environment)
+    except click.BadParameter as error:
+        return error.message
+    said = None
+    for values in itertools.islice(_guesses(unseen), _MOST_TRIED):
+        try:
+            Settings(**known, **values)
+        except SettingError as error:
+            said = said or str(error)
+        else:
+            return None
+    return said
+
+
+def _read(environment: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+    """Values by the setting's name, and the variables whose values are not seen. The last entry of a name counts."""
+    last = {entry["name"]: entry for entry in environment if entry["name"] in SERVE_TYPES}
+    known: dict[str, Any] = {}
+    unseen = []
+    for name, entry in last.items():
+        text = str(entry.get("value") or "")
+        if entry.get("valueFrom") or _REFERENCE.search(text):
+            unseen.append(name)
+            continue
+        try:
+            known[name.lower()] = SERVE_TYPES[name].convert(text.replace("$$", "$"), None, None)
+        except click.BadParameter as error:
+            if text.strip():
+                raise click.BadParameter(f"{name}: {error.message}") from None
+            # An empty variable is one that is not set, where empty has no meaning of its own.
+    return known, unseen
+
+
+def _guesses(unseen: list[str]) -> Iterator[Mapping[str, Any]]:
+    defaults = {variable(each): each.metadata["default"] for each in declared()}
+    choices = []
+    for name in unseen:
+        kind = SERVE_TYPES[name]
+        texts = kind.words if isinstance(kind, OneOf) else _UNSEEN.get(kind.name, (defaults[name],))
+        choices.append([(name.lower(), kind.parse(text)) for text in texts])
+    return (dict(each) for each in itertools.product(*choices))

@@ -1,0 +1,68 @@
+"""What is wrong in the chart's values ends the webhook's start: old replicas go on, and no pod is refused for it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.installation import Installation, pod, sidecar
+
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "limit below request": ({"resources": {"limits": {"memory": "64Mi"}}}, "SIDECAR_MEMORY_LIMIT: '64Mi' is below"),
+    "request above limit": ({"resources": {"requests": {"memory": "1Gi"}}}, "SIDECAR_MEMORY_LIMIT: '512Mi' is below"),
+    "ttl and stale": (
+        {"extraEnv": [{"name": "CACHE_TTL", "value": "24h"}]},
+        "CACHE_TTL: '24h' with CACHE_STALE_IF_ERROR",
+    ),
+    "value and extraEnv": (
+        {"cacheTtl": "5h", "extraEnv": [{"name": "CACHE_STALE_IF_ERROR", "value": "20h"}]},
+        "CACHE_TTL: '5h' with CACHE_STALE_IF_ERROR of '20h'",
+    ),
+    "tls of nothing": ({"extraEnv": [{"name": "LISTEN_TLS_CERT", "value": "/c"}]}, "LISTEN_TLS_KEY: '' does not go"),
+    "a reference without a key": (
+        {"extraEnv": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s"}}}]},
+        "a JSON list of EnvVar objects",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_a_contradiction_ends_the_start(name: str, plane: ControlPlane) -> None:
+    values, said = CONTRADICTIONS[name]
+    namespace = plane.namespace(f"wrong-{list(CONTRADICTIONS).index(name)}")
+    installation = Installation(plane, "wrong", namespace)
+    installation.install("--set-json", f"sidecar={json.dumps(values)}")
+    with installation.process() as started:
+        plane.wait(lambda: not started.child.running, "its end")
+        assert started.child.returncode == 2
+        assert said in started.child.stderr
+
+
+@pytest.fixture
+def tuned(plane: ControlPlane) -> Installation:
+    """A release of its own, which excludes what the first one serves."""
+    namespace = plane.namespace("a-tuned")  # asked before the first one: configurations are taken by their names
+    found = Installation(plane, "tuned", namespace)
+    only = [{"key": "tuned", "operator": "Exists"}]
+    values = {"extraEnv": [{"name": "CACHE_STALE_IF_ERROR", "value": "20h"}]}
+    found.install(
+        "--set-json", f"sidecar={json.dumps(values)}", "--set-json", f"injector.namespaceSelector={json.dumps(only)}"
+    )
+    return found
+
+
+def test_the_whole_of_a_pods_settings_is_looked_at(plane: ControlPlane, tuned: Installation) -> None:
+    plane.namespace("tuned")
+    label = {"metadata": {"labels": {"tuned": "yes"}}}
+    plane.call("PATCH", "/api/v1/namespaces/tuned", label, kind="application/merge-patch+json")
+    pods = "/api/v1/namespaces/tuned/pods?dryRun=All"
+    with tuned.replica():
+        plane.wait(lambda: tuned.injects("tuned"), "the webhook")
+        wrong = plane.call("POST", pods, pod({"inject": "true", "cache-ttl": "5h"}))
+        assert (wrong.status, wrong.body["code"]) == (400, 400)
+        assert "media-cache-proxy.io/cache-ttl: with it the sidecar would not start: CACHE_TTL: '5h'" in wrong.message
+        right = plane.call("POST", pods, pod({"inject": "true", "cache-ttl": "4h"}))
+        assert right.status == 201, right.message
+        assert sidecar(right.body)
+    assert plane.call("POST", "/api/v1/namespaces/default/pods?dryRun=All", pod({})).status == 201

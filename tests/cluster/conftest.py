@@ -1,0 +1,38 @@
+"""One API server for the whole run, with the chart installed and one webhook serving."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.control_plane import ControlPlane
+from tests.cluster.installation import SYSTEM, Installation, Replica
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    found = ControlPlane()
+    try:
+        with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
+            runner.run(found.start())
+        found.namespace("default")
+        found.namespace(SYSTEM)
+        yield found
+    finally:
+        found.remove()
+
+
+@pytest.fixture(scope="session")
+def installation(plane: ControlPlane) -> Installation:
+    """The chart with its defaults."""
+    found = Installation(plane)
+    found.install()
+    return found
+
+
+@pytest.fixture(scope="session")
+def webhook(installation: Installation) -> Iterator[Replica]:
+    """One replica of it, ready, for the whole run."""
+    with installation.replica() as started:
+        installation.plane.wait(installation.injects, "the API server to trust the webhook")
+        yield started

@@ -1,0 +1,30 @@
+"""`make test-cluster`: the chart and the webhook on a real API server.
+
+0   all tests passed
+4   KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver; the line says how to install them
+*   what pytest says
+"""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.cluster.control_plane import assets
+
+_NO_ASSETS = 4
+HERE = Path(__file__).parent
+
+
+def main(arguments: list[str]) -> int:
+    """Files of another name than pytest looks for elsewhere: `make test` needs no API server."""
+    try:
+        assets()
+    except FileNotFoundError as error:
+        sys.stderr.write(f"test-cluster: {error}\n")
+        return _NO_ASSETS
+    command = [sys.executable, "-m", "pytest", "-o", "python_files=check_*.py", *(arguments or [str(HERE)])]
+    return subprocess.run(command, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,63 @@
+"""Who asks for the sidecar, and how it is heard."""
+
+from typing import Any
+
+import pytest
+
+from proxy.injector.asking import asked
+from proxy.injector.patch import Decision, Request, decide
+from proxy.injector.settings import InjectorSettings
+
+INJECT = "media-cache-proxy.io/inject"
+
+
+def pod(annotation: Any = None, label: Any = None, **annotations: str) -> dict[str, Any]:
+    app = {"name": "app", "image": "app:1", "env": [{"name": "MEDIA_SERVICE_ADDR", "value": "media:50056"}]}
+    notes = {**annotations, **({INJECT: annotation} if annotation is not None else {})}
+    labels = {INJECT: label} if label is not None else {}
+    return {"metadata": {"name": "x", "annotations": notes, "labels": labels}, "spec": {"containers": [app]}}
+
+
+def decided(given: dict[str, Any]) -> Decision:
+    return decide(given, Request(namespace="shop", kubernetes=(1, 35)), InjectorSettings())
+
+
+@pytest.mark.parametrize("word", ["true", "True", "TRUE", " true "])
+def test_true_in_any_case_is_a_wish(word: str) -> None:
+    found = decided(pod(word))
+    assert (found.reason, found.asked) == ("injected", "pod")
+    assert decided(pod(word, **{"media-cache-proxy.io/port": "1"})).allowed is False
+
+
+@pytest.mark.parametrize("word", ["yes", "enabled", "on", "1", "", "ture"])
+def test_what_is_no_answer_is_told(word: str) -> None:
+    for given in (pod(word), pod(label=word)):
+        found = decided(given)
+        assert (found.allowed, found.operations) == (True, ())
+        assert "is not understood; accepted: true, false" in found.warnings[0]
+
+
+def test_a_label_is_heard_and_told() -> None:
+    found = decided(pod(label="true"))
+    assert (found.reason, found.asked) == ("injected", "label")
+    assert "is a label of this pod; make it an annotation" in found.warnings[-1]
+    assert decided(pod(label="true", **{"media-cache-proxy.io/port": "1"})).allowed is True
+    off = decided(pod(label="False"))
+    assert (off.reason, off.operations, len(off.warnings)) == ("opted-out", (), 1)
+
+
+def test_the_annotation_goes_before_the_label() -> None:
+    assert decided(pod("true", label="false")).reason == "injected"
+    assert decided(pod("false", label="true")).reason == "opted-out"
+
+
+def test_a_static_pod_is_let_alone() -> None:
+    """The API server has only its mirror: changed, it would show what does not run; denied, nothing would stop."""
+    for given in (pod("true", **{"kubernetes.io/config.mirror": "x"}), pod(**{"kubernetes.io/config.mirror": "x"})):
+        found = decided(given)
+        assert (found.allowed, found.reason, found.operations) == (True, "static-pod", ())
+
+
+@pytest.mark.parametrize("broken", [None, {}, {"metadata": []}, {"metadata": {"annotations": 1, "labels": 2}}], ids=str)
+def test_what_is_no_pod_asks_for_nothing(broken: Any) -> None:
+    assert asked(broken).by == "namespace"

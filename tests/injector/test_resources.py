@@ -1,0 +1,151 @@
+"""The sidecar's requests and limits, fitted to the pod and to what its namespace demands."""
+
+from typing import Any
+
+import pytest
+
+from proxy.injector import namespace_rules
+from proxy.injector.annotations import Wishes
+from proxy.injector.refusal import Refused
+from proxy.injector.resources import fitted
+from proxy.injector.settings import InjectorSettings
+
+USUAL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+
+
+def limits(kind: str = "Container", **bounds: dict[str, str]) -> dict[str, Any]:
+    return {"spec": {"limits": [{"type": kind, **bounds}]}}
+
+
+def quota(used: dict[str, str] | None = None, scopes: list[str] | None = None, **hard: str) -> dict[str, Any]:
+    named = {name.replace("_", "."): text for name, text in hard.items()}
+    taken = {name.replace("_", "."): text for name, text in (used or {}).items()}
+    spec = {"hard": named, **({"scopes": scopes} if scopes else {})}
+    return {"metadata": {"name": "q"}, "spec": spec, "status": {"hard": named, "used": taken}}
+
+
+def resources(requests: dict[str, str], limits: dict[str, str]) -> dict[str, Any]:
+    return {"name": "app", "resources": {"requests": requests, "limits": limits}}
+
+
+def fit(
+    *demands: dict[str, Any],
+    app: dict[str, Any] | None = None,
+    wishes: Wishes | None = None,
+    counted: bool = True,
+    native: bool = True,
+    spec: dict[str, Any] | None = None,
+    **settings: Any,
+) -> dict[str, Any]:
+    spec = {"containers": [app or {"name": "app"}], **(spec or {})}
+    ranges = [each for each in demands if "limits" in each["spec"]]
+    quotas = [each for each in demands if "hard" in each["spec"]]
+    rules = namespace_rules.read(ranges, quotas, spec)
+    return fitted(spec, wishes or Wishes(), InjectorSettings(**settings), rules, native=native, counted=counted)
+
+
+def test_where_nothing_is_demanded_it_is_what_the_installation_says() -> None:
+    assert fit() == USUAL
+    assert fit(memory_limit="") == {"requests": {"cpu": "50m", "memory": "128Mi"}}
+
+
+def test_where_all_others_have_a_limit_it_has_one() -> None:
+    """So a quota on limits.cpu, which cannot always be seen, does not refuse the pod."""
+    app = resources({"cpu": "1", "memory": "1Gi"}, {"cpu": "2"})
+    assert fit(app=app)["limits"] == {"cpu": "500m", "memory": "512Mi"}
+
+
+def test_a_guaranteed_pod_stays_so() -> None:
+    app = resources({"cpu": "1", "memory": "1Gi"}, {"cpu": "1", "memory": "1Gi"})
+    found = fit(app=app)
+    assert found["requests"] == found["limits"] == {"cpu": "250m", "memory": "512Mi"}
+    only_limits = {"name": "app", "resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}
+    assert fit(app=only_limits) == found
+    shrunk = fit(quota(limits_cpu="1100m", limits_memory="1280Mi"), app=app)
+    assert shrunk["requests"] == shrunk["limits"] == {"cpu": "100m", "memory": "256Mi"}
+
+
+@pytest.mark.parametrize(
+    ("demands", "expected"),
+    [
+        (quota(limits_cpu="4"), {"limits": {"cpu": "500m"}}),
+        (quota(limits_cpu="200m"), {"limits": {"cpu": "200m"}}),
+        (limits(max={"cpu": "1", "memory": "2Gi"}), {"limits": {"cpu": "500m", "memory": "512Mi"}}),
+        (limits(max={"memory": "256Mi"}), {"limits": {"memory": "256Mi"}}),
+        (limits(min={"cpu": "100m"}), {"requests": {"cpu": "100m"}}),
+        (limits(default={"cpu": "40m"}), {"limits": {"cpu": "500m"}}),
+        (limits(maxLimitRequestRatio={"cpu": "2", "memory": "2"}), {"limits": {"cpu": "100m", "memory": "512Mi"}}),
+        (limits(maxLimitRequestRatio={"memory": "2"}), {"requests": {"memory": "256Mi"}}),
+        (limits("Pod", max={"memory": "300Mi"}), {"limits": {"memory": "300Mi"}}),
+    ],
+    ids=str,
+)
+def test_it_is_fitted_to_what_is_demanded(demands: dict[str, Any], expected: dict[str, dict[str, str]]) -> None:
+    found = fit(demands)
+    for group, values in expected.items():
+        assert {name: found[group][name] for name in values} == values
+
+
+@pytest.mark.parametrize(
+    "demands",
+    [
+        limits(max={"memory": "64Mi"}),
+        limits(max={"cpu": "40m"}),
+        limits("Pod", max={"memory": "100Mi"}),
+        quota(requests_memory="100Mi"),
+        quota({"requests_cpu": "990m"}, requests_cpu="1"),
+        quota({"cpu": "990m"}, cpu="1"),
+        quota({"limits_memory": "1Gi"}, limits_memory="1100Mi"),
+    ],
+    ids=str,
+)
+def test_what_does_not_fit_is_refused(demands: dict[str, Any]) -> None:
+    with pytest.raises(Refused, match=r"the sidecar does not fit: .*; set (cpu|memory)-request and") as caught:
+        fit(demands)
+    assert caught.value.reason == "resources"
+
+
+def test_who_asks_for_it_is_not_judged_by_what_is_left() -> None:
+    assert fit(quota(requests_memory="100Mi"), counted=False) == USUAL
+
+
+def test_a_quota_that_the_pod_alone_is_too_much_for_is_not_our_matter() -> None:
+    app = resources({"cpu": "2"}, {})
+    assert fit(quota(requests_cpu="1"), app=app)["requests"]["cpu"] == "50m"
+
+
+@pytest.mark.parametrize("scopes", [["BestEffort"], ["Terminating"]])
+def test_a_quota_that_does_not_count_the_pod(scopes: list[str]) -> None:
+    assert fit(quota(scopes=scopes, requests_cpu="1m")) == USUAL
+
+
+def test_what_the_pod_says_is_never_changed() -> None:
+    wishes = Wishes(cpu_request="100m", cpu_limit="1", memory_request="200Mi", memory_limit="300Mi")
+    expected = {"requests": {"cpu": "100m", "memory": "200Mi"}, "limits": {"cpu": "1", "memory": "300Mi"}}
+    assert fit(limits(min={"cpu": "50m"}), wishes=wishes) == expected
+    with pytest.raises(Refused, match="no more than 500m of cpu"):
+        fit(limits(max={"cpu": "500m"}), wishes=wishes)
+
+
+def test_the_annotation_that_is_there_is_blamed() -> None:
+    with pytest.raises(Refused, match=r"memory-limit: 64Mi is below the request of 128Mi; raise it, or set memory-req"):
+        fit(wishes=Wishes(memory_limit="64Mi"))
+    with pytest.raises(Refused, match=r"memory-request: the installation's limit of 512Mi is below the request of 1Gi"):
+        fit(wishes=Wishes(memory_request="1Gi"))
+
+
+def test_a_pod_with_resources_as_a_whole_shares_them() -> None:
+    app = resources({"cpu": "90m", "memory": "100Mi"}, {})
+    spec = {"resources": {"requests": {"cpu": "100m", "memory": "100Mi"}, "limits": {"cpu": "1", "memory": "400Mi"}}}
+    assert fit(app=app, spec=spec) == {"requests": {"cpu": "10m"}}
+    assert fit(spec={"resources": {"limits": {"cpu": "1", "memory": "1Gi"}}}) == {}
+    roomy = {"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}
+    assert fit(app=app, spec=roomy) == USUAL
+
+
+def test_init_containers_count_as_kubernetes_counts_them() -> None:
+    big = {"name": "migrate", "resources": {"requests": {"memory": "800Mi"}}}
+    app = resources({"memory": "100Mi"}, {})
+    with pytest.raises(Refused):
+        fit(quota(requests_memory="900Mi"), app=app, spec={"initContainers": [big]})
+    assert fit(quota(requests_memory="900Mi"), app=app, spec={"initContainers": [big]}, native=False)
