@@ -40,7 +40,7 @@ async def test_the_heartbeat_is_ours_where_the_url_names_none() -> None:
 async def test_a_refused_connection_is_an_error_that_names_no_credentials() -> None:
     with pytest.raises(AMQPConnectionError) as caught:
         await RabbitSession.open(f"amqp://guest:s3cret@127.0.0.1:{free_port()}/")
-    assert "Connect call failed" in why(caught.value)
+    assert "connection refused" in why(caught.value)
     assert "s3cret" not in why(caught.value)
 
 
@@ -144,10 +144,10 @@ async def test_our_own_close_is_no_loss(session: RabbitSession) -> None:
         (None, "connection closed"),
         (asyncio.CancelledError(), "no answer"),
         (TimeoutError(), "no answer"),
-        (AMQPConnectionError(111, "refused"), "111 refused"),
+        (AMQPConnectionError(111, "refused"), "refused"),
         (AMQPConnectionError(), "AMQPConnectionError"),
         (KeyError("payload"), "KeyError"),
-        (AMQPConnectionError("x" * 1000), "x" * 200),
+        (AMQPConnectionError("x" * 1000), "x" * 300),
     ],
 )
 def test_a_reason_is_a_few_words(error: BaseException | None, words: str) -> None:

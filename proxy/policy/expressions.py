@@ -1,12 +1,12 @@
 """`Expression`: a CEL expression, checked against protobuf descriptors when it is made, as a plain callable.
 
-`Language` is CEL over the descriptors of one service: the standard, the strings extension and `OWN_FUNCTIONS`.
+`Language` is CEL over the descriptors of one service: the standard, the strings extension and `own_functions`.
 An environment with its variables takes 140 KiB, so each expression is checked in one of its own that is thrown away,
 and kept in one that all share.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,8 +14,9 @@ from cel_expr_python import cel
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
-from proxy.media.spellings import foldings, is_plain
+from proxy.policy import own_functions
 from proxy.policy.mistakes import unknown
+from proxy.policy.own_functions import OwnCall
 
 Returns = Literal["text", "texts", "flag", "plain", "message"]
 
@@ -65,39 +66,6 @@ class BadExpression(Exception):  # noqa: N818 -- it is told to a person, not rai
         self.faults = faults
 
 
-def _whole(text: str) -> str:
-    """The bindings cut what comes from Python at a NUL; then it would be the tag of another text."""
-    return text.replace("\0", "\ufffd")
-
-
-def _casefolded(text: str) -> str:
-    return _whole(text.casefold())
-
-
-def _foldings(text: str) -> list[str]:
-    return [_whole(each) for each in foldings(text)]
-
-
-def _own_functions() -> list[Any]:
-    text = cel.Type.STRING
-    given: tuple[tuple[str, Any, Callable[[str], object]], ...] = (
-        ("casefold", text, _casefolded),
-        ("foldings", cel.Type.List(text), _foldings),
-        ("isPlain", cel.Type.BOOL, is_plain),
-    )
-    return [
-        cel.FunctionDecl(name, [cel.Overload(f"string_{name}", returns, [text], is_member=True, impl=implementation)])
-        for name, returns, implementation in given
-    ]
-
-
-OWN_FUNCTIONS = {
-    "text.casefold()": "the text for comparing without regard to case, in any script",
-    "text.foldings()": "all that databases make of it when they compare so, by their locales; mostly one",
-    "text.isPlain()": "whether they all make the same of it",
-}
-
-
 @dataclass(frozen=True, slots=True)
 class Variable:
     """A variable of an expression: a message's full name, or `int`, or `json` for a JSON object."""
@@ -118,17 +86,32 @@ class Variable:
 class Expression:
     """Called with its variables; ExpressionError, and nothing else, where it fails."""
 
-    __slots__ = ("_constants", "_evaluate", "_type", "text")
+    __slots__ = ("_constants", "_evaluate", "_own", "_type", "text")
 
-    def __init__(self, text: str, checked: Any, returns: Returns, constants: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        text: str,
+        checked: Any,
+        returns: Returns,
+        constants: Mapping[str, object],
+        own: Sequence[tuple[OwnCall, "Expression"]] = (),
+    ) -> None:
+        """`own` are the calls of `own_functions`, each with the expression of its field."""
         self.text = text
         self._evaluate = checked.eval
         self._constants = dict(constants)
         self._type = _EXPECTED[returns]
+        self._own = tuple(own)
 
     def __call__(self, **variables: object) -> Any:
+        data = {**self._constants, **variables}
+        for call, field in self._own:
+            try:
+                data[call.variable] = call.of(field(**variables))
+            except ExpressionError:
+                continue  # it may not be needed; where it is, CEL says that there is none
         try:
-            value = self._evaluate(data={**self._constants, **variables})
+            value = self._evaluate(data=data)
             plain = value.plain_value()
         except (RuntimeError, TypeError, ValueError) as error:  # what the bindings raise for a budget or a wrong value
             raise ExpressionError(_cut(str(error))) from None
@@ -174,7 +157,7 @@ class Language:
     def __init__(self, pool: DescriptorPool, constants: Mapping[str, int]) -> None:
         self._pool = pool
         self._constants = dict(constants)
-        self._functions = _own_functions()
+        self._functions = own_functions.declarations()
         self._shared: dict[bool, Any] = {}
         """Environments without variables, without and with the strings extension."""
 
@@ -190,6 +173,12 @@ class Language:
             raise BadExpression(Fault(1, 1, "holds half a character")) from None
         except RuntimeError as error:
             raise BadExpression(*self._faults(str(error), declared)) from None
+        rest, calls = own_functions.apart(text, variables)
+        if (left := own_functions.misplaced(rest)) is not None:
+            raise BadExpression(_misplaced(text, left[1]))
+        if calls:
+            declared |= {call.variable: call.type for call in calls}
+            checked = self._environment(declared, strings=strings).compile(rest)
         given = checked.return_type().name()
         accepted, names = (f"a {message}", {message}) if returns == "message" else _ACCEPTED[returns]
         if given not in names:
@@ -197,7 +186,8 @@ class Language:
         used = {name: value for name, value in self._constants.items() if name in text}
         if strings not in self._shared:
             self._shared[strings] = self._environment({}, strings=strings)
-        return Expression(text, self._shared[strings].deserialize(checked.serialize()), returns, used)
+        own = [(call, self.compile(call.field, variables, "text")) for call in calls]
+        return Expression(text, self._shared[strings].deserialize(checked.serialize()), returns, used, own)
 
     def _faults(self, error: str, variables: Mapping[str, Any]) -> list[Fault]:
         """CEL's errors with their places."""
@@ -226,6 +216,13 @@ class Language:
             extensions=_strings_extension() if strings else [],
             functions=self._functions,
         )
+
+
+def _misplaced(text: str, function: str) -> Fault:
+    at = re.search(rf"\.\s*{function}\s*\(", text)
+    before = text[: at.start() + 1] if at is not None else ""
+    line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
+    return Fault(line, column, f"{function}() is for a field, as in request.name.{function}()")
 
 
 def _cut(text: str) -> str:

@@ -1,0 +1,92 @@
+"""Functions of ours in expressions, as `request.name.casefold()`: CEL checks them, Python calls them before it.
+
+CEL's bindings (cel-expr-python 0.1.3) keep for good what they hand to a function in Python and what it answers: a few
+hundred bytes at each evaluation (measured). So an expression is checked with these functions declared, and evaluated
+with each call of one in a variable. For that it must be called on a field, not on something that CEL first works out.
+"""
+
+import re
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import Any
+
+from cel_expr_python import cel
+
+from proxy.media.spellings import foldings, is_plain
+
+OWN_FUNCTIONS = {
+    "text.casefold()": "the text for comparing without regard to case, in any script",
+    "text.foldings()": "all that databases make of it when they compare so, by their locales; mostly one",
+    "text.isPlain()": "whether they all make the same of it",
+}
+
+
+def _whole(text: str) -> str:
+    """The bindings cut what comes from Python at a NUL; then it would be the tag of another text."""
+    return text.replace("\0", "\ufffd")
+
+
+def _casefolded(text: str) -> str:
+    return _whole(text.casefold())
+
+
+def _foldings(text: str) -> list[str]:
+    return [_whole(each) for each in foldings(text)]
+
+
+_TEXT = cel.Type.STRING
+_GIVEN: dict[str, tuple[Any, Callable[[str], object]]] = {
+    "casefold": (_TEXT, _casefolded),
+    "foldings": (cel.Type.List(_TEXT), _foldings),
+    "isPlain": (cel.Type.BOOL, is_plain),
+}
+_NAMES = "|".join(_GIVEN)
+_LITERAL = r"'(?:\\.|[^'\\])*'|\"(?:\\.|[^\"\\])*\""
+_CALL = re.compile(rf"({_LITERAL})|(?<![\w.])((?:[A-Za-z_]\w*)(?:\s*\.\s*[A-Za-z_]\w*)*)\s*\.\s*({_NAMES})\s*\(\s*\)")
+_LEFT = re.compile(rf"{_LITERAL}|\.\s*({_NAMES})\s*\(")
+
+
+@dataclass(frozen=True, slots=True)
+class OwnCall:
+    """One call: `variable` stands in the expression for what the function makes of `field`."""
+
+    variable: str
+    field: str
+    function: str
+
+    def of(self, text: str) -> object:
+        """What the function makes of a text."""
+        return _GIVEN[self.function][1](text)
+
+    @property
+    def type(self) -> Any:
+        """Of the variable, as CEL declares it."""
+        return _GIVEN[self.function][0]
+
+
+def declarations() -> list[Any]:
+    """For checking."""
+    return [
+        cel.FunctionDecl(name, [cel.Overload(f"string_{name}", returns, [_TEXT], is_member=True, impl=implementation)])
+        for name, (returns, implementation) in _GIVEN.items()
+    ]
+
+
+def apart(text: str, variables: Collection[str]) -> tuple[str, list[OwnCall]]:
+    """The expression with variables in the place of its calls, and the calls."""
+    calls: dict[tuple[str, str], OwnCall] = {}
+
+    def variable(found: "re.Match[str]") -> str:
+        literal, field, function = found.groups()
+        if literal is not None or field.split(".")[0].strip() not in variables:
+            return found[0]
+        call = calls.setdefault((field, function), OwnCall(f"own_{len(calls)}_", field, function))
+        return call.variable
+
+    return _CALL.sub(variable, text), list(calls.values())
+
+
+def misplaced(text: str) -> tuple[int, str] | None:
+    """Where a call is left that is not on a field, and of which function; None: none is."""
+    found = next((each for each in _LEFT.finditer(text) if each[1] is not None), None)
+    return None if found is None else (found.start(1), found[1])
