@@ -58,6 +58,10 @@ async def test_events_that_one_cannot_apply_are_applied_by_another(rabbit: Rabbi
             assert cut_off.seen.ups == [False, True]  # RabbitMQ was there all the time
 
 
+async def _nobody(rabbit: RabbitServer, url: str) -> bool:
+    return await _consumers(rabbit, url) == 0
+
+
 async def _both(rabbit: RabbitServer, url: str) -> bool:
     return await _consumers(rabbit, url) == 2
 
@@ -71,6 +75,7 @@ async def test_without_redis_nothing_is_taken_until_it_is_back(
             await one.settled()
             redis.up = False
             await _off_duty(one)
+            await until(lambda: _nobody(rabbit, url), "the broker to have taken the consumers out")
             await publisher.event(1, 2, 3)
             found = (await queues(rabbit, url))[UPLOADED]
             assert (found.ready, found.unacknowledged, found.consumers) == (3, 0, 0)

@@ -64,7 +64,7 @@ def _walk(body: bytes) -> Iterator[tuple[int, int | slice | None, slice]]:
         begin = at
         tag, at = _varint(body, at)
         number, kind = tag >> 3, tag & 7
-        if number not in _NUMBERS:
+        if number not in _NUMBERS and (number or not depth):  # protobuf takes a 0 inside of an unknown group
             raise MalformedError(f"field number {number}")
         if kind in {_SGROUP, _EGROUP}:
             depth += 1 if kind == _SGROUP else -1

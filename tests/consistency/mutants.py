@@ -113,7 +113,7 @@ def callers_alike(patch: Patch) -> None:
 
 def events_kept_without_redis(patch: Patch) -> None:
     """Who cannot apply events goes on taking them."""
-    patch.setattr(Duty, "looked", lambda duty, now, oldest: False)
+    patch.setattr(Duty, "looked", lambda duty, now, oldest, *, crowded=False: False)
 
 
 def able_to_answer_is_able(patch: Patch) -> None:
