@@ -111,10 +111,6 @@ async def test_two_that_both_lack_redis_do_not_throw_events_to_each_other(rabbit
         await one.cache.applied(*range(8))
 
 
-async def _nobody(rabbit: RabbitServer, url: str) -> bool:
-    return await _consumers(rabbit, url) == 0
-
-
 async def test_a_session_that_begins_without_redis_takes_nothing(rabbit: RabbitServer, url: str) -> None:
     redis = Redis()
     async with FaultyTcp(rabbit.port) as way, publishing(url) as publisher:
