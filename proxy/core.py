@@ -85,6 +85,7 @@ class Core:
                 changed=redis.changed,
                 gap=gap,
                 tls=tls.redis,
+                dependants=bool(settings.policy),
             )
         recent = InvalidationLog()
         old = OldCache(recent, store.topology.node_for) if store and settings.old_cache_keys == "delete" else None

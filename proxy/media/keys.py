@@ -57,6 +57,8 @@ class Keys:
             for path, read in self._reads.items()
         }
         self._memo: dict[tuple[str, bytes, bytes], RequestKey | None] = {}
+        self.dependent = any(read.dependent for read in self._reads.values())
+        """Whether any read's answers may have further tags."""
 
     def of_call(self, call: Call) -> RequestKey | None:
         """The key; None when the request must not be cached (no such message, unknown fields, absurdly large)."""
@@ -88,6 +90,10 @@ class Keys:
     def vary_of(self, method: str) -> frozenset[str]:
         """The metadata that tells callers of a read apart."""
         return self._vary[method]
+
+    def of_dependants(self, tag: str) -> bytes:
+        """The Redis key beside a tag's hash, in the same slot of a Cluster, for what depends on the tag."""
+        return b"%b:dependants:{%b}" % (self._namespace, self.of_tag(tag))
 
     def of_alias(self, service: str, alias: str) -> bytes:
         """The Redis key that tells which tag an alias of this service is another name of."""

@@ -12,11 +12,12 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from proxy.media.lifetime import TEMPORARY, UNLIMITED, life_of
-from proxy.media.reads import Asked, Limits, Verdict
+from proxy.media.reads import Asked, Excess, Limits, Verdict
 from proxy.media.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
 from proxy.policy.expressions import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
+from proxy.policy.tags import TooManyTagsError
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +53,11 @@ class Read:
         unclear = ["nobody can tell when a presigned URL in it expires"] if "presigned_urls" in self.said else []
         return ", or ".join([*unsuccessful, *unclear])
 
+    @property
+    def dependent(self) -> bool:
+        """Whether its answers may have further tags."""
+        return self.further_tags is not None
+
     def asked(self, body: bytes) -> Asked | None:
         """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
         request = self.requests.whole(body)
@@ -77,6 +83,8 @@ class Read:
                 further_tags=self.further_tags(asked, answer) if self.further_tags is not None else (),
                 life=life_of(self.presigned_urls(answer), temporary) if self.presigned_urls is not None else UNLIMITED,
             )
+        except TooManyTagsError as error:
+            return Excess(f"the policy cannot tell: {error}")
         except ExpressionError as error:
             return f"the policy cannot tell: {error}"
         except ValueError:

@@ -8,10 +8,8 @@ together.
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-
-from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
 from proxy.errors import RedisUnavailableError
 from proxy.media import entry
@@ -19,12 +17,14 @@ from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys, RequestKey
 from proxy.media.reads import Verdict
 from proxy.settings.setting_types import RedisTarget
+from proxy.store.dependants import SCRIPTS, Dependants, Left, Overtaken, all_of
 from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing
 from proxy.store.redis_flush import FLUSH_STEP, flush
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
 from proxy.store.redis_reads import Found, Look, Reads
+from proxy.store.redis_running import Arguments, run_script
 from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Topology, topology
 from proxy.store.write_probe import WriteProbe
@@ -32,9 +32,6 @@ from proxy.tls import Leg
 
 LEASE_MS = 10_000
 _ALIAS_MARGIN_MS = 60_000
-_REDIRECTIONS_FOLLOWED = 5
-_TRY_AGAIN = 0.005
-
 
 _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "release", "invalidate"))
 
@@ -44,7 +41,7 @@ def probing(keys: Keys) -> Probing:
     return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, LIMITS, owns)
 
 
-_SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
+_SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE, *SCRIPTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,14 +70,20 @@ class RedisStore:
         changed: Changed,
         gap: EventGap | None = None,
         tls: Leg | None = None,
+        dependants: bool = False,
     ) -> None:
-        """`gap` tells since when events are missing; None: none are expected."""
+        """`gap` tells since when events are missing; None: none are expected. `dependants`: answers may depend on other
+        tags than their own, here or in a proxy whose policy is another version.
+        """
+        self._with_dependants = dependants
         self._keys, self._ttl, self._stale = keys, ttl, stale
         self.gap = gap or EventGap(math.inf, lambda: 0.0)
         self._again: Callable[[float | None], None] = lambda since: None
         told = Listeners(changed, self._renewed)
         self._topology: Topology = topology(target, _SCRIPTS, told, tls, probing(keys))
         self._reads = Reads(self._topology.node_for, self.gap)
+        self._dependants = Dependants(self._topology, keys, _INVALIDATE)
+        self._whole = False
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
         """`again` is called at once when another server is master, before its first reply is used: what was confirmed
@@ -89,7 +92,10 @@ class RedisStore:
         self._again = again
 
     def _renewed(self, since: float | None) -> None:
-        self._again(since)
+        """Of several masters, a new one may not know what depends on its tags and lies on the others: None, too."""
+        nodes = self._topology.nodes()
+        self._again(None if self._whole and len(nodes) > 1 and self._keys.dependent else since)
+        self._whole = self._whole or all(node.run_id for node in nodes)
 
     async def run(self) -> None:
         """Connects and reconnects until cancelled."""
@@ -163,11 +169,11 @@ class RedisStore:
 
         `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
         """
-        limits, life = key.read.limits, verdict.life
+        life = verdict.life
         usable_for = life.usable_from(time.time())
-        ttl = self._ttl if limits.ttl is None else limits.ttl
-        ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
-        stale_ms = int(limits.longest_stale(self._stale) * 1000)
+        if verdict.further_tags and self._forgets():
+            usable_for = min(key.read.limits.ttl_with_further_tags, math.inf if usable_for is None else usable_for)
+        ttl, stale_ms = self._lives(key, verdict)
         ttl_ms = int(self.gap.stored_for(ttl) * 1000 * (1 - 0.05 * jitter))
         arguments = (
             key.field,
@@ -185,6 +191,13 @@ class RedisStore:
             send(self._topology.node_for(alias_key), b"SET", alias_key, key.tag.encode(), b"PX", kept_for, batch=0)
         return self._send_script(_FILL, key.hash_key, grant, *arguments, batch=len(verdict.aliases) + 1)
 
+    async def depend(self, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Overtaken:
+        """Before the fill of an answer with further tags, which was fetched since `began`; see `Dependants`."""
+        ttl, stale_ms = self._lives(key, verdict)
+        further = [tag for tag in verdict.further_tags if tag != key.tag]
+        kept_ms = int(ttl * 1000) + stale_ms
+        return await self._dependants.enter(key, further, kept_ms, began, budget) if further else ""
+
     def release(self, key: RequestKey, grant: Grant) -> Reply | None:
         """Gives a lease back that will not be filled."""
         return self._send_script(_RELEASE, key.hash_key, grant, key.field, grant.run_id, grant.token)
@@ -198,14 +211,31 @@ class RedisStore:
         intent: bytes = b"",
         intent_ms: int = 0,
         clear: bytes = b"",
-    ) -> None:
-        """Removes all of a tag; returns once Redis, and its replicas, have it. See proxy/store/lua/invalidate.lua."""
+    ) -> Left | None:
+        """Removes all of a tag; returns once Redis, and its replicas, have it, with what depends on the tag and is to
+        go too (None: nothing). See proxy/store/lua/invalidate.lua.
+        """
         mark = new_token()
 
         def arguments(node: Node) -> tuple[bytes, ...]:
             return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
 
-        await self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
+        own = self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
+        if not self._with_dependants:
+            await own
+            return None
+        told = b"%d" % window_ms, intent, b"%d" % intent_ms, clear
+        left: Left | None
+        _, left = await all_of((own, self._dependants.close(tag, told, Budget(timeout))))
+        return left
+
+    async def remove(self, tags: Sequence[str], timeout: float) -> None:
+        """Removes all of some tags, because of another one on which their answers depend; see `Dependants`."""
+        await self._dependants.remove(tags, timeout)
+
+    def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
+        """These were removed: they depend on a tag no more, unless they were stored again since."""
+        self._dependants.forget(tag, left, tags)
 
     async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None:
         """The tag that an alias is another name of; None when no fill has seen it."""
@@ -233,6 +263,18 @@ class RedisStore:
 
         return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate)
 
+    def _lives(self, key: RequestKey, verdict: Verdict) -> tuple[float, int]:
+        """How many seconds an answer is fresh, and how many ms it may stand in after that."""
+        limits = key.read.limits
+        ttl = self._ttl if limits.ttl is None else limits.ttl
+        ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
+        return ttl, int(limits.longest_stale(self._stale) * 1000)
+
+    def _forgets(self) -> bool:
+        """Whether Redis may forget what depends on a tag, and keep the answer: by evicting, or on another master."""
+        nodes = self._topology.nodes()
+        return len(nodes) != 1 or nodes[0].evicts
+
     def _without_events(self, node: Node) -> tuple[bytes, bytes]:
         """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""
         lost_ms = self.gap.lost_ms(node.now_ms())
@@ -245,29 +287,9 @@ class RedisStore:
         return node
 
     async def _script(
-        self,
-        script: Script,
-        keys: tuple[bytes, ...],
-        arguments: Callable[[Node], tuple[bytes, ...]],
-        budget: Budget,
-        *,
-        durable: bool = False,
+        self, script: Script, keys: tuple[bytes, ...], arguments: Arguments, budget: Budget, *, durable: bool = False
     ) -> object:
-        """Runs a script where its keys are, following redirections."""
-        node, call, asking = self._node(keys[0]), (b"EVALSHA", script.sha), False
-        for _ in range(_REDIRECTIONS_FOLLOWED):
-            command = (*call, b"%d" % len(keys), *keys, *arguments(node))
-            try:
-                return await (node.write if durable else node.ask)(budget, *command, asking=asking)
-            except NoScriptError:
-                call = (b"EVAL", script.source)
-            except AskError as error:  # MOVED too
-                node = self._topology.redirected(error, node) or node
-                asking = not isinstance(error, MovedError)
-            except TryAgainError:  # the slot is on its way
-                await asyncio.sleep(_TRY_AGAIN)
-                budget.left -= _TRY_AGAIN
-        raise RedisUnavailableError("the key's slot is moving")
+        return await run_script(self._topology, script, keys, arguments, budget, durable=durable)
 
     def _send_script(self, script: Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)

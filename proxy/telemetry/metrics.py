@@ -17,6 +17,7 @@ from proxy.pb import media_pb2
 from proxy.telemetry import process_metrics
 from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
+from proxy.telemetry.crowded import crowded
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.policy_failures import policy_failures
@@ -99,6 +100,7 @@ class Metrics:
             registry=self.registry,
         )
         self.unclear = policy_failures(self.registry, _METHODS)
+        self.crowded = crowded(self.registry, _METHODS)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}
