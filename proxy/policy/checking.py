@@ -1,5 +1,6 @@
 """`Checker`: compiles the expressions of one service or event, and notes what is wrong with them at their places."""
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -23,6 +24,13 @@ from proxy.policy.tags import EmptyTagError, checked, checked_all
 _HINTS = {
     "response": "the tag and what else is asked before the fetch must come from the request alone",
 }
+_TAKEN = frozenset(
+    {
+        *vars(logging.makeLogRecord({})),
+        *("message", "asctime", "ts", "level", "logger", "exception", "source", "age", "reason", "suppressed"),
+    }
+)
+"""What a log record has itself (it refuses others of these names), and what our lines say besides."""
 
 
 @dataclass
@@ -78,6 +86,12 @@ class Checker:
         self, log: Mapping[str, Source] | None, variables: Mapping[str, str], what: str
     ) -> Callable[..., Mapping[str, Plain]]:
         """The fields of a log line."""
+        for name, source in (log or {}).items():
+            if name in _TAKEN:
+                accepted = "other names, like product_name"
+                self.document.wrong(
+                    source.place, f"{what}: log: {name}: log lines have it already; accepted: {accepted}"
+                )
         compiled = {
             name: self.expression(source, f"{what}: log: {name}", variables, "plain")
             for name, source in (log or {}).items()

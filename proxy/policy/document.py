@@ -80,13 +80,13 @@ class Document:
         elif not _is_empty(node):
             self.wrong(node, f"{what}: {_found(node)}; accepted: a list")
 
-    def text(self, node: Node, what: str, accepted: str = "a text") -> Source | None:
-        """A scalar that is not empty."""
+    def text(self, node: Node, what: str, accepted: str = "a text", *, empty: bool = False) -> Source | None:
+        """A scalar that is not empty, unless it may be."""
         if not isinstance(node, yaml.ScalarNode):
             self.wrong(node, f"{what}: {_found(node)}; accepted: {accepted}")
             return None
         source = self._source(node)
-        if not source.text.strip():
+        if not empty and not source.text.strip():
             self.wrong(node, f"{what}: is empty; accepted: {accepted}")
             return None
         return source

@@ -79,7 +79,7 @@ class Read(Form):
         "them without their signatures.",
     )
     vary: tuple[str, ...] | None = key(
-        Value(MetadataKeys()), "Request metadata that tells callers apart; default: CACHE_VARY_METADATA."
+        Value(MetadataKeys(), empty=True), "Request metadata that tells callers apart; default: CACHE_VARY_METADATA."
     )
     metadata: Source | None = key(
         Text("keyed, all", "keyed|all"),
@@ -87,7 +87,7 @@ class Read(Form):
         "`propagate`; all: everything.",
     )
     propagate: tuple[str, ...] | None = key(
-        Value(MetadataKeys()),
+        Value(MetadataKeys(), empty=True),
         "Metadata that such a fetch carries besides, though answers are shared between its values.",
     )
     max_entry_bytes: int | None = key(

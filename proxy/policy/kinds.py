@@ -65,13 +65,15 @@ class Value(Kind):
     """What a setting of the same kind holds."""
 
     type: SettingType
+    empty: bool = False
+    """An empty one says something too."""
 
     @property
     def accepted(self) -> str:  # type: ignore[override]  # the setting's own words
         return self.type.accepted
 
     def read(self, document: Document, node: Node, what: str) -> Any:
-        source = document.text(node, what, self.accepted)
+        source = document.text(node, what, self.accepted, empty=self.empty)
         if source is None:
             return None
         try:

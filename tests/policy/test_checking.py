@@ -32,3 +32,16 @@ def test_a_fault_is_told_where_it_stands_in_the_file() -> None:
 def test_what_is_right_is_told_nothing_of() -> None:
     assert wrong("string(request.id)") == []
     assert checker("x").expression(None, "read Get: tag", REQUEST, "text") is None
+
+
+def test_a_field_of_log_lines_needs_a_name_of_its_own() -> None:
+    found = checker("{name: request.name, product_name: request.name, source: request.name}")
+    document = found.document
+    (_, node) = document.mapping(document.root, "policy", None)["tag"]
+    fields = {name: document.text(value, name) for name, (_, value) in document.mapping(node, "log", None).items()}
+    found.log_fields(fields, REQUEST, "read Get")
+    told = "log lines have it already; accepted: other names, like product_name"
+    assert [str(mistake) for mistake in document.mistakes] == [
+        f"p.yaml:1:13: read Get: log: name: {told}",
+        f"p.yaml:1:63: read Get: log: source: {told}",
+    ]

@@ -78,6 +78,11 @@ def test_the_digest_is_of_what_decides_which_answers_are_found() -> None:
     assert len({read(text).digest for text in others} | {plain}) == 5
 
 
+def test_no_metadata_at_all_may_tell_callers_apart() -> None:
+    assert read("tag: \"'a'\", vary: ''").limits.vary == ()
+    assert read("tag: \"'a'\"").limits.vary is None
+
+
 def test_a_write_names_tags_by_its_request_its_alias_or_a_look_up() -> None:
     found = write(
         "invalidates: \"['products']\", alias: string(request.id), look_up: {method: GetProductByID, "
