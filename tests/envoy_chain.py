@@ -8,7 +8,7 @@ from typing import Self
 
 import grpc.aio
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from tests.raw_upstream import Chain, RawUpstream
 from tests.servers.children import free_port
 from tests.servers.process import ProxyProcess

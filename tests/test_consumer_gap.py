@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from proxy.media.event_gap import EventGap
+from proxy.calls.event_gap import EventGap
 from tests.amqp import publishing
 from tests.amqp_consumer import UPLOADED, once, running
 from tests.servers.rabbitmq import RabbitServer

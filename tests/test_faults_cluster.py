@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from proxy.media.keys import Keys
-from proxy.media.model import Model
+from proxy.calls.keys import Keys
+from proxy.policy.builtin.model import Model
 from tests.amqp import publishing
 from tests.calling import Gateway
 from tests.servers.process import ProxyProcess
