@@ -125,7 +125,7 @@ def _service(settings: Settings, where: str, names: Clusters, place: Place) -> l
 
 
 def _limits(most_calls: int) -> Json:
-    """No outlier ejection, and as many calls as callers may make: to the methods of MediaService (`listener` gives them
+    """No outlier ejection, and as many calls as callers may make: to the methods of the policy (`listener` gives them
     HIGH) as many as to all others, so that whoever takes the places of these does not lock out those.
     """
     kinds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")

@@ -109,6 +109,8 @@ class _Compiler:
             tuple(method.path for method in methods.values() if method.unary),
             {read.path: read for read in reads if read is not None},
             {write.path: write for write in writes if write is not None},
+            descriptors,
+            builtin=taken_in or self._builtin,
         )
 
     def event(self, given: form.Event) -> Event | None:
