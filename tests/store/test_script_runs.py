@@ -13,10 +13,10 @@ from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_scripts import Script
 from proxy.store.redis_store import RedisStore
 from proxy.store.script_runs import run_script
-from tests.redis_parts import storing
-from tests.servers.redis import RedisServer
-from tests.servers.redis_sets import RedisCluster
-from tests.servers.waiting import until
+from tests.support.redis_parts import storing
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.redis_sets import RedisCluster
+from tests.support.servers.waiting import until
 
 LIST = Script("list")
 
