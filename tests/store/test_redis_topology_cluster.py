@@ -9,9 +9,9 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection
 from redis.crc import key_slot
 
+from proxy.calls.keys import RequestKey
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import RequestKey
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_connecting import Listeners
 from proxy.store.redis_node import Budget

@@ -11,7 +11,7 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Metadata, Reply
+from proxy.calls.call import Call, Metadata, Reply
 from proxy.transport.upstream import Upstream
 from tests.support.raw_http2 import END_STREAM, Http2Server, headers, message
 from tests.support.raw_upstream import Behaviour, Context, RawUpstream, Recorder, Seen, requests
