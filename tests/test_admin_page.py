@@ -12,6 +12,7 @@ from tests.calling import Gateway
 from tests.servers.browser import Browser
 from tests.servers.process import ProxyProcess
 from tests.servers.redis import RedisServer
+from tests.servers.streams import StreamServer
 from tests.servers.tcp import FaultyTcp
 from tests.servers.upstream import FakeMediaServer
 from tests.servers.waiting import until
@@ -315,10 +316,8 @@ async def test_another_page_can_order_nothing(browser: Browser, proxy: ProxyProc
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(hostile, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        await browser.go(f"http://127.0.0.1:{port}/")
+    async with StreamServer(hostile) as server:
+        await browser.go(f"http://127.0.0.1:{server.port}/")
         await until(lambda: _title_is(browser, "asked"), "the hostile page to have asked")
     await browser.complaints()
     await browser.go(f"http://127.0.0.1:{proxy.admin_port}/")
