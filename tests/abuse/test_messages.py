@@ -6,7 +6,6 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import grpc.aio
-import pytest
 from grpc import StatusCode
 
 from tests.abuse.attack import (
@@ -21,10 +20,10 @@ from tests.abuse.attack import (
 )
 from tests.abuse.caller import request
 from tests.abuse.scene import Scene
-from tests.raw_http2 import DATA, END_STREAM, frame, headers, message
-from tests.raw_upstream import BIG
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.raw_http2 import DATA, END_STREAM, frame, headers, message
+from tests.support.raw_upstream import BIG
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 SIZE = 4 << 20
 FILES, FORWARDED = "/media.MediaService/GetFilesByModel", "/media.MediaService/GetFileURL"

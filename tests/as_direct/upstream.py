@@ -9,7 +9,7 @@ from typing import Literal
 
 import hpack
 
-from tests.raw_http2 import (
+from tests.support.raw_http2 import (
     ACK,
     DATA,
     END_HEADERS,
@@ -26,7 +26,7 @@ from tests.raw_http2 import (
     headers,
     message,
 )
-from tests.servers.streams import StreamServer
+from tests.support.servers.streams import StreamServer
 
 WINDOW_UPDATE = 8
 _PADDED, _PRIORITY = 8, 0x20

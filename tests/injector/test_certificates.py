@@ -13,7 +13,7 @@ from proxy.injector.cluster import Cluster, connect
 from proxy.injector.pki import Pair
 from tests.injector.fake_api import CONFIGURATION, FakeApi
 from tests.injector.replicas import DAY, NAME, SETTLE, Clock, Replica
-from tests.servers.streams import StreamServer
+from tests.support.servers.streams import StreamServer
 
 
 async def test_first_start_makes_stores_trusts_and_serves(cluster: Cluster, api: FakeApi) -> None:
