@@ -21,6 +21,7 @@ from tests.support.media_methods import verdict
 from tests.support.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.redis_sets import RedisCluster
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 SHARE = 16384 // 3 + 1
@@ -325,10 +326,9 @@ class TestNodes:
                 writer.write(b"*1\r\n:5\r\n" * data.count(b"*"))
             writer.close()
 
-        async with await asyncio.start_server(answer, "127.0.0.1", 0) as liar:
-            port = liar.sockets[0].getsockname()[1]
+        async with StreamServer(answer) as liar:
             changes: list[str] = []
-            async with storing(f"redis+cluster://127.0.0.1:{port}", up=False) as store:
+            async with storing(f"redis+cluster://127.0.0.1:{liar.port}", up=False) as store:
                 _hear(store, lambda up, reason: changes.append(reason))
                 await until(lambda: changes, "a look at it")
             assert "slot map cannot be read" in changes[0]
