@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 from functools import partial
 
 import grpc.aio
+import pytest
 from grpc import StatusCode
 
 from tests.abuse.attack import (
