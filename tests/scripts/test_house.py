@@ -60,10 +60,7 @@ class TestHouse:
             tmp_path, proxy__a_py=text, proxy__media_cache_py=text, proxy__b_py="MediaCacheService", README_md=text
         )
         told = [line for line in breaches(tmp_path, files) if "has no" not in line]
-        assert told == [
-            "proxy/a.py: names MediaService; what knows media.MediaService is in proxy/policy/builtin/, "
-            "proxy/media_cache.py"
-        ]
+        assert [line.partition(";")[0] for line in told] == ["proxy/a.py: names MediaService"]
 
     def test_a_path_out_of_the_project(self, tmp_path: Path) -> None:
         files = _tree(tmp_path, README_md="see ../" + "shared/notes.md")
