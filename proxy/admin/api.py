@@ -7,7 +7,7 @@
     GET  /stored       how many tags have something stored, and about how many bytes
     GET  /explain      why a call would be a hit, a miss or a bypass; POST too, for metadata that no URL should hold
     POST /invalidate   drops all of a tag
-    POST /flush        drops everything
+    POST /flush        drops everything, or everything of a service
     POST /log-level    debug, info, warning, error
     POST /mode         on, off, shadow
 
@@ -214,9 +214,12 @@ class Admin:
         asking = self._core.invalidations.invalidate_all(named.tags, source="admin", about=named.about)
         return await self._confirmed(asking, named.shown)
 
-    async def _flush(self, _: Given) -> tuple[int, object]:
-        _logger.info("flush asked for")
-        return await self._confirmed(self._core.invalidations.flush("asked for by an operator", source="admin"), {})
+    async def _flush(self, given: Given) -> tuple[int, object]:
+        service = requests.service(given, self._core.policy.services)
+        named = {"service": service} if service else {}
+        _logger.info("flush asked for", extra=named)
+        asking = self._core.invalidations.flush("asked for by an operator", source="admin", service=service)
+        return await self._confirmed(asking, named)
 
     async def _confirmed(self, asking: Any, told: Mapping[str, object]) -> tuple[int, object]:
         """200 once Redis has it; 202 when that takes longer: it is kept, tried again, and bypassed meanwhile."""

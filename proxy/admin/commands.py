@@ -129,10 +129,17 @@ def invalidate(ask: "AdminClient", *, what: tuple[str, ...], collection: str, as
     return _confirmed(answer, as_json, f"{' '.join(what)} is invalidated")
 
 
-@_operator_command("flush", "Drop all that is stored of every tag.", kept=True)
-def flush(ask: "AdminClient", *, as_json: bool) -> int:
+@_operator_command(
+    "flush",
+    "Drop all that is stored, of every service or of one.",
+    click.argument("service", required=False),
+    kept=True,
+)
+def flush(ask: "AdminClient", *, service: str | None, as_json: bool) -> int:
     """Prints whether Redis has confirmed."""
-    return _confirmed(ask.post("/flush"), as_json, "the whole cache is flushed")
+    if service is None:
+        return _confirmed(ask.post("/flush"), as_json, "the whole cache is flushed")
+    return _confirmed(ask.post("/flush", service=service), as_json, f"all that is stored of {service} is flushed")
 
 
 @_operator_command(

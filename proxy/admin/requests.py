@@ -6,7 +6,7 @@ none beyond 2^53.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -109,6 +109,14 @@ def named(given: Mapping[str, Any]) -> Named:
     shown: dict[str, object] = {"tag": model, "model_type": model.type, "model_id": str(model.id)}
     logged = {"model_type": model.type, "model_id": model.id}
     return Named(model.all, shown, logged, model.described(text(given, "collection")))
+
+
+def service(given: Mapping[str, Any], services: Collection[str]) -> str:
+    """`service`, one of the policy's; empty when it is not given."""
+    name = text(given, "service")
+    if "service" in given and name not in services:
+        raise BadRequestError(_not_understood("service", given["service"], ", ".join(services)))
+    return name
 
 
 def text(given: Mapping[str, Any], name: str) -> str:

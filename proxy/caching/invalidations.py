@@ -5,7 +5,7 @@ bypassed meanwhile: reads of a held tag go to upstream in this process.
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
 from proxy.caching.confirmed import Confirmed
@@ -45,7 +45,7 @@ class Store(Protocol):
         intent_ms: int = 0,
         clear: bytes = b"",
     ) -> None: ...
-    async def flush(self) -> int: ...
+    async def flush(self, services: Collection[str] = ()) -> int: ...
     def on_renewal(self, again: Callable[[float | None], None]) -> None: ...
 
 
@@ -60,7 +60,7 @@ class Journal(Protocol):
     """Who remembers the last ones."""
 
     def invalidated(self, tag: str, source: str, about: Description) -> None: ...
-    def flushed(self, reason: str, models: int) -> None: ...
+    def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None: ...
 
 
 class Invalidations:
@@ -115,21 +115,21 @@ class Invalidations:
         for tag in tags:
             await self.invalidate(tag, source=source, about=about)
 
-    async def flush(self, reason: str, *, source: str = "event") -> None:
-        """Removes everything of the namespace; returns only once every master has confirmed."""
+    async def flush(self, reason: str, *, source: str = "event", service: str = "") -> None:
+        """Removes everything of the namespace, or of one service; returns only once every master has confirmed."""
         if self._store is not None:
-            await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source))
+            await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source, service=service))
 
-    async def flush_in_time(self, reason: str) -> None:
+    async def flush_in_time(self, reason: str, service: str = "") -> None:
         """After an event: the same, but at most every five seconds; until then every read here bypasses."""
         if self._store is not None:
             due = self._flush_began + _FLUSH_EVERY
-            await self._held.flushed(self._held.want_flush(reason, due=due, source="event"))
+            await self._held.flushed(self._held.want_flush(reason, due=due, source="event", service=service))
 
-    def flush_soon(self, reason: str) -> None:
-        """After a write: has everything removed, at most every five seconds; until then every read here bypasses."""
+    def flush_soon(self, reason: str, service: str = "") -> None:
+        """After a write: has it removed, at most every five seconds; until then every read here bypasses."""
         if self._store is not None:
-            self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY, source="write")
+            self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY, source="write", service=service)
 
     async def own_write(self, tag: str, intent: Intent, budget: Budget, *, ended: Description | None = None) -> None:
         """Removes all of a tag, and sets or clears the intent of one of our own writes, within the budget.
@@ -251,8 +251,9 @@ class Invalidations:
         reason, source, held_before = self._held.flush_reason, self._held.flush_source, self._held.asked()
         self._flush_began = now
         done = False
+        services = self._held.flush_share or ()
         try:
-            removed = await self._store.flush()
+            removed = await self._store.flush(services)
             self._confirmed.flushed()
             done = True
         except RedisUnavailableError:
@@ -260,12 +261,15 @@ class Invalidations:
         finally:
             self._held.end_flush(number, done=done)
         for tag, held, asked in held_before:
-            if not held.intents:  # these are still to be told
+            if not held.intents and not services:  # these are still to be told
                 self._taken(tag, held, asked)
         self._observer.invalidation(source, None)
         if self._journal is not None:
-            self._journal.flushed(reason, removed)
-        log.info("the whole cache was flushed", extra={"reason": reason, "models": removed})
+            self._journal.flushed(reason, removed, services)
+        told: dict[str, object] = {"reason": reason, "models": removed}
+        if services:
+            told = {"reason": reason, "service": ", ".join(sorted(services)), "tags": removed}
+        log.info("%s was flushed", "the cache of a service" if services else "the whole cache", extra=told)
         return True
 
     def _taken(self, tag: str, held: HeldTag, asked: int) -> None:

@@ -59,6 +59,8 @@ class Write:
     """What Redis may still take of the time of this call."""
     unknown: str = ""
     """Why not all tags could be found out, so that everything is flushed should it be done; empty: they could."""
+    share: str = ""
+    """The service whose answers are flushed then; empty: all are."""
     announced: bool = False
     """An event is to follow when it succeeds."""
     unreadable: bool = False
@@ -106,7 +108,7 @@ class OwnWrites:
             (not known and not write.unreadable)
             or (reply is not None and reply.ok and write.succeeded(reply.body or b"", True))
         ):
-            self._invalidations.flush_soon(write.unknown)
+            self._invalidations.flush_soon(write.unknown, write.share)
         if not write.tags:
             return
         life = 0.0 if known else UNKNOWN_OUTCOME
@@ -137,7 +139,7 @@ class OwnWrites:
 
     def _repeat_later(self, tags: tuple[str, ...], intent: bytes) -> None:
         if len(self._repeats) >= MOST_HELD:
-            self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome")
+            self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome", "")
             return
 
         def repeat() -> None:

@@ -154,6 +154,8 @@ class Write:
     announced: bool
     """An event is to follow when it succeeds."""
     describe: Callable[[Message], Description]
+    share: str = ""
+    """The service whose answers are flushed where nobody can tell its tags; empty: all are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -167,7 +169,9 @@ class Event:
     said: Mapping[str, str]
     """The expressions as the policy has them, by their keys; for people."""
     flushes: bool
-    """What names no tag has everything flushed; else it is dropped."""
+    """What names no tag has what is stored flushed; else it is dropped."""
+    share: str
+    """The service of which; empty: of all."""
     kinds: frozenset[str]
     """The last words of all routing keys of the policy."""
     form: str

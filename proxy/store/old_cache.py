@@ -8,7 +8,7 @@ the bound, as it was before. A fetch that was under way may still store what it 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from proxy.calls.tags import Description
@@ -25,7 +25,7 @@ class Journal(Protocol):
     """Who is told of confirmed invalidations; see `InvalidationLog`."""
 
     def invalidated(self, tag: str, source: str, about: Description) -> None: ...
-    def flushed(self, reason: str, models: int) -> None: ...
+    def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None: ...
 
 
 KeysOf = Callable[[str, Description], tuple[bytes, ...]]
@@ -57,9 +57,9 @@ class OldCache:
             handle = self._later(_AGAIN_AFTER, again)
             self._again.add(handle)
 
-    def flushed(self, reason: str, models: int) -> None:
+    def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None:
         """Which keys that cache has is not known; its time to live bounds what was missed."""
-        self._journal.flushed(reason, models)
+        self._journal.flushed(reason, models, services)
 
     def close(self) -> None:
         """Second deletions that are not due yet are given up."""

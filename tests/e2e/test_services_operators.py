@@ -137,3 +137,40 @@ async def test_what_is_not_understood_is_one_line(redis: RedisServer, tmp_path: 
             assert (told.status, told.out) == (1, "")
             assert said in told.err
             assert told.err.count("\n") == 1
+
+
+FAILS_ON_ONE = ("'product/' + string(request.id), 'products'] + (", "'product/' + string(9 / (request.id - 1))] + (")
+
+
+@TRANSPORTS
+async def test_a_write_that_nobody_understands_flushes_its_own_service_alone(
+    redis: RedisServer, tmp_path: Path, transport: str
+) -> None:
+    async with serving(redis, tmp_path, transport, change=FAILS_ON_ONE) as services:
+        lamp, files = product.GetProductByIDRequest(id=2), media.GetFilesByModelRequest(model_type="user", model_id=1)
+        for _ in range(2):
+            await x_cache(services.products.GetProductByID(lamp))
+            await x_cache(services.media.GetFilesByModel(files))
+        changed = await services.products.UpdateProduct(product.UpdateProductRequest(id=1, name="A better mug"))
+        assert changed.success
+        await services.proxy.logged("the cache of a service was flushed")
+        assert await x_cache(services.products.GetProductByID(lamp)) == "miss"
+        assert await x_cache(services.media.GetFilesByModel(files)) == "hit"
+        failed = 'media_cache_policy_failures_total{method="product.ProductService/UpdateProduct"}'
+        assert await services.proxy.metric(failed) == 1
+
+
+async def test_a_service_is_flushed_by_hand(redis: RedisServer, tmp_path: Path) -> None:
+    async with serving(redis, tmp_path, "grpcio") as services:
+        files = media.GetFilesByModelRequest(model_type="user", model_id=1)
+        for _ in range(2):
+            await x_cache(services.products.GetProductByID(MUG))
+            await x_cache(services.media.GetFilesByModel(files))
+        told = await ask(services.proxy, "flush", "product.ProductService")
+        assert (told.status, told.out) == (0, "all that is stored of product.ProductService is flushed\n")
+        assert await x_cache(services.products.GetProductByID(MUG)) == "miss"
+        assert await x_cache(services.media.GetFilesByModel(files)) == "hit"
+        assert "everything of product.ProductService" in (await ask(services.proxy, "stats")).out
+        told = await ask(services.proxy, "flush", "shop.Products")
+        assert (told.status, told.out) == (1, "")
+        assert "service: 'shop.Products' is not understood; accepted: media.MediaService, product.Prod" in told.err

@@ -62,7 +62,7 @@ class FakeInvalidator:
         await until(lambda: model.id not in self.held, f"model {model} to be let go", timeout=100)
         self.invalidations.append(Invalidation(model, source, collection, sent_at))
 
-    async def flush_in_time(self, reason: str) -> None:
+    async def flush_in_time(self, reason: str, service: str = "") -> None:
         await self.flush(reason)
 
     async def flush(self, reason: str) -> None:
