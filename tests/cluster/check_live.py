@@ -10,7 +10,7 @@ import pytest
 from tests.chart.tools import CHART, ROOT
 from tests.cluster.installation import SYSTEM, Installation, pod, sidecar
 from tests.cluster.node import Node
-from tests.servers.redis import RedisServer
+from tests.support.servers.redis import RedisServer
 
 SHOP = "shop"
 MERGE = "application/merge-patch+json"

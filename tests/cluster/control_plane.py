@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from proxy.injector.versions import Version, parse_version
-from tests.servers.children import Child, free_port
-from tests.servers.server import Startable
-from tests.servers.waiting import until
+from tests.support.servers.children import Child, free_port
+from tests.support.servers.server import Startable
+from tests.support.servers.waiting import until
 
 VARIABLE = "KUBEBUILDER_ASSETS"
 NEEDED = ("etcd", "kube-apiserver")

@@ -16,7 +16,7 @@ from tests.cluster.control_plane import SELF, Answer, ControlPlane
 from tests.cluster.node_pod import Pod
 from tests.cluster.node_services import Services, Target
 from tests.cluster.node_volumes import Given
-from tests.servers.children import program
+from tests.support.servers.children import program
 
 _LOOK_AGAIN = 0.05
 NAME = "toy"

@@ -16,8 +16,8 @@ from typing import Any
 import httpx2
 
 from tests.chart.tools import ROOT
-from tests.servers.children import Child
-from tests.servers.waiting import until
+from tests.support.servers.children import Child
+from tests.support.servers.waiting import until
 
 _EVERYWHERE = re.compile(r"(\[::\]|0\.0\.0\.0|127\.0\.0\.1)(?=:\d)")
 _AGAIN_AFTER = 0.5

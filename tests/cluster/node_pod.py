@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.cluster.node_container import Container
 from tests.cluster.node_volumes import Given, NotThereError
-from tests.servers.waiting import until
+from tests.support.servers.waiting import until
 
 _LOOK_AGAIN = 0.05
 _REFRESH_EVERY = 20
