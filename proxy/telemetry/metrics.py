@@ -20,6 +20,7 @@ from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.policy_failures import policy_failures
+from proxy.telemetry.popular import Popular
 from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
@@ -117,6 +118,7 @@ class Metrics:
         self.upstream_answers = Failing(failing.set)
         self.callers = Callers(self.registry, (*_METHODS.values(), OTHER), self._ended)
         self.bad_settings = process_metrics.declare(self.registry)
+        self.popular = Popular()
 
     def _ended(self) -> Ended:
         """What `server_call` was told of so far."""
