@@ -6,7 +6,7 @@ from proxy.media.calls import Call, Reply
 from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from tests.consistency.checker import Asked, Checker, failure, stamped
-from tests.media_methods import UPLOAD_FILE
+from tests.support.media_methods import UPLOAD_FILE
 
 
 class Origin:

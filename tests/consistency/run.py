@@ -36,10 +36,10 @@ from tests.consistency.partial_faults import HEARTBEAT, WITHIN, PartialFaults
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import SIDES, Side
 from tests.consistency.schedule import Schedule
-from tests.servers.process import ProxyProcess
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.upstream import FakeMediaServer
-from tests.servers.waiting import until
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.upstream import FakeMediaServer
+from tests.support.servers.waiting import until
 
 _BUSY, _QUIET = range(1, 7), range(101, 221)
 """Models that change all the time, so that reads, fills and invalidations overtake each other; and models that change

@@ -37,9 +37,9 @@ from proxy.telemetry.metrics import Metrics
 from tests.consistency.checker import Asked, Checker
 from tests.consistency.clock import Clock
 from tests.consistency.gated_origin import Origin
-from tests.media_events import EVENTS
-from tests.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
-from tests.servers.waiting import until
+from tests.support.media_events import EVENTS
+from tests.support.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
+from tests.support.servers.waiting import until
 
 TTL = 600.0
 WITHOUT_EVENTS = 0.2

@@ -12,7 +12,7 @@ from proxy.media.keys import RequestKey, length_prefixed, split_prefixed
 from proxy.media.model import Model
 from proxy.pb.media_pb2 import DeleteFileRequest, GetFilesByModelRequest, UploadFileRequest
 from tests.fuzz.budget import budget, damaged, int64s
-from tests.media_methods import MediaKeys
+from tests.support.media_methods import MediaKeys
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=6) | st.sampled_from(
     ["User", "user", "ﬁ", "ß", "SS"]
