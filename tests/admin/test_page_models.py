@@ -5,13 +5,13 @@ from functools import partial
 
 import pytest_asyncio
 
-from tests.calling import Gateway, publish
-from tests.servers.browser import Browser
-from tests.servers.process import ProxyProcess
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
-from tests.servers.upstream import FakeMediaServer
-from tests.servers.waiting import until
+from tests.support.calling import Gateway, publish
+from tests.support.servers.browser import Browser
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.upstream import FakeMediaServer
+from tests.support.servers.waiting import until
 
 USERS = 15
 
