@@ -85,6 +85,7 @@ class EventConsumer:
         self._urls, self._tls = tuple(urls), tls
         by_queue = {f"{prefix}-{event.queue}": event for event in events}
         self._topology = Topology(prefix, {each.queue: Source(each.exchange, each.routing_keys) for each in events})
+        self.depths = self._topology.depths
         self._observer = observer
         self._presence = Presence(observer, self._topology.queues)
         self._check_interval, self._pauses = check_interval, pauses
