@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from proxy.caching.confirmed import Confirmed
@@ -27,7 +28,8 @@ _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
 _LEAST_TIMEOUT = 0.001
 """Less is no time to ask Redis anything in."""
-
+_NOTED_MS = 30_000
+"""For how much longer than its intent a write's note is kept that its event is due."""
 
 _RENEWED = "Redis has another master or another time, and may hold what is outdated"
 
@@ -44,6 +46,7 @@ class Store(Protocol):
         intent: bytes = b"",
         intent_ms: int = 0,
         clear: bytes = b"",
+        due_ms: int = 0,
     ) -> None: ...
     async def flush(self) -> int: ...
     def on_renewal(self, again: Callable[[float | None], None]) -> None: ...
@@ -290,6 +293,8 @@ async def _ask(store: Store, tag: str, timeout: float, window_ms: int, intent: I
     if intent is None:
         await store.invalidate(tag, timeout=timeout, window_ms=window_ms)
     elif left_ms > 0:
-        await store.invalidate(tag, timeout=timeout, window_ms=window_ms, intent=intent.id, intent_ms=left_ms)
+        due_ms = left_ms + _NOTED_MS if intent.announced else 0
+        told = partial(store.invalidate, intent=intent.id, intent_ms=left_ms, due_ms=due_ms)
+        await told(tag, timeout=timeout, window_ms=window_ms)
     else:
         await store.invalidate(tag, timeout=timeout, window_ms=window_ms, clear=intent.id)
