@@ -162,7 +162,7 @@ class _App:
             gap=core.gap,
             able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
             tls=core.tls.rabbitmq,
-            record=EventRecord(store.topology, settings.cache_namespace),
+            record=EventRecord(store.topology, settings.cache_namespace, core.keys.of_tag),
         )
         core.own_writes.succeeded = consumer.wrote
         return consumer
