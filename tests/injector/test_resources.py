@@ -153,7 +153,7 @@ def test_init_containers_count_as_kubernetes_counts_them() -> None:
 
 def test_what_is_lowered_is_never_too_little_to_start() -> None:
     """A small request of the installation does not mean that so little is enough."""
-    small = {"memory_request": "32Mi", "cpu_request": "10m"}
+    small: dict[str, Any] = {"memory_request": "32Mi", "cpu_request": "10m"}
     assert fit(quota(limits_memory="100Mi"), **small)["limits"] == {"memory": "100Mi"}
     for demand in (limits(max={"memory": "64Mi"}), limits(max={"cpu": "20m"}), quota(limits_memory="90Mi")):
         with pytest.raises(Refused, match="does not fit"):
