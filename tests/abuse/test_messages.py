@@ -5,7 +5,6 @@ import zlib
 from contextlib import AsyncExitStack
 
 import grpc.aio
-import pytest
 from grpc import StatusCode
 
 from tests.abuse.attack import (
