@@ -29,7 +29,7 @@ from proxy.admin.access import Access, Refusal
 from proxy.admin.explain import Explainer, Upstream
 from proxy.admin.page import PAGE, POLICY
 from proxy.admin.requests import BadRequestError
-from proxy.admin.stats import Dependencies, Stats
+from proxy.admin.stats import Dependencies, Queues, Stats
 from proxy.core import Core
 from proxy.errors import RedisUnavailableError
 from proxy.printable import printable_json
@@ -84,6 +84,7 @@ class Admin:
         metrics: Metrics,
         dependencies: Dependencies,
         unready: Callable[[], str | None],
+        queues: Queues = tuple,
     ) -> None:
         self._settings = settings
         self._sources = sources
@@ -93,7 +94,7 @@ class Admin:
         self._policy = core.cache.policy
         self._log_level = settings.log_level
         self._keys = core.keys
-        self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready)
+        self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready, queues)
         self._explainer = Explainer(
             core.store,
             self._keys,

@@ -204,7 +204,7 @@ class Deliveries:
         finally:
             in_hand.limit = None
         self._observer.event(kind, "applied")
-        self._silence.heard()
+        self._silence.heard(in_hand.tags)
         await self._answer(message, good=True)
 
     async def _apply(self, tags: tuple[str, ...], about: Description, sent_at: float, kind: str) -> None:

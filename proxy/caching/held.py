@@ -29,6 +29,8 @@ class Intent:
 
     id: bytes
     until: float
+    announced: bool = False
+    """An event is to follow its write, of which Redis is to take a note."""
 
 
 @dataclass(slots=True)

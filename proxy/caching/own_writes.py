@@ -75,8 +75,9 @@ class OwnWrites:
         self._forward = forward
         self._ends: set[asyncio.Task[None]] = set()
         self._repeats: dict[bytes, tuple[asyncio.TimerHandle, tuple[str, ...]]] = {}
-        self.succeeded: Callable[[float], None] = lambda _: None
-        """Told of each write that surely succeeded, when it began, by `time.monotonic`: its event is to follow."""
+        self.succeeded: Callable[[float, tuple[str, ...], bytes], None] = lambda began, tags, intent: None
+        """Told of each write that surely succeeded, its event being to follow: when it began, by `time.monotonic`, its
+        tags and its intent."""
 
     async def carry_out(self, write: Write) -> Reply:
         """Forwards a write, between its invalidations."""
@@ -84,11 +85,11 @@ class OwnWrites:
         forwarded = False
         reply: Reply | None = None
         try:
-            await self._invalidate(write, _until(intent, _life(write.call)), None)
+            await self._invalidate(write, _until(intent, _life(write.call), announced=write.announced), None)
             forwarded, began = True, time.monotonic()
             reply = await self._forward(write.call)
             if write.announced and reply.ok and write.succeeded(reply.body or b"", False):
-                self.succeeded(began)
+                self.succeeded(began, write.tags, intent)
         finally:
             known = not forwarded or (reply is not None and reply.code in _SETTLED)
             await self._shielded(self._end(write, intent, reply, known=known))
@@ -151,8 +152,8 @@ class OwnWrites:
         self._repeats[intent] = (handle, tags)
 
 
-def _until(intent: bytes, seconds: float) -> Intent:
-    return Intent(intent, time.monotonic() + seconds)
+def _until(intent: bytes, seconds: float, *, announced: bool = False) -> Intent:
+    return Intent(intent, time.monotonic() + seconds, announced)
 
 
 def _life(call: Call) -> float:

@@ -1,8 +1,8 @@
 """`RedisStore`: the cache's operations on Redis. One hash per tag; every operation is one round trip on one key.
 
 Fields of a tag's hash: `e<field>` an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
-write intent. Times are this Redis' own. The rules are in the scripts under `lua/`; ARCHITECTURE.md explains them
-together.
+write intent, `d<id>` a note that this write's event is due. Times are this Redis' own. The rules are in the scripts
+under `lua/`; ARCHITECTURE.md explains them together.
 """
 
 import asyncio
@@ -201,12 +201,13 @@ class RedisStore:
         intent: bytes = b"",
         intent_ms: int = 0,
         clear: bytes = b"",
+        due_ms: int = 0,
     ) -> None:
         """Removes all of a tag; returns once Redis, and its replicas, have it. See proxy/store/lua/invalidate.lua."""
-        mark = new_token()
+        mark, due = new_token(), b"%d" % due_ms if due_ms else b""
 
         def arguments(node: Node) -> tuple[bytes, ...]:
-            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
+            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS, due
 
         await self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
 

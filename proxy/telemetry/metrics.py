@@ -20,6 +20,7 @@ from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.method_labels import OTHER, MethodLabels
 from proxy.telemetry.policy_failures import policy_failures
+from proxy.telemetry.popular import Popular
 from proxy.telemetry.span_names import SERVER_ERRORS
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
@@ -104,6 +105,7 @@ class Metrics:
         self.upstream_answers = Failing(failing.set)
         self.callers = Callers(self.registry, lambda: (*self.methods.by_path.values(), OTHER), self._ended)
         self.bad_settings = process_metrics.declare(self.registry)
+        self.popular = Popular()
 
     def serves(self, labels: Mapping[str, str], reads: Iterable[str]) -> None:
         """These methods have labels of their own from now on; `reads` are those whose answers are stored.

@@ -25,10 +25,11 @@ from grpc import StatusCode
 from proxy.calls.call import Handler, Metadata, Reply
 from proxy.errors import StartError
 from proxy.telemetry import span_names
+from proxy.telemetry.callers import Use
 from proxy.tls import Leg
-from proxy.transport import connections
 from proxy.transport.admission import Admission
 from proxy.transport.channel_options import SERVER_OPTIONS
+from proxy.transport.connections import Connections, established
 from proxy.transport.credentials import server_credentials
 from proxy.transport.draining import last_part
 from proxy.transport.forward import Context, forward_stream
@@ -165,8 +166,10 @@ class Listener:
         self._tls = tls
         self._layers = Layers(observer, admission, limits)
         self._options = (*SERVER_OPTIONS, *limits.server_options)
-        self._most_connections = limits.connections
         self._port = 0
+        self._connections = Connections(limits.connections, lambda: established(self._port))
+        if not address.startswith("unix:"):  # of those nobody can tell how many there are
+            observer.limited("MAX_CONNECTIONS", lambda: Use(self._connections.now, limits.connections))
         self._routes = Routes(routes, upstreams, self._layers, call_timeout or None, (hits, admission))
         self._admission = admission
         self._described = dict(described or {})
@@ -195,9 +198,7 @@ class Listener:
 
     async def supervise(self, every: float = 1.0) -> None:
         """Until stopped: keeps the port open, looking each `every` seconds, and says where connections are too many."""
-        watching = asyncio.create_task(
-            connections.watch(self._most_connections, lambda: connections.established(self._port)), name="connections"
-        )
+        watching = asyncio.create_task(self._connections.watch(), name="connections")
         try:
             await self._keep_open(every)
         finally:

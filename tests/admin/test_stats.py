@@ -9,6 +9,8 @@ from proxy.caching.policy import Policy
 from proxy.policy.builtin.model import Model
 from proxy.telemetry.dependency import State
 from proxy.telemetry.invalidation_log import InvalidationLog
+from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.queue_depths import QueueDepths
 from tests.support.media_methods import media_metrics
 
 READ = "/media.MediaService/GetFilesByModel"
@@ -23,6 +25,7 @@ def test_a_fresh_process_tells_zeros_and_no_ratio(policy: Policy) -> None:
     told = Stats(media_metrics(), policy, InvalidationLog(), {}, lambda: "starting").document(None)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert set(told["results"].values()) == {0}
+    assert told["memory_bytes"] > 1 << 20
     assert (told["hit_ratio"], told["unready"], told["mode"], told["ttl"]) == (None, "starting", "on", 3600.0)
     assert {told["last_5_minutes"][f"{result}_{share}"] for result in ("hit", "miss") for share in ("p50", "p99")} == {
         None
@@ -87,4 +90,29 @@ def test_an_id_beyond_what_javascript_knows_is_text(policy: Policy) -> None:
             "source": "event",
             "detail": "avatars",
         },
+    ]
+
+
+def test_the_most_read_models_are_told_with_what_the_cache_answered(policy: Policy) -> None:
+    metrics = Metrics()
+    for cached in (True, True, False):
+        metrics.popular.read("user/7", cached=cached)
+    metrics.popular.read("single", cached=False)
+    told = Stats(metrics, policy, InvalidationLog(), {}, lambda: None).document(None)["top_models"]
+    assert told["models"] == [
+        {"model_type": "user", "model_id": "7", "reads": 3, "cached": 2},
+        {"model_type": "single", "model_id": "", "reads": 1, "cached": 0},
+    ]
+    assert told["seconds"] >= 0
+
+
+def test_queues_are_told_as_rabbitmq_said_last(policy: Policy) -> None:
+    depths = QueueDepths(iter((100.0, 101.0, 104.0)).__next__)
+    stats = Stats(Metrics(), policy, InvalidationLog(), {}, lambda: None, depths)
+    depths.told("ours-uploaded", 12, 2)
+    depths.told("ours-deleted", 0, 2)
+    depths.missing("gone")
+    assert stats.document(None)["queues"] == [
+        {"name": "ours-deleted", "waiting": 0, "consumers": 2, "seconds": 3.0},
+        {"name": "ours-uploaded", "waiting": 12, "consumers": 2, "seconds": 4.0},
     ]

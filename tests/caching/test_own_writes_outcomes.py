@@ -199,14 +199,16 @@ async def test_of_a_write_that_surely_succeeded_its_event_is_expected(redis: Red
     """Not of one that failed, was refused, or of which nobody knows."""
     async with Stack(redis.addr) as stack:
         process = await stack.process()
-        told: list[float] = []
-        process.core.own_writes.succeeded = told.append
+        told: list[tuple[float, tuple[str, ...]]] = []
+        process.core.own_writes.succeeded = lambda began, tags, intent: told.append((began, tags))
         before = time.monotonic()
         await process.upload()
         media = stack.media.add("User", 1)
         await process.delete(media.id)
         assert len(told) == 2
-        assert before <= told[0] <= told[1] <= time.monotonic()
+        (first, *tags), (second, *_) = told
+        assert before <= first <= second <= time.monotonic()
+        assert tags == [(USER,)]
         await process.delete(media.id)  # is gone: `success = false`
         stack.media.unsuccessful[UPLOAD] = "too large"
         await process.upload()

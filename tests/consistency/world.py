@@ -130,7 +130,7 @@ class World:
 
     async def consume(self, process: Process, url: str) -> None:
         """A real consumer for a process; returns once events arrive."""
-        record = EventRecord(process.store.topology, "media")
+        record = EventRecord(process.store.topology, "media", process.cache._keys.of_tag)
         consumer = EventConsumer(
             [url],
             "cache",

@@ -178,3 +178,21 @@ async def queues(rabbit: RabbitServer, url: str) -> dict[str, QueueState]:
         name: QueueState(int(ready), int(unacknowledged), int(consumers), durable == "true", arguments)
         for name, ready, unacknowledged, consumers, durable, arguments in found
     }
+
+
+@asynccontextmanager
+async def consuming_beside(url: str, queue: str = "api-gateway-media-cache-uploaded") -> AsyncIterator[list[bytes]]:
+    """Somebody else who takes messages out of one of our queues; the list grows."""
+    taken: list[bytes] = []
+
+    async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        taken.append(message.body)
+        await message.ack()
+
+    connection = await aio_pika.connect(url)
+    try:
+        channel = await connection.channel()
+        await (await channel.get_queue(queue)).consume(take)
+        yield taken
+    finally:
+        await connection.close()
