@@ -5,7 +5,7 @@ from typing import Any
 from proxy.admin.lines import lookup_lines, stats_lines, table
 from proxy.admin.stats import Stats
 from proxy.caching.policy import Policy
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.telemetry.callers import Use
 from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics

@@ -7,8 +7,8 @@ import pytest
 
 from proxy.admin import requests
 from proxy.admin.requests import BadRequestError
-from proxy.media.model import Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest
+from proxy.policy.builtin.model import Model
 
 USER = {"model_type": "User", "model_id": 123}
 

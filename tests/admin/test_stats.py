@@ -6,7 +6,7 @@ import pytest
 
 from proxy.admin.stats import Stats
 from proxy.caching.policy import Policy
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.telemetry.dependency import State
 from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics

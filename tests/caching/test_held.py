@@ -7,7 +7,7 @@ import pytest
 
 from proxy.caching import held as held_module
 from proxy.caching.held import Held, Intent
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 
 ABOUT = Model.of("a", 1).described("avatars")
 A, B, C = Model.of("a", 1), Model.of("b", 1), Model.of("c", 1)

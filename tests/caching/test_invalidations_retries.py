@@ -9,7 +9,7 @@ from proxy.caching import invalidations
 from proxy.caching.held import Intent
 from proxy.caching.invalidations import Invalidations
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.store.redis_node import Budget
 from tests.support.in_process import USER
 from tests.support.scripted_store import Counts, Refusing, cancelled

@@ -8,7 +8,7 @@ import pytest
 from grpc import StatusCode
 
 from proxy.caching import own_writes
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from proxy.pb import media_pb2 as pb
 from tests.support.in_process import DELETE, UPLOAD, USER, Stack, intents
 from tests.support.servers.redis import RedisServer

@@ -25,10 +25,10 @@ from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
-from proxy.media.calls import Call
-from proxy.media.event_gap import EventGap
-from proxy.media.model import Model
+from proxy.calls.call import Call
+from proxy.calls.event_gap import EventGap
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.event_record import EventRecord
 from proxy.store.redis_node import Budget

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
+from proxy.calls.call import Call, Handler, Reply
 from proxy.envoy.calls import Calls, Event
 from proxy.envoy.departures import Departures
 from proxy.envoy.framing import framed
-from proxy.media.calls import Call, Handler, Reply
 from proxy.transport.admission import Admission
 from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits

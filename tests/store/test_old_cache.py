@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.store import old_cache
 from proxy.store.old_cache import old_keys
 from tests.support.in_process import Stack

@@ -14,8 +14,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from proxy.amqp.deliveries import Outcome
-from proxy.media.model import Model
-from proxy.media.tags import UNDESCRIBED, Description
+from proxy.calls.tags import UNDESCRIBED, Description
+from proxy.policy.builtin.model import Model
 from tests.support.media_events import EXCHANGE
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.waiting import until

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from proxy.media.calls import Call, Metadata
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.lifetime import TEMPORARY, Life
-from proxy.media.reads import Verdict
+from proxy.calls.call import Call, Metadata
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.lifetime import TEMPORARY, Life
+from proxy.calls.reads import Verdict
 from proxy.policy.compiling import builtin_policy
 
 GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"

@@ -15,7 +15,7 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
 from proxy.transport.limits import Limits

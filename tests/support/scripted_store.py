@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 
 
 class Refusing:

@@ -1,8 +1,8 @@
-"""proxy.media.lifetime: how long presigned URLs work."""
+"""proxy.calls.lifetime: how long presigned URLs work."""
 
 import pytest
 
-from proxy.media.lifetime import UNLIMITED, Life, life_of, unsigned
+from proxy.calls.lifetime import UNLIMITED, Life, life_of, unsigned
 
 AWS = "https://s3/a?X-Amz-Date=20260101T000000Z&X-Amz-Expires={}"
 BEGIN = 1767225600.0

@@ -4,13 +4,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from proxy.media import keys as keys_module
-from proxy.media.calls import Metadata
-from proxy.media.keys import RequestKey, length_prefixed, split_prefixed
-from proxy.media.model import Model
-from proxy.media.reads import Asked
+from proxy.calls import keys as keys_module
+from proxy.calls.call import Metadata
+from proxy.calls.keys import RequestKey, length_prefixed, split_prefixed
+from proxy.calls.reads import Asked
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.policy import compiled
+from proxy.policy.builtin.model import Model
 from tests.support.media_methods import MediaKeys
 
 SECRET = "Bearer top-secret"

@@ -1,8 +1,8 @@
-"""proxy.media.reads: what a policy says of how answers live."""
+"""proxy.calls.reads: what a policy says of how answers live."""
 
 import pytest
 
-from proxy.media.reads import Limits
+from proxy.calls.reads import Limits
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ import unicodedata
 
 import pytest
 
-from proxy.media.model import Model
-from proxy.media.spellings import is_plain
+from proxy.policy.builtin.model import Model
+from proxy.policy.spellings import is_plain
 
 
 def test_the_type_has_no_case() -> None:

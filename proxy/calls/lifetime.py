@@ -6,7 +6,7 @@ A margin is kept, since whoever gets the answer still has to use the URL.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from proxy.media.presigned import End, end_of
+from proxy.calls.presigned import End, end_of
 
 TEMPORARY = 300.0
 """How long a URL may be kept that dies with a session whose end nobody tells, in seconds, unless a setting says so."""

@@ -3,7 +3,7 @@
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Reply
+from proxy.calls.call import Reply
 
 
 @pytest.mark.parametrize(

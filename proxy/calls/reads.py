@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from proxy.media.lifetime import TEMPORARY, UNLIMITED, Life
-from proxy.media.tags import UNDESCRIBED, Description
+from proxy.calls.lifetime import TEMPORARY, UNLIMITED, Life
+from proxy.calls.tags import UNDESCRIBED, Description
 
 
 @dataclass(frozen=True, slots=True)

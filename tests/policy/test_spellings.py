@@ -1,8 +1,8 @@
-"""proxy.media.spellings: what databases may make of a text. Each letter is tried in tests/media/test_model.py."""
+"""proxy.policy.spellings: what databases may make of a text. Each letter is tried in `builtin/test_model.py`."""
 
 import pytest
 
-from proxy.media.spellings import foldings, is_plain
+from proxy.policy.spellings import foldings, is_plain
 
 
 @pytest.mark.parametrize("text", ["", "user", "USER", "Ärzte", "用户"])

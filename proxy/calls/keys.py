@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b, sha256
 
-from proxy.media.calls import Call, Metadata
-from proxy.media.reads import Read
-from proxy.media.tags import Description
+from proxy.calls.call import Call, Metadata
+from proxy.calls.reads import Read
+from proxy.calls.tags import Description
 
 _LARGEST_REQUEST = 4096  # bytes; the fields of a real one take a few dozen
 _LARGEST_REMEMBERED = 256

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media import entry
-from proxy.media.entry import Entry
+from proxy.calls import entry
+from proxy.calls.entry import Entry
 
 RUN = b"f" * 40
 IDENTITY = b"4:user1:1"

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from proxy.media.event_gap import NEVER, EventGap
+from proxy.calls.event_gap import NEVER, EventGap
 
 NOW = 10_000.0
 """Of the process' own clock, in seconds; Redis' reads something else."""

@@ -1,8 +1,8 @@
-"""proxy.media.tags: what log lines say of a tag."""
+"""proxy.calls.tags: what log lines say of a tag."""
 
 import pytest
 
-from proxy.media.tags import UNDESCRIBED, Description, kind_of
+from proxy.calls.tags import UNDESCRIBED, Description, kind_of
 
 
 @pytest.mark.parametrize(

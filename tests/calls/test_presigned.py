@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from proxy.media.presigned import End, end_of
+from proxy.calls.presigned import End, end_of
 
 SIGNED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
 

@@ -2,8 +2,8 @@
 
 from typing import Self
 
-from proxy.media.spellings import foldings
-from proxy.media.tags import Description, Plain
+from proxy.calls.tags import Description, Plain
+from proxy.policy.spellings import foldings
 
 INT64 = range(-(2**63), 2**63)
 

@@ -8,8 +8,8 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media import wire
 from proxy.pb.media_pb2 import UploadFileRequest
+from proxy.policy import wire
 
 INT64 = st.integers(-(2**63), 2**63 - 1)
 
