@@ -1,6 +1,6 @@
 """What docs/migration.md says of a gateway's own cache in front of the proxy, with the reference gateway's client.
 
-The reference gateway has no cache of its own. `GatewaysOwnCache` stands in for the one that docs/migration.md describes:
+The reference gateway has no cache of its own. `GatewaysOwnCache` stands in for the one that docs/migration.md names:
 an hour in Redis, and a subscriber that looks for `collection` in events that say `collection_name`.
 """
 
