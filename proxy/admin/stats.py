@@ -37,7 +37,7 @@ class Stats:
         unready: Callable[[], str | None],
         queues: Queues = tuple,
     ) -> None:
-        self._registry = metrics.registry
+        self._registry, self._methods = metrics.registry, metrics.methods
         self._callers = metrics.callers
         self._policy = policy
         self._recent = recent
@@ -63,6 +63,13 @@ class Stats:
             "unready": self._unready(),
             "results": {result: reading.results[result] for result in RESULTS},
             "hit_ratio": hit_ratio(reading.results),
+            "methods": {
+                method: {
+                    "results": {result: counts[result] for result in RESULTS},
+                    "hit_ratio": hit_ratio(counts),
+                }
+                for method, counts in sorted(reading.by_method.items())
+            },
             "callers": {
                 "by_status": {status: count for status, count in sorted(reading.statuses.items()) if count},
                 "refused": {limit: count for limit, count in reading.refusals.items() if count},
@@ -95,7 +102,7 @@ class Stats:
         return [*self.series.points(since), self.series.present(reading)]
 
     def _reading(self) -> Reading:
-        return read(self._registry)
+        return read(self._registry, self._methods)
 
 
 def _resident_bytes() -> int | None:
@@ -115,6 +122,7 @@ def _shown(each: Invalidation) -> dict[str, Any]:
     return {
         "at": each.at,
         "tag": each.tag,
+        "shown": each.shown,
         # As the page and older commands show it; text: JavaScript knows no integers beyond 2^53.
         "model_type": each.kind,
         "model_id": each.name,

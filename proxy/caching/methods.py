@@ -108,7 +108,15 @@ class Methods:
             write = await self._understood(call, said)
         except ExpressionError as error:
             self._unclear.met(said.path, str(error), _NOT_TOLD)
-            write = Write(call, (), said.succeeded, unknown=_UNREADABLE, unreadable=True, announced=said.announced)
+            write = Write(
+                call,
+                (),
+                said.succeeded,
+                unknown=_UNREADABLE,
+                share=said.share,
+                unreadable=True,
+                announced=said.announced,
+            )
         if write.tags:
             tracing.about(kind_of(write.tags[0]))
         return await self._own_writes.carry_out(write)
@@ -128,7 +136,7 @@ class Methods:
                 unknown = "" if found else said.flush_reason
             else:
                 unknown = said.flush_reason
-        return Write(call, tags, said.succeeded, about, budget, unknown, announced=said.announced)
+        return Write(call, tags, said.succeeded, about, budget, unknown, said.share, announced=said.announced)
 
     async def _looked_up(
         self, call: Call, look_up: compiled.LookUp, request: Message

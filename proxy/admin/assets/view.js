@@ -236,8 +236,7 @@ function showEvents(stats) {
 
 function showInvalidations(last, now) {
   const rows = last.map((each) => {
-    const model = each.model_type === null ? "everything" : modelName(each);
-    const row = cells([`${span(now - each.at)} ago`, model, each.source, each.detail]);
+    const row = cells([`${span(now - each.at)} ago`, each.shown, each.source, each.detail]);
     row.title = new Date(each.at * 1000).toLocaleString();
     return row;
   });
