@@ -10,11 +10,8 @@ from typing import Any
 
 from proxy.printable import printable
 
-<<<<<<< HEAD
 _MOST_SHOWN = 5
-=======
 _LONGEST = 60
->>>>>>> main
 
 
 def stats_lines(told: dict[str, Any]) -> list[str]:
