@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import Protocol
 
 from proxy.caching.confirmed import Confirmed
@@ -9,8 +10,9 @@ from proxy.caching.held import Held, Intent
 from proxy.errors import RedisUnavailableError
 from proxy.store.dependants import BATCH, Left
 
-_LEAST_TIMEOUT = 0.001
-"""Less is no time to ask Redis anything in."""
+_LEAST_TIMEOUT = 0.001  # less is no time to ask Redis anything in
+_NOTED_MS = 30_000
+"""For how much longer than its intent a write's note is kept that its event is due."""
 
 
 class Store(Protocol):
@@ -25,6 +27,7 @@ class Store(Protocol):
         intent: bytes = b"",
         intent_ms: int = 0,
         clear: bytes = b"",
+        due_ms: int = 0,
     ) -> Left | None: ...
     async def remove(self, tags: Sequence[str], timeout: float) -> None: ...
     def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None: ...
@@ -34,12 +37,11 @@ async def ask(store: Store, tag: str, timeout: float, window_ms: int, intent: In
     """The tag's own script, which sets or clears an intent; what is left then is to be removed."""
     if timeout < _LEAST_TIMEOUT:
         raise RedisUnavailableError("no time is left for Redis in this call")
+    told = partial(store.invalidate, tag, timeout=timeout, window_ms=window_ms)
     left_ms = 0 if intent is None else int((intent.until - time.monotonic()) * 1000)
-    if intent is None:
-        return await store.invalidate(tag, timeout=timeout, window_ms=window_ms)
-    if left_ms > 0:
-        return await store.invalidate(tag, timeout=timeout, window_ms=window_ms, intent=intent.id, intent_ms=left_ms)
-    return await store.invalidate(tag, timeout=timeout, window_ms=window_ms, clear=intent.id)
+    if intent is not None and left_ms > 0:
+        return await told(intent=intent.id, intent_ms=left_ms, due_ms=left_ms + _NOTED_MS if intent.announced else 0)
+    return await told(clear=b"" if intent is None else intent.id)
 
 
 async def remove(store: Store, tag: str, left: Left, timeout: float, held: Held, confirmed: Confirmed) -> None:

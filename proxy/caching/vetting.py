@@ -8,9 +8,9 @@ none of its further tags was invalidated since then. Whoever must not share fetc
 import logging
 from typing import Protocol
 
+from proxy.calls.keys import RequestKey
+from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import RequestKey
-from proxy.media.reads import Verdict
 from proxy.store.dependants import MOST_DEPENDANTS, Overtaken
 from proxy.store.redis_node import Budget
 from proxy.telemetry.log import RateLimit

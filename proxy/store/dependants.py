@@ -14,13 +14,13 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from proxy.calls.keys import Keys, RequestKey
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import Keys, RequestKey
 from proxy.store.model_hash import LIMITS, LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, Node, new_token
-from proxy.store.redis_running import run_script
 from proxy.store.redis_scripts import Script, send_script
 from proxy.store.redis_topology import Topology
+from proxy.store.script_runs import run_script
 
 DEPEND, CLOSE, FORGET = map(Script, ("depend", "close", "forget"))
 SCRIPTS = DEPEND, CLOSE, FORGET

@@ -1,32 +1,32 @@
 """`RedisStore`: the cache's operations on Redis. One hash per tag; every operation is one round trip on one key.
 
 Fields of a tag's hash: `e<field>` an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
-write intent. Times are this Redis' own. The rules are in the scripts under `lua/`; ARCHITECTURE.md explains them
-together.
+write intent, `d<id>` a note that this write's event is due. Times are this Redis' own. The rules are in the scripts
+under `lua/`; ARCHITECTURE.md explains them together.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from proxy.calls import entry
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
-from proxy.media import entry
-from proxy.media.event_gap import EventGap
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.reads import Verdict
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.dependants import SCRIPTS, Dependants, Left, Overtaken, all_of
 from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing
-from proxy.store.redis_flush import FLUSH_STEP, flush
+from proxy.store.redis_flush import FLUSH_STEP, flush, of_services
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
 from proxy.store.redis_reads import Found, Look, Reads
-from proxy.store.redis_running import Arguments, run_script
 from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Topology, topology
+from proxy.store.script_runs import run_script
 from proxy.store.write_probe import WriteProbe
 from proxy.tls import Leg
 
@@ -148,7 +148,7 @@ class RedisStore:
             return key.field, run_id, token, b"%d" % LEASE_MS, least_born, force, *self._without_events(node), *LIMITS
 
         try:
-            reply = await self._script(_ACQUIRE, (key.hash_key,), arguments, budget)
+            reply = await run_script(self._topology, _ACQUIRE, (key.hash_key,), arguments, budget)
         except (RedisUnavailableError, asyncio.CancelledError):
             # The script may have run, or may yet: its lease must not stand for nobody.
             self.release(key, Grant("lease", token, run_id))
@@ -211,16 +211,17 @@ class RedisStore:
         intent: bytes = b"",
         intent_ms: int = 0,
         clear: bytes = b"",
+        due_ms: int = 0,
     ) -> Left | None:
-        """Removes all of a tag; returns once Redis, and its replicas, have it, with what depends on the tag and is to
-        go too (None: nothing). See proxy/store/lua/invalidate.lua.
-        """
-        mark = new_token()
+        """Removes all of a tag (`lua/invalidate.lua`); what is left to remove depends on it. None: nothing does."""
+        mark, due = new_token(), b"%d" % due_ms if due_ms else b""
 
         def arguments(node: Node) -> tuple[bytes, ...]:
-            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
+            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS, due
 
-        own = self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
+        own = run_script(
+            self._topology, _INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True
+        )
         if not self._with_dependants:
             await own
             return None
@@ -249,8 +250,9 @@ class RedisStore:
         except UnicodeDecodeError:
             return None
 
-    async def flush(self) -> int:
-        """Invalidates every model on every master; answers how many. Raises when a node is away.
+    async def flush(self, services: Collection[str] = ()) -> int:
+        """Invalidates every tag on every master, or those under which something of these services is stored or fetched;
+        answers how many. Raises when a node is away.
 
         Not by unlinking the hashes: the intents of writes that are under way must stand.
         """
@@ -258,8 +260,12 @@ class RedisStore:
         def arguments(holder: Node) -> tuple[bytes, ...]:
             return holder.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
 
-        async def invalidate(keys: tuple[bytes, ...]) -> None:
-            await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+        async def invalidate(keys: tuple[bytes, ...]) -> int:
+            if services:
+                keys = await of_services(self._topology, keys, services)
+            if keys:
+                await run_script(self._topology, _INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+            return len(keys)
 
         return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate)
 
@@ -285,11 +291,6 @@ class RedisStore:
         if node is None:
             raise RedisUnavailableError("not connected yet")
         return node
-
-    async def _script(
-        self, script: Script, keys: tuple[bytes, ...], arguments: Arguments, budget: Budget, *, durable: bool = False
-    ) -> object:
-        return await run_script(self._topology, script, keys, arguments, budget, durable=durable)
 
     def _send_script(self, script: Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)

@@ -1,14 +1,12 @@
 """How many answers were not stored because too many tags depend on each other, by method."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter
 
-_OTHER = "other"
 
-
-def crowded(registry: CollectorRegistry, labels: Mapping[str, str]) -> Callable[[str, str], None]:
-    """A counter of one more, by a method's path and the limit; `labels` are those of methods that have their own."""
+def crowded(registry: CollectorRegistry, label: Callable[[str], str]) -> Callable[[str, str], None]:
+    """A counter of one more, by a method's path and the limit; `label` is what the method is called."""
     counter = Counter(
         "media_cache_further_tags_refused_total",
         "Answers that were not stored: they have more than 64 further tags (answer), or one of these tags has 10,000 "
@@ -16,4 +14,4 @@ def crowded(registry: CollectorRegistry, labels: Mapping[str, str]) -> Callable[
         ("method", "limit"),
         registry=registry,
     )
-    return lambda path, limit: counter.labels(labels.get(path, _OTHER), limit).inc()
+    return lambda path, limit: counter.labels(label(path), limit).inc()

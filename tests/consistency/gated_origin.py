@@ -2,7 +2,7 @@
 
 import asyncio
 
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from proxy.pb import media_pb2 as pb
 from tests.consistency.checker import Checker
 from tests.consistency.scenes import Scene

@@ -1,6 +1,5 @@
 """What the policies' part of the protocol is without one of its parts each, as `mutants` has the rest."""
 
-import asyncio
 from typing import Any
 
 import pytest
@@ -8,10 +7,11 @@ import pytest
 from proxy.amqp.deliveries import Deliveries
 from proxy.caching import asking
 from proxy.caching.vetting import Vetting
-from proxy.media import keys
-from proxy.media.keys import RequestKey
-from proxy.media.reads import Verdict
+from proxy.calls import keys
+from proxy.calls.keys import RequestKey
+from proxy.calls.reads import Verdict
 from proxy.store import dependants
+from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
 from tests.consistency.clock import swap
 
@@ -39,13 +39,11 @@ def digest_left_out(patch: Patch) -> None:
 
 
 def entered_after_the_look(patch: Patch) -> None:
-    """Dependants are entered only once the mark was looked at and the answer is stored; here, not soon."""
-    depend, later = RedisStore.depend, list[asyncio.TimerHandle]()
+    """Dependants are entered only after the look at the mark; here, so late that no invalidation finds them."""
 
-    async def look(store: RedisStore, key: RequestKey, verdict: Verdict, began: float, *more: Any) -> Any:
+    async def look(store: RedisStore, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Any:
         further = [store._keys.of_dependants(tag) for tag in verdict.further_tags]
-        marks = [await store.topology.node_for(name).ask(*more, b"HGET", name, b"m") for name in further]  # type: ignore[union-attr]
-        later.append(asyncio.get_running_loop().call_later(3600, depend, store, key, verdict, began))
+        marks = [await store._node(name).ask(budget, b"HGET", name, b"m") for name in further]
         return "invalidated" if any(marks) else ""
 
     patch.setattr(RedisStore, "depend", look)

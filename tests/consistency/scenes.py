@@ -6,10 +6,10 @@ from functools import cache
 from typing import Any, Protocol
 
 from examples.pb import product_pb2 as shop
-from proxy.media.calls import Call
-from proxy.media.model import Model
+from proxy.calls.call import Call
 from proxy.pb import media_pb2 as pb
 from proxy.policy import compiled
+from proxy.policy.builtin.model import Model
 from proxy.policy.compiling import Sources, compile_policy
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.loading import DEFAULT_CONSTANTS, descriptors_in, load_policy

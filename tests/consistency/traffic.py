@@ -16,9 +16,9 @@ import grpc.aio
 
 from examples.pb import product_pb2 as shop
 from examples.pb.product_pb2_grpc import ProductServiceStub
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub
+from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Asked, Checker, Question
 from tests.consistency.origin import Failing, StampedMedia
 from tests.consistency.products import PAGE, AskedProduct, StampedProducts, policy_in

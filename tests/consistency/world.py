@@ -23,9 +23,9 @@ from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
-from proxy.media.calls import Call
-from proxy.media.event_gap import EventGap
-from proxy.media.keys import Keys
+from proxy.calls.call import Call
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import Keys
 from proxy.policy import compiled
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.event_record import EventRecord
@@ -131,7 +131,7 @@ class World:
 
     async def consume(self, process: Process, url: str) -> None:
         """A real consumer for a process; returns once events arrive."""
-        record = EventRecord(process.store.topology, "media")
+        record = EventRecord(process.store.topology, "media", process.cache._keys.of_tag)
         consumer = EventConsumer(
             [url],
             "cache",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.media.reads import Excess, Verdict
+from proxy.calls.reads import Excess, Verdict
 from proxy.policy.compiled import Read, Write
 from proxy.policy.descriptors import Descriptors
 from tests.policy import PRODUCT, SERVICE, compiled, mistakes
@@ -76,11 +76,6 @@ def test_the_digest_is_of_what_decides_which_answers_are_found() -> None:
     assert read("tag: \"'a'\", subject: \"'b'\", log: {x: request.slug}").digest == plain
     others = ["tag: \"'b'\"", "tag: \"'a'\", ttl: 1m", "tag: \"'a'\", vary: x", "tag: \"'a'\", store: response.success"]
     assert len({read(text).digest for text in others} | {plain}) == 5
-
-
-def test_no_metadata_at_all_may_tell_callers_apart() -> None:
-    assert read("tag: \"'a'\", vary: ''").limits.vary == ()
-    assert read("tag: \"'a'\"").limits.vary is None
 
 
 def test_a_write_names_tags_by_its_request_its_alias_or_a_look_up() -> None:

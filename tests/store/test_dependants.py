@@ -7,10 +7,10 @@ import pytest
 from redis.crc import key_slot
 
 from examples.pb import product_pb2 as pb
+from proxy.calls.call import Call
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.reads import Verdict
 from proxy.policy.loading import load_policy
 from proxy.store import dependants
 from proxy.store.dependants import Left, Overtaken

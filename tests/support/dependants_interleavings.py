@@ -11,7 +11,7 @@ from hashlib import sha1
 
 from redis import Redis
 
-from proxy.media import entry
+from proxy.calls import entry
 from proxy.store.dependants import CLOSE, DEPEND, FORGET, MARK_MS, MOST_DEPENDANTS, _judged
 from proxy.store.model_hash import LIMITS, LONGEST_INTENT_MS
 from proxy.store.redis_store import _ACQUIRE, _FILL, _INVALIDATE, _RELEASE, LEASE_MS

@@ -11,7 +11,7 @@ import grpc.aio
 
 from examples.pb import product_pb2 as pb
 from examples.pb.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from tests.support.in_process import Process
 from tests.support.servers.waiting import until
 

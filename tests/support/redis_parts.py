@@ -9,8 +9,8 @@ from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.reads import Verdict
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.reads import Verdict
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_link import Link
@@ -119,12 +119,18 @@ class Told:
 
 @asynccontextmanager
 async def noded(
-    make: Callable[[], Connection], *scripts: bytes, up: bool = True, settling: float = 10.0, probed: bool = False
+    make: Callable[[], Connection],
+    *scripts: bytes,
+    up: bool = True,
+    settling: float = 10.0,
+    look_every: float = 1.0,
+    probed: bool = False,
 ) -> AsyncIterator[tuple[Node, Told]]:
     """A running node; with `up`, usable; `probed`: only while it takes invalidations."""
     told = Told()
     probe = probing(KEYS)(lambda key: True) if probed else None
-    node = Node(make, scripts, told.changed, naming=Naming(settling), renewed=told.renewals.append, probe=probe)
+    naming = Naming(settling, look_every)
+    node = Node(make, scripts, told.changed, naming=naming, renewed=told.renewals.append, probe=probe)
     async with running(node.run()):
         if up:
             await until(lambda: node.usable, "the node to be usable")
