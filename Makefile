@@ -13,7 +13,7 @@ check: ## everything that needs no run: format, lint, types, layers, what is gen
 	@scripts/check
 
 # Most tests wait for a server most of the time, so that three files at once take half as long on two cores.
-test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/media/test_keys.py -k case" for some
+test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/calls/test_keys.py -k case" for some
 	@scripts/setup
 	@.venv/bin/python -m pytest $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
