@@ -118,7 +118,9 @@ class Explainer:
         upstream = self._upstream(key.read.path)
         reason = self._past_the_cache(key)
         if not reason and fresh:
-            reason = "The call carries cache-control: no-cache: it fetches anew and replaces what is stored."
+            reason = (
+                "The call carries cache-control: no-cache: it fetches a fresh answer, which replaces the stored one."
+            )
         if reason or self._store is None:
             return ["miss", reason, *_failing(upstream)]
         try:
@@ -129,9 +131,12 @@ class Explainer:
         gap = _gap(self._store.gap)
         if found is not None and found.fresh:
             left = (found.entry.fresh_until_ms - found.now_ms) / 1000
-            return ["hit", f"An answer of {found.age} s ago is stored, and fresh for {left:.0f} s more.", *gap]
+            return ["hit", f"An answer stored {found.age} s ago is fresh for another {left:.0f} s.", *gap]
         if found is not None and self._policy.revalidates(key.read.limits, found.entry, found.now_ms):
-            return ["stale", f"The answer of {found.age} s ago has run out; it is served while a fresh one is fetched."]
+            return [
+                "stale",
+                f"The answer stored {found.age} s ago has expired; it is served while a fresh one is fetched.",
+            ]
         result, *why = _absent(key, stored)
         if found is not None and self._policy.stands_in(key.read.limits, found.entry, found.now_ms):
             if upstream.away or not upstream.connected:
@@ -146,7 +151,9 @@ class Explainer:
         if not self._store.usable(key.hash_key):
             return f"Redis cannot be used now: {self._redis_trouble() or 'not connected'}."
         if self._invalidations.held_back(key.tag):
-            return "An invalidation that Redis has not taken yet concerns this model: it is read past the cache."
+            return (
+                "An invalidation of this model is waiting for Redis: until Redis confirms it, reads bypass the cache."
+            )
         return ""
 
     def _last(self, key: RequestKey) -> list[str]:
@@ -183,7 +190,7 @@ def _bypassed(read: Read, call: Call) -> str:
     per_page = asked["per_page"]
     return (
         f"per_page is {per_page or 'not set, which means 20'}, and from CACHE_BYPASS_PER_PAGE on reads must see the "
-        "truth: who reads so much may delete what is found."
+        "truth: a caller that reads so much may delete what it finds."
     )
 
 
@@ -192,7 +199,9 @@ def _gap(gap: EventGap) -> list[str]:
     if gap.seconds is None:
         return []
     since = "have not arrived yet" if gap.seconds == math.inf else f"have been missing for {gap.seconds:.0f} s"
-    return [f"Media events {since}: answers count for at most {gap.ttl:g} s from then or from their fetch."]
+    return [
+        f"Media events {since}: stored answers are served for at most {gap.ttl:g} s from then, or from their fetch."
+    ]
 
 
 def _absent(key: RequestKey, stored: Listing) -> list[str]:
@@ -205,9 +214,9 @@ def _absent(key: RequestKey, stored: Listing) -> list[str]:
 
 
 _NOT_COUNTED = {
-    "other run": "The stored answer is from before this Redis started or was promoted: it may be outdated.",
-    "other clock": "The stored answer is of a later time than now: Redis' clock was set back since.",
-    "after outage": "Redis is back from an outage; older answers count again in two seconds, if nobody removes them.",
+    "other run": "The stored answer is from before this Redis started or was promoted: it is not served.",
+    "other clock": "The stored answer is dated in the future: Redis' clock has been set back since. It is not served.",
+    "after outage": "Redis is back from an outage: answers from before it are served again after two seconds.",
 }
 
 
@@ -217,11 +226,11 @@ def _of_entry(entry: ListedEntry) -> str:
     match entry.state:
         case "no events":
             return (
-                "The stored answer would be fresh, but no media events arrive: it counts for CACHE_TTL_WITHOUT_EVENTS "
-                f"only, and has run out {-(entry.ttl or 0.0):.0f} s ago."
+                "The stored answer would be fresh, but no media events arrive: CACHE_TTL_WITHOUT_EVENTS ended "
+                f"{-(entry.ttl or 0.0):.0f} s ago."
             )
         case "stale" | "expired":
-            return f"The stored answer has run out {-(entry.ttl or 0.0):.0f} s ago."
+            return f"The stored answer expired {-(entry.ttl or 0.0):.0f} s ago."
         case "fresh":
             return "The stored bytes are damaged, or another request's."
         case _:
@@ -233,13 +242,13 @@ def _fetching(reason: str, lease: ListedLease | None, stored: Listing) -> list[s
     if stored.problem:
         return ["miss", reason, f"{stored.problem[0].upper()}{stored.problem[1:]}."]
     if stored.writes:
-        why = "A write to this model is under way, or nobody knows how it ended: nothing is stored for at most"
-        return ["miss", reason, f"{why} {max(stored.writes):.0f} s."]
+        why = "A write to this model is in progress, or its outcome is unknown: nothing is stored for up to"
+        return ["miss", reason, f"{why} another {max(stored.writes):.0f} s."]
     if stored.closed_for:
         return [
             "miss",
             reason,
-            f"An event has only just invalidated it: nothing is stored for {stored.closed_for:.2f} s.",
+            f"An event has just invalidated it: nothing is stored for another {stored.closed_for:.2f} s.",
         ]
     if lease is not None and lease.this_run and lease.ttl > 0:
         return [
@@ -255,11 +264,11 @@ def _others(key: RequestKey, stored: Listing) -> list[str]:
     """What is stored of the model for other requests: what often explains an unexpected miss."""
     others = [each for each in stored.entries if each.collection is not None]
     if not others:
-        return ["Nothing at all is stored of this model."] if not stored.entries else []
+        return ["Nothing is stored for this model."] if not stored.entries else []
     shown = [
         f"{each.model_type} collection {each.collection!r} page {each.page} per_page {each.per_page}"
         + (" of a caller with vary-metadata" if each.by_caller else "")
         for each in others[:5]
     ]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return [f"Stored of this model: {'; '.join(shown)}{more}. Each field must be the same for a hit."]
+    return [f"Stored for this model: {'; '.join(shown)}{more}. For a hit, every field must be the same."]

@@ -122,7 +122,7 @@ function showStats(stats) {
   showDependencies(stats.dependencies);
   showCallers(stats);
   const pending = stats.invalidations.pending;
-  $("pending").textContent = pending ? `${count(pending)} invalidations wait for Redis; their models are read past the cache.` : "";
+  $("pending").textContent = pending ? `Redis has not confirmed ${count(pending)} invalidations yet; reads of their models bypass the cache.` : "";
   showReads(stats.methods);
   showTopModels(stats.top_models);
   showEvents(stats);
@@ -147,15 +147,15 @@ const NAMES = { redis: "Redis", rabbitmq: "RabbitMQ", upstream: "Media service" 
 function showState(stats) {
   const { redis, rabbitmq, upstream } = stats.dependencies;
   const serious = [], notes = [];
-  if (stats.unready) notes.push(`It takes no new callers: ${stats.unready}.`);
+  if (stats.unready) notes.push(`It is not ready: ${stats.unready}.`);
   if (stats.last_5_minutes.refused) serious.push("It refused calls in the last 5 minutes, because a limit was reached: see Limits.");
   if (stats.last_5_minutes.statuses.INTERNAL) serious.push("Callers got INTERNAL in the last 5 minutes: see the log.");
-  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only what is stored is answered.");
+  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only stored answers are served.");
   if (upstream?.up && upstream.reason) serious.push("The media service answers with failures.");
   if (redis && !redis.up && redis.seconds !== null) serious.push("Redis is lost: every call goes to the media service.");
-  if (redis?.up && redis.reason) serious.push("Redis refuses what the cache needs.");
-  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: answers are believed for a shorter time.");
-  if (stats.invalidations.pending) notes.push("Invalidations wait for Redis.");
+  if (redis?.up && redis.reason) serious.push("Redis refuses commands that the cache needs.");
+  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: stored answers are served for a shorter time (CACHE_TTL_WITHOUT_EVENTS).");
+  if (stats.invalidations.pending) notes.push("Invalidations are waiting for Redis.");
   if (stats.mode !== "on") notes.push(`The mode is ${stats.mode}: nothing is answered from the cache.`);
   else if (!redis) notes.push("Redis is not configured: nothing is cached.");
   else if (!(stats.ttl > 0)) notes.push("CACHE_TTL is 0: nothing is cached.");
