@@ -16,7 +16,7 @@ image: ## the image, built and started without an engine (buildah, debootstrap, 
 	@scripts/image check $(or $(TARGET),proxy)
 
 # Most tests wait for a server most of the time, so that three files at once take half as long on two cores.
-test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/media/test_keys.py -k case" for some
+test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/calls/test_keys.py -k case" for some
 	@scripts/setup
 	@.venv/bin/python -m pytest $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 

@@ -34,7 +34,7 @@ async def explained(process: Process, upstream: Upstream = CONNECTED, **call: An
         core.invalidations,
         core.recent,
         lambda: "" if core.redis is None else core.redis.state.reason,
-        lambda: upstream,
+        lambda _: upstream,
         core.policy.reads,
     )
     given = {"model_type": "User", "model_id": 1, "collection": "avatars", "page": 1, "per_page": 10, **call}
@@ -123,6 +123,7 @@ async def test_another_callers_entry_is_named_as_such(stack: Stack) -> None:
         ({}, {"metadata": "cache-control: no-store"}, "no-store"),
         ({}, {"per_page": 100}, "per_page is 100"),
         ({"cache_bypass_per_page": 20}, {"per_page": 0}, "per_page is not set, which means 20"),
+        ({}, {"model_type": "Stra\u00dfe"}, "It names a type that the service may take for another"),
     ],
 )
 async def test_a_bypass_says_which_rule_it_is(
@@ -133,7 +134,8 @@ async def test_a_bypass_says_which_rule_it_is(
     assert told.result == "bypass"
     assert words in told.why[0]
     metadata = tuple(tuple(call["metadata"].split(": ")) for _ in range(1) if "metadata" in call)
-    assert await process.x_cache(per_page=call.get("per_page", 10), metadata=metadata) == "bypass"
+    asked = {"per_page": 10, **{name: value for name, value in call.items() if name != "metadata"}}
+    assert await process.x_cache(**asked, metadata=metadata) == "bypass"
 
 
 async def test_no_cache_is_a_miss_of_its_own(stack: Stack) -> None:
