@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from redis.exceptions import NoPermissionError, ResponseError
 
 from proxy.store.permissions import Permissions
 from proxy.store.redis_scripts import Script
@@ -63,6 +64,19 @@ async def test_the_line_says_what_to_grant_and_comes_once(
         await _permit(own_redis, "-@all")
         await _refused(watched, *command)
         assert [level for level, _ in _told(caplog)] == ["WARNING", "INFO", "WARNING"]
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ResponseError("ACL failure in script: User p has no permissions to run the 'hdel' command"), "grant +hdel to"),
+        (NoPermissionError("No permissions to access a key"), "grant it the keys of CACHE_NAMESPACE"),
+    ],
+)
+def test_the_words_of_valkey_9_are_understood(error: Exception, remedy: str) -> None:
+    permissions = Permissions([RELEASE.source])
+    permissions.refused((b"EVALSHA", RELEASE.sha), error)
+    assert remedy in permissions.missing
 
 
 def test_other_errors_are_none_of_it(caplog: pytest.LogCaptureFixture) -> None:
