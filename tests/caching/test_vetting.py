@@ -8,7 +8,7 @@ import pytest
 
 from proxy.store import dependants
 from tests.support.in_process import Process, Stack
-from tests.support.products import Products, Seen, by_slug, event, listed, update
+from tests.support.products import SERVICE, Products, Seen, by_slug, event, listed, update
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
 from tests.support.services import POLICIES, policy_in
@@ -161,7 +161,7 @@ async def test_an_answer_with_too_many_is_not_stored(
     products.slugs["one more"] = 64
     assert [await listed(process, page=2) for _ in range(2)] == ["miss", "miss"]
     name = "media_cache_further_tags_refused_total"
-    assert process.metric(name, method="other", limit="answer") == 2
+    assert process.metric(name, method=process.metrics.methods.of(f"{SERVICE}GetAllProducts"), limit="answer") == 2
     (line,) = [record for record in caplog.records if "too many tags" in record.message]
     assert line.__dict__["reason"] == "the policy cannot tell: there are more than 64 tags"
 
@@ -173,7 +173,14 @@ async def test_a_tag_with_too_many_dependants_takes_no_more(
     process = await stack.process(policy=policy)
     assert [(await by_slug(process, "mug")).x_cache for _ in range(2)] == ["miss", "hit"]
     assert [(await by_slug(process, "cup")).x_cache for _ in range(2)] == ["miss", "miss"]
-    assert process.metric("media_cache_further_tags_refused_total", method="other", limit="tag") == 2
+    assert (
+        process.metric(
+            "media_cache_further_tags_refused_total",
+            method=process.metrics.methods.of(f"{SERVICE}GetProductBySlug"),
+            limit="tag",
+        )
+        == 2
+    )
     await event(process, "product/7")
     assert (await by_slug(process, "mug")).x_cache == "miss"
 
