@@ -20,7 +20,7 @@ from proxy.media.calls import Call, Handler, Reply
 from proxy.media.event_gap import EventGap
 from proxy.media.keys import Keys
 from proxy.policy import compiled
-from proxy.policy.loading import load_policy
+from proxy.policy.serving import served_policy
 from proxy.settings.config import Settings
 from proxy.store.old_cache import OldCache
 from proxy.store.redis_store import RedisStore
@@ -59,7 +59,7 @@ class Core:
     def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
         """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError."""
         tls = tls or Tls.load(settings)
-        policy = load_policy(
+        policy = served_policy(
             settings.policy,
             constants={"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page},
             default_upstream=settings.media_service_addr,

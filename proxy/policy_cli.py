@@ -191,7 +191,7 @@ Examples:
 def explain(file: str, method: str, request: str, response: str | None) -> None:
     """Prints one line for each thing that the policy says."""
     from proxy.policy.explaining import explained  # noqa: PLC0415 -- help loads none of it
-    from proxy.policy.expressions import ExpressionError  # noqa: PLC0415
+    from proxy.policy.failures import ExpressionError  # noqa: PLC0415
     from proxy.policy.jsonish import BadMessage  # noqa: PLC0415
 
     loaded = _loaded("" if file == "builtin" else file)

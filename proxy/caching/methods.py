@@ -21,7 +21,7 @@ from proxy.media.calls import Call, Handler, Metadata, Reply
 from proxy.media.reads import Read
 from proxy.media.tags import Description, Plain, kind_of
 from proxy.policy import compiled
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.store.redis_node import Budget
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit

@@ -9,15 +9,8 @@ from google.protobuf.message import Message
 
 from proxy.media.tags import Description, Plain
 from proxy.policy.document import Document, Source
-from proxy.policy.expressions import (
-    BadExpression,
-    Expression,
-    ExpressionError,
-    Language,
-    Returns,
-    Variable,
-    WrongTypeError,
-)
+from proxy.policy.expressions import BadExpression, Expression, Language, Returns, Variable
+from proxy.policy.failures import ExpressionError, WrongTypeError
 from proxy.policy.tags import EmptyTagError, checked, checked_all
 
 _HINTS = {

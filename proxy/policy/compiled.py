@@ -8,14 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from proxy.media.lifetime import TEMPORARY, UNLIMITED, life_of
 from proxy.media.reads import Asked, Limits, Verdict
 from proxy.media.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
 
 
@@ -31,6 +30,8 @@ class Read:
     """Of what the policy says of this read: another one never serves what this one stored."""
     said: Mapping[str, str]
     """The expressions as the policy has them, by their keys; for people."""
+    unfit: str
+    """Why an answer that upstream gave is not stored."""
     limits: Limits
     requests: Messages
     responses: Messages
@@ -44,13 +45,6 @@ class Read:
     further_tags: Callable[[Message, Message], tuple[str, ...]] | None
     presigned_urls: Callable[[Message], list[str]] | None
     describe: Callable[[Message], Description]
-
-    @property
-    def unfit(self) -> str:
-        """Why an answer that upstream gave is not stored."""
-        unsuccessful = [f"{self.said['store'].removeprefix('response.')} is false"] if "store" in self.said else []
-        unclear = ["nobody can tell when a presigned URL in it expires"] if "presigned_urls" in self.said else []
-        return ", or ".join([*unsuccessful, *unclear])
 
     def asked(self, body: bytes) -> Asked | None:
         """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
@@ -96,6 +90,8 @@ class Read:
         request = self.requests.whole(body)
         if request is None:
             return {}
+        from google.protobuf import json_format  # noqa: PLC0415 -- only operators ask
+
         found: dict[str, Any] = json_format.MessageToDict(
             request, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )

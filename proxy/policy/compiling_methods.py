@@ -14,12 +14,13 @@ from proxy.policy.checking import Checker, answer_tags, name_of, one_tag, tags
 from proxy.policy.compiled import LookUp, Read, Write
 from proxy.policy.descriptors import Method
 from proxy.policy.document import Source
-from proxy.policy.expressions import Expression, ExpressionError
+from proxy.policy.expressions import Expression
+from proxy.policy.failures import ExpressionError
 from proxy.policy.kinds import EXPRESSION, keys_of
 from proxy.policy.messages import Messages
 from proxy.policy.mistakes import unknown
+from proxy.policy.tags import bounded_aliases
 
-MOST_ALIASES = 1000
 _FURTHER_TTL = 300.0
 _DAY = 86400.0
 _NOT_SAID_OF_ANSWERS = frozenset({"subject", "log"})
@@ -53,6 +54,7 @@ def compile_read(checker: Checker, service: str, given: form.Read, method: Metho
         path=method.path,
         digest=_digest(service, given),
         said=said(given),
+        unfit=_unfit(given),
         limits=limits,
         requests=requests,
         responses=responses,
@@ -151,6 +153,12 @@ def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
     )
 
 
+def _unfit(given: form.Read) -> str:
+    unsuccessful = [f"{given.store.text.strip().removeprefix('response.')} is false"] if given.store is not None else []
+    unclear = ["nobody can tell when a presigned URL in it expires"] if given.presigned_urls is not None else []
+    return ", or ".join([*unsuccessful, *unclear])
+
+
 def _digest(service: str, given: form.Read) -> bytes:
     """Of all that decides which answers are stored and found; how log lines call them does not."""
     said = [service]
@@ -197,10 +205,7 @@ def _of_answer(expression: Expression) -> Callable[[Message], list[str]]:
 
 def _aliases(expression: Expression) -> Callable[[Message, Message], tuple[str, ...]]:
     def aliases(request: Message, response: Message) -> tuple[str, ...]:
-        found = dict.fromkeys(each for each in expression(request=request, response=response) if each)
-        if len(found) > MOST_ALIASES:
-            raise ExpressionError(f"there are more than {MOST_ALIASES} aliases")
-        return tuple(found)
+        return bounded_aliases(each for each in expression(request=request, response=response) if each)
 
     return aliases
 

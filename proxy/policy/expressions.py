@@ -15,6 +15,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from proxy.policy import own_functions
+from proxy.policy.failures import ExpressionError, WrongTypeError
 from proxy.policy.mistakes import unknown
 from proxy.policy.own_functions import OwnCall
 
@@ -39,14 +40,6 @@ _UNDECLARED = re.compile(r"undeclared reference to '(\w+)")
 _NO_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _PLAIN = (str, int, float, bool)
-
-
-class ExpressionError(Exception):
-    """An expression that failed on a message. The text is CEL's, cut, and may name what the message holds."""
-
-
-class WrongTypeError(ExpressionError):
-    """An expression of a type that only a message shows gave something else than is accepted."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from google.protobuf.message import DecodeError, Message
 
 from proxy.media import wire
 from proxy.media.lifetime import unsigned
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 
 
 class Messages:

@@ -12,7 +12,8 @@ from typing import Any
 
 from cel_expr_python import cel
 
-from proxy.media.spellings import foldings, is_plain
+from proxy.media.spellings import is_plain
+from proxy.policy.texts import casefolded, foldings
 
 OWN_FUNCTIONS = {
     "text.casefold()": "the text for comparing without regard to case, in any script",
@@ -21,23 +22,10 @@ OWN_FUNCTIONS = {
 }
 
 
-def _whole(text: str) -> str:
-    """The bindings cut what comes from Python at a NUL; then it would be the tag of another text."""
-    return text.replace("\0", "\ufffd")
-
-
-def _casefolded(text: str) -> str:
-    return _whole(text.casefold())
-
-
-def _foldings(text: str) -> list[str]:
-    return [_whole(each) for each in foldings(text)]
-
-
 _TEXT = cel.Type.STRING
 _GIVEN: dict[str, tuple[Any, Callable[[str], object]]] = {
-    "casefold": (_TEXT, _casefolded),
-    "foldings": (cel.Type.List(_TEXT), _foldings),
+    "casefold": (_TEXT, casefolded),
+    "foldings": (cel.Type.List(_TEXT), foldings),
     "isPlain": (cel.Type.BOOL, is_plain),
 }
 _NAMES = "|".join(_GIVEN)

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from proxy.policy.descriptors import Descriptors
-from proxy.policy.expressions import BadExpression, Expression, ExpressionError, Language, Returns, Variable
+from proxy.policy.expressions import BadExpression, Expression, Language, Returns, Variable
+from proxy.policy.failures import ExpressionError
 from tests.policy import CONSTANTS, PRODUCT
 
 DESCRIPTORS = Descriptors.of(PRODUCT)
