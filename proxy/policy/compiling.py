@@ -9,7 +9,7 @@ from functools import cache
 from importlib.resources import files
 
 from proxy.policy import form
-from proxy.policy.checking import Checker
+from proxy.policy.checking import Checker, name_of
 from proxy.policy.compiled import Event, Policy, Service
 from proxy.policy.compiling_events import compile_event
 from proxy.policy.compiling_methods import compile_read, compile_write
@@ -72,6 +72,8 @@ class _Compiler:
         self._seen: set[str] = set()
         self._queues: set[str] = set()
         self._descriptors: dict[str, Descriptors] = {}
+        self._files: dict[str, Descriptors] = {}
+        self._languages: dict[Descriptors, Language] = {}
         self._builtin = file_is_builtin(document)
 
     def service(self, given: form.Service) -> Service | None:
@@ -95,7 +97,7 @@ class _Compiler:
             self._document.wrong(given.at_key("name"), f"service: {unknown('service', name, descriptors.services())}")
             return None
         self._descriptors[name] = descriptors
-        checker = Checker(self._document, Language(descriptors.pool, self._constants))
+        checker = Checker(self._document, self._language(descriptors))
         reads = [compile_read(checker, name, each, self._method(methods, each.method)) for each in given.reads or ()]
         writes = [
             compile_write(checker, name, each, self._method(methods, each.method), methods)
@@ -157,7 +159,9 @@ class _Compiler:
                 return self._sources.reflection(given.upstream or "", name)
             if builtin and source.place.file == "builtin/media.yaml":
                 return _builtin_descriptors(source.text)
-            return self._sources.file(source.text)
+            if source.text not in self._files:
+                self._files[source.text] = self._sources.file(source.text)
+            return self._files[source.text]
         except BadDescriptors as bad:
             self._document.wrong(source.place, f"service: descriptors: {source.text} {bad}")
             return None
@@ -174,6 +178,15 @@ class _Compiler:
             self._document.wrong(source.place, f"{source.text} is a streaming method; accepted: unary ones: {unary}")
             return None
         return method
+
+    def _language(self, descriptors: Descriptors) -> Language:
+        """One for all services that are described together."""
+        if descriptors not in self._languages:
+            methods = [each for name in descriptors.services() for each in descriptors.methods(name).values()]
+            asked = [("request", name_of(method.request)) for method in methods if method.unary]
+            answered = [("response", name_of(method.response)) for method in methods if method.unary]
+            self._languages[descriptors] = Language(descriptors.pool, self._constants, (*asked, *answered))
+        return self._languages[descriptors]
 
     def _each_once(self, given: form.Service) -> None:
         seen: set[str] = set()

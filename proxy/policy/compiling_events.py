@@ -35,7 +35,7 @@ def compile_event(
     if found is None:
         return None
     body, kind, pool, message = found
-    checker = Checker(document, Language(pool, constants))
+    checker = Checker(document, Language(pool, constants, [("event", kind)]))
     variables = {"event": kind}
     invalidates = checker.expression(given.invalidates, "event: invalidates", variables, "texts")
     describe = checker.description(given.subject, given.log, variables, "event")

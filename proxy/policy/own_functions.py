@@ -6,7 +6,7 @@ with each call of one in a variable. For that it must be called on a field, not 
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,11 +36,17 @@ _LEFT = re.compile(rf"{_LITERAL}|\.\s*({_NAMES})\s*\(")
 
 @dataclass(frozen=True, slots=True)
 class OwnCall:
-    """One call: `variable` stands in the expression for what the function makes of `field`."""
+    """One call: its variable stands in the expression for what the function makes of `field`."""
 
-    variable: str
     field: str
     function: str
+    number: int
+    """Among the calls of this function in the expression."""
+
+    @property
+    def variable(self) -> str:
+        """Its name in the expression."""
+        return f"own_{self.function}_{self.number}_"
 
     def of(self, text: str) -> object:
         """What the function makes of a text."""
@@ -68,10 +74,18 @@ def apart(text: str, variables: Collection[str]) -> tuple[str, list[OwnCall]]:
         literal, field, function = found.groups()
         if literal is not None or field.split(".")[0].strip() not in variables:
             return found[0]
-        call = calls.setdefault((field, function), OwnCall(f"own_{len(calls)}_", field, function))
-        return call.variable
+        if (field, function) not in calls:
+            number = sum(other == function for _, other in calls)
+            calls[field, function] = OwnCall(field, function, number)
+        return calls[field, function].variable
 
     return _CALL.sub(variable, text), list(calls.values())
+
+
+def every_call(most: int) -> Iterator[OwnCall]:
+    """What may stand in an expression with `most` calls of each function; for declaring them all."""
+    for function in _GIVEN:
+        yield from (OwnCall("", function, number) for number in range(most))
 
 
 def misplaced(text: str) -> tuple[int, str] | None:
