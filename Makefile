@@ -13,14 +13,14 @@ check: ## everything that needs no run: format, lint, types, layers, what is gen
 	@scripts/check
 
 # Most tests wait for a server most of the time, so that three files at once take half as long on two cores.
-test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/test_keys.py -k case" for some
+test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/media/test_keys.py -k case" for some
 	@scripts/setup
 	@.venv/bin/python -m pytest $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 test-all: ## the same and its long forms, then two minutes each of soak and fuzz; about half an hour
 	@scripts/setup
 	@.venv/bin/python -m pytest -m "" $(ARGS)
-	@PROXY_TRANSPORT=envoy .venv/bin/python -m pytest -m "" $$(grep -l ProxyProcess tests/test_*.py) $(ARGS)
+	@PROXY_TRANSPORT=envoy .venv/bin/python -m pytest -m "" $$(grep -rl ProxyProcess tests --include='test_*.py') $(ARGS)
 	@.venv/bin/python -m tests.consistency.run --seconds 120
 	@.venv/bin/python -m tests.fuzz.run --seconds 120
 

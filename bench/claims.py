@@ -12,10 +12,10 @@ import time
 from bench.accounting import Tree
 from bench.targets import Target
 from proxy.pb import media_pb2 as pb
-from tests.calling import Gateway
-from tests.servers.process import ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.upstream import Context, FakeMedia, FakeMediaServer
+from tests.support.calling import Gateway
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.upstream import Context, FakeMedia, FakeMediaServer
 
 UPSTREAM_DELAY = 0.050
 _ROUNDS, _HITS_A_ROUND, _DIRECT_A_ROUND = 10, 100, 10

@@ -8,7 +8,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from tests.servers.children import Child, program
+from tests.support.servers.children import Child, program
 
 _HTTP2 = {
     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {

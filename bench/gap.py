@@ -7,11 +7,11 @@ import grpc.aio
 
 from bench.stack import TRANSPORTS
 from bench.targets import Target
-from tests.calling import Gateway
-from tests.servers.process import ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.upstream import FakeMediaServer
-from tests.servers.waiting import until
+from tests.support.calling import Gateway
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.upstream import FakeMediaServer
+from tests.support.servers.waiting import until
 
 _AT_MOST = 30.0
 """Seconds."""

@@ -17,10 +17,10 @@ from bench.caller import Caller
 from bench.load import Asked
 from bench.stack import Server, Stack
 from bench.subjects import READ
-from proxy.media import entry
+from proxy.calls import entry
 from proxy.pb import media_pb2 as pb
 from proxy.store.redis_greeting import reign
-from tests.media_methods import MediaKeys
+from tests.support.media_methods import MediaKeys
 
 _CALLERS, _CALLS, _ROUNDS = 8, 500, 5
 _FILLING, _LIFE_MS = 500, 3_600_000

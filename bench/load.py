@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.accounting import Tree
 from bench.messages import framed
-from tests.servers.children import program
+from tests.support.servers.children import program
 
 _SUCCEEDED = re.compile(r"requests: \d+ total, \d+ started, \d+ done, (\d+) succeeded")
 _TRAFFIC = re.compile(r"traffic: .*?\((\d+)\) total, .*?\((\d+)\) headers .*?, .*?\((\d+)\) data")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench import messages
 from proxy.pb import media_pb2 as pb
-from tests.servers.children import Child, program
+from tests.support.servers.children import Child, program
 
 _STREAMS = "250"
 """At once on a connection, as many as the proxy allows its own callers."""

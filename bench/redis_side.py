@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from redis.asyncio import Redis
 
 from bench.accounting import Tree
-from tests.servers.children import program
-from tests.servers.redis import RedisServer
+from tests.support.servers.children import program
+from tests.support.servers.redis import RedisServer
 
 _COMMANDS, _ROUNDS = 40_000, 5
 _KEY, _FIELD, _BYTES = "model", "field", 512

@@ -24,7 +24,7 @@ from bench import (
 )
 from bench.stack import Stack
 from bench.targets import Target
-from tests.servers.process import ROOT
+from tests.support.servers.process import ROOT
 
 ENVOY = "proxy-envoy"
 _ROUNDS = 7

@@ -20,10 +20,10 @@ from typing import Self
 from bench.accounting import Tree
 from bench.envoy import envoy
 from bench.origin import origin
-from tests.servers.children import Child, free_port
-from tests.servers.process import ROOT, ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.servers.children import Child, free_port
+from tests.support.servers.process import ROOT, ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 TRANSPORTS = ("grpcio", "envoy")
 """As `TRANSPORT` takes them."""

@@ -20,9 +20,9 @@ from pathlib import Path
 
 from bench.accounting import Tree
 from bench.stack import TRANSPORTS
-from tests.servers.process import ROOT, ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.servers.process import ROOT, ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 _ROUNDS = 9
 SERVE = ("proxy.cli", "proxy.app", "uvloop", "proxy.operating")

@@ -18,11 +18,11 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from bench.accounting import Tree
-from tests.calling import Gateway
-from tests.servers.otlp import Collector
-from tests.servers.process import ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.upstream import FakeMediaServer
+from tests.support.calling import Gateway
+from tests.support.servers.otlp import Collector
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.upstream import FakeMediaServer
 
 HITS, AT_ONCE = 100, 4
 MOST_SAMPLED_OUT = 1.10

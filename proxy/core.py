@@ -16,9 +16,9 @@ from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
-from proxy.media.calls import Call, Handler, Reply
-from proxy.media.event_gap import EventGap
-from proxy.media.keys import Keys
+from proxy.calls.call import Call, Handler, Reply
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import Keys
 from proxy.policy import compiled
 from proxy.policy.serving import served_policy
 from proxy.settings.config import Settings

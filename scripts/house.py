@@ -10,6 +10,7 @@ ROOT = Path(__file__).parents[1]
 MAX_LINES = 300
 MAX_TEST_LINES = 450
 """A file of tests reads as a list; it need not be read in one go."""
+_TEST = re.compile(r"tests/(?:.+/)?test_\w+\.py$")
 _NOTHING_TO_TEST = frozenset({"proxy/errors.py"})
 # Code people read; the generated stubs are not.
 _CODE = (".py", ".lua", ".sh")
@@ -27,7 +28,7 @@ def breaches(root: Path, files: list[str]) -> Iterator[str]:
         if text is None or name.startswith(_GENERATED):
             continue
         lines = text.count("\n")
-        most = MAX_TEST_LINES if name.startswith("tests/test_") else MAX_LINES
+        most = MAX_TEST_LINES if _TEST.match(name) else MAX_LINES
         if name.endswith(_CODE) and lines > most:
             yield f"{name}: {lines} lines; split it into files of at most {most}, one concept each"
         if _OUTSIDE in text:
@@ -38,19 +39,16 @@ def breaches(root: Path, files: list[str]) -> Iterator[str]:
 
 
 def _untested(files: list[str]) -> Iterator[str]:
-    """`proxy/a/b.py` is tested by `tests/test_b.py`, `tests/test_a_b.py` or `tests/a/test_b.py`."""
+    """`proxy/a/b.py` is tested by `tests/a/test_b.py`."""
     have = set(files)
     for name in files:
         path = Path(name)
         if path.parts[0] != "proxy" or path.suffix != ".py" or path.stem.startswith("__"):
             continue
-        if name in _NOTHING_TO_TEST:
+        if name in _NOTHING_TO_TEST or name.startswith(_GENERATED):
             continue
-        if name.startswith(_GENERATED):
-            continue
-        wanted = f"tests/test_{'_'.join(path.with_suffix('').parts[1:])}.py"
-        beside = Path("tests", *path.parts[1:-1], f"test_{path.stem}.py").as_posix()
-        if not have & {wanted, beside, f"tests/test_{path.stem}.py"}:
+        wanted = Path("tests", *path.parts[1:-1], f"test_{path.name}").as_posix()
+        if wanted not in have:
             yield f"{name}: has no {wanted}"
 
 

@@ -1,1 +1,1 @@
-"""The tests: one file for each source file, against real servers from `tests.servers`."""
+"""The tests: one file for each source file, against real servers from `tests.support.servers`."""

@@ -11,15 +11,15 @@ from typing import Any, TypeVar
 
 import pytest
 
-from tests.envoy_chain import EnvoyChain, envoy_without_redis
-from tests.raw_upstream import Chain
-from tests.servers.certificates import Authority
-from tests.servers.otlp import Collector
-from tests.servers.process import TRANSPORT_OF_TESTS, ProxyProcess
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
-from tests.servers.server import Server
-from tests.servers.upstream import FakeMediaServer
+from tests.support.envoy_chain import EnvoyChain, envoy_without_redis
+from tests.support.raw_upstream import Chain
+from tests.support.servers.certificates import Authority
+from tests.support.servers.otlp import Collector
+from tests.support.servers.process import TRANSPORT_OF_TESTS, ProxyProcess
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.server import Server
+from tests.support.servers.upstream import FakeMediaServer
 
 _Server = TypeVar("_Server", bound=Server)
 

@@ -11,12 +11,12 @@ import pytest
 from proxy import app
 from proxy.pb import media_pb2 as pb
 from proxy.settings.config import Settings
-from tests.calling import Gateway
-from tests.servers.children import free_port
-from tests.servers.process import ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.upstream import FakeMediaServer
-from tests.servers.waiting import until
+from tests.support.calling import Gateway
+from tests.support.servers.children import free_port
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.upstream import FakeMediaServer
+from tests.support.servers.waiting import until
 
 pytestmark = pytest.mark.usefixtures("each_transport")
 

@@ -8,10 +8,10 @@ from proxy.core import Core
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 from proxy.telemetry.metrics import Metrics
-from tests.in_process import READ, UPLOAD, USER, Process, Stack, read_call
-from tests.media_methods import GET_FILES_BY_MODEL
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.in_process import READ, UPLOAD, USER, Process, Stack, read_call
+from tests.support.media_methods import GET_FILES_BY_MODEL
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 
 async def test_settings_reach_the_policy() -> None:

@@ -9,7 +9,7 @@ import pytest
 from redis.asyncio import Connection
 
 from proxy.reasons import in_words
-from tests.servers.children import free_port
+from tests.support.servers.children import free_port
 
 
 async def of_redis(port: int) -> BaseException:

@@ -14,8 +14,8 @@ from proxy.errors import SettingError
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 from proxy.tls import Given, Leg, Tls
-from tests.servers.certificates import Authority, Issued, swap
-from tests.servers.waiting import until
+from tests.support.servers.certificates import Authority, Issued, swap
+from tests.support.servers.waiting import until
 
 
 @pytest.fixture

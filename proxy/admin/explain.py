@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from proxy.admin.requests import Asked
 from proxy.caching.invalidations import Invalidations
 from proxy.caching.policy import Policy, cache_control
+from proxy.calls.call import Call
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.reads import Read
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call
-from proxy.media.event_gap import EventGap
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.reads import Read
 from proxy.store.redis_listing import ListedEntry, ListedLease, Listing, listing
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore

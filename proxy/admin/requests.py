@@ -12,9 +12,9 @@ from typing import Any
 
 from google.protobuf.message import EncodeError
 
-from proxy.media.calls import Call, Metadata
-from proxy.media.model import INT64, Model
+from proxy.calls.call import Call, Metadata
 from proxy.pb.media_pb2 import GetFilesByModelRequest
+from proxy.policy.builtin.model import INT64, Model
 
 GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
 _INT32 = range(-(2**31), 2**31)

@@ -43,7 +43,7 @@ from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.silence import SILENT, Record, Silence
 from proxy.amqp.topology import Source, Topology
-from proxy.media.event_gap import NEVER, EventGap
+from proxy.calls.event_gap import NEVER, EventGap
 from proxy.policy.compiled import Event
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State

@@ -24,7 +24,7 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from proxy.amqp.duty import Able
 from proxy.amqp.silence import Silence
-from proxy.media.tags import UNDESCRIBED, Description, kind_of
+from proxy.calls.tags import UNDESCRIBED, Description, kind_of
 from proxy.policy.bodies import BadBody
 from proxy.policy.compiled import Event
 from proxy.retry import Pauses, jittered, until_done

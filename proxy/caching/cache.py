@@ -22,10 +22,10 @@ from proxy.caching import fetches, unclear
 from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
 from proxy.caching.unclear import Unclear
+from proxy.calls.call import Call, Handler, Metadata, Reply
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.tags import kind_of
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call, Handler, Metadata, Reply
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.tags import kind_of
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found, Look
 from proxy.telemetry import tracing

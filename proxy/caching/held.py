@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from proxy.media.tags import Description
+from proxy.calls.tags import Description
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Protocol
 from grpc import StatusCode
 
 from proxy.caching.cache import Cache, Looked, log_hit
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from proxy.store.redis_reads import Look
 
 

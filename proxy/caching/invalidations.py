@@ -10,8 +10,8 @@ from typing import Protocol
 
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.held import Held, HeldTag, Intent
+from proxy.calls.tags import UNDESCRIBED, Description, kind_of
 from proxy.errors import RedisUnavailableError
-from proxy.media.tags import UNDESCRIBED, Description, kind_of
 from proxy.retry import jittered
 from proxy.store.redis_node import Budget
 

@@ -16,10 +16,10 @@ from proxy.caching.fetches import Answer, Result
 from proxy.caching.outcome import Outcome, outcome
 from proxy.caching.own_writes import OwnWrites, Write
 from proxy.caching.unclear import Unclear
+from proxy.calls.call import Call, Handler, Metadata, Reply
+from proxy.calls.reads import Read
+from proxy.calls.tags import Description, Plain, kind_of
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call, Handler, Metadata, Reply
-from proxy.media.reads import Read
-from proxy.media.tags import Description, Plain, kind_of
 from proxy.policy import compiled
 from proxy.policy.failures import ExpressionError
 from proxy.store.redis_node import Budget

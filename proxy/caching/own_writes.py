@@ -20,8 +20,8 @@ from grpc import StatusCode
 
 from proxy.caching.held import MOST_HELD, Intent
 from proxy.caching.invalidations import Invalidations
-from proxy.media.calls import Call, Handler, Reply
-from proxy.media.tags import UNDESCRIBED, Description
+from proxy.calls.call import Call, Handler, Reply
+from proxy.calls.tags import UNDESCRIBED, Description
 from proxy.store.model_hash import LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, new_token
 

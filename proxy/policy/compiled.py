@@ -10,9 +10,9 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from proxy.media.lifetime import TEMPORARY, UNLIMITED, life_of
-from proxy.media.reads import Asked, Limits, Verdict
-from proxy.media.tags import Description, Plain
+from proxy.calls.lifetime import TEMPORARY, UNLIMITED, life_of
+from proxy.calls.reads import Asked, Limits, Verdict
+from proxy.calls.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages, without_signatures

@@ -7,7 +7,7 @@ from functools import partial
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
-from proxy.media.tags import Description
+from proxy.calls.tags import Description
 from proxy.policy import form
 from proxy.policy.bodies import Body, any_value, declared_fields, envelope_body, json_body, message_body, message_with
 from proxy.policy.checking import Checker, tags

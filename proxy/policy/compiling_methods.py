@@ -7,8 +7,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from proxy.media.reads import Limits
-from proxy.media.tags import Description
+from proxy.calls.reads import Limits
+from proxy.calls.tags import Description
 from proxy.policy import form
 from proxy.policy.checking import Checker, answer_tags, name_of, one_tag, tags
 from proxy.policy.compiled import LookUp, Read, Write

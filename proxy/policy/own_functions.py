@@ -12,7 +12,7 @@ from typing import Any
 
 from cel_expr_python import cel
 
-from proxy.media.spellings import is_plain
+from proxy.policy.spellings import is_plain
 from proxy.policy.texts import casefolded, foldings
 
 OWN_FUNCTIONS = {

@@ -1,6 +1,6 @@
 """What expressions make of a text by functions of ours. Apart from CEL, which few processes load."""
 
-from proxy.media import spellings
+from proxy.policy import spellings
 
 
 def casefolded(text: str) -> str:

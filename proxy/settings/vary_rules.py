@@ -1,7 +1,7 @@
 """Which names CACHE_VARY_METADATA may not hold: those that a transport keeps from the cache.
 
 Callers who differ in such a name alone would be given each other's answers; no name at all would be safer.
-`tests/test_vary_rules.py` tries every name that is known to be special, with each transport.
+`tests/settings/test_vary_rules.py` tries every name that is known to be special, with each transport.
 """
 
 _OF_GRPC = "gRPC's library keeps it to itself"

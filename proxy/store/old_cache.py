@@ -11,8 +11,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
-from proxy.media.model import Model
-from proxy.media.tags import Description
+from proxy.calls.tags import Description
+from proxy.policy.builtin.model import Model
 from proxy.store.redis_node import Node
 from proxy.store.redis_scripts import send
 

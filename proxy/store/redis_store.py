@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
 
+from proxy.calls import entry
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
-from proxy.media import entry
-from proxy.media.event_gap import EventGap
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.reads import Verdict
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from proxy.media.tags import Description, kind_of
+from proxy.calls.tags import Description, kind_of
 
 MOST_REMEMBERED = 100
 _LONGEST_TEXT = 200

@@ -29,7 +29,7 @@ from opentelemetry.propagators.textmap import TextMapPropagator
 from opentelemetry.trace import Link, Span, SpanContext, SpanKind
 from opentelemetry.trace import StatusCode as SpanStatus
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from proxy.telemetry import span_names as names
 
 NAME = "media-cache-proxy"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grpc import StatusCode
 
-from proxy.media.calls import Metadata, Reply
+from proxy.calls.call import Metadata, Reply
 
 _MOST_ENTRIES = 256
 _FEW_ENTRIES = 16

@@ -21,8 +21,8 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
+from proxy.calls.call import Handler, Metadata, Reply
 from proxy.errors import StartError
-from proxy.media.calls import Handler, Metadata, Reply
 from proxy.pb import media_pb2
 from proxy.telemetry import span_names
 from proxy.tls import Leg

@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from grpc import ChannelConnectivity, StatusCode
 
-from proxy.media.calls import Call, Metadata, Reply
+from proxy.calls.call import Call, Metadata, Reply
 from proxy.telemetry import span_names, tracing
 from proxy.tls import Leg
 from proxy.transport.credentials import open_channel, why_not_connected

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import hpack
 
-from tests.raw_http2 import (
+from tests.support.raw_http2 import (
     ACK,
     CONTINUATION,
     END_HEADERS,

@@ -18,10 +18,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.envoy_chain import envoy_of
-from tests.servers.children import Child, free_port
-from tests.servers.process import ROOT, ProxyProcess
-from tests.servers.waiting import until
+from tests.support.envoy_chain import envoy_of
+from tests.support.servers.children import Child, free_port
+from tests.support.servers.process import ROOT, ProxyProcess
+from tests.support.servers.waiting import until
 
 _WARM, _CALM = 30, 120
 """Calls before anything is measured; calls without abuse, for the p99 to compare with."""

@@ -5,9 +5,9 @@ from contextlib import AsyncExitStack
 
 from tests.abuse.attack import attacker, fields
 from tests.abuse.scene import Scene
-from tests.raw_http2 import PING, RST_STREAM, frame, headers
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.raw_http2 import PING, RST_STREAM, frame, headers
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 _CANCEL = (8).to_bytes(4)
 

@@ -3,16 +3,16 @@
 import asyncio
 from itertools import product
 
-from proxy.media.keys import RequestKey
+from proxy.calls.keys import RequestKey
 from tests.abuse.attack import WIDEST, attacker, fields
 from tests.abuse.caller import request
 from tests.abuse.scene import Scene
 from tests.abuse.upstream import named
-from tests.calling import Gateway
-from tests.media_methods import MediaKeys
-from tests.raw_http2 import END_STREAM, headers, message
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.calling import Gateway
+from tests.support.media_methods import MediaKeys
+from tests.support.raw_http2 import END_STREAM, headers, message
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 FILES = "/media.MediaService/GetFilesByModel"
 A, B = ("authorization", "A"), ("authorization", "B")

@@ -6,9 +6,9 @@ import json
 import aio_pika
 
 from tests.abuse.scene import Scene
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 _APPLIED = 'media_cache_events_total{outcome="applied"}'
 _DROPPED = 'media_cache_events_total{outcome="malformed"}'

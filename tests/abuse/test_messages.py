@@ -20,10 +20,10 @@ from tests.abuse.attack import (
 )
 from tests.abuse.caller import request
 from tests.abuse.scene import Scene
-from tests.raw_http2 import DATA, END_STREAM, frame, headers, message
-from tests.raw_upstream import BIG
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.raw_http2 import DATA, END_STREAM, frame, headers, message
+from tests.support.raw_upstream import BIG
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 FILES, FORWARDED = "/media.MediaService/GetFilesByModel", "/media.MediaService/GetFileURL"
 EXHAUSTED, UNIMPLEMENTED = b"grpc-status\x018", b"grpc-status\x0212"  # as HPACK literals

@@ -14,7 +14,7 @@ import grpc
 import grpc.aio
 
 from proxy.pb import media_pb2 as pb
-from tests.raw_upstream import BIG, Context
+from tests.support.raw_upstream import BIG, Context
 
 POURED = 512 << 10
 """Bytes of each message of `Pour`."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import hpack
 
 from tests.as_direct.upstream import WINDOW_UPDATE, Pairs, decoded, table_size
-from tests.raw_http2 import (
+from tests.support.raw_http2 import (
     ACK,
     DATA,
     END_HEADERS,

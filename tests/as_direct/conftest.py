@@ -7,7 +7,7 @@ import pytest
 
 from tests.as_direct.upstream import HandUpstream
 from tests.conftest import TRANSPORTS, _run
-from tests.servers.process import ProxyProcess
+from tests.support.servers.process import ProxyProcess
 
 READ = "/media.MediaService/GetFilesByModel"
 UPLOAD = "/media.MediaService/UploadFile"

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tests.conftest import TRANSPORTS, _run
-from tests.servers.process import ROOT, ProxyProcess
+from tests.support.servers.process import ROOT, ProxyProcess
 
 Json = dict[str, Any]
 _GO = Path(__file__).with_name("go")

@@ -15,7 +15,7 @@ import grpc.aio
 from google.protobuf import any_pb2, wrappers_pb2
 from google.rpc import status_pb2
 
-from tests.raw_upstream import BIG
+from tests.support.raw_upstream import BIG
 
 Json = dict[str, Any]
 _LEFT_OUT = frozenset({"user-agent", "date", "answer", "x-cache"})

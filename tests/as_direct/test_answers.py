@@ -12,8 +12,8 @@ from grpc import StatusCode
 from tests.as_direct.conftest import METHODS, Ways
 from tests.as_direct.upstream import Answer, Indexed, When, answered, http_answer
 from tests.conftest import TRANSPORTS
-from tests.raw_http2 import END_STREAM, headers
-from tests.raw_upstream import status_of, unary
+from tests.support.raw_http2 import END_STREAM, headers
+from tests.support.raw_upstream import status_of, unary
 
 EACH_WAY = pytest.mark.parametrize("way", TRANSPORTS)
 EACH_METHOD = pytest.mark.parametrize("method", METHODS)

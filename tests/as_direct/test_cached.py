@@ -12,9 +12,9 @@ from tests.as_direct.caller import Outcome, call, request
 from tests.as_direct.conftest import READ, UPLOAD
 from tests.as_direct.upstream import Answer, HandUpstream, answered, http_answer
 from tests.conftest import TRANSPORTS
-from tests.servers.process import ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 EACH_WAY = pytest.mark.parametrize("transport", TRANSPORTS)
 FAR = [(b"grpc-timeout", b"2562047H")]

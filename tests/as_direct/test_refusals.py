@@ -7,8 +7,8 @@ from proxy.transport.limits import Limits
 from tests.as_direct.caller import HandCaller, call, request
 from tests.as_direct.conftest import ANY, METHODS, READ, Ways
 from tests.conftest import TRANSPORTS
-from tests.raw_http2 import Fields
-from tests.raw_upstream import Chain, status_of
+from tests.support.raw_http2 import Fields
+from tests.support.raw_upstream import Chain, status_of
 
 EACH_METHOD = pytest.mark.parametrize("method", METHODS)
 

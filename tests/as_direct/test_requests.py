@@ -7,8 +7,8 @@ from tests.as_direct.caller import Outcome, call, request
 from tests.as_direct.conftest import ANY, METHODS, READ, UNARY, Ways
 from tests.as_direct.upstream import Arrived, answered
 from tests.conftest import TRANSPORTS
-from tests.raw_http2 import Fields
-from tests.servers.waiting import until
+from tests.support.raw_http2 import Fields
+from tests.support.servers.waiting import until
 
 EACH_WAY = pytest.mark.parametrize("way", TRANSPORTS)
 EACH_METHOD = pytest.mark.parametrize("method", METHODS)

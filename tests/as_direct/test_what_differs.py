@@ -11,8 +11,8 @@ import pytest
 from tests.as_direct.caller import Outcome, call, request
 from tests.as_direct.conftest import ANY, READ, UNARY, UPLOAD, Ways
 from tests.as_direct.upstream import Arrived, answered, http_answer
-from tests.raw_http2 import Fields
-from tests.servers.process import ROOT
+from tests.support.raw_http2 import Fields
+from tests.support.servers.process import ROOT
 
 _Test = TypeVar("_Test", bound=Callable[..., object])
 

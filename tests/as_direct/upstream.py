@@ -9,7 +9,7 @@ from typing import Literal
 
 import hpack
 
-from tests.raw_http2 import (
+from tests.support.raw_http2 import (
     ACK,
     DATA,
     END_HEADERS,

@@ -6,8 +6,8 @@ import pytest
 
 from bench.accounting import Tree
 from bench.load import Asked, _sample
-from tests.servers.children import Child
-from tests.servers.waiting import until
+from tests.support.servers.children import Child
+from tests.support.servers.waiting import until
 
 _SAID = """
 finished in 1.50s, 2000.50 req/s, 1.0MB/s

@@ -6,8 +6,8 @@ import grpc.aio
 import pytest
 
 from bench import messages, origin
-from tests.servers.children import free_port
-from tests.servers.waiting import until
+from tests.support.servers.children import free_port
+from tests.support.servers.waiting import until
 
 
 @pytest.mark.parametrize("method", [messages.READ, messages.FORWARDED])

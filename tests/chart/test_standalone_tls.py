@@ -5,7 +5,7 @@ from pathlib import Path
 from proxy.settings.config import Settings, declared, variable
 from proxy.tls import Tls
 from tests.chart.tools import environment, objects, one, template
-from tests.servers.certificates import Authority, Issued, swap
+from tests.support.servers.certificates import Authority, Issued, swap
 
 
 def test_the_standalone_proxy_starts_with_tls_as_the_values_say(tmp_path: Path, authority: Authority) -> None:

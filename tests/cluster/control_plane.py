@@ -17,9 +17,9 @@ import httpx2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from tests.servers.children import Child, free_port
-from tests.servers.server import Startable
-from tests.servers.waiting import until
+from tests.support.servers.children import Child, free_port
+from tests.support.servers.server import Startable
+from tests.support.servers.waiting import until
 
 VARIABLE = "KUBEBUILDER_ASSETS"
 NEEDED = ("etcd", "kube-apiserver")

@@ -16,7 +16,7 @@ import httpx2
 
 from tests.chart.tools import CHART, ROOT, tool
 from tests.cluster.control_plane import ControlPlane
-from tests.servers.children import Child, free_port
+from tests.support.servers.children import Child, free_port
 
 SYSTEM = "system"
 

@@ -13,7 +13,7 @@ import pytest
 
 from proxy.store import redis_store
 from proxy.store.server_clock import ServerClock
-from tests.servers.redis import RedisServer
+from tests.support.servers.redis import RedisServer
 
 _KEY = "tests:clock:jump"
 _TIME = b"redis.call('TIME')"

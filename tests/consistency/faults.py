@@ -6,8 +6,8 @@ from tests.consistency.origin import Failing, StampedMedia
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import Side
 from tests.consistency.schedule import Fault, Schedule
-from tests.servers.process import ProxyProcess
-from tests.servers.rabbitmq import RabbitServer
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.rabbitmq import RabbitServer
 
 WITHOUT_EVENTS = 5.0
 """CACHE_TTL_WITHOUT_EVENTS of the proxies, in seconds: for so long answers may be outdated once events are lost."""

@@ -12,10 +12,10 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Asked
 from tests.consistency.world import World
-from tests.servers.redis import RedisServer
+from tests.support.servers.redis import RedisServer
 
 _MODELS = (1, 2)
 _MOSTLY_ONE = (1, 1, 1, 2)

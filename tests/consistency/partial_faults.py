@@ -12,10 +12,10 @@ from tests.consistency.faults import WITHOUT_EVENTS
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import Replicated, Side, Watched
 from tests.consistency.schedule import Fault, Schedule
-from tests.servers.process import ProxyProcess
-from tests.servers.redis import RedisServer
-from tests.servers.tcp import FaultyTcp
-from tests.servers.waiting import until
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.tcp import FaultyTcp
+from tests.support.servers.waiting import until
 
 WITHIN = 6.0
 """Seconds after which every read sees a commit, whatever is broken but not excused: a proxy gives back within 2 s what

@@ -8,14 +8,14 @@ that it must be over, and then says that the commit is to be seen.
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from tests.amqp import queues
-from tests.calling import publish
 from tests.consistency.checker import Asked
 from tests.consistency.world import WITHOUT_EVENTS, Process, World
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
-from tests.servers.tcp import FaultyTcp
-from tests.servers.waiting import until
+from tests.support.amqp import queues
+from tests.support.calling import publish
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.tcp import FaultyTcp
+from tests.support.servers.waiting import until
 
 USER = Asked(1)
 

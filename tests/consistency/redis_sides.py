@@ -8,11 +8,11 @@ from typing import Self
 
 from redis.exceptions import RedisError
 
-from tests.servers.redis import RedisServer
-from tests.servers.redis_sets import MASTER_NAME, SentinelSet
-from tests.servers.server import Startable
-from tests.servers.tcp import FaultyTcp
-from tests.servers.waiting import until
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.redis_sets import MASTER_NAME, SentinelSet
+from tests.support.servers.server import Startable
+from tests.support.servers.tcp import FaultyTcp
+from tests.support.servers.waiting import until
 
 _SENTINELS, _REPLICAS = 3, 2
 _DOWN_AFTER = 2500

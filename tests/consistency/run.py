@@ -24,9 +24,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub
+from proxy.policy.builtin.model import Model
 from tests.consistency.applied import Applied
 from tests.consistency.checker import Asked, Checker
 from tests.consistency.deployment import report, watch
@@ -36,10 +36,10 @@ from tests.consistency.partial_faults import HEARTBEAT, WITHIN, PartialFaults
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import SIDES, Side
 from tests.consistency.schedule import Schedule
-from tests.servers.process import ProxyProcess
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.upstream import FakeMediaServer
-from tests.servers.waiting import until
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.upstream import FakeMediaServer
+from tests.support.servers.waiting import until
 
 _BUSY, _QUIET = range(1, 7), range(101, 221)
 """Models that change all the time, so that reads, fills and invalidations overtake each other; and models that change

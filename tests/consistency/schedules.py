@@ -5,9 +5,9 @@ Each ends with reads that are wrong without that part. A schedule judges nothing
 
 from tests.consistency.checker import Asked
 from tests.consistency.world import TTL, World, turns
-from tests.servers.redis import RedisServer
-from tests.servers.tcp import FaultyTcp
-from tests.servers.waiting import until
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.tcp import FaultyTcp
+from tests.support.servers.waiting import until
 
 USER = Asked(1)
 _WINDOW_OVER = 1

@@ -6,7 +6,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.consistency.machine import Machine
 from tests.fuzz.budget import budget
-from tests.servers.redis import RedisServer
+from tests.support.servers.redis import RedisServer
 
 _PHASES = [Phase.explicit, Phase.generate, Phase.shrink]
 

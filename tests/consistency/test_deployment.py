@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.pb import media_pb2 as pb
-from tests.calling import Gateway
 from tests.consistency.deployment import Watch, report
-from tests.servers.upstream import FakeMediaServer
+from tests.support.calling import Gateway
+from tests.support.servers.upstream import FakeMediaServer
 
 REQUEST = pb.GetFilesByModelRequest(model_type="user", model_id=1)
 

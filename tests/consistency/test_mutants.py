@@ -6,7 +6,7 @@ import pytest
 
 from tests.consistency import mutants, schedules
 from tests.consistency.world import World
-from tests.servers.redis import RedisServer
+from tests.support.servers.redis import RedisServer
 
 Schedule = Callable[[World, RedisServer], Awaitable[None]]
 Mutant = Callable[[pytest.MonkeyPatch], None]

@@ -6,8 +6,8 @@ import pytest
 
 from tests.consistency import mutants, partial_schedules
 from tests.consistency.world import World
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.redis import RedisServer
 
 Schedule = Callable[[World, RedisServer, RabbitServer], Awaitable[None]]
 Mutant = Callable[[pytest.MonkeyPatch], None]

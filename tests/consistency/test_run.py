@@ -3,7 +3,7 @@
 import pytest
 
 from tests.consistency.run import Plan, carry_out, running
-from tests.servers.rabbitmq import RabbitServer
+from tests.support.servers.rabbitmq import RabbitServer
 
 _SECONDS, _SEED = 20.0, 20261123  # at least; it goes on until every fault was there once
 

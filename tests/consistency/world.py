@@ -25,10 +25,10 @@ from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
-from proxy.media.calls import Call
-from proxy.media.event_gap import EventGap
-from proxy.media.model import Model
+from proxy.calls.call import Call
+from proxy.calls.event_gap import EventGap
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.event_record import EventRecord
 from proxy.store.redis_node import Budget
@@ -37,9 +37,9 @@ from proxy.telemetry.metrics import Metrics
 from tests.consistency.checker import Asked, Checker
 from tests.consistency.clock import Clock
 from tests.consistency.gated_origin import Origin
-from tests.media_events import EVENTS
-from tests.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
-from tests.servers.waiting import until
+from tests.support.media_events import EVENTS
+from tests.support.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
+from tests.support.servers.waiting import until
 
 TTL = 600.0
 WITHOUT_EVENTS = 0.2

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.admin.requests import Asked, BadRequestError, asked, parameters, seconds, word
-from proxy.media.model import Model
 from proxy.pb.media_pb2 import GetFilesByModelRequest
+from proxy.policy.builtin.model import Model
 from tests.fuzz.budget import budget, damaged, int64s, json_values
 
 JSON = "application/json"

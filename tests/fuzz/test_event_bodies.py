@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.model import INT64, Model
+from proxy.policy.builtin.model import INT64, Model
 from tests.fuzz.budget import budget, damaged, int64s, json_values
-from tests.media_events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, parse
-from tests.media_methods import MediaKeys
+from tests.support.media_events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, parse
+from tests.support.media_methods import MediaKeys
 
 KEY = "media.event.uploaded"
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=8)

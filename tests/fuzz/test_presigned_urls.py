@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from proxy.pb.media_pb2 import GetFilesByModelData, GetFilesByModelResponse, Media
 from tests.fuzz.budget import budget, damaged
-from tests.media_methods import storable
+from tests.support.media_methods import storable
 
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=6)
 moments = st.datetimes(datetime(1990, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)).map(  # noqa: DTZ001

@@ -23,14 +23,14 @@ import pytest
 
 from examples.media_service import server as media_service
 from examples.media_service.settings import MediaSettings
-from tests.calling import Gateway
 from tests.injector.fake_api import FakeApi
 from tests.injector.pods import app, complete
 from tests.injector.reviews import patch_of, review
 from tests.injector.webhook_process import NAME, ROOT, line, process
-from tests.servers.children import Child, free_port
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
+from tests.support.calling import Gateway
+from tests.support.servers.children import Child, free_port
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 CONFIG_MAP = "media-address"
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from proxy.injector.cluster import ClusterError
 from proxy.injector.events import Events
-from tests.servers.waiting import until
+from tests.support.servers.waiting import until
 
 OWNER = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "gateway-1", "uid": "u1", "controller": True}
 POD: dict[str, Any] = {"metadata": {"ownerReferences": [OWNER]}}

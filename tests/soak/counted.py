@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 
 from proxy.cli import main
-from tests.servers.heap import heap_bytes
+from tests.support.servers.heap import heap_bytes
 
 TELL = signal.SIGUSR1
 MARK, END = "held: ", " :held"

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import linear_regression
 
-from tests.servers.process import ProxyProcess
-from tests.servers.waiting import until
 from tests.soak import counted
 from tests.soak.connections import connections
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.waiting import until
 
 WARM_UP = 1 / 3
 """Share of the calls after which caches, connections and the allocator's arenas are as large as they get."""

@@ -13,12 +13,12 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from tests.servers.children import free_port
-from tests.servers.process import ROOT
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
-from tests.servers.waiting import until
 from tests.soak.held import CountedProxy, Sample, at_most, findings, growth
+from tests.support.servers.children import free_port
+from tests.support.servers.process import ROOT
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
 
 _STATIONS = 24
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.servers.waiting import until
 from tests.soak.held import CountedProxy, Sample, findings, growth
+from tests.support.servers.waiting import until
 
 _MIB = 1 << 20
 

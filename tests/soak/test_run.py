@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.servers.rabbitmq import RabbitServer
-from tests.servers.redis import RedisServer
 from tests.soak.held import findings
 from tests.soak.run import Soak
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.redis import RedisServer
 
 
 @pytest.mark.parametrize("calls", [20_000, pytest.param(200_000, marks=[pytest.mark.long])])

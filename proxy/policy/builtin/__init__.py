@@ -1,1 +1,1 @@
-"""The built-in policy: `media.yaml` says what it is, `media` is the same without an interpreter."""
+"""The policy of `media.MediaService`: what counts where POLICY names no file, and the same in Python."""

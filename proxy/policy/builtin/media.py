@@ -11,14 +11,14 @@ from typing import Any, Final
 
 from google.protobuf.message import Message
 
-from proxy.media.reads import Limits
-from proxy.media.spellings import is_plain
-from proxy.media.tags import Description
+from proxy.calls.reads import Limits
+from proxy.calls.tags import Description
 from proxy.pb import media_pb2
 from proxy.policy.bodies import declared_fields, envelope_body
 from proxy.policy.compiled import Event, LookUp, Policy, Read, Service, Write
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages
+from proxy.policy.spellings import is_plain
 from proxy.policy.tags import bounded_aliases, checked, checked_all
 from proxy.policy.texts import casefolded, foldings
 

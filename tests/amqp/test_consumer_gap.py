@@ -1,0 +1,117 @@
+"""What the consumer tells of missing events: from its start, or from the loss, until a flush that is owed is done."""
+
+import asyncio
+import math
+
+import pytest
+
+from proxy.calls.event_gap import EventGap
+from tests.support.amqp import publishing
+from tests.support.amqp_consumer import UPLOADED, once, running
+from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.tcp import FaultyTcp
+from tests.support.servers.waiting import until
+
+
+@pytest.fixture
+async def gap() -> EventGap:
+    return EventGap(60.0, asyncio.get_running_loop().time)
+
+
+async def _closed(gap: EventGap) -> None:
+    await until(lambda: gap.seconds is None, "events to arrive")
+
+
+async def test_at_first_nobody_knows_since_when(rabbit: RabbitServer, gap: EventGap) -> None:
+    url = await rabbit.vhost()
+    await once(url)
+    assert gap.lost_ms(0.0) is None  # without a consumer no event is expected
+    async with running(url, gap=gap):
+        assert gap.seconds == math.inf
+        await _closed(gap)
+
+
+async def test_it_lasts_until_the_flush_is_done(rabbit: RabbitServer, gap: EventGap) -> None:
+    """Connected again, with what is stored still unflushed, is not good enough."""
+    url = await rabbit.vhost()
+    async with running(url, gap=gap) as one:
+        one.cache.flush_open.clear()
+        await until(lambda: one.cache.flushes_begun == 1, "the flush that a first start owes")
+        assert one.seen.up
+        assert gap.seconds == math.inf
+        one.cache.flush_open.set()
+        await _closed(gap)
+
+
+async def test_it_counts_from_the_loss_and_not_from_failed_attempts(rabbit: RabbitServer, gap: EventGap) -> None:
+    url = await rabbit.vhost()
+    async with FaultyTcp(rabbit.port) as tcp, running(url.replace(f":{rabbit.port}/", f":{tcp.port}/"), gap=gap) as one:
+        await _closed(gap)
+        before = asyncio.get_running_loop().time()
+        await tcp.refuse()
+        await one.down()
+        pauses = one.pauses
+        await until(lambda: one.pauses >= pauses + 3, "attempts that fail")
+        assert gap.seconds is not None
+        assert gap.seconds <= asyncio.get_running_loop().time() - before
+        assert gap._since is not None
+        assert gap._since >= before
+        one.cache.flush_open.clear()
+        await tcp.start()
+        await one.up()
+        assert gap._since >= before
+        one.cache.flush_open.set()
+        await _closed(gap)
+
+
+async def test_a_flush_done_while_it_is_lost_again_ends_nothing(rabbit: RabbitServer, gap: EventGap) -> None:
+    url = await rabbit.vhost()
+    async with FaultyTcp(rabbit.port) as tcp, running(url.replace(f":{rabbit.port}/", f":{tcp.port}/"), gap=gap) as one:
+        one.cache.flush_open.clear()
+        await until(lambda: one.cache.flushes_begun == 1, "the flush")
+        await tcp.refuse()
+        await one.down()
+        one.cache.flush_open.set()
+        await until(lambda: one.consumer._flushes.settled, "the flush to be done")
+        assert gap.seconds == math.inf
+        await tcp.start()
+        await _closed(gap)
+
+
+async def test_a_queue_that_was_deleted_is_a_loss(rabbit: RabbitServer, gap: EventGap) -> None:
+    url = await rabbit.vhost()
+    async with running(url, gap=gap) as one, publishing(url) as publisher:
+        await one.settled()
+        one.cache.flush_open.clear()
+        await publisher.channel.queue_delete(UPLOADED)
+        await until(lambda: one.cache.flushes_begun == 2, "the flush")
+        assert gap.seconds is not None
+        one.cache.flush_open.set()
+        await _closed(gap)
+
+
+async def test_a_broker_that_fell_silent_was_lost_when_it_did(own_rabbit: RabbitServer, gap: EventGap) -> None:
+    """Three heartbeats and a little pass before anybody knows."""
+    async with running(f"{await own_rabbit.vhost()}?heartbeat=1", gap=gap) as one:
+        await one.settled()
+        frozen = asyncio.get_running_loop().time()
+        own_rabbit.freeze()
+        await one.down()
+        noticed = asyncio.get_running_loop().time()
+        assert gap._since is not None
+        assert abs(gap._since - frozen) < (noticed - frozen) / 2
+        own_rabbit.thaw()
+        await _closed(gap)
+
+
+async def test_one_that_fell_silent_while_it_was_asked_something(own_rabbit: RabbitServer, gap: EventGap) -> None:
+    async with running(await own_rabbit.vhost(), gap=gap, check_interval=0.1) as one:
+        await one.settled()
+        frozen = asyncio.get_running_loop().time()
+        own_rabbit.freeze()
+        await until(lambda: not one.seen.up, "the loss to be noticed", timeout=60)
+        noticed = asyncio.get_running_loop().time()
+        assert gap._since is not None
+        assert abs(gap._since - frozen) < (noticed - frozen) / 2
+        own_rabbit.thaw()
+        await _closed(gap)

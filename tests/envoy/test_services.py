@@ -1,0 +1,24 @@
+"""proxy.envoy.services: where each service is for Envoy."""
+
+from pathlib import Path
+
+from proxy.envoy.services import DEFAULT, builtin, placed
+from proxy.policy.loading import load_policy
+from proxy.settings.config import Settings
+from tests.support.services import policy_in
+
+
+def test_the_built_in_policy_is_written_out_as_it_is() -> None:
+    (written,), (service,) = builtin(Settings()), load_policy("").services.values()
+    assert (written.reads, written.writes) == (tuple(service.reads), tuple(service.writes))
+    assert set(written.unary) == set(service.unary)
+    assert written.large == load_policy("").large
+
+
+def test_each_target_has_clusters_of_its_own(tmp_path: Path) -> None:
+    found = placed(Settings(policy=policy_in(tmp_path, product="shop:1", catalogue="catalogue:2")))
+    assert [(each.name, each.target, each.clusters.both) for each in found] == [
+        ("media.MediaService", "localhost:50056", DEFAULT.both),
+        ("product.ProductService", "shop:1", "media-1"),
+        ("hipstershop.ProductCatalogService", "catalogue:2", "media-2"),
+    ]

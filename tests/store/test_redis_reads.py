@@ -1,0 +1,74 @@
+"""proxy.store.redis_reads: a read in two halves finds what the whole one finds, on a real Redis."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from proxy.calls.keys import RequestKey
+from proxy.errors import RedisUnavailableError
+from proxy.store.redis_node import Budget
+from proxy.store.redis_reads import Found, Reads
+from tests.support.in_process import Process, Stack, read_call
+from tests.support.servers.redis import RedisServer
+from tests.support.servers.waiting import until
+
+
+@pytest.fixture
+async def process(redis: RedisServer) -> AsyncIterator[Process]:
+    async with Stack(redis.addr) as stack:
+        stack.media.add("User", 1)
+        process = await stack.process()
+        await process.read()
+        await until(process.found, "the fill")
+        yield process
+
+
+def key_of(process: Process, model_id: int = 1) -> RequestKey:
+    key, _ = process.core.cache._key_of(read_call(model_id=model_id))
+    assert key is not None
+    return key
+
+
+async def in_halves(process: Process, key: RequestKey) -> Found | None:
+    assert process.core.store is not None
+    look = process.core.store.begin(key)
+    assert look is not None
+    await asyncio.wait([look.asked.reply])
+    return process.core.store.ended(look, Budget())
+
+
+async def test_both_find_the_same(process: Process) -> None:
+    assert process.core.store is not None
+    key = key_of(process)
+    whole, halves = await process.core.store.read(key, Budget()), await in_halves(process, key)
+    assert whole is not None
+    assert halves is not None
+    assert whole.entry == halves.entry
+    assert await in_halves(process, key_of(process, model_id=2)) is None
+
+
+async def test_a_refusal_is_raised_by_both(process: Process, redis: RedisServer) -> None:
+    assert process.core.store is not None
+    key = key_of(process)
+    await redis.cli("DEL", key.hash_key.decode())
+    await redis.cli("SET", key.hash_key.decode(), "no hash")
+    with pytest.raises(RedisUnavailableError, match="WRONGTYPE"):
+        await process.core.store.read(key, Budget())
+    with pytest.raises(RedisUnavailableError, match="WRONGTYPE"):
+        await in_halves(process, key)
+
+
+async def test_a_wait_that_was_given_up_found_nothing(process: Process) -> None:
+    assert process.core.store is not None
+    look = process.core.store.begin(key_of(process))
+    assert look is not None
+    look.asked.reply.cancel()
+    assert process.core.store.ended(look, Budget()) is None
+
+
+async def test_without_a_node_there_is_nobody_to_ask(process: Process) -> None:
+    reads, key = Reads(lambda _: None, process.core.gap), key_of(process)
+    assert reads.begin(key) is None
+    with pytest.raises(RedisUnavailableError, match="not connected yet"):
+        await reads.read(key, Budget())

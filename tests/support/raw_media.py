@@ -1,0 +1,149 @@
+"""`RawMedia`: a media service in HTTP/2 frames, for what no gRPC server does when asked: refuse, turn away, reset.
+
+Each call that comes is dealt with as the next of `script` says, and answered once that is used up.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from tests.support.raw_http2 import (
+    ACK,
+    DATA,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PING,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    frame,
+    frames,
+    headers,
+    message,
+)
+
+Deed = Callable[[int], bytes]
+"""What is sent for the call of this stream. Empty: nothing, and the connection stays."""
+
+HANG_UP = b"hang up"
+REFUSED_STREAM, MAX_CONCURRENT_STREAMS = 7, 3
+_AT_LIMIT = 0.02
+"""Seconds that each call takes where there may only be so many."""
+_WINDOW_UPDATE = 8
+_START = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+
+
+def answered(stream: int) -> bytes:
+    """One message and OK."""
+    return headers(stream, _START) + message(stream, b"answer") + headers(stream, [(b"grpc-status", b"0")], END_STREAM)
+
+
+def reset(code: int) -> Deed:
+    """RST_STREAM before anything else."""
+    return lambda stream: frame(RST_STREAM, 0, stream, code.to_bytes(4))
+
+
+def reset_after_headers(code: int) -> Deed:
+    """RST_STREAM after the initial metadata."""
+    return lambda stream: headers(stream, _START) + frame(RST_STREAM, 0, stream, code.to_bytes(4))
+
+
+def turned_away(stream: int) -> bytes:
+    """GOAWAY whose last call is one before this: as nginx does after `keepalive_requests`."""
+    return frame(GOAWAY, 0, 0, max(0, stream - 2).to_bytes(4) + bytes(4))
+
+
+def hung_up(_stream: int) -> bytes:
+    """The connection ends, without GOAWAY."""
+    return HANG_UP
+
+
+def unanswered(_stream: int) -> bytes:
+    return b""
+
+
+class RawMedia:
+    """Listens at `port`; `calls` are the streams that came, in order, each with the number of its connection.
+
+    Without `windows` it takes the 64 KiB with which a connection begins and no more. With `most` it takes so many calls
+    at once on each connection, says so, and refuses more.
+    """
+
+    def __init__(self, *script: Deed, windows: bool = True, most: int = 0) -> None:
+        self.refused = 0
+        self._most = most
+        self._now = Counter[int]()
+        """Calls in progress, by the number of their connection."""
+        self.taken = 0
+        """Bytes of requests."""
+        self._windows = windows
+        self.script = list(script)
+        self.calls: list[tuple[int, int]] = []
+        self.connections = 0
+        self.open = 0
+        self.port = 0
+        self._writers: list[asyncio.StreamWriter] = []
+
+    @asynccontextmanager
+    async def serving(self) -> AsyncIterator["RawMedia"]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield self
+        finally:
+            server.close()
+            for writer in self._writers:
+                writer.close()
+            await server.wait_closed()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.append(writer)
+        self.connections += 1
+        self.open += 1
+        number = self.connections
+        try:
+            await reader.readexactly(len(PREFACE))
+            limit = MAX_CONCURRENT_STREAMS.to_bytes(2) + self._most.to_bytes(4) if self._most else b""
+            writer.write(frame(SETTINGS, 0, 0, limit))
+            async for received in frames(reader):
+                self._take(received.kind, received.flags, received.stream, received.payload, writer, number)
+        except asyncio.IncompleteReadError:
+            return
+        finally:
+            self.open -= 1
+
+    def _take(
+        self, kind: int, flags: int, stream: int, payload: bytes, writer: asyncio.StreamWriter, number: int
+    ) -> None:
+        if kind in {SETTINGS, PING} and not flags & ACK:
+            writer.write(frame(kind, ACK, 0, payload if kind == PING else b""))
+        elif kind == DATA and payload:
+            self.taken += len(payload)
+            size = len(payload).to_bytes(4)
+            if self._windows:
+                writer.write(frame(_WINDOW_UPDATE, 0, 0, size) + frame(_WINDOW_UPDATE, 0, stream, size))
+        elif kind == HEADERS and self._most:
+            self._take_few(stream, writer, number)
+        elif kind == HEADERS:
+            self.calls.append((number, stream))
+            deed = self.script.pop(0) if self.script else answered
+            said = deed(stream)
+            if said != HANG_UP:
+                writer.write(said)
+            # (After GOAWAY the caller closes: with bytes unread, a close of ours would take the GOAWAY back.)
+            if said == HANG_UP:
+                writer.close()
+
+    def _take_few(self, stream: int, writer: asyncio.StreamWriter, number: int) -> None:
+        if self._now[number] >= self._most:
+            self.refused += 1
+            writer.write(reset(REFUSED_STREAM)(stream))
+            return
+        self._now[number] += 1
+        asyncio.get_running_loop().call_later(_AT_LIMIT, self._answer, stream, writer, number)
+
+    def _answer(self, stream: int, writer: asyncio.StreamWriter, number: int) -> None:
+        self._now[number] -= 1
+        writer.write(answered(stream))

@@ -1,0 +1,56 @@
+"""`Refusing`: what `Invalidations` asks of Redis, refused, held and granted on command; `Counts`, its observer."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from proxy.errors import RedisUnavailableError
+from proxy.policy.builtin.model import Model
+
+
+class Refusing:
+    """A store that refuses everything until it is `up`, and holds its answers: no server does so on command."""
+
+    def __init__(self) -> None:
+        self.up = False
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.flushes = 0
+        self.hold: asyncio.Event | None = None
+        self.refused_models: set[Model] = set()
+
+    async def invalidate(self, tag: str, **named: Any) -> None:
+        self.asked.append((tag, named))
+        if self.hold is not None:
+            await self.hold.wait()
+        if not self.up or tag in self.refused_models:
+            raise RedisUnavailableError("refused on purpose")
+
+    def on_renewal(self, again: Callable[[float | None], None]) -> None:
+        self.again = again
+
+    async def flush(self) -> int:
+        self.flushes += 1
+        if self.hold is not None:
+            await self.hold.wait()
+        if not self.up:
+            raise RedisUnavailableError("refused on purpose")
+        return 3
+
+
+class Counts:
+    def __init__(self) -> None:
+        self.applied: list[tuple[str, float | None]] = []
+        self.pending = 0
+
+    def invalidation(self, source: str, lag_seconds: float | None) -> None:
+        self.applied.append((source, lag_seconds))
+
+    def invalidations_pending(self, count: int) -> None:
+        self.pending = count
+
+
+async def cancelled(task: "asyncio.Task[None]") -> None:
+    """Cancels it and waits for its end."""
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()

@@ -1,0 +1,171 @@
+"""`FaultyTcp`: a TCP proxy of ours between a client and a server, for the faults that a real network has."""
+
+import asyncio
+import socket
+import struct
+from types import TracebackType
+from typing import Self
+
+from tests.support.servers.children import free_port
+from tests.support.servers.waiting import until
+
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class _Connection:
+    """One client's connection and ours to the server; two pumps, each the owner of one direction."""
+
+    def __init__(self, proxy: "FaultyTcp", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._proxy = proxy
+        self._client_reader, self._client_writer = reader, writer
+        self._server_writer: asyncio.StreamWriter | None = None
+        self._replied = 0
+        self.swallowed = False
+        self.task: asyncio.Task[None] | None = None
+
+    async def run(self) -> None:
+        try:
+            server_reader, self._server_writer = await asyncio.open_connection(*self._proxy.target)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._pump(self._client_reader, self._server_writer, reply=False))
+                group.create_task(self._pump(server_reader, self._client_writer, reply=True))
+            for writer in (self._client_writer, self._server_writer):
+                writer.close()
+        except* OSError:
+            pass  # a side was reset or is away: so is the other, below
+        finally:
+            self.reset()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, reply: bool) -> None:
+        while True:
+            await self._proxy.reading.wait()
+            chunk = await reader.read(65536)
+            await self._proxy.reading.wait()
+            if not chunk:
+                break
+            if self._proxy.swallow or self.swallowed:
+                continue
+            if reply:
+                await asyncio.sleep(self._proxy.delay)
+                chunk = self._cut_short(chunk)
+            writer.write(chunk)
+            await writer.drain()
+            if reply and self._proxy.cut_reply_after is not None and self._replied >= self._proxy.cut_reply_after:
+                raise ConnectionResetError
+        if writer.can_write_eof():
+            writer.write_eof()
+
+    def _cut_short(self, chunk: bytes) -> bytes:
+        if self._proxy.cut_reply_after is not None:
+            chunk = chunk[: max(0, self._proxy.cut_reply_after - self._replied)]
+        self._replied += len(chunk)
+        return chunk
+
+    def reset(self) -> None:
+        """Sends RST both ways, unless it is closed already; what is still buffered is lost."""
+        for writer in (self._client_writer, self._server_writer):
+            if writer is not None and not writer.transport.is_closing():
+                raw: socket.socket = writer.get_extra_info("socket")
+                raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+                writer.transport.abort()
+
+
+class FaultyTcp:
+    """Passes connections on to `127.0.0.1:port`; its attributes say what goes wrong, on open connections too."""
+
+    def __init__(self, port: int) -> None:
+        self.target = ("127.0.0.1", port)
+        """Of connections that are made from now on."""
+        self.port = free_port()
+        self.connections = 0
+        """Connections accepted so far."""
+        self.delay = 0.0
+        """Seconds that each piece of a reply is held back."""
+        self.swallow = False
+        """Half open: accepts, reads, passes nothing on, answers nothing."""
+        self.cut_reply_after: int | None = None
+        """Bytes of replies after which a connection is reset, counted for each connection from its start."""
+        self.reading = asyncio.Event()
+        """Cleared by `stall()`: nothing more is read, so that the senders' buffers fill up."""
+        self.reading.set()
+        self._open: dict[_Connection, None] = {}
+        self._server: asyncio.Server | None = None
+
+    @property
+    def addr(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def open(self) -> int:
+        """Connections open now."""
+        return len(self._open)
+
+    async def start(self) -> Self:
+        """Listens, on the same port again after `refuse()`."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        return self
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection(self, reader, writer)
+        connection.task = asyncio.current_task()
+        self.connections += 1
+        self._open[connection] = None
+        try:
+            await connection.run()
+        except asyncio.CancelledError:
+            pass  # by stop() alone, which waits for this end; passed on, the stream protocol would log it
+        finally:
+            self._open.pop(connection, None)
+
+    async def connected(self, count: int) -> None:
+        """Waits until `count` connections were accepted in all."""
+        await until(lambda: self.connections >= count, f"{count} connections through {self.addr}")
+
+    def cut(self) -> None:
+        """Resets every open connection; new ones are accepted."""
+        for connection in list(self._open):
+            connection.reset()
+
+    def swallow_one(self, which: int) -> None:
+        """The same for one of the open connections alone, by age; until it is closed."""
+        self._by_age(which).swallowed = True
+
+    def cut_one(self, which: int) -> None:
+        """Resets one of the open connections, by age."""
+        self._by_age(which).reset()
+
+    def _by_age(self, which: int) -> _Connection:
+        return list(self._open)[which]
+
+    def stall(self) -> None:
+        """Stops reading, both ways."""
+        self.reading.clear()
+
+    def resume(self) -> None:
+        """Ends every fault set so far but `refuse()`."""
+        self.delay, self.swallow, self.cut_reply_after = 0.0, False, None
+        self.reading.set()
+
+    async def refuse(self) -> None:
+        """Stops listening and resets every open connection; `start()` ends it."""
+        if self._server is not None:
+            self._server.close()
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stops listening and ends every connection, by a reset; returns once they are gone."""
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        tasks = [connection.task for connection in self._open if connection.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+
+    async def __aenter__(self) -> Self:
+        return await self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop()

@@ -1,0 +1,43 @@
+"""transport.channel_options: each name is one that the installed gRPC core knows (an unknown one is ignored silently).
+
+What the options do is tested where it shows: in test_forward.py, test_upstream.py and test_server.py.
+"""
+
+from pathlib import Path
+
+import grpc
+import pytest
+
+from proxy.transport.channel_options import CLIENT_OPTIONS
+from proxy.transport.channel_options import SERVER_OPTIONS as FIXED
+from proxy.transport.limits import Limits
+
+SERVER_OPTIONS = FIXED + Limits().server_options
+
+
+@pytest.fixture(scope="module")
+def core() -> bytes:
+    (library,) = (Path(grpc.__file__).parent / "_cython").glob("cygrpc*.so")
+    return library.read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted({name for name, _ in CLIENT_OPTIONS + SERVER_OPTIONS}))
+def test_the_core_knows_the_name(core: bytes, name: str) -> None:
+    assert b"\x00" + name.encode() + b"\x00" in core
+
+
+@pytest.mark.parametrize("options", [CLIENT_OPTIONS, SERVER_OPTIONS])
+def test_no_option_is_given_twice(options: tuple[tuple[str, int], ...]) -> None:
+    assert len({name for name, _ in options}) == len(options)
+
+
+@pytest.mark.parametrize("options", [CLIENT_OPTIONS, SERVER_OPTIONS])
+def test_no_gap_between_the_limits_of_metadata(options: tuple[tuple[str, int], ...]) -> None:
+    assert dict(options)["grpc.max_metadata_size"] == dict(options)["grpc.absolute_max_metadata_size"]
+
+
+def test_our_pings_do_not_annoy_servers_with_defaults() -> None:
+    """They end the connection over pings without calls, or more often than every five minutes."""
+    options = dict(CLIENT_OPTIONS)
+    assert options["grpc.keepalive_time_ms"] > 300_000
+    assert "grpc.keepalive_permit_without_calls" not in options

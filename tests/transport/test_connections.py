@@ -1,0 +1,65 @@
+"""proxy.transport.connections, and how callers with too many connections fare, on each transport."""
+
+import asyncio
+import logging
+from contextlib import AsyncExitStack
+
+import grpc.aio
+import pytest
+
+from proxy.transport import connections
+from tests.support.raw_http2 import PREFACE, SETTINGS, frame
+from tests.support.raw_upstream import RawUpstream, status_of, unary
+from tests.support.servers.process import ProxyProcess
+from tests.support.servers.waiting import until
+
+
+async def connected(port: int, stack: AsyncExitStack) -> asyncio.StreamReader:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    stack.callback(writer.close)
+    writer.write(PREFACE + frame(SETTINGS, 0, 0))
+    return reader
+
+
+@pytest.mark.usefixtures("each_transport")
+async def test_one_too_many_is_closed_and_the_log_says_so() -> None:
+    async with RawUpstream() as upstream, AsyncExitStack() as stack:
+        async with ProxyProcess(MEDIA_SERVICE_ADDR=upstream.address, MAX_CONNECTIONS="5") as proxy:
+            kept = await stack.enter_async_context(grpc.aio.insecure_channel(proxy.addr))
+            assert (await status_of(unary(kept, "/any.Service/Anything")))[0].name == "OK"
+            readers = [await connected(proxy.listen_port, stack) for _ in range(8)]
+            closed = [asyncio.ensure_future(reader.read(-1)) for reader in readers]
+            await until(lambda: sum(each.done() for each in closed) >= 4, "those that are too many to be closed")
+            await proxy.logged("there are 5 connections of callers")
+            assert (await status_of(unary(kept, "/any.Service/Anything")))[0].name == "OK"
+            for each in closed:
+                each.cancel()
+
+
+async def test_connections_of_a_port_are_counted() -> None:
+    async with AsyncExitStack() as stack:
+        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
+        stack.callback(server.close)
+        port = server.sockets[0].getsockname()[1]
+        assert connections.established(port) == 0
+        for number in range(3):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            stack.callback(writer.close)
+            await until(lambda number=number: connections.established(port) == number + 1)  # type: ignore[misc]
+
+
+async def test_it_is_said_once_until_there_were_fewer(caplog: pytest.LogCaptureFixture) -> None:
+    counts = iter([1, 2, 2, 1, 2])
+    looked = asyncio.Event()
+
+    def count() -> int:
+        number = next(counts, None)
+        if number is None:
+            looked.set()
+        return number or 0
+
+    with caplog.at_level(logging.WARNING):
+        watching = asyncio.create_task(connections.watch(2, count, every=0.0))
+        await looked.wait()
+        watching.cancel()
+    assert caplog.messages == [connections.TOO_MANY % 2] * 2
