@@ -147,6 +147,11 @@ class Cache:
                 return (await self._fetches.answer(self._store, call, key, grant, budget)).reply
         return await self._fetch(call)
 
+    @property
+    def busy(self) -> bool:
+        """It is fetching."""
+        return bool(self._refreshes) or len(self._fetches) > 0
+
     async def close(self) -> None:
         """Ends what is still fetching for nobody."""
         refreshes = list(self._refreshes.values())

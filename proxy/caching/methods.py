@@ -106,7 +106,7 @@ class Methods:
             write = Write(call, (), said.succeeded, unknown=_UNREADABLE, unreadable=True, announced=said.announced)
         if write.tags:
             tracing.about(kind_of(write.tags[0]))
-        return await self._own_writes.carry_out(write)
+        return await self._own_writes.carry_out(write, self._fetch)
 
     async def _understood(self, call: Call, said: compiled.Write) -> Write:
         """The tags of a write: what its request names, its alias, else what another method of the service tells."""

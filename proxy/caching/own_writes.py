@@ -76,15 +76,15 @@ class OwnWrites:
         self.succeeded: Callable[[float], None] = lambda _: None
         """Told of each write that surely succeeded, when it began, by `time.monotonic`: its event is to follow."""
 
-    async def carry_out(self, write: Write) -> Reply:
-        """Forwards a write, between its invalidations."""
+    async def carry_out(self, write: Write, forward: Handler | None = None) -> Reply:
+        """Forwards a write, between its invalidations; by `forward`, where that is not as of all."""
         intent = new_token()
         forwarded = False
         reply: Reply | None = None
         try:
             await self._invalidate(write, _until(intent, _life(write.call)), None)
             forwarded, began = True, time.monotonic()
-            reply = await self._forward(write.call)
+            reply = await (forward or self._forward)(write.call)
             if write.announced and reply.ok and write.succeeded(reply.body or b"", False):
                 self.succeeded(began)
         finally:

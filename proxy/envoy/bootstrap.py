@@ -11,6 +11,7 @@ from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
 from proxy.envoy.ended import COUNTED
 from proxy.envoy.http2 import as_client, extension
 from proxy.envoy.listener import BUFFER, OWN, listener
+from proxy.envoy.renewed import CLUSTERS, from_file
 from proxy.envoy.services import DEFAULT, Clusters, Placed, builtin
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
@@ -59,16 +60,19 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
     ValueError, with the setting's name, for an address that Envoy cannot use.
     """
     services = builtin(settings) if services is None else services
-    targets = {settings.media_service_addr: DEFAULT, **{each.target: each.clusters for each in services}}
+    own = _cluster(OWN, Target((pipe(place.own),)), as_client())
+    if settings.policy:
+        how: Json = {"dynamic_resources": {"cds_config": from_file(place.directory, CLUSTERS)}}
+        clusters = [own]
+    else:
+        how, clusters = {}, [*clusters_of(settings, place, services), own]
     return {
+        **how,
         "node": {"id": _NAME, "cluster": _NAME},
         "admin": {"address": pipe(place.admin), "ignore_global_conn_limit": True},
         "static_resources": {
             "listeners": [listener(settings, place.module, place.directory, resolve, services)],
-            "clusters": [
-                *(each for where, names in targets.items() for each in _service(settings, where, names, place)),
-                _cluster(OWN, Target((pipe(place.own),)), as_client()),
-            ],
+            "clusters": clusters,
         },
         # Histograms are brought up to date when somebody asks for them, not every 5 s.
         "stats_flush_on_admin": True,
@@ -85,6 +89,12 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
         },
         "memory_allocator_manager": {"bytes_to_release": _RELEASED, "memory_release_interval": "10s"},
     }
+
+
+def clusters_of(settings: Settings, place: Place, services: Sequence[Placed]) -> list[Json]:
+    """The services' clusters; ValueError, with the setting's name, for an address that Envoy cannot use."""
+    targets = {settings.media_service_addr: DEFAULT, **{each.target: each.clusters for each in services}}
+    return [each for where, names in targets.items() for each in _service(settings, where, names, place)]
 
 
 def _understood(settings: Settings, where: str) -> Target:

@@ -18,6 +18,7 @@ from pathlib import Path
 from proxy.envoy.addresses import Json, Resolve, listening
 from proxy.envoy.ended import OTHER, OURS, access_logs, local_replies, overwritten
 from proxy.envoy.http2 import extension, http2
+from proxy.envoy.renewed import ROUTES, from_file
 from proxy.envoy.services import DEFAULT, Placed, builtin
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
@@ -61,7 +62,7 @@ def listener(
         "listener_filters_timeout": _FIRST_BYTES_WITHIN,
         "filter_chains": [
             {
-                "filters": [_manager(settings, module, builtin(settings) if services is None else services)],
+                "filters": [_manager(settings, module, directory, builtin(settings) if services is None else services)],
                 "transport_socket_connect_timeout": _FIRST_BYTES_WITHIN,
                 **towards_callers(settings, directory),
             },
@@ -76,7 +77,7 @@ def _first_bytes(*, tls: bool) -> Json:
     return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
 
 
-def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Json:
+def _manager(settings: Settings, module: str, directory: Path, services: Sequence[Placed]) -> Json:
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -110,19 +111,11 @@ def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Jso
         ),
         local_reply_config=local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
-        route_config={
-            "virtual_hosts": [
-                {
-                    "name": "callers",
-                    "domains": ["*"],
-                    "routes": _routes(settings, services),
-                    # Envoy writes its own to every call; the caller's comes back in its place.
-                    "request_headers_to_remove": [_PROTO],
-                    "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
-                }
-            ],
-            "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
-        },
+        **(
+            {"rds": {"route_config_name": ROUTES, "config_source": from_file(directory, ROUTES)}}
+            if settings.policy
+            else {"route_config": routes(settings, services)}
+        ),
         max_request_headers_kb=-(-_RESET_AT * settings.max_metadata_bytes // 1024),
         common_http_protocol_options={
             "idle_timeout": "0s",
@@ -145,6 +138,24 @@ FORWARDED_PROTO = "x-media-cache-forwarded-proto"
 """Where the caller's `x-forwarded-proto` waits inside of Envoy."""
 PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
 """The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
+
+
+def routes(settings: Settings, services: Sequence[Placed]) -> Json:
+    """Which call goes where."""
+    return {
+        "name": ROUTES,
+        "virtual_hosts": [
+            {
+                "name": "callers",
+                "domains": ["*"],
+                "routes": _routes(settings, services),
+                # Envoy writes its own to every call; the caller's comes back in its place.
+                "request_headers_to_remove": [_PROTO],
+                "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
+            }
+        ],
+        "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
+    }
 
 
 def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:

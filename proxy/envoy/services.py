@@ -4,9 +4,13 @@ The built-in policy's are written out, so that `serve` need not load protobuf: t
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.settings.config import Settings
+
+if TYPE_CHECKING:
+    from proxy.policy.compiled import Policy
 
 
 class Clusters(NamedTuple):
@@ -54,14 +58,21 @@ def placed(settings: Settings) -> tuple[Placed, ...]:
         return builtin(settings)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
 
-    policy = load_policy(settings.policy, default_upstream=settings.media_service_addr)
-    clusters = {settings.media_service_addr: DEFAULT}
+    return placed_by(load_policy(settings.policy, default_upstream=settings.media_service_addr), settings)
+
+
+def placed_by(policy: "Policy", settings: Settings) -> tuple[Placed, ...]:
+    """As a policy has it. A target's clusters have the same names in all policies, so that Envoy keeps them."""
     found = []
     for service in policy.services.values():
         target = service.upstream or settings.media_service_addr
-        number = len(clusters)
-        names = clusters.setdefault(target, Clusters(*(f"{name}-{number}" for name in DEFAULT)))
+        names = DEFAULT if target == settings.media_service_addr else _named(target)
         large = frozenset(path for path, write in service.writes.items() if write.large)
         reads, writes = tuple(service.reads), tuple(service.writes)
         found.append(Placed(service.name, target, names, reads, writes, large, service.unary))
     return tuple(found)
+
+
+def _named(target: str) -> Clusters:
+    number = int.from_bytes(blake2b(target.encode(), digest_size=6).digest())
+    return Clusters(*(f"{name}-{number}" for name in DEFAULT))

@@ -149,6 +149,11 @@ class Write:
     """An event is to follow when it succeeds."""
     describe: Callable[[Message], Description]
 
+    @property
+    def identity(self) -> object:
+        """All that a policy says of it that decides what is invalidated; equal for what is the same."""
+        return {name: text for name, text in self.said.items() if name != "subject"}, self.announced
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
@@ -179,6 +184,12 @@ class Event:
             return self.invalidates(event), self.describe(event, routing_key)
         except ExpressionError:
             raise BadBody("invalidates") from None
+
+    @property
+    def identity(self) -> object:
+        """All that a policy says of it that decides what is invalidated; equal for what is the same."""
+        said = {name: text for name, text in self.said.items() if name != "subject"}
+        return self.exchange, self.routing_keys, self.queue, self.flushes, self.form, said
 
     def takes(self, routing_key: str) -> bool:
         """Whether its queue is bound to a key, by the rules of topic exchanges."""

@@ -50,7 +50,7 @@ def compile_event(
         exchange=given.exchange.text,
         routing_keys=keys,
         queue=given.queue.text if given.queue else _queue(given.exchange.text, keys[0]),
-        said=said(given),
+        said=said(given) | _fields(given),
         flushes=given.unreadable is None or given.unreadable.text == "flush",
         kinds=frozenset(),
         form=given.body.text if given.body else "json",
@@ -94,6 +94,11 @@ def _body(
 def _queue(exchange: str, key: str) -> str:
     plain = key.replace("*", "any").replace("#", "all")
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{exchange}.{plain}")[:_LONGEST_QUEUE]
+
+
+def _fields(given: form.Event) -> dict[str, str]:
+    fields = ", ".join(f"{name}: {kind.text}" for name, kind in (given.fields or {}).items())
+    return {"fields": fields} if fields else {}
 
 
 def _describing(describe: Callable[..., Description]) -> Callable[[object, str], Description]:

@@ -94,7 +94,7 @@ def compile_write(
         service=service,
         name=method.name,
         path=method.path,
-        said=said(given),
+        said=said(given) | _said_of(given.look_up),
         large=bool(given.large),
         flush_reason=given.flush_reason.text if given.flush_reason else f"{service}/{method.name} named no known tag",
         requests=requests,
@@ -173,6 +173,13 @@ def said(given: form.Read | form.Write | form.Event) -> dict[str, str]:
     """The expressions of a form, by their keys."""
     values = ((name, getattr(given, name)) for name, kind, *_ in keys_of(type(given)) if kind is EXPRESSION)
     return {name: value.text.strip() for name, value in values if value is not None}
+
+
+def _said_of(look_up: form.LookUp | None) -> dict[str, str]:
+    if look_up is None:
+        return {}
+    parts = (look_up.method, look_up.request, look_up.invalidates)
+    return {"look_up": " ".join(part.text.strip() for part in parts if part is not None)}
 
 
 def _texts(given: form.Write) -> list[str]:

@@ -12,6 +12,7 @@ from proxy.policy.descriptors import MOST_BYTES as MOST_DESCRIPTOR_BYTES
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.mistakes import Mistake, Place, PolicyError
+from proxy.policy.watched import Watched
 
 DEFAULT_UPSTREAM = "localhost:50056"
 DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
@@ -27,11 +28,19 @@ def load_policy(
     constants: Mapping[str, int] = DEFAULT_CONSTANTS,
     default_upstream: str = DEFAULT_UPSTREAM,
     connect: Connect = grpc.insecure_channel,
+    watched: Watched | None = None,
 ) -> Policy:
-    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake."""
+    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
+
+    `watched` is told of each file that is read.
+    """
     if not path:
         return builtin_policy(constants)
-    beside = Path(path).parent
+    beside, watched = Path(path).parent, watched or Watched()
+
+    def described(name: str) -> Descriptors:
+        watched.reading(beside / name)
+        return descriptors_in(beside / name)
 
     def reflected(upstream: str, service: str) -> Descriptors:
         from proxy.policy.reflection import ask  # noqa: PLC0415 -- few policies need it
@@ -39,7 +48,8 @@ def load_policy(
         with closing(connect(upstream or default_upstream)) as channel:
             return ask(channel, service)
 
-    sources = Sources(file=lambda name: descriptors_in(beside / name), reflection=reflected)
+    watched.reading(Path(path))
+    sources = Sources(file=described, reflection=reflected)
     return compile_policy(policy_text(path), path, sources, constants)
 
 

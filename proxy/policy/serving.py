@@ -4,12 +4,16 @@ from collections.abc import Mapping
 
 from proxy.policy.builtin.media import media_policy
 from proxy.policy.compiled import Policy
+from proxy.policy.watched import Watched
 
 
-def served_policy(path: str, *, constants: Mapping[str, int], default_upstream: str) -> Policy:
-    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake."""
+def served_policy(path: str, *, constants: Mapping[str, int], default_upstream: str, watched: Watched) -> Policy:
+    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
+
+    `watched` is told of each file that is read.
+    """
     if not path:
         return media_policy(constants)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
 
-    return load_policy(path, constants=constants, default_upstream=default_upstream)
+    return load_policy(path, constants=constants, default_upstream=default_upstream, watched=watched)

@@ -20,6 +20,7 @@ from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.policy_failures import policy_failures
+from proxy.telemetry.policy_reloads import PolicyReloads
 from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
@@ -99,6 +100,7 @@ class Metrics:
             registry=self.registry,
         )
         self.unclear = policy_failures(self.registry, _METHODS)
+        self.policy_reloads = PolicyReloads(self.registry)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}

@@ -1,6 +1,7 @@
 # ruff: noqa: N802 -- the methods are named as on the wire
 """Services that the proxy knows by policy alone: the product service, and a catalogue as Online Boutique has it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -37,13 +38,15 @@ class Catalogue(ProductCatalogServiceServicer):
         self.calls: list[str] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self.control = ""
+        self.held: asyncio.Event | None = None
+        """Until it is set, nothing is answered."""
 
     async def ListProducts(self, request: boutique.Empty, context: Context) -> boutique.ListProductsResponse:
-        self._seen("ListProducts", context)
+        await self._seen("ListProducts", context)
         return boutique.ListProductsResponse(products=[boutique.Product(id="MUG"), boutique.Product(id="LAMP")])
 
     async def GetProduct(self, request: boutique.GetProductRequest, context: Context) -> boutique.Product:
-        self._seen("GetProduct", context)
+        await self._seen("GetProduct", context)
         if request.id not in {"MUG", "LAMP"}:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no product with ID {request.id}")
         return boutique.Product(id=request.id, name=f"number {len(self.calls)}")
@@ -51,14 +54,16 @@ class Catalogue(ProductCatalogServiceServicer):
     async def SearchProducts(
         self, request: boutique.SearchProductsRequest, context: Context
     ) -> boutique.SearchProductsResponse:
-        self._seen("SearchProducts", context)
+        await self._seen("SearchProducts", context)
         return boutique.SearchProductsResponse()
 
-    def _seen(self, method: str, context: Context) -> None:
+    async def _seen(self, method: str, context: Context) -> None:
         self.calls.append(method)
         self.metadata.append(dict(context.invocation_metadata() or ()))
         if self.control:
             context.set_trailing_metadata((("cache-control", self.control),))
+        if self.held is not None:
+            await self.held.wait()
 
 
 @asynccontextmanager
