@@ -3,22 +3,18 @@
 A write through one proxy is followed by an event that another one consumes, so neither can judge alone.
 """
 
-import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import uuid4
-
-from redis.exceptions import AskError, NoScriptError, TryAgainError
 
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget
 from proxy.store.redis_scripts import Script
 from proxy.store.redis_topology import Topology
+from proxy.store.script_runs import run_script
 
 _EVENTS = Script("events")
 _PATIENCE = 0.5  # seconds for one exchange; nobody's call waits for it
-_REDIRECTIONS_FOLLOWED = 5
-_TRY_AGAIN = 0.005
 _LIFE_MS = 7 * 86_400_000
 
 
@@ -57,26 +53,10 @@ class EventRecord:
         heard = b"" if heard_ago is None else b"%d" % (heard_ago * 1000)
         rules = b"1" if judge else b"0", b"%d" % enough, b"%d" % (over * 1000)
         proposed = (self.id or self._proposed).encode()
-        reply = await self._run(heard, *rules, proposed, b"%d" % _LIFE_MS, *ages)
+        arguments = (heard, *rules, proposed, b"%d" % _LIFE_MS, *ages)
+        reply = await run_script(self._topology, _EVENTS, (self._key,), lambda node: arguments, Budget(_PATIENCE))
         if not isinstance(reply, list) or len(reply) != 3:
             raise RedisUnavailableError("Redis answered a script with something else")
         silent, ago_ms, named = reply
         self.id = named.decode("ascii", "replace")
         return Verdict(silent == 1, None if ago_ms < 0 else ago_ms / 1000)
-
-    async def _run(self, *arguments: bytes) -> object:
-        call = b"EVALSHA", _EVENTS.sha
-        for _ in range(_REDIRECTIONS_FOLLOWED):
-            node = self._topology.node_for(self._key)
-            if node is None:
-                raise RedisUnavailableError("not connected yet")
-            try:
-                return await node.ask(Budget(_PATIENCE), *call, b"1", self._key, *arguments)
-            except NoScriptError:
-                call = b"EVAL", _EVENTS.source
-            except AskError as error:  # MOVED too
-                self._topology.redirected(error, node)
-                await asyncio.sleep(_TRY_AGAIN)
-            except TryAgainError:  # the slot is on its way
-                await asyncio.sleep(_TRY_AGAIN)
-        raise RedisUnavailableError("the key's slot is moving")

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -23,6 +24,8 @@ _REFRESH_TIMEOUT = 0.5  # for each node that is asked for the map
 _REFRESH_EVERY = 30.0
 _REFRESH_EVERY_DOWN = 0.5  # while a node is away or a slot is nobody's: a successor announces itself to nobody
 _REFRESH_PAUSE = 0.1
+_GUEST = 30.0
+"""Seconds that a node is kept which has no slots, since keys were last said to be on their way to it."""
 
 
 class Cluster:
@@ -39,6 +42,9 @@ class Cluster:
         self._owners: dict[int, str] = {}
         self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._guests: dict[str, float] = {}
+        """Nodes without slots of their own, to which keys are on their way, and when that was last said."""
+        self._like: ClusterNode | None = None
         self._stale = asyncio.Event()
         self._up = True
 
@@ -55,7 +61,16 @@ class Cluster:
             if name in self._nodes:
                 self._owners[error.slot_id] = name
             self._stale.set()
+        elif name in self._guests or name not in self._nodes:
+            self._invite(name)
         return self._nodes.get(name)
+
+    def _invite(self, name: str) -> None:
+        """A node that has joined to take slots is in no map before the first of them has arrived as a whole."""
+        self._guests[name] = time.monotonic()
+        if name not in self._nodes and self._like is not None:
+            host, _, port = name.rpartition(":")
+            self._start(name, _maker(self._like, host=host, port=int(port)), probed=False)
 
     async def run(self) -> None:
         try:
@@ -103,26 +118,31 @@ class Cluster:
 
     async def _adopt(self, slots: dict[int, list[ClusterNode]]) -> None:
         masters = {f"{nodes[0].host}:{nodes[0].port}": nodes[0] for nodes in slots.values()}
+        self._like = next(iter(masters.values()))
+        now = time.monotonic()
+        await self._end([name for name in self._guests if name in masters])  # begins anew, with a probe
+        self._guests = {name: at for name, at in self._guests.items() if name not in masters and now - at < _GUEST}
         for name, master in masters.items():
             if name not in self._nodes:
-                self._nodes[name] = node = self._made(name, master)
-                self._tasks[name] = asyncio.create_task(node.run())
+                self._start(name, _maker(master))
         self._owners = {slot: f"{nodes[0].host}:{nodes[0].port}" for slot, nodes in slots.items()}
-        await self._end([name for name in self._nodes if name not in masters])
+        await self._end([name for name in self._nodes if name not in masters and name not in self._guests])
 
-    def _made(self, name: str, master: ClusterNode) -> Node:
-        return Node(
-            _maker(master),
+    def _start(self, name: str, make: Callable[[], AbstractConnection], *, probed: bool = True) -> None:
+        probing = self._probing if probed else None
+        node = self._nodes[name] = Node(
+            make,
             self._scripts,
             self._node_changed,
             name=name,
             naming=Naming(by_map=True),
             renewed=self._told.renewed,
-            probe=None if self._probing is None else self._probing(lambda key: self._owners.get(key_slot(key)) == name),
+            probe=None if probing is None else probing(lambda key: self._owners.get(key_slot(key)) == name),
         )
+        self._tasks[name] = asyncio.create_task(node.run())
 
     async def _end(self, names: Iterable[str]) -> None:
-        tasks = [self._tasks.pop(name) for name in names]
+        tasks = [self._tasks.pop(name) for name in names if name in self._tasks]
         for name in [name for name in self._nodes if name not in self._tasks]:
             del self._nodes[name]
         for task in tasks:
@@ -169,6 +189,6 @@ async def _disconnected(nodes: Iterable[ClusterNode]) -> None:
         raise
 
 
-def _maker(master: ClusterNode) -> Callable[[], AbstractConnection]:
-    connection_class = racing(master.connection_class)
-    return lambda: connection_class(**master.connection_kwargs)
+def _maker(like: ClusterNode, **elsewhere: str | int) -> Callable[[], AbstractConnection]:
+    connection_class, options = racing(like.connection_class), {**like.connection_kwargs, **elsewhere}
+    return lambda: connection_class(**options)

@@ -7,27 +7,24 @@ Redis answers nobody else meanwhile. A look-up reads, and is read by people: it 
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any
-
-from redis.exceptions import AskError
 
 from proxy.calls.entry import VERSION
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import split_prefixed
 from proxy.calls.reads import Read
 from proxy.errors import RedisUnavailableError
-from proxy.store.redis_link import REDIRECTIONS
 from proxy.store.redis_node import Budget, Node
+from proxy.store.redis_scripts import Script
 from proxy.store.redis_topology import Topology
+from proxy.store.script_runs import run_script
 
-_SCRIPT = (files("proxy.store") / "lua" / "list.lua").read_bytes()
+_LIST = Script("list")
 _MOST_FIELDS = 1024
 """The proxy's own hashes have a quarter of it at most."""
 _MOST_BYTES = 4 << 20
 _BEGINNING = 1024
 _TIMEOUT = 1.0
-_REDIRECTIONS_FOLLOWED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +94,14 @@ class Listing:
 
 async def listing(topology: Topology, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
     """What the hash at `key` holds; RedisUnavailableError when that cannot be told now. `reads` are the policy's."""
-    node = topology.node_for(key)
-    budget = Budget(_TIMEOUT)
-    asking = False
-    for _ in range(_REDIRECTIONS_FOLLOWED):
-        if node is None:
-            break
-        arguments = (b"%d" % _MOST_FIELDS, b"%d" % _MOST_BYTES, b"%d" % _BEGINNING)
-        try:
-            reply = await node.ask(budget, b"EVAL", _SCRIPT, b"1", key, *arguments, asking=asking)
-        except AskError as error:  # MOVED too
-            node, asking = topology.redirected(error, node), type(error) is AskError
-        except REDIRECTIONS as error:
-            raise RedisUnavailableError("the key's slot is moving") from error
-        else:
-            return _told(reply, node, key, gap, reads)
-    raise RedisUnavailableError("not connected yet")
+    asked: list[Node] = []
+
+    def arguments(node: Node) -> tuple[bytes, ...]:
+        asked.append(node)
+        return b"%d" % _MOST_FIELDS, b"%d" % _MOST_BYTES, b"%d" % _BEGINNING
+
+    reply = await run_script(topology, _LIST, (key,), arguments, Budget(_TIMEOUT))
+    return _told(reply, asked[-1], key, gap, reads)
 
 
 def _told(reply: object, node: Node, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:

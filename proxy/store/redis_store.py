@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from redis.exceptions import AskError, MovedError, NoScriptError, TryAgainError
-
 from proxy.calls import entry
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import Keys, RequestKey
@@ -27,14 +25,12 @@ from proxy.store.redis_node import Budget, Node, new_token
 from proxy.store.redis_reads import Found, Look, Reads
 from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Topology, topology
+from proxy.store.script_runs import run_script
 from proxy.store.write_probe import WriteProbe
 from proxy.tls import Leg
 
 LEASE_MS = 10_000
 _ALIAS_MARGIN_MS = 60_000
-_REDIRECTIONS_FOLLOWED = 5
-_TRY_AGAIN = 0.005
-
 
 _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "release", "invalidate"))
 
@@ -253,21 +249,7 @@ class RedisStore:
         *,
         durable: bool = False,
     ) -> object:
-        """Runs a script where its keys are, following redirections."""
-        node, call, asking = self._node(keys[0]), (b"EVALSHA", script.sha), False
-        for _ in range(_REDIRECTIONS_FOLLOWED):
-            command = (*call, b"%d" % len(keys), *keys, *arguments(node))
-            try:
-                return await (node.write if durable else node.ask)(budget, *command, asking=asking)
-            except NoScriptError:
-                call = (b"EVAL", script.source)
-            except AskError as error:  # MOVED too
-                node = self._topology.redirected(error, node) or node
-                asking = not isinstance(error, MovedError)
-            except TryAgainError:  # the slot is on its way
-                await asyncio.sleep(_TRY_AGAIN)
-                budget.left -= _TRY_AGAIN
-        raise RedisUnavailableError("the key's slot is moving")
+        return await run_script(self._topology, script, keys, arguments, budget, durable=durable)
 
     def _send_script(self, script: Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)

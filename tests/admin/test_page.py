@@ -12,6 +12,7 @@ from tests.support.calling import Gateway
 from tests.support.servers.browser import Browser
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.redis import RedisServer
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.upstream import FakeMediaServer
 from tests.support.servers.waiting import until
@@ -315,10 +316,8 @@ async def test_another_page_can_order_nothing(browser: Browser, proxy: ProxyProc
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(hostile, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
-        await browser.go(f"http://127.0.0.1:{port}/")
+    async with StreamServer(hostile) as server:
+        await browser.go(f"http://127.0.0.1:{server.port}/")
         await until(lambda: _title_is(browser, "asked"), "the hostile page to have asked")
     await browser.complaints()
     await browser.go(f"http://127.0.0.1:{proxy.admin_port}/")

@@ -21,6 +21,7 @@ from tests.support.media_methods import verdict
 from tests.support.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.redis_sets import RedisCluster
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 SHARE = 16384 // 3 + 1
@@ -135,6 +136,39 @@ class TestResharding:
             await cached(other, request_key(Model(key.tag).id, page=2))
             await store.invalidate(_user(key), timeout=5)
             assert await body_of(other, request_key(Model(key.tag).id, page=2)) is None
+
+    async def test_a_slot_that_moves_to_a_node_that_has_just_joined(self) -> None:
+        """A node without slots is in no map; what is on its way there would be nowhere until all has arrived."""
+        async with RedisCluster() as cluster, RedisServer("cluster-enabled yes") as joined:
+            source = cluster.servers[0]
+            await source.cli("CLUSTER", "MEET", "127.0.0.1", joined.port)
+
+            async def known() -> bool:
+                state = await joined.cli("CLUSTER", "INFO")
+                return b"cluster_known_nodes:4" in state and b"cluster_state:ok" in state
+
+            await until(known, "the new node to have joined")
+            async with storing(cluster.addr) as store:
+                key = _keys_of(0, 1)[0]
+                await cached(store, key)
+                async with _moving(key, source, joined):
+
+                    async def invalidated() -> bool:
+                        try:
+                            await store.invalidate(_user(key), timeout=5)
+                        except RedisUnavailableError:
+                            return False
+                        return True
+
+                    await until(invalidated, "an invalidation where the key is now")
+                    await leased(store, key)
+                    assert await store.flush() == 1
+                await _moved(key, cluster, joined)
+                await until(invalidated, "an invalidation by the new map")
+                (owner,) = [node for node in store.topology.nodes() if node.name == joined.addr]
+                await until(lambda: owner.usable)
+                await cached(store, key, b"new")
+                assert await body_of(store, key) == b"new"
 
 
 class TestNodes:
@@ -292,10 +326,9 @@ class TestNodes:
                 writer.write(b"*1\r\n:5\r\n" * data.count(b"*"))
             writer.close()
 
-        async with await asyncio.start_server(answer, "127.0.0.1", 0) as liar:
-            port = liar.sockets[0].getsockname()[1]
+        async with StreamServer(answer) as liar:
             changes: list[str] = []
-            async with storing(f"redis+cluster://127.0.0.1:{port}", up=False) as store:
+            async with storing(f"redis+cluster://127.0.0.1:{liar.port}", up=False) as store:
                 _hear(store, lambda up, reason: changes.append(reason))
                 await until(lambda: changes, "a look at it")
             assert "slot map cannot be read" in changes[0]

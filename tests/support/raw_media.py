@@ -23,6 +23,7 @@ from tests.support.raw_http2 import (
     headers,
     message,
 )
+from tests.support.servers.streams import StreamServer
 
 Deed = Callable[[int], bytes]
 """What is sent for the call of this stream. Empty: nothing, and the connection stays."""
@@ -84,22 +85,14 @@ class RawMedia:
         self.connections = 0
         self.open = 0
         self.port = 0
-        self._writers: list[asyncio.StreamWriter] = []
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["RawMedia"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with StreamServer(self._serve) as server:
+            self.port = server.port
             yield self
-        finally:
-            server.close()
-            for writer in self._writers:
-                writer.close()
-            await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
         self.connections += 1
         self.open += 1
         number = self.connections
@@ -109,8 +102,6 @@ class RawMedia:
             writer.write(frame(SETTINGS, 0, 0, limit))
             async for received in frames(reader):
                 self._take(received.kind, received.flags, received.stream, received.payload, writer, number)
-        except asyncio.IncompleteReadError:
-            return
         finally:
             self.open -= 1
 

@@ -11,6 +11,7 @@ from proxy.transport import connections
 from tests.support.raw_http2 import PREFACE, SETTINGS, frame
 from tests.support.raw_upstream import RawUpstream, status_of, unary
 from tests.support.servers.process import ProxyProcess
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 
@@ -36,11 +37,13 @@ async def test_one_too_many_is_closed_and_the_log_says_so() -> None:
                 each.cancel()
 
 
+async def _silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Keeps the connection."""
+
+
 async def test_connections_of_a_port_are_counted() -> None:
     async with AsyncExitStack() as stack:
-        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-        stack.callback(server.close)
-        port = server.sockets[0].getsockname()[1]
+        port = (await stack.enter_async_context(StreamServer(_silent))).port
         assert connections.established(port) == 0
         for number in range(3):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
