@@ -29,6 +29,7 @@ from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics
 from proxy.tls import Tls
+from proxy.transport.credentials import reflecting
 from proxy.transport.upstream import Upstream
 from proxy.transport.upstreams import Channels, Upstreams
 
@@ -81,9 +82,12 @@ class Core:
         return cls(Served.by(policy, upstreams, shared), shared, channels, redis, recent, gap, tls, old, files)
 
     def take_up(self, policy: compiled.Policy) -> None:
-        """Another policy counts for calls that begin from now on; those in progress go on with theirs."""
-        before = self.served
-        self.served = Served.by(policy, self.channels.to(policy), self.shared)
+        """Another policy counts for calls that begin from now on; those in progress go on with theirs.
+
+        SettingError for files of TLS that are of no use, and nothing changes.
+        """
+        before, upstreams = self.served, self.channels.to(policy)
+        self.served = Served.by(policy, upstreams, self.shared)
         before.keys.forget()
         self._retired = [cache for cache in (*self._retired, before.cache) if cache.busy or cache is before.cache]
 
@@ -148,7 +152,7 @@ class Core:
             if self.store is not None:
                 tasks.create_task(self.store.run(), name="redis")
             tasks.create_task(self.invalidations.run(), name="invalidations")
-            tasks.create_task(self.tls.watch(), name="certificates")
+            tasks.create_task(self.tls.watch(more=lambda: self.channels.legs), name="certificates")
 
     async def close(self) -> None:
         """Ends what calls left behind, while Redis is still connected: pending invalidations are tried once more."""
@@ -168,6 +172,7 @@ def policy_by(settings: Settings, watched: Watched) -> compiled.Policy:
         settings.policy,
         constants={"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page},
         default_upstream=settings.media_service_addr,
+        connect=reflecting(settings),
         watched=watched,
     )
 

@@ -218,9 +218,11 @@ def _json(what: str, text: str) -> Any:
 
 def _loaded(file: str) -> Any:
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
+    from proxy.settings.config import Settings  # noqa: PLC0415
+    from proxy.transport.credentials import reflecting  # noqa: PLC0415
 
     try:
-        return load_policy(file)
+        return load_policy(file, connect=reflecting(Settings()))
     except StartError as error:
         for line in str(error).splitlines():
             click.echo(line, err=True)

@@ -11,8 +11,10 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
 
 from proxy.core import Core, policy_by
+from proxy.errors import SettingError
 from proxy.policy.compiled import Policy
 from proxy.policy.mistakes import PolicyError
 from proxy.policy.watched import Watched
@@ -63,14 +65,19 @@ class Reloading:
         except PolicyError as error:
             if not files.changed:
                 self._files = files
-                self._observer.refused()
-                _log_refused(error)
+                self._refused(error)
             return
         if files.changed:
             return  # written while it was read: the next look finds it whole
         self._files = files
         before = self._core.policy
-        self._core.take_up(policy)
+        try:
+            self._core.take_up(policy)
+        except SettingError as error:
+            for path in policy.files:
+                files.reading(Path(path))  # they may be put right without a change of the policy
+            self._refused(error)
+            return
         later = [each for part in self._take_up for each in await part(self._core.served)]
         self._observer.taken()
         log.info("the policy has changed and counts from now on", extra=_changes(before, policy, later))
@@ -85,11 +92,11 @@ class Reloading:
         delay = self._settings.call_timeout or _LONGEST_WRITE
         self._again = asyncio.get_running_loop().call_later(delay, invalidations.flush_soon, _REASON)
 
-
-def _log_refused(error: PolicyError) -> None:
-    first, *more = error.mistakes
-    extra = {"mistakes": len(error.mistakes)} if more else {}
-    log.error("the policy has changed and cannot be used; the one before it counts: %s", first, extra=extra)
+    def _refused(self, error: SettingError) -> None:
+        self._observer.refused()
+        first, *more = str(error).splitlines()
+        extra = {"mistakes": len(more) + 1} if more else {}
+        log.error("the policy has changed and cannot be used; the one before it counts: %s", first, extra=extra)
 
 
 def _removes(policy: Policy) -> object:

@@ -15,6 +15,7 @@ from proxy.envoy.renewed import CLUSTERS, from_file
 from proxy.envoy.services import DEFAULT, Clusters, Placed, builtin
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 from proxy.telemetry.buckets import CALL_SECONDS
 
 _NAME = "media-cache-proxy"
@@ -93,8 +94,9 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
 
 def clusters_of(settings: Settings, place: Place, services: Sequence[Placed]) -> list[Json]:
     """The services' clusters; ValueError, with the setting's name, for an address that Envoy cannot use."""
-    targets = {settings.media_service_addr: DEFAULT, **{each.target: each.clusters for each in services}}
-    return [each for where, names in targets.items() for each in _service(settings, where, names, place)]
+    default = {DEFAULT: (settings.media_service_addr, UpstreamTls.of(settings))}
+    ways = default | {each.clusters: (each.target, each.tls) for each in services}
+    return [each for names, (where, tls) in ways.items() for each in _service(settings, where, tls, names, place)]
 
 
 def _understood(settings: Settings, where: str) -> Target:
@@ -108,7 +110,9 @@ def _understood(settings: Settings, where: str) -> Target:
         ) from None
 
 
-def _service(settings: Settings, where: str, names: Clusters, place: Place) -> list[Json]:
+def _service(
+    settings: Settings, where: str, how_reached: UpstreamTls | None, names: Clusters, place: Place
+) -> list[Json]:
     """A service, under three names. A call goes to the first cluster at first, over a connection that only the calls of
     its caller's connection share: what one caller leaves unread takes no other's window, in either direction.
 
@@ -117,7 +121,7 @@ def _service(settings: Settings, where: str, names: Clusters, place: Place) -> l
     connection before it knows how many upstream allows.
     """
     limits, upstream = _limits(settings.max_concurrent_calls), _understood(settings, where)
-    tls = towards_upstream(settings, upstream, place.directory, place.authorities)
+    tls = towards_upstream(how_reached, names, upstream, place.directory, place.authorities)
     ways = {
         names.first: {
             **as_client(settings.max_calls_per_connection),

@@ -22,6 +22,7 @@ from proxy.envoy.renewed import ROUTES, from_file
 from proxy.envoy.services import DEFAULT, Placed, builtin
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 from proxy.transport.authority import authority
 
 ENTRY = "media_cache_proxy_worker"
@@ -160,18 +161,18 @@ def routes(settings: Settings, services: Sequence[Placed]) -> Json:
 
 def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
-    default = _authority(settings, settings.media_service_addr)
+    default = _authority(settings.media_service_addr, UpstreamTls.of(settings))
     return [
-        *(route for each in services for route in _core_answers(each, _authority(settings, each.target), limit)),
+        *(route for each in services for route in _core_answers(each, _authority(each.target, each.tls), limit)),
         *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
         *(
-            _upstream({"path": path}, each.clusters.both, _authority(settings, each.target), limit)
+            _upstream({"path": path}, each.clusters.both, _authority(each.target, each.tls), limit)
             for each in services
             for path in each.unary
             if path not in each.writes
         ),
         *(
-            _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, _authority(settings, each.target))
+            _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, _authority(each.target, each.tls))
             for each in services
             if each.clusters is not DEFAULT
         ),
@@ -179,8 +180,8 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
     ]
 
 
-def _authority(settings: Settings, target: str) -> str:
-    return authority(target, settings.upstream_tls_server_name)
+def _authority(target: str, tls: UpstreamTls | None) -> str:
+    return authority(target, tls.server_name if tls is not None else "")
 
 
 def _core_answers(service: Placed, host: str, limit: str | None) -> Iterator[Json]:

@@ -5,6 +5,7 @@ progress.
 """
 
 import asyncio
+import json
 import logging
 from collections.abc import Sequence
 
@@ -14,6 +15,7 @@ from proxy.envoy.bootstrap import Place, clusters_of
 from proxy.envoy.listener import routes
 from proxy.envoy.renewed import CLUSTERS, ROUTES, write
 from proxy.envoy.services import Placed
+from proxy.envoy.tls import secrets
 from proxy.settings.config import Settings
 
 _log = logging.getLogger(__name__)
@@ -43,6 +45,7 @@ class Renewal:
         if now == before:
             return ()
         try:
+            self._write_secrets(now)
             clusters = clusters_of(self._settings, self._place, (*before, *now))
             await self._take(CLUSTERS, clusters, "cluster_manager.cds")
             await self._take(ROUTES, [routes(self._settings, now)], "http.callers.rds.routes")
@@ -51,6 +54,12 @@ class Renewal:
             return ("the routes of Envoy",)
         self._services = now
         return ()
+
+    def _write_secrets(self, services: Sequence[Placed]) -> None:
+        for name, secret in secrets(self._settings, services).items():
+            file = self._place.directory / name
+            if not file.exists():  # what it says is what its name stands for
+                file.write_text(json.dumps(secret))
 
     async def _take(self, what: str, resources: Sequence[Json], counted: str) -> None:
         before = await self._admin.updates(counted)

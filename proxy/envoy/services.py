@@ -8,6 +8,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 
 if TYPE_CHECKING:
     from proxy.policy.compiled import Policy
@@ -32,6 +33,8 @@ class Placed:
 
     name: str
     target: str
+    tls: UpstreamTls | None
+    """None: plaintext."""
     clusters: Clusters
     reads: tuple[str, ...]
     writes: tuple[str, ...]
@@ -49,7 +52,18 @@ _OTHERS = tuple(f"/{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID
 def builtin(settings: Settings) -> tuple[Placed, ...]:
     """As the built-in policy has it."""
     target, unary = settings.media_service_addr, (_READ, _UPLOAD, _DELETE, *_OTHERS)
-    return (Placed(_SERVICE, target, DEFAULT, (_READ,), (_UPLOAD, _DELETE), frozenset({_UPLOAD}), unary),)
+    return (
+        Placed(
+            _SERVICE,
+            target,
+            UpstreamTls.of(settings),
+            DEFAULT,
+            (_READ,),
+            (_UPLOAD, _DELETE),
+            frozenset({_UPLOAD}),
+            unary,
+        ),
+    )
 
 
 def placed(settings: Settings) -> tuple[Placed, ...]:
@@ -57,22 +71,26 @@ def placed(settings: Settings) -> tuple[Placed, ...]:
     if not settings.policy:
         return builtin(settings)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
+    from proxy.transport.credentials import reflecting  # noqa: PLC0415 -- see above
 
-    return placed_by(load_policy(settings.policy, default_upstream=settings.media_service_addr), settings)
+    found = load_policy(settings.policy, default_upstream=settings.media_service_addr, connect=reflecting(settings))
+    return placed_by(found, settings)
 
 
 def placed_by(policy: "Policy", settings: Settings) -> tuple[Placed, ...]:
     """As a policy has it. A target's clusters have the same names in all policies, so that Envoy keeps them."""
     found = []
     for service in policy.services.values():
-        target = service.upstream or settings.media_service_addr
-        names = DEFAULT if target == settings.media_service_addr else _named(target)
+        target, own = service.upstream or settings.media_service_addr, service.upstream_tls
+        names = DEFAULT if own is None and target == settings.media_service_addr else _named(target, own)
+        tls = UpstreamTls.of(settings) if own is None else own if own.on else None
         large = frozenset(path for path, write in service.writes.items() if write.large)
         reads, writes = tuple(service.reads), tuple(service.writes)
-        found.append(Placed(service.name, target, names, reads, writes, large, service.unary))
+        found.append(Placed(service.name, target, tls, names, reads, writes, large, service.unary))
     return tuple(found)
 
 
-def _named(target: str) -> Clusters:
-    number = int.from_bytes(blake2b(target.encode(), digest_size=6).digest())
+def _named(target: str, own: UpstreamTls | None) -> Clusters:
+    how = [own.ca, own.cert, own.key, own.server_name, str(own.on)] if own is not None else []
+    number = int.from_bytes(blake2b("\0".join([target, *how]).encode(), digest_size=6).digest())
     return Clusters(*(f"{name}-{number}" for name in DEFAULT))

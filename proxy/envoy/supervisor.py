@@ -41,9 +41,9 @@ async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequenc
         place = Place(directory, launch.module(), launch.authorities())
         launch.laid_out(directory)
         config = directory / "envoy.json"
-        for name, secret in secrets(settings).items():
-            (directory / name).write_text(json.dumps(secret))
         services = placed_apart(settings)
+        for name, secret in secrets(settings, services).items():
+            (directory / name).write_text(json.dumps(secret))
         config.write_text(json.dumps(rendered(settings, place, services), indent=1))
         if settings.policy:
             renewed.write(directory, renewed.CLUSTERS, clusters_of(settings, place, services))

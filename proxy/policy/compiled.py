@@ -16,6 +16,7 @@ from proxy.calls.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
+from proxy.settings.upstream_tls import UpstreamTls
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -218,6 +219,8 @@ class Service:
     name: str
     upstream: str
     """A gRPC target; empty: the default one."""
+    upstream_tls: UpstreamTls | None
+    """None: as of the default one."""
     address_variable: str
     unary: tuple[str, ...]
     """The paths of its unary methods, cached or not."""
@@ -232,6 +235,12 @@ class Policy:
     services: Mapping[str, Service]
     """By full name."""
     events: tuple[Event, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of certificates and keys that it names."""
+        ways = [service.upstream_tls for service in self.services.values() if service.upstream_tls is not None]
+        return [path for way in ways for path in (way.ca, way.cert, way.key) if path]
 
     @property
     def unary(self) -> list[str]:

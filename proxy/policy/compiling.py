@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from proxy.policy import form
 from proxy.policy.checking import Checker, name_of
@@ -17,6 +18,7 @@ from proxy.policy.descriptors import BadDescriptors, Descriptors, Method
 from proxy.policy.document import Document, Source
 from proxy.policy.expressions import Language
 from proxy.policy.mistakes import PolicyError, unknown
+from proxy.settings.upstream_tls import UpstreamTls
 
 REFLECTION = "reflection"
 BUILTIN = "builtin"
@@ -29,8 +31,8 @@ class Sources:
 
     file: Callable[[str], Descriptors]
     """By the path that the policy gives."""
-    reflection: Callable[[str, str], Descriptors]
-    """By upstream (empty: the default one) and service."""
+    reflection: Callable[[str, UpstreamTls | None, str], Descriptors]
+    """By upstream (empty: the default one), how it is reached (None: as that one), and service."""
 
 
 @cache
@@ -107,6 +109,7 @@ class _Compiler:
         return Service(
             name,
             given.upstream or "",
+            self._tls(given.upstream_tls, name),
             given.address_variable.text if given.address_variable else "",
             tuple(method.path for method in methods.values() if method.unary),
             {read.path: read for read in reads if read is not None},
@@ -146,6 +149,19 @@ class _Compiler:
         merged.reads, merged.writes = tuple(reads.values()), tuple(writes.values())
         return merged
 
+    def _tls(self, given: form.UpstreamTls | None, name: str) -> UpstreamTls | None:
+        if given is None:
+            return None
+        what = f"service: upstream_tls of {name}"
+        off = given.mode is not None and given.mode.text == "off"
+        files = {part: getattr(given, part) or "" for part in ("ca", "cert", "key")}
+        if bool(files["cert"]) is not bool(files["key"]):
+            self._document.wrong(given.place, f"{what}: half of a pair; accepted: cert and key, or neither")
+        if off and (given.server_name or any(files.values())):
+            self._document.wrong(given.at_key("mode"), f"{what}: off, yet it says how; accepted: mode: off alone")
+        beside = {part: str(Path(self._document.file).parent / path) for part, path in files.items() if path}
+        return UpstreamTls(**beside, server_name=given.server_name or "", on=not off, said_by=f"POLICY: {what}")
+
     def _descriptors_of(self, given: form.Service, name: str, *, builtin: bool) -> Descriptors | None:
         source = given.descriptors
         if source is None:
@@ -156,7 +172,7 @@ class _Compiler:
             return None
         try:
             if source.text == REFLECTION:
-                return self._sources.reflection(given.upstream or "", name)
+                return self._sources.reflection(given.upstream or "", self._tls(given.upstream_tls, name), name)
             if builtin and source.place.file == "builtin/media.yaml":
                 return _builtin_descriptors(source.text)
             if source.text not in self._files:
@@ -207,4 +223,4 @@ def _no_file(path: str) -> Descriptors:
     raise BadDescriptors("cannot be read here")
 
 
-_NO_SOURCES = Sources(file=_no_file, reflection=lambda _, service: _no_file(service))
+_NO_SOURCES = Sources(file=_no_file, reflection=lambda _, tls, service: _no_file(service))

@@ -1,5 +1,6 @@
 """proxy.policy.serving: which policy a process serves by."""
 
+from proxy.policy.loading import in_plaintext
 from proxy.policy.serving import served_policy
 from proxy.policy.watched import Watched
 from tests.policy import CONSTANTS, EXAMPLES
@@ -10,5 +11,7 @@ def test_without_a_file_it_is_the_built_in_one_and_else_the_files() -> None:
         ("", ["media.MediaService"]),
         (str(EXAMPLES / "product.yaml"), ["product.ProductService", "media.MediaService"]),
     ):
-        found = served_policy(path, constants=CONSTANTS, default_upstream="localhost:1", watched=Watched())
+        found = served_policy(
+            path, constants=CONSTANTS, default_upstream="localhost:1", connect=in_plaintext, watched=Watched()
+        )
         assert sorted(found.services) == sorted(services)

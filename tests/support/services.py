@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from grpc_reflection.v1alpha import reflection
 
 from examples.pb import boutique_pb2 as boutique
 from examples.pb.boutique_pb2_grpc import ProductCatalogServiceServicer, add_ProductCatalogServiceServicer_to_server
@@ -67,11 +68,17 @@ class Catalogue(ProductCatalogServiceServicer):
 
 
 @asynccontextmanager
-async def catalogue_serving() -> AsyncIterator[tuple[Catalogue, str]]:
-    """The catalogue, and where it is."""
+async def catalogue_serving(
+    credentials: grpc.ServerCredentials | None = None,
+) -> AsyncIterator[tuple[Catalogue, str]]:
+    """The catalogue, and where it is; it tells by reflection what it looks like. Without credentials in plaintext."""
     catalogue, server = Catalogue(), grpc.aio.server()
     add_ProductCatalogServiceServicer_to_server(catalogue, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    reflection.enable_server_reflection(["hipstershop.ProductCatalogService"], server)
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     try:
         yield catalogue, f"127.0.0.1:{port}"

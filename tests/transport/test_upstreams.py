@@ -21,7 +21,7 @@ async def test_a_call_goes_by_its_services_full_name() -> None:
 
 def policy(*targets: str) -> Policy:
     def service(number: int, target: str) -> Service:
-        return Service(f"s.S{number}", target, "", (), {}, {})
+        return Service(f"s.S{number}", target, None, "", (), {}, {})
 
     return Policy({f"s.S{number}": service(number, target) for number, target in enumerate(targets)}, ())
 

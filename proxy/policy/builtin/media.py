@@ -39,6 +39,7 @@ def media_policy(constants: Mapping[str, int]) -> Policy:
     service = Service(
         name=_NAME,
         upstream="",
+        upstream_tls=None,
         address_variable="MEDIA_SERVICE_ADDR",
         unary=tuple(f"/{_NAME}/{method.name}" for method in _SERVICE.methods),
         reads={read.path: read},
