@@ -25,7 +25,7 @@ test-all: ## the same and its long forms, then two minutes each of soak and fuzz
 	@.venv/bin/python -m tests.fuzz.run --seconds 120
 
 test-cluster: ## chart and webhook on a real API server, KUBEBUILDER_ASSETS=…; ARGS="tests/cluster/check_strict.py" for some
-	@scripts/setup
+	@scripts/setup cluster
 	@.venv/bin/python -m tests.cluster.run $(ARGS)
 
 SECONDS ?= 300

@@ -14,6 +14,7 @@ from proxy.settings.config import Settings
 from proxy.store.event_record import EventRecord
 from proxy.telemetry.dependency import State
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.queue_depths import QueueDepth
 
 if TYPE_CHECKING:
     from proxy.amqp.consumer import EventConsumer
@@ -35,6 +36,10 @@ class Consuming:
     def settled(self) -> bool:
         """Nothing is to be waited for any more before callers are served."""
         return self._consumer is None or self._consumer.settled
+
+    def depths(self) -> Sequence[QueueDepth]:
+        """How many events wait in our queues."""
+        return () if self._consumer is None else self._consumer.depths()
 
     def start(self) -> None:
         """Begins; returns at once."""
@@ -61,7 +66,7 @@ class Consuming:
     def _make(self) -> "EventConsumer | None":
         settings, core, store = self._settings, self._core, self._core.store
         self.states.clear()
-        core.own_writes.succeeded = lambda _: None
+        core.own_writes.succeeded = _unheard
         if not settings.rabbitmq_addr or store is None or not core.policy.events:
             return None  # without Redis there is nothing to invalidate, and other processes need the events
         from proxy.amqp.consumer import EventConsumer  # noqa: PLC0415 -- its library is loaded only where it is used
@@ -75,11 +80,15 @@ class Consuming:
             gap=core.gap,
             able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
             tls=core.tls.rabbitmq,
-            record=EventRecord(store.topology, settings.cache_namespace),
+            record=EventRecord(store.topology, settings.cache_namespace, core.keys.of_tag),
         )
         core.own_writes.succeeded = consumer.wrote
         self.states["rabbitmq"] = lambda: consumer.state
         return consumer
+
+
+def _unheard(*_: object) -> None:
+    """Nobody expects events."""
 
 
 def _same(some: Sequence[Event], others: Sequence[Event]) -> bool:

@@ -19,6 +19,7 @@ from proxy.calls.call import Handler
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import Keys
 from proxy.policy import compiled
+from proxy.policy.builtin.old_keys import old_keys
 from proxy.policy.serving import served_policy
 from proxy.policy.watched import Watched
 from proxy.served import Served, Shared, fetcher
@@ -75,7 +76,9 @@ class Core:
                 tls=tls.redis,
             )
         recent = InvalidationLog()
-        old = OldCache(recent, store.topology.node_for) if store and settings.old_cache_keys == "delete" else None
+        old = None
+        if store and settings.old_cache_keys == "delete":
+            old = OldCache(recent, store.topology.node_for, old_keys)
         invalidations = Invalidations(store, metrics, journal=old or recent, window=settings.cache_event_window)
         own_writes = OwnWrites(invalidations, fetcher(upstreams))
         shared = Shared(settings, metrics, store, invalidations, own_writes, _caching(settings))

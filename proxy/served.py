@@ -53,6 +53,7 @@ class Served:
     def by(cls, policy: compiled.Policy, upstreams: Upstreams, shared: Shared) -> Self:
         """What calls meet of this policy."""
         settings, metrics, store = shared.settings, shared.metrics, shared.store
+        metrics.serves(policy.labels, policy.reads)
         fetch = fetcher(upstreams)
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
         cache = Cache(

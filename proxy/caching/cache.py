@@ -123,6 +123,11 @@ class Cache:
             looked.failed = True
         return looked
 
+    def tag_of(self, call: Call) -> str | None:
+        """What a call reads; None for what can never be answered from the cache."""
+        key = self._keys.of_call(call)
+        return None if key is None or key.bypass else key.tag
+
     async def look_up(self, call: Call) -> Found | None:
         """What a call would be a hit on, fetching nothing: shadow mode compares it with upstream's answer."""
         key, fresh = self._key_of(call)
@@ -233,11 +238,8 @@ class Cache:
             return answer
         if found is not None and found.fresh:
             return _hit(key, found)
-        return (
-            _stale(found)
-            if found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
-            else answer
-        )
+        stands_in = found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
+        return _stale(found) if found is not None and stands_in else answer
 
     def _refresh(self, store: Store, call: Call, key: RequestKey) -> None:
         """Fetches behind a stale answer, one fetch for all of them; the caller's deadline is not that fetch's."""
@@ -289,8 +291,7 @@ def _hit(key: RequestKey, found: Found) -> Answer:
 def log_hit(key: RequestKey, found: Found) -> None:
     """One line at debug level."""
     if log.isEnabledFor(logging.DEBUG):
-        fields = {**key.about.to_say_of(key.tag), "age": found.age}
-        log.debug("Cache hit for %s", subject(key), extra=fields)
+        log.debug("Cache hit for %s", subject(key), extra={**key.about.to_say_of(key.tag), "age": found.age})
 
 
 def _log_miss(key: RequestKey) -> None:

@@ -3,10 +3,12 @@
 The built-in policy's are written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, NamedTuple
 
+from proxy.policy.builtin import methods as media
 from proxy.settings.config import Settings
 from proxy.settings.upstream_tls import UpstreamTls
 
@@ -40,30 +42,15 @@ class Placed:
     writes: tuple[str, ...]
     large: frozenset[str]
     """Writes whose requests may be large."""
-    unary: tuple[str, ...]
-    """All of its unary methods."""
-
-
-_SERVICE = "media.MediaService"
-_READ, _UPLOAD, _DELETE = (f"/{_SERVICE}/{name}" for name in ("GetFilesByModel", "UploadFile", "DeleteFile"))
-_OTHERS = tuple(f"/{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia"))
+    labels: Mapping[str, str]
+    """All of its unary methods, and what metrics call them."""
 
 
 def builtin(settings: Settings) -> tuple[Placed, ...]:
     """As the built-in policy has it."""
-    target, unary = settings.media_service_addr, (_READ, _UPLOAD, _DELETE, *_OTHERS)
-    return (
-        Placed(
-            _SERVICE,
-            target,
-            UpstreamTls.of(settings),
-            DEFAULT,
-            (_READ,),
-            (_UPLOAD, _DELETE),
-            frozenset({_UPLOAD}),
-            unary,
-        ),
-    )
+    labels = {path: path.rpartition("/")[2] for path in media.UNARY}
+    where = settings.media_service_addr, UpstreamTls.of(settings)
+    return (Placed(media.SERVICE, *where, DEFAULT, media.READS, media.WRITES, media.LARGE, labels),)
 
 
 def placed(settings: Settings) -> tuple[Placed, ...]:
@@ -86,7 +73,7 @@ def placed_by(policy: "Policy", settings: Settings) -> tuple[Placed, ...]:
         tls = UpstreamTls.of(settings) if own is None else own if own.on else None
         large = frozenset(path for path, write in service.writes.items() if write.large)
         reads, writes = tuple(service.reads), tuple(service.writes)
-        found.append(Placed(service.name, target, tls, names, reads, writes, large, service.unary))
+        found.append(Placed(service.name, target, tls, names, reads, writes, large, service.labels))
     return tuple(found)
 
 

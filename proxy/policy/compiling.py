@@ -60,8 +60,15 @@ def compile_policy(text: str, file: str, sources: Sources, constants: Mapping[st
     if document.mistakes:
         raise PolicyError(document.mistakes)
     found = [event for event in events if event is not None]
+    if len(services) > 1:
+        services = {name: _with_share(service) for name, service in services.items()}
     kinds = frozenset(key.rpartition(".")[2] for event in found for key in event.routing_keys)
     return Policy(services, tuple(replace(event, kinds=kinds) for event in found))
+
+
+def _with_share(service: Service) -> Service:
+    """Of several services: what is flushed after its writes is its own share."""
+    return replace(service, writes={path: replace(each, share=service.name) for path, each in service.writes.items()})
 
 
 class _Compiler:
@@ -114,6 +121,8 @@ class _Compiler:
             tuple(method.path for method in methods.values() if method.unary),
             {read.path: read for read in reads if read is not None},
             {write.path: write for write in writes if write is not None},
+            descriptors,
+            builtin=taken_in or self._builtin,
         )
 
     def event(self, given: form.Event) -> Event | None:

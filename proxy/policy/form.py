@@ -163,7 +163,10 @@ class Event(Form):
     invalidates: Source | None = key(EXPRESSION, "On `event`: a list of tags.", required=True)
     unreadable: Source | None = key(
         Text("drop, flush", "drop|flush"),
-        "What is done where tags cannot be told; default: flush. drop: counted and logged only.",
+        "What is done where tags cannot be told; default: flush what is stored. drop: counted and logged only.",
+    )
+    service: Source | None = key(
+        _SERVICE, "The service whose stored answers are flushed where tags cannot be told; default: those of all."
     )
     subject: Source | None = key(EXPRESSION, "On `event`: what log lines call what changed; default: the routing key.")
     log: dict[str, Source] | None = key(

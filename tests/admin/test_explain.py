@@ -38,7 +38,7 @@ async def explained(process: Process, upstream: Upstream = CONNECTED, **call: An
         core.policy.reads,
     )
     given = {"model_type": "User", "model_id": 1, "collection": "avatars", "page": 1, "per_page": 10, **call}
-    return await explainer.explain(asked(given))
+    return await explainer.explain(asked(given, core.policy.reads))
 
 
 async def stored(process: Process, redis: RedisServer) -> tuple[bytes, bytes]:
@@ -297,6 +297,6 @@ async def test_a_request_too_large_to_be_cached_is_a_bypass(stack: Stack) -> Non
     explainer = Explainer(
         core.store, core.keys, core.cache.policy, core.invalidations, core.recent, str, Upstream, core.policy.reads
     )
-    told = await explainer.explain(Asked(USER, read_call("User", 1, "c" * 5000)))
+    told = await explainer.explain(Asked(read_call("User", 1, "c" * 5000)))
     assert told.result == "bypass"
     assert "too large" in told.why[0]

@@ -9,6 +9,7 @@ from proxy.policy.builtin.model import Model
 from proxy.telemetry.callers import Use
 from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics
+from tests.support.media_methods import media_metrics
 
 TITLE = "\x1b]0;owned\x07user"
 
@@ -29,14 +30,14 @@ def test_a_models_name_sets_no_title() -> None:
         "invalidation_pending": False,
         "entries": [{**entry, "age": 1, "ttl": 2, "bytes": 3}],
     }
-    shown = "\n".join([*stats_lines(told(Metrics(), log)), *lookup_lines(found), *table([(TITLE, "b")])])
+    shown = "\n".join([*stats_lines(told(media_metrics(), log)), *lookup_lines(found), *table([(TITLE, "b")])])
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert shown.count("\\x1b]0;owned\\x07user") == 5
 
 
 def test_stats_say_what_callers_got_and_how_full_the_limits_are() -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     metrics.callers.ended = lambda: {("GetFilesByModel", "OK"): 12, ("other", "RESOURCE_EXHAUSTED"): 188}
     metrics.callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(12, 12))
     metrics.callers.limited("uploads", lambda: Use(0, 100))

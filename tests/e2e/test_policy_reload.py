@@ -36,12 +36,12 @@ class ConfigMap:
         self._version = 0
         self.policy = directory / "policy.yaml"
 
-    def fill(self, **services: str) -> None:
+    def fill(self, product: str, catalogue: str = "") -> None:
         """As `policy_in`."""
         self._version += 1
         version = self._directory / f"..version-{self._version}"
         version.mkdir()
-        policy_in(version, **services)
+        policy_in(version, product=product, catalogue=catalogue)
         self._turn(version)
 
     def write(self, text: str) -> None:

@@ -37,8 +37,8 @@ class Admin(EnvoyAdmin):
         return {each["name"] for each in resources}
 
 
-def services(directory: Path, **named: str) -> Sequence[Placed]:
-    return placed(Settings(policy=policy_in(directory, **named)))
+def services(directory: Path, *, product: str, catalogue: str = "") -> Sequence[Placed]:
+    return placed(Settings(policy=policy_in(directory, product=product, catalogue=catalogue)))
 
 
 def renewal(directory: Path, first: Sequence[Placed]) -> tuple[Renewal, Admin]:

@@ -94,7 +94,7 @@ def test_a_service_has_secrets_of_its_own() -> None:
         UpstreamTls("/shop/ca.crt", "/shop/tls.crt", "/shop/tls.key", "shop.internal"),
         Clusters("m-7", "u-7", "a-7"),
     )
-    shop = Placed("shop.S", "shop:1", own, names, (), (), frozenset(), ())
+    shop = Placed("shop.S", "shop:1", own, names, (), (), frozenset(), {})
     found = secrets(Settings(upstream_tls="on", upstream_tls_ca="/ca/up.crt"), [shop])
     assert set(found) == {"upstream-ca.json", "u-7-ca.json", "u-7-pair.json"}
     config = config_of(towards_upstream(own, names, target("shop:1"), HERE, ROOTS))

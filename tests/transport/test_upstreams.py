@@ -1,6 +1,7 @@
 """proxy.transport.upstreams: calls go to their service's own upstream."""
 
 from proxy.policy.compiled import Policy, Service
+from proxy.policy.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.upstream import Upstream
 from proxy.transport.upstreams import Channels, Upstreams
@@ -21,7 +22,7 @@ async def test_a_call_goes_by_its_services_full_name() -> None:
 
 def policy(*targets: str) -> Policy:
     def service(number: int, target: str) -> Service:
-        return Service(f"s.S{number}", target, None, "", (), {}, {})
+        return Service(f"s.S{number}", target, None, "", (), {}, {}, Descriptors([]))
 
     return Policy({f"s.S{number}": service(number, target) for number, target in enumerate(targets)}, ())
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final
 
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import Message
 
 from proxy.calls.reads import Limits
@@ -16,6 +17,7 @@ from proxy.calls.tags import Description
 from proxy.pb import media_pb2
 from proxy.policy.bodies import declared_fields, envelope_body
 from proxy.policy.compiled import Event, LookUp, Policy, Read, Service, Write
+from proxy.policy.descriptors import Descriptors
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages
 from proxy.policy.spellings import is_plain
@@ -44,6 +46,8 @@ def media_policy(constants: Mapping[str, int]) -> Policy:
         unary=tuple(f"/{_NAME}/{method.name}" for method in _SERVICE.methods),
         reads={read.path: read},
         writes={write.path: write for write in writes},
+        descriptors=Descriptors([FileDescriptorProto.FromString(_FILE.serialized_pb)]),
+        builtin=True,
     )
     kinds = frozenset({"uploaded", "deleted"})
     return Policy({_NAME: service}, tuple(_event(kind, kinds) for kind in ("uploaded", "deleted")))
@@ -181,6 +185,7 @@ def _event(kind: str, kinds: frozenset[str]) -> Event:
         queue=kind,
         said={},
         flushes=False,
+        share="",
         kinds=kinds,
         form="envelope",
         message=None,

@@ -15,6 +15,7 @@ from proxy.policy.bodies import BadBody
 from proxy.policy.builtin.media import media_policy
 from proxy.policy.compiled import Event, LookUp, Policy, Read, Service, Write
 from proxy.policy.compiling import builtin_policy
+from proxy.policy.descriptors import Descriptors
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages
 from tests.fuzz.budget import budget, damaged, int64s, json_values
@@ -95,6 +96,8 @@ def told(part: Any) -> dict[str, Any]:
             found[each.name] = (value.default().DESCRIPTOR.full_name, value._named)
         elif isinstance(value, Read | Write | LookUp | Service | Event):
             found[each.name] = told(value)
+        elif isinstance(value, Descriptors):
+            found[each.name] = list(value.services())
         elif isinstance(value, dict):
             found[each.name] = {key: told(each) for key, each in value.items() if not isinstance(each, str)}
         elif isinstance(value, tuple):
