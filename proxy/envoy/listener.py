@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, listening
-from proxy.envoy.ended import OTHER, OURS, access_logs, local_replies, overwritten
+from proxy.envoy.ended import CORE, OTHER, OURS, access_logs, local_replies, overwritten
 from proxy.envoy.http2 import extension, http2
 from proxy.envoy.renewed import ROUTES, from_file
 from proxy.envoy.services import DEFAULT, Placed, builtin
@@ -79,6 +79,7 @@ def _first_bytes(*, tls: bool) -> Json:
 
 
 def _manager(settings: Settings, module: str, directory: Path, services: Sequence[Placed]) -> Json:
+    fixed = () if settings.policy else services
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -106,8 +107,8 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
         ],
         stream_idle_timeout="0s",
         access_log=access_logs(
-            [path for each in services for path in each.reads],
-            [path for each in services for path in each.writes],
+            [path for each in fixed for path in each.reads],
+            [path for each in fixed for path in each.writes],
             PROTOBUF,
         ),
         local_reply_config=local_replies(settings.max_concurrent_calls),
@@ -208,7 +209,7 @@ def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *,
 def _in_core(route: Json) -> Json:
     """The same by way of the core."""
     on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
-    return {**route, "typed_per_filter_config": {PYVOY: on}}
+    return {**route, "name": f"{CORE}{route['name']}", "typed_per_filter_config": {PYVOY: on}}
 
 
 def _route(match: Json, cluster: str, limit: str | None = None, *, name: str) -> Json:

@@ -131,9 +131,11 @@ async def test_a_service_comes_and_goes_with_its_upstream(redis: RedisServer, tm
         scene.config.fill(product=scene.shop, catalogue=scene.catalogue_at)
         line = await scene.taken()
         assert '"services_added": ["hipstershop.ProductCatalogService"]' in line
-        assert "from_the_next_start" not in line
+        assert '"from_the_next_start": ["health checks and server reflection"]' in line
         assert [await x_cache(scene.boutique.GetProduct(OF_BOUTIQUE)) for _ in range(2)] == ["miss", "hit"]
         assert await x_cache(scene.products.GetProductByID(MUG)) == "hit"
+        answered = 'rpc_server_call_duration_seconds_count{rpc_method="hipstershop.ProductCatalogService/GetProduct"'
+        assert await scene.proxy.metric(f'{answered},rpc_status_code="OK"}}') == 2
         scene.config.fill(product=scene.shop)
         assert '"services_removed": ["hipstershop.ProductCatalogService"]' in await scene.taken(2)
         with pytest.raises(grpc.aio.AioRpcError) as failed:
