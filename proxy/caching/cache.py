@@ -280,12 +280,12 @@ def _asks_again(answer: Answer, call: Call) -> bool:
 
 
 def _stale(found: Found) -> Answer:
-    return Answer(Reply(found.entry.body), "stale", found.age)
+    return Answer(found.entry.reply, "stale", found.age)
 
 
 def _hit(key: RequestKey, found: Found) -> Answer:
     log_hit(key, found)
-    return Answer(Reply(found.entry.body), "hit", found.age)
+    return Answer(found.entry.reply, "hit", found.age)
 
 
 def log_hit(key: RequestKey, found: Found) -> None:

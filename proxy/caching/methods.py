@@ -163,7 +163,8 @@ class Methods:
         if found is None:
             return Answer(await self._cache.keep(call), "bypass")
         reply = await self._fetch(call)
-        if reply.ok and not self._same(call, found.entry.body, reply.body or b""):
+        stored = found.entry
+        if reply.ok and (stored.negative is not None or not self._same(call, stored.body, reply.body or b"")):
             # Only what a later read would still have been served counts: an invalidation under way explains the rest.
             again = await self._cache.look_up(call)
             if again is not None and again.entry == found.entry:

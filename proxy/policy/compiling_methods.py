@@ -150,6 +150,7 @@ def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
         vary=given.vary,
         keyed=given.metadata is None or given.metadata.text == "keyed",
         propagate=given.propagate or (),
+        negative_ttl=given.negative_ttl or {},
     )
 
 

@@ -32,6 +32,8 @@ _ROUTING_KEY = Text("an AMQP routing key of at most 255 characters", r"[^\x00-\x
 _QUEUE = Text("1 to 64 letters, digits, dots, dashes or underscores", r"[A-Za-z0-9._-]{1,64}")
 FIELD_TYPES = ("text", "int64", "text?", "int64?")
 _FIELD = Text(", ".join(FIELD_TYPES), r"(text|int64)\??")
+STORABLE = ("NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED")
+"""Statuses that a service gives for reasons of its own, to whoever asks. All others are of a moment or a caller."""
 JSON_BODIES = ("json", "envelope")
 _key = key
 """For a form with a key of that name."""
@@ -99,6 +101,10 @@ class Read(Form):
         Value(Duration(_DAY)),
         "How long past its time an answer may be served while a fresh one is fetched; "
         "default: CACHE_STALE_WHILE_REVALIDATE.",
+    )
+    negative_ttl: dict[str, float] | None = key(
+        Named(Value(Duration(_DAY)), ", ".join(STORABLE), "|".join(STORABLE)),
+        "How long a status other than OK is kept, by its name, like {NOT_FOUND: 30s}; default: none is.",
     )
     ttl_with_further_tags: float | None = key(
         Value(Duration(_DAY)), "The longest TTL of an answer with further tags; default: 5m."

@@ -36,6 +36,15 @@ def policy_in(
     return str(path)
 
 
+def media_policy_in(directory: Path, more: str) -> str:
+    """A policy of the media service alone, whose read says this besides (`ttl: 1m, vary: x`); the path of its file."""
+    tag = "request.model_type.casefold() + '/' + string(request.model_id)"
+    read = f'{{method: GetFilesByModel, tag: "{tag}", {more}}}'
+    path = directory / "media.yaml"
+    path.write_text(f"version: 1\nservices:\n  - {{name: media.MediaService, builtin: true, reads: [{read}]}}\n")
+    return str(path)
+
+
 class Catalogue(ProductCatalogServiceServicer):
     """Online Boutique's, with two products. `control` is what it says of storing its answers."""
 
