@@ -30,17 +30,12 @@ _ACCEPTED: dict[Returns, tuple[str, frozenset[str]]] = {
     "flag": ("true or false", frozenset({"BOOL", "DYN"})),
     "plain": ("a string, a number, true or false", frozenset({"STRING", "INT", "UINT", "DOUBLE", "BOOL", "DYN"})),
 }
-_NAMES = {
-    "STRING": "a string",
-    "INT": "an int",
-    "UINT": "a uint",
-    "BOOL": "a bool",
-    "DOUBLE": "a double",
-    "DYN": "anything",
-}
+_NAMES = {"STRING": "a string", "INT": "an int", "UINT": "a uint", "BOOL": "a bool", "DOUBLE": "a double"}
+_NAMES["DYN"] = "anything"
 _ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _UNDECLARED = re.compile(r"undeclared reference to '(\w+)")
 _NO_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
+_NO_OVERLOAD = "found no matching overload"
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _PLAIN = (str, int, float, bool)
 
@@ -181,14 +176,15 @@ class Language:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise BadExpression(Fault(1, 1, "holds half a character")) from None
+            raise BadExpression(Fault(1, 1, "holds half a character; accepted: text that can be encoded")) from None
         strings = bool(_STRINGS.search(text))
         rest, calls = own_functions.apart(text, variables)
         names = self._renamed(rest, variables, calls)
-        checked = self._checked_in_common(rest, names, strings=strings) if names is not None else None
+        both = dict.fromkeys((text, rest))
+        checked = self._checked_in_common(both, names, strings=strings) if names is not None else None
         if checked is None:
             names = {}
-            checked = self._checked_alone(text, rest, variables, calls, strings=strings)
+            checked = self._checked_alone(text, rest, variables, calls, message, strings=strings)
         given = checked.return_type().name()
         accepted, known = (f"a {message}", {message}) if returns == "message" else _ACCEPTED[returns]
         if given not in known:
@@ -208,27 +204,38 @@ class Language:
             return None
         return {name: other for name, other in found.items() if other is not None}
 
-    def _checked_in_common(self, text: str, names: Mapping[str, str], *, strings: bool) -> Any:
-        """The expression as CEL checked it; None: something is wrong with it."""
+    def _checked_in_common(self, texts: Iterable[str], names: Mapping[str, str], *, strings: bool) -> Any:
+        """The last of these texts as CEL checked it; None: something is wrong with one."""
         if strings not in self._common:
             declared = {name: Variable(type_).declared() for (_, type_), name in self._names.items()}
             declared |= {call.variable: call.type for call in own_functions.every_call(_OWN_CALLS)}
             self._common[strings] = self._environment(declared | self._declared_constants(), strings=strings)
         own = re.compile(rf"{_PLAIN_LITERAL}|\.\s*\w+|\b({'|'.join(names)})\b")
         try:
-            return self._common[strings].compile(own.sub(lambda found: names.get(found[1], found[0]), text))
+            return [
+                self._common[strings].compile(own.sub(lambda found: names.get(found[1], found[0]), text))
+                for text in texts
+            ][-1]
         except RuntimeError:
             return None
 
     def _checked_alone(
-        self, text: str, rest: str, variables: Mapping[str, Variable], calls: Sequence[OwnCall], *, strings: bool
+        self,
+        text: str,
+        rest: str,
+        variables: Mapping[str, Variable],
+        calls: Sequence[OwnCall],
+        message: str,
+        *,
+        strings: bool,
     ) -> Any:
         """The expression as CEL checked it under the names that it has itself; BadExpression."""
         declared = {name: variable.declared() for name, variable in variables.items()} | self._declared_constants()
         try:
             checked = self._environment(declared, strings=strings).compile(text)
         except RuntimeError as error:
-            raise BadExpression(*self._faults(str(error), declared)) from None
+            made = {f"{message}{{…}}": 0} if message else {}
+            raise BadExpression(*self._faults(str(error), declared | made)) from None
         if (left := own_functions.misplaced(rest)) is not None:
             raise BadExpression(_misplaced(text, left[1]))
         if calls:
@@ -245,18 +252,30 @@ class Language:
             Fault(max(1, int(line)), max(1, int(column)), _cut(self._helpful(text, variables)))
             for line, column, text in _ERROR.findall(error)
         ]
-        return found or [Fault(1, 1, _cut(_STATUS.sub("", error.splitlines()[0] if error else "cannot be read")))]
+        return found or [
+            Fault(
+                1,
+                1,
+                _cut(_STATUS.sub("", error.splitlines()[0] if error else "cannot be read"))
+                + "; accepted: a CEL expression",
+            )
+        ]
 
     def _helpful(self, text: str, variables: Mapping[str, Any]) -> str:
         """CEL's sentence; of an unknown name or field one that says which there are."""
         if (name := _UNDECLARED.match(text)) and name[1] not in variables:
             return f"nothing here is called {name[1]!r}; accepted: {', '.join(variables)}"
+        if text.startswith("Syntax error"):
+            begin = text.partition(" expecting ")[0]
+            return f"{begin}; accepted: CEL, where a text has quotes: 'product/' + string(request.id)"
+        if text.startswith(_NO_OVERLOAD):
+            return f"{text}; accepted: values of the types that it takes: string(…) makes a string of a number"
         if not (name := _NO_FIELD.match(text)):
-            return text
+            return f"{text}; accepted: a CEL expression"
         try:
             fields = self._pool.FindMessageTypeByName(name[2]).fields
         except KeyError:
-            return text
+            return f"{text}; accepted: a field that there is"
         return f"{name[2]}: {unknown('field', name[1], [field.name for field in fields])}"
 
     def _environment(self, variables: Mapping[str, Any], *, strings: bool) -> Any:
@@ -272,9 +291,8 @@ def _misplaced(text: str, function: str) -> Fault:
     at = re.search(rf"\.\s*{function}\s*\(", text)
     before = text[: at.start() + 1] if at is not None else ""
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return Fault(line, column, f"{function}() is for a field, as in request.name.{function}()")
+    return Fault(line, column, f"{function}() is not on a field; accepted: a field's, as in request.name.{function}()")
 
 
 def _cut(text: str) -> str:
-    first = text.split("\n", 1)[0]
-    return first if len(first) <= 300 else f"{first[:300]}…"
+    return first if len(first := text.split("\n", 1)[0]) <= 300 else f"{first[:300]}…"
