@@ -1,5 +1,5 @@
-"""`Stack`: Redis, RabbitMQ, the media and the product service, the proxy and two gateways, started in this order and ended
-in reverse.
+"""`Stack`: Redis, RabbitMQ, the media and the product service, the proxy and two gateways, started in this order and
+ended in reverse.
 
 One gateway asks through the proxy, the other asks the services themselves: the only difference is the values of
 `MEDIA_SERVICE_ADDR` and `PRODUCT_SERVICE_ADDR`.
