@@ -28,6 +28,8 @@ _NOT_SAID_OF_ANSWERS = frozenset({"subject", "log"})
 
 def compile_read(checker: Checker, service: str, given: form.Read, method: Method | None) -> Read | None:
     """The read; None after a mistake."""
+    if given.places and "tag" not in given.places:
+        checker.document.wrong(given.place, f"read: tag is missing; accepted: {EXPRESSION.accepted}")
     if method is None:
         return None
     what = f"read {method.name}"

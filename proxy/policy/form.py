@@ -63,7 +63,9 @@ class Read(Form):
     """A read: a method whose answers are stored, each under one tag."""
 
     method: Source | None = key(_METHOD, "The method's name. It must be unary.", required=True)
-    tag: Source | None = key(EXPRESSION, "On `request`: the tag that the answer lies under.", required=True)
+    tag: Source | None = key(
+        EXPRESSION, "On `request`: the tag that the answer lies under. Only what is built in may go without."
+    )
     ttl: float | None = key(Value(Duration(_DAY)), "How long an answer is served; default: CACHE_TTL.")
     store: Source | None = key(
         EXPRESSION, "On `request` and `response`: whether the answer is stored; default: every OK answer."

@@ -166,3 +166,12 @@ def test_it_may_be_the_public_cas_or_plaintext(given: str, on: bool) -> None:
 def test_what_does_not_fit_together_is_told_at_its_place(given: str, told: str) -> None:
     (mistake,) = mistakes(f"{SERVICE}    upstream_tls: {given}\n")
     assert mistake.startswith(told)
+
+
+def test_a_single_key_of_what_is_built_in_may_be_another() -> None:
+    read_of_it = "{method: GetFilesByModel, ttl: 7s}"
+    text = f"version: 1\nservices:\n  - {{name: media.MediaService, builtin: true, reads: [{read_of_it}]}}"
+    (read,) = compiled(text).reads.values()
+    (before,) = builtin_policy(CONSTANTS).reads.values()
+    assert (read.limits.ttl, read.said, read.limits.keyed) == (7.0, before.said, False)
+    assert read.digest != before.digest
