@@ -154,6 +154,11 @@ class Cache:
                 return (await self._fetches.answer(self._store, call, key, grant, budget)).reply
         return await self._fetch(call)
 
+    @property
+    def busy(self) -> bool:
+        """It is fetching."""
+        return bool(self._refreshes) or len(self._fetches) > 0
+
     async def close(self) -> None:
         """Ends what is still fetching for nobody."""
         refreshes = list(self._refreshes.values())
@@ -235,11 +240,8 @@ class Cache:
             return answer
         if found is not None and found.fresh:
             return _hit(key, found)
-        return (
-            _stale(found)
-            if found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
-            else answer
-        )
+        stands_in = found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
+        return _stale(found) if found is not None and stands_in else answer
 
     def _refresh(self, store: Store, call: Call, key: RequestKey) -> None:
         """Fetches behind a stale answer, one fetch for all of them; the caller's deadline is not that fetch's."""
@@ -264,8 +266,7 @@ class Cache:
             return
         if grant.kind == "lease":
             deadline = time.monotonic() + _REFRESH_TIMEOUT
-            own = Call(call.method, call.body, call.metadata, deadline)
-            await self._fetches.answer(store, own, key, grant, budget)
+            await self._fetches.answer(store, Call(call.method, call.body, call.metadata, deadline), key, grant, budget)
 
 
 def _time_left(call: Call) -> float | None:
@@ -280,19 +281,18 @@ def _asks_again(answer: Answer, call: Call) -> bool:
 
 
 def _stale(found: Found) -> Answer:
-    return Answer(Reply(found.entry.body), "stale", found.age)
+    return Answer(found.entry.reply, "stale", found.age)
 
 
 def _hit(key: RequestKey, found: Found) -> Answer:
     log_hit(key, found)
-    return Answer(Reply(found.entry.body), "hit", found.age)
+    return Answer(found.entry.reply, "hit", found.age)
 
 
 def log_hit(key: RequestKey, found: Found) -> None:
     """One line at debug level."""
     if log.isEnabledFor(logging.DEBUG):
-        fields = {**key.about.to_say_of(key.tag), "age": found.age}
-        log.debug("Cache hit for %s", subject(key), extra=fields)
+        log.debug("Cache hit for %s", subject(key), extra={**key.about.to_say_of(key.tag), "age": found.age})
 
 
 def _log_miss(key: RequestKey) -> None:

@@ -79,15 +79,15 @@ class OwnWrites:
         """Told of each write that surely succeeded, its event being to follow: when it began, by `time.monotonic`, its
         tags and its intent."""
 
-    async def carry_out(self, write: Write) -> Reply:
-        """Forwards a write, between its invalidations."""
+    async def carry_out(self, write: Write, forward: Handler | None = None) -> Reply:
+        """Forwards a write, between its invalidations; by `forward`, where that is not as of all."""
         intent = new_token()
         forwarded = False
         reply: Reply | None = None
         try:
             await self._invalidate(write, _until(intent, _life(write.call), announced=write.announced), None)
             forwarded, began = True, time.monotonic()
-            reply = await self._forward(write.call)
+            reply = await (forward or self._forward)(write.call)
             if write.announced and reply.ok and write.succeeded(reply.body or b"", False):
                 self.succeeded(began, write.tags, intent)
         finally:

@@ -15,6 +15,8 @@ from proxy.envoy.http2 import extension
 
 OURS, OTHER = "ours", "other"
 """Names of routes: health and reflection; methods that the policy does not name. The others are methods' labels."""
+CORE = "core:"
+"""How the names of routes to the core begin: what goes there by a policy that changes cannot be told by its path."""
 PREFIX, COUNTED = "callers_ended", "forwarded"
 """Of the statistics that `outcomes` and `forwarded` read."""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import COUNTED, OURS
+from proxy.envoy.ended import CORE, COUNTED, OURS
 from proxy.telemetry.metrics import Metrics
 
 _OURS = f"envoy_{COUNTED}_calls"
@@ -57,7 +57,7 @@ class ForwardedCalls:
             elif not line.startswith(f"# TYPE {_OURS} "):
                 rest.append(line)
         for key, series in now.items():
-            if key[0] == OURS:
+            if key[0] == OURS or key[0].startswith(CORE):
                 continue
             self._tell(key, series, self._told.get(key, _Series()))
         self._told |= now

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import OTHER, OURS, PREFIX
+from proxy.envoy.ended import CORE, OTHER, OURS, PREFIX
 from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (
@@ -64,6 +64,7 @@ def read(stats: Iterable[Mapping[str, object]]) -> Outcomes:
 def _count(found: Outcomes, method: str, status: str, flags: frozenset[str], value: int) -> None:
     if method == OURS:
         return
+    method = method.removeprefix(CORE)
     if not method and flags & _CALLER_LEFT:  # it was reset before it had a route, so while its headers were read
         found.refused["unread"] += value
     if status not in _STATUSES:

@@ -64,7 +64,7 @@ class Straight:
         except Exception:  # noqa: BLE001 -- it is logged; the long way answers
             _log.exception("%s failed on the straight way of a hit", self._hits.method)
             return False
-        if found is None or not found.fresh or len(found.entry.body) > AT_ONCE:
+        if found is None or not found.fresh or not found.plain(AT_ONCE):
             return False
         await send(HEADERS)
         await send({"type": "http.response.body", "body": framing.framed(found.entry.body)})

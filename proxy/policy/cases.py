@@ -15,7 +15,7 @@ from proxy.calls.reads import Verdict
 from proxy.policy.bodies import BadBody
 from proxy.policy.compiled import Event, Policy, Read, Write
 from proxy.policy.document import Document, Node, Source
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.jsonish import BadMessage, message_of, value_of
 from proxy.policy.kinds import Flag, Form, Forms, Inner, Kind, Several, Text, Value, key, read_form
 from proxy.policy.mistakes import Place, PolicyError, unknown

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
@@ -17,9 +16,10 @@ from proxy.calls.reads import Asked, Excess, Limits, Verdict
 from proxy.calls.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
 from proxy.policy.descriptors import Descriptors
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
 from proxy.policy.tags import TooManyTagsError
+from proxy.settings.upstream_tls import UpstreamTls
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +34,8 @@ class Read:
     """Of what the policy says of this read: another one never serves what this one stored."""
     said: Mapping[str, str]
     """The expressions as the policy has them, by their keys; for people."""
+    unfit: str
+    """Why an answer that upstream gave is not stored."""
     limits: Limits
     requests: Messages
     responses: Messages
@@ -47,13 +49,6 @@ class Read:
     further_tags: Callable[[Message, Message], tuple[str, ...]] | None
     presigned_urls: Callable[[Message], list[str]] | None
     describe: Callable[[Message], Description]
-
-    @property
-    def unfit(self) -> str:
-        """Why an answer that upstream gave is not stored."""
-        unsuccessful = [f"{self.said['store'].removeprefix('response.')} is false"] if "store" in self.said else []
-        unclear = ["nobody can tell when a presigned URL in it expires"] if "presigned_urls" in self.said else []
-        return ", or ".join([*unsuccessful, *unclear])
 
     @property
     def dependent(self) -> bool:
@@ -106,6 +101,8 @@ class Read:
         request = self.requests.whole(body)
         if request is None:
             return {}
+        from google.protobuf import json_format  # noqa: PLC0415 -- only operators ask
+
         found: dict[str, Any] = json_format.MessageToDict(
             request, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
@@ -165,6 +162,11 @@ class Write:
     share: str = ""
     """The service whose answers are flushed where nobody can tell its tags; empty: all are."""
 
+    @property
+    def identity(self) -> object:
+        """All that a policy says of it that decides what is invalidated; equal for what is the same."""
+        return {name: text for name, text in self.said.items() if name != "subject"}, self.announced
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Event:
@@ -198,6 +200,12 @@ class Event:
         except ExpressionError:
             raise BadBody("invalidates") from None
 
+    @property
+    def identity(self) -> object:
+        """All that a policy says of it that decides what is invalidated; equal for what is the same."""
+        said = {name: text for name, text in self.said.items() if name != "subject"}
+        return self.exchange, self.routing_keys, self.queue, self.flushes, self.form, said
+
     def takes(self, routing_key: str) -> bool:
         """Whether its queue is bound to a key, by the rules of topic exchanges."""
         return any(_matches(key.split("."), routing_key.split(".")) for key in self.routing_keys)
@@ -225,6 +233,8 @@ class Service:
     name: str
     upstream: str
     """A gRPC target; empty: the default one."""
+    upstream_tls: UpstreamTls | None
+    """None: as of the default one."""
     address_variable: str
     unary: tuple[str, ...]
     """The paths of its unary methods, cached or not."""
@@ -252,6 +262,12 @@ class Policy:
     services: Mapping[str, Service]
     """By full name."""
     events: tuple[Event, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of certificates and keys that it names."""
+        ways = [service.upstream_tls for service in self.services.values() if service.upstream_tls is not None]
+        return [path for way in ways for path in (way.ca, way.cert, way.key) if path]
 
     @property
     def unary(self) -> list[str]:

@@ -6,6 +6,7 @@ handing it to an expression once more; so only the fields are parsed that the ex
 
 import re
 from collections.abc import Iterable, Set
+from functools import cached_property
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from proxy.calls.lifetime import unsigned
 from proxy.policy import wire
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 
 
 class Messages:
@@ -21,8 +22,13 @@ class Messages:
 
     def __init__(self, descriptor: Descriptor, variable: str = "", expressions: Iterable[str] = ()) -> None:
         """`expressions` use a message under the name `variable`; without them it is always parsed whole."""
-        self._class = message_factory.GetMessageClass(descriptor)
+        self._descriptor = descriptor
         self._named = _named(descriptor, variable, expressions) if variable else None
+
+    @cached_property
+    def _class(self) -> type[Message]:
+        """Made when it is needed: of the methods that a policy names, few may be called."""
+        return message_factory.GetMessageClass(self._descriptor)
 
     def whole(self, body: bytes) -> Message | None:
         """The message; None where it is none, or has fields that the descriptors do not know."""

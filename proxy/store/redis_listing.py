@@ -153,7 +153,7 @@ def _entry(name: str, length: int, beginning: bytes, now: _Now) -> ListedEntry:
     if not newline or len(words) < 6 or words[0] != VERSION:
         return ListedEntry(name, length, "unreadable")
     born, fresh, stale, identity = map(_number, words[2:6])
-    method, digest, request, caller = (*split_prefixed(rest[:identity]), *[None] * 4)[:4]
+    method, digest, request, caller = (*split_prefixed(rest[: abs(identity)]), *[None] * 4)[:4]
     path = None if method is None else method.decode(errors="replace")
     read = now.reads.get(path or "")
     known = read is not None and request is not None and read.digest == digest

@@ -29,6 +29,10 @@ class Found:
     def fresh(self) -> bool:
         return self.now_ms < self.entry.fresh_until_ms
 
+    def plain(self, most: int) -> bool:
+        """It is a message, of at most so many bytes."""
+        return self.entry.negative is None and len(self.entry.body) <= most
+
     @property
     def age(self) -> int:
         """Whole seconds."""

@@ -78,7 +78,7 @@ class Straight:
             if look is not None:
                 begun.looked = looked = await look_ended(look, self._hits)
                 found = looked.found
-                if found is not None and found.fresh and len(found.entry.body) <= LARGE:
+                if found is not None and found.fresh and found.plain(LARGE):
                     context.set_trailing_metadata((("x-cache", "hit"), ("age", str(found.age))))
                     self._hits.answered(looked, begun.started)
                     return found.entry.body
