@@ -6,6 +6,7 @@ Their callables raise ExpressionError where a policy's expression fails on a mes
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from google.protobuf import json_format
@@ -19,6 +20,15 @@ from proxy.policy.bodies import BadBody, Body
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.expressions import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
+
+_LITERAL = re.compile(r"""[\s(\[]*(?:'([^'\\/]+)|"([^"\\/]+))""")
+
+
+@lru_cache(maxsize=1024)
+def literal_kind(expression: str) -> str:
+    """The text that an expression of tags begins with, up to a slash; empty where it begins with something else."""
+    found = _LITERAL.match(expression)
+    return "" if found is None else (found[1] or found[2]).strip()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +56,11 @@ class Read:
     further_tags: Callable[[Message, Message], tuple[str, ...]] | None
     presigned_urls: Callable[[Message], list[str]] | None
     describe: Callable[[Message], Description]
+
+    @property
+    def kind(self) -> str:
+        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+        return literal_kind(self.said["tag"])
 
     @property
     def unfit(self) -> str:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from proxy.policy.compiled import literal_kind
 from tests.policy import SERVICE, compiled
 
 
@@ -33,3 +34,18 @@ def test_the_kinds_of_events_are_of_bounded_number() -> None:
         "other",
         "other",
     ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "kind"),
+    [
+        ("'product/' + string(request.id)", "product"),
+        ("'products'", "products"),
+        ('["slug/" + request.slug]', "slug"),
+        ("'products of ' + string(request.shop_id)", "products of"),
+        ("request.model_type + '/' + string(request.model_id)", ""),
+        ("", ""),
+    ],
+)
+def test_the_kind_of_tags_is_what_their_expression_begins_with(expression: str, kind: str) -> None:
+    assert literal_kind(expression) == kind
