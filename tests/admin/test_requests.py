@@ -130,7 +130,9 @@ def test_wrong_metadata_is_refused_and_not_shown(given: Any) -> None:
 def test_a_model_is_not_understood_where_the_policy_has_no_media_service() -> None:
     with pytest.raises(BadRequestError) as refusal:
         requests.asked(USER, {})
-    assert str(refusal.value) == "method: is missing; accepted: a read of the policy: it has none; with its request"
+    assert str(refusal.value) == (
+        "model_type: the policy does not read files of models; accepted: method, a read of it (it has none), and request"
+    )
 
 
 def test_a_method_of_the_policy_is_asked_with_its_request() -> None:
