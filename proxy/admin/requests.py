@@ -141,7 +141,8 @@ def asked(given: Mapping[str, Any], reads: Mapping[str, Read]) -> Asked:
         raise BadRequestError("the request cannot be encoded; accepted: text and numbers") from None
     if call.method not in reads:
         raise BadRequestError(
-            _not_understood("method", None, f"a read of the policy: {_listed_names(reads)}; with its request")
+            f"model_type: the policy does not read files of models; accepted: method, a read of it "
+            f"({_listed_names(reads)}), and request"
         )
     return Asked(call, shown)
 

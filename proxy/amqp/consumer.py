@@ -44,7 +44,7 @@ from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.silence import Record, Silence
 from proxy.amqp.topology import Source, Topology
 from proxy.calls.event_gap import NEVER, EventGap
-from proxy.policy.compiled import Event
+from proxy.policy.compiled_events import Event
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 from proxy.tls import Leg

@@ -24,7 +24,7 @@ from proxy.caching.policy import Policy, cache_control
 from proxy.caching.unclear import Unclear
 from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.calls.keys import Keys, RequestKey
-from proxy.calls.tags import kind_of
+from proxy.calls.tags import told_kind
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found, Look
@@ -178,7 +178,7 @@ class Cache:
         if key.problem:
             self._unclear.met(key.read.path, key.problem, _FORWARDED)
         else:
-            tracing.about(kind_of(key.tag))
+            tracing.about(told_kind(key.tag, key.about, key.read.kind))
         return (None if key.bypass else key), "no-cache" in directives
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
@@ -251,7 +251,7 @@ class Cache:
 
         async def refresh() -> None:
             with tracing.refresh_span():
-                tracing.about(kind_of(key.tag))
+                tracing.about(told_kind(key.tag, key.about, key.read.kind))
                 await self._refetch(store, call, key)
 
         task = asyncio.create_task(refresh(), name="refresh")

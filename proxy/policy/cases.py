@@ -13,7 +13,8 @@ from typing import Any
 
 from proxy.calls.reads import Verdict
 from proxy.policy.bodies import BadBody
-from proxy.policy.compiled import Event, Policy, Read, Write
+from proxy.policy.compiled import Policy, Read, Write
+from proxy.policy.compiled_events import Event
 from proxy.policy.document import Document, Node, Source
 from proxy.policy.failures import ExpressionError
 from proxy.policy.jsonish import BadMessage, message_of, value_of

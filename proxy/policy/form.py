@@ -141,7 +141,8 @@ class Write(Form):
         "for CACHE_TTL_WITHOUT_EVENTS only.",
     )
     flush_reason: Source | None = key(
-        Text(), "Why everything is flushed, for the log, where no tag could be found of a write that changed something."
+        Text(),
+        "Why the answers of the service are flushed, for the log, where a write that changed something names no tag.",
     )
     large: bool | None = key(Flag(), "Requests of up to 50 MiB: they have memory of their own and wait for it.")
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call what it changes; default: the method.")

@@ -251,10 +251,10 @@ def answered(result: str, tier: str | None) -> None:
             span.set_attribute(names.TIER, tier)
 
 
-def about(model_type: str) -> None:
-    """Which type of model the current call or event is about."""
-    if _tracing is not None and (span := _current.get()).is_recording():
-        span.set_attribute(names.MODEL_TYPE, names.shortened(model_type))
+def about(kind: str) -> None:
+    """What the current call or event is about, by the kind of its tag; empty: only a caller's text would say."""
+    if kind and _tracing is not None and (span := _current.get()).is_recording():
+        span.set_attribute(names.MODEL_TYPE, names.shortened(kind))
 
 
 def injected(metadata: Metadata) -> Metadata:
