@@ -128,7 +128,7 @@ class TestResharding:
     async def test_a_key_that_goes_in_the_middle_of_a_script_goes_on_where_its_slot_moves(
         self, cluster: RedisCluster
     ) -> None:
-        """The slot is on its way and the key still here: removing all that it holds removes it, and then it is there."""
+        """The slot is on its way and the key still here: with all that it holds it goes, and is there from then on."""
         async with storing(cluster.addr) as store:
             _, source, target = cluster.servers
             key = _keys_of(1, 1)[0]
