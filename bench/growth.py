@@ -17,7 +17,7 @@ from bench.caller import Caller
 from bench.load import Asked
 from bench.stack import Server, Stack
 from bench.subjects import READ
-from proxy.media import entry
+from proxy.calls import entry
 from proxy.pb import media_pb2 as pb
 from proxy.store.redis_greeting import reign
 from tests.support.media_methods import MediaKeys

@@ -31,7 +31,7 @@ _PLACES = (
     ("proxy/store/redis_waits", "asking Redis: queueing, deadline, breaker, matching"),
     ("proxy/store/redis_node", "asking Redis: queueing, deadline, breaker, matching"),
     ("proxy/store", "the store: which node, entry found"),
-    ("proxy/media", "key and entry: memo, header, checksum"),
+    ("proxy/calls", "key and entry: memo, header, checksum"),
     ("proxy/caching", "the cache's rules"),
     ("proxy/transport", "transport: layers, limits, metadata"),
     ("proxy/telemetry", "telemetry: metrics, tracing off"),

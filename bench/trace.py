@@ -14,9 +14,9 @@ from itertools import accumulate
 import grpc
 
 from bench.targets import Target
-from proxy.media.calls import Call
-from proxy.media.model import Model
+from proxy.calls.call import Call
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Asked, Checker, stamped
 from tests.support.in_process import Process, Stack
 from tests.support.media_methods import GET_FILES_BY_MODEL

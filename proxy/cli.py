@@ -46,10 +46,11 @@ _logger = logging.getLogger(__name__)
 )
 @click.version_option(getattr(proxy, "__version__", ""), message="%(prog)s %(version)s")
 def cli() -> None:
-    """A transparent caching sidecar for the gRPC service media.MediaService.
+    """A transparent caching sidecar for gRPC services.
 
-    Callers connect to it instead of the media service. GetFilesByModel is answered from Redis where it can be; every
-    other call passes unchanged. Media events from RabbitMQ, and writes that pass through, drop what they make stale.
+    Callers connect to it instead of the service. What a policy calls a read is answered from Redis where it can be;
+    every other call passes unchanged. Events from RabbitMQ, and writes that pass through, drop what they make stale.
+    Without a policy of your own it serves the media service.
     """
 
 
@@ -224,11 +225,13 @@ def _unwritten(error: OSError) -> int:
 
 def _told(error: click.ClickException) -> str:
     """The mistake in one line, with where to look where the mistake is one of spelling."""
-    if isinstance(error, click.BadParameter):
-        return flags.one_line(error)
     message = " ".join(error.format_message().split())
     if not isinstance(error, click.UsageError):
         return message
+    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
+        message = flags.one_line(error)
+        if isinstance(error.param, flags.SettingOption):
+            return message  # it says all that is accepted
     command = error.ctx.command_path if error.ctx else PROGRAM
     return f"{message.removesuffix('.')}; see: {command} --help"
 

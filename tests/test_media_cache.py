@@ -10,10 +10,10 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from proxy import media_cache
-from proxy.media.calls import Reply
-from proxy.media.model import Model
+from proxy.calls.call import Reply
 from proxy.media_cache import MediaCacheError, MediaCacheService
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 from tests.support.in_process import READ, Process, Stack

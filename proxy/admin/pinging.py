@@ -15,8 +15,8 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.amqp.rabbit_session import RabbitSession, why
+from proxy.calls.keys import Keys
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import Keys
 from proxy.reasons import in_words
 from proxy.settings.redact import without_credentials
 from proxy.settings.setting_types import RedisTarget

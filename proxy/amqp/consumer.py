@@ -43,7 +43,7 @@ from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.silence import Record, Silence
 from proxy.amqp.topology import Source, Topology
-from proxy.media.event_gap import NEVER, EventGap
+from proxy.calls.event_gap import NEVER, EventGap
 from proxy.policy.compiled import Event
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
@@ -85,6 +85,7 @@ class EventConsumer:
         self._urls, self._tls = tuple(urls), tls
         by_queue = {f"{prefix}-{event.queue}": event for event in events}
         self._topology = Topology(prefix, {each.queue: Source(each.exchange, each.routing_keys) for each in events})
+        self.depths = self._topology.depths
         self._observer = observer
         self._presence = Presence(observer, self._topology.queues)
         self._check_interval, self._pauses = check_interval, pauses

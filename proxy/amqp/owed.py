@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from proxy.media.tags import kind_of
+from proxy.calls.tags import kind_of
 
 _MOST_OWED = 64
 _MOST_KINDS = 1000

@@ -31,8 +31,8 @@ from contextlib import suppress
 from typing import Protocol
 
 from proxy.amqp.owed import Notes, Owed
+from proxy.calls.event_gap import NEVER
 from proxy.errors import RedisUnavailableError
-from proxy.media.event_gap import NEVER
 
 SILENT = (
     "writes succeed and no media event follows: the media service has lost RabbitMQ (restart it), or what it sends "

@@ -22,10 +22,10 @@ from proxy.caching import fetches, unclear
 from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
 from proxy.caching.unclear import Unclear
+from proxy.calls.call import Call, Handler, Metadata, Reply
+from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.tags import kind_of
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call, Handler, Metadata, Reply
-from proxy.media.keys import Keys, RequestKey
-from proxy.media.tags import kind_of
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found, Look
 from proxy.telemetry import tracing
@@ -122,6 +122,11 @@ class Cache:
         except RedisUnavailableError:
             looked.failed = True
         return looked
+
+    def tag_of(self, call: Call) -> str | None:
+        """What a call reads; None for what can never be answered from the cache."""
+        key = self._keys.of_call(call)
+        return None if key is None or key.bypass else key.tag
 
     async def look_up(self, call: Call) -> Found | None:
         """What a call would be a hit on, fetching nothing: shadow mode compares it with upstream's answer."""

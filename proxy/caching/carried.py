@@ -3,8 +3,8 @@
 Whatever else the caller sent could shape that answer (a tenant, a language), and is not part of its key.
 """
 
-from proxy.media.calls import Call
-from proxy.media.keys import RequestKey
+from proxy.calls.call import Call
+from proxy.calls.keys import RequestKey
 
 _TRACING = frozenset(
     {

@@ -20,10 +20,10 @@ from proxy.caching.carried import carried
 from proxy.caching.flight import Flight, Flights, Token
 from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy
+from proxy.calls.call import Call, Handler, Reply
+from proxy.calls.keys import RequestKey
+from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
-from proxy.media.calls import Call, Handler, Reply
-from proxy.media.keys import RequestKey
-from proxy.media.reads import Verdict
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import Grant
 

@@ -6,7 +6,7 @@ stands in initial or in trailing metadata, as gRPC's own interop tests have it.
 
 import re
 
-from proxy.media.calls import Reply
+from proxy.calls.call import Reply
 
 _FORBIDDING = frozenset({"no-store", "private", "no-cache"})
 _AGE = re.compile(r"(s-maxage|max-age)\s*=\s*\"?([0-9]{1,10})\"?")

@@ -3,8 +3,8 @@
 from typing import Literal
 
 from proxy.caching.fetches import Answer, Result
-from proxy.media.calls import Call
-from proxy.media.reads import Read
+from proxy.calls.call import Call
+from proxy.calls.reads import Read
 
 Outcome = Result | Literal["failure"]
 

@@ -20,8 +20,8 @@ from grpc import StatusCode
 
 from proxy.caching.held import MOST_HELD, Intent
 from proxy.caching.invalidations import Invalidations
-from proxy.media.calls import Call, Handler, Reply
-from proxy.media.tags import UNDESCRIBED, Description
+from proxy.calls.call import Call, Handler, Reply
+from proxy.calls.tags import UNDESCRIBED, Description
 from proxy.store.model_hash import LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, new_token
 
@@ -59,6 +59,8 @@ class Write:
     """What Redis may still take of the time of this call."""
     unknown: str = ""
     """Why not all tags could be found out, so that everything is flushed should it be done; empty: they could."""
+    share: str = ""
+    """The service whose answers are flushed then; empty: all are."""
     announced: bool = False
     """An event is to follow when it succeeds."""
     unreadable: bool = False
@@ -107,7 +109,7 @@ class OwnWrites:
             (not known and not write.unreadable)
             or (reply is not None and reply.ok and write.succeeded(reply.body or b"", True))
         ):
-            self._invalidations.flush_soon(write.unknown)
+            self._invalidations.flush_soon(write.unknown, write.share)
         if not write.tags:
             return
         life = 0.0 if known else UNKNOWN_OUTCOME
@@ -138,7 +140,7 @@ class OwnWrites:
 
     def _repeat_later(self, tags: tuple[str, ...], intent: bytes) -> None:
         if len(self._repeats) >= MOST_HELD:
-            self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome")
+            self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome", "")
             return
 
         def repeat() -> None:

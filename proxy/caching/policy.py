@@ -5,10 +5,10 @@ Where the policy's file says something of a read (`Limits`), that counts for it 
 
 from dataclasses import dataclass
 
-from proxy.media.calls import Call
-from proxy.media.entry import Entry
-from proxy.media.lifetime import TEMPORARY
-from proxy.media.reads import Limits
+from proxy.calls.call import Call
+from proxy.calls.entry import Entry
+from proxy.calls.lifetime import TEMPORARY
+from proxy.calls.reads import Limits
 
 _NO_DIRECTIVES: frozenset[str] = frozenset()
 

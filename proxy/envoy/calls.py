@@ -12,10 +12,10 @@ from typing import Any
 
 from grpc import StatusCode
 
+from proxy.calls.call import Handler, Reply
 from proxy.envoy import framing
 from proxy.envoy.departures import Departures, Receive, Watched
 from proxy.envoy.straight import AT_ONCE, HEADERS, Straight
-from proxy.media.calls import Handler, Reply
 from proxy.transport.admission import Admission
 from proxy.transport.layers import Begun, Layers
 from proxy.transport.limits import Limits

@@ -14,8 +14,8 @@ from urllib.parse import quote
 
 from grpc import StatusCode
 
+from proxy.calls.call import Metadata, Reply
 from proxy.envoy.listener import FORWARDED_PROTO
-from proxy.media.calls import Metadata, Reply
 from proxy.transport.layers import NO_REQUEST
 from proxy.transport.limits import Limits, clamped
 

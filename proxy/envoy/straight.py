@@ -8,9 +8,9 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from proxy.calls.call import Metadata
 from proxy.envoy import framing
 from proxy.envoy.departures import Receive
-from proxy.media.calls import Metadata
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
 from proxy.transport.layers import Begun

@@ -21,6 +21,10 @@ Entry = dict[str, Any]
 _REFERENCE = re.compile(r"\$(?:\$|\(([^)]*)\))")
 _SERVICE_LINK = re.compile(r"[A-Z][A-Z0-9_]*_(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT(_\d+_[A-Z]+(_[A-Z]+)?)?)")
 _KEPT_SCHEME = re.compile(r"(dns|passthrough):///")
+_OUT_OF_REACH = {
+    "unix": "is a socket in a volume, which the sidecar does not have",
+    "xds": "is looked up by what the app is told of xDS, which the sidecar is not",
+}
 _NOT_TO_COPY = re.compile(r"(OTEL|GRPC|PYTHON|LD)_?[A-Z0-9_]*|PATH|HOME|ADMIN_[A-Z]+|[a-zA-Z]+_(proxy|PROXY)")
 """Names that would change how the sidecar itself runs."""
 
@@ -112,6 +116,9 @@ def _check_literal(container: dict[str, Any], entry: Entry) -> None:
     value = entry.get("value") or ""
     if not value:
         raise _unusable(container, entry["name"], "is empty")
+    scheme = value.partition(":")[0]
+    if scheme in _OUT_OF_REACH:
+        raise _unusable(container, entry["name"], _OUT_OF_REACH[scheme])
     if not _REFERENCE.search(value):
         kind = SERVE_TYPES[UPSTREAM_VARIABLE]
         try:

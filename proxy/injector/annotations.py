@@ -9,7 +9,18 @@ import click
 from proxy.injector.names import PREFIX, STATUS
 from proxy.injector.refusal import Refused, annotation, nearest
 from proxy.injector.settings import RABBITMQ_SECRET, REDIS_SECRET, SERVE_TYPES
-from proxy.injector.values import PORT, AsText, ContainerNames, EnvName, PlainAddress, Quantity, SecretKey
+from proxy.injector.values import (
+    PORT,
+    AsText,
+    ContainerNames,
+    CpuLimit,
+    EnvName,
+    MemoryLimit,
+    MemoryRequest,
+    PlainAddress,
+    Quantity,
+    SecretKey,
+)
 from proxy.settings.setting_types import OneOf, SettingType
 
 _FLAG = OneOf("true", "false")
@@ -45,9 +56,9 @@ class Wishes:
     cache_ttl: str | None = _annotation(AsText(SERVE_TYPES["CACHE_TTL"]), "CACHE_TTL.")
     log_level: str | None = _annotation(AsText(SERVE_TYPES["LOG_LEVEL"]), "LOG_LEVEL.")
     cpu_request: str | None = _annotation(Quantity(), "CPU that the sidecar asks for.")
-    cpu_limit: str | None = _annotation(Quantity(), "CPU that the sidecar may use.")
-    memory_request: str | None = _annotation(Quantity(), "Memory that the sidecar asks for.")
-    memory_limit: str | None = _annotation(Quantity(), "Memory that the sidecar may use.")
+    cpu_limit: str | None = _annotation(CpuLimit(), "CPU that the sidecar may use.")
+    memory_request: str | None = _annotation(MemoryRequest(), "Memory that the sidecar asks for.")
+    memory_limit: str | None = _annotation(MemoryLimit(), "Memory that the sidecar may use.")
     allow_jobs: str | None = _annotation(
         _FLAG, '"true": in container mode, inject a Job although the sidecar keeps it from ending.'
     )

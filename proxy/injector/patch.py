@@ -91,6 +91,9 @@ class _Injection:
         """Refused when a step finds the wish impossible."""
         self._refuse_hosts()
         present, status = self._present()
+        if present:
+            # Another installation, or an annotation that was changed since, may name another one.
+            self._variable = str(status.get("env") or UPSTREAM_VARIABLE)
         native = present.group == "initContainers" if present else self._wants_native()
         chosen = containers.chosen(self._spec, self._wishes, self._variable, native=native)
         own = self._ports(status)
@@ -244,6 +247,8 @@ class _Injection:
         status = status or {"version": __version__, "mode": "native" if native else "container", "containers": []}
         status = {**status, "containers": [place.name for place in chosen]}
         status |= dict(zip(_PORTS, (own.grpc, own.probe, own.admin), strict=True))
+        if self._variable != UPSTREAM_VARIABLE:
+            status["env"] = self._variable
         notes = {STATUS: json.dumps(status, separators=(",", ":"))}
         there = self._metadata.get("annotations") or {}
         if not native and DEFAULT_CONTAINER not in there:

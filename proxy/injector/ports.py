@@ -19,15 +19,17 @@ class Ports:
 
 
 def taken(containers: Iterable[dict[str, Any]]) -> dict[int, str]:
-    """TCP ports in use and whose they are: declared ones, and those that probes connect to."""
+    """TCP ports in use and whose they are: declared ones, and those that probes and hooks connect to."""
     ports: dict[int, str] = {}
     for container in containers:
         for declared in container.get("ports") or ():
             if (declared.get("protocol") or "TCP") == "TCP" and "containerPort" in declared:
                 ports.setdefault(declared["containerPort"], container["name"])
-        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        hooks = container.get("lifecycle") or {}
+        asked = [container.get(f"{probe}Probe") for probe in ("startup", "liveness", "readiness")]
+        for handlers in (*asked, hooks.get("postStart"), hooks.get("preStop")):
             for handler in ("httpGet", "tcpSocket", "grpc"):
-                port = ((container.get(probe) or {}).get(handler) or {}).get("port")
+                port = ((handlers or {}).get(handler) or {}).get("port")
                 if isinstance(port, int):
                     ports.setdefault(port, container["name"])
     return ports

@@ -13,10 +13,13 @@ from proxy.injector.names import CONTAINER
 from proxy.injector.namespace_rules import RESOURCES, Bounds, Rules
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import InjectorSettings
-from proxy.injector.values import Quantity
+from proxy.injector.values import CpuLimit, MemoryLimit, Quantity
 
 _TIMES_THE_REQUEST = {"cpu": 10, "memory": 4}
 """A limit that must be there and that nobody named, as a multiple of the request."""
+_LEAST = {"cpu": CpuLimit.least, "memory": MemoryLimit.least}
+"""No limit is set below this."""
+_ONE = Decimal(1)
 _GUARANTEED_TIMES = {"cpu": 5, "memory": 4}
 """The same in a Guaranteed pod, where what is a limit is reserved, too."""
 
@@ -113,14 +116,14 @@ def _fit(spec: dict[str, Any], wish: _Wish, rules: Rules) -> None:
     bounds, resource = rules.bounds(wish.resource), wish.resource
     if bounds.low is not None and not wish.request_given:
         wish.request = max(wish.request, bounds.low)
-    wish.least = wish.request
+    wish.least = max(wish.request, _LEAST[resource])
     wanted = bounds.wants_limit or f"limits.{resource}" in rules.quota_names()
     if wish.limit is None and (wanted or _all_limited(spec, resource)):
         times = (_GUARANTEED_TIMES if wish.guaranteed else _TIMES_THE_REQUEST)[resource]
         ratio = times if bounds.ratio is None or wish.guaranteed else bounds.ratio
         wish.limit = wish.request * min(Decimal(times), ratio)
     if wish.limit is not None and not wish.limit_given:
-        wish.limit = max(wish.limit, wish.request)
+        wish.limit = max(wish.limit, wish.least)
         wish.limit = wish.limit if bounds.high is None else min(wish.limit, bounds.high)
     short = wish.limit is not None and wish.limit < wish.least
     wish.equalize()
@@ -171,6 +174,9 @@ def _fit_pod(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -
 def _fit_quotas(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -> None:
     """What is left of each quota, unless the pod alone is too much for it."""
     for quota in rules.quotas:
+        if min(quota.left.get("pods", _ONE), quota.left.get("count/pods", _ONE)) < _ONE:
+            # With requests the pod counts where one of quality BestEffort does not.
+            raise _does_not_fit(wish, f"of the ResourceQuota {quota.name} no pod is left")
         _shrink_limit(spec, wish, quota.left.get(f"limits.{wish.resource}"), native=native)
         for group, amount in (("requests", wish.request), ("limits", wish.limit)):
             left = quota.left.get(f"{group}.{wish.resource}")
@@ -187,7 +193,7 @@ def _shrink_limit(spec: dict[str, Any], wish: _Wish, most: Decimal | None, *, na
         return
     over = _total(spec, "limits", wish.resource, wish.limit, native=native) - most
     if over > 0:
-        wish.limit = max(wish.limit - over, wish.least if wish.guaranteed else wish.request)
+        wish.limit = max(wish.limit - over, wish.least if wish.guaranteed else max(wish.least, wish.request))
         wish.equalize()
 
 

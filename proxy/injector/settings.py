@@ -13,9 +13,12 @@ import click
 from proxy import __version__
 from proxy.injector.values import (
     AsText,
+    CpuLimit,
     EnvList,
     EnvName,
     Image,
+    MemoryLimit,
+    MemoryRequest,
     PlainAddress,
     PullPolicy,
     Quantity,
@@ -46,6 +49,8 @@ _OURS = {
     "ON_BAD_SETTINGS",
     "UNSET_ADDRS",
 }
+_NOT_BETWEEN_US = "LISTEN_TLS_"
+"""The app speaks to the sidecar as it did to the media service, on loopback, and the sidecar has no files of yours."""
 
 
 class ProbeHost(SettingType):
@@ -95,9 +100,9 @@ class InjectorSettings:
     cache_ttl: str = _setting("", AsText(SERVE_TYPES["CACHE_TTL"], empty=True), "CACHE_TTL. Empty: serve's default.")
     log_level: str = _setting("", AsText(SERVE_TYPES["LOG_LEVEL"], empty=True), "LOG_LEVEL. Empty: serve's default.")
     cpu_request: str = _setting("50m", Quantity(), "CPU that the sidecar asks for.")
-    cpu_limit: str = _setting("", Quantity(empty=True), "CPU that the sidecar may use. Empty: no limit.")
-    memory_request: str = _setting("128Mi", Quantity(), "Memory that the sidecar asks for.")
-    memory_limit: str = _setting("512Mi", Quantity(empty=True), "Memory that the sidecar may use. Empty: no limit.")
+    cpu_limit: str = _setting("", CpuLimit(empty=True), "CPU that the sidecar may use. Empty: no limit.")
+    memory_request: str = _setting("128Mi", MemoryRequest(), "Memory that the sidecar asks for.")
+    memory_limit: str = _setting("512Mi", MemoryLimit(empty=True), "Memory that the sidecar may use. Empty: no limit.")
     run_as_user: int | None = _setting("65532", User(), "The sidecar's user. Empty: the image's own.")
     probe_host: str = _setting("[::]", ProbeHost(), "Where the sidecar's probes and metrics listen; [::]: IPv4, too.")
     extra_env: tuple[dict[str, Any], ...] = _setting("", EnvList(), "More of the sidecar's environment, as JSON.")
@@ -119,6 +124,10 @@ class InjectorSettings:
         for entry in self.extra_env:
             if entry["name"] in _OURS:
                 raise ValueError(f"extra env: {entry['name']} is set by the injector itself; remove it")
+            if entry["name"].startswith(_NOT_BETWEEN_US):
+                raise ValueError(
+                    f"extra env: {entry['name']}: its callers are in the same pod and reach it without TLS; remove it"
+                )
             if entry["name"] in SERVE_TYPES and entry.get("value", "").strip() and "$(" not in entry["value"]:
                 try:
                     SERVE_TYPES[entry["name"]].convert(entry["value"], None, None)

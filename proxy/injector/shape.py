@@ -20,6 +20,7 @@ _CONTAINER = {
     "startupProbe": _HANDLER,
     "livenessProbe": _HANDLER,
     "readinessProbe": _HANDLER,
+    "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
 }
 _POD = {
     "metadata": {"annotations": dict, "labels": dict, "ownerReferences": [{"kind": str}]},

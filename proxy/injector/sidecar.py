@@ -139,6 +139,7 @@ def _unusable(wrong: str, wishes: Wishes) -> Refused:
 def _environment(
     original: list[dict[str, Any]], ports: Ports, wishes: Wishes, settings: InjectorSettings
 ) -> list[dict[str, Any]]:
+    extra = {entry["name"] for entry in settings.extra_env}
     plain = {
         "LISTEN_ADDR": f"127.0.0.1:{ports.grpc}",
         "PROBE_ADDR": f"{settings.probe_host}:{ports.probe}",
@@ -147,8 +148,9 @@ def _environment(
         # default, localhost, would be the app's own Redis.
         "ON_BAD_SETTINGS": "forward",
         "UNSET_ADDRS": "none",
-        "CACHE_TTL": wishes.cache_ttl or settings.cache_ttl,
-        "LOG_LEVEL": wishes.log_level or settings.log_level,
+        # A pod's wish goes before extraEnv, and that before a value of its own.
+        "CACHE_TTL": wishes.cache_ttl or ("" if "CACHE_TTL" in extra else settings.cache_ttl),
+        "LOG_LEVEL": wishes.log_level or ("" if "LOG_LEVEL" in extra else settings.log_level),
     }
     own = [{"name": name, "value": value} for name, value in plain.items() if value]
     own += [each.entry() for each in dependencies(wishes, settings)]

@@ -32,12 +32,16 @@ class Quantity(SettingType):
     name = "quantity"
     accepted = "a Kubernetes quantity above 0, like 50m, 0.5, 128Mi"
 
+    least = Decimal(0)
+
     def __init__(self, *, empty: bool = False) -> None:
         self.empty = empty
 
     def parse(self, text: str) -> str:
-        if not (self.empty and text == "") and self.amount(text) <= 0:
-            raise ValueError(text)
+        if not (self.empty and text == ""):
+            amount = self.amount(text)
+            if amount <= 0 or amount < self.least:
+                raise ValueError(text)
         return text
 
     @staticmethod
@@ -51,6 +55,27 @@ class Quantity(SettingType):
         if match[3]:
             return Decimal(match[1]).scaleb(int(match[3]))
         return Decimal(match[1]) * _SUFFIXES[match[2] or ""]
+
+
+class CpuLimit(Quantity):
+    """With less than this the sidecar takes too long to start, and is started again for ever."""
+
+    accepted = "a Kubernetes quantity of 25m or more, like 500m, 1"
+    least = Decimal("0.025")
+
+
+class MemoryLimit(Quantity):
+    """With less than this the sidecar is killed when it starts: `512m` is half a byte."""
+
+    accepted = "a Kubernetes quantity of 96Mi or more, like 256Mi, 0.5Gi, 512M"
+    least = Decimal(96 << 20)
+
+
+class MemoryRequest(Quantity):
+    """A node has as much left in any case; what is smaller was meant otherwise."""
+
+    accepted = "a Kubernetes quantity of 1Mi or more, like 128Mi, 0.1Gi, 128M"
+    least = Decimal(1 << 20)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,15 @@ class Webhook:
         await self.cluster.record(event)
 
     async def mutate(self, request: web.Request) -> web.Response:
-        """`POST /mutate`: one admission."""
+        """`POST /mutate`: one admission. While we end, each connection is told to: an API server that sent its next
+        question on one that we close would get no answer, and does not ask again.
+        """
+        answer = await self._answer(request)
+        if self.ending:
+            answer.force_close()
+        return answer
+
+    async def _answer(self, request: web.Request) -> web.Response:
         started = time.perf_counter()
         try:
             return await self._mutate(request)

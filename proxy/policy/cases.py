@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from proxy.media.reads import Verdict
+from proxy.calls.reads import Verdict
 from proxy.policy.bodies import BadBody
 from proxy.policy.compiled import Event, Policy, Read, Write
 from proxy.policy.document import Document, Node, Source

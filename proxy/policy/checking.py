@@ -7,7 +7,7 @@ from typing import Any
 from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import Message
 
-from proxy.media.tags import Description, Plain
+from proxy.calls.tags import Description, Plain
 from proxy.policy.document import Document, Source
 from proxy.policy.expressions import (
     BadExpression,

@@ -7,8 +7,8 @@ from typing import Any
 
 from google.protobuf.message import Message
 
-from proxy.media.reads import Limits
-from proxy.media.tags import Description
+from proxy.calls.reads import Limits
+from proxy.calls.tags import Description
 from proxy.policy import form
 from proxy.policy.checking import Checker, answer_tags, name_of, one_tag, tags
 from proxy.policy.compiled import LookUp, Read, Write
@@ -81,7 +81,7 @@ def compile_write(
         given.succeeded, f"{what}: succeeded", {"response": name_of(method.response)}, "flag"
     )
     describe = checker.description(given.subject, given.log, asked, what)
-    if given.invalidates is None and given.alias is None and given.look_up is None:
+    if not given.places.keys() & {"invalidates", "alias", "look_up"}:
         checker.document.wrong(given.place, f"{what}: names no tag; accepted: invalidates, alias or look_up")
     texts = _texts(given)
     requests = Messages(method.request, "request", texts)

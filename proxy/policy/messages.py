@@ -11,8 +11,8 @@ from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
-from proxy.media import wire
-from proxy.media.lifetime import unsigned
+from proxy.calls.lifetime import unsigned
+from proxy.policy import wire
 from proxy.policy.expressions import ExpressionError
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from cel_expr_python import cel
 
-from proxy.media.spellings import foldings, is_plain
+from proxy.policy.spellings import foldings, is_plain
 
 OWN_FUNCTIONS = {
     "text.casefold()": "the text for comparing without regard to case, in any script",

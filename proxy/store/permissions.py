@@ -20,8 +20,10 @@ from proxy.reasons import in_words
 log = logging.getLogger(__name__)
 
 _NAMED = re.compile(r"run the '([^']+)' command")
-_IN_A_SCRIPT = "The user executing the script"
-_OF_KEYS = "keys"
+_IN_A_SCRIPT = ("The user executing the script", "ACL failure in script")
+"""Redis, Valkey."""
+_OF_KEYS = re.compile(r"\bkeys?\b")
+"""Redis: one of the keys used as arguments; Valkey: a key."""
 _OF_SCRIPTS = frozenset((b"EVALSHA", b"EVAL"))
 _UNKNOWN = re.compile(r"unknown (?:redis )?command", re.IGNORECASE)
 _SETTLED = 2.0  # seconds
@@ -73,7 +75,7 @@ class Permissions:
         named = _NAMED.search(text)
         if named is not None:
             return f"grant +{named[1]} to the user in REDIS_ADDR (ACL SETUSER)"
-        if _OF_KEYS in text:
+        if _OF_KEYS.search(text):
             return "grant it the keys of CACHE_NAMESPACE (ACL SETUSER, ~media:* by default)"
         grants = " ".join(f"+{name}" for name in self._inside.get(command[-1], ()))
         return f"grant all of {grants or 'its commands'} to the user in REDIS_ADDR (ACL SETUSER; ACL LOG names the one)"

@@ -47,8 +47,8 @@ _MOST_PENDING = 8192
 _MOST_PENDING_BYTES = 64 << 20
 _LOST = (RedisConnectionError, RedisTimeoutError)
 _OUT_OF_SLOT = "attempted to access a non local key"
-"""Of a slot that is on its way: the script has removed all that the key held, so that there is no such key here any
-more. The next attempt is sent to where the slot goes."""
+"""Of a slot that is on its way: the script has removed all that the key held, so that the key is no longer here.
+The next attempt is sent to where the slot goes."""
 REDIRECTIONS = (AskError, ClusterDownError, NoScriptError, TryAgainError)
 """Refusals that mean "elsewhere" or "once more" (redis-py's MOVED is an AskError); they pass untranslated."""
 

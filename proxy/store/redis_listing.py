@@ -9,11 +9,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from proxy.calls.entry import VERSION
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import split_prefixed
+from proxy.calls.reads import Read
 from proxy.errors import RedisUnavailableError
-from proxy.media.entry import VERSION
-from proxy.media.event_gap import EventGap
-from proxy.media.keys import split_prefixed
-from proxy.media.reads import Read
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_scripts import Script
 from proxy.store.redis_topology import Topology

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 
 from redis.exceptions import ClusterDownError
 
+from proxy.calls import entry
+from proxy.calls.entry import Entry
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import RequestKey
 from proxy.errors import RedisUnavailableError
-from proxy.media import entry
-from proxy.media.entry import Entry
-from proxy.media.event_gap import EventGap
-from proxy.media.keys import RequestKey
 from proxy.store.redis_link import REDIRECTIONS
 from proxy.store.redis_node import FIRST_SHARE, Asked, Budget, Node
 

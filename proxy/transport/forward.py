@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.transport.incoming import Incoming
 from proxy.transport.large_messages import LargeMessages, TooManyBytesError
 from proxy.transport.limits import clamped

@@ -6,7 +6,7 @@ takes its memory while it waits. (Uploads do wait, before they are read: `byte_b
 
 from grpc import StatusCode
 
-from proxy.media.calls import Reply
+from proxy.calls.call import Reply
 
 LARGE = 64 << 10
 """Bytes. What is longer counts; as much of a message is here anyway, in the flow-control window of its stream."""

@@ -22,7 +22,7 @@ from typing import Protocol, TypeVar
 
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Handler, Metadata, Reply
+from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.telemetry import span_names, tracing
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission

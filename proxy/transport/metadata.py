@@ -8,7 +8,7 @@ Never ours to see, because gRPC's core takes them off before grpc.aio gets them:
 import re
 from collections.abc import Iterable
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 
 _HOP_BY_HOP = frozenset(
     {

@@ -7,7 +7,7 @@ from typing import Any
 import grpc.aio
 from grpc import StatusCode
 
-from proxy.media.calls import Reply
+from proxy.calls.call import Reply
 from proxy.transport.layers import NO_REQUEST, Begun
 from proxy.transport.patience import Patience
 

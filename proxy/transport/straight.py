@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from proxy.store.redis_reads import Found, Look
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission

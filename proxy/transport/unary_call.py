@@ -17,7 +17,7 @@ import grpc.aio
 from grpc import StatusCode
 from grpc._cython import cygrpc  # type: ignore[attr-defined]  # the stubs leave it out
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 
 _CODES = {code.value[0]: code for code in StatusCode}
 _NO_FLAGS = 0

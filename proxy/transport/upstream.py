@@ -18,7 +18,7 @@ import grpc
 import grpc.aio
 from grpc import ChannelConnectivity, StatusCode
 
-from proxy.media.calls import Call, Metadata, Reply
+from proxy.calls.call import Call, Metadata, Reply
 from proxy.telemetry import span_names, tracing
 from proxy.tls import Leg
 from proxy.transport.credentials import open_channel, why_not_connected
@@ -28,7 +28,7 @@ from proxy.transport.unary_call import UnaryCall
 _log = logging.getLogger(__name__)
 
 _KEPT_METHODS = 128
-"""Prepared methods kept, of each kind: more than MediaService has, few enough that callers' inventions are harmless."""
+"""Prepared methods kept, of each kind: more than a service has, few enough that callers' inventions are harmless."""
 
 _CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
 _CONNECTED = {ChannelConnectivity.READY: True, ChannelConnectivity.TRANSIENT_FAILURE: False}

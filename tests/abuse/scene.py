@@ -11,7 +11,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +108,15 @@ class Scene:
     async def metric(self, name: str) -> float:
         """As `ProxyProcess.metric`."""
         return await self.proxy.metric(name)
+
+    async def all_held(self, size: int, begun: int, ended: Callable[[], int]) -> None:
+        """Waits until of so many calls with a message of `size` bytes each has its message held, or has ended."""
+
+        async def settled() -> bool:
+            held = await self.metric('media_cache_limit_used{limit="MAX_BYTES_IN_FLIGHT"}')
+            return held // size + ended() == begun
+
+        await until(settled, "each message to be held or refused")
 
     def _calls(self, since: float) -> list[Called]:
         """Those that ended since then."""

@@ -3,7 +3,7 @@
 import asyncio
 from itertools import product
 
-from proxy.media.keys import RequestKey
+from proxy.calls.keys import RequestKey
 from tests.abuse.attack import WIDEST, attacker, fields
 from tests.abuse.caller import request
 from tests.abuse.scene import Scene

@@ -10,6 +10,7 @@ from proxy.admin.client import AdminClient, AdminError
 from tests.support.admin_parts import AdminHttp, admin_of
 from tests.support.in_process import Stack
 from tests.support.servers.children import free_port
+from tests.support.servers.streams import StreamServer
 
 
 @pytest_asyncio.fixture
@@ -69,7 +70,6 @@ async def test_what_is_no_proxy_is_one_line(answer: bytes) -> None:
         writer.write(answer)
         writer.close()
 
-    async with await asyncio.start_server(other, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-        with pytest.raises(AdminError, match=rf"^ADMIN_ADDR: no answer from 127\.0\.0\.1:{port}: [^\n]+$"):
-            await asyncio.to_thread(AdminClient(f"127.0.0.1:{port}", "").get, "/stats")
+    async with StreamServer(other) as server:
+        with pytest.raises(AdminError, match=rf"^ADMIN_ADDR: no answer from 127\.0\.0\.1:{server.port}: [^\n]+$"):
+            await asyncio.to_thread(AdminClient(f"127.0.0.1:{server.port}", "").get, "/stats")

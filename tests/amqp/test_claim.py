@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from proxy.media.event_gap import EventGap
+from proxy.calls.event_gap import EventGap
 from proxy.store.event_record import Verdict
 from tests.support.amqp import queues
 from tests.support.amqp_consumer import Running, lines, running

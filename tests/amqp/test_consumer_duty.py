@@ -8,8 +8,8 @@ import pytest
 
 from proxy.amqp.duty import Able
 from proxy.amqp.intake import ROOM_IN_PART
-from proxy.media.event_gap import EventGap
-from proxy.media.model import Model
+from proxy.calls.event_gap import EventGap
+from proxy.policy.builtin.model import Model
 from tests.support.amqp import publishing, queues
 from tests.support.amqp_consumer import UPLOADED, Running, empty, lines, once, running
 from tests.support.servers.rabbitmq import RabbitServer

@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from proxy.media.event_gap import EventGap
+from proxy.calls.event_gap import EventGap
 from tests.support.amqp import publishing
 from tests.support.amqp_consumer import UPLOADED, once, running
 from tests.support.servers.rabbitmq import RabbitServer

@@ -11,7 +11,7 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from pamqp.common import Arguments
 
 from proxy.amqp.deliveries import Deliveries
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from tests.support.amqp import FakeInvalidator, FakeObserver, Invalidation, QueueState, body_of, queues
 from tests.support.media_events import EVENTS, MAX_BODY_BYTES
 from tests.support.servers.rabbitmq import RabbitServer

@@ -19,6 +19,7 @@ from tests.support.raw_http2 import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     Fields,
     Frame,
     frame,
@@ -26,8 +27,8 @@ from tests.support.raw_http2 import (
     headers,
     message,
 )
+from tests.support.servers.streams import StreamServer
 
-WINDOW_UPDATE = 8
 _PADDED, _PRIORITY = 8, 0x20
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 
@@ -112,7 +113,7 @@ class HandUpstream:
         self.seen: list[Arrived] = []
         self.port = 0
         self._usual = answered(b"answer")
-        self._servers: list[asyncio.Server] = []
+        self._servers: list[StreamServer] = []
 
     def at(self, path: str) -> list[Arrived]:
         """The requests for a path."""
@@ -133,24 +134,18 @@ class HandUpstream:
             loop.close()
 
     async def _start(self) -> None:
-        self._servers = [await asyncio.start_server(self._serve, "127.0.0.1", 0)]
-        self.port = self._servers[0].sockets[0].getsockname()[1]
+        self._servers = [await StreamServer(self._serve).start()]
+        self.port = self._servers[0].port
         if self._path:
-            self._servers.append(await asyncio.start_unix_server(self._serve, self._path))
+            self._servers.append(await StreamServer(self._serve, path=self._path).start())
 
     async def _end(self) -> None:
         for server in self._servers:
-            server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
+            await server.stop()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._connection(reader, writer)
-        except (asyncio.CancelledError, OSError):
-            pass
         finally:
             writer.close()
 

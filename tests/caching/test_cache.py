@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Call
+from proxy.calls.call import Call
 from proxy.pb import media_pb2 as pb
 from tests.support.in_process import READ, USER, Seen, Stack, read_call
 from tests.support.media_methods import GET_FILES_BY_MODEL

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from proxy.media.calls import Reply
+from proxy.calls.call import Reply
 from proxy.pb import media_pb2 as pb
 from tests.support.cancelling import cancelled_at_each_await
 from tests.support.in_process import READ, UPLOAD, USER, Process, Seen, Stack, no_lease_left

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from proxy.caching.carried import carried
-from proxy.media.calls import Call
-from proxy.media.reads import Limits
+from proxy.calls.call import Call
+from proxy.calls.reads import Limits
 from tests.support.media_methods import GET_FILES_BY_MODEL, READ, MediaKeys
 
 METADATA = (("authorization", "a"), ("x-tenant", "t"), ("x-flag", "f"), ("traceparent", "p"), ("authorization", "b"))

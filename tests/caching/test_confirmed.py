@@ -5,7 +5,7 @@ import pytest
 from proxy.caching import confirmed
 from proxy.caching.confirmed import Confirmation, Confirmed
 from proxy.caching.held import Intent
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 
 USER, OTHER = Model.of("User", 1), Model.of("User", 2)
 

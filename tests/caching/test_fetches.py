@@ -5,7 +5,7 @@ import pytest
 from grpc import StatusCode
 
 from proxy.caching.invalidations import EVENT_WINDOW
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from proxy.store.redis_store import Grant
 from tests.support.in_process import READ, Seen, Stack, no_lease_left
 from tests.support.servers.redis import RedisServer

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.caching.cache import Looked
-from proxy.media.calls import Call
+from proxy.calls.call import Call
 from tests.support.in_process import USER, Process, Stack, read_call
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.caching import held
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from tests.support.in_process import UPLOAD, USER, Process, Stack, intents
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.tcp import FaultyTcp

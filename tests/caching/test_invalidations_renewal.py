@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from proxy.caching.held import Intent
 from proxy.caching.invalidations import Invalidations
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.store.redis_node import Budget
 from tests.support.redis_parts import body_of, cached, request_key, running, storing
 from tests.support.scripted_store import Counts, Refusing

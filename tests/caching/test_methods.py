@@ -6,9 +6,9 @@ import pytest
 from grpc import StatusCode
 
 from proxy.caching.own_writes import Write
-from proxy.media.calls import Call, Reply
-from proxy.media.model import Model
+from proxy.calls.call import Call, Reply
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from tests.caching.test_cache_stale import run_out_of_time
 from tests.support.in_process import DELETE, READ, UPLOAD, USER, Process, Stack, intents, read_call
 from tests.support.media_methods import DELETE_FILE, GET_FILES_BY_MODEL, UPLOAD_FILE

@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.caching.origin import longest_ttl
-from proxy.media.calls import Metadata, Reply
+from proxy.calls.call import Metadata, Reply
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from grpc import StatusCode
 
 from proxy.caching.fetches import Answer
 from proxy.caching.outcome import Outcome, outcome
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from proxy.pb.media_pb2 import GetFilesByModelResponse
 from tests.support.media_methods import GET_FILES_BY_MODEL, READ
 

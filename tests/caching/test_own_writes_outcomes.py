@@ -8,7 +8,7 @@ import pytest
 from grpc import StatusCode
 
 from proxy.caching import own_writes
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from proxy.pb import media_pb2 as pb
 from tests.support.in_process import DELETE, UPLOAD, USER, Stack, intents
 from tests.support.servers.redis import RedisServer
@@ -154,7 +154,7 @@ async def test_too_many_unknown_outcomes_are_one_flush(redis: RedisServer, monke
         process = await stack.process()
         stack.media.fail(UPLOAD, StatusCode.UNAVAILABLE)
         flushes: list[str] = []
-        monkeypatch.setattr(process.core.invalidations, "flush_soon", flushes.append)
+        monkeypatch.setattr(process.core.invalidations, "flush_soon", lambda reason, _: flushes.append(reason))
         for model_id in range(1, 4):
             await process.upload(model_id=model_id)
         assert len(process.core.own_writes._repeats) == 2
@@ -167,7 +167,7 @@ async def test_a_delete_of_an_unknown_model_flushes_only_when_it_may_have_happen
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         flushes: list[str] = []
-        monkeypatch.setattr(process.core.invalidations, "flush_soon", flushes.append)
+        monkeypatch.setattr(process.core.invalidations, "flush_soon", lambda reason, _: flushes.append(reason))
         await process.delete(404)  # upstream does not know it either
         stack.media.fail(DELETE, StatusCode.NOT_FOUND)
         await process.delete(404)

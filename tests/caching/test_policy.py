@@ -1,9 +1,9 @@
 import pytest
 
 from proxy.caching.policy import Policy, cache_control
-from proxy.media.calls import Call, Metadata
-from proxy.media.entry import Entry
-from proxy.media.reads import Limits
+from proxy.calls.call import Call, Metadata
+from proxy.calls.entry import Entry
+from proxy.calls.reads import Limits
 
 
 def _policy(*, mode: str = "on", ttl: float = 60.0, if_error: float = 5.0, while_: float = 2.0) -> Policy:

@@ -165,7 +165,7 @@ def test_rbac_is_the_two_objects_what_namespaces_demand_and_events() -> None:
         ],
     }
     for mode in ("certManager", "existingSecret"):
-        chosen = f"injector.tls.mode={mode},injector.tls.existingSecret=own"
+        chosen = f"injector.tls.mode={mode}" + (",injector.tls.existingSecret=own" if mode == "existingSecret" else "")
         others = objects(template("--set", "tests.enabled=false", "--set", chosen))
         assert not [each for each in others if each["kind"] in {"Role", "Secret"}], mode
         verbs = one(others, "ClusterRole")["rules"][0]["verbs"]
@@ -227,7 +227,10 @@ def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, 
 
 
 def test_the_webhooks_of_the_configuration() -> None:
-    words = ["enabled", "true", "True", "TRUE", "yes", "on"]
+    words = [
+        *("enabled", "Enabled", "ENABLED", "enable", "true", "True", "TRUE"),
+        *("yes", "Yes", "YES", "on", "On", "ON", "1"),
+    ]
     first, second = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
     assert (first["name"], second["name"]) == ("namespaces.media-cache-proxy.io", "pods.media-cache-proxy.io")
     for hook, operator in ((first, "In"), (second, "NotIn")):

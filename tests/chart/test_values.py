@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.chart.tools import environment, objects, one, template
+from tests.chart.tools import CHART, environment, objects, one, run, template
 
 
 def deployment(found: list[dict[str, Any]], name: str = "-injector") -> dict[str, Any]:
@@ -127,3 +127,40 @@ def test_envoy_is_another_image_and_one_more_variable_for_sidecars_and_standalon
     container = one(found, "Deployment", "-standalone")["spec"]["template"]["spec"]["containers"][0]
     expected = f"media-cache-proxy@{digest}" if digest else "media-cache-proxy:v2-envoy"
     assert container["image"] == injector["SIDECAR_IMAGE"] == expected
+
+
+def test_extra_environment_may_choose_envoy_and_gets_its_image() -> None:
+    extra = json.dumps([{"name": "TRANSPORT", "value": "envoy"}])
+    values = [each for name in ("sidecar", "standalone") for each in ("--set-json", f"{name}.extraEnv={extra}")]
+    found = objects(template("--set", "standalone.enabled=true,image.tag=v2", *values))
+    assert environment(found)["SIDECAR_IMAGE"] == "media-cache-proxy:v2-envoy"
+    (container,) = deployment(found, "-standalone")["template"]["spec"]["containers"]
+    assert container["image"] == "media-cache-proxy:v2-envoy"
+
+
+def test_no_excluded_namespaces() -> None:
+    """An API server takes no condition without values."""
+    found = one(objects(template("--set-json", "injector.excludedNamespaces=[]")), "MutatingWebhookConfiguration")
+    for hook in found["webhooks"]:
+        assert all(each["values"] for each in hook["namespaceSelector"]["matchExpressions"])
+
+
+def test_a_spread_may_have_a_selector_of_its_own() -> None:
+    mine = {"matchLabels": {"app": "x"}}
+    spread = [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": mine}]
+    found = deployment(objects(template("--set-json", f"injector.topologySpread={json.dumps(spread)}")))
+    assert found["template"]["spec"]["topologySpreadConstraints"] == spread
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        ("injector.port=9464", "injector.port and injector.metricsPort: are both 9464"),
+        ("injector.tls.existingSecret=mine", "mode"),
+        ("injector.tls.certManager.issuerRef.name=mine", "mode"),
+    ],
+)
+def test_values_that_contradict_each_other_are_refused(value: str, said: str) -> None:
+    done = run("helm", "template", "mcp", CHART, "--kube-version", "1.37", "--set", value)
+    assert done.returncode != 0
+    assert said in done.stderr

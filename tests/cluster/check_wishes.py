@@ -97,7 +97,7 @@ def test_the_sidecar_has_no_token(plane: ControlPlane, webhook: Replica) -> None
     (mount,) = (sidecar(found) or {})["volumeMounts"]
     assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
     assert "emptyDir" in volumes[mount["name"]]
-    (app,) = found["spec"]["containers"]
+    app = found["spec"]["containers"][0]
     assert "projected" in volumes[app["volumeMounts"][0]["name"]]
 
 

@@ -2,15 +2,18 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installation import SYSTEM, Installation, Replica
+from tests.cluster.node import Node
 
 
-@pytest.fixture(scope="session")
-def plane() -> Iterator[ControlPlane]:
+@contextmanager
+def running() -> Iterator[ControlPlane]:
+    """An API server of its own."""
     found = ControlPlane()
     try:
         with asyncio.Runner(loop_factory=asyncio.new_event_loop) as runner:
@@ -20,6 +23,19 @@ def plane() -> Iterator[ControlPlane]:
         yield found
     finally:
         found.remove()
+
+
+@pytest.fixture(scope="session")
+def plane() -> Iterator[ControlPlane]:
+    with running() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def live() -> Iterator[Node]:
+    """A node, with an API server of its own: on the first one nothing that is created ever runs."""
+    with running() as plane, Node(plane) as node:
+        yield node
 
 
 @pytest.fixture(scope="session")

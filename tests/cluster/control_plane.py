@@ -10,6 +10,7 @@ import json
 import os
 import ssl
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -17,14 +18,19 @@ import httpx2
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from proxy.injector.versions import Version, parse_version
 from tests.support.servers.children import Child, free_port
 from tests.support.servers.server import Startable
 from tests.support.servers.waiting import until
 
 VARIABLE = "KUBEBUILDER_ASSETS"
 NEEDED = ("etcd", "kube-apiserver")
+CONTROLLERS = "kube-controller-manager"
+"""What runs where it is there, too."""
 _TOKEN = "admin-token"
 _SERVICES = "127.96.0.0/16"
+SELF = "127.96.0.1"
+"""Where pods find the API server: the first address of the Services."""
 
 
 def assets() -> Path:
@@ -85,19 +91,26 @@ class ControlPlane(Startable):
         )  # fmt: skip
         self._connect()
         await until(self._ready, "the API server", 120)
-        if (self.assets / "kube-controller-manager").exists():
+        if (self.assets / CONTROLLERS).exists():
             self._spawn(
-                "kube-controller-manager", "--kubeconfig", str(self.kubeconfig("admin", _TOKEN)),
+                CONTROLLERS, "--kubeconfig", str(self.kubeconfig("admin", _TOKEN)),
                 "--service-account-private-key-file", f"{self.directory}/sa.pem", "--leader-elect=false",
                 "--root-ca-file", f"{self.directory}/tls/apiserver.crt", "--secure-port", "0",
                 "--resource-quota-sync-period", "2s",
+                # Nodes here have no heartbeat, and Endpoints take no addresses of 127.0.0.0/8.
+                "--controllers", "*,-node-lifecycle-controller,-endpoints-controller,-endpointslice-controller",
             )  # fmt: skip
         return self
 
     @property
     def controllers(self) -> bool:
         """Whether Deployments make pods here."""
-        return any(child.name == "kube-controller-manager" for child in self._children)
+        return any(child.name == CONTROLLERS for child in self._children)
+
+    @cached_property
+    def version(self) -> Version:
+        """The server's own."""
+        return parse_version(self.call("GET", "/version").body["gitVersion"])
 
     def remove(self) -> None:
         for child in reversed(self._children):

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import BinaryIO
 
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Checker
 
 

@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 
 _WITHIN = (("within 10 ms", 0.010), ("within 100 ms", 0.100), ("within 1 s", 1.0))
 _CLOCK_TOLERANCE = 5.0

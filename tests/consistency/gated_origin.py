@@ -2,9 +2,9 @@
 
 import asyncio
 
-from proxy.media.calls import Call, Reply
-from proxy.media.model import Model
+from proxy.calls.call import Call, Reply
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Asked, Checker, failure, stamped
 from tests.support.media_methods import UPLOAD_FILE
 

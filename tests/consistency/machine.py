@@ -12,7 +12,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Asked
 from tests.consistency.world import World
 from tests.support.servers.redis import RedisServer

@@ -12,9 +12,9 @@ from proxy.amqp.silence import Silence
 from proxy.caching import invalidations
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
-from proxy.media import entry
-from proxy.media.keys import Keys
-from proxy.media.reads import Verdict
+from proxy.calls import entry
+from proxy.calls.keys import Keys
+from proxy.calls.reads import Verdict
 from proxy.policy import compiled
 from proxy.store.redis_health import Health
 from proxy.store.redis_mastership import Mastership

@@ -9,8 +9,8 @@ from typing import Literal
 
 import grpc
 
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Asked, Checker, failure, stamped
 from tests.support.servers.upstream import Context, FakeMedia
 

@@ -10,7 +10,7 @@ import aio_pika
 from aio_pika.abc import AbstractConnection, AbstractExchange
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 
 _PAUSE = 0.05
 _TIMEOUT = 5.0

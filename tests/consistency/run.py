@@ -24,9 +24,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub
+from proxy.policy.builtin.model import Model
 from tests.consistency.applied import Applied
 from tests.consistency.checker import Asked, Checker
 from tests.consistency.deployment import report, watch

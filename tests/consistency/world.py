@@ -25,10 +25,10 @@ from proxy.caching.invalidations import Invalidations
 from proxy.caching.methods import Methods
 from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
-from proxy.media.calls import Call
-from proxy.media.event_gap import EventGap
-from proxy.media.model import Model
+from proxy.calls.call import Call
+from proxy.calls.event_gap import EventGap
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.event_record import EventRecord
 from proxy.store.redis_node import Budget
@@ -38,7 +38,7 @@ from tests.consistency.checker import Asked, Checker
 from tests.consistency.clock import Clock
 from tests.consistency.gated_origin import Origin
 from tests.support.media_events import EVENTS
-from tests.support.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
+from tests.support.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys, media_metrics
 from tests.support.servers.waiting import until
 
 TTL = 600.0
@@ -111,7 +111,7 @@ class World:
         """One more, connected to Redis."""
         target = RedisAddr().parse(redis_addr or self._addr)
         assert target is not None
-        keys, metrics = MediaKeys("media", ("authorization",)), Metrics()
+        keys, metrics = MediaKeys("media", ("authorization",)), media_metrics()
         gap = EventGap(WITHOUT_EVENTS, time.monotonic)
         store = RedisStore(target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap)
         invalidations = Invalidations(store, metrics)

@@ -23,6 +23,7 @@ from tests.support.servers.otlp import Collector
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.redis import RedisServer
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 READ = "/media.MediaService/GetFilesByModel"
@@ -314,11 +315,10 @@ async def _upstream_is_no_grpc_server(stage: Stage) -> None:
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(talk, "127.0.0.1", stage.upstream.port)
-    await stage.proxy.logged("upstream lost: ")
-    assert await stage.call(READ, REQUEST) is None
-    await stage.look_around()
-    for command in ("config", "ping"):
-        ran = await run(command, "--json", **stage.proxy.settings)
-        stage.told += [ran.out, ran.err]
-    server.close()
+    async with StreamServer(talk, port=stage.upstream.port):
+        await stage.proxy.logged("upstream lost: ")
+        assert await stage.call(READ, REQUEST) is None
+        await stage.look_around()
+        for command in ("config", "ping"):
+            ran = await run(command, "--json", **stage.proxy.settings)
+            stage.told += [ran.out, ran.err]

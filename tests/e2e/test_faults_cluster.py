@@ -6,8 +6,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from proxy.media.keys import Keys
-from proxy.media.model import Model
+from proxy.calls.keys import Keys
+from proxy.policy.builtin.model import Model
 from tests.support.amqp import publishing
 from tests.support.calling import Gateway
 from tests.support.servers.process import ProxyProcess

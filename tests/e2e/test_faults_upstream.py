@@ -19,6 +19,7 @@ from tests.support.raw_http2 import ACK, DATA, END_HEADERS, GOAWAY, HEADERS, PIN
 from tests.support.servers.children import Child, free_port
 from tests.support.servers.process import ROOT, ProxyProcess
 from tests.support.servers.redis import RedisServer
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.upstream import FakeMediaServer
 from tests.support.servers.waiting import until
@@ -86,10 +87,7 @@ class Broken:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["Broken"]:
-        writers: list[asyncio.StreamWriter] = []
-
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            writers.append(writer)
             try:
                 await reader.readexactly(_PREFACE_BYTES)
                 writer.write(self._greeting)
@@ -105,15 +103,9 @@ class Broken:
             finally:
                 writer.close()
 
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with StreamServer(serve) as server:
+            self.port = server.port
             yield self
-        finally:
-            server.close()
-            for writer in writers:
-                writer.close()
-            await server.wait_closed()
 
 
 _OK_HEADERS = b"\x88" + b"\x00\x0ccontent-type\x10application/grpc"

@@ -8,8 +8,8 @@ import grpc
 import httpx2
 import pytest_asyncio
 
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from tests.support.calling import Gateway
 from tests.support.media_methods import MediaKeys
 from tests.support.servers.process import ROOT, ProxyProcess

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from grpc import StatusCode
 
+from proxy.calls.call import Call, Handler, Reply
 from proxy.envoy.calls import Calls, Event
 from proxy.envoy.departures import Departures
 from proxy.envoy.framing import framed
-from proxy.media.calls import Call, Handler, Reply
 from proxy.transport.admission import Admission
 from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits
@@ -20,7 +20,7 @@ METHOD = "/media.MediaService/GetFilesByModel"
 UPLOAD = "/media.MediaService/UploadFile"
 GRPC = (b"content-type", b"application/grpc")
 SCOPE = {"type": "http", "client": ("127.0.0.1", 1)}
-LIMITS = Limits(message_bytes=1 << 20, compressed=True)
+LIMITS = Limits(message_bytes=1 << 20, compressed=True, large_methods=frozenset({UPLOAD}))
 
 
 class Exchange:

@@ -6,8 +6,8 @@ import zlib
 import pytest
 from grpc import StatusCode
 
+from proxy.calls.call import Reply
 from proxy.envoy import framing
-from proxy.media.calls import Reply
 from proxy.transport.layers import NO_REQUEST
 from proxy.transport.limits import Limits
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media import entry
+from proxy.calls import entry
 from tests.fuzz.budget import budget, damaged
 
 times = st.integers(0, 2**53)

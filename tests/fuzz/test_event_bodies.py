@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.model import INT64, Model
+from proxy.policy.builtin.model import INT64, Model
 from tests.fuzz.budget import budget, damaged, int64s, json_values
 from tests.support.media_events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, parse
 from tests.support.media_methods import MediaKeys

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from proxy.transport.metadata import IllegalMetadataError, to_caller, to_upstream
 from tests.fuzz.budget import budget
 

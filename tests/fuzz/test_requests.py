@@ -6,11 +6,11 @@ from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media import wire
-from proxy.media.calls import Metadata
-from proxy.media.keys import RequestKey, length_prefixed, split_prefixed
-from proxy.media.model import Model
+from proxy.calls.call import Metadata
+from proxy.calls.keys import RequestKey, length_prefixed, split_prefixed
 from proxy.pb.media_pb2 import DeleteFileRequest, GetFilesByModelRequest, UploadFileRequest
+from proxy.policy import wire
+from proxy.policy.builtin.model import Model
 from tests.fuzz.budget import budget, damaged, int64s
 from tests.support.media_methods import MediaKeys
 

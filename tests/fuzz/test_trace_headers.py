@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from proxy.telemetry import tracing
 from tests.fuzz.budget import budget, damaged
 

@@ -19,7 +19,7 @@ def test_every_annotation_is_understood() -> None:
     wishes = parse(
         inject=" True ", containers="a, b,a", env="X", upstream="dns:///m:1", port="1024", probe_port="2000",
         admin_port="65535", mode="native", redis_secret="r", rabbitmq_secret="r:k", cache_ttl="90s", log_level="debug",
-        cpu_request="0.5", cpu_limit="1e3", memory_request="1Ki", memory_limit="1Gi", allow_jobs="false",
+        cpu_request="0.5", cpu_limit="1e3", memory_request="1Mi", memory_limit="1Gi", allow_jobs="false",
     )  # fmt: skip
     assert (wishes.inject, wishes.containers, wishes.port) == ("true", ("a", "b"), 1024)
     assert (wishes.redis_secret, wishes.rabbitmq_secret) == (SecretKey("r", "redis-addr"), SecretKey("r", "k"))

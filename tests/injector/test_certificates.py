@@ -13,6 +13,7 @@ from proxy.injector.cluster import Cluster, connect
 from proxy.injector.pki import Pair
 from tests.injector.fake_api import CONFIGURATION, FakeApi
 from tests.injector.replicas import DAY, NAME, SETTLE, Clock, Replica
+from tests.support.servers.streams import StreamServer
 
 
 async def test_first_start_makes_stores_trusts_and_serves(cluster: Cluster, api: FakeApi) -> None:
@@ -148,13 +149,12 @@ async def test_no_request_fails_while_the_certificate_is_renewed(cluster: Cluste
         await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(respond, "127.0.0.1", 0, ssl=replica.keeper.context)
-    port = server.sockets[0].getsockname()[1]
+    server = StreamServer(respond, credentials=replica.keeper.context)
     leaves: list[bytes] = []
 
     async def call(bundle: bytes) -> None:
         context = ssl.create_default_context(cadata=bundle.decode())
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=NAME)
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port, ssl=context, server_hostname=NAME)
         writer.write(b"ping")
         assert await reader.readexactly(4) == b"ping"
         leaves.append(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))

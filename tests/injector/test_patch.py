@@ -166,3 +166,23 @@ def test_a_named_container_without_the_variable_is_refused() -> None:
         "media-cache-proxy.io/upstream: in log the variable MEDIA_SERVICE_ADDR is not there; set this to the media "
         "service's address, or env to another variable's name"
     )
+
+
+@pytest.mark.parametrize(
+    ("address", "why"),
+    [("unix:///run/media.sock", "is a socket in a volume"), ("xds:///media", "what the app is told of xDS")],
+)
+def test_an_address_that_only_the_app_can_reach_is_refused(address: str, why: str) -> None:
+    given = pod()
+    given["spec"]["containers"][0]["env"][0]["value"] = address
+    found = decide(given, NEW, SETTINGS)
+    assert (found.allowed, found.reason) == (False, "no-address")
+    assert why in found.message
+
+
+def test_a_second_installation_with_another_variable_lets_be_what_is_injected() -> None:
+    given = pod()
+    given["spec"]["containers"][0]["env"].append({"name": "OTHER", "value": "other:1"})
+    result = patched(given, decide(given, NEW, SETTINGS))
+    again = decide(result, NEW, InjectorSettings(env="OTHER"))
+    assert (again.allowed, again.reason, again.operations) == (True, "already-injected", ())

@@ -49,3 +49,16 @@ def test_declared_tcp_ports_and_probed_ports_are_in_use() -> None:
         3: "app",
         4: "app",
     }
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"readinessProbe": {"tcpSocket": {"port": 9901}}},
+        {"lifecycle": {"preStop": {"httpGet": {"path": "/", "port": 9901}}}},
+        {"lifecycle": {"postStart": {"tcpSocket": {"port": 9901}}}},
+    ],
+    ids=str,
+)
+def test_a_port_that_is_asked_is_in_use(where: dict[str, object]) -> None:
+    assert ports.taken([{"name": "app", **where}]) == {9901: "app"}

@@ -149,3 +149,20 @@ def test_init_containers_count_as_kubernetes_counts_them() -> None:
     with pytest.raises(Refused):
         fit(quota(requests_memory="900Mi"), app=app, spec={"initContainers": [big]})
     assert fit(quota(requests_memory="900Mi"), app=app, spec={"initContainers": [big]}, native=False)
+
+
+def test_what_is_lowered_is_never_too_little_to_start() -> None:
+    """A small request of the installation does not mean that so little is enough."""
+    small: dict[str, Any] = {"memory_request": "32Mi", "cpu_request": "10m"}
+    assert fit(quota(limits_memory="100Mi"), **small)["limits"] == {"memory": "100Mi"}
+    for demand in (limits(max={"memory": "64Mi"}), limits(max={"cpu": "20m"}), quota(limits_memory="90Mi")):
+        with pytest.raises(Refused, match="does not fit"):
+            fit(demand, **small)
+
+
+def test_a_quota_that_counts_it_only_with_requests() -> None:
+    full = quota({"pods": "3"}, scopes=["NotBestEffort"], pods="3")
+    with pytest.raises(Refused, match="of the ResourceQuota q no pod is left"):
+        fit(full)
+    assert fit(quota({"pods": "2"}, scopes=["NotBestEffort"], pods="3")) == USUAL
+    assert fit(full, counted=False) == USUAL

@@ -55,3 +55,9 @@ def test_more_environment_gives_way_to_an_annotation() -> None:
     extra = ({"name": "CACHE_TTL", "value": "1m"}, {"name": "CACHE_MODE", "value": "shadow"})
     env = build(Wishes(cache_ttl="2m"), extra_env=extra)["env"]
     assert [entry["value"] for entry in env if entry["name"] in {"CACHE_TTL", "CACHE_MODE"}] == ["2m", "shadow"]
+
+
+def test_more_environment_goes_before_a_value_of_its_own() -> None:
+    extra = ({"name": "CACHE_TTL", "value": "1m"}, {"name": "LOG_LEVEL", "value": "debug"})
+    env = build(extra_env=extra, cache_ttl="5m", log_level="error")["env"]
+    assert [entry["value"] for entry in env if entry["name"] in {"CACHE_TTL", "LOG_LEVEL"}] == ["1m", "debug"]

@@ -176,3 +176,16 @@ async def test_ending_is_not_ready_first_and_serves_on(cluster: Cluster, api: Fa
         stop.set()
         await serving
     assert subject.problem() == "ending"
+
+
+async def test_while_it_ends_no_connection_is_kept(client: Client) -> None:
+    """An API server does not repeat a question that meets the end of a kept connection: the pod would go without."""
+    context = ssl.create_default_context(cadata=client.api.bundle().decode())
+    url = f"https://127.0.0.1:{client.ports[0]}/mutate"
+    for ending in (False, True):
+        client.subject.ending = ending
+        async with client.session.post(
+            url, json=review(POD), ssl=context, server_hostname="injector.system.svc"
+        ) as told:
+            assert told.status == 200
+            assert (told.headers.get("Connection") == "close") is ending

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.media.reads import Verdict
+from proxy.calls.reads import Verdict
 from proxy.policy.compiled import Read, Write
 from proxy.policy.descriptors import Descriptors
 from tests.policy import PRODUCT, SERVICE, compiled, mistakes

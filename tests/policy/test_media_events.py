@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from proxy.media.model import INT64, Model
+from proxy.policy.builtin.model import INT64, Model
 from tests.support.media_events import MAX_BODY_BYTES, BadEvent, MediaEvent, Reason, kind_of, parse
 
 UPLOADED = "media.event.uploaded"

@@ -22,8 +22,8 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from tests.consistency.publisher import Publisher
 from tests.soak.connections import connections
 from tests.support.servers.waiting import until

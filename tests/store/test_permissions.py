@@ -3,6 +3,7 @@
 import logging
 
 import pytest
+from redis.exceptions import NoPermissionError, ResponseError
 
 from proxy.errors import RedisUnavailableError
 from proxy.store.permissions import Permissions
@@ -110,6 +111,19 @@ async def test_a_script_that_works_in_between_is_told_of_once(
         await _permit(own_redis, "+hset")
         await until(lambda: node.usable and not node.trouble, "the grant to be noticed")
         assert [level for level, _ in _told(caplog)] == ["WARNING", "INFO"]
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ResponseError("ACL failure in script: User p has no permissions to run the 'hdel' command"), "grant +hdel to"),
+        (NoPermissionError("No permissions to access a key"), "grant it the keys of CACHE_NAMESPACE"),
+    ],
+)
+def test_the_words_of_valkey_9_are_understood(error: Exception, remedy: str) -> None:
+    permissions = Permissions([RELEASE.source])
+    permissions.refused((b"EVALSHA", RELEASE.sha), error)
+    assert remedy in permissions.missing
 
 
 def test_other_errors_are_none_of_it(caplog: pytest.LogCaptureFixture) -> None:

@@ -9,8 +9,8 @@ from redis.crc import key_slot
 from redis.exceptions import MovedError
 
 from proxy.caching.invalidations import Invalidations
+from proxy.calls.keys import RequestKey
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import RequestKey
 from proxy.store.redis_cluster import Cluster
 from proxy.store.redis_store import RedisStore
 from tests.support.redis_parts import body_of, cached, ready, request_key, running, storing

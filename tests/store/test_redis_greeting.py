@@ -13,6 +13,7 @@ from tests.support.redis_parts import maker
 from tests.support.servers.children import free_port
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.redis_sets import RedisCluster
+from tests.support.servers.streams import StreamServer
 
 _OTHERS = {
     "active replica": ("role:active-replica\r\nrun_id:1", "role is active-replica"),
@@ -27,21 +28,13 @@ _OTHERS = {
 async def _answering(reply: bytes) -> AsyncIterator[int]:
     """The port of something that gives one answer to everything: there is no such Redis here."""
 
-    over: list[asyncio.Event] = []
-
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        over.append(asyncio.Event())
-        mine = over[-1]
         while data := await reader.read(1 << 16):
             writer.write(b"+OK\r\n" * (data.count(b"*") - data.count(b"INFO")) + reply * data.count(b"INFO"))
         writer.close()
-        await writer.wait_closed()
-        mine.set()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-        for each in over:
-            await each.wait()
+    async with StreamServer(answer) as server:
+        yield server.port
 
 
 async def _greeted(port: int, *, in_cluster: bool = True) -> Greeting:

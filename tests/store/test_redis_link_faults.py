@@ -10,6 +10,7 @@ from proxy.store import redis_link
 from proxy.store.redis_link import Link
 from tests.support.redis_parts import Seen, Watched, linked, maker, running
 from tests.support.servers.redis import RedisServer
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.tcp import FaultyTcp
 
 ACL_USER = (
@@ -191,9 +192,8 @@ class TestBrokenConnections:
             writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
             writer.close()
 
-        async with await asyncio.start_server(answer, "127.0.0.1", 0) as web:
-            port = web.sockets[0].getsockname()[1]
-            async with linked(maker(port), up=False) as watched:
+        async with StreamServer(answer) as web:
+            async with linked(maker(web.port), up=False) as watched:
                 await watched.down("Protocol error")
 
     async def test_what_redis_py_trips_over(self) -> None:

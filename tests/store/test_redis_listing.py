@@ -9,7 +9,7 @@ import pytest_asyncio
 from redis.crc import key_slot
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.store.redis_cluster import Cluster
 from proxy.store.redis_listing import Listing, listing
 from tests.support.in_process import USER, Process, Stack

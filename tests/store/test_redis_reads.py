@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy.calls.keys import RequestKey
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import RequestKey
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found, Reads
 from tests.support.in_process import Process, Stack, read_call

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
+from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
-from proxy.media.reads import Verdict
+from proxy.policy.builtin.model import Model
 from proxy.store import redis_store
 from proxy.store.redis_node import Budget
 from tests.support.media_methods import verdict

@@ -5,7 +5,7 @@ import random
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.store import redis_waits
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore

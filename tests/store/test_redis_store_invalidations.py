@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.store.model_hash import MOST_FIELDS
 from proxy.store.redis_node import Budget, new_token
 from proxy.store.redis_store import RedisStore

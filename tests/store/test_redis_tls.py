@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_connecting import Listeners
 from proxy.store.redis_node import Budget

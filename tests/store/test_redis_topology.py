@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from proxy.errors import RedisUnavailableError
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget
 from proxy.store.redis_one_node import _sentinels

@@ -9,9 +9,9 @@ from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection
 from redis.crc import key_slot
 
+from proxy.calls.keys import RequestKey
 from proxy.errors import RedisUnavailableError
-from proxy.media.keys import RequestKey
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_connecting import Listeners
 from proxy.store.redis_node import Budget
@@ -21,6 +21,7 @@ from tests.support.media_methods import verdict
 from tests.support.redis_parts import body_of, cached, filled, leased, ready, request_key, storing
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.redis_sets import RedisCluster
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 SHARE = 16384 // 3 + 1
@@ -128,7 +129,7 @@ class TestResharding:
     async def test_a_key_that_goes_in_the_middle_of_a_script_goes_on_where_its_slot_moves(
         self, cluster: RedisCluster
     ) -> None:
-        """The slot is on its way and the key still here: with all that it holds it goes, and is there from then on."""
+        """The slot is on its way and the key still here: removing all that it holds removes it."""
         async with storing(cluster.addr) as store:
             _, source, target = cluster.servers
             key = _keys_of(1, 1)[0]
@@ -345,10 +346,9 @@ class TestNodes:
                 writer.write(b"*1\r\n:5\r\n" * data.count(b"*"))
             writer.close()
 
-        async with await asyncio.start_server(answer, "127.0.0.1", 0) as liar:
-            port = liar.sockets[0].getsockname()[1]
+        async with StreamServer(answer) as liar:
             changes: list[str] = []
-            async with storing(f"redis+cluster://127.0.0.1:{port}", up=False) as store:
+            async with storing(f"redis+cluster://127.0.0.1:{liar.port}", up=False) as store:
                 _hear(store, lambda up, reason: changes.append(reason))
                 await until(lambda: changes, "a look at it")
             assert "slot map cannot be read" in changes[0]

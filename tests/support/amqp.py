@@ -14,8 +14,8 @@ import aio_pika
 from aio_pika.abc import AbstractChannel
 
 from proxy.amqp.deliveries import Outcome
-from proxy.media.model import Model
-from proxy.media.tags import UNDESCRIBED, Description
+from proxy.calls.tags import UNDESCRIBED, Description
+from proxy.policy.builtin.model import Model
 from tests.support.media_events import EXCHANGE
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.waiting import until
@@ -62,7 +62,7 @@ class FakeInvalidator:
         await until(lambda: model.id not in self.held, f"model {model} to be let go", timeout=100)
         self.invalidations.append(Invalidation(model, source, collection, sent_at))
 
-    async def flush_in_time(self, reason: str) -> None:
+    async def flush_in_time(self, reason: str, service: str = "") -> None:
         await self.flush(reason)
 
     async def flush(self, reason: str) -> None:

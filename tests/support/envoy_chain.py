@@ -8,7 +8,7 @@ from typing import Self
 
 import grpc.aio
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from tests.support.raw_upstream import Chain, RawUpstream
 from tests.support.servers.children import free_port
 from tests.support.servers.process import ProxyProcess

@@ -9,10 +9,10 @@ import grpc
 import pytest
 from redis.asyncio import Redis
 
+from proxy.calls.call import Call, Metadata, Reply
 from proxy.core import Core
-from proxy.media.calls import Call, Metadata, Reply
-from proxy.media.model import Model
 from proxy.pb import media_pb2 as pb
+from proxy.policy.builtin.model import Model
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from redis import Redis
 
-from proxy.media import entry
+from proxy.calls import entry
 from proxy.store.model_hash import LIMITS
 from proxy.store.redis_store import _ACQUIRE, _FILL, _INVALIDATE, LEASE_MS
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from proxy.amqp.topology import Source
-from proxy.media.model import Model
 from proxy.policy.bodies import MAX_BODY_BYTES, BadBody
+from proxy.policy.builtin.model import Model
 from tests.support.media_methods import POLICY
 
 EXCHANGE = "damar.events"

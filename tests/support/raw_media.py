@@ -18,11 +18,13 @@ from tests.support.raw_http2 import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     frame,
     frames,
     headers,
     message,
 )
+from tests.support.servers.streams import StreamServer
 
 Deed = Callable[[int], bytes]
 """What is sent for the call of this stream. Empty: nothing, and the connection stays."""
@@ -31,7 +33,6 @@ HANG_UP = b"hang up"
 REFUSED_STREAM, MAX_CONCURRENT_STREAMS = 7, 3
 _AT_LIMIT = 0.02
 """Seconds that each call takes where there may only be so many."""
-_WINDOW_UPDATE = 8
 _START = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
 
@@ -84,22 +85,14 @@ class RawMedia:
         self.connections = 0
         self.open = 0
         self.port = 0
-        self._writers: list[asyncio.StreamWriter] = []
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator["RawMedia"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
+        async with StreamServer(self._serve) as server:
+            self.port = server.port
             yield self
-        finally:
-            server.close()
-            for writer in self._writers:
-                writer.close()
-            await server.wait_closed()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
         self.connections += 1
         self.open += 1
         number = self.connections
@@ -109,8 +102,6 @@ class RawMedia:
             writer.write(frame(SETTINGS, 0, 0, limit))
             async for received in frames(reader):
                 self._take(received.kind, received.flags, received.stream, received.payload, writer, number)
-        except asyncio.IncompleteReadError:
-            return
         finally:
             self.open -= 1
 
@@ -123,7 +114,7 @@ class RawMedia:
             self.taken += len(payload)
             size = len(payload).to_bytes(4)
             if self._windows:
-                writer.write(frame(_WINDOW_UPDATE, 0, 0, size) + frame(_WINDOW_UPDATE, 0, stream, size))
+                writer.write(frame(WINDOW_UPDATE, 0, 0, size) + frame(WINDOW_UPDATE, 0, stream, size))
         elif kind == HEADERS and self._most:
             self._take_few(stream, writer, number)
         elif kind == HEADERS:

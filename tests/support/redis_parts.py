@@ -9,8 +9,8 @@ from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from proxy.media.keys import RequestKey
-from proxy.media.reads import Verdict
+from proxy.calls.keys import RequestKey
+from proxy.calls.reads import Verdict
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_link import Link

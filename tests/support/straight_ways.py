@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import grpc.aio
 
 from proxy.caching.hits import Hits
+from proxy.calls.call import Metadata
 from proxy.envoy.calls import Calls
 from proxy.envoy.departures import Departures
 from proxy.envoy.framing import framed
-from proxy.media.calls import Metadata
 from proxy.store.redis_reads import Look
 from proxy.transport.admission import Admission
 from proxy.transport.layers import Layers

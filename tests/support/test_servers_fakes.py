@@ -13,6 +13,7 @@ from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceStub, add_MediaServiceServicer_to_server
 from tests.support.servers.children import free_port
 from tests.support.servers.redis import RedisServer
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.upstream import FakeMedia, FakeMediaServer
 from tests.support.servers.waiting import until
@@ -133,6 +134,49 @@ class TestFaultyTcp:
         async with _pinged(tcp) as (reader, writer):
             writer.write(b"QUIT\r\n")
             assert await reader.read() == b"+OK\r\n"
+
+
+class TestStreamServer:
+    async def test_stopped_it_leaves_no_task_and_no_connection(self) -> None:
+        """Not even of a connection that has just been made, or whose peer reads nothing."""
+        mine = asyncio.all_tasks()
+        talking: list[asyncio.StreamWriter] = []
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            talking.append(writer)
+            writer.write(bytes(8 << 20))
+            await reader.read()
+
+        async with StreamServer(talk) as server:
+            _, deaf = await asyncio.open_connection("127.0.0.1", server.port)
+            await until(lambda: talking, "the connection")
+            _, new = await asyncio.open_connection("127.0.0.1", server.port)
+        assert asyncio.all_tasks() == mine
+        for writer in talking:
+            with pytest.raises(ConnectionError):
+                await writer.drain()
+        for each in (deaf, new):
+            each.transport.abort()
+
+    async def test_what_talk_raises_is_raised_unless_its_peer_went_away(self) -> None:
+        async def away(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+            await reader.readexactly(1)
+
+        async def wrong(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+            raise LookupError
+
+        for talk in (away, wrong):
+            server = await StreamServer(talk).start()
+            reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+            writer.write_eof()
+            if talk is wrong:
+                assert await reader.read() == b""
+                with pytest.raises(LookupError):
+                    await server.stop()
+            else:
+                await server.stop()
+            writer.close()
 
 
 @pytest.fixture

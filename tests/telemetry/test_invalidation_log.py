@@ -1,6 +1,6 @@
 """The last invalidations: the newest first, and never more than a few."""
 
-from proxy.media.model import Model
+from proxy.policy.builtin.model import Model
 from proxy.telemetry.invalidation_log import MOST_REMEMBERED, InvalidationLog
 
 USER, PRODUCT = Model.of("user", 1), Model.of("product", 2)

@@ -11,6 +11,7 @@ from proxy.transport import connections
 from tests.support.raw_http2 import PREFACE, SETTINGS, frame
 from tests.support.raw_upstream import RawUpstream, status_of, unary
 from tests.support.servers.process import ProxyProcess
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 
@@ -32,15 +33,22 @@ async def test_one_too_many_is_closed_and_the_log_says_so() -> None:
             await until(lambda: sum(each.done() for each in closed) >= 4, "those that are too many to be closed")
             await proxy.logged("there are 5 connections of callers")
             assert (await status_of(unary(kept, "/any.Service/Anything")))[0].name == "OK"
+
+            async def shown() -> bool:
+                return await proxy.metric('media_cache_limit_used{limit="MAX_CONNECTIONS"}') == 5
+
+            await until(shown, "them to be counted among the limits")
             for each in closed:
                 each.cancel()
 
 
+async def _silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Keeps the connection."""
+
+
 async def test_connections_of_a_port_are_counted() -> None:
     async with AsyncExitStack() as stack:
-        server = await asyncio.start_server(lambda *_: None, "127.0.0.1", 0)
-        stack.callback(server.close)
-        port = server.sockets[0].getsockname()[1]
+        port = (await stack.enter_async_context(StreamServer(_silent))).port
         assert connections.established(port) == 0
         for number in range(3):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -59,7 +67,8 @@ async def test_it_is_said_once_until_there_were_fewer(caplog: pytest.LogCaptureF
         return number or 0
 
     with caplog.at_level(logging.WARNING):
-        watching = asyncio.create_task(connections.watch(2, count, every=0.0))
+        watched = connections.Connections(2, count)
+        watching = asyncio.create_task(watched.watch(every=0.0))
         await looked.wait()
         watching.cancel()
     assert caplog.messages == [connections.TOO_MANY % 2] * 2

@@ -12,7 +12,7 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from proxy.tls import Leg
 from proxy.transport.admission import Admission
 from proxy.transport.credentials import open_channel, server_credentials, why_not_connected

@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from tests.support.envoy_chain import without_date
 from tests.support.raw_http2 import END_STREAM, Http2Server, headers
 from tests.support.raw_http2 import call as http2_call

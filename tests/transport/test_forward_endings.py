@@ -8,7 +8,7 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from proxy.transport.upstream import StreamCall
 from tests.support.raw_http2 import DATA, END_STREAM, RST_STREAM, Http2Server
 from tests.support.raw_upstream import Chain, Context, Seen, all_of, requests

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Reply
+from proxy.calls.call import Call, Reply
 from proxy.transport.admission import Admission
 from proxy.transport.layers import UPLOADS_AT_ONCE
 from tests.support.raw_upstream import Chain, Held, answers, status_of

@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Reply
+from proxy.calls.call import Reply
 from proxy.transport.layers import NO_REQUEST, Begun
 from proxy.transport.patience import Patience
 from proxy.transport.requests import Context, read_again, read_message

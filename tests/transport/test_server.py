@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Metadata, Reply
+from proxy.calls.call import Call, Metadata, Reply
 from proxy.transport.server import _finish
 from tests.support.raw_http2 import PING, pinged
 from tests.support.raw_http2 import call as http2_call

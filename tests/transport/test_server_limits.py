@@ -8,7 +8,7 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Metadata, Reply
+from proxy.calls.call import Call, Metadata, Reply
 from proxy.transport import layers
 from proxy.transport.admission import Admission
 from proxy.transport.limits import Limits

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.media.calls import Metadata
+from proxy.calls.call import Metadata
 from tests.support.in_process import USER, Stack
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until

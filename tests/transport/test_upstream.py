@@ -11,12 +11,13 @@ import grpc.aio
 import pytest
 from grpc import StatusCode
 
-from proxy.media.calls import Call, Metadata, Reply
+from proxy.calls.call import Call, Metadata, Reply
 from proxy.transport.upstream import Upstream
 from tests.support.raw_http2 import END_STREAM, Http2Server, headers, message
 from tests.support.raw_upstream import Behaviour, Context, RawUpstream, Recorder, Seen, requests
 from tests.support.servers.children import free_port
 from tests.support.servers.heap import heap_bytes
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 METHOD = "/media.MediaService/GetFilesByModel"
@@ -281,17 +282,15 @@ async def test_the_pause_between_attempts_to_connect_stays_short(recorder: Recor
         attempts += 1
         writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    upstream = Upstream(f"127.0.0.1:{server.sockets[0].getsockname()[1]}", recorder)
-    watch = asyncio.create_task(upstream.watch(lambda up, reason: None))
-    try:
-        await until(lambda: attempts >= 7, "seven attempts", timeout=15)
-    finally:
-        watch.cancel()
-        await asyncio.wait([watch])
-        await upstream.close()
-        server.close()
-        await server.wait_closed()
+    async with StreamServer(refuse) as server:
+        upstream = Upstream(f"127.0.0.1:{server.port}", recorder)
+        watch = asyncio.create_task(upstream.watch(lambda up, reason: None))
+        try:
+            await until(lambda: attempts >= 7, "seven attempts", timeout=15)
+        finally:
+            watch.cancel()
+            await asyncio.wait([watch])
+            await upstream.close()
 
 
 async def test_metadata_beyond_grpcs_default_limits_passes(raw: RawUpstream, upstream: Upstream) -> None:

@@ -93,10 +93,14 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
-{{/* The image of proxies: with TRANSPORT=envoy another one. A digest is of whatever image it is. */}}
+{{/* The image of proxies: with TRANSPORT=envoy, also by extraEnv, another one. A digest is of whatever image it is.
+Takes (list . extraEnv). */}}
 {{- define "mcp.proxyImage" -}}
-{{- include "mcp.image" . -}}
-{{- if and (eq .Values.proxy.transport "envoy") (not .Values.image.digest) -}}-envoy{{- end -}}
+{{- $root := index . 0 -}}
+{{- $transport := $root.Values.proxy.transport -}}
+{{- range index . 1 }}{{- if eq .name "TRANSPORT" }}{{- $transport = .value | default "" }}{{- end }}{{- end -}}
+{{- include "mcp.image" $root -}}
+{{- if and (eq $transport "envoy") (not $root.Values.image.digest) -}}-envoy{{- end -}}
 {{- end -}}
 
 {{/* The webhook's image, which has what the sidecar's has and more. */}}
@@ -143,9 +147,11 @@ imagePullSecrets:
 topologySpreadConstraints:
   {{- range . }}
   - {{- toYaml . | nindent 4 }}
+    {{- if not .labelSelector }}
     labelSelector:
       matchLabels:
         {{- include "mcp.selectorLabels" (list $root (index $ 2)) | nindent 8 }}
+    {{- end }}
   {{- end }}
 {{- end }}
 {{- range $key := list "nodeSelector" "tolerations" "affinity" }}

@@ -3,6 +3,9 @@
 {{- $name := include "mcp.injector" . -}}
 {{- $tls := .Values.injector.tls -}}
 {{- $sidecar := .Values.sidecar -}}
+{{- if eq (int .Values.injector.port) (int .Values.injector.metricsPort) -}}
+{{- fail (printf "injector.port and injector.metricsPort: are both %d; choose two ports" (int .Values.injector.port)) -}}
+{{- end -}}
 - {name: WEBHOOK_LISTEN_ADDR, value: "[::]:{{ .Values.injector.port }}"}
 - {name: PROBE_ADDR, value: "[::]:{{ .Values.injector.metricsPort }}"}
 - {name: WEBHOOK_NAMESPACE, value: {{ .Release.Namespace | quote }}}
@@ -20,7 +23,7 @@
 - {name: TLS_DIR, value: /tls}
 - {name: TLS_WRITE_CA_BUNDLE, value: {{ include "mcp.writesBundle" . | empty | ternary "false" "true" | quote }}}
 {{- end }}
-- {name: SIDECAR_IMAGE, value: {{ $sidecar.image | default (include "mcp.proxyImage" .) | quote }}}
+- {name: SIDECAR_IMAGE, value: {{ $sidecar.image | default (include "mcp.proxyImage" (list . $sidecar.extraEnv)) | quote }}}
 - {name: SIDECAR_IMAGE_PULL_POLICY, value: {{ .Values.image.pullPolicy | quote }}}
 - {name: SIDECAR_IMAGE_PULL_SECRETS, value: {{ join "," .Values.image.pullSecrets | quote }}}
 - {name: SIDECAR_MODE, value: {{ $sidecar.mode | quote }}}

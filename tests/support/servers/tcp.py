@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from tests.support.servers.children import free_port
+from tests.support.servers.streams import StreamServer
 from tests.support.servers.waiting import until
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -21,7 +22,6 @@ class _Connection:
         self._server_writer: asyncio.StreamWriter | None = None
         self._replied = 0
         self.swallowed = False
-        self.task: asyncio.Task[None] | None = None
 
     async def run(self) -> None:
         try:
@@ -89,7 +89,7 @@ class FaultyTcp:
         """Cleared by `stall()`: nothing more is read, so that the senders' buffers fill up."""
         self.reading.set()
         self._open: dict[_Connection, None] = {}
-        self._server: asyncio.Server | None = None
+        self._server = StreamServer(self._accept, port=self.port)
 
     @property
     def addr(self) -> str:
@@ -106,18 +106,15 @@ class FaultyTcp:
 
     async def start(self) -> Self:
         """Listens, on the same port again after `refuse()`."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        await self._server.start()
         return self
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = _Connection(self, reader, writer)
-        connection.task = asyncio.current_task()
         self.connections += 1
         self._open[connection] = None
         try:
             await connection.run()
-        except asyncio.CancelledError:
-            pass  # by stop() alone, which waits for this end; passed on, the stream protocol would log it
         finally:
             self._open.pop(connection, None)
 
@@ -152,19 +149,11 @@ class FaultyTcp:
 
     async def refuse(self) -> None:
         """Stops listening and resets every open connection; `start()` ends it."""
-        if self._server is not None:
-            self._server.close()
         await self.stop()
 
     async def stop(self) -> None:
         """Stops listening and ends every connection, by a reset; returns once they are gone."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        tasks = [connection.task for connection in self._open if connection.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks)
+        await self._server.stop()
 
     async def __aenter__(self) -> Self:
         return await self.start()

@@ -1,0 +1,46 @@
+"""`Model`: whose files an answer of the media service holds, as the tag `user/123`."""
+
+from typing import Self
+
+from proxy.calls.tags import Description, Plain
+from proxy.policy.spellings import foldings
+
+INT64 = range(-(2**63), 2**63)
+
+
+class Model(str):
+    """A user, a product, anything that owns files. Two spellings of one type are one model (`User`, `user`)."""
+
+    also: tuple[str, ...] = ()
+    """Other types that the media service may take this spelling for; empty for one that is plain."""
+
+    @classmethod
+    def of(cls, model_type: str, model_id: int) -> Self:
+        """The model as callers and events spell it; ValueError when the id is no int64."""
+        if model_id not in INT64:
+            raise ValueError(f"model_id {model_id} is no int64")
+        folded, *others = foldings(model_type)
+        made = cls(f"{folded}/{model_id}")
+        made.also = tuple(others)
+        return made
+
+    @property
+    def all(self) -> tuple[Self, ...]:
+        """Every model that an invalidation of this one must reach, itself first."""
+        return (self, *(type(self)(f"{other}/{self.id}") for other in self.also))
+
+    @property
+    def type(self) -> str:
+        """Case-folded: the media service compares it without regard to case, stored rows and events keep any case."""
+        return self.rpartition("/")[0]
+
+    @property
+    def id(self) -> int:
+        """int64, exact."""
+        return int(self.rpartition("/")[2])
+
+    def described(self, collection: str) -> Description:
+        """What log lines call its files in a collection: `user avatar` for a user's avatars, else `model media`."""
+        avatar = self.type == "user" and collection in {"avatar", "avatars"}
+        fields: dict[str, Plain] = {"model_type": self.type, "model_id": self.id, "collection": collection}
+        return Description("user avatar" if avatar else "model media", fields)

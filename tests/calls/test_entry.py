@@ -1,0 +1,86 @@
+"""What is stored comes back; what others left in our field is a miss and never an error."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from proxy.calls import entry
+from proxy.calls.entry import Entry
+
+RUN = b"f" * 40
+IDENTITY = b"4:user1:1"
+
+
+def _stored(body: bytes = b"body", *, identity: bytes = IDENTITY, run_id: bytes = RUN, version: bytes = b"1") -> bytes:
+    """As the fill script writes it."""
+    return b"%b %b 1000 61000 71000 %b" % (version, run_id, entry.tail(identity, body))
+
+
+def _decoded(value: object, *, identity: bytes = IDENTITY) -> Entry | None:
+    return entry.decode(value, run_id=RUN, identity=identity)
+
+
+@given(st.binary(max_size=200), st.binary(max_size=100))
+def test_round_trip(body: bytes, identity: bytes) -> None:
+    assert _decoded(_stored(body, identity=identity), identity=identity) == Entry(body, 1000, 61000, 71000)
+
+
+def test_a_large_body() -> None:
+    body = bytes(range(256)) * 4096
+    found = _decoded(_stored(body))
+    assert found is not None
+    assert found.body == body
+
+
+class TestMiss:
+    def test_another_redis_process_wrote_it(self) -> None:
+        assert _decoded(_stored(run_id=b"e" * 40)) is None
+
+    def test_another_version(self) -> None:
+        assert _decoded(_stored(version=b"2")) is None
+
+    def test_another_request(self) -> None:
+        assert _decoded(_stored(identity=b"4:user1:2")) is None
+
+    def test_an_identity_that_begins_like_ours(self) -> None:
+        assert _decoded(_stored(b"", identity=IDENTITY + b"0")) is None
+        assert _decoded(_stored(identity=IDENTITY[:-1])) is None
+
+    def test_two_entries_that_were_swapped(self) -> None:
+        fields = {b"a": _stored(b"of a", identity=b"a"), b"b": _stored(b"of b", identity=b"b")}
+        fields[b"a"], fields[b"b"] = fields[b"b"], fields[b"a"]
+        assert _decoded(fields[b"a"], identity=b"a") is None
+        assert _decoded(fields[b"b"], identity=b"b") is None
+
+    @pytest.mark.parametrize("value", [None, 7, "text", [], [b"x"], b"", b"\n", b"garbage", b"x" * 10_000_000])
+    def test_what_is_no_entry_at_all(self, value: object) -> None:
+        assert _decoded(value) is None
+
+    @pytest.mark.parametrize("length", [b"-1", b"+3", b"x", b"", b"9" * 100, b"9" * 5000, b"\xff", b"1e3", b"1 2"])
+    def test_a_header_that_does_not_add_up(self, length: bytes) -> None:
+        assert _decoded(b"1 %b 1000 61000 71000 %b 1\n%bbody" % (RUN, length, IDENTITY)) is None
+
+    @given(st.integers(0, 99))
+    def test_one_that_was_cut(self, size: int) -> None:
+        value = _stored(b"x" * 30)
+        assert _decoded(value[: size % len(value)]) is None
+
+    @given(st.integers(0, 99), st.integers(1, 255))
+    def test_one_byte_of_it_was_changed(self, place: int, change: int) -> None:
+        value = bytearray(_stored(b"x" * 30))
+        at = len(value) - 1 - place % (30 + len(IDENTITY))
+        value[at] ^= change
+        assert _decoded(bytes(value)) is None
+
+    @given(st.binary(max_size=300))
+    def test_no_bytes_raise(self, value: bytes) -> None:
+        assert _decoded(value) is None
+
+    @given(st.binary(max_size=60), st.binary(max_size=60))
+    def test_nor_any_behind_a_good_beginning(self, header: bytes, rest: bytes) -> None:
+        assert _decoded(b"1 %b %b\n%b" % (RUN, header, rest)) is None
+
+
+def test_age_is_in_whole_seconds_and_never_negative() -> None:
+    found = Entry(b"", born_ms=10_000, fresh_until_ms=0, stale_until_ms=0)
+    assert [found.age(now) for now in (0, 9_999, 10_000, 10_999.9, 11_000, 71_500)] == [0, 0, 0, 0, 1, 61]
