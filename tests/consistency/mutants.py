@@ -148,4 +148,4 @@ def an_address_is_looked_up_once(patch: Patch) -> None:
 
 def silence_is_no_symptom(patch: Patch) -> None:
     """Writes without their events raise no doubt."""
-    patch.setattr(Silence, "wrote", lambda silence, began: None)
+    patch.setattr(Silence, "wrote", lambda silence, *told: None)
