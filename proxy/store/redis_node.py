@@ -94,10 +94,11 @@ class Node:
 
     @property
     def trouble(self) -> str:
-        """Why it cannot be used now, or what our user may not do on it and what to grant; empty: nothing."""
+        """Why it cannot be used now, or what our user may not do on it and what to grant, or that it is full; empty:
+        nothing."""
         if not self._link.connected.is_set():
             return self._link.failure
-        return self._link.permissions.missing or self.health.breaker.reason
+        return self._link.permissions.missing or self.health.breaker.reason or self._link.fullness.trouble
 
     @property
     def master_since(self) -> float:
