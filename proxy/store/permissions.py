@@ -1,9 +1,9 @@
-"""`Permissions`: what Redis refuses to our user (NOPERM), told once in words that say what to grant.
+"""`Permissions`: logs once which commands Redis refuses to our user (NOPERM), and what to grant.
 
-Such a refusal is an answer, so that the connection stays and every call is a miss: without a word, nobody would know
-why. Rules:
-    refused   a line for each command or script, the first time
-    granted   a line once all that was refused has worked again; from then on a refusal is a new one
+A refusal is a normal reply, so the connection stays and every call is a miss; without a log line nobody would know why.
+Rules:
+    refused   one line for each command or script, at its first refusal
+    granted   one line once all refused commands have worked again; a later refusal is logged anew
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""`Upstreams`: which service is where. Calls go by the service's full name; others to the default."""
+"""`Upstreams`: the upstream of each service, by the service's full name; all others use the default."""
 
 import asyncio
 from collections.abc import Iterable, Mapping
