@@ -3,12 +3,14 @@
 A refusal is a normal reply, so the connection stays and every call is a miss; without a log line nobody would know why.
 Rules:
     refused   one line for each command or script, at its first refusal
-    granted   one line once all refused commands have worked again; a later refusal is logged anew
+    granted   one line once all refused commands have worked again; a later refusal is logged anew. A script may
+              work without the command that it lacks, so it must not have been refused for some seconds
 """
 
 import logging
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 
 from redis.exceptions import NoPermissionError
@@ -20,21 +22,28 @@ _IN_A_SCRIPT = ("The user executing the script", "ACL failure in script")
 """Redis, Valkey."""
 _OF_KEYS = re.compile(r"\bkeys?\b")
 """Redis: one of the keys used as arguments; Valkey: a key."""
+_OF_SCRIPTS = frozenset((b"EVALSHA", b"EVAL"))
+_SETTLED = 2.0  # seconds
 _CALLS = re.compile(rb"redis\.p?call\('(\w+)'")
 
 
 class Permissions:
     """Of one connection's user. `scripts` are the sources of the scripts that are called by their SHA-1."""
 
-    def __init__(self, scripts: Sequence[bytes]) -> None:
+    def __init__(self, scripts: Sequence[bytes], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._inside = {sha1(each, usedforsecurity=False).hexdigest().encode(): _commands(each) for each in scripts}
         self._refused: dict[tuple[bytes, ...], str] = {}
+        self._refused_at: dict[tuple[bytes, ...], float] = {}
         self.missing = ""
         """The first of what is refused, and what to do; empty: nothing is. Looked at for each reply."""
 
     def refused(self, command: tuple[bytes, ...], error: Exception) -> None:
         """Redis answered a command, of which the first two words are given, with an error of any kind."""
-        if command in self._refused or not _is_refusal(error):
+        if not _is_refusal(error):
+            return
+        self._refused_at[command] = self._clock()
+        if command in self._refused:
             return
         what = f"Redis refuses a command of ours ({' '.join(str(error).split())[:200]}): {self._remedy(command, error)}"
         self._refused[command] = what
@@ -43,8 +52,11 @@ class Permissions:
 
     def worked(self, command: tuple[bytes, ...]) -> None:
         """Redis carried a command out."""
-        if self._refused.pop(command, None) is None:
+        if command not in self._refused:
             return
+        if command[0] in _OF_SCRIPTS and self._clock() - self._refused_at[command] < _SETTLED:
+            return
+        del self._refused[command], self._refused_at[command]
         self._tell()
         if not self._refused:
             log.info("Redis refuses no command of ours any more", extra={"dependency": "redis"})

@@ -1,5 +1,4 @@
-"""`Topology`: which `Node` holds a key: one server, the Sentinels' current master, or the owner of the slot in a
-Cluster.
+"""`Topology`: which `Node` holds a key: one server, the Sentinels' current master, or the owner of the slot.
 
 redis-py finds and reaches servers: its URL parser, Sentinel connection and Cluster slot map. Only the nodes made from
 them, and their tasks, are our own.
