@@ -1,11 +1,11 @@
-"""`Cache`: answers reads out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
+"""`Cache`: answers reads from Redis, or fetches and stores. It is independent of the transport: bytes in, bytes out.
 
-The way of a read (`Cache.get`):
+The steps of a read (`Cache.get`):
     1. policy   off, no-store, what the policy bypasses, unknown fields: forward (`bypass`)
     2. look     one plain read of Redis; a fresh entry is the answer (`hit`)
     3. lease    else one script: look once more, or a lease, or another's token
     4. fetch    as the script said (`fetches`): `miss`, or `coalesced` with somebody else's fetch
-    5. stale    upstream is away: an entry that only ran out of time stands in (`stale`)
+    5. stale    upstream is away: an expired entry is served (`stale`)
 Redis away at any step: forward, store nothing, share nothing (`miss`).
 """
 

@@ -1,5 +1,5 @@
-"""`Invalidations`: no invalidation is lost. What Redis does not take at once is held, retried until it did, and
-bypassed meanwhile: reads of a held tag go to upstream in this process.
+"""`Invalidations`: no invalidation is lost. One that Redis does not confirm at once is held and retried until it does;
+meanwhile this process forwards reads of its tag.
 """
 
 import asyncio

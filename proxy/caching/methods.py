@@ -1,6 +1,6 @@
-"""The methods of services that the proxy answers itself: the reads and the writes of a policy.
+"""The methods that the proxy handles itself: the reads and the writes of a policy.
 
-Reads go through the cache. Writes go upstream as `OwnWrites`; here is found out which tags they change.
+Reads go through the cache. Writes are forwarded by `OwnWrites`; this module finds out which tags they change.
 """
 
 import logging

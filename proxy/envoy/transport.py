@@ -1,7 +1,7 @@
-"""`EnvoyTransport`: what serves callers, seen from inside Envoy.
+"""`EnvoyTransport`: the transport, as seen from inside Envoy.
 
-Envoy's own threads take calls in and forward most of them; the core's come to `Calls`, in this event loop. Health and
-reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
+Envoy's own threads accept calls and forward most of them; calls of the core come to `Calls`, in this event loop. Health
+and reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """`policy test`: cases in YAML beside a policy, and what differs from what they expect.
 
-A case is a read, a write or an event with what the policy is to say of it; what a case does not name is not looked at.
-The forms below are the reference.
+A case is a read, a write or an event, with the expected outcome; what a case does not name is not compared. The forms
+below are the reference.
 """
 
 import base64

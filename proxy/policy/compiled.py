@@ -1,6 +1,6 @@
-"""What a policy is while calls pass: one plain object for each method, whose callables know no interpreter.
+"""A policy at run time: one plain object for each method, whose callables hide the interpreter.
 
-Their callables raise ExpressionError where a policy's expression fails on a message, and nothing else.
+The callables raise ExpressionError if an expression fails on a message, and nothing else.
 """
 
 import re

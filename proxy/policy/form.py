@@ -1,6 +1,6 @@
 """What a policy file may say: its forms, each key declared once with its kind and its help.
 
-A key that was not given is None, so that a policy which takes a built-in service in can override single keys of it.
+A missing key is None, so that a policy that includes a built-in service can override single keys of it.
 """
 
 from dataclasses import dataclass, replace

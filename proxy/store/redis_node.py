@@ -1,4 +1,4 @@
-"""`Node`: one Redis server as the cache sees it: what it is asked, within a call's budget, and when it is not."""
+"""`Node`: one Redis server as the cache sees it: commands within a call's time budget, and whether to use it at all."""
 
 import asyncio
 import logging
