@@ -18,17 +18,17 @@ _Test = TypeVar("_Test", bound=Callable[..., object])
 
 SEEN_HERE: set[str] = set()
 SEEN_ELSEWHERE = {
-    "metadata above twice `MAX_METADATA_BYTES`": "test_envoy_wire.py",
-    "`MAX_MESSAGE_BYTES`, `MAX_BYTES_IN_FLIGHT`, `ACCEPT_COMPRESSED`": "test_envoy_wire.py",
-    "spans": "test_envoy_transport.py",
-    "`rpc_*` metrics": "test_envoy_forwarded.py",
-    "RST_STREAM of the media service before its headers": "test_transparent_retries.py",
-    "the same after its headers, or a connection that ends then": "test_envoy_forwarded.py",
-    "GOAWAY to callers after SIGTERM": "test_draining.py",
-    "more than `MAX_CONCURRENT_CALLS` forwarded calls": "test_isolation.py",
-    "a caller that goes away": "test_envoy_departures.py",
-    "TLS files that changed": "test_envoy_tls.py",
-    "`xds:` targets": "test_envoy_addresses.py",
+    "metadata above twice `MAX_METADATA_BYTES`": "e2e/test_envoy_wire.py",
+    "`MAX_MESSAGE_BYTES`, `MAX_BYTES_IN_FLIGHT`, `ACCEPT_COMPRESSED`": "e2e/test_envoy_wire.py",
+    "spans": "envoy/test_transport.py",
+    "`rpc_*` metrics": "envoy/test_forwarded.py",
+    "RST_STREAM of the media service before its headers": "e2e/test_transparent_retries.py",
+    "the same after its headers, or a connection that ends then": "envoy/test_forwarded.py",
+    "GOAWAY to callers after SIGTERM": "transport/test_draining.py",
+    "more than `MAX_CONCURRENT_CALLS` forwarded calls": "e2e/test_isolation.py",
+    "a caller that goes away": "envoy/test_departures.py",
+    "TLS files that changed": "envoy/test_tls.py",
+    "`xds:` targets": "envoy/test_addresses.py",
 }
 """Rows that are not about one call's bytes, and where they are tested."""
 
