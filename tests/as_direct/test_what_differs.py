@@ -161,7 +161,7 @@ async def test_illegal_metadata(ways: Ways, method: str) -> None:
     assert outcomes == {"grpcio": 3, "envoy": 0 if method in {UNARY, ANY} else 3}
 
 
-@differs("a `-bin` value that is no base64, a `grpc-timeout` that is none")
+@differs("an invalid base64 value of a `-bin` key, an invalid `grpc-timeout`")
 @ALL
 async def test_headers_that_cannot_be_read(ways: Ways, method: str) -> None:
     for fields, of_the_core in (([(b"k-bin", b"!!!")], 13), ([(b"grpc-timeout", b"12x")], 0)):
@@ -179,7 +179,7 @@ async def test_joined_binary_values(ways: Ways, method: str) -> None:
     assert joined == b"AAA,AQ"
 
 
-@differs("a `grpc-encoding` that nobody knows")
+@differs("an unknown `grpc-encoding`")
 @ALL
 async def test_unknown_encodings(ways: Ways, method: str) -> None:
     fields = [(b"grpc-encoding", b"zstd")]
@@ -187,7 +187,7 @@ async def test_unknown_encodings(ways: Ways, method: str) -> None:
     assert outcomes == {"grpcio": 13, "envoy": 0 if method in {UNARY, ANY} else 12}
 
 
-@differs("`connection` and the like in a call")
+@differs("`connection` and similar headers in a call")
 @ALL
 async def test_what_describes_the_connection(ways: Ways, method: str) -> None:
     assert await values(ways, "grpcio", method, [(b"connection", b"close")]) == []
@@ -214,7 +214,7 @@ async def test_unary_calls_without_a_deadline(ways: Ways) -> None:
             assert bool(arrived.of(b"grpc-timeout")) is given
 
 
-@differs("an answer that is no gRPC")
+@differs("an answer that is not gRPC")
 @ALL
 async def test_answers_that_are_no_grpc(ways: Ways, method: str) -> None:
     """To a gRPC library both are UNAVAILABLE."""
