@@ -18,17 +18,17 @@ _Test = TypeVar("_Test", bound=Callable[..., object])
 
 SEEN_HERE: set[str] = set()
 SEEN_ELSEWHERE = {
-    "metadata above twice `MAX_METADATA_BYTES`": "test_envoy_wire.py",
-    "`MAX_MESSAGE_BYTES`, `MAX_BYTES_IN_FLIGHT`, `ACCEPT_COMPRESSED`": "test_envoy_wire.py",
-    "spans": "test_envoy_transport.py",
-    "`rpc_*` metrics": "test_envoy_forwarded.py",
-    "RST_STREAM of the media service before its headers": "test_transparent_retries.py",
-    "the same after its headers, or a connection that ends then": "test_envoy_forwarded.py",
-    "GOAWAY to callers after SIGTERM": "test_draining.py",
-    "more than `MAX_CONCURRENT_CALLS` forwarded calls": "test_isolation.py",
-    "a caller that goes away": "test_envoy_departures.py",
-    "TLS files that changed": "test_envoy_tls.py",
-    "`xds:` targets": "test_envoy_addresses.py",
+    "metadata above twice `MAX_METADATA_BYTES`": "e2e/test_envoy_wire.py",
+    "`MAX_MESSAGE_BYTES`, `MAX_BYTES_IN_FLIGHT`, `ACCEPT_COMPRESSED`": "e2e/test_envoy_wire.py",
+    "spans": "envoy/test_transport.py",
+    "`rpc_*` metrics": "envoy/test_forwarded.py",
+    "RST_STREAM of the media service before its headers": "e2e/test_transparent_retries.py",
+    "the same after its headers, or a connection that ends then": "envoy/test_forwarded.py",
+    "GOAWAY to callers after SIGTERM": "transport/test_draining.py",
+    "more than `MAX_CONCURRENT_CALLS` forwarded calls": "e2e/test_isolation.py",
+    "a caller that goes away": "envoy/test_departures.py",
+    "TLS files that changed": "envoy/test_tls.py",
+    "`xds:` targets": "envoy/test_addresses.py",
 }
 """Rows that are not about one call's bytes, and where they are tested."""
 
@@ -161,7 +161,7 @@ async def test_illegal_metadata(ways: Ways, method: str) -> None:
     assert outcomes == {"grpcio": 3, "envoy": 0 if method in {UNARY, ANY} else 3}
 
 
-@differs("a `-bin` value that is no base64, a `grpc-timeout` that is none")
+@differs("an invalid base64 value of a `-bin` key, an invalid `grpc-timeout`")
 @ALL
 async def test_headers_that_cannot_be_read(ways: Ways, method: str) -> None:
     for fields, of_the_core in (([(b"k-bin", b"!!!")], 13), ([(b"grpc-timeout", b"12x")], 0)):
@@ -179,7 +179,7 @@ async def test_joined_binary_values(ways: Ways, method: str) -> None:
     assert joined == b"AAA,AQ"
 
 
-@differs("a `grpc-encoding` that nobody knows")
+@differs("an unknown `grpc-encoding`")
 @ALL
 async def test_unknown_encodings(ways: Ways, method: str) -> None:
     fields = [(b"grpc-encoding", b"zstd")]
@@ -187,7 +187,7 @@ async def test_unknown_encodings(ways: Ways, method: str) -> None:
     assert outcomes == {"grpcio": 13, "envoy": 0 if method in {UNARY, ANY} else 12}
 
 
-@differs("`connection` and the like in a call")
+@differs("`connection` and similar headers in a call")
 @ALL
 async def test_what_describes_the_connection(ways: Ways, method: str) -> None:
     assert await values(ways, "grpcio", method, [(b"connection", b"close")]) == []
@@ -214,7 +214,7 @@ async def test_unary_calls_without_a_deadline(ways: Ways) -> None:
             assert bool(arrived.of(b"grpc-timeout")) is given
 
 
-@differs("an answer that is no gRPC")
+@differs("an answer that is not gRPC")
 @ALL
 async def test_answers_that_are_no_grpc(ways: Ways, method: str) -> None:
     """To a gRPC library both are UNAVAILABLE."""
