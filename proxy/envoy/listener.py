@@ -145,12 +145,16 @@ FORWARDED_PROTO = "x-media-cache-forwarded-proto"
 """Where the caller's `x-forwarded-proto` waits inside of Envoy."""
 PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
 """The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
+_PARAMETERS = {
+    "name": "content-type",
+    "string_match": {"safe_regex": {"regex": r"application/grpc(\+[^; ]+)?[ \t]*;.*"}},
+}
 
 
 def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
     default = _authority(settings, settings.media_service_addr)
-    return [
+    routes = [
         *(route for each in services for route in _core_answers(each, _authority(settings, each.target), limit)),
         *(_route({"prefix": prefix}, OWN, name=OURS) for prefix in _OURS),
         *(
@@ -166,6 +170,13 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
         ),
         _upstream({"safe_regex": {"regex": _PATH}}, DEFAULT.both, default),
     ]
+    return [*routes, *(_with_parameters(route) for route in routes)]
+
+
+def _with_parameters(route: Json) -> Json:
+    """The same for a content-type such as `application/grpc; charset=utf-8`, which Envoy does not take for gRPC's."""
+    match = {key: value for key, value in route["match"].items() if key != "grpc"}
+    return {**route, "match": {**match, "headers": [*match.get("headers", ()), _PARAMETERS]}}
 
 
 def _authority(settings: Settings, target: str) -> str:

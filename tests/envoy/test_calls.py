@@ -20,7 +20,7 @@ METHOD = "/media.MediaService/GetFilesByModel"
 UPLOAD = "/media.MediaService/UploadFile"
 GRPC = (b"content-type", b"application/grpc")
 SCOPE = {"type": "http", "client": ("127.0.0.1", 1)}
-LIMITS = Limits(message_bytes=1 << 20, compressed=True)
+LIMITS = Limits(large_methods=frozenset({UPLOAD}), message_bytes=1 << 20, compressed=True)
 
 
 class Exchange:
@@ -36,7 +36,13 @@ class Exchange:
 
     async def of(self, calls: Calls, method: str = METHOD) -> "Exchange":
         await calls(
-            {"type": "http", "path": method, "headers": self._headers, "client": ("127.0.0.1", id(self))},
+            {
+                "type": "http",
+                "path": method,
+                "query_string": b"",
+                "headers": self._headers,
+                "client": ("127.0.0.1", id(self)),
+            },
             self.receive,
             self.send,
         )
