@@ -253,9 +253,13 @@ class Admin:
         _logger.warning("cache mode changed", extra={"mode": mode, "before": before})
         return 200, {"mode": mode, "before": before}
 
-    def _upstream(self) -> Upstream:
+    def _upstream(self, method: str) -> Upstream:
+        """Of a method's service; how one is that has an upstream of its own is not known here."""
+        service = self._core.policy.services[self._core.policy.reads[method].service]
+        if service.upstream not in {"", self._core.upstream.target}:
+            return Upstream(service.called)
         state, answers = self._upstream_state(), self._metrics.upstream_answers
-        return Upstream(state.up or state.seconds is None, answers.away, state.reason)
+        return Upstream(service.called, state.up or state.seconds is None, answers.away, state.reason)
 
     def _redis_trouble(self) -> str:
         return self._core.redis_state().reason

@@ -10,6 +10,7 @@ from typing import Any
 
 from proxy.printable import printable
 
+_MOST_SHOWN = 5
 _LONGEST = 60
 
 
@@ -19,7 +20,7 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{name} {count}" for name, count in results.items())
     rows = [
         ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
-        ("up", _span(told["uptime"]) + (f", {told['unready']}" if told["unready"] else "")),
+        ("up", ", ".join(filter(None, (_span(told["uptime"]), _memory(told["memory_bytes"]), told["unready"])))),
         ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
         ("answers", counts),
         *_method_rows(told["methods"]),
@@ -27,15 +28,43 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
         ("a miss takes", f"p50 {ms(recent['miss_p50'])}, p99 {ms(recent['miss_p99'])} in the last 5 minutes"),
         (
             "upstream got",
-            f"{upstream['calls']} calls, {upstream['failures']} failed, p50 {ms(recent['upstream_p50'])}",
+            f"{_counted(upstream['calls'], 'call')}, {upstream['failures']} failed, p50 {ms(recent['upstream_p50'])}",
         ),
         *_callers_rows(told["callers"]),
         *((name, _dependency(state)) for name, state in told["dependencies"].items()),
-        ("pending", f"{told['invalidations']['pending']} invalidations wait for Redis"),
+        *((f"queue {queue['name']}", _depth(queue)) for queue in told["queues"]),
+        ("pending", f"{_counted(told['invalidations']['pending'], 'invalidation')} not confirmed by Redis yet"),
     ]
     last = told["invalidations"]["last"][:5]
     shown = [(_time(each["at"]), _whose(each), each["source"], each["detail"]) for each in last]
-    return [*table(rows), "last invalidations" if shown else "no invalidations yet", *table(shown, "  ")]
+    invalidations = ["last invalidations" if shown else "no invalidations yet", *table(shown, "  ")]
+    return [*table(rows), *_popular_lines(told["top_models"]), *invalidations]
+
+
+def _popular_lines(top: dict[str, Any]) -> list[str]:
+    """The models that are read most."""
+    rows = [
+        (
+            f"{each['model_type']} {each['model_id']}".rstrip(),
+            _counted(each["reads"], "read"),
+            f"{_percent(each['cached'] / each['reads'])} from the cache",
+        )
+        for each in top["models"][:_MOST_SHOWN]
+    ]
+    return [f"most read in the last {_span(max(1.0, top['seconds']))}", *table(rows, "  ")] if rows else []
+
+
+def _depth(queue: dict[str, Any]) -> str:
+    waiting = f"{_counted(queue['waiting'], 'event')} waiting, {_counted(queue['consumers'], 'consumer')}"
+    return f"{waiting}, as of {_span(queue['seconds'])} ago"
+
+
+def _memory(size: int | None) -> str:
+    return "" if size is None else f"{size / (1 << 20):.0f} MiB of memory"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _method_rows(methods: dict[str, Any]) -> list[tuple[str, str]]:

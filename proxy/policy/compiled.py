@@ -227,6 +227,11 @@ class Service:
     """The built-in policy's, taken in or served as it is."""
 
     @property
+    def called(self) -> str:
+        """As sentences for people have it."""
+        return "the media service" if self.builtin else self.name
+
+    @property
     def labels(self) -> dict[str, str]:
         """What metrics call its unary methods, by path; those of the built-in policy by their bare names."""
         return {path: path.rpartition("/")[2] if self.builtin else path[1:] for path in self.unary}

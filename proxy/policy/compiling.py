@@ -85,21 +85,24 @@ class _Compiler:
         """A service with its methods; None after a mistake that leaves nothing of it to check."""
         if given.name is None:
             return None
-        name = given.name.text
+        name, named = given.name.text, given.name.place
         if name in self._seen:
             self._document.wrong(given.name.place, f"service: {name} is here twice; accepted: each service once")
             return None
         self._seen.add(name)
         taken_in = bool(given.builtin)
         if taken_in:
-            given = self._with_builtin(given)
+            merged = self._with_builtin(given)
+            if merged is None:
+                return None
+            given = merged
         descriptors = self._descriptors_of(given, name, builtin=taken_in or self._builtin)
         if descriptors is None:
             return None
         try:
             methods = descriptors.methods(name)
         except KeyError:
-            self._document.wrong(given.at_key("name"), f"service: {unknown('service', name, descriptors.services())}")
+            self._document.wrong(named, f"service: {unknown('service', name, descriptors.services())}")
             return None
         self._descriptors[name] = descriptors
         checker = Checker(self._document, Language(descriptors.pool, self._constants))
@@ -132,13 +135,13 @@ class _Compiler:
             self._queues.add(event.queue)
         return event
 
-    def _with_builtin(self, given: form.Service) -> form.Service:
+    def _with_builtin(self, given: form.Service) -> form.Service | None:
         builtin, _ = form.read_policy(builtin_text(), "builtin/media.yaml")
         known = {service.name.text: service for service in builtin.services or () if service.name}
         name = given.name.text if given.name else ""
         if name not in known:
             self._document.wrong(given.at_key("builtin"), f"service: {unknown('built-in service', name, known)}")
-            return given
+            return None
         self.builtin_events = builtin.events or ()
         base = known[name]
         reads = {each.method.text: each for each in base.reads or () if each.method}

@@ -90,7 +90,7 @@ def _body(
             except KeyError:
                 continue
     accepted = [*_JSON, "the full name of a message type of a service in this policy"]
-    document.wrong(given.at_key("body"), f"event: body: {unknown('body', name, accepted)}")
+    document.wrong(given.body.place if given.body else given.place, f"event: body: {unknown('body', name, accepted)}")
     return None
 
 

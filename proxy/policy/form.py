@@ -17,6 +17,7 @@ from proxy.policy.kinds import (
     Several,
     Text,
     Value,
+    Words,
     key,
     keys_of,
     read_form,
@@ -75,7 +76,7 @@ class Read(Form):
         "them without their signatures.",
     )
     vary: tuple[str, ...] | None = key(
-        Value(MetadataKeys()), "Request metadata that tells callers apart; default: CACHE_VARY_METADATA."
+        Words(MetadataKeys()), "Request metadata that tells callers apart; default: CACHE_VARY_METADATA."
     )
     metadata: Source | None = key(
         Text("keyed, all", "keyed|all"),
@@ -83,7 +84,7 @@ class Read(Form):
         "`propagate`; all: everything.",
     )
     propagate: tuple[str, ...] | None = key(
-        Value(MetadataKeys()),
+        Words(MetadataKeys()),
         "Metadata that such a fetch carries besides, though answers are shared between its values.",
     )
     max_entry_bytes: int | None = key(

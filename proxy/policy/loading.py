@@ -51,7 +51,9 @@ def policy_text(path: str) -> str:
     except UnicodeDecodeError:
         raise PolicyError([Mistake(Place(path), "is no UTF-8; accepted: a policy in YAML")]) from None
     except OSError as error:
-        raise PolicyError([Mistake(Place(path), f"cannot be read: {error.strerror}")]) from None
+        raise PolicyError(
+            [Mistake(Place(path), f"cannot be read: {error.strerror}; accepted: a policy in YAML")]
+        ) from None
 
 
 def descriptors_in(path: Path) -> Descriptors:
@@ -59,7 +61,9 @@ def descriptors_in(path: Path) -> Descriptors:
     try:
         return Descriptors.of(_read(path, MOST_DESCRIPTOR_BYTES))
     except OSError as error:
-        raise BadDescriptors(f"cannot be read: {error.strerror}") from None
+        raise BadDescriptors(
+            f"cannot be read: {error.strerror}; accepted: the path of a file beside the policy"
+        ) from None
 
 
 def _read(path: Path, most: int) -> bytes:

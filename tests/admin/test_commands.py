@@ -144,7 +144,7 @@ async def test_redis_away_an_order_is_kept_and_status_3(proxy: ProxyProcess, own
     assert shown.err.count("\n") == 1
     told = await ask(proxy, "stats")
     assert "redis         lost for " in told.out
-    assert "2 invalidations wait for Redis" in told.out
+    assert "2 invalidations not confirmed by Redis yet" in told.out
 
 
 @pytest.mark.parametrize("arguments", [["stats"], ["lookup", "user", "1"], ["flush"]])

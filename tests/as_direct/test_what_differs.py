@@ -174,7 +174,7 @@ async def test_illegal_metadata(ways: Ways, method: str) -> None:
     assert outcomes == {"grpcio": 3, "envoy": 0 if method in {UNARY, ANY} else 3}
 
 
-@differs("a `-bin` value that is no base64, a `grpc-timeout` that is none")
+@differs("an invalid base64 value of a `-bin` key, an invalid `grpc-timeout`")
 @ALL
 async def test_headers_that_cannot_be_read(ways: Ways, method: str) -> None:
     for fields, of_the_core in (([(b"k-bin", b"!!!")], 13), ([(b"grpc-timeout", b"12x")], 0)):
@@ -192,7 +192,7 @@ async def test_joined_binary_values(ways: Ways, method: str) -> None:
     assert joined == b"AAA,AQ"
 
 
-@differs("a `grpc-encoding` that nobody knows")
+@differs("an unknown `grpc-encoding`")
 @ALL
 async def test_unknown_encodings(ways: Ways, method: str) -> None:
     fields = [(b"grpc-encoding", b"zstd")]
@@ -200,7 +200,7 @@ async def test_unknown_encodings(ways: Ways, method: str) -> None:
     assert outcomes == {"grpcio": 13, "envoy": 0 if method in {UNARY, ANY} else 12}
 
 
-@differs("`connection` and the like in a call")
+@differs("`connection` and similar headers in a call")
 @ALL
 async def test_what_describes_the_connection(ways: Ways, method: str) -> None:
     assert await values(ways, "grpcio", method, [(b"connection", b"close")]) == []
@@ -227,7 +227,7 @@ async def test_unary_calls_without_a_deadline(ways: Ways) -> None:
             assert bool(arrived.of(b"grpc-timeout")) is given
 
 
-@differs("an answer that is no gRPC")
+@differs("an answer that is not gRPC")
 @ALL
 async def test_answers_that_are_no_grpc(ways: Ways, method: str) -> None:
     """To a gRPC library both are UNAVAILABLE."""
@@ -254,7 +254,7 @@ async def test_what_grpcs_library_takes_for_its_own(ways: Ways, method: str) -> 
         assert await values(ways, "envoy", method, [(name, b"2222")]) == [b"2222"] * passes
 
 
-@differs("a content-type that is not gRPC's")
+@differs("a content-type other than gRPC's")
 @ALL
 async def test_other_content_types(ways: Ways, method: str) -> None:
     for other in (b"application/json", b"application/grpc-web+proto"):
@@ -286,7 +286,7 @@ async def test_padding(ways: Ways, method: str) -> None:
     assert codes == {"direct": 0, "grpcio": 13, "envoy": 0}
 
 
-@differs("a path that is no `/service/method` (`/a/b/c`)")
+@differs("a path other than `/service/method` (`/a/b/c`)")
 async def test_other_paths(ways: Ways) -> None:
     for way in ("grpcio", "envoy"):
         for path in ("/", "/a", "/a/b/c", "//a/b"):
@@ -294,7 +294,7 @@ async def test_other_paths(ways: Ways) -> None:
             assert (outcome.code, arrived) == (12, None)
 
 
-@differs("fields of an answer that HTTP/2 forbids: control characters, `connection`, a wrong `content-length`")
+@differs("headers of an answer that HTTP/2 forbids: control characters, `connection`, a wrong `content-length`")
 @ALL
 async def test_fields_that_http2_forbids(ways: Ways, method: str) -> None:
     for field in ((b"k", b"a\x01b"), (b"connection", b"close"), (b"content-length", b"99")):
@@ -305,7 +305,7 @@ async def test_fields_that_http2_forbids(ways: Ways, method: str) -> None:
         assert outcome.code == (0 if method in {READ, UPLOAD} else 13) or outcome.reset == 2
 
 
-@differs("WINDOW_UPDATE frames in a row, some ten before anything was sent")
+@differs("ten or more WINDOW_UPDATE frames in a row before any answer")
 @ALL
 async def test_windows_that_are_opened_in_many_steps(ways: Ways, method: str) -> None:
     steps = frame(WINDOW_UPDATE, 0, 0, (1).to_bytes(4)) * 50

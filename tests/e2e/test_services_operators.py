@@ -174,3 +174,16 @@ async def test_a_service_is_flushed_by_hand(redis: RedisServer, tmp_path: Path) 
         told = await ask(services.proxy, "flush", "shop.Products")
         assert (told.status, told.out) == (1, "")
         assert "service: 'shop.Products' is not understood; accepted: media.MediaService, product.Prod" in told.err
+
+
+async def test_shadow_mode_says_of_which_tag_a_hit_would_have_differed(redis: RedisServer, tmp_path: Path) -> None:
+    async with serving(redis, tmp_path, "grpcio", CACHE_MODE="shadow") as services:
+        assert [await x_cache(services.products.GetProductByID(MUG)) for _ in range(2)] == ["bypass", "bypass"]
+        changed = await services.straight.UpdateProduct(product.UpdateProductRequest(id=1, name="A better mug"))
+        assert changed.success
+        assert await x_cache(services.products.GetProductByID(MUG)) == "bypass"
+        (line,) = await services.proxy.logged("a hit would have differed from upstream's answer")
+        assert json.loads(line)["tag"] == "product/1"
+        assert await services.proxy.metric("media_cache_shadow_differences_total") == 1
+        explained = (await ask(services.proxy, "explain", GET, '{"id": 1}')).out
+        assert "The mode is shadow, which answers every call from product.ProductService; on, it would be" in explained

@@ -122,7 +122,8 @@ function showStats(stats) {
   showDependencies(stats.dependencies);
   showCallers(stats);
   const pending = stats.invalidations.pending;
-  $("pending").textContent = pending ? `${count(pending)} invalidations wait for Redis; their models are read past the cache.` : "";
+  $("pending").textContent = pending ? `Redis has not confirmed ${count(pending)} invalidations yet; reads of their models bypass the cache.` : "";
+  showReads(stats.methods);
   showTopModels(stats.top_models);
   showEvents(stats);
   showInvalidations(stats.invalidations.last, stats.now);
@@ -146,15 +147,15 @@ const NAMES = { redis: "Redis", rabbitmq: "RabbitMQ", upstream: "Media service" 
 function showState(stats) {
   const { redis, rabbitmq, upstream } = stats.dependencies;
   const serious = [], notes = [];
-  if (stats.unready) notes.push(`It takes no new callers: ${stats.unready}.`);
+  if (stats.unready) notes.push(`It is not ready: ${stats.unready}.`);
   if (stats.last_5_minutes.refused) serious.push("It refused calls in the last 5 minutes, because a limit was reached: see Limits.");
   if (stats.last_5_minutes.statuses.INTERNAL) serious.push("Callers got INTERNAL in the last 5 minutes: see the log.");
-  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only what is stored is answered.");
+  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only stored answers are served.");
   if (upstream?.up && upstream.reason) serious.push("The media service answers with failures.");
   if (redis && !redis.up && redis.seconds !== null) serious.push("Redis is lost: every call goes to the media service.");
-  if (redis?.up && redis.reason) serious.push("Redis refuses what the cache needs.");
-  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: answers are believed for a shorter time.");
-  if (stats.invalidations.pending) notes.push("Invalidations wait for Redis.");
+  if (redis?.up && redis.reason) serious.push("Redis refuses commands that the cache needs.");
+  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: stored answers are served for a shorter time (CACHE_TTL_WITHOUT_EVENTS).");
+  if (stats.invalidations.pending) notes.push("Invalidations are waiting for Redis.");
   if (stats.mode !== "on") notes.push(`The mode is ${stats.mode}: nothing is answered from the cache.`);
   else if (!redis) notes.push("Redis is not configured: nothing is cached.");
   else if (!(stats.ttl > 0)) notes.push("CACHE_TTL is 0: nothing is cached.");
@@ -252,35 +253,4 @@ function showStored(found) {
   const about = found.complete ? "" : " at least; counting took too long to finish";
   const size = found.bytes === null ? "" : `, about ${bytes(found.bytes)} of answers`;
   $("stored").replaceChildren(element("p", `${count(found.models)} models${about}${size}.`, "verdict"));
-}
-
-function showLookup(found, now) {
-  const shown = [element("p", `${found.model_type} ${found.model_id}: ${found.entries.length} stored`, "verdict")];
-  const notes = [];
-  if (found.problem) notes.push(found.problem);
-  if (found.invalidation_pending) notes.push("An invalidation that Redis has not taken yet is pending.");
-  if (found.writes?.length) notes.push("A write is under way: nothing is stored until it has ended.");
-  if (found.leases?.length) notes.push(`${found.leases.length} being fetched.`);
-  const last = found.last_invalidation;
-  notes.push(last ? `Last invalidated ${span(now - last.at)} ago by ${last.source}, as far as this process saw.` : "Not invalidated as far as this process saw.");
-  shown.push(...notes.map((note) => element("p", note, "quiet")));
-  if (found.entries.length) {
-    const rows = found.entries.map((entry) => [
-      entry.collection === null ? entry.field : entry.collection || "(all)", entry.page ?? "–", entry.per_page ?? "–",
-      entry.by_caller ? "one caller" : "everybody", entry.state, entry.age === null ? "–" : span(entry.age),
-      entry.ttl === null ? "–" : entry.ttl > 0 ? span(entry.ttl) : "run out", entry.bytes === null ? "–" : `${count(entry.bytes)} B`, found.tier,
-    ]);
-    shown.push(table(["Collection", "Page", "Per page", "For", "State", "Age", "Fresh for", "Size", "Tier"], rows, "lookup"));
-  }
-  $("answer").replaceChildren(...shown);
-}
-
-function showExplanation(told) {
-  const list = element("ul");
-  list.append(...told.why.map((sentence) => element("li", sentence)));
-  $("answer").replaceChildren(element("p", `This call would be a ${told.result}.`, "verdict"), list);
-}
-
-function showOutcome(text, failed, place = "answer") {
-  $(place).replaceChildren(element("p", text, failed ? "verdict failed" : "verdict"));
 }
