@@ -137,6 +137,10 @@ FORWARDED_PROTO = "x-media-cache-forwarded-proto"
 _PLAIN = {"name": "content-type", "string_match": {"exact": "application/grpc"}}
 PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
 """The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
+_PARAMETERS = {
+    "name": "content-type",
+    "string_match": {"safe_regex": {"regex": r"application/grpc(\+[^; ]+)?[ \t]*;.*"}},
+}
 
 
 def routes(settings: Settings, services: Sequence[Placed]) -> Json:
@@ -171,8 +175,8 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
         name = each.labels[match["path"]]
         return _upstream(match, each.clusters.both, _authority(each.target, each.tls), limit, name=name)
 
-    return [
-        *(core(each, {"path": path, "headers": [_PLAIN]}) for each in services for path in each.reads),
+    most = [core(each, {"path": path, "headers": [_PLAIN]}) for each in services for path in each.reads]
+    others = [
         *(straight(each, {"path": path}) for each in services for path in each.labels if path not in _answered(each)),
         *(core(each, {"path": path, "headers": [PROTOBUF]}) for each in services for path in each.reads),
         *(
@@ -189,6 +193,13 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
         ),
         _upstream({"safe_regex": {"regex": _PATH}}, DEFAULT.both, default),
     ]
+    return [*most, *others, *(_with_parameters(route) for route in others)]
+
+
+def _with_parameters(route: Json) -> Json:
+    """The same for a content-type such as `application/grpc; charset=utf-8`, which Envoy does not take for gRPC's."""
+    match = {key: value for key, value in route["match"].items() if key != "grpc"}
+    return {**route, "match": {**match, "headers": [*match.get("headers", ()), _PARAMETERS]}}
 
 
 def _authority(target: str, tls: UpstreamTls | None) -> str:
