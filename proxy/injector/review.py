@@ -12,6 +12,7 @@ from proxy.injector import namespace_rules
 from proxy.injector.cluster import Demands
 from proxy.injector.namespace_rules import Rules
 from proxy.injector.patch import Decision, Request, decide
+from proxy.injector.policies import Found
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
 
@@ -61,15 +62,20 @@ def read(body: bytes) -> Review:
 
 
 def decided(
-    review: Review, kubernetes: Version, settings: InjectorSettings, demands: Demands | None = None
+    review: Review,
+    kubernetes: Version,
+    settings: InjectorSettings,
+    demands: Demands | None = None,
+    policy: Found | None = None,
 ) -> Decision:
-    """What becomes of the pod; `demands` are its namespace's, None while they were not asked for."""
+    """What becomes of the pod; `demands` are its namespace's, None while they were not asked for; `policy` likewise."""
     if not review.creates_a_pod:
         return Decision(reason="no-pod-creation")
     rules = Rules()
     if demands is not None:
         rules = namespace_rules.read(demands.limit_ranges, demands.quotas, review.pod["spec"])
-    return decide(review.pod, Request(namespace=review.namespace, kubernetes=kubernetes, rules=rules), settings)
+    request = Request(namespace=review.namespace, kubernetes=kubernetes, rules=rules, policy=policy)
+    return decide(review.pod, request, settings)
 
 
 def answered(review: Review, decision: Decision) -> Answer:
@@ -79,10 +85,10 @@ def answered(review: Review, decision: Decision) -> Answer:
     return Answer(response, _result(decision), decision.reason, decision.asked, review.name, message)
 
 
-def answer(body: bytes, kubernetes: Version, settings: InjectorSettings) -> Answer:
+def answer(body: bytes, kubernetes: Version, settings: InjectorSettings, policy: Found | None = None) -> Answer:
     """The answer to one review of a namespace that demands nothing; BadReview when it is none."""
     review = read(body)
-    return answered(review, decided(review, kubernetes, settings))
+    return answered(review, decided(review, kubernetes, settings, policy=policy))
 
 
 def _request(body: bytes) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """A policy from its file, with the descriptors that it names: files beside it, or reflection of the upstream."""
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -27,6 +28,7 @@ def load_policy(
     constants: Mapping[str, int] = DEFAULT_CONSTANTS,
     default_upstream: str = DEFAULT_UPSTREAM,
     connect: Connect = grpc.insecure_channel,
+    environ: Mapping[str, str] = os.environ,
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake."""
     if not path:
@@ -39,7 +41,9 @@ def load_policy(
         with closing(connect(upstream or default_upstream)) as channel:
             return ask(channel, service)
 
-    sources = Sources(file=lambda name: descriptors_in(beside / name), reflection=reflected)
+    # That variable is a setting of ours, which a flag may override.
+    addresses = {name: text for name, text in environ.items() if name != "MEDIA_SERVICE_ADDR"}
+    sources = Sources(lambda name: descriptors_in(beside / name), reflected, addresses)
     return compile_policy(policy_text(path), path, sources, constants)
 
 

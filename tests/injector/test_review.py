@@ -8,7 +8,7 @@ import pytest
 
 from proxy.injector.review import BadReview, answer
 from proxy.injector.settings import InjectorSettings
-from tests.injector.pods import GOLDEN, decision, load
+from tests.injector.pods import GOLDEN, decision, load, policy_of
 from tests.injector.reviews import patch_of, review
 
 SETTINGS = InjectorSettings()
@@ -26,7 +26,7 @@ def test_the_answer_to_a_golden_pod_is_its_decision(path: Path) -> None:
     given = load(path)["given"]
     expected = decision(given)
     major, minor = given["kubernetes"].split(".")
-    found = answer(json.dumps(review(given["pod"])).encode(), (int(major), int(minor)), SETTINGS)
+    found = answer(json.dumps(review(given["pod"])).encode(), (int(major), int(minor)), SETTINGS, policy_of(given))
     assert found.reason == expected.reason
     assert found.body["apiVersion"] == "admission.k8s.io/v1"
     response = found.body["response"]

@@ -39,3 +39,22 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, data: bytes | No
     assert str(failed.value).startswith(f"{path}:")
     assert told in str(failed.value)
     assert "\n" not in str(failed.value)
+
+
+def addressed(environ: dict[str, str]) -> dict[str, str]:
+    policy = load_policy(str(EXAMPLES / "product.yaml"), environ=environ)
+    return {name: service.upstream for name, service in policy.services.items()}
+
+
+def test_an_address_in_the_environment_goes_before_the_policys_own() -> None:
+    """What the injector hands over; where the media service is, is a setting."""
+    given = {"PRODUCT_SERVICE_ADDR": "dns:///product.shop:1", "MEDIA_SERVICE_ADDR": "elsewhere:1"}
+    expected = {"media.MediaService": "", "product.ProductService": "dns:///product.shop:1"}
+    assert addressed(given) == expected
+    assert addressed({"PRODUCT_SERVICE_ADDR": " "})["product.ProductService"] == "localhost:50055"
+
+
+def test_an_address_that_is_none_is_told_where_its_variable_is_named() -> None:
+    with pytest.raises(PolicyError) as failed:
+        addressed({"PRODUCT_SERVICE_ADDR": "no address"})
+    assert "product.yaml:12:23: PRODUCT_SERVICE_ADDR: 'no address' is not understood" in str(failed.value)
