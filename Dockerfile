@@ -17,7 +17,8 @@ COPY constraints.txt ./
 # What installs stays here: /app has no pip.
 RUN python3 -m venv /pip && /pip/bin/pip install -c constraints.txt --upgrade pip setuptools \
     && python3 -m venv --without-pip /app
-COPY pyproject.toml README.md ./
+COPY pyproject.toml setup.py README.md ./
+ARG PROJECT_URL=
 COPY proxy proxy
 # OTEL_EXPORTER_OTLP_PROTOCOL=http/protobuf is what many platforms set for every pod: it must not end a sidecar.
 RUN /pip/bin/pip wheel --no-deps --no-build-isolation --wheel-dir /wheels . \
@@ -36,12 +37,12 @@ RUN /pip/bin/pip --python /app/bin/python install -c constraints.txt --only-bina
 FROM ${RUN_BASE} AS runtime
 ARG VERSION=dev
 ARG REVISION=unknown
-ARG SOURCE=unknown
+ARG PROJECT_URL=unknown
 LABEL org.opencontainers.image.title="media-cache-proxy" \
       org.opencontainers.image.description="A transparent gRPC caching sidecar for media.MediaService" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \
-      org.opencontainers.image.source="${SOURCE}"
+      org.opencontainers.image.source="${PROJECT_URL}"
 # Nothing in here can install packages. The standard library's bytecode is made now: it could not be written at run time.
 RUN python3 -c "import glob, shutil, sysconfig; lib = sysconfig.get_path('stdlib'); \
 [shutil.rmtree(path) for name in ('ensurepip', 'site-packages/pip*', 'site-packages/setuptools*', 'site-packages/wheel*') \

@@ -1,6 +1,6 @@
 # Each target does its own set-up first; `scripts/setup` is quick where nothing is missing.
 .DEFAULT_GOAL := help
-.PHONY: help setup check test test-all test-cluster soak soak-memory fuzz demo bench bench-gate protos docs lock
+.PHONY: help setup check image test test-all test-cluster soak soak-memory fuzz demo bench bench-gate protos docs lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\): .*## /  make \1 - /p' $(MAKEFILE_LIST)
@@ -12,8 +12,11 @@ check: ## everything that needs no run: format, lint, types, layers, what is gen
 	@scripts/setup check
 	@scripts/check
 
+image: ## the image, built and started without an engine (buildah, debootstrap, root); TARGET=proxy|envoy|webhook
+	@scripts/image check $(or $(TARGET),proxy)
+
 # Most tests wait for a server most of the time, so that three files at once take half as long on two cores.
-test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/media/test_keys.py -k case" for some
+test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/calls/test_keys.py -k case" for some
 	@scripts/setup
 	@.venv/bin/python -m pytest $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 

@@ -88,24 +88,11 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
         core.upstreams,
         metrics,
         Admission(settings.max_concurrent_calls),
-        limits=limits(settings, core.policy.large),
+        limits=Limits.of(settings, core.policy.large),
         call_timeout=settings.call_timeout,
         tls=core.tls.listen,
         hits=core.hits,
-    )
-
-
-def limits(settings: Settings, large_methods: frozenset[str]) -> Limits:
-    """What callers may use, whatever the transport."""
-    return Limits(
-        calls_per_connection=settings.max_calls_per_connection,
-        connections=settings.max_connections,
-        connection_age=settings.max_connection_age,
-        metadata_bytes=settings.max_metadata_bytes,
-        message_bytes=settings.max_message_bytes,
-        bytes_in_flight=settings.max_bytes_in_flight,
-        compressed=settings.accept_compressed == "on",
-        large_methods=large_methods,
+        described=core.policy.described,
     )
 
 
@@ -175,7 +162,7 @@ class _App:
             gap=core.gap,
             able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
             tls=core.tls.rabbitmq,
-            record=EventRecord(store.topology, settings.cache_namespace),
+            record=EventRecord(store.topology, settings.cache_namespace, core.keys.of_tag),
         )
         core.own_writes.succeeded = consumer.wrote
         return consumer
@@ -187,12 +174,11 @@ class _App:
         dependencies = {"upstream": self._upstream_state}
         if self._core.redis is not None:
             dependencies["redis"] = self._core.redis_state
-        if self._consumer is not None:
-            consumer = self._consumer
+        if (consumer := self._consumer) is not None:
             dependencies["rabbitmq"] = lambda: consumer.state
-        statistics = self._transport.statistics
+        queues = () if consumer is None else (consumer.depths,)
         parts = (self._settings, self._sources, self._core, self._metrics, dependencies, lambda: self._unready)
-        return HttpServers(*parts, statistics, remark=complaints.remark(self._faults))
+        return HttpServers(*parts, self._transport.statistics, *queues, remark=complaints.remark(self._faults))
 
     def _upstream_state(self) -> State:
         """Whether the media service is connected, and what is wrong with its answers all the same."""

@@ -46,10 +46,11 @@ _logger = logging.getLogger(__name__)
 )
 @click.version_option(getattr(proxy, "__version__", ""), message="%(prog)s %(version)s")
 def cli() -> None:
-    """A transparent caching sidecar for the gRPC service media.MediaService.
+    """A transparent caching sidecar for gRPC services.
 
-    Callers connect to it instead of the media service. GetFilesByModel is answered from Redis where it can be; every
-    other call passes unchanged. Media events from RabbitMQ, and writes that pass through, drop what they make stale.
+    Callers connect to it instead of the service. What a policy calls a read is answered from Redis where it can be;
+    every other call passes unchanged. Events from RabbitMQ, and writes that pass through, drop what they make stale.
+    Without a policy of your own it serves the media service.
     """
 
 

@@ -20,6 +20,7 @@ from proxy.calls.call import Call, Handler, Reply
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import Keys
 from proxy.policy import compiled
+from proxy.policy.builtin.old_keys import old_keys
 from proxy.policy.loading import load_policy
 from proxy.settings.config import Settings
 from proxy.store.old_cache import OldCache
@@ -64,6 +65,7 @@ class Core:
             constants={"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page},
             default_upstream=settings.media_service_addr,
         )
+        metrics.serves(policy.labels, policy.reads)
         upstream = Upstream(settings.media_service_addr, metrics, tls.upstream)
         upstreams = _upstreams(upstream, policy, metrics, tls)
 
@@ -87,7 +89,9 @@ class Core:
                 tls=tls.redis,
             )
         recent = InvalidationLog()
-        old = OldCache(recent, store.topology.node_for) if store and settings.old_cache_keys == "delete" else None
+        old = None
+        if store and settings.old_cache_keys == "delete":
+            old = OldCache(recent, store.topology.node_for, old_keys)
         invalidations = Invalidations(store, metrics, journal=old or recent, window=settings.cache_event_window)
         cache = Cache(
             store,

@@ -23,12 +23,12 @@ from proxy import __version__
 from proxy.calls.call import Call, Metadata
 from proxy.core import Core
 from proxy.pb.media_pb2 import GetFilesByModelRequest, GetFilesByModelResponse, Media
+from proxy.policy.builtin.methods import GET_FILES_BY_MODEL
 from proxy.policy.builtin.model import Model
 from proxy.settings.config import Settings
 from proxy.telemetry import span_names, tracing
 from proxy.telemetry.metrics import Metrics
 
-GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
 _LARGEST_PAGE = 100
 """What the media service accepts."""
 _SETTLING = 0.5

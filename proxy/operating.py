@@ -5,7 +5,7 @@ library of their own, which takes a fifth of the time of all imports.
 from collections.abc import Awaitable, Callable, Mapping
 
 from proxy.admin.api import Admin
-from proxy.admin.stats import Dependencies
+from proxy.admin.stats import Dependencies, Queues
 from proxy.core import Core
 from proxy.settings.config import Settings
 from proxy.telemetry.metrics import Metrics
@@ -15,7 +15,7 @@ from proxy.telemetry.probes import Probes
 class HttpServers:
     """Each as far as it has an address. `statistics` are the transport's own."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- what they show
         self,
         settings: Settings,
         sources: Mapping[str, str],
@@ -24,10 +24,13 @@ class HttpServers:
         dependencies: Dependencies,
         unready: Callable[[], str | None],
         statistics: Callable[[], Awaitable[bytes]],
+        queues: Queues = tuple,
         *,
         remark: str = "",
     ) -> None:
-        self.admin = Admin(settings, sources, core, metrics, dependencies, unready) if settings.admin_addr else None
+        self.admin = (
+            Admin(settings, sources, core, metrics, dependencies, unready, queues) if settings.admin_addr else None
+        )
         probes = settings.probe_addr
         self.probes = Probes(probes, unready, metrics, statistics, remark=remark) if probes else None
 

@@ -174,12 +174,13 @@ def test(files: tuple[str, ...]) -> None:
     help="""Say what a policy makes of one call, offline: its tag, and whether and how long an answer is stored.
 
 REQUEST is the message in protobuf's JSON. METHOD may leave out the service where only one has it.
+FILE may be the word builtin: the policy that is served where POLICY is empty.
 
 \b
 Examples:
   media-cache-proxy policy explain shop.yaml Get '{"id": 7}'
   media-cache-proxy policy explain shop.yaml Get '{"id": 7}' --response '{"success": true}'
-  media-cache-proxy policy explain builtin GetFilesByModel '{"model_type": "User", "model_id": "1"}'
+  media-cache-proxy policy explain shop.yaml ListProducts '{}'
 """
     + _status("explained", "the policy's expression fails on this call"),
     short_help="Say what a policy makes of one call.",

@@ -17,6 +17,11 @@ _CODE = (".py", ".lua", ".sh")
 _GENERATED = ("proxy/pb/", "examples/pb/")
 # Where the notes live that the project was built from: nobody who has only the project could follow such a path.
 _OUTSIDE = "../" + "shared"
+_MEDIA = re.compile(
+    r"MediaService\b|\bmedia_pb2|GetFilesByModel|UploadFile\b|DeleteFile\b|GetFileBy|GetFileURL|GetAllMedia"
+)
+_KNOWS_MEDIA = ("proxy/policy/builtin/", "proxy/media_cache.py")
+"""The only places that know a service: all others serve any, as a policy says."""
 _COARSE = re.compile(r"loop(\(\))?\.time\b")
 """On uvloop it is told in whole milliseconds, of which a hit takes less than one."""
 
@@ -35,6 +40,8 @@ def breaches(root: Path, files: list[str]) -> Iterator[str]:
             yield f"{name}: names {_OUTSIDE}; say here what it says there"
         if name.startswith("proxy/") and _COARSE.search(text):
             yield f"{name}: measures by the event loop's time(); take time.monotonic, the same clock"
+        if name.startswith("proxy/") and not name.startswith(_KNOWS_MEDIA) and (found := _MEDIA.search(text)):
+            yield f"{name}: names {found[0]}; what knows media.MediaService is in {', '.join(_KNOWS_MEDIA)}"
     yield from _untested(files)
 
 

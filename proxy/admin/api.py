@@ -3,11 +3,11 @@
     GET  /             the page, which shows and does what is below
     GET  /stats        counts, the last hour, dependencies, the last invalidations
     GET  /config       the settings in effect and where each came from, secrets masked
-    GET  /lookup       what is stored of a model
-    GET  /stored       how many models are stored, and about how many bytes
+    GET  /lookup       what is stored of a tag
+    GET  /stored       how many tags have something stored, and about how many bytes
     GET  /explain      why a call would be a hit, a miss or a bypass; POST too, for metadata that no URL should hold
-    POST /invalidate   drops all of a model
-    POST /flush        drops everything
+    POST /invalidate   drops all of a tag
+    POST /flush        drops everything, or everything of a service
     POST /log-level    debug, info, warning, error
     POST /mode         on, off, shadow
 
@@ -29,7 +29,7 @@ from proxy.admin.access import Access, Refusal
 from proxy.admin.explain import Explainer, Upstream
 from proxy.admin.page import PAGE, POLICY
 from proxy.admin.requests import BadRequestError
-from proxy.admin.stats import Dependencies, Stats
+from proxy.admin.stats import Dependencies, Queues, Stats
 from proxy.core import Core
 from proxy.errors import RedisUnavailableError
 from proxy.printable import printable_json
@@ -84,6 +84,7 @@ class Admin:
         metrics: Metrics,
         dependencies: Dependencies,
         unready: Callable[[], str | None],
+        queues: Queues = tuple,
     ) -> None:
         self._settings = settings
         self._sources = sources
@@ -93,7 +94,7 @@ class Admin:
         self._policy = core.cache.policy
         self._log_level = settings.log_level
         self._keys = core.keys
-        self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready)
+        self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready, queues)
         self._explainer = Explainer(
             core.store,
             self._keys,
@@ -179,21 +180,20 @@ class Admin:
         return 200, shown
 
     async def _look_up(self, given: Given) -> tuple[int, object]:
-        model = requests.model(given)
-        last = self._core.recent.last_of(model)
+        named = requests.named(given)
+        last = self._core.recent.last_of(named.tag)
         told: dict[str, object] = {
-            "model_type": model.type,
-            "model_id": str(model.id),
+            **named.shown,
             "last_invalidation": None
             if last is None
             else {"at": last.at, "source": last.source, "detail": last.detail},
-            "invalidation_pending": self._core.invalidations.held_back(model),
+            "invalidation_pending": self._core.invalidations.held_back(named.tag),
         }
         if self._core.store is None:
             return 200, {**told, "tier": None, "entries": [], "problem": "REDIS_ADDR is empty: there is no cache"}
         async with self._looking:
             stored = await listing(
-                self._core.store.topology, self._keys.of_tag(model), self._core.gap, self._core.policy.reads
+                self._core.store.topology, self._keys.of_tag(named.tag), self._core.gap, self._core.policy.reads
             )
         return 200, {**told, "tier": "redis", **asdict(stored)}
 
@@ -204,22 +204,25 @@ class Admin:
             return 200, asdict(await census(self._core.store.topology, self._keys.tag_pattern, _COUNT_WITHIN))
 
     async def _explain(self, given: Given) -> tuple[int, object]:
-        asked = requests.asked(given)
+        asked = requests.asked(given, self._core.policy.reads)
         async with self._looking:
             explanation = await self._explainer.explain(asked)
-        return 200, {"request": {**asked.shown, "model_id": str(asked.model.id)}, **asdict(explanation)}
+        return 200, {"request": asked.shown, **asdict(explanation)}
 
     async def _invalidate(self, given: Given) -> tuple[int, object]:
-        model, collection = requests.model(given), requests.text(given, "collection")
-        _logger.info("invalidation asked for", extra={"model_type": model.type, "model_id": model.id})
-        asking = self._core.invalidations.invalidate_all(model.all, source="admin", about=model.described(collection))
-        return await self._confirmed(asking, {"model_type": model.type, "model_id": str(model.id)})
+        named = requests.named(given)
+        _logger.info("invalidation asked for", extra=named.logged)
+        asking = self._core.invalidations.invalidate_all(named.tags, source="admin", about=named.about)
+        return await self._confirmed(asking, named.shown)
 
-    async def _flush(self, _: Given) -> tuple[int, object]:
-        _logger.info("flush asked for")
-        return await self._confirmed(self._core.invalidations.flush("asked for by an operator", source="admin"), {})
+    async def _flush(self, given: Given) -> tuple[int, object]:
+        service = requests.service(given, self._core.policy.services)
+        named = {"service": service} if service else {}
+        _logger.info("flush asked for", extra=named)
+        asking = self._core.invalidations.flush("asked for by an operator", source="admin", service=service)
+        return await self._confirmed(asking, named)
 
-    async def _confirmed(self, asking: Any, told: dict[str, object]) -> tuple[int, object]:
+    async def _confirmed(self, asking: Any, told: Mapping[str, object]) -> tuple[int, object]:
         """200 once Redis has it; 202 when that takes longer: it is kept, tried again, and bypassed meanwhile."""
         if len(self._waiting) >= _MOST_WAITING:
             asking.close()
@@ -250,9 +253,13 @@ class Admin:
         _logger.warning("cache mode changed", extra={"mode": mode, "before": before})
         return 200, {"mode": mode, "before": before}
 
-    def _upstream(self) -> Upstream:
+    def _upstream(self, method: str) -> Upstream:
+        """Of a method's service; how one is that has an upstream of its own is not known here."""
+        service = self._core.policy.services[self._core.policy.reads[method].service]
+        if service.upstream not in {"", self._core.upstream.target}:
+            return Upstream(service.called)
         state, answers = self._upstream_state(), self._metrics.upstream_answers
-        return Upstream(state.up or state.seconds is None, answers.away, state.reason)
+        return Upstream(service.called, state.up or state.seconds is None, answers.away, state.reason)
 
     def _redis_trouble(self) -> str:
         return self._core.redis_state().reason

@@ -7,6 +7,7 @@
 """
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -33,9 +34,22 @@ _UNREACHED = "the proxy cannot be reached, or it refused"
 _THREE = "\n  3  Redis has not taken it yet; the proxy keeps it and tries again"
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="The answer as one JSON object.")
-_model_type = click.argument("model_type")
-_model_id = click.argument("model_id", type=int)
+_what = click.argument("what", metavar="TAG | TYPE ID", nargs=-1, required=True)
 _collection = click.option("--collection", default="", help="For the log line; all of the model goes in any case.")
+_NAMED = """
+\b
+A tag is given as the policy makes it, like product/7. Two words are a type and an id of the media service.
+"""
+_EXPLAINED = """
+\b
+METHOD is a read of the policy, like shop.Products/Get, and REQUEST its message in protobuf's JSON. Two words are a type
+and an id of the media service: the call that reads their files.
+
+\b
+Examples:
+  media-cache-proxy explain shop.Products/Get '{"id": 7}'
+  media-cache-proxy explain user 123 --collection avatars
+"""
 
 
 def commands() -> list[click.Command]:
@@ -81,39 +95,51 @@ def stats(ask: "AdminClient", *, as_json: bool) -> None:
     _answer(ask.get("/stats"), as_json, stats_lines)
 
 
-@_operator_command("lookup", "Show what is stored of a model, without the answers.", _model_type, _model_id)
-def lookup(ask: "AdminClient", *, model_type: str, model_id: int, as_json: bool) -> None:
+@_operator_command("lookup", "Show what is stored of a tag, without the answers.\n" + _NAMED, _what)
+def lookup(ask: "AdminClient", *, what: tuple[str, ...], as_json: bool) -> None:
     """Prints a table."""
-    _answer(ask.get("/lookup", model_type=model_type, model_id=str(model_id)), as_json, lookup_lines)
+    _answer(ask.get("/lookup", **_named(what)), as_json, lookup_lines)
 
 
 @_operator_command(
     "explain",
-    "Say why a GetFilesByModel call would be a hit, a miss or a bypass.",
-    _model_type,
-    _model_id,
-    click.option("--collection", default="", help="Empty: all collections, which is a request of its own."),
-    click.option("--page", type=int, default=1, show_default=True, help="As the call has it."),
-    click.option("--per-page", type=int, default=1, show_default=True, help="As the call has it."),
+    "Say why a call would be a hit, a miss or a bypass.\n" + _EXPLAINED,
+    click.argument("what", metavar="METHOD [REQUEST] | TYPE ID", nargs=-1, required=True),
+    click.option("--collection", default="", help="With TYPE ID. Empty: all, which is a request of its own."),
+    click.option("--page", type=int, default=1, show_default=True, help="With TYPE ID: as the call has it."),
+    click.option("--per-page", type=int, default=1, show_default=True, help="With TYPE ID: as the call has it."),
     click.option("--metadata", multiple=True, metavar="KEY:VALUE", help="Request metadata of the call; several times."),
 )
-def explain(ask: "AdminClient", *, as_json: bool, metadata: tuple[str, ...], **call: Any) -> None:
+def explain(
+    ask: "AdminClient", *, what: tuple[str, ...], as_json: bool, metadata: tuple[str, ...], **paging: Any
+) -> None:
     """Prints the result and the reasons."""
+    if len(what) == 1 or what[1].lstrip().startswith("{"):
+        call: dict[str, Any] = {"method": what[0], "request": _at_most_two(what)[-1] if len(what) > 1 else "{}"}
+    else:
+        call = {**_named(what), **paging}
     answer = ask.post("/explain", **call, metadata=list(metadata))
     _answer(answer, as_json, lambda told: [told["result"], *(f"  {printable(why)}" for why in told["why"])])
 
 
-@_operator_command("invalidate", "Drop all that is stored of a model.", _model_type, _model_id, _collection, kept=True)
-def invalidate(ask: "AdminClient", *, model_type: str, model_id: int, collection: str, as_json: bool) -> int:
+@_operator_command("invalidate", "Drop all that is stored of a tag.\n" + _NAMED, _what, _collection, kept=True)
+def invalidate(ask: "AdminClient", *, what: tuple[str, ...], collection: str, as_json: bool) -> int:
     """Prints whether Redis has confirmed."""
-    answer = ask.post("/invalidate", model_type=model_type, model_id=model_id, collection=collection)
-    return _confirmed(answer, as_json, f"{model_type} {model_id} is invalidated")
+    answer = ask.post("/invalidate", **_named(what), collection=collection)
+    return _confirmed(answer, as_json, f"{' '.join(what)} is invalidated")
 
 
-@_operator_command("flush", "Drop all that is stored of every model.", kept=True)
-def flush(ask: "AdminClient", *, as_json: bool) -> int:
+@_operator_command(
+    "flush",
+    "Drop all that is stored, of every service or of one.",
+    click.argument("service", required=False),
+    kept=True,
+)
+def flush(ask: "AdminClient", *, service: str | None, as_json: bool) -> int:
     """Prints whether Redis has confirmed."""
-    return _confirmed(ask.post("/flush"), as_json, "the whole cache is flushed")
+    if service is None:
+        return _confirmed(ask.post("/flush"), as_json, "the whole cache is flushed")
+    return _confirmed(ask.post("/flush", service=service), as_json, f"all that is stored of {service} is flushed")
 
 
 @_operator_command(
@@ -195,6 +221,24 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
         ]
         click.echo("\n".join(table(rows)))
     return 0 if all(each.reached for each in told) else 1
+
+
+def _named(what: tuple[str, ...]) -> dict[str, str]:
+    """A tag, or a type and an id."""
+    if len(what) == 1:
+        return {"tag": what[0]}
+    model_type, model_id = _at_most_two(what)
+    if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", model_id):
+        raise click.UsageError(
+            f"{model_id!r} is no id; accepted: a whole number, or a tag in one word in place of both"
+        )
+    return {"model_type": model_type, "model_id": str(int(model_id))}
+
+
+def _at_most_two(what: tuple[str, ...]) -> tuple[str, ...]:
+    if len(what) > 2:
+        raise click.UsageError(f"{len(what)} words are too many; accepted: one or two")
+    return what
 
 
 def _confirmed(answer: dict[str, Any], as_json: bool, done: str) -> int:

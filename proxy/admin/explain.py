@@ -15,18 +15,16 @@ from proxy.caching.policy import Policy, cache_control
 from proxy.calls.call import Call
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import Keys, RequestKey
-from proxy.calls.reads import Read
 from proxy.errors import RedisUnavailableError
+from proxy.policy.compiled import Read
+from proxy.policy.spellings import is_plain
 from proxy.store.redis_listing import ListedEntry, ListedLease, Listing, listing
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.invalidation_log import InvalidationLog
 
 _BUDGET = 1.0
-_NO_KEY = (
-    "The request is too large, or holds fields that this version does not know, or names a model type that the media "
-    "service may take for another than we would (with letters like İ, ß and ς)."
-)
+_NO_KEY = "The request is too large, or holds fields that the descriptors of the policy do not know."
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,9 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Upstream:
-    """The media service as this process knows it."""
+    """A service as this process knows it."""
+
+    called: str = "the media service"
 
     connected: bool = True
     away: bool = False
@@ -54,8 +54,8 @@ class Upstream:
     def trouble(self) -> str:
         """As the beginning of a sentence; empty: none."""
         if not self.connected:
-            return f"The media service is away ({self.reason or 'not connected'})"
-        return f"The media service is connected, but {self.reason}" if self.reason else ""
+            return f"{_first_upper(self.called)} is away ({self.reason or 'not connected'})"
+        return f"{_first_upper(self.called)} is connected, but {self.reason}" if self.reason else ""
 
 
 class Explainer:
@@ -69,10 +69,10 @@ class Explainer:
         invalidations: Invalidations,
         recent: InvalidationLog,
         redis_trouble: Callable[[], str],
-        upstream: Callable[[], Upstream],
+        upstream: Callable[[str], Upstream],
         reads: Mapping[str, Read],
     ) -> None:
-        """`redis_trouble` says why Redis cannot be used."""
+        """`redis_trouble` says why Redis cannot be used, `upstream` how a method's service is."""
         self._upstream = upstream
         self._reads = reads
         self._store = store
@@ -86,21 +86,23 @@ class Explainer:
         """What would become of this call now."""
         directives = cache_control(asked.call)
         key = self._keys.of_call(asked.call)
+        upstream = self._upstream(asked.call.method)
         if key is None:
-            return Explanation("bypass", (_NO_KEY, *self._failing()))
+            return Explanation("bypass", (_NO_KEY, *_failing(upstream)))
         bypass = self._bypass(key, asked.call, directives)
         if bypass:
-            return Explanation("bypass", (bypass, *self._failing()))
+            return Explanation("bypass", (bypass, *_failing(upstream)))
         result, *why = await self._cached(key, fresh="no-cache" in directives)
         if self._policy.mode == "shadow":
-            first = f"The mode is shadow, which answers every call from the media service; on, it would be a {result}:"
-            result, why = "bypass", [first, *why, *self._failing()]
+            first = f"The mode is shadow, which answers every call from {upstream.called}; on, it would be a {result}:"
+            result, why = "bypass", [first, *why, *_failing(upstream)]
         return Explanation(result, tuple(why), key.hash_key.decode(), key.field.hex())
 
     def _bypass(self, key: RequestKey, call: Call, directives: frozenset[str]) -> str:
         """Why the cache would not be asked; empty: it would."""
         if self._policy.mode == "off":
-            return "The mode is off: every call goes to the media service (CACHE_MODE, POST /mode)."
+            called = self._upstream(call.method).called
+            return f"The mode is off: every call goes to {called} (CACHE_MODE, POST /mode)."
         if self._policy.forwards_all:
             return "CACHE_TTL is 0: nothing is cached."
         if "no-store" in directives:
@@ -108,41 +110,39 @@ class Explainer:
         if key.problem:
             return f"The policy cannot tell its tag: {key.problem}."
         if key.bypass:
-            return _bypassed(key, call)
+            return _bypassed(self._reads[call.method], call)
         return ""
 
     async def _cached(self, key: RequestKey, *, fresh: bool) -> list[str]:
         """The result, then the reasons."""
+        upstream = self._upstream(key.read.path)
         reason = self._past_the_cache(key)
         if not reason and fresh:
-            reason = "The call carries cache-control: no-cache: it fetches anew and replaces what is stored."
+            reason = (
+                "The call carries cache-control: no-cache: it fetches a fresh answer, which replaces the stored one."
+            )
         if reason or self._store is None:
-            return ["miss", reason, *self._failing()]
+            return ["miss", reason, *_failing(upstream)]
         try:
             found = await self._store.read(key, Budget(_BUDGET))
             stored = await listing(self._store.topology, key.hash_key, self._store.gap, self._reads)
         except RedisUnavailableError as error:
-            return ["miss", f"Redis cannot be used now: {error}.", *self._failing()]
+            return ["miss", f"Redis cannot be used now: {error}.", *_failing(upstream)]
         gap = _gap(self._store.gap)
         if found is not None and found.fresh:
             left = (found.entry.fresh_until_ms - found.now_ms) / 1000
-            return ["hit", f"An answer of {found.age} s ago is stored, and fresh for {left:.0f} s more.", *gap]
+            return ["hit", f"An answer stored {found.age} s ago is fresh for another {left:.0f} s.", *gap]
         if found is not None and self._policy.revalidates(key.read.limits, found.entry, found.now_ms):
-            return ["stale", f"The answer of {found.age} s ago has run out; it is served while a fresh one is fetched."]
+            return [
+                "stale",
+                f"The answer stored {found.age} s ago has expired; it is served while a fresh one is fetched.",
+            ]
         result, *why = _absent(key, stored)
         if found is not None and self._policy.stands_in(key.read.limits, found.entry, found.now_ms):
-            upstream = self._upstream()
             if upstream.away or not upstream.connected:
                 return ["stale", f"{upstream.trouble}: the stored answer stands in.", why[0], *gap]
-            why.append("If the media service were away, the stored answer would stand in.")
-        return [result, *why, *gap, *self._last(key), *self._failing()]
-
-    def _failing(self) -> list[str]:
-        """What becomes of a call that needs the media service, where that has trouble."""
-        upstream = self._upstream()
-        if not upstream.connected:
-            return [f"{upstream.trouble}: the call fails with UNAVAILABLE."]
-        return [f"{upstream.trouble}: expect the same of this call."] if upstream.trouble else []
+            why.append(f"If {upstream.called} were away, the stored answer would stand in.")
+        return [result, *why, *gap, *self._last(key), *_failing(upstream)]
 
     def _past_the_cache(self, key: RequestKey) -> str:
         """Why Redis is not asked for this model; empty: it is."""
@@ -151,7 +151,9 @@ class Explainer:
         if not self._store.usable(key.hash_key):
             return f"Redis cannot be used now: {self._redis_trouble() or 'not connected'}."
         if self._invalidations.held_back(key.tag):
-            return "An invalidation that Redis has not taken yet concerns this model: it is read past the cache."
+            return (
+                "An invalidation of this model is waiting for Redis: until Redis confirms it, reads bypass the cache."
+            )
         return ""
 
     def _last(self, key: RequestKey) -> list[str]:
@@ -167,14 +169,28 @@ class Explainer:
         return [f"This process last saw the model invalidated {ago:.0f} s ago, by {by}."]
 
 
-def _bypassed(key: RequestKey, call: Call) -> str:
+def _first_upper(text: str) -> str:
+    return text if "." in text else text[0].upper() + text[1:]
+
+
+def _failing(upstream: Upstream) -> list[str]:
+    """What becomes of a call that needs a service which has trouble."""
+    if not upstream.connected:
+        return [f"{upstream.trouble}: the call fails with UNAVAILABLE."]
+    return [f"{upstream.trouble}: expect the same of this call."] if upstream.trouble else []
+
+
+def _bypassed(read: Read, call: Call) -> str:
     """Why the policy has a read forwarded."""
-    per_page = key.read.shown(call.body).get("per_page")
-    if per_page is None:
-        return "The policy's `bypass` has such reads forwarded."
+    said, asked = read.said.get("bypass", ""), read.shown(call.body)
+    if "CACHE_BYPASS_PER_PAGE" not in said or "per_page" not in asked:
+        return f"The policy has such reads forwarded: bypass is {' '.join(said.split())}"
+    if "isPlain" in said and not is_plain(str(asked.get("model_type", ""))):
+        return "It names a type that the service may take for another than we would (with letters like İ, ß and ς)."
+    per_page = asked["per_page"]
     return (
         f"per_page is {per_page or 'not set, which means 20'}, and from CACHE_BYPASS_PER_PAGE on reads must see the "
-        "truth: who reads so much may delete what is found."
+        "truth: a caller that reads so much may delete what it finds."
     )
 
 
@@ -183,7 +199,9 @@ def _gap(gap: EventGap) -> list[str]:
     if gap.seconds is None:
         return []
     since = "have not arrived yet" if gap.seconds == math.inf else f"have been missing for {gap.seconds:.0f} s"
-    return [f"Media events {since}: answers count for at most {gap.ttl:g} s from then or from their fetch."]
+    return [
+        f"Media events {since}: stored answers are served for at most {gap.ttl:g} s from then, or from their fetch."
+    ]
 
 
 def _absent(key: RequestKey, stored: Listing) -> list[str]:
@@ -196,9 +214,9 @@ def _absent(key: RequestKey, stored: Listing) -> list[str]:
 
 
 _NOT_COUNTED = {
-    "other run": "The stored answer is from before this Redis started or was promoted: it may be outdated.",
-    "other clock": "The stored answer is of a later time than now: Redis' clock was set back since.",
-    "after outage": "Redis is back from an outage; older answers count again in two seconds, if nobody removes them.",
+    "other run": "The stored answer is from before this Redis started or was promoted: it is not served.",
+    "other clock": "The stored answer is dated in the future: Redis' clock has been set back since. It is not served.",
+    "after outage": "Redis is back from an outage: answers from before it are served again after two seconds.",
 }
 
 
@@ -208,11 +226,11 @@ def _of_entry(entry: ListedEntry) -> str:
     match entry.state:
         case "no events":
             return (
-                "The stored answer would be fresh, but no media events arrive: it counts for CACHE_TTL_WITHOUT_EVENTS "
-                f"only, and has run out {-(entry.ttl or 0.0):.0f} s ago."
+                "The stored answer would be fresh, but no media events arrive: CACHE_TTL_WITHOUT_EVENTS ended "
+                f"{-(entry.ttl or 0.0):.0f} s ago."
             )
         case "stale" | "expired":
-            return f"The stored answer has run out {-(entry.ttl or 0.0):.0f} s ago."
+            return f"The stored answer expired {-(entry.ttl or 0.0):.0f} s ago."
         case "fresh":
             return "The stored bytes are damaged, or another request's."
         case _:
@@ -224,13 +242,13 @@ def _fetching(reason: str, lease: ListedLease | None, stored: Listing) -> list[s
     if stored.problem:
         return ["miss", reason, f"{stored.problem[0].upper()}{stored.problem[1:]}."]
     if stored.writes:
-        why = "A write to this model is under way, or nobody knows how it ended: nothing is stored for at most"
-        return ["miss", reason, f"{why} {max(stored.writes):.0f} s."]
+        why = "A write to this model is in progress, or its outcome is unknown: nothing is stored for up to"
+        return ["miss", reason, f"{why} another {max(stored.writes):.0f} s."]
     if stored.closed_for:
         return [
             "miss",
             reason,
-            f"An event has only just invalidated it: nothing is stored for {stored.closed_for:.2f} s.",
+            f"An event has just invalidated it: nothing is stored for another {stored.closed_for:.2f} s.",
         ]
     if lease is not None and lease.this_run and lease.ttl > 0:
         return [
@@ -246,11 +264,11 @@ def _others(key: RequestKey, stored: Listing) -> list[str]:
     """What is stored of the model for other requests: what often explains an unexpected miss."""
     others = [each for each in stored.entries if each.collection is not None]
     if not others:
-        return ["Nothing at all is stored of this model."] if not stored.entries else []
+        return ["Nothing is stored for this model."] if not stored.entries else []
     shown = [
         f"{each.model_type} collection {each.collection!r} page {each.page} per_page {each.per_page}"
         + (" of a caller with vary-metadata" if each.by_caller else "")
         for each in others[:5]
     ]
     more = f" and {len(others) - 5} more" if len(others) > 5 else ""
-    return [f"Stored of this model: {'; '.join(shown)}{more}. Each field must be the same for a hit."]
+    return [f"Stored for this model: {'; '.join(shown)}{more}. For a hit, every field must be the same."]

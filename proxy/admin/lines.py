@@ -3,11 +3,15 @@
 Types of models, names of collections and what others said come from anywhere: every line is made `printable`.
 """
 
+import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from proxy.printable import printable
+
+_MOST_SHOWN = 5
+_LONGEST = 60
 
 
 def stats_lines(told: dict[str, Any]) -> list[str]:
@@ -16,22 +20,61 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
     counts = ", ".join(f"{name} {count}" for name, count in results.items())
     rows = [
         ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
-        ("up", _span(told["uptime"]) + (f", {told['unready']}" if told["unready"] else "")),
+        ("up", ", ".join(filter(None, (_span(told["uptime"]), _memory(told["memory_bytes"]), told["unready"])))),
         ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
         ("answers", counts),
+        *_method_rows(told["methods"]),
         ("a hit takes", f"p50 {ms(recent['hit_p50'])}, p99 {ms(recent['hit_p99'])} in the last 5 minutes"),
         ("a miss takes", f"p50 {ms(recent['miss_p50'])}, p99 {ms(recent['miss_p99'])} in the last 5 minutes"),
         (
             "upstream got",
-            f"{upstream['calls']} calls, {upstream['failures']} failed, p50 {ms(recent['upstream_p50'])}",
+            f"{_counted(upstream['calls'], 'call')}, {upstream['failures']} failed, p50 {ms(recent['upstream_p50'])}",
         ),
         *_callers_rows(told["callers"]),
         *((name, _dependency(state)) for name, state in told["dependencies"].items()),
-        ("pending", f"{told['invalidations']['pending']} invalidations wait for Redis"),
+        *((f"queue {queue['name']}", _depth(queue)) for queue in told["queues"]),
+        ("pending", f"{_counted(told['invalidations']['pending'], 'invalidation')} not confirmed by Redis yet"),
     ]
     last = told["invalidations"]["last"][:5]
     shown = [(_time(each["at"]), _whose(each), each["source"], each["detail"]) for each in last]
-    return [*table(rows), "last invalidations" if shown else "no invalidations yet", *table(shown, "  ")]
+    invalidations = ["last invalidations" if shown else "no invalidations yet", *table(shown, "  ")]
+    return [*table(rows), *_popular_lines(told["top_models"]), *invalidations]
+
+
+def _popular_lines(top: dict[str, Any]) -> list[str]:
+    """The models that are read most."""
+    rows = [
+        (
+            f"{each['model_type']} {each['model_id']}".rstrip(),
+            _counted(each["reads"], "read"),
+            f"{_percent(each['cached'] / each['reads'])} from the cache",
+        )
+        for each in top["models"][:_MOST_SHOWN]
+    ]
+    return [f"most read in the last {_span(max(1.0, top['seconds']))}", *table(rows, "  ")] if rows else []
+
+
+def _depth(queue: dict[str, Any]) -> str:
+    waiting = f"{_counted(queue['waiting'], 'event')} waiting, {_counted(queue['consumers'], 'consumer')}"
+    return f"{waiting}, as of {_span(queue['seconds'])} ago"
+
+
+def _memory(size: int | None) -> str:
+    return "" if size is None else f"{size / (1 << 20):.0f} MiB of memory"
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _method_rows(methods: dict[str, Any]) -> list[tuple[str, str]]:
+    """How each read did, where the policy has several."""
+    if len(methods) < 2:
+        return []
+    return [
+        (f"  {method}", f"hit ratio {_percent(told['hit_ratio'])}, {sum(told['results'].values())} answers")
+        for method, told in methods.items()
+    ]
 
 
 def _callers_rows(callers: dict[str, Any]) -> list[tuple[str, str]]:
@@ -48,17 +91,18 @@ def _callers_rows(callers: dict[str, Any]) -> list[tuple[str, str]]:
 def lookup_lines(told: dict[str, Any]) -> list[str]:
     """Of `/lookup`."""
     last = told["last_invalidation"]
-    lines = [f"{printable(told['model_type'])} {told['model_id']}: {len(told['entries'])} stored"]
+    named = f"{told['model_type']} {told['model_id']}" if "model_type" in told else told["tag"]
+    lines = [f"{printable(named)}: {len(told['entries'])} stored"]
     lines += [told["problem"]] if told.get("problem") else []
     lines += ["an invalidation that Redis has not taken yet is pending"] if told["invalidation_pending"] else []
     lines += ["a write is under way: nothing is stored until it has ended"] if told.get("writes") else []
     lines += [f"{len(told['leases'])} being fetched"] if told.get("leases") else []
     lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as far as this proxy saw"] if last else []
-    header = ("COLLECTION", "PAGE", "PER PAGE", "FOR", "STATE", "AGE", "FRESH FOR", "BYTES")
+    by_page = all(entry["collection"] is not None or entry["request"] is None for entry in told["entries"])
+    header = (*(_BY_PAGE if by_page else _BY_REQUEST), "FOR", "STATE", "AGE", "FRESH FOR", "BYTES")
     rows = [
         (
-            entry["field"] if entry["collection"] is None else entry["collection"] or "(all)",
-            *(_or_dash(entry[name]) for name in ("page", "per_page")),
+            *(_paged(entry) if by_page else _requested(entry)),
             "one caller" if entry["by_caller"] else "everybody",
             entry["state"],
             *("-" if entry[name] is None else _span(entry[name]) for name in ("age", "ttl")),
@@ -67,6 +111,22 @@ def lookup_lines(told: dict[str, Any]) -> list[str]:
         for entry in told["entries"]
     ]
     return [*lines, *(table([header, *rows]) if rows else [])]
+
+
+_BY_PAGE = ("COLLECTION", "PAGE", "PER PAGE")
+_BY_REQUEST = ("METHOD", "REQUEST")
+
+
+def _paged(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What an entry of the media service is an answer to."""
+    collection = entry["field"] if entry["collection"] is None else entry["collection"] or "(all)"
+    return (collection, *(_or_dash(entry[name]) for name in ("page", "per_page")))
+
+
+def _requested(entry: dict[str, Any]) -> tuple[str, ...]:
+    """What any entry is an answer to; of one that this version cannot read, what names it."""
+    request = entry["field"] if entry["request"] is None else json.dumps(entry["request"], ensure_ascii=False)
+    return _or_dash(entry["method"]), request if len(request) <= _LONGEST else f"{request[: _LONGEST - 1]}…"
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
@@ -88,7 +148,7 @@ def _dependency(state: dict[str, Any]) -> str:
 
 
 def _whose(each: dict[str, Any]) -> str:
-    return "everything" if each["model_type"] is None else f"{each['model_type']} {each['model_id']}"
+    return str(each["shown"])
 
 
 def _time(at: float) -> str:

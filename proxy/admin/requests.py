@@ -6,18 +6,20 @@ none beyond 2^53.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.message import EncodeError
 
 from proxy.calls.call import Call, Metadata
-from proxy.pb.media_pb2 import GetFilesByModelRequest
+from proxy.calls.tags import UNDESCRIBED, Description
 from proxy.policy.builtin.model import INT64, Model
+from proxy.policy.builtin.operators import INT32, read_of
+from proxy.policy.compiled import Read
+from proxy.policy.jsonish import BadMessage, message_of
+from proxy.policy.tags import LONGEST_TAG
 
-GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
-_INT32 = range(-(2**31), 2**31)
 _LONGEST = 1000
 _METADATA = re.compile(r"([0-9A-Za-z_.-]+)\s*[:=]\s*([ -~]*)")
 
@@ -27,10 +29,26 @@ class BadRequestError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One GetFilesByModel call that somebody asks about."""
+class Named:
+    """What somebody names: a tag, or a model, which several tags may stand for."""
 
-    model: Model
+    tags: tuple[str, ...]
+    shown: Mapping[str, object]
+    """What named it, as JSON shows it."""
+    logged: Mapping[str, object]
+    """And as a log line has it."""
+    about: Description = UNDESCRIBED
+
+    @property
+    def tag(self) -> str:
+        """The one that answers lie under."""
+        return self.tags[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One call of a read that somebody asks about."""
+
     call: Call
     shown: dict[str, object] = field(default_factory=dict)
     """Its parameters, without metadata."""
@@ -76,12 +94,29 @@ def seconds(given: Mapping[str, Any], name: str) -> float | None:
     raise BadRequestError(_not_understood(name, value, "seconds since 1970"))
 
 
-def model(given: Mapping[str, Any]) -> Model:
-    """`model_type` and `model_id`."""
+def named(given: Mapping[str, Any]) -> Named:
+    """`tag`; or `model_type` and `model_id`, of the media service, with `collection` for the log line."""
+    if "tag" in given:
+        tag = text(given, "tag")
+        if not tag or len(tag.encode()) > LONGEST_TAG:
+            raise BadRequestError(_not_understood("tag", given["tag"], f"a text of at most {LONGEST_TAG} bytes"))
+        return Named((tag,), {"tag": tag}, {"tag": tag})
     model_type = text(given, "model_type")
     if not model_type:
-        raise BadRequestError(_not_understood("model_type", given.get("model_type"), "a text, like user"))
-    return Model.of(model_type, _integer(given, "model_id", INT64))
+        accepted = "a text, like user, with model_id; or tag, like user/123, in their place"
+        raise BadRequestError(_not_understood("model_type", given.get("model_type"), accepted))
+    model = Model.of(model_type, _integer(given, "model_id", INT64))
+    shown: dict[str, object] = {"tag": model, "model_type": model.type, "model_id": str(model.id)}
+    logged = {"model_type": model.type, "model_id": model.id}
+    return Named(model.all, shown, logged, model.described(text(given, "collection")))
+
+
+def service(given: Mapping[str, Any], services: Collection[str]) -> str:
+    """`service`, one of the policy's; empty when it is not given."""
+    name = text(given, "service")
+    if "service" in given and name not in services:
+        raise BadRequestError(_not_understood("service", given["service"], ", ".join(services)))
+    return name
 
 
 def text(given: Mapping[str, Any], name: str) -> str:
@@ -95,28 +130,55 @@ def text(given: Mapping[str, Any], name: str) -> str:
     raise BadRequestError(_not_understood(name, value, f"a text of at most {_LONGEST} bytes"))
 
 
-def asked(given: Mapping[str, Any]) -> Asked:
-    """The call that `model_type`, `model_id`, `collection`, `page`, `per_page` and `metadata` describe."""
-    whose = model(given)
-    shown: dict[str, object] = {
-        "model_type": text(given, "model_type"),
-        "model_id": whose.id,
-        "collection": text(given, "collection"),
-        "page": _integer(given, "page", _INT32, default=1),
-        "per_page": _integer(given, "per_page", _INT32, default=1),
-    }
-    request = GetFilesByModelRequest(
-        model_type=text(given, "model_type"),
-        model_id=whose.id,
-        collection_name=text(given, "collection"),
-        page=_integer(given, "page", _INT32, default=1),
-        per_page=_integer(given, "per_page", _INT32, default=1),
-    )
+def asked(given: Mapping[str, Any], reads: Mapping[str, Read]) -> Asked:
+    """The call that `method`, `request` and `metadata` describe; or, of the media service's files, `model_type`,
+    `model_id`, `collection`, `page`, `per_page` and `metadata`. `reads` are the policy's, by path.
+    """
+    metadata = _metadata(given.get("metadata"))
     try:
-        body = request.SerializeToString()
-    except EncodeError:
+        call, shown = (_of_method if "method" in given else _of_model)(given, reads, metadata)
+    except (EncodeError, ValueError):
         raise BadRequestError("the request cannot be encoded; accepted: text and numbers") from None
-    return Asked(whose, Call(GET_FILES_BY_MODEL, body, _metadata(given.get("metadata"))), shown)
+    if call.method not in reads:
+        raise BadRequestError(
+            _not_understood("method", None, f"a read of the policy: {_listed_names(reads)}; with its request")
+        )
+    return Asked(call, shown)
+
+
+def _of_method(
+    given: Mapping[str, Any], reads: Mapping[str, Read], metadata: Metadata
+) -> tuple[Call, dict[str, object]]:
+    wanted = text(given, "method").removeprefix("/")
+    found = [path for path in reads if wanted in {path[1:], path.rpartition("/")[2]}]
+    if len(found) != 1:
+        raise BadRequestError(
+            _not_understood("method", given["method"], f"a read of the policy: {_listed_names(reads)}")
+        )
+    request = given.get("request", {})
+    try:
+        value = json.loads(request or "{}") if isinstance(request, str) else request
+        message = message_of(value, reads[found[0]].requests.default())
+    except (ValueError, RecursionError):
+        raise BadRequestError("request: no JSON; accepted: the message in protobuf's JSON") from None
+    except BadMessage as bad:
+        raise BadRequestError(f"request: {bad}; accepted: the message in protobuf's JSON") from None
+    return Call(found[0], message.SerializeToString(), metadata), {"method": found[0][1:], "request": value}
+
+
+def _of_model(
+    given: Mapping[str, Any], reads: Mapping[str, Read], metadata: Metadata
+) -> tuple[Call, dict[str, object]]:
+    model = named({name: value for name, value in given.items() if name != "tag"}).shown
+    spelled, collection = text(given, "model_type"), text(given, "collection")
+    page, per_page = (_integer(given, name, INT32, default=1) for name in ("page", "per_page"))
+    call = read_of(spelled, int(str(model["model_id"])), collection, page, per_page, metadata)
+    shown: dict[str, object] = {"model_type": spelled, "model_id": model["model_id"], "collection": collection}
+    return call, {**shown, "page": page, "per_page": per_page}
+
+
+def _listed_names(reads: Mapping[str, Read]) -> str:
+    return ", ".join(path[1:] for path in reads) or "it has none"
 
 
 def _metadata(given: Any) -> Metadata:

@@ -1,8 +1,10 @@
 """`Stats`: the document behind `/stats`: is it caching, how well, what is broken, what was invalidated last."""
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from proxy import __version__
@@ -10,10 +12,17 @@ from proxy.caching.policy import Policy
 from proxy.telemetry.dependency import State
 from proxy.telemetry.invalidation_log import Invalidation, InvalidationLog
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.popular import PopularModel
+from proxy.telemetry.queue_depths import QueueDepth
 from proxy.telemetry.readings import RESULTS, Reading, hit_ratio, read
 from proxy.telemetry.series import Series
 
 Dependencies = Mapping[str, Callable[[], State]]
+
+_TOP_MODELS = 20
+
+
+Queues = Callable[[], Iterable[QueueDepth]]
 
 
 class Stats:
@@ -26,13 +35,16 @@ class Stats:
         recent: InvalidationLog,
         dependencies: Dependencies,
         unready: Callable[[], str | None],
+        queues: Queues = tuple,
     ) -> None:
-        self._registry = metrics.registry
+        self._registry, self._methods = metrics.registry, metrics.methods
         self._callers = metrics.callers
         self._policy = policy
         self._recent = recent
         self._dependencies = dependencies
         self._unready = unready
+        self._queues = queues
+        self._popular = metrics.popular
         self._started = time.monotonic()
         self.series = Series(self._reading)
 
@@ -45,11 +57,19 @@ class Stats:
             "version": __version__,
             "now": time.time(),
             "uptime": time.monotonic() - self._started,
+            "memory_bytes": _resident_bytes(),
             "mode": self._policy.mode,
             "ttl": self._policy.ttl,
             "unready": self._unready(),
             "results": {result: reading.results[result] for result in RESULTS},
             "hit_ratio": hit_ratio(reading.results),
+            "methods": {
+                method: {
+                    "results": {result: counts[result] for result in RESULTS},
+                    "hit_ratio": hit_ratio(counts),
+                }
+                for method, counts in sorted(reading.by_method.items())
+            },
             "callers": {
                 "by_status": {status: count for status, count in sorted(reading.statuses.items()) if count},
                 "refused": {limit: count for limit, count in reading.refusals.items() if count},
@@ -69,6 +89,11 @@ class Stats:
                 "last": [_shown(each) for each in self._recent],
             },
             "events": dict(reading.events),
+            "queues": [asdict(each) for each in self._queues()],
+            "top_models": {
+                "seconds": self._popular.seconds,
+                "models": [_shown_model(each) for each in self._popular.top(_TOP_MODELS)],
+            },
             "series": [] if since is None else [asdict(point) for point in self._points(since, reading)],
         }
 
@@ -77,13 +102,27 @@ class Stats:
         return [*self.series.points(since), self.series.present(reading)]
 
     def _reading(self) -> Reading:
-        return read(self._registry)
+        return read(self._registry, self._methods)
+
+
+def _resident_bytes() -> int | None:
+    """Of this process, with what it runs in; None where the kernel does not tell: proc_pid_statm(5)."""
+    try:
+        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return None
+
+
+def _shown_model(each: PopularModel) -> dict[str, Any]:
+    kind, _, name = each.tag.rpartition("/")
+    return {"model_type": kind or name, "model_id": name if kind else "", "reads": each.reads, "cached": each.cached}
 
 
 def _shown(each: Invalidation) -> dict[str, Any]:
     return {
         "at": each.at,
         "tag": each.tag,
+        "shown": each.shown,
         # As the page and older commands show it; text: JavaScript knows no integers beyond 2^53.
         "model_type": each.kind,
         "model_id": each.name,

@@ -41,7 +41,7 @@ from proxy.amqp.flushes import Flushes
 from proxy.amqp.intake import CROWDED, PREFETCH, Intake
 from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
-from proxy.amqp.silence import SILENT, Record, Silence
+from proxy.amqp.silence import Record, Silence
 from proxy.amqp.topology import Source, Topology
 from proxy.calls.event_gap import NEVER, EventGap
 from proxy.policy.compiled import Event
@@ -85,6 +85,7 @@ class EventConsumer:
         self._urls, self._tls = tuple(urls), tls
         by_queue = {f"{prefix}-{event.queue}": event for event in events}
         self._topology = Topology(prefix, {each.queue: Source(each.exchange, each.routing_keys) for each in events})
+        self.depths = self._topology.depths
         self._observer = observer
         self._presence = Presence(observer, self._topology.queues)
         self._check_interval, self._pauses = check_interval, pauses
@@ -113,12 +114,11 @@ class EventConsumer:
     @property
     def state(self) -> State:
         """Whether events arrive."""
-        silent = SILENT if self._silence.since is not None else RIVAL if self._claim.rival else ""
-        return self._presence.state(self._duty.trouble or silent)
+        return self._presence.state(self._duty.trouble or self._silence.trouble or (RIVAL if self._claim.rival else ""))
 
-    def wrote(self, began: float) -> None:
+    def wrote(self, began: float, tags: tuple[str, ...], intent: bytes) -> None:
         """A write through this process succeeded, so that its event is to be expected; it began at `began`."""
-        self._silence.wrote(began)
+        self._silence.wrote(began, tags, intent)
 
     def start(self) -> None:
         """Begins; returns at once."""
@@ -277,7 +277,7 @@ class EventConsumer:
         since = self._silence.since
         if since is not None:
             self._gap.opened(since)
-            _logger.warning("%s", SILENT, extra={"dependency": "rabbitmq"})
+            _logger.warning("%s", self._silence.trouble, extra={"dependency": "rabbitmq"})
         elif self._silent:
             _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
             # What was stored before is older than some event that never came, and would count again without the gap.

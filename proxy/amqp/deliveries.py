@@ -55,8 +55,8 @@ class Invalidator(Protocol):
     async def flush(self, reason: str) -> None:
         """Nothing stored of any tag before the call is served after it."""
 
-    async def flush_in_time(self, reason: str) -> None:
-        """The same, but not more often than every few seconds."""
+    async def flush_in_time(self, reason: str, service: str = "") -> None:
+        """The same, of one service where one is named, but not more often than every few seconds."""
 
 
 class EventObserver(Protocol):
@@ -186,7 +186,7 @@ class Deliveries:
             self._log_malformed(message, bad, event)
             if event.flushes:
                 reason = f"an event of {event.exchange} does not say what it changed"
-                await self._done_in_the_end(lambda: self._invalidator.flush_in_time(reason), kind)
+                await self._done_in_the_end(lambda: self._invalidator.flush_in_time(reason, event.share), kind)
             await self._answer(message, good=False)
             return
         if tags:
@@ -204,7 +204,7 @@ class Deliveries:
         finally:
             in_hand.limit = None
         self._observer.event(kind, "applied")
-        self._silence.heard()
+        self._silence.heard(in_hand.tags)
         await self._answer(message, good=True)
 
     async def _apply(self, tags: tuple[str, ...], about: Description, sent_at: float, kind: str) -> None:
@@ -246,7 +246,7 @@ class Deliveries:
         kept_back = self._complaints.admit(bad.reason)
         if kept_back is not None:
             _logger.warning(
-                "an event that does not say what it changed: everything is flushed, its %s cannot be used"
+                "an event that does not say what it changed: what is stored is flushed, its %s cannot be used"
                 if event.flushes
                 else "an event that names no model was dropped: its %s cannot be used",
                 "size" if bad.reason == "oversize" else bad.reason,

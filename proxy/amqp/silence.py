@@ -14,17 +14,23 @@ answered: it counts from the write's beginning. One that is late by less than `G
 process hears no events itself (RabbitMQ lost, no Redis) its writes do not count, nor does it judge until it has been
 listening for `OVER` seconds, so that what has piled up in the queues is applied first.
 
-What this does not see: one of several media services that is mute while others publish, and of files that the
-service stores twice without a second event, all but the first. It takes no harm from them either.
+One of several media services that is mute while others publish shows in the writes that have no event of their own
+(`Owed`):
+    in part   `ENOUGH` of the last 15 writes that were judged, of all proxies; or of the last 15 events named no
+              model while others between them did
+    ended     once 30 in a row were good, or none was bad for an hour
+What this does not see: a mute one through which fewer of the writes go, and what is changed past the proxies only.
 """
 
 import asyncio
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Protocol
 
+from proxy.amqp.owed import Notes, Owed
 from proxy.calls.event_gap import NEVER
 from proxy.errors import RedisUnavailableError
 
@@ -32,9 +38,14 @@ SILENT = (
     "writes succeed and no media event follows: the media service has lost RabbitMQ (restart it), or what it sends "
     "cannot be read"
 )
+SILENT_IN_PART = (
+    "some writes succeed and no media event of theirs follows: one of several media services has lost RabbitMQ "
+    "(restart it) or sends what cannot be read, or somebody else takes events out of our queues"
+)
 ENOUGH = 3
 OVER = 10.0  # seconds
 GRACE = 2.0
+_MOST_READABLE = 30
 _EXCHANGE_EVERY = 2.0
 _EXCHANGE_PAUSE = 1.0  # whatever happens
 
@@ -46,9 +57,11 @@ class Verdict(Protocol):
     def silent(self) -> bool: ...
     @property
     def heard_ago(self) -> float | None: ...
+    @property
+    def in_part(self) -> bool: ...
 
 
-class Record(Protocol):
+class Record(Notes, Protocol):
     """Where the proxies of a namespace count together; see `EventRecord`."""
 
     @property
@@ -63,6 +76,8 @@ class Record(Protocol):
         judge: bool,
         enough: int,
         over: float,
+        outcomes: Iterable[bool],
+        readable: Iterable[bool],
     ) -> Verdict: ...
 
 
@@ -81,35 +96,56 @@ class Silence:
         """Of what was heard, the part that the record knows."""
         self._missing: list[tuple[float, float]] = []
         self._listening_since: float | None = None
+        self._owed = Owed(OVER + GRACE)
+        self._any_heard_at = -math.inf
+        """By any proxy, as far as is known."""
+        self._silent = self._in_part = False
+        self._readable: deque[bool] = deque(maxlen=_MOST_READABLE)
+        """Whether each of the latest events named what it changed."""
         self._news = asyncio.Event()
         self.known = record is None
         """A verdict is there, or cannot be had."""
         self.since: float | None = None
         """Since when events may be missing; None while there is no silence."""
 
+    @property
+    def trouble(self) -> str:
+        """What is wrong, for people; empty: nothing."""
+        return "" if self.since is None else SILENT if self._silent else SILENT_IN_PART
+
     def listening(self, listens: bool) -> None:
         """Whether this process takes events now; may be said as often as you like."""
         if not listens:
             self._listening_since = None
             self._missing.clear()
+            self._owed.forget()
         elif self._listening_since is None:
             self._listening_since = self._clock()
 
-    def heard(self) -> None:
-        """An event was applied."""
-        self._heard_at = self._clock()
+    def heard(self, tags: Iterable[str] = ()) -> None:
+        """An event was applied that names these."""
+        self._heard_at = self._any_heard_at = self._clock()
         self._missing.clear()
+        self._owed.heard(tags)
+        self._readable.append(True)
+        if self._silent:
+            self._owed.forget()  # its events went where all went
         self._news.set()
         self._decide(None)
 
-    def wrote(self, began: float) -> None:
+    def wrote(self, began: float, tags: tuple[str, ...] = (), intent: bytes = b"") -> None:
         """A write through this process succeeded that began then, by `time.monotonic`."""
-        if self._listening_since is not None and began > self._heard_at:
+        if self._listening_since is None:
+            return
+        if began > self._heard_at:
             self._miss(began)
+        if not self._silent:
+            self._owed.wrote(tags, intent, self._clock())
 
     def unreadable(self) -> None:
         """An event came that names no model."""
         self._miss(self._clock())
+        self._readable.append(False)
 
     def _miss(self, began: float) -> None:
         if len(self._missing) < ENOUGH:
@@ -131,6 +167,7 @@ class Silence:
         now, heard_at = self._clock(), self._heard_at
         late = [pair for pair in self._missing if now - pair[1] >= GRACE]
         listened = 0.0 if self._listening_since is None else now - self._listening_since
+        readable, self._readable = self._readable, deque(maxlen=_MOST_READABLE)
         try:
             verdict = await record.exchange(
                 heard_ago=now - heard_at if heard_at > self._told_at else None,
@@ -138,18 +175,27 @@ class Silence:
                 judge=listened >= OVER,
                 enough=ENOUGH,
                 over=OVER,
+                outcomes=await self._owed.judged(record, now, self._any_heard_at),
+                readable=readable,
             )
         except RedisUnavailableError:
             self._first()
             return
         self._told_at = max(self._told_at, heard_at)
         self._missing = [pair for pair in self._missing if pair not in late]
+        ago = verdict.heard_ago
+        at = NEVER if ago is None else now - ago
+        self._any_heard_at, self._in_part = max(self._any_heard_at, at), verdict.in_part
         if self._heard_at == heard_at:  # else it is older than what was heard meanwhile
-            ago = verdict.heard_ago
-            self._decide((NEVER if ago is None else now - ago) if verdict.silent else None)
+            if verdict.silent:
+                self._owed.forget()
+            self._decide(at if verdict.silent else None)
         self._first()
 
     def _decide(self, since: float | None) -> None:
+        """`since`: of a silence of all."""
+        self._silent = since is not None
+        since = since if since is not None or not self._in_part else NEVER
         changed = (since is None) is not (self.since is None)
         self.since = since
         if changed:

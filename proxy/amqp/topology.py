@@ -29,6 +29,8 @@ from aio_pika.exceptions import ChannelClosed, ChannelNotFoundEntity, ChannelPre
 from aiormq.exceptions import ChannelAccessRefused
 from pamqp.common import Arguments
 
+from proxy.telemetry.queue_depths import QueueDepths
+
 RETIRED_PREFIX = "api-gateway-media"
 """The in-process subscriber's own queues, which have no arguments (contract, section 2)."""
 
@@ -72,6 +74,7 @@ class Topology:
         self._foreign: set[str] = set()
         self._forbidden: set[str] = set()
         self._open: tuple[AbstractConnection, AbstractChannel] | None = None
+        self.depths = QueueDepths()
 
     async def look(self, connection: AbstractConnection, *, at_mark: bool = True) -> Findings:
         """Changes nothing; must come before anything that does, or the evidence is gone."""
@@ -79,9 +82,11 @@ class Topology:
         for queue in self.queues:
             try:
                 async with self.channel(connection) as channel:
-                    await channel.get_queue(queue)
+                    said = (await channel.get_queue(queue)).declaration_result
+                self.depths.told(queue, said.message_count, said.consumer_count)
             except ChannelNotFoundEntity:
                 missing.append(queue)
+                self.depths.missing(queue)
         if missing:
             return Findings(tuple(missing), f"queue {missing[0]} did not exist")
         for exchange in self._marks if at_mark else ():

@@ -123,6 +123,11 @@ class Cache:
             looked.failed = True
         return looked
 
+    def tag_of(self, call: Call) -> str | None:
+        """What a call reads; None for what can never be answered from the cache."""
+        key = self._keys.of_call(call)
+        return None if key is None or key.bypass else key.tag
+
     async def look_up(self, call: Call) -> Found | None:
         """What a call would be a hit on, fetching nothing: shadow mode compares it with upstream's answer."""
         key, fresh = self._key_of(call)

@@ -3,6 +3,7 @@
 Rules:
     hold      a tag is held until an attempt that began after it was last asked for has succeeded
     too many  beyond MOST_HELD tags, one flush of the namespace stands for every further one
+    share     a flush is of all services or of some, whose names add up until it begins
     flush     is numbered as it is asked for; one that succeeded is done for all that were asked for before it began
     intents   of one tag's writes are held with it; for each, what was asked for last is what Redis will be told
 """
@@ -28,6 +29,8 @@ class Intent:
 
     id: bytes
     until: float
+    announced: bool = False
+    """An event is to follow its write, of which Redis is to take a note."""
 
 
 @dataclass(slots=True)
@@ -52,6 +55,9 @@ class Held:
         self._asked = 0
         self._flushed = 0
         self._flush_due = math.inf
+        self._share: frozenset[str] | None = frozenset()
+        self.flush_share: frozenset[str] | None = None
+        """The services whose answers the flush that began last removes; None: of all."""
         self._progress = asyncio.Event()
         self.wanted = asyncio.Event()
         """Set while anything is held."""
@@ -123,10 +129,14 @@ class Held:
         else:
             await self.flushed(self._asked)
 
-    def want_flush(self, reason: str, *, due: float, source: str) -> int:
-        """Asks for a flush at a time of `time.monotonic`, or earlier; its number."""
+    def want_flush(self, reason: str, *, due: float, source: str, service: str = "") -> int:
+        """Asks for a flush at a time of `time.monotonic`, or earlier; its number. `service`: whose; empty: of all."""
         if self._flush_due == math.inf:
-            log.warning("the whole cache will be flushed", extra={"reason": reason})
+            told = {"reason": reason, **({"service": service} if service else {})}
+            log.warning(
+                "the cache of a service will be flushed" if service else "the whole cache will be flushed", extra=told
+            )
+        self._share = None if not service or self._share is None else self._share | {service}
         self.flush_reason, self.flush_source = reason, source
         self._flush_due = min(self._flush_due, due)
         self._asked += 1
@@ -143,6 +153,7 @@ class Held:
         if now < self._flush_due:
             return 0
         self._flush_due = math.inf
+        self.flush_share, self._share = self._share, frozenset()
         return self._asked
 
     def end_flush(self, number: int, *, done: bool) -> None:
@@ -153,6 +164,8 @@ class Held:
             self._progress.clear()
         else:
             self._flush_due = 0.0
+            both = self.flush_share, self._share
+            self._share = None if both[0] is None or both[1] is None else both[0] | both[1]
         self._changed()
 
     async def flushed(self, number: int) -> None:

@@ -15,11 +15,14 @@ from grpc import StatusCode
 from proxy.caching.cache import Cache, Looked, log_hit
 from proxy.calls.call import Metadata
 from proxy.store.redis_reads import Look
+from proxy.telemetry.popular import Popular
 
 
 class Observer(Protocol):
     """Who counts."""
 
+    @property
+    def popular(self) -> Popular: ...
     def hit(self, method: str, seconds: float) -> None: ...
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
 
@@ -46,6 +49,7 @@ class Hits:
         """A hit was answered; `started` is of `time.perf_counter`, when the call came."""
         if looked.found is not None:
             log_hit(looked.key, looked.found)
+        self._observer.popular.read(looked.key.tag, cached=True)
         self._observer.hit(self.method, time.perf_counter() - started)
 
     def left(self, started: float) -> None:

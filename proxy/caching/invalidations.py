@@ -3,9 +3,11 @@ bypassed meanwhile: reads of a held tag go to upstream in this process.
 """
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from functools import partial
 from typing import Protocol
 
 from proxy.caching.confirmed import Confirmed
@@ -25,9 +27,9 @@ _LAST_TRY_TIMEOUT = 1.5
 _RETRIES_AT_ONCE = 64
 _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
-_LEAST_TIMEOUT = 0.001
-"""Less is no time to ask Redis anything in."""
-
+_LEAST_TIMEOUT = 0.001  # less is no time to ask Redis anything in
+_NOTED_MS = 30_000
+"""For how much longer than its intent a write's note is kept that its event is due."""
 
 _RENEWED = "Redis has another master or another time, and may hold what is outdated"
 
@@ -44,8 +46,9 @@ class Store(Protocol):
         intent: bytes = b"",
         intent_ms: int = 0,
         clear: bytes = b"",
+        due_ms: int = 0,
     ) -> None: ...
-    async def flush(self) -> int: ...
+    async def flush(self, services: Collection[str] = ()) -> int: ...
     def on_renewal(self, again: Callable[[float | None], None]) -> None: ...
 
 
@@ -60,7 +63,7 @@ class Journal(Protocol):
     """Who remembers the last ones."""
 
     def invalidated(self, tag: str, source: str, about: Description) -> None: ...
-    def flushed(self, reason: str, models: int) -> None: ...
+    def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None: ...
 
 
 class Invalidations:
@@ -115,21 +118,21 @@ class Invalidations:
         for tag in tags:
             await self.invalidate(tag, source=source, about=about)
 
-    async def flush(self, reason: str, *, source: str = "event") -> None:
-        """Removes everything of the namespace; returns only once every master has confirmed."""
+    async def flush(self, reason: str, *, source: str = "event", service: str = "") -> None:
+        """Removes everything of the namespace, or of one service; returns only once every master has confirmed."""
         if self._store is not None:
-            await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source))
+            await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source, service=service))
 
-    async def flush_in_time(self, reason: str) -> None:
+    async def flush_in_time(self, reason: str, service: str = "") -> None:
         """After an event: the same, but at most every five seconds; until then every read here bypasses."""
         if self._store is not None:
             due = self._flush_began + _FLUSH_EVERY
-            await self._held.flushed(self._held.want_flush(reason, due=due, source="event"))
+            await self._held.flushed(self._held.want_flush(reason, due=due, source="event", service=service))
 
-    def flush_soon(self, reason: str) -> None:
-        """After a write: has everything removed, at most every five seconds; until then every read here bypasses."""
+    def flush_soon(self, reason: str, service: str = "") -> None:
+        """After a write: has it removed, at most every five seconds; until then every read here bypasses."""
         if self._store is not None:
-            self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY, source="write")
+            self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY, source="write", service=service)
 
     async def own_write(self, tag: str, intent: Intent, budget: Budget, *, ended: Description | None = None) -> None:
         """Removes all of a tag, and sets or clears the intent of one of our own writes, within the budget.
@@ -176,11 +179,9 @@ class Invalidations:
     async def close(self) -> None:
         """Tries what is left once more, within about a second; also a flush that is not due yet."""
         self._held.hurry()
-        try:
+        with contextlib.suppress(TimeoutError):  # what is left is told below
             async with asyncio.timeout(_LAST_TRY_TIMEOUT):
                 await self._round()
-        except TimeoutError:
-            pass  # what is left is told below
         if self.pending:
             log.warning("stopping with invalidations that Redis has not taken", extra={"pending": self.pending})
 
@@ -249,23 +250,27 @@ class Invalidations:
         if not number or self._store is None:
             return True
         reason, source, held_before = self._held.flush_reason, self._held.flush_source, self._held.asked()
-        self._flush_began = now
-        done = False
+        self._flush_began, done, services = now, False, self._held.flush_share or ()
         try:
-            removed = await self._store.flush()
+            removed = await self._store.flush(services)
             self._confirmed.flushed()
             done = True
         except RedisUnavailableError:
             return False
         finally:
             self._held.end_flush(number, done=done)
-        for tag, held, asked in held_before:
+        for tag, held, asked in () if services else held_before:
             if not held.intents:  # these are still to be told
                 self._taken(tag, held, asked)
         self._observer.invalidation(source, None)
         if self._journal is not None:
-            self._journal.flushed(reason, removed)
-        log.info("the whole cache was flushed", extra={"reason": reason, "models": removed})
+            self._journal.flushed(reason, removed, services)
+        whose = {"service": ", ".join(sorted(services)), "tags": removed} if services else {"models": removed}
+        log.info(
+            "%s was flushed",
+            "the cache of a service" if services else "the whole cache",
+            extra={"reason": reason, **whose},
+        )
         return True
 
     def _taken(self, tag: str, held: HeldTag, asked: int) -> None:
@@ -279,17 +284,16 @@ class Invalidations:
         if self._journal is not None:
             self._journal.invalidated(tag, source, about)
         if log.isEnabledFor(logging.DEBUG):
-            fields = {**about.to_say_of(tag), "source": source}
-            log.debug("Invalidated %s cache", about.subject or kind_of(tag), extra=fields)
+            subject = about.subject or kind_of(tag)
+            log.debug("Invalidated %s cache", subject, extra={**about.to_say_of(tag), "source": source})
 
 
 async def _ask(store: Store, tag: str, timeout: float, window_ms: int, intent: Intent | None) -> None:
     if timeout < _LEAST_TIMEOUT:
         raise RedisUnavailableError("no time is left for Redis in this call")
+    told = partial(store.invalidate, tag, timeout=timeout, window_ms=window_ms)
     left_ms = 0 if intent is None else int((intent.until - time.monotonic()) * 1000)
-    if intent is None:
-        await store.invalidate(tag, timeout=timeout, window_ms=window_ms)
-    elif left_ms > 0:
-        await store.invalidate(tag, timeout=timeout, window_ms=window_ms, intent=intent.id, intent_ms=left_ms)
+    if intent is not None and left_ms > 0:
+        await told(intent=intent.id, intent_ms=left_ms, due_ms=left_ms + _NOTED_MS if intent.announced else 0)
     else:
-        await store.invalidate(tag, timeout=timeout, window_ms=window_ms, clear=intent.id)
+        await told(clear=b"" if intent is None else intent.id)

@@ -25,6 +25,7 @@ from proxy.policy.expressions import ExpressionError
 from proxy.store.redis_node import Budget
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit
+from proxy.telemetry.popular import Popular
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,8 @@ class Aliases(Protocol):
 class Observer(unclear.Observer, Protocol):
     """Who counts."""
 
+    @property
+    def popular(self) -> Popular: ...
     def request(self, method: str, result: Outcome, tier: Literal["redis", "none"], seconds: float) -> None: ...
     def answered(self, *, successful: bool) -> None: ...
     def shadow_difference(self) -> None: ...
@@ -83,6 +86,8 @@ class Methods:
         tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
         counted = outcome(answer, self._reads[call.method], call)
         self._observer.request(call.method, counted, tier, time.perf_counter() - started)
+        if (tag := self._cache.tag_of(call)) is not None:
+            self._observer.popular.read(tag, cached=answer.age is not None)
         if answer.age is None and answer.reply.ok and answer.result != "coalesced":
             self._observer.answered(successful=counted != "failure")
         tracing.answered(answer.result, None if tier == "none" else tier)
@@ -103,7 +108,15 @@ class Methods:
             write = await self._understood(call, said)
         except ExpressionError as error:
             self._unclear.met(said.path, str(error), _NOT_TOLD)
-            write = Write(call, (), said.succeeded, unknown=_UNREADABLE, unreadable=True, announced=said.announced)
+            write = Write(
+                call,
+                (),
+                said.succeeded,
+                unknown=_UNREADABLE,
+                share=said.share,
+                unreadable=True,
+                announced=said.announced,
+            )
         if write.tags:
             tracing.about(kind_of(write.tags[0]))
         return await self._own_writes.carry_out(write)
@@ -123,7 +136,7 @@ class Methods:
                 unknown = "" if found else said.flush_reason
             else:
                 unknown = said.flush_reason
-        return Write(call, tags, said.succeeded, about, budget, unknown, announced=said.announced)
+        return Write(call, tags, said.succeeded, about, budget, unknown, said.share, announced=said.announced)
 
     async def _looked_up(
         self, call: Call, look_up: compiled.LookUp, request: Message

@@ -59,6 +59,8 @@ class Write:
     """What Redis may still take of the time of this call."""
     unknown: str = ""
     """Why not all tags could be found out, so that everything is flushed should it be done; empty: they could."""
+    share: str = ""
+    """The service whose answers are flushed then; empty: all are."""
     announced: bool = False
     """An event is to follow when it succeeds."""
     unreadable: bool = False
@@ -73,8 +75,9 @@ class OwnWrites:
         self._forward = forward
         self._ends: set[asyncio.Task[None]] = set()
         self._repeats: dict[bytes, tuple[asyncio.TimerHandle, tuple[str, ...]]] = {}
-        self.succeeded: Callable[[float], None] = lambda _: None
-        """Told of each write that surely succeeded, when it began, by `time.monotonic`: its event is to follow."""
+        self.succeeded: Callable[[float, tuple[str, ...], bytes], None] = lambda began, tags, intent: None
+        """Told of each write that surely succeeded, its event being to follow: when it began, by `time.monotonic`, its
+        tags and its intent."""
 
     async def carry_out(self, write: Write) -> Reply:
         """Forwards a write, between its invalidations."""
@@ -82,11 +85,11 @@ class OwnWrites:
         forwarded = False
         reply: Reply | None = None
         try:
-            await self._invalidate(write, _until(intent, _life(write.call)), None)
+            await self._invalidate(write, _until(intent, _life(write.call), announced=write.announced), None)
             forwarded, began = True, time.monotonic()
             reply = await self._forward(write.call)
             if write.announced and reply.ok and write.succeeded(reply.body or b"", False):
-                self.succeeded(began)
+                self.succeeded(began, write.tags, intent)
         finally:
             known = not forwarded or (reply is not None and reply.code in _SETTLED)
             await self._shielded(self._end(write, intent, reply, known=known))
@@ -106,7 +109,7 @@ class OwnWrites:
             (not known and not write.unreadable)
             or (reply is not None and reply.ok and write.succeeded(reply.body or b"", True))
         ):
-            self._invalidations.flush_soon(write.unknown)
+            self._invalidations.flush_soon(write.unknown, write.share)
         if not write.tags:
             return
         life = 0.0 if known else UNKNOWN_OUTCOME
@@ -137,7 +140,7 @@ class OwnWrites:
 
     def _repeat_later(self, tags: tuple[str, ...], intent: bytes) -> None:
         if len(self._repeats) >= MOST_HELD:
-            self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome")
+            self._invalidations.flush_soon(f"more than {MOST_HELD} writes with an unknown outcome", "")
             return
 
         def repeat() -> None:
@@ -149,8 +152,8 @@ class OwnWrites:
         self._repeats[intent] = (handle, tags)
 
 
-def _until(intent: bytes, seconds: float) -> Intent:
-    return Intent(intent, time.monotonic() + seconds)
+def _until(intent: bytes, seconds: float, *, announced: bool = False) -> Intent:
+    return Intent(intent, time.monotonic() + seconds, announced)
 
 
 def _life(call: Call) -> float:

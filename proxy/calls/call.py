@@ -21,7 +21,7 @@ class Call:
     """One unary request. `deadline` is in seconds of `time.monotonic`; None: the caller set none."""
 
     method: str
-    """Fully qualified, as on the wire: `/media.MediaService/GetFilesByModel`."""
+    """Fully qualified, as on the wire: `/shop.Products/Get`."""
     body: bytes
     metadata: Metadata = ()
     deadline: float | None = None

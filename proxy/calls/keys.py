@@ -17,6 +17,8 @@ from proxy.calls.tags import Description
 
 _LARGEST_REQUEST = 4096  # bytes; the fields of a real one take a few dozen
 _LARGEST_REMEMBERED = 256
+_SHARE, _DIGEST = 4, 12
+"""Bytes of a field: of its service, of its request."""
 _MEMO_ENTRIES = 8192  # of a few kB each at most: a caller who varies them all fills some 20 MB
 
 
@@ -28,7 +30,7 @@ class RequestKey:
     hash_key: bytes
     """The Redis key of the tag's hash."""
     field: bytes
-    """16 bytes that name this request within the hash."""
+    """16 bytes that name this request within the hash; they begin with those of `share_of` its service."""
     entry: bytes
     """The hash's field that holds the stored answer."""
     identity: bytes
@@ -123,7 +125,7 @@ class Keys:
         if asked is None:
             return None
         identity = length_prefixed(method.encode(), read.digest, asked.canonical, vary_digest)
-        field = blake2b(identity, digest_size=16).digest()
+        field = share_of(read.service) + blake2b(identity, digest_size=_DIGEST).digest()
         return RequestKey(
             tag=asked.tag,
             hash_key=self.of_tag(asked.tag),
@@ -136,6 +138,13 @@ class Keys:
             about=asked.about,
             problem=asked.problem,
         )
+
+
+def share_of(service: str) -> bytes:
+    """How the fields of a service's requests begin, so that what is stored of it is found in any hash. Two services
+    whose fields begin alike are only flushed together.
+    """
+    return blake2b(service.encode(), digest_size=_SHARE).digest()
 
 
 def length_prefixed(*parts: bytes) -> bytes:

@@ -5,14 +5,14 @@
     Azure                                            `se`, and `ske`: when the key ends that signed it
     Tencent COS                                      `q-sign-time` and `q-key-time`, each `begin;end`
     CloudFront                                       `Policy`: JSON in a base64 of its own
-    JSON Web Tokens, Akamai, Fastly                  inside the token
+    JSON Web Tokens, Akamai, Fastly, UPYUN, Rails    inside the token
     temporary credentials                            a security token, or a key named `ASIA…` or `STS.…`: dead with its
                                                      session, which no query tells
 
-Parameters are looked for in the query, in the fragment, in the path, and in another URL that one of these holds (of an
-image server). All ends that are found count, of parameters given twice too: the first is the URL's. A URL that is
-signed and tells no end that can be read is unclear, and so is an end that cannot be read. It is signed by the names in
-it, or when it holds both what looks like a signature and what looks like a time.
+Parameters are looked for wherever they may be (`url_parts.py`). All ends that are found count, of parameters given
+twice too: the first is the URL's. A URL that is signed and tells no end that can be read is unclear, and so is an end
+that cannot be read. It is signed by the names in it, or when it holds both what looks like a signature and what looks
+like a time.
 """
 
 import base64
@@ -23,7 +23,9 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import urlsplit
+
+from proxy.calls.url_parts import parameters, plain
 
 _VERSION_4 = re.compile(r"(x-[a-z0-9]+-)expires|(x-(?:amz|goog|oss|tos|obs)-)date")
 _DATE = "%Y%m%dT%H%M%SZ"
@@ -50,10 +52,16 @@ _MAC = re.compile(
 """What looks like a signature."""
 _TIME = re.compile(r"(?<![0-9A-Za-z])[12][0-9]{9}(?![0-9A-Za-z])")
 """Seconds since 1970."""
+_PATH_END = re.compile(r"[/~]exp=([0-9]+)~")
+_SIGNED_PATH = re.compile(
+    r"/p/[0-9A-Za-z_-]{20,}/n/[^/]+/b/[^/]+/o/"  # a pre-authenticated request of Oracle's
+    r"|/[0-9A-Za-z_+=-]{20,},[12][0-9]{9}/"  # CDN77
+    r"|/20[0-9]{10}/[0-9a-f]{32}/|/[0-9a-f]{32}/[4-9a-f][0-9a-f]{7}/"  # Alibaba's CDN: when it was signed, or ends
+)
 _HEX_TIME = re.compile(r"[4-9A-Fa-f][0-9A-Fa-f]{7}")
 _CONTENT = frozenset(("v", "ver", "version", "rev", "etag", "id", "uuid", "versionid", "filename"))
 """Names of parameters that tell contents apart: neither a signature nor an end."""
-_NESTED = 3  # URLs within URLs that are looked into
+_LOOKED_INTO = 1024  # characters of a text that may hold a signature
 _LONGEST = 1 << 40  # seconds; a larger number is no life
 _LAST = 10**11  # seconds since 1970; a later moment is none, but milliseconds, say
 _CLOUDFRONT = str.maketrans("-_~", "+=/")
@@ -77,34 +85,22 @@ _Query = dict[str, list[str]]
 def end_of(url: str) -> End | None:
     """None when nothing says that the URL expires; ValueError when it is unclear."""
     query: _Query = {}
-    for name, value in _parameters(url):
+    for name, value in parameters(url):
         query.setdefault(name.lower(), []).append(value)
-    signed = any(_SIGNED.fullmatch(name) for name in query)
+    path = plain(urlsplit(url).path)
+    signed = any(_SIGNED.fullmatch(name) for name in query) or _SIGNED_PATH.search(path) is not None
     ends = [*_dates_and_lives(query), *_moments(query, "expires"), *_plain_moments(query), *_inside(query)]
+    ends += [End(_moment(text)) for text in _PATH_END.findall(path)]
     if "sig" in query:
         ends += _moments(query, "se", "ske")
     if signed and not ends:
-        ends += _moments(query, *_MOMENTS)
+        ends += _moments(query, *_MOMENTS, *filter(_MOMENT_NAME.fullmatch, query))
     if not ends:
         if signed or _looks_signed(query):
             raise ValueError("signed, and no end that can be read")
         return None
     at = min((end.at for end in ends if end.at is not None), default=None)
     return End(at, min((end.life for end in ends if end.life is not None), default=None), _temporary(query))
-
-
-def _parameters(url: str, nested: int = _NESTED) -> Iterator[tuple[str, str]]:
-    """Names and values, wherever they are; a part of the path that has no name has an empty one."""
-    parts = urlsplit(url.replace("&amp;", "&"))
-    found = parse_qsl(parts.query, keep_blank_values=True) + parse_qsl(parts.fragment.lstrip("?"))
-    for part in parts.path.split("/"):
-        found += parse_qsl(part.replace(";", "&")) if "=" in part else [("", part)]
-    yield from found
-    if not nested:
-        return
-    for value in (*(value for _, value in found), unquote(parts.path)):
-        if "?" in value or ("&" in value and "=" in value):
-            yield from _parameters(value if "?" in value else f"?{value}", nested - 1)
 
 
 def _temporary(query: _Query) -> bool:
@@ -116,7 +112,9 @@ def _temporary(query: _Query) -> bool:
 def _looks_signed(query: _Query) -> bool:
     """Whether there is a signature and a time, by their looks: its end may be meant, or its begin."""
     texts = [text for name, texts in query.items() if name and name not in _CONTENT for text in texts]
-    return any(map(_MAC.search, texts)) and any(_TIME.search(text) or _HEX_TIME.fullmatch(text) for text in texts)
+    return any(_MAC.search(text, 0, _LOOKED_INTO) for text in texts) and any(
+        _TIME.search(text) or _HEX_TIME.fullmatch(text) for text in texts
+    )
 
 
 def _dates_and_lives(query: _Query) -> Iterator[End]:
@@ -156,6 +154,19 @@ def _inside(query: _Query) -> Iterator[End]:
                 if _SIGNED.fullmatch(name):
                     yield from (End(_moment(at or later)) for at, later in _TOKEN_END.findall(text))
                 yield from (End(at) for at in _web_token(text))
+                yield from (End(_moment(at)) for at in _rails(text))
+    for text in query.get("_upt", []):
+        yield End(_moment(text[8:]))
+
+
+def _rails(text: str) -> Iterator[str]:
+    """The end of a message of Active Storage's; nothing for other texts and for those without an end."""
+    message, _, mac = text.partition("--")
+    if mac and message.startswith("eyJfcmFpbHMi"):
+        told = _json(message.translate(str.maketrans("-_", "+/"))).get("_rails")
+        end = told.get("exp") if isinstance(told, dict) else None
+        if end is not None:
+            yield str(end)
 
 
 def _policy(text: str) -> Iterator[float]:

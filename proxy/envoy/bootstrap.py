@@ -109,10 +109,7 @@ def _service(settings: Settings, where: str, names: Clusters, place: Place) -> l
     limits, upstream = _limits(settings.max_concurrent_calls), _understood(settings, where)
     tls = towards_upstream(settings, upstream, place.directory, place.authorities)
     ways = {
-        names.first: {
-            **as_client(settings.max_calls_per_connection),
-            "connection_pool_per_downstream_connection": True,
-        },
+        names.first: as_client(settings.max_calls_per_connection),
         names.again: as_client(1, idle="10s"),
     }
     both = extension(
@@ -120,12 +117,19 @@ def _service(settings: Settings, where: str, names: Clusters, place: Place) -> l
     )
     return [
         *({**_cluster(name, upstream, how), **limits, **_REACHED, **tls} for name, how in ways.items()),
-        {"name": names.both, "connect_timeout": "1s", "lb_policy": "CLUSTER_PROVIDED", "cluster_type": both, **limits},
+        {
+            "name": names.both,
+            "connect_timeout": "1s",
+            "lb_policy": "CLUSTER_PROVIDED",
+            "cluster_type": both,
+            "connection_pool_per_downstream_connection": True,  # (set on the other two, it would have no effect)
+            **limits,
+        },
     ]
 
 
 def _limits(most_calls: int) -> Json:
-    """No outlier ejection, and as many calls as callers may make: to the methods of MediaService (`listener` gives them
+    """No outlier ejection, and as many calls as callers may make: to the methods of the policy (`listener` gives them
     HIGH) as many as to all others, so that whoever takes the places of these does not lock out those.
     """
     kinds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")

@@ -14,7 +14,7 @@ from proxy.envoy.addresses import Json
 from proxy.envoy.http2 import extension
 
 OURS, OTHER = "ours", "other"
-"""Names of routes: health and reflection; methods that are none of MediaService. The others are methods' names."""
+"""Names of routes: health and reflection; methods that the policy does not name. The others are methods' labels."""
 PREFIX, COUNTED = "callers_ended", "forwarded"
 """Of the statistics that `outcomes` and `forwarded` read."""
 

@@ -74,9 +74,8 @@ class ForwardedCalls:
         seconds = max(0.0, now.milliseconds - before.milliseconds) / 1000
         if counts:
             sent = not _NOT_SENT & set(flags.split(","))
-            self._metrics.forwarded_calls(
-                f"/media.MediaService/{method}", _code(code, flags), counts, seconds, upstream=sent
-            )
+            path = self._metrics.methods.path(method)
+            self._metrics.forwarded_calls(path, _code(code, flags), counts, seconds, upstream=sent)
 
 
 def _code(number: str, flags: str) -> StatusCode:

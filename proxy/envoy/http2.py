@@ -38,13 +38,13 @@ def as_client(calls: int = _OWN_CALLS, idle: str = _IDLE) -> Json:
 def http2(calls: int) -> Json:
     """The options of either side, for a connection that carries at most so many calls at once.
 
-    Each may hold back as much as its own window, and the connection's is as large as all of these: whatever some do not
-    read, the others' bytes pass.
+    Each may hold back as much as its own window, and the connection's is twice as large as all of these: whatever some
+    do not read, the others' bytes pass. Twice, since Envoy tells its peer what is free again once that is a half.
     """
     return {
         "max_concurrent_streams": calls,
         "initial_stream_window_size": _STREAM_WINDOW,
-        "initial_connection_window_size": min(_STREAM_WINDOW * (calls + 1), _LARGEST_WINDOW),
+        "initial_connection_window_size": min(2 * _STREAM_WINDOW * (calls + 1), _LARGEST_WINDOW),
         # One bad call does not end its connection's others.
         "override_stream_error_on_invalid_http_message": True,
     }

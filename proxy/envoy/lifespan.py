@@ -19,6 +19,7 @@ from proxy.errors import SettingError, StartError
 from proxy.settings.config import Settings
 from proxy.telemetry import log, strays, tracing
 from proxy.telemetry.metrics import Metrics
+from proxy.transport.limits import Limits
 
 _logger = logging.getLogger(__name__)
 
@@ -74,7 +75,7 @@ class Lifespan:
                 core,
                 metrics,
                 hello.place,
-                limits=composition.limits(settings, core.policy.large),
+                limits=Limits.of(settings, core.policy.large),
                 accepting=self._accepting,
                 live=self._begun,
             )

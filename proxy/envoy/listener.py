@@ -152,11 +152,11 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
     default = _authority(settings, settings.media_service_addr)
     return [
         *(route for each in services for route in _core_answers(each, _authority(settings, each.target), limit)),
-        *(_route({"prefix": prefix}, OWN) for prefix in _OURS),
+        *(_route({"prefix": prefix}, OWN, name=OURS) for prefix in _OURS),
         *(
-            _upstream({"path": path}, each.clusters.both, _authority(settings, each.target), limit)
+            _upstream({"path": path}, each.clusters.both, _authority(settings, each.target), limit, name=label)
             for each in services
-            for path in each.unary
+            for path, label in each.labels.items()
             if path not in each.writes
         ),
         *(
@@ -175,36 +175,37 @@ def _authority(settings: Settings, target: str) -> str:
 def _core_answers(service: Placed, host: str, limit: str | None) -> Iterator[Json]:
     """Reads of protobuf, and writes, of which large ones have no limit."""
     for path in service.reads:
-        yield _upstream({"path": path, "headers": [PROTOBUF]}, service.clusters.both, host, limit, pyvoy=True)
+        match = {"path": path, "headers": [PROTOBUF]}
+        yield _in_core(_upstream(match, service.clusters.both, host, limit, name=service.labels[path]))
     for path in service.writes:
         time = None if path in service.large else limit
-        yield _upstream({"path": path}, service.clusters.both, host, time, pyvoy=True)
+        yield _in_core(_upstream({"path": path}, service.clusters.both, host, time, name=service.labels[path]))
 
 
-def _name(match: Json, cluster: str) -> str:
-    """Never the caller's text: what it is counted under must not be of any number."""
-    return OURS if cluster == OWN else match["path"].rpartition("/")[2] if "path" in match else OTHER
-
-
-def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *, pyvoy: bool = False) -> Json:
+def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *, name: str = OTHER) -> Json:
     """To a service. `host` is the `:authority`."""
-    route = _route(match, cluster, limit)
+    route = _route(match, cluster, limit, name=name)
     route["route"] |= {
         "host_rewrite_literal": host,
         "retry_policy": _TRANSPARENT,
         "priority": "HIGH" if "path" in match else "DEFAULT",
     }
-    if pyvoy:
-        on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
-        route["typed_per_filter_config"] = {PYVOY: on}
     return route
 
 
-def _route(match: Json, cluster: str, limit: str | None = None) -> Json:
-    """`limit` is for callers that set no deadline; one that was set counts."""
+def _in_core(route: Json) -> Json:
+    """The same by way of the core."""
+    on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
+    return {**route, "typed_per_filter_config": {PYVOY: on}}
+
+
+def _route(match: Json, cluster: str, limit: str | None = None, *, name: str) -> Json:
+    """`limit` is for callers that set no deadline; one that was set counts. What it is counted under, `name`, is never
+    the caller's text, which must not be of any number.
+    """
     durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
     action: Json = {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations}
-    return {"name": _name(match, cluster), "match": {**match, "grpc": {}}, "route": action}
+    return {"name": name, "match": {**match, "grpc": {}}, "route": action}
 
 
 _TRANSPARENT: Json = {

@@ -3,9 +3,11 @@
 The built-in policy's are written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from proxy.policy.builtin import methods as media
 from proxy.settings.config import Settings
 
 
@@ -33,19 +35,15 @@ class Placed:
     writes: tuple[str, ...]
     large: frozenset[str]
     """Writes whose requests may be large."""
-    unary: tuple[str, ...]
-    """All of its unary methods."""
-
-
-_SERVICE = "media.MediaService"
-_READ, _UPLOAD, _DELETE = (f"/{_SERVICE}/{name}" for name in ("GetFilesByModel", "UploadFile", "DeleteFile"))
-_OTHERS = tuple(f"/{_SERVICE}/{name}" for name in ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia"))
+    labels: Mapping[str, str]
+    """All of its unary methods, and what metrics call them."""
 
 
 def builtin(settings: Settings) -> tuple[Placed, ...]:
     """As the built-in policy has it."""
-    target, unary = settings.media_service_addr, (_READ, _UPLOAD, _DELETE, *_OTHERS)
-    return (Placed(_SERVICE, target, DEFAULT, (_READ,), (_UPLOAD, _DELETE), frozenset({_UPLOAD}), unary),)
+    labels = {path: path.rpartition("/")[2] for path in media.UNARY}
+    target = settings.media_service_addr
+    return (Placed(media.SERVICE, target, DEFAULT, media.READS, media.WRITES, media.LARGE, labels),)
 
 
 def placed(settings: Settings) -> tuple[Placed, ...]:
@@ -63,5 +61,5 @@ def placed(settings: Settings) -> tuple[Placed, ...]:
         names = clusters.setdefault(target, Clusters(*(f"{name}-{number}" for name in DEFAULT)))
         large = frozenset(path for path, write in service.writes.items() if write.large)
         reads, writes = tuple(service.reads), tuple(service.writes)
-        found.append(Placed(service.name, target, names, reads, writes, large, service.unary))
+        found.append(Placed(service.name, target, names, reads, writes, large, service.labels))
     return tuple(found)

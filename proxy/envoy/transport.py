@@ -80,12 +80,13 @@ class EnvoyTransport:
         self._callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(self._seen.forwarded, settings.max_concurrent_calls))
         self._callers.limited("MAX_CONNECTIONS", lambda: Use(self._seen.connections, settings.max_connections))
         self._own = place.own
-        self._health = Health()
+        self._described = core.policy.described
+        self._health = Health(self._described)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
         """Lets Envoy begin, and returns the port once it has."""
-        self._server = grpc.aio.server(handlers=[await self._health.handler(), *reflection_handlers()])
+        self._server = grpc.aio.server(handlers=[await self._health.handler(), *reflection_handlers(self._described)])
         self._server.add_insecure_port(f"unix:{self._own}")
         await self._server.start()
         self._accepting.set()

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from google.protobuf import json_format
+from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from proxy.calls.lifetime import TEMPORARY, UNLIMITED, life_of
 from proxy.calls.reads import Asked, Limits, Verdict
 from proxy.calls.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
+from proxy.policy.descriptors import Descriptors
 from proxy.policy.expressions import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
 
@@ -152,6 +154,8 @@ class Write:
     announced: bool
     """An event is to follow when it succeeds."""
     describe: Callable[[Message], Description]
+    share: str = ""
+    """The service whose answers are flushed where nobody can tell its tags; empty: all are."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,7 +169,9 @@ class Event:
     said: Mapping[str, str]
     """The expressions as the policy has them, by their keys; for people."""
     flushes: bool
-    """What names no tag has everything flushed; else it is dropped."""
+    """What names no tag has what is stored flushed; else it is dropped."""
+    share: str
+    """The service of which; empty: of all."""
     kinds: frozenset[str]
     """The last words of all routing keys of the policy."""
     form: str
@@ -216,6 +222,19 @@ class Service:
     """The paths of its unary methods, cached or not."""
     reads: Mapping[str, Read]
     writes: Mapping[str, Write]
+    descriptors: Descriptors
+    builtin: bool = False
+    """The built-in policy's, taken in or served as it is."""
+
+    @property
+    def called(self) -> str:
+        """As sentences for people have it."""
+        return "the media service" if self.builtin else self.name
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What metrics call its unary methods, by path; those of the built-in policy by their bare names."""
+        return {path: path.rpartition("/")[2] if self.builtin else path[1:] for path in self.unary}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -230,6 +249,16 @@ class Policy:
     def unary(self) -> list[str]:
         """The paths of all unary methods."""
         return [path for service in self.services.values() for path in service.unary]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """What metrics call the unary methods, by path."""
+        return {path: label for service in self.services.values() for path, label in service.labels.items()}
+
+    @property
+    def described(self) -> dict[str, DescriptorPool]:
+        """By each service's name, who knows what it looks like."""
+        return {name: service.descriptors.pool for name, service in self.services.items()}
 
     @property
     def large(self) -> frozenset[str]:

@@ -61,8 +61,15 @@ def compile_policy(text: str, file: str, sources: Sources, constants: Mapping[st
     if document.mistakes:
         raise PolicyError(document.mistakes)
     found = [event for event in events if event is not None]
+    if len(services) > 1:
+        services = {name: _with_share(service) for name, service in services.items()}
     kinds = frozenset(key.rpartition(".")[2] for event in found for key in event.routing_keys)
     return Policy(services, tuple(replace(event, kinds=kinds) for event in found))
+
+
+def _with_share(service: Service) -> Service:
+    """Of several services: what is flushed after its writes is its own share."""
+    return replace(service, writes={path: replace(each, share=service.name) for path, each in service.writes.items()})
 
 
 class _Compiler:
@@ -81,14 +88,17 @@ class _Compiler:
         """A service with its methods; None after a mistake that leaves nothing of it to check."""
         if given.name is None:
             return None
-        name = given.name.text
+        name, named = given.name.text, given.name.place
         if name in self._seen:
             self._document.wrong(given.name.place, f"service: {name} is here twice; accepted: each service once")
             return None
         self._seen.add(name)
         taken_in = bool(given.builtin)
         if taken_in:
-            given = self._with_builtin(given)
+            merged = self._with_builtin(given)
+            if merged is None:
+                return None
+            given = merged
         given = self._addressed(given)
         descriptors = self._descriptors_of(given, name, builtin=taken_in or self._builtin)
         if descriptors is None:
@@ -96,7 +106,7 @@ class _Compiler:
         try:
             methods = descriptors.methods(name)
         except KeyError:
-            self._document.wrong(given.at_key("name"), f"service: {unknown('service', name, descriptors.services())}")
+            self._document.wrong(named, f"service: {unknown('service', name, descriptors.services())}")
             return None
         self._descriptors[name] = descriptors
         checker = Checker(self._document, Language(descriptors.pool, self._constants))
@@ -113,6 +123,8 @@ class _Compiler:
             tuple(method.path for method in methods.values() if method.unary),
             {read.path: read for read in reads if read is not None},
             {write.path: write for write in writes if write is not None},
+            descriptors,
+            builtin=taken_in or self._builtin,
         )
 
     def event(self, given: form.Event) -> Event | None:
@@ -139,13 +151,13 @@ class _Compiler:
             self._document.wrong(variable.place, not_understood(variable.text, address, GrpcTarget.accepted))
             return given
 
-    def _with_builtin(self, given: form.Service) -> form.Service:
+    def _with_builtin(self, given: form.Service) -> form.Service | None:
         builtin, _ = form.read_policy(builtin_text(), "builtin/media.yaml")
         known = {service.name.text: service for service in builtin.services or () if service.name}
         name = given.name.text if given.name else ""
         if name not in known:
             self._document.wrong(given.at_key("builtin"), f"service: {unknown('built-in service', name, known)}")
-            return given
+            return None
         self.builtin_events = builtin.events or ()
         base = known[name]
         reads = {each.method.text: each for each in base.reads or () if each.method}

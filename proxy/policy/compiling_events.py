@@ -31,6 +31,8 @@ def compile_event(
         if given.exchange is not None and given.routing_keys is not None:
             document.wrong(given.at_key("routing_keys"), "event: routing_keys: is empty; accepted: at least one")
         return None
+    if given.service is not None and given.service.text not in known:
+        document.wrong(given.service.place, f"event: service: {unknown('service', given.service.text, known)}")
     found = _body(document, given, known)
     if found is None:
         return None
@@ -52,6 +54,7 @@ def compile_event(
         queue=given.queue.text if given.queue else _queue(given.exchange.text, keys[0]),
         said=said(given),
         flushes=given.unreadable is None or given.unreadable.text == "flush",
+        share=given.service.text if given.service else "",
         kinds=frozenset(),
         form=given.body.text if given.body else "json",
         message=message,
@@ -87,7 +90,7 @@ def _body(
             except KeyError:
                 continue
     accepted = [*_JSON, "the full name of a message type of a service in this policy"]
-    document.wrong(given.at_key("body"), f"event: body: {unknown('body', name, accepted)}")
+    document.wrong(given.body.place if given.body else given.place, f"event: body: {unknown('body', name, accepted)}")
     return None
 
 

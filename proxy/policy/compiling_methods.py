@@ -81,7 +81,7 @@ def compile_write(
         given.succeeded, f"{what}: succeeded", {"response": name_of(method.response)}, "flag"
     )
     describe = checker.description(given.subject, given.log, asked, what)
-    if given.invalidates is None and given.alias is None and given.look_up is None:
+    if not given.places.keys() & {"invalidates", "alias", "look_up"}:
         checker.document.wrong(given.place, f"{what}: names no tag; accepted: invalidates, alias or look_up")
     texts = _texts(given)
     requests = Messages(method.request, "request", texts)

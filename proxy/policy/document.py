@@ -83,7 +83,8 @@ class Document:
     def text(self, node: Node, what: str, accepted: str = "a text") -> Source | None:
         """A scalar that is not empty."""
         if not isinstance(node, yaml.ScalarNode):
-            self.wrong(node, f"{what}: {_found(node)}; accepted: {accepted}")
+            whole = ", in quotes as a whole" if "expression" in accepted else ""
+            self.wrong(node, f"{what}: {_found(node)}; accepted: {accepted}{whole}")
             return None
         source = self._source(node)
         if not source.text.strip():
@@ -120,18 +121,35 @@ class Document:
 
     def _compose(self, text: str) -> Node:
         if len(text.encode(errors="surrogatepass")) > MOST_BYTES:
-            raise PolicyError([Mistake(Place(self.file), f"is longer than {MOST_BYTES >> 20} MiB, the most accepted")])
+            raise PolicyError([Mistake(Place(self.file), f"is too long; accepted: at most {MOST_BYTES >> 20} MiB")])
         try:
             root = yaml.compose(text, Loader=yaml.CSafeLoader)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             place = Place(self.file, mark.line + 1, mark.column + 1) if mark else Place(self.file)
-            raise PolicyError([Mistake(place, f"is no YAML: {error.problem or error.context}")]) from None
+            written = self._lines[mark.line] if mark and mark.line < len(self._lines) else ""
+            told = f"is no YAML: {error.problem or error.context}{_hint(written)}"
+            raise PolicyError([Mistake(place, told)]) from None
         except (yaml.YAMLError, UnicodeError, RecursionError) as error:
-            raise PolicyError([Mistake(Place(self.file), f"is no YAML: {str(error).splitlines()[0]}")]) from None
+            raise PolicyError(
+                [Mistake(Place(self.file), f"is no YAML: {str(error).splitlines()[0]}; accepted: YAML")]
+            ) from None
         if root is None:
             raise PolicyError([Mistake(Place(self.file), "is empty; accepted: a policy, which begins with version: 1")])
         return root
+
+
+_CUT_OFF = re.compile(r"""(?:^|:|-)\s+(?:'[^']*'|"[^"]*"|\[[^\]]*\]|\{[^}]*\})\s*[^\s,#]""")
+"""A value that begins with a quote or a bracket and goes on behind its end."""
+
+
+def _hint(line: str) -> str:
+    """What is accepted in place of a line that is no YAML, where that is plain."""
+    if "\t" in line[: len(line) - len(line.lstrip())]:
+        return "; accepted: lines that are moved to the right by spaces"
+    if _CUT_OFF.search(line):
+        return "; accepted: an expression in quotes as a whole, like \"'product/' + string(request.id)\""
+    return "; accepted: YAML"
 
 
 def _is_empty(node: Node) -> bool:

@@ -37,6 +37,7 @@ _NAMES = {
 _ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _UNDECLARED = re.compile(r"undeclared reference to '(\w+)")
 _NO_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
+_NO_OVERLOAD = "found no matching overload"
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _PLAIN = (str, int, float, bool)
 
@@ -172,7 +173,9 @@ class Language:
         except UnicodeEncodeError:
             raise BadExpression(Fault(1, 1, "holds half a character")) from None
         except RuntimeError as error:
-            raise BadExpression(*self._faults(str(error), declared)) from None
+            raise BadExpression(
+                *self._faults(str(error), {**declared, **({f"{message}{{…}}": 0} if message else {})})
+            ) from None
         rest, calls = own_functions.apart(text, variables)
         if (left := own_functions.misplaced(rest)) is not None:
             raise BadExpression(_misplaced(text, left[1]))
@@ -201,6 +204,11 @@ class Language:
         """CEL's sentence; of an unknown name or field one that says which there are."""
         if (name := _UNDECLARED.match(text)) and name[1] not in variables:
             return f"nothing here is called {name[1]!r}; accepted: {', '.join(variables)}"
+        if text.startswith("Syntax error"):
+            begin = text.partition(" expecting ")[0]
+            return f"{begin}; accepted: CEL, where a text has quotes: 'product/' + string(request.id)"
+        if text.startswith(_NO_OVERLOAD):
+            return f"{text}; accepted: values of the types that it takes: string(…) makes a string of a number"
         if not (name := _NO_FIELD.match(text)):
             return text
         try:
@@ -222,7 +230,7 @@ def _misplaced(text: str, function: str) -> Fault:
     at = re.search(rf"\.\s*{function}\s*\(", text)
     before = text[: at.start() + 1] if at is not None else ""
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return Fault(line, column, f"{function}() is for a field, as in request.name.{function}()")
+    return Fault(line, column, f"{function}() is not on a field; accepted: a field's, as in request.name.{function}()")
 
 
 def _cut(text: str) -> str:

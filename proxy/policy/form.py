@@ -17,6 +17,7 @@ from proxy.policy.kinds import (
     Several,
     Text,
     Value,
+    Words,
     key,
     keys_of,
     read_form,
@@ -75,7 +76,7 @@ class Read(Form):
         "them without their signatures.",
     )
     vary: tuple[str, ...] | None = key(
-        Value(MetadataKeys()), "Request metadata that tells callers apart; default: CACHE_VARY_METADATA."
+        Words(MetadataKeys()), "Request metadata that tells callers apart; default: CACHE_VARY_METADATA."
     )
     metadata: Source | None = key(
         Text("keyed, all", "keyed|all"),
@@ -83,7 +84,7 @@ class Read(Form):
         "`propagate`; all: everything.",
     )
     propagate: tuple[str, ...] | None = key(
-        Value(MetadataKeys()),
+        Words(MetadataKeys()),
         "Metadata that such a fetch carries besides, though answers are shared between its values.",
     )
     max_entry_bytes: int | None = key(
@@ -160,7 +161,10 @@ class Event(Form):
     invalidates: Source | None = key(EXPRESSION, "On `event`: a list of tags.", required=True)
     unreadable: Source | None = key(
         Text("drop, flush", "drop|flush"),
-        "What is done where tags cannot be told; default: flush. drop: counted and logged only.",
+        "What is done where tags cannot be told; default: flush what is stored. drop: counted and logged only.",
+    )
+    service: Source | None = key(
+        _SERVICE, "The service whose stored answers are flushed where tags cannot be told; default: those of all."
     )
     subject: Source | None = key(EXPRESSION, "On `event`: what log lines call what changed; default: the routing key.")
     log: dict[str, Source] | None = key(

@@ -81,6 +81,23 @@ class Value(Kind):
             return None
 
 
+@dataclass(frozen=True)
+class Words(Value):
+    """What a setting of several words holds: in one text, or as a list; either may be empty."""
+
+    @property
+    def accepted(self) -> str:  # type: ignore[override]  # the setting's own words
+        return f"{self.type.accepted}; or a list of them"
+
+    def read(self, document: Document, node: Node, what: str) -> Any:
+        if isinstance(node, yaml.ScalarNode) and not node.value:
+            return self.type.parse("")
+        if not isinstance(node, yaml.SequenceNode):
+            return super().read(document, node, what)
+        found = [super(Words, self).read(document, each, what) for each in node.value]
+        return tuple(word for words in found if words is not None for word in words)
+
+
 class Flag(Kind):
     """`true` or `false`."""
 

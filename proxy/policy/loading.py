@@ -3,16 +3,20 @@
 import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 
-from proxy.policy.compiled import Policy
+from proxy.policy import form
+from proxy.policy.compiled import Policy, Service
 from proxy.policy.compiling import Sources, builtin_policy, compile_policy
 from proxy.policy.descriptors import MOST_BYTES as MOST_DESCRIPTOR_BYTES
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.mistakes import Mistake, Place, PolicyError
+from proxy.settings.setting_types import GrpcTarget
+from proxy.settings.tolerance import ROUTES_OF
 
 DEFAULT_UPSTREAM = "localhost:50056"
 DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
@@ -33,6 +37,8 @@ def load_policy(
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake."""
     if not path:
         return builtin_policy(constants)
+    if path.startswith(ROUTES_OF):
+        return _routes(path.removeprefix(ROUTES_OF), constants, environ)
     beside = Path(path).parent
 
     def reflected(upstream: str, service: str) -> Descriptors:
@@ -47,6 +53,31 @@ def load_policy(
     return compile_policy(policy_text(path), path, sources, constants)
 
 
+def _routes(path: str, constants: Mapping[str, int], environ: Mapping[str, str]) -> Policy:
+    """Of a policy that cannot be used: the built-in one, and where other services are, as far as that can be read."""
+    policy = builtin_policy(constants)
+    try:
+        given, _ = form.read_policy(policy_text(path), path)
+    except PolicyError:
+        return policy
+    others = {}
+    for each in given.services or ():
+        name = each.name.text if each.name else ""
+        variable = each.address_variable.text if each.address_variable else ""
+        if name and name not in policy.services:
+            upstream = _target(environ.get(variable, "")) or each.upstream or ""
+            others[name] = Service(name, upstream, variable, (), {}, {}, Descriptors([]))
+    return replace(policy, services={**policy.services, **others})
+
+
+def _target(address: str) -> str:
+    """Empty where it is none."""
+    try:
+        return GrpcTarget().parse(address.strip())
+    except ValueError:
+        return ""
+
+
 def policy_text(path: str) -> str:
     """The text of a policy's file; PolicyError where it cannot be read."""
     try:
@@ -55,7 +86,9 @@ def policy_text(path: str) -> str:
     except UnicodeDecodeError:
         raise PolicyError([Mistake(Place(path), "is no UTF-8; accepted: a policy in YAML")]) from None
     except OSError as error:
-        raise PolicyError([Mistake(Place(path), f"cannot be read: {error.strerror}")]) from None
+        raise PolicyError(
+            [Mistake(Place(path), f"cannot be read: {error.strerror}; accepted: a policy in YAML")]
+        ) from None
 
 
 def descriptors_in(path: Path) -> Descriptors:
@@ -63,7 +96,9 @@ def descriptors_in(path: Path) -> Descriptors:
     try:
         return Descriptors.of(_read(path, MOST_DESCRIPTOR_BYTES))
     except OSError as error:
-        raise BadDescriptors(f"cannot be read: {error.strerror}") from None
+        raise BadDescriptors(
+            f"cannot be read: {error.strerror}; accepted: the path of a file beside the policy"
+        ) from None
 
 
 def _read(path: Path, most: int) -> bytes:

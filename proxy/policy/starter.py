@@ -7,6 +7,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from proxy.policy.descriptors import Descriptors, Method
 
 _READS = ("Get", "List", "Find", "Search", "Lookup", "Fetch", "Read", "Describe", "Count", "Batch")
+_SEVERAL = ("List", "Search", "Find", "Count", "Batch")
 _PAGING = frozenset({"page", "per_page", "page_size", "page_token", "limit", "offset", "cursor"})
 _INFRASTRUCTURE = ("grpc.",)
 _HEAD = """\
@@ -63,8 +64,12 @@ def _fields(message: Descriptor) -> str:
 
 
 def _tag(method: Method) -> str:
-    """A guess: the method's subject and the first field that could name it."""
+    """A guess: the method's subject and the first field that could name it; of a list or a search the subject alone,
+    since whoever changes one thing cannot know which lists and queries it is in.
+    """
     subject = _subject(method.name)
+    if method.name.startswith(_SEVERAL) or "All" in method.name:
+        return f"'{subject}'"
     for field in method.request.fields:
         if field.is_repeated or field.name in _PAGING:
             continue

@@ -10,6 +10,8 @@ _LONGEST = 72
 
 def lines(policy: Policy) -> list[str]:
     """The table: method, read or write, tag, TTL; then the events."""
+    if not policy.reads:
+        return ["nothing is cached: the policy has no reads"]
     rows = [("METHOD", "", "TAG", "TTL"), *_rows(policy)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return [

@@ -53,7 +53,7 @@ class Settings:
         "",
         PolicyFile(),
         "The policy file: which methods of which services are cached, and where these services are (docs/policies.md). "
-        "Empty: the built-in policy of media.MediaService.",
+        "Empty: the built-in policy, of the media service.",
     )
     listen_addr: str = _setting("127.0.0.1:50066", HostPort(), "Where callers connect (gRPC).")
     redis_addr: RedisTarget | None = _setting("localhost:6379", RedisAddr(), "Redis; empty: no cache, forward only.")

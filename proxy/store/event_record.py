@@ -3,11 +3,12 @@
 A write through one proxy is followed by an event that another one consumes, so neither can judge alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import uuid4
 
 from proxy.errors import RedisUnavailableError
+from proxy.store.redis_link import REDIRECTIONS
 from proxy.store.redis_node import Budget
 from proxy.store.redis_scripts import Script
 from proxy.store.redis_topology import Topology
@@ -24,13 +25,18 @@ class Verdict:
 
     silent: bool
     heard_ago: float | None
+    in_part: bool = False
+    """Of the writes through the proxies some have no event of their own, or some events cannot be read, while others
+    come and can."""
 
 
 class EventRecord:
     """Of one namespace. `id` tells one Redis from another; while a proxy runs it outlives what the Redis stores."""
 
-    def __init__(self, topology: Topology, namespace: str) -> None:
+    def __init__(self, topology: Topology, namespace: str, key_of: Callable[[str], bytes] = str.encode) -> None:
+        """`key_of` tells the hash of a tag; without it no notes are found there."""
         self._topology = topology
+        self._key_of = key_of
         self._key = f"{namespace}:events".encode()
         self._proposed = uuid4().hex
         self.id = ""
@@ -44,19 +50,36 @@ class EventRecord:
         judge: bool,
         enough: int,
         over: float,
+        outcomes: Iterable[bool] = (),
+        readable: Iterable[bool] = (),
     ) -> Verdict:
         """Tells when this process applied an event (seconds ago), and of each write without its event how many seconds
         ago it began and ended; `judge`: `enough` of them, the first of which ended `over` seconds ago, are a silence.
+        `outcomes`: of some writes, whether each has had an event of its own; `readable`: of some events, whether each
+        named what it changed.
         RedisUnavailableError when Redis does not take it.
         """
         ages = [b"%d" % (seconds * 1000) for pair in missing for seconds in pair]
         heard = b"" if heard_ago is None else b"%d" % (heard_ago * 1000)
         rules = b"1" if judge else b"0", b"%d" % enough, b"%d" % (over * 1000)
         proposed = (self.id or self._proposed).encode()
-        arguments = (heard, *rules, proposed, b"%d" % _LIFE_MS, *ages)
+        lists = [b"".join(b"1" if each else b"0" for each in some) for some in (outcomes, readable)]
+        arguments = (heard, *rules, proposed, b"%d" % _LIFE_MS, *lists, *ages)
         reply = await run_script(self._topology, _EVENTS, (self._key,), lambda node: arguments, Budget(_PATIENCE))
-        if not isinstance(reply, list) or len(reply) != 3:
+        if not isinstance(reply, list) or len(reply) != 4:
             raise RedisUnavailableError("Redis answered a script with something else")
-        silent, ago_ms, named = reply
+        silent, ago_ms, named, in_part = reply
         self.id = named.decode("ascii", "replace")
-        return Verdict(silent == 1, None if ago_ms < 0 else ago_ms / 1000)
+        return Verdict(silent == 1, None if ago_ms < 0 else ago_ms / 1000, in_part == 1)
+
+    async def answered(self, tag: str, intent: bytes) -> bool | None:
+        """Whether an event has named the tag since the write with this intent began; None: nobody knows."""
+        key = self._key_of(tag)
+        node = self._topology.node_for(key)
+        if node is None:
+            return None
+        try:
+            note = await node.ask(Budget(_PATIENCE), b"HGET", key, b"d" + intent)
+        except (RedisUnavailableError, *REDIRECTIONS):
+            return None
+        return note.startswith(b"a") if isinstance(note, bytes) else None

@@ -1,4 +1,4 @@
-"""`OldCache`: deletes what a gateway's own cache holds of a model, once the model's invalidation is confirmed.
+"""`OldCache`: deletes what a gateway's own cache holds of a tag, once the tag's invalidation is confirmed.
 
 For the time in which that cache still stands in front of the proxy (docs/migration.md): its own subscriber hears none
 of today's events, so its answers would stay outdated until they expire. Off by default.
@@ -8,11 +8,10 @@ the bound, as it was before. A fetch that was under way may still store what it 
 """
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from proxy.calls.tags import Description
-from proxy.policy.builtin.model import Model
 from proxy.store.redis_node import Node
 from proxy.store.redis_scripts import send
 
@@ -26,22 +25,19 @@ class Journal(Protocol):
     """Who is told of confirmed invalidations; see `InvalidationLog`."""
 
     def invalidated(self, tag: str, source: str, about: Description) -> None: ...
-    def flushed(self, reason: str, models: int) -> None: ...
+    def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None: ...
 
 
-def old_keys(model: Model, collection: str) -> tuple[bytes, ...]:
-    """What that cache calls a model's answers: in lower case as the gateway asks, and as rows are mostly stored."""
-    avatar = (f"user:{model.id}:avatar",) if model.type == "user" else ()
-    types = dict.fromkeys((model.type, model.type.capitalize()))
-    lists = (f"media:{model_type}:{model.id}:{collection}" for model_type in types)
-    return tuple(key.encode() for key in (*avatar, *lists))
+KeysOf = Callable[[str, Description], tuple[bytes, ...]]
+"""What that cache calls the answers that a tag invalidates; none for what it does not hold."""
 
 
 class OldCache:
     """A journal in front of another one. Made inside the event loop; `close` it."""
 
-    def __init__(self, journal: Journal, node_for: Callable[[bytes], Node | None]) -> None:
+    def __init__(self, journal: Journal, node_for: Callable[[bytes], Node | None], keys_of: KeysOf) -> None:
         self._journal = journal
+        self._keys_of = keys_of
         self._node_for = node_for
         self._again: set[asyncio.TimerHandle] = set()
         self._later = asyncio.get_running_loop().call_later
@@ -49,11 +45,9 @@ class OldCache:
     def invalidated(self, tag: str, source: str, about: Description) -> None:
         """Deletes at once, and once more a little later."""
         self._journal.invalidated(tag, source, about)
-        if "collection" not in about.fields:
-            return  # of another service
-        keys = old_keys(Model(tag), str(about.fields["collection"]))
+        keys = self._keys_of(tag, about)
         self._delete(keys)
-        if len(self._again) < _MOST_WAITING:
+        if keys and len(self._again) < _MOST_WAITING:
             handle: asyncio.TimerHandle
 
             def again() -> None:
@@ -63,9 +57,9 @@ class OldCache:
             handle = self._later(_AGAIN_AFTER, again)
             self._again.add(handle)
 
-    def flushed(self, reason: str, models: int) -> None:
+    def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None:
         """Which keys that cache has is not known; its time to live bounds what was missed."""
-        self._journal.flushed(reason, models)
+        self._journal.flushed(reason, models, services)
 
     def close(self) -> None:
         """Second deletions that are not due yet are given up."""

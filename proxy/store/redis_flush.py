@@ -12,9 +12,9 @@ _SCAN_COUNT = b"200"  # keys looked at in one step, and invalidated in one scrip
 
 
 async def flush(
-    nodes: Sequence[Node], pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[None]]
+    nodes: Sequence[Node], pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]]
 ) -> int:
-    """Calls `invalidate` with the keys of one script, for all keys that match; answers how many these were. Raises
+    """Calls `invalidate` with the keys of one script, for all keys that match; answers how many it took. Raises
     when a node is away.
     """
     if not nodes:
@@ -26,7 +26,7 @@ async def flush(
     return removed
 
 
-async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[None]]) -> int:
+async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]]) -> int:
     removed, cursor = 0, b"0"
     while True:
         reply = await node.ask(Budget(FLUSH_STEP), b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
@@ -37,6 +37,6 @@ async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[by
         for outcome in await asyncio.gather(*map(invalidate, batches), return_exceptions=True):
             if isinstance(outcome, BaseException):
                 raise outcome
-        removed += len(names)
+            removed += outcome
         if cursor == b"0":
             return removed

@@ -7,6 +7,7 @@ on the server that is read from, and nobody waits in it: WAIT would hold up the 
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -18,9 +19,14 @@ from proxy.store.redis_link import Link
 from proxy.store.replication import Following, Replication
 
 INFO = (b"INFO", b"replication")
-_LOOK_EVERY = 5.0
 _LOOK_IN_DOUBT_EVERY = 1.0
 _MOST_PAST = 64
+_TURNS, _TURNS_WITHIN = 3, 60.0
+"""So many times has an address led elsewhere in so many seconds that it leads to several servers in turn."""
+_STEADY = 10
+"""Looks that must all find the same server before such an address is relied on again."""
+_MOVED = 3
+"""Looks that all find another server than the one in use: such an address has moved once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +35,9 @@ class Naming:
 
     settling: float = 10.0
     """Seconds that it may still name a master that was deposed. Sentinel demotes one after 8 to 10 s."""
+    look_every: float = 1.0
+    """Seconds between two looks where it leads, each a new connection; what is written to the wrong server, and read
+    there, is outdated for that long."""
     by_map: bool = False
     """A Cluster's map names the masters, so that a new connection to one of them tells only that it lives."""
 
@@ -52,6 +61,11 @@ class Mastership:
     _written: int = 0
     _proven: int = 0
     _looked_at: float = field(default_factory=time.monotonic)
+    _elsewhere: deque[float] = field(default_factory=lambda: deque(maxlen=_TURNS))
+    """When the address led to another server, the last times."""
+    _wavering: str = ""
+    _steady: int = 0
+    """Looks in a row that found this server; below 0, that found another one."""
 
     def __post_init__(self) -> None:
         self._following = self._new_following()
@@ -59,7 +73,12 @@ class Mastership:
     @property
     def doubt(self) -> str:
         """Why the server may be deposed; empty: it is the master."""
-        return self._following.doubt
+        return self._wavering or self._following.doubt
+
+    @property
+    def _unproven(self) -> str:
+        """Why what is written now is not confirmed yet; empty: it is."""
+        return self._wavering or self._following.unproven
 
     def connected(self) -> None:
         """The link has a new connection, and no request was sent on it yet."""
@@ -74,6 +93,7 @@ class Mastership:
             if len(self._past) > _MOST_PAST:
                 del self._past[next(iter(self._past))]
             self._reign, self._following, self._looked_at = greeting.reign, self._new_following(), now
+            self._steady = 0
             self.renewed(None if known_before else since)
         self._following.seen(greeting.replication, now)
 
@@ -88,8 +108,8 @@ class Mastership:
             self.link.drop("this Redis began another replication history")
             return False
         self._following.seen(told, asked_at)
-        if self._following.doubt:
-            self.doubted(self._following.doubt)
+        if self.doubt:
+            self.doubted(self.doubt)
         return True
 
     async def proven(self, timeout: float) -> None:
@@ -100,27 +120,27 @@ class Mastership:
         mine = self._written
         try:
             async with asyncio.timeout(timeout), self._turn:
-                if self._following.watched and self._proven < mine:
+                if (self._following.watched or self._wavering) and self._proven < mine:
                     await self._look_after(self._written)
         except TimeoutError:
             raise RedisUnavailableError("no answer to whether this Redis still is the master") from None
 
     async def _look_after(self, covered: int) -> None:
         asked_at = time.monotonic()
-        if not self._following.unproven:
+        if not self._unproven:
             info = await self.link.request(*INFO)
             if not isinstance(info, bytes) or not self.told(info, asked_at):
                 raise RedisUnavailableError(self.link.failure)
-        if self._following.unproven:
-            raise RedisUnavailableError(self._following.unproven)
+        if self._unproven:
+            raise RedisUnavailableError(self._unproven)
         self._proven = covered
 
     async def run(self) -> None:
         """Looks where the address leads, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_IN_DOUBT_EVERY)
-            due = not self.naming.by_map and time.monotonic() - self._looked_at >= _LOOK_EVERY
-            if self.link.connected.is_set() and (due or self._following.unproven):
+            due = not self.naming.by_map and time.monotonic() - self._looked_at >= self.naming.look_every
+            if self.link.connected.is_set() and (due or self._unproven):
                 await self._look_anew()
 
     async def _look_anew(self) -> None:
@@ -129,8 +149,24 @@ class Mastership:
         if found is None or reign != self.link.run_id or not self.link.connected.is_set():
             return
         if found == reign:
-            self._following.confirmed(self._looked_at)
+            self._found_here()
         else:
+            self._found_elsewhere(self._looked_at)
+
+    def _found_here(self) -> None:
+        self._steady = max(0, self._steady) + 1
+        if self._steady >= _STEADY:
+            self._wavering = ""
+        self._following.confirmed(self._looked_at)
+
+    def _found_elsewhere(self, now: float) -> None:
+        self._steady = min(0, self._steady) - 1
+        self._elsewhere.append(now)
+        if len(self._elsewhere) == _TURNS and now - self._elsewhere[0] < _TURNS_WITHIN:
+            self._wavering = "the address of Redis leads to several servers in turn"
+            self.doubted(self._wavering)
+        if not self._wavering or self._steady <= -_MOVED:
+            self._steady = 0
             self.link.drop("the address of Redis leads to another server now")
 
     def _new_following(self) -> Following:

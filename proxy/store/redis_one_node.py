@@ -18,8 +18,8 @@ from proxy.tls import Leg
 
 _SENTINEL_TIMEOUT = 0.2
 """Seconds to connect to one, and for its answer: several may be away, and the connect as a whole has 1 s."""
-_SENTINELS_SETTLE = 5.0
-"""Seconds: they know of a promotion after one, and tell each other every two."""
+_BY_SENTINELS = Naming(settling=5.0, look_every=5.0)
+"""They know of a promotion after a second, and tell each other every two. The old master loses its replicas at once."""
 
 
 class OneNode:
@@ -38,7 +38,7 @@ class OneNode:
             pool.make_connection,
             scripts,
             told.changed,
-            naming=Naming() if self._sentinels is None else Naming(settling=_SENTINELS_SETTLE),
+            naming=Naming() if self._sentinels is None else _BY_SENTINELS,
             renewed=told.renewed,
             probe=None if probing is None else probing(lambda key: True),
         )

@@ -1,19 +1,20 @@
 """`RedisStore`: the cache's operations on Redis. One hash per tag; every operation is one round trip on one key.
 
 Fields of a tag's hash: `e<field>` an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
-write intent. Times are this Redis' own. The rules are in the scripts under `lua/`; ARCHITECTURE.md explains them
-together.
+write intent, `d<id>` a note that this write's event is due. Times are this Redis' own. The rules are in the scripts
+under `lua/`; ARCHITECTURE.md explains them together.
 """
 
 import asyncio
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from functools import partial
 
 from proxy.calls import entry
 from proxy.calls.event_gap import EventGap
-from proxy.calls.keys import Keys, RequestKey
+from proxy.calls.keys import Keys, RequestKey, share_of
 from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
 from proxy.settings.setting_types import RedisTarget
@@ -33,6 +34,7 @@ LEASE_MS = 10_000
 _ALIAS_MARGIN_MS = 60_000
 
 _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "release", "invalidate"))
+_OF_SERVICE = Script("of_service")
 
 
 def probing(keys: Keys) -> Probing:
@@ -54,6 +56,11 @@ class Grant:
     token: bytes = b""
     run_id: bytes = b""
     found: Found | None = None
+
+
+def _same(arguments: tuple[bytes, ...], _: Node) -> tuple[bytes, ...]:
+    """Arguments of a script that are the same for every node."""
+    return arguments
 
 
 class RedisStore:
@@ -194,12 +201,13 @@ class RedisStore:
         intent: bytes = b"",
         intent_ms: int = 0,
         clear: bytes = b"",
+        due_ms: int = 0,
     ) -> None:
         """Removes all of a tag; returns once Redis, and its replicas, have it. See proxy/store/lua/invalidate.lua."""
-        mark = new_token()
+        mark, due = new_token(), b"%d" % due_ms if due_ms else b""
 
         def arguments(node: Node) -> tuple[bytes, ...]:
-            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS
+            return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS, due
 
         await self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
 
@@ -215,8 +223,9 @@ class RedisStore:
         except UnicodeDecodeError:
             return None
 
-    async def flush(self) -> int:
-        """Invalidates every model on every master; answers how many. Raises when a node is away.
+    async def flush(self, services: Collection[str] = ()) -> int:
+        """Invalidates every tag on every master, or those under which something of these services is stored or fetched;
+        answers how many. Raises when a node is away.
 
         Not by unlinking the hashes: the intents of writes that are under way must stand.
         """
@@ -224,10 +233,25 @@ class RedisStore:
         def arguments(holder: Node) -> tuple[bytes, ...]:
             return holder.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
 
-        async def invalidate(keys: tuple[bytes, ...]) -> None:
-            await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+        async def invalidate(keys: tuple[bytes, ...]) -> int:
+            if services:
+                keys = await self._of_services(keys, services)
+            if keys:
+                await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+            return len(keys)
 
         return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate)
+
+    async def _of_services(self, keys: tuple[bytes, ...], services: Collection[str]) -> tuple[bytes, ...]:
+        """Those that concern one of these services. Whose fetch begins after this look begins after the flush did."""
+        found: set[bytes] = set()
+        for service in services:
+            share = (share_of(service),)
+            reply = await self._script(_OF_SERVICE, keys, partial(_same, share), Budget(FLUSH_STEP))
+            if not isinstance(reply, list) or len(reply) != len(keys):
+                raise RedisUnavailableError("Redis answered a script with something else")
+            found.update(key for key, told in zip(keys, reply, strict=True) if told)
+        return tuple(key for key in keys if key in found)
 
     def _without_events(self, node: Node) -> tuple[bytes, bytes]:
         """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""

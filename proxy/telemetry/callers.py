@@ -39,12 +39,14 @@ class Use:
 
 
 class Callers(Collector):
-    """In `registry` from the start. `methods` are the labels that calls have; `ended` counts the calls."""
+    """In `registry` from the start. `methods` tells the labels that calls have; `ended` counts the calls."""
 
-    def __init__(self, registry: CollectorRegistry, methods: Iterable[str], ended: Callable[[], Ended]) -> None:
+    def __init__(
+        self, registry: CollectorRegistry, methods: Callable[[], Iterable[str]], ended: Callable[[], Ended]
+    ) -> None:
         self.ended = ended
         """Replaced by a transport that counts by itself what its callers got."""
-        self._methods = tuple(methods)
+        self._methods = methods
         self._refused = Counter[str](dict.fromkeys(LIMITS, 0))
         self._untold = Counter[str]()
         self._lines = RateLimit()
@@ -78,7 +80,7 @@ class Callers(Collector):
             "Calls of callers that have ended, by method and by the gRPC status that the caller got",
             labels=("method", "status"),
         )
-        zeros = {(method, status): 0 for method in self._methods for status in _STATUSES}
+        zeros = {(method, status): 0 for method in self._methods() for status in _STATUSES}
         for labels, count in {**zeros, **self.ended()}.items():
             calls.add_metric(labels, count)
         refusals = CounterMetricFamily(

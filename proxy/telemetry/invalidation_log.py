@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 from proxy.calls.tags import Description, kind_of
@@ -24,6 +24,8 @@ class Invalidation:
     """event, write, admin; of a flush: `flush`."""
     detail: str
     """The collection that was named, of a flush the reason; cut where it is long."""
+    subject: str = ""
+    """What the policy calls what is invalidated; empty: it says nothing of it. Of a flush the services; empty: all."""
 
     @property
     def kind(self) -> str | None:
@@ -34,6 +36,13 @@ class Invalidation:
     def name(self) -> str | None:
         """Which one of its kind it is, for people; None for a flush."""
         return None if self.tag is None else _shown(self.tag.rpartition("/")[2])
+
+    @property
+    def shown(self) -> str:
+        """In one line: of what the policy describes the kind and the name, `user 123`, else the tag."""
+        if self.tag is None:
+            return f"everything of {self.subject}" if self.subject else "everything"
+        return f"{self.kind} {self.name}" if self.subject else _shown(self.tag)
 
 
 class InvalidationLog:
@@ -50,12 +59,14 @@ class InvalidationLog:
     def invalidated(self, tag: str, source: str, about: Description) -> None:
         """A tag's entries are gone."""
         collection = str(about.fields.get("collection", ""))
-        self._last.append(Invalidation(self._clock(), tag[:_LONGEST_TAG], source, _shown(collection[:_LONGEST_TEXT])))
+        detail = _shown(collection[:_LONGEST_TEXT])
+        self._last.append(Invalidation(self._clock(), tag[:_LONGEST_TAG], source, detail, about.subject))
 
-    def flushed(self, reason: str, models: int) -> None:
-        """All entries are gone, of that many tags."""
-        detail = f"{reason}; {models} model{'' if models == 1 else 's'}"
-        self._last.append(Invalidation(self._clock(), None, "flush", detail[:_LONGEST_TEXT]))
+    def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None:
+        """All entries are gone, or all of these services, of that many tags."""
+        detail = f"{reason}; {models} {'tag' if services else 'model'}{'' if models == 1 else 's'}"
+        of = ", ".join(sorted(services))
+        self._last.append(Invalidation(self._clock(), None, "flush", detail[:_LONGEST_TEXT], of))
 
     def last_of(self, tag: str) -> Invalidation | None:
         """The last one that this tag's entries went with."""

@@ -1,47 +1,38 @@
 """The metrics: every name, label and help text, and one typed method for each thing that can happen.
 
-They live in a registry of their own. Label values come from fixed lists (methods from the proto) or from our own code,
-never from a caller's text, so that their number is bounded. Each label combination's child is looked up once and kept.
+They live in a registry of their own. Label values come from the policy (methods) or from our own code, never from a
+caller's text, so that their number is bounded. Each label combination's child is looked up once and kept.
 
 `rpc_*` are OpenTelemetry's RPC metrics (semantic conventions 1.45, "RPC metrics") as Prometheus spells them.
 """
 
 from collections import Counter as Counts
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Literal
 
 from grpc import StatusCode
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
-from proxy.pb import media_pb2
-from proxy.telemetry import process_metrics
+from proxy.telemetry import process_metrics, span_names
 from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
+from proxy.telemetry.method_labels import OTHER, MethodLabels
 from proxy.telemetry.policy_failures import policy_failures
-from proxy.telemetry.span_names import SERVER_ERRORS, UNKNOWN_METHOD
+from proxy.telemetry.popular import Popular
+from proxy.telemetry.span_names import SERVER_ERRORS
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
 Tier = Literal["redis", "none"]
 
-OTHER = "other"
-"""The label `method` of what is no method of the media service; `rpc_method` is `_OTHER`, as in the conventions."""
-
-_RPC_METHODS = {
-    f"/{service.full_name}/{method.name}": f"{service.full_name}/{method.name}"
-    for service in media_pb2.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-}
-_METHODS = {path: name.rpartition("/")[2] for path, name in _RPC_METHODS.items()}
-_CACHED = "/media.MediaService/GetFilesByModel"
 _EXPECTED: tuple[tuple[Result, Tier], ...] = (
     *(("hit", "redis"), ("stale", "redis")),
     *(("miss", "none"), ("coalesced", "none"), ("bypass", "none"), ("failure", "none")),
 )
 
 _FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
-"""Of the media service. That it does not know a method is its caller's mistake."""
+"""Of an upstream. That it does not know a method is its caller's mistake."""
 _RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_status_code", "error_type")
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
@@ -55,6 +46,7 @@ class Metrics:
         # switch for a registry, only this one.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry(auto_describe=True)
+        self.methods = MethodLabels()
         self._requests = Counter(
             "media_cache_requests_total",
             "Calls of a cacheable method that were answered: the x-cache of the answer, or failure without a good one",
@@ -77,7 +69,7 @@ class Metrics:
         )
         self._client_calls = Durations(
             "rpc_client_call_duration_seconds",
-            "Seconds that a call to the media service took",
+            "Seconds that a call to an upstream service took",
             _RPC_LABELS,
             buckets=CALL_SECONDS,
             registry=self.registry,
@@ -90,41 +82,49 @@ class Metrics:
         )
         self._fetches = Gauge(
             "media_cache_fetches_in_flight",
-            "Fetches for the cache that the media service has not answered yet",
+            "Fetches for the cache that the upstream service has not answered yet",
             registry=self.registry,
         )
         self._shadow_differences = Counter(
             "media_cache_shadow_differences_total",
-            "Calls in shadow mode that the cache would have answered otherwise than the media service did",
+            "Calls in shadow mode that the cache would have answered otherwise than the upstream service did",
             registry=self.registry,
         )
-        self.unclear = policy_failures(self.registry, _METHODS)
+        self.unclear = policy_failures(self.registry, self.methods.of)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}
         self._client_successes: dict[str, Observed] = {}
         self._hits: dict[str, tuple[Counter, Observed, Observed]] = {}
-        # What will move is there at zero from the start: a rate over a series that only appears with its first
-        # increment misses that increment.
-        self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Observed]] = {
-            (_CACHED, *expected): self._request_child(_METHODS[_CACHED], *expected) for expected in _EXPECTED
-        }
+        self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Observed]] = {}
         failing = Gauge(
             "media_cache_upstream_failing",
             "Whether the media service is connected but answers with failures (1), or not (0)",
             registry=self.registry,
         )
         self.upstream_answers = Failing(failing.set)
-        self.callers = Callers(self.registry, (*_METHODS.values(), OTHER), self._ended)
+        self.callers = Callers(self.registry, lambda: (*self.methods.by_path.values(), OTHER), self._ended)
         self.bad_settings = process_metrics.declare(self.registry)
+        self.popular = Popular()
+
+    def serves(self, labels: Mapping[str, str], reads: Iterable[str]) -> None:
+        """These methods have labels of their own from now on; `reads` are those whose answers are stored.
+
+        What will move is there at zero from the start: a rate over a series that only appears with its first increment
+        misses that increment.
+        """
+        self.methods.add(labels, reads)
+        span_names.known(labels)
+        for read in self.methods.cached:
+            for expected in _EXPECTED:
+                self._request_children[read, *expected] = self._request_child(self.methods.of(read), *expected)
 
     def _ended(self) -> Ended:
         """What `server_call` was told of so far."""
         found = Counts[tuple[str, str]]()
         for sample in (sample for family in self._server_calls.collect() for sample in family.samples):
             if sample.name == "rpc_server_call_duration_seconds_count":
-                method = sample.labels["rpc_method"].rpartition("/")[2]
-                label = method if method in _METHODS.values() else OTHER
+                label = self.methods.of_rpc(sample.labels["rpc_method"])
                 found[label, sample.labels["rpc_status_code"]] += int(sample.value)
         return found
 
@@ -174,7 +174,7 @@ class Metrics:
         try:
             count, duration = self._request_children[method, result, tier]
         except KeyError:
-            label = _METHODS.get(method, OTHER)
+            label = self.methods.of(method)
             count, duration = self._request_child(label, result, tier)
             if label != OTHER:
                 self._request_children[method, result, tier] = count, duration
@@ -193,8 +193,8 @@ class Metrics:
 
     def _hit_children(self, method: str) -> tuple[Counter, Observed, Observed]:
         """`method` is one of ours, never a caller's."""
-        calls = self._server_calls.labels("grpc", _RPC_METHODS[method], StatusCode.OK.name, "")
-        self._hits[method] = children = (*self._request_child(_METHODS[method], "hit", "redis"), calls)
+        calls = self._server_calls.labels("grpc", self.methods.rpc(method), StatusCode.OK.name, "")
+        self._hits[method] = children = (*self._request_child(self.methods.of(method), "hit", "redis"), calls)
         return children
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
@@ -211,16 +211,16 @@ class Metrics:
         self.callers.limited(limit, use)
 
     def client_call(self, method: str, code: StatusCode, seconds: float) -> None:
-        """A call to the media service ended."""
+        """A call to an upstream service ended."""
         error = "" if code is StatusCode.OK else code.name
         if code in _FAILURES:
             self.upstream_answers.failed(error)
-        elif code is not StatusCode.CANCELLED and (error or method != _CACHED):
+        elif code is not StatusCode.CANCELLED and (error or method not in self.methods.cached):
             self.upstream_answers.good()  # of a cacheable method `answered` knows more: what the message says
         self._observe(self._client_calls, self._client_successes, method, code, error, seconds)
 
     def answered(self, *, successful: bool) -> None:
-        """The media service answered a cacheable call with OK, and in the message with success or a failure."""
+        """Upstream answered a cacheable call with OK, and in the message with success or a failure."""
         if successful:
             self.upstream_answers.good()
         else:
@@ -233,17 +233,21 @@ class Metrics:
         sides = ((self._server_calls, code in SERVER_ERRORS), (self._client_calls, code is not StatusCode.OK))
         for calls, failed in sides[: 1 + upstream]:
             error = code.name if failed else ""
-            calls.labels("grpc", _RPC_METHODS.get(method, UNKNOWN_METHOD), code.name, error).add(at_most, seconds)
+            calls.labels("grpc", self.methods.rpc(method), code.name, error).add(at_most, seconds)
 
-    @staticmethod
     def _observe(
-        calls: Durations, successful: dict[str, Observed], method: str, code: StatusCode, error: str, seconds: float
+        self,
+        calls: Durations,
+        successful: dict[str, Observed],
+        method: str,
+        code: StatusCode,
+        error: str,
+        seconds: float,
     ) -> None:
         child = successful.get(method) if code is StatusCode.OK else None
         if child is None:
-            label = _RPC_METHODS.get(method, UNKNOWN_METHOD)
-            child = calls.labels("grpc", label, code.name, error)
-            if code is StatusCode.OK and label != UNKNOWN_METHOD:  # a caller may make up any number of methods
+            child = calls.labels("grpc", self.methods.rpc(method), code.name, error)
+            if code is StatusCode.OK and method in self.methods.by_path:  # a caller may make up any number of methods
                 successful[method] = child
         child.observe(seconds)
 

@@ -12,8 +12,9 @@ from dataclasses import dataclass, field
 from prometheus_client import CollectorRegistry
 from prometheus_client.samples import Sample
 
+from proxy.telemetry.method_labels import MethodLabels
+
 RESULTS = ("hit", "stale", "coalesced", "miss", "bypass", "failure")
-_CACHED = "media.MediaService/GetFilesByModel"
 _NAMES = (
     "media_cache_requests_total",
     "media_cache_request_duration_seconds_bucket",
@@ -37,7 +38,9 @@ class Reading:
     """Everything counts since the process started."""
 
     results: Counter[str] = field(default_factory=Counter)
-    """Answers of GetFilesByModel by result."""
+    """Answers of cacheable methods by result."""
+    by_method: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    """The same for each method, by its label."""
     statuses: Counter[str] = field(default_factory=Counter)
     """Calls of any method by the gRPC status that the caller got."""
     refusals: Counter[str] = field(default_factory=Counter)
@@ -45,7 +48,7 @@ class Reading:
     answers: defaultdict[str, Buckets] = field(default_factory=lambda: defaultdict(Counter))
     """How long it took to answer it, by result."""
     upstream: Buckets = field(default_factory=Counter)
-    """How long the media service took for it."""
+    """How long upstream took for cacheable methods."""
     upstream_calls: int = 0
     upstream_failures: int = 0
     """Calls of any method that did not end with OK."""
@@ -59,12 +62,12 @@ class Reading:
     shadow_differences: int = 0
 
 
-def read(registry: CollectorRegistry) -> Reading:
+def read(registry: CollectorRegistry, methods: MethodLabels) -> Reading:
     """The counters now."""
     reading = Reading()
     for metric in registry.restricted_registry(_NAMES).collect():
         for sample in metric.samples:
-            _take(reading, sample)
+            _take(reading, sample, methods)
     return reading
 
 
@@ -83,24 +86,26 @@ _NUMBERS = {
 }
 
 
-def _take(reading: Reading, sample: Sample) -> None:
+def _take(reading: Reading, sample: Sample, methods: MethodLabels) -> None:
     value, labels = sample.value, sample.labels
     if sample.name in _COUNTED:
         counter, label = _COUNTED[sample.name]
         getattr(reading, counter)[labels[label]] += int(value)
+        if counter == "results":
+            reading.by_method[labels["method"]][labels["result"]] += int(value)
     elif sample.name in _NUMBERS:
         setattr(reading, _NUMBERS[sample.name], int(value))
     elif sample.name == "media_cache_request_duration_seconds_bucket":
         reading.answers[labels["result"]][float(labels["le"])] += int(value)
     elif sample.name == "rpc_client_call_duration_seconds_bucket":
-        _take_upstream(reading, labels, int(value))
+        _take_upstream(reading, labels, int(value), methods)
     elif sample.name == "media_cache_dependency_up":
         reading.dependencies[labels["dependency"]] = value > 0
 
 
-def _take_upstream(reading: Reading, labels: dict[str, str], count: int) -> None:
+def _take_upstream(reading: Reading, labels: dict[str, str], count: int, methods: MethodLabels) -> None:
     bound = float(labels["le"])
-    if labels["rpc_method"] == _CACHED:
+    if f"/{labels['rpc_method']}" in methods.cached:
         reading.upstream[bound] += count
     if bound == math.inf:
         reading.upstream_calls += count

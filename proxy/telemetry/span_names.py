@@ -5,12 +5,10 @@ and begin with `media_cache.`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from grpc import StatusCode
-
-from proxy.pb import media_pb2
 
 RESULT, TIER, MODEL_TYPE = "media_cache.result", "media_cache.tier", "media_cache.model_type"
 READ, INVALIDATE, REFRESH = "media_cache.read", "media_cache.invalidate", "media_cache.refresh"
@@ -62,11 +60,12 @@ _RUNS_A_SCRIPT = frozenset({b"EVALSHA", b"EVAL"})
 
 _LONGEST_TEXT = 128
 """Of what a caller may choose freely, in characters."""
-_METHODS = frozenset(
-    f"/{service.full_name}/{method.name}"
-    for service in media_pb2.DESCRIPTOR.services_by_name.values()
-    for method in service.methods
-)
+_METHODS: set[str] = set()
+
+
+def known(methods: Iterable[str]) -> None:
+    """From now on these, given as paths, are known by their names."""
+    _METHODS.update(methods)
 
 
 def of_call(method: str, at: Attributes) -> Attributes:

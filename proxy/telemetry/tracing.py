@@ -1,10 +1,10 @@
 """Spans: where each begins and ends, where its parent comes from, and what upstream is told. Names: `span_names`.
 
-    gateway ─▶ SERVER media.MediaService/GetFilesByModel   media_cache.result, .tier, .model_type
-                 ├─ CLIENT HGET                             Redis, without keys or values
+    gateway ─▶ SERVER shop.Products/Get          media_cache.result, .tier, .model_type (the tag's kind)
+                 ├─ CLIENT HGET                   Redis, without keys or values
                  ├─ CLIENT EVALSHA acquire
-                 ├─ CLIENT media.MediaService/GetFilesByModel ─▶ upstream
-                 └─ CLIENT PIPELINE                         the fill; nobody waits for it
+                 ├─ CLIENT shop.Products/Get ─▶ upstream
+                 └─ CLIENT PIPELINE               the fill; nobody waits for it
     CONSUMER process <queue>       a trace of its own, linked to the publisher's span
     INTERNAL media_cache.refresh   a trace of its own, linked to the read that was answered stale
     INTERNAL media_cache.read      in place of the SERVER span in an application (`media_cache.py`); .invalidate, too

@@ -1,4 +1,4 @@
-"""How many connections callers have, for the log; the limit itself is kept by gRPC's core, or by Envoy.
+"""How many connections callers have, for the log and operators; the limit itself is kept by gRPC's core, or by Envoy.
 
 gRPC's core closes what is one too many and tells nobody, so the kernel's table is looked at: proc_net_tcp(5).
 """
@@ -28,12 +28,21 @@ def established(port: int) -> int:
     return count
 
 
-async def watch(most: int, count: Callable[[], int], every: float = LOOK_EVERY) -> None:
-    """Says once that there are as many as there may be, and again when there were fewer meanwhile; until cancelled."""
-    full = False
-    while True:
-        await asyncio.sleep(every)
-        now = count() >= most
-        if now and not full:
-            _log.warning(TOO_MANY, most)
-        full = now
+class Connections:
+    """How many there are, as of the last look."""
+
+    def __init__(self, most: int, count: Callable[[], int]) -> None:
+        self.now = 0
+        self._most, self._count = most, count
+
+    async def watch(self, every: float = LOOK_EVERY) -> None:
+        """Looks every so many seconds, until cancelled. Says once that there are as many as there may be, and again
+        when there were fewer meanwhile.
+        """
+        full = False
+        while True:
+            self.now = self._count()
+            if self.now >= self._most and not full:
+                _log.warning(TOO_MANY, self._most)
+            full = self.now >= self._most
+            await asyncio.sleep(every)

@@ -5,11 +5,12 @@ proxy's. They are generic handlers, not registered methods: grpc.aio waits for e
 some cost to every call of any method (measured with five of them: 10 us).
 """
 
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
 from google.protobuf import text_format
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from grpc_health.v1 import health_pb2
@@ -17,24 +18,23 @@ from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio as reflection_aio
 
-from proxy.pb import media_pb2
-
-MEDIA_SERVICE = media_pb2.DESCRIPTOR.services_by_name["MediaService"].full_name
 _SERVING, _NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 _HEALTH_SERVICE = "grpc.health.v1.Health"
 _OLD, _NEW = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 
 
 class Health:
-    """SERVING for the listener and for the media service, until draining."""
+    """SERVING for the listener and for these services, until draining."""
 
-    def __init__(self) -> None:
+    def __init__(self, services: Iterable[str]) -> None:
+        self._services = tuple(services)
         self._servicer = health_aio.HealthServicer()
         self._status = _SERVING
 
     async def handler(self) -> grpc.GenericRpcHandler:
         """What answers on a server."""
-        await self._servicer.set(MEDIA_SERVICE, self._status)
+        for service in self._services:
+            await self._servicer.set(service, self._status)
         request, answer = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
         methods = {
             "Check": grpc.unary_unary_rpc_method_handler(self._servicer.Check, request, answer),
@@ -53,17 +53,20 @@ class Health:
     async def _list(self, _request: health_pb2.HealthListRequest, _context: object) -> health_pb2.HealthListResponse:
         # The package's servicer leaves this method out.
         status = health_pb2.HealthCheckResponse(status=self._status)
-        return health_pb2.HealthListResponse(statuses={"": status, MEDIA_SERVICE: status})
+        return health_pb2.HealthListResponse(statuses={"": status, **dict.fromkeys(self._services, status)})
 
 
-def reflection_handlers() -> list[grpc.GenericRpcHandler]:
-    """Reflection of MediaService, health and itself, as v1 and as v1alpha.
+def reflection_handlers(described: Mapping[str, DescriptorPool]) -> list[grpc.GenericRpcHandler]:
+    """Reflection of the policy's services, health and itself, as v1 and as v1alpha.
+
+    `described`: by each service's name, who knows what it looks like. They may not know it alike: two policies' files
+    may have one name.
 
     grpcio-reflection has v1alpha only. v1 is the same on the wire, so one servicer answers both; without it, new
     clients would ask upstream.
     """
-    names = (MEDIA_SERVICE, _HEALTH_SERVICE, f"{_OLD}.ServerReflection", f"{_NEW}.ServerReflection")
-    servicer = reflection_aio.ReflectionServicer(names, pool=_Described(_described()))
+    names = (*described, _HEALTH_SERVICE, f"{_OLD}.ServerReflection", f"{_NEW}.ServerReflection")
+    servicer = reflection_aio.ReflectionServicer(names, pool=_Described(described, _own()))
     method = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -76,30 +79,57 @@ def reflection_handlers() -> list[grpc.GenericRpcHandler]:
 
 
 class _Described:
-    """A pool that knows whatever has a name in its files. Python's own finds no methods of services by theirs."""
+    """The files of several pools as if they were in one. A symbol of a service is looked for where that is described;
+    Python's own pools find no methods of services by their names.
+    """
 
-    def __init__(self, pool: DescriptorPool) -> None:
-        self._pool = pool
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._pool, name)
+    def __init__(self, described: Mapping[str, DescriptorPool], own: DescriptorPool) -> None:
+        self._described = described
+        self._pools = tuple(dict.fromkeys((own, *described.values())))
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 -- protobuf's name
         """KeyError for a name that is not there."""
-        try:
-            return self._pool.FindFileContainingSymbol(symbol)
-        except KeyError:
-            service, _, method = symbol.rpartition(".")
-            file: FileDescriptor = self._pool.FindServiceByName(service).file
-            if method not in file.services_by_name[service.rpartition(".")[2]].methods_by_name:
-                raise
-            return file
+        service, _, method = symbol.rpartition(".")
+        for name in (symbol, service):
+            if name in self._described:
+                file: FileDescriptor = self._described[name].FindServiceByName(name).file
+                if name == service and method not in file.services_by_name[name.rpartition(".")[2]].methods_by_name:
+                    raise KeyError(symbol)
+                return file
+        found: FileDescriptor = self._first(lambda pool: pool.FindFileContainingSymbol(symbol))
+        return found
+
+    def FindFileByName(self, name: str) -> FileDescriptor:  # noqa: N802
+        """KeyError for one that is not there."""
+        found: FileDescriptor = self._first(lambda pool: pool.FindFileByName(name))
+        return found
+
+    def FindMessageTypeByName(self, name: str) -> Descriptor:  # noqa: N802
+        """KeyError for one that is not there."""
+        found: Descriptor = self._first(lambda pool: pool.FindMessageTypeByName(name))
+        return found
+
+    def FindExtensionByNumber(self, message: Descriptor, number: int) -> FieldDescriptor:  # noqa: N802
+        """KeyError for one that is not there."""
+        return message.file.pool.FindExtensionByNumber(message, number)
+
+    def FindAllExtensions(self, message: Descriptor) -> list[FieldDescriptor]:  # noqa: N802
+        """Those of the message's own pool."""
+        return list(message.file.pool.FindAllExtensions(message))
+
+    def _first(self, find: Callable[[DescriptorPool], Any]) -> Any:
+        for pool in self._pools:
+            try:
+                return find(pool)
+            except KeyError:
+                continue
+        raise KeyError("in no pool")
 
 
-def _described() -> DescriptorPool:
-    """A pool with the descriptors of the services above and nothing else."""
+def _own() -> DescriptorPool:
+    """A pool with the descriptors of health and reflection and nothing else."""
     pool = DescriptorPool()
-    for module in (media_pb2, health_pb2, reflection_pb2):
+    for module in (health_pb2, reflection_pb2):
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
     pool.AddSerializedFile(_v1_reflection().SerializeToString())
     return pool

@@ -4,10 +4,12 @@ What each of them stops, with figures: docs/reliability.md.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 from grpc import StatusCode
 
 from proxy.calls.call import Metadata, Reply
+from proxy.settings.config import Settings
 
 _MOST_ENTRIES = 256
 _FEW_ENTRIES = 16
@@ -53,8 +55,22 @@ class Limits:
     """Whether request messages may be compressed. Else such a call is UNIMPLEMENTED, as with any server that does not
     know the algorithm: 60 kB become 60 MiB before we can see it coming, and many calls at once many times that."""
 
-    large_methods: frozenset[str] = frozenset({"/media.MediaService/UploadFile"})
+    large_methods: frozenset[str] = frozenset()
     """Methods whose requests may have 50 MiB: they have memory of their own, and wait for it."""
+
+    @classmethod
+    def of(cls, settings: Settings, large_methods: frozenset[str]) -> Self:
+        """What callers may use, whatever the transport."""
+        return cls(
+            calls_per_connection=settings.max_calls_per_connection,
+            connections=settings.max_connections,
+            connection_age=settings.max_connection_age,
+            metadata_bytes=settings.max_metadata_bytes,
+            message_bytes=settings.max_message_bytes,
+            bytes_in_flight=settings.max_bytes_in_flight,
+            compressed=settings.accept_compressed == "on",
+            large_methods=large_methods,
+        )
 
     def too_much(self, metadata: Metadata) -> bool:
         """Whether to refuse a call with this metadata.

@@ -6,7 +6,7 @@ The layers a call passes, outermost first:
    under load and a health watcher does not hold up draining.
 2. Path: what is no `/service/method` is UNIMPLEMENTED, before it costs anything.
 3. Observer and span, limits, failures: `layers` says why in this order.
-4. Routes: the methods that the core answers, then the others of MediaService, which are known to be unary, then
+4. Routes: the methods that the core answers and the others that the policy's descriptors know to be unary, then
    everything else, as a stream of bytes.
 """
 
@@ -19,20 +19,21 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from google.protobuf.descriptor_pool import DescriptorPool
 from grpc import StatusCode
 
 from proxy.calls.call import Handler, Metadata, Reply
 from proxy.errors import StartError
-from proxy.pb import media_pb2
 from proxy.telemetry import span_names
+from proxy.telemetry.callers import Use
 from proxy.tls import Leg
-from proxy.transport import connections
 from proxy.transport.admission import Admission
 from proxy.transport.channel_options import SERVER_OPTIONS
+from proxy.transport.connections import Connections, established
 from proxy.transport.credentials import server_credentials
 from proxy.transport.draining import last_part
-from proxy.transport.forward import Context, forward_stream, unary_forwarder
-from proxy.transport.introspection import MEDIA_SERVICE, Health, reflection_handlers
+from proxy.transport.forward import Context, forward_stream
+from proxy.transport.introspection import Health, reflection_handlers
 from proxy.transport.layers import Begun, Layers, ServerObserver
 from proxy.transport.limits import Limits, clamped
 from proxy.transport.patience import Patience
@@ -41,10 +42,6 @@ from proxy.transport.straight import Hits, LongWay, Straight
 from proxy.transport.upstreams import Whereabouts
 
 _log = logging.getLogger(__name__)
-
-UNARY_METHODS = tuple(
-    f"/{MEDIA_SERVICE}/{method.name}" for method in media_pb2.DESCRIPTOR.services_by_name["MediaService"].methods
-)
 
 _PATH = re.compile(r"/[!-.0-~]+/[!-.0-~]+")
 _LAST_CALLS = 0.5
@@ -70,12 +67,10 @@ class Routes(grpc.GenericRpcHandler):
         self._layers = layers
         self._call_timeout = call_timeout
         self._patience = Patience(call_timeout)
-        forward = unary_forwarder(upstreams)
-        handlers = {**dict.fromkeys(UNARY_METHODS, forward), **routes}
-        self._unary = {method: self._unary_method(method, handler) for method, handler in handlers.items()}
+        self._unary = {method: self._unary_method(method, handler) for method, handler in routes.items()}
         every, admission = straight
         for hits in every:
-            long_way = self._long_way(hits.method, handlers[hits.method])
+            long_way = self._long_way(hits.method, routes[hits.method])
             way = Straight(hits, admission, self._layers.unread, self._patience, long_way)
             self._unary[hits.method] = grpc.stream_unary_rpc_method_handler(way.serve)
 
@@ -165,21 +160,25 @@ class Listener:
         call_timeout: float = 60.0,
         tls: Leg | None = None,
         hits: Iterable[Hits] = (),
+        described: Mapping[str, DescriptorPool] | None = None,
     ) -> None:
         self._address = address
         self._tls = tls
         self._layers = Layers(observer, admission, limits)
         self._options = (*SERVER_OPTIONS, *limits.server_options)
-        self._most_connections = limits.connections
         self._port = 0
+        self._connections = Connections(limits.connections, lambda: established(self._port))
+        if not address.startswith("unix:"):  # of those nobody can tell how many there are
+            observer.limited("MAX_CONNECTIONS", lambda: Use(self._connections.now, limits.connections))
         self._routes = Routes(routes, upstreams, self._layers, call_timeout or None, (hits, admission))
         self._admission = admission
-        self._health = Health()
+        self._described = dict(described or {})
+        self._health = Health(self._described)
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> int:
         """Opens the port and returns it (1 for a unix socket); StartError when it cannot be had."""
-        handlers = [await self._health.handler(), *reflection_handlers(), self._routes]
+        handlers = [await self._health.handler(), *reflection_handlers(self._described), self._routes]
         server = grpc.aio.server(handlers=handlers, options=self._options)
         try:
             if self._tls is None:
@@ -199,9 +198,7 @@ class Listener:
 
     async def supervise(self, every: float = 1.0) -> None:
         """Until stopped: keeps the port open, looking each `every` seconds, and says where connections are too many."""
-        watching = asyncio.create_task(
-            connections.watch(self._most_connections, lambda: connections.established(self._port)), name="connections"
-        )
+        watching = asyncio.create_task(self._connections.watch(), name="connections")
         try:
             await self._keep_open(every)
         finally:

@@ -28,7 +28,7 @@ from proxy.transport.unary_call import UnaryCall
 _log = logging.getLogger(__name__)
 
 _KEPT_METHODS = 128
-"""Prepared methods kept, of each kind: more than MediaService has, few enough that callers' inventions are harmless."""
+"""Prepared methods kept, of each kind: more than a service has, few enough that callers' inventions are harmless."""
 
 _CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
 _CONNECTED = {ChannelConnectivity.READY: True, ChannelConnectivity.TRANSIENT_FAILURE: False}

@@ -101,6 +101,11 @@ class Attacker:
         return replace(received, payload=b"".join(literal(key, value) for key, value in fields))
 
     @property
+    def answered(self) -> set[int]:
+        """The calls that were answered with a status."""
+        return {each.stream for each in self.received if each.kind == HEADERS and each.flags & END_STREAM}
+
+    @property
     def ended(self) -> int:
         """Calls that were answered with a status."""
         return sum(each.kind == HEADERS and bool(each.flags & END_STREAM) for each in self.received)
@@ -108,8 +113,7 @@ class Attacker:
     @property
     def reset(self) -> int:
         """Calls that were reset and not answered: Envoy does so where it has read too many headers."""
-        answered = {each.stream for each in self.received if each.kind == HEADERS and each.flags & END_STREAM}
-        return len({each.stream for each in self.received if each.kind == RST_STREAM} - answered)
+        return len({each.stream for each in self.received if each.kind == RST_STREAM} - self.answered)
 
     def said(self, words: bytes) -> int:
         """In how many frames these words came."""

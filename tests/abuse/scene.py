@@ -11,14 +11,12 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-import grpc.aio
 
 from tests.support.envoy_chain import envoy_of
 from tests.support.servers.children import Child, free_port
@@ -111,10 +109,14 @@ class Scene:
         """As `ProxyProcess.metric`."""
         return await self.proxy.metric(name)
 
-    async def holds(self, size: int, calls: Sequence[grpc.aio.Call]) -> bool:
-        """Whether of these calls, with a message of `size` bytes each, every one has ended or has its message held."""
-        held = await self.metric('media_cache_limit_used{limit="MAX_BYTES_IN_FLIGHT"}')
-        return held // size + sum(each.done() for each in calls) == len(calls)
+    async def all_held(self, size: int, begun: int, ended: Callable[[], int]) -> None:
+        """Waits until of so many calls with a message of `size` bytes each has its message held, or has ended."""
+
+        async def settled() -> bool:
+            held = await self.metric('media_cache_limit_used{limit="MAX_BYTES_IN_FLIGHT"}')
+            return held // size + ended() == begun
+
+        await until(settled, "each message to be held or refused")
 
     def _calls(self, since: float) -> list[Called]:
         """Those that ended since then."""

@@ -288,7 +288,7 @@ class TestInvalidate:
             await process.read("User", 1, collection)
         await process.read("User", 2)
         answer = await admin.post("/invalidate", **USER, collection="avatars")
-        assert (answer.status, answer.json) == (200, {**USER, "done": True})
+        assert (answer.status, answer.json) == (200, {"tag": "user/1", **USER, "done": True})
         assert [await process.x_cache("User", 1, name) for name in ("avatars", "images")] == ["miss", "miss"]
         assert await process.x_cache("User", 2) == "hit"
         assert process.metric("media_cache_invalidations_total", source="admin") == 1

@@ -144,7 +144,7 @@ async def test_redis_away_an_order_is_kept_and_status_3(proxy: ProxyProcess, own
     assert shown.err.count("\n") == 1
     told = await ask(proxy, "stats")
     assert "redis         lost for " in told.out
-    assert "2 invalidations wait for Redis" in told.out
+    assert "2 invalidations not confirmed by Redis yet" in told.out
 
 
 @pytest.mark.parametrize("arguments", [["stats"], ["lookup", "user", "1"], ["flush"]])
@@ -164,8 +164,8 @@ async def test_a_wrong_token_is_one_line_and_status_1(proxy: ProxyProcess) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lookup", "user"], "Missing argument 'MODEL_ID'"),
-        (["lookup", "user", "soon"], "'soon' is not a valid integer"),
+        (["lookup"], "Missing argument 'TAG | TYPE ID'"),
+        (["lookup", "user", "soon"], "'soon' is no id; accepted: a whole number"),
         (["mode", "sometimes"], "'sometimes' is not one of 'on', 'off', 'shadow'"),
         (["stats", "--admin-addr=soon"], "ADMIN_ADDR: 'soon' is not understood; accepted: host:port"),
         (["ping", "--redis-addr=redis://u:hidden@h:x"], "REDIS_ADDR: 'redis://***@h***' is not understood"),

@@ -34,11 +34,11 @@ async def explained(process: Process, upstream: Upstream = CONNECTED, **call: An
         core.invalidations,
         core.recent,
         lambda: "" if core.redis is None else core.redis.state.reason,
-        lambda: upstream,
+        lambda _: upstream,
         core.policy.reads,
     )
     given = {"model_type": "User", "model_id": 1, "collection": "avatars", "page": 1, "per_page": 10, **call}
-    return await explainer.explain(asked(given))
+    return await explainer.explain(asked(given, core.policy.reads))
 
 
 async def stored(process: Process, redis: RedisServer) -> tuple[bytes, bytes]:
@@ -53,7 +53,7 @@ async def test_nothing_stored_is_a_miss_and_a_stored_answer_a_hit(stack: Stack) 
     before = await explained(process)
     assert before.result == await process.x_cache() == "miss"
     assert before.why[0] == "Nothing is stored for this request."
-    assert "Nothing at all is stored of this model." in before.why
+    assert "Nothing is stored for this model." in before.why
     assert "fetch it and store" in before.why[1]
     after = await explained(process)
     assert after.result == await process.x_cache() == "hit"
@@ -100,7 +100,7 @@ async def test_what_is_stored_for_other_requests_is_named(stack: Stack, call: di
     await process.read()
     told = await explained(process, **call)
     assert told.result == "miss"
-    (others,) = [sentence for sentence in told.why if sentence.startswith("Stored of this model: ")]
+    (others,) = [sentence for sentence in told.why if sentence.startswith("Stored for this model: ")]
     assert part in others
 
 
@@ -123,6 +123,7 @@ async def test_another_callers_entry_is_named_as_such(stack: Stack) -> None:
         ({}, {"metadata": "cache-control: no-store"}, "no-store"),
         ({}, {"per_page": 100}, "per_page is 100"),
         ({"cache_bypass_per_page": 20}, {"per_page": 0}, "per_page is not set, which means 20"),
+        ({}, {"model_type": "Stra\u00dfe"}, "It names a type that the service may take for another"),
     ],
 )
 async def test_a_bypass_says_which_rule_it_is(
@@ -133,7 +134,8 @@ async def test_a_bypass_says_which_rule_it_is(
     assert told.result == "bypass"
     assert words in told.why[0]
     metadata = tuple(tuple(call["metadata"].split(": ")) for _ in range(1) if "metadata" in call)
-    assert await process.x_cache(per_page=call.get("per_page", 10), metadata=metadata) == "bypass"
+    asked = {"per_page": 10, **{name: value for name, value in call.items() if name != "metadata"}}
+    assert await process.x_cache(**asked, metadata=metadata) == "bypass"
 
 
 async def test_no_cache_is_a_miss_of_its_own(stack: Stack) -> None:
@@ -177,7 +179,7 @@ async def test_a_held_invalidation_is_named(stack: Stack, monkeypatch: pytest.Mo
     monkeypatch.setattr(process.core.invalidations, "held_back", lambda model: model == USER)
     told = await explained(process)
     assert told.result == "miss"
-    assert "has not taken yet" in told.why[0]
+    assert "is waiting for Redis" in told.why[0]
     assert (await explained(process, model_id=2)).why[0] == "Nothing is stored for this request."
 
 
@@ -187,7 +189,7 @@ async def test_an_invalidation_is_named_with_when_and_by_what(stack: Stack) -> N
     await process.event()
     told = await explained(process)
     assert told.result == "miss"
-    assert any(sentence.startswith("An event has only just invalidated it") for sentence in told.why)
+    assert any(sentence.startswith("An event has just invalidated it") for sentence in told.why)
     assert any(sentence.endswith("by an event.") for sentence in told.why)
     await process.core.invalidations.flush("asked for")
     assert any("by a flush (asked for" in sentence for sentence in (await explained(process)).why)
@@ -214,7 +216,7 @@ async def test_a_write_under_way_is_named(stack: Stack, redis: RedisServer) -> N
     await redis.cli("HSET", KEY, "wtoken", str((now + 30) * 1000))
     told = await explained(process)
     assert told.result == await process.x_cache() == "miss"
-    assert "A write to this model is under way" in told.why[1]
+    assert "A write to this model is in progress" in told.why[1]
 
 
 async def test_an_entry_from_before_redis_restarted_is_named(stack: Stack, redis: RedisServer) -> None:
@@ -271,7 +273,7 @@ async def test_what_has_run_out_may_stand_in_and_is_named(stack: Stack, redis: R
     await redis.cli("HSET", KEY, name, b" ".join(words))
     told = await explained(process)
     assert told.result == "miss"
-    assert "has run out" in told.why[0]
+    assert "expired" in told.why[0]
     assert "would stand in" in told.why[-1]
     stack.media.fail("GetFilesByModel", grpc.StatusCode.UNAVAILABLE)
     for away in (Upstream(connected=False, reason="refused"), Upstream(away=True, reason="it answers with failures")):
@@ -297,6 +299,6 @@ async def test_a_request_too_large_to_be_cached_is_a_bypass(stack: Stack) -> Non
     explainer = Explainer(
         core.store, core.keys, core.cache.policy, core.invalidations, core.recent, str, Upstream, core.policy.reads
     )
-    told = await explainer.explain(Asked(USER, read_call("User", 1, "c" * 5000)))
+    told = await explainer.explain(Asked(read_call("User", 1, "c" * 5000)))
     assert told.result == "bypass"
     assert "too large" in told.why[0]

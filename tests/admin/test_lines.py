@@ -9,6 +9,7 @@ from proxy.policy.builtin.model import Model
 from proxy.telemetry.callers import Use
 from proxy.telemetry.invalidation_log import InvalidationLog
 from proxy.telemetry.metrics import Metrics
+from tests.support.media_methods import media_metrics
 
 TITLE = "\x1b]0;owned\x07user"
 
@@ -29,14 +30,30 @@ def test_a_models_name_sets_no_title() -> None:
         "invalidation_pending": False,
         "entries": [{**entry, "age": 1, "ttl": 2, "bytes": 3}],
     }
-    shown = "\n".join([*stats_lines(told(Metrics(), log)), *lookup_lines(found), *table([(TITLE, "b")])])
+    shown = "\n".join([*stats_lines(told(media_metrics(), log)), *lookup_lines(found), *table([(TITLE, "b")])])
     assert "\x1b" not in shown
     assert "\x07" not in shown
     assert shown.count("\\x1b]0;owned\\x07user") == 5
 
 
-def test_stats_say_what_callers_got_and_how_full_the_limits_are() -> None:
+def test_stats_say_which_models_are_read_most_and_what_waits_in_the_queues() -> None:
     metrics = Metrics()
+    for number in range(7):
+        metrics.popular.read("user/9", cached=number > 0)
+    for _ in range(2):
+        metrics.popular.read(Model.of(TITLE, 1), cached=False)
+    answer = told(metrics)
+    answer["queues"] = [{"name": "ours-uploaded", "waiting": 1, "consumers": 2, "seconds": 12.0}]
+    answer["memory_bytes"] = 80 << 20
+    lines = [" ".join(line.split()) for line in stats_lines(answer)]
+    assert "queue ours-uploaded 1 event waiting, 2 consumers, as of 12s ago" in lines
+    assert "user 9 7 reads 85.7 % from the cache" in lines
+    assert "\\x1b]0;owned\\x07user 1 2 reads 0.0 % from the cache" in lines
+    assert "up 0s, 80 MiB of memory" in lines
+
+
+def test_stats_say_what_callers_got_and_how_full_the_limits_are() -> None:
+    metrics = media_metrics()
     metrics.callers.ended = lambda: {("GetFilesByModel", "OK"): 12, ("other", "RESOURCE_EXHAUSTED"): 188}
     metrics.callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(12, 12))
     metrics.callers.limited("uploads", lambda: Use(0, 100))

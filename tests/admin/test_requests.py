@@ -9,6 +9,7 @@ from proxy.admin import requests
 from proxy.admin.requests import BadRequestError
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.policy.builtin.model import Model
+from tests.support.media_methods import POLICY
 
 USER = {"model_type": "User", "model_id": 123}
 
@@ -43,7 +44,7 @@ def test_a_body_that_is_no_json_object_is_refused(text: bytes, content_type: str
 
 @pytest.mark.parametrize("model_id", [123, "123", " 123 ", "-5", 2**63 - 1, str(-(2**63))])
 def test_a_model_is_a_type_and_an_int64(model_id: int | str) -> None:
-    assert requests.model(body({"model_type": "User", "model_id": model_id})) == Model.of("user", int(model_id))
+    assert requests.named(body({"model_type": "User", "model_id": model_id})).tag == Model.of("user", int(model_id))
 
 
 @pytest.mark.parametrize(
@@ -73,7 +74,7 @@ def test_a_model_is_a_type_and_an_int64(model_id: int | str) -> None:
 )
 def test_a_wrong_model_is_one_line_with_what_is_accepted(given: dict[str, Any], said: str) -> None:
     with pytest.raises(BadRequestError) as refusal:
-        requests.model(given)
+        requests.named(given)
     assert said in str(refusal.value)
     assert "; accepted: " in str(refusal.value)
     assert "\n" not in str(refusal.value)
@@ -97,12 +98,11 @@ def test_a_time_is_seconds() -> None:
 
 
 def test_a_call_is_the_request_that_a_caller_would_send() -> None:
-    asked = requests.asked({**USER, "collection": "avatars", "page": "2", "per_page": 20})
+    asked = requests.asked({**USER, "collection": "avatars", "page": "2", "per_page": 20}, POLICY.reads)
     request = GetFilesByModelRequest.FromString(asked.call.body)
     expected = GetFilesByModelRequest(model_type="User", model_id=123, collection_name="avatars", page=2, per_page=20)
     assert request == expected
-    assert asked.model == Model.of("user", 123)
-    assert asked.shown == {**USER, "collection": "avatars", "page": 2, "per_page": 20}
+    assert asked.shown == {**USER, "model_id": "123", "collection": "avatars", "page": 2, "per_page": 20}
     assert asked.call.metadata == ()
 
 
@@ -117,13 +117,13 @@ def test_a_call_is_the_request_that_a_caller_would_send() -> None:
     ],
 )
 def test_metadata_is_pairs(given: Any, pairs: tuple[tuple[str, str], ...]) -> None:
-    assert requests.asked({**USER, "metadata": given}).call.metadata == pairs
+    assert requests.asked({**USER, "metadata": given}, POLICY.reads).call.metadata == pairs
 
 
 @pytest.mark.parametrize("given", ["secret", "Kéy: secret", 5, [["a", "secret"]], "a: secret\nb: c", ["a:1", "secret"]])
 def test_wrong_metadata_is_refused_and_not_shown(given: Any) -> None:
     with pytest.raises(BadRequestError, match=r"^metadata: ") as refusal:
-        requests.asked({**USER, "metadata": given})
+        requests.asked({**USER, "metadata": given}, POLICY.reads)
     assert "secret" not in str(refusal.value)
 
 
@@ -131,4 +131,4 @@ def test_wrong_metadata_is_refused_and_not_shown(given: Any) -> None:
 def test_pages_are_int32(name: str) -> None:
     for wrong in (2**31, "many", 1.5, False):
         with pytest.raises(BadRequestError, match=rf"^{name}: .*; accepted: a whole number of 32 bits$"):
-            requests.asked({**USER, name: wrong})
+            requests.asked({**USER, name: wrong}, POLICY.reads)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.amqp.silence import GRACE, OVER, Silence
+from proxy.amqp.silence import GRACE, OVER, SILENT, SILENT_IN_PART, Silence
 from proxy.errors import RedisUnavailableError
 from proxy.store.event_record import Verdict
 
@@ -25,8 +25,13 @@ class Record:
     told: list[dict[str, Any]] = field(default_factory=list)
     during: Any = None
 
+    notes: dict[bytes, bool] = field(default_factory=dict)
+
+    async def answered(self, tag: str, intent: bytes) -> bool | None:
+        return self.notes.get(intent)
+
     async def exchange(self, *, missing: Iterable[tuple[float, float]], **rest: Any) -> Verdict:
-        self.told.append({"missing": list(missing), **rest})
+        self.told.append({"missing": list(missing), **rest, "readable": list(rest["readable"])})
         if self.during is not None:
             self.during()
         if self.away:
@@ -145,6 +150,62 @@ async def test_a_verdict_older_than_the_last_event_is_none(scene: Scene) -> None
     scene.record.during = None
     scene.record.verdict = NOTHING
     assert (await scene.exchange())["heard_ago"] == 0.0
+
+
+async def test_a_silence_in_part_makes_doubtful_whatever_is_stored(scene: Scene) -> None:
+    """Nobody knows for how long the one has been mute; no event of another ends it."""
+    scene.record.verdict = Verdict(silent=False, heard_ago=1.0, in_part=True)
+    await scene.exchange()
+    assert (scene.silence.since, scene.silence.trouble) == (-math.inf, SILENT_IN_PART)
+    scene.silence.heard()
+    assert scene.silence.since == -math.inf
+    scene.record.verdict = Verdict(silent=True, heard_ago=60.0, in_part=True)
+    scene.later(1.0)
+    await scene.exchange()
+    assert scene.changes[-1] == -math.inf  # one line for both
+    assert [scene.silence.since, scene.silence.trouble] == [scene.now - 60.0, SILENT]
+    scene.record.verdict = NOTHING
+    await scene.exchange()
+    assert [scene.silence.since, scene.silence.trouble] == [None, ""]
+
+
+async def test_writes_are_judged_by_their_own_events(scene: Scene) -> None:
+    scene.record.notes = {b"a": True, b"b": False}
+    scene.silence.heard(("user/7",))
+    scene.silence.wrote(scene.now, ("user/1",), b"a")
+    scene.silence.wrote(scene.now, ("user/2",), b"b")
+    scene.later(1.0)
+    scene.silence.heard(("user/1",))
+    scene.later(OVER + GRACE)
+    told = await scene.exchange()
+    assert (told["outcomes"], told["readable"]) == ([True, False], [True, True])
+    scene.silence.unreadable()
+    told = await scene.exchange()
+    assert (told["outcomes"], told["readable"]) == ([], [False])
+
+
+@pytest.mark.parametrize("how", ["silent", "deaf", "heard again"])
+async def test_writes_that_can_have_no_event_are_not_judged(scene: Scene, how: str) -> None:
+    """When nobody publishes, or we do not listen, each lacks its own."""
+    scene.record.notes = {b"a": False, b"b": False}
+    scene.silence.heard(("user/7",))
+    scene.silence.wrote(scene.now, ("user/1",), b"a")
+    if how == "deaf":
+        scene.silence.listening(False)
+        scene.silence.wrote(scene.now, ("user/1",), b"b")
+        scene.silence.listening(True)
+    else:
+        scene.record.verdict = Verdict(silent=True, heard_ago=60.0)
+        scene.later(1.0)
+        await scene.exchange()
+        scene.silence.wrote(scene.now, ("user/1",), b"b")
+        if how == "heard again":
+            scene.silence.heard()
+    scene.later(OVER + GRACE)
+    scene.record.verdict = Verdict(silent=False, heard_ago=0.0)
+    await scene.exchange()
+    scene.later(1.0)
+    assert [told["outcomes"] for told in [*scene.record.told, await scene.exchange()] if told["outcomes"]] == []
 
 
 async def test_what_redis_did_not_take_is_told_again(scene: Scene) -> None:

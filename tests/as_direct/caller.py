@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import hpack
 
-from tests.as_direct.upstream import WINDOW_UPDATE, Pairs, decoded, table_size
+from tests.as_direct.upstream import Pairs, decoded, table_size
 from tests.support.raw_http2 import (
     ACK,
     DATA,
@@ -18,6 +18,7 @@ from tests.support.raw_http2 import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     Fields,
     frame,
     frames,

@@ -19,6 +19,7 @@ from tests.support.raw_http2 import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     Fields,
     Frame,
     frame,
@@ -28,7 +29,6 @@ from tests.support.raw_http2 import (
 )
 from tests.support.servers.streams import StreamServer
 
-WINDOW_UPDATE = 8
 _PADDED, _PRIORITY = 8, 0x20
 _CONTENT_TYPE = (b"content-type", b"application/grpc")
 

@@ -140,8 +140,8 @@ async def test_what_is_told_of_it(redis: RedisServer) -> None:
         _lost(process, 90)
         told = await explained(process)
         assert told.result == "miss"
-        assert told.why[0].endswith("CACHE_TTL_WITHOUT_EVENTS only, and has run out 30 s ago.")
-        assert any("missing for 90 s: answers count for at most 60 s" in sentence for sentence in told.why)
+        assert told.why[0].endswith("CACHE_TTL_WITHOUT_EVENTS ended 30 s ago.")
+        assert any("missing for 90 s: stored answers are served for at most 60 s" in sentence for sentence in told.why)
         assert process.core.store is not None
         (entry,) = (
             await listing(process.core.store.topology, KEY, process.core.gap, process.core.policy.reads)

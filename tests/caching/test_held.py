@@ -180,3 +180,30 @@ async def test_what_is_postponed_goes_last(held: Held) -> None:
     held.postpone(A)
     held.postpone(Model.of("unknown", 1))
     assert held.tags == (B, C, A)
+
+
+async def test_the_services_of_a_flush_add_up_until_it_begins() -> None:
+    held = Held(lambda count: None)
+    held.want_flush("one", due=0.0, source="write", service="a.A")
+    number = held.want_flush("two", due=0.0, source="write", service="b.B")
+    assert held.begin_flush(1.0) == number
+    assert held.flush_share == frozenset({"a.A", "b.B"})
+    held.want_flush("three", due=0.0, source="write", service="c.C")
+    held.end_flush(number, done=False)  # what it was to remove is still there
+    last = held.begin_flush(1.0)
+    assert held.flush_share == frozenset({"a.A", "b.B", "c.C"})
+    held.end_flush(last, done=True)
+    assert held.count == 0
+
+
+@pytest.mark.parametrize("services", [("a.A", ""), ("", "a.A")])
+async def test_one_flush_of_everything_is_a_flush_of_everything(services: tuple[str, str]) -> None:
+    held = Held(lambda count: None)
+    for service in services:
+        held.want_flush("asked for", due=0.0, source="write", service=service)
+    number = held.begin_flush(1.0)
+    assert held.flush_share is None
+    held.want_flush("more", due=0.0, source="write", service="b.B")
+    held.end_flush(number, done=False)
+    held.begin_flush(1.0)
+    assert held.flush_share is None

@@ -118,7 +118,7 @@ async def test_one_round_is_enough_for_all_that_can_be_applied(monkeypatch: pyte
 async def test_a_flush_that_fails_holds_up_no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     store = Refusing()
 
-    async def flush() -> int:
+    async def flush(_: object) -> int:
         raise RedisUnavailableError("one master is away")
 
     monkeypatch.setattr(store, "flush", flush)

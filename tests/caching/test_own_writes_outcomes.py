@@ -154,7 +154,7 @@ async def test_too_many_unknown_outcomes_are_one_flush(redis: RedisServer, monke
         process = await stack.process()
         stack.media.fail(UPLOAD, StatusCode.UNAVAILABLE)
         flushes: list[str] = []
-        monkeypatch.setattr(process.core.invalidations, "flush_soon", flushes.append)
+        monkeypatch.setattr(process.core.invalidations, "flush_soon", lambda reason, _: flushes.append(reason))
         for model_id in range(1, 4):
             await process.upload(model_id=model_id)
         assert len(process.core.own_writes._repeats) == 2
@@ -167,7 +167,7 @@ async def test_a_delete_of_an_unknown_model_flushes_only_when_it_may_have_happen
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         flushes: list[str] = []
-        monkeypatch.setattr(process.core.invalidations, "flush_soon", flushes.append)
+        monkeypatch.setattr(process.core.invalidations, "flush_soon", lambda reason, _: flushes.append(reason))
         await process.delete(404)  # upstream does not know it either
         stack.media.fail(DELETE, StatusCode.NOT_FOUND)
         await process.delete(404)
@@ -199,14 +199,16 @@ async def test_of_a_write_that_surely_succeeded_its_event_is_expected(redis: Red
     """Not of one that failed, was refused, or of which nobody knows."""
     async with Stack(redis.addr) as stack:
         process = await stack.process()
-        told: list[float] = []
-        process.core.own_writes.succeeded = told.append
+        told: list[tuple[float, tuple[str, ...]]] = []
+        process.core.own_writes.succeeded = lambda began, tags, intent: told.append((began, tags))
         before = time.monotonic()
         await process.upload()
         media = stack.media.add("User", 1)
         await process.delete(media.id)
         assert len(told) == 2
-        assert before <= told[0] <= told[1] <= time.monotonic()
+        (first, *tags), (second, *_) = told
+        assert before <= first <= second <= time.monotonic()
+        assert tags == [(USER,)]
         await process.delete(media.id)  # is gone: `success = false`
         stack.media.unsuccessful[UPLOAD] = "too large"
         await process.upload()

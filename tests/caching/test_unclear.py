@@ -3,13 +3,13 @@
 import pytest
 
 from proxy.caching.unclear import Unclear
-from proxy.telemetry.metrics import Metrics
+from tests.support.media_methods import media_metrics
 
 GET = "/media.MediaService/GetFilesByModel"
 
 
 def test_each_is_counted_and_the_first_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     unclear = Unclear(metrics)
     for path in (GET, GET, "/other.Service/Get"):
         unclear.met(path, "divide by zero", "a call is forwarded")

@@ -37,6 +37,15 @@ SIGNED = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC).timestamp()
         "w=1&exp={end}&s=0123456789abcdef0123456789abcdef",
         "v=1&amp;Expires={end}&amp;Signature=y",
         "url=https%3A%2F%2Ffiles.example%2Fa%3FExpires%3D{end}%26Signature%3Dy",
+        "url=https%253A%252F%252Ffiles.example%252Fa%253FExpires%253D{end}%2526Signature%253Dy",
+        "v=1&amp;amp;Expires={end}&#38;Signature=y",
+        "Expires={end}\\u0026Signature=y",
+        "Expires={end};Signature=y;Key-Pair-Id=K",
+        "Expires%3D{end}%26Signature%3Dy",
+        "EXPIRES={end}&SIGNATURE=y",
+        "SV=2024-11-04&SE={iso}&SIG=y",
+        "temp_url_sig=y&temp_url_expires={iso}",
+        "_upt=0123abcd{end}",
     ],
 )
 def test_a_moment_is_read_wherever_its_vendor_puts_it(query: str) -> None:
@@ -52,6 +61,38 @@ def test_a_moment_is_read_wherever_its_vendor_puts_it(query: str) -> None:
         jwt=jwt.replace("=", ""),
     )
     assert end_of(f"https://files.example/a.jpg?{filled}") == End(at=end)
+
+
+def test_an_end_in_a_message_of_active_storages() -> None:
+    def url(end: str | None) -> str:
+        message = json.dumps({"_rails": {"message": "BAhJ", "exp": end, "pur": "blob_key"}}).encode()
+        return f"https://app.example/disk/{base64.b64encode(message).decode()}--{'0f' * 20}/a.jpg"
+
+    assert end_of(url("2026-01-02T03:04:05.000Z")) == End(at=SIGNED)
+    assert end_of(url(None)) is None
+
+
+@pytest.mark.parametrize("broken", ["{}", "{}.jpg", "{}/name.jpg"])
+def test_a_url_in_base64_as_image_servers_have_it(broken: str) -> None:
+    inner = f"https://files.example/a?Expires={int(SIGNED)}&Signature=y".encode()
+    text = base64.urlsafe_b64encode(inner).decode().rstrip("=")
+    parts = "/".join(text[at : at + 16] for at in range(0, len(text), 16))
+    for each in (text, parts):
+        assert end_of(f"https://images.example/AfrOrF3g/rs:fit:300/{broken.format(each)}") == End(at=SIGNED)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "p/0zJvQ7bXw2s9tYkLmN4pR8/n/space/b/bucket/o/a.jpg",
+        "202601020304/0123456789abcdef0123456789abcdef/a.jpg",
+        "0123456789abcdef0123456789abcdef/695734b5/a.jpg",
+        "eVzKcQvVJ2tBq7Zb5zQ1mU==,1767323045/a.jpg",
+    ],
+)
+def test_a_path_that_is_signed_and_says_no_end_that_can_be_told_from_a_begin(path: str) -> None:
+    with pytest.raises(ValueError, match="no end that can be read"):
+        end_of(f"https://files.example/{path}")
 
 
 @pytest.mark.parametrize("name", ["X-Amz-Security-Token", "security-token", "X-Amz-S3session-Token"])
@@ -88,7 +129,8 @@ def test_a_moment_in_the_path_or_the_fragment_is_read(path: str) -> None:
 def test_a_life_is_read_wherever_it_is(query: str) -> None:
     end = int(SIGNED)
     filled = query.format(begin=end - 60, end=end, date="20260102T030305Z")
-    assert end_of(f"https://files.example/a.jpg?{filled}") == End(at=SIGNED, life=60.0)
+    for query_ in (filled, filled.upper() if "%" not in filled else filled):
+        assert end_of(f"https://files.example/a.jpg?{query_}") == End(at=SIGNED, life=60.0)
 
 
 @pytest.mark.parametrize("key", ["X-Amz-Credential=ASIAXYZ%2F20260102", "OSSAccessKeyId=STS.abc"])

@@ -103,7 +103,6 @@ async def _has_acknowledged(master: RedisServer) -> bool:
 
 async def an_address_that_leads_elsewhere(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
     """It moves, and nobody closes the reader's connection to the old server."""
-    world.patch.setattr("proxy.store.redis_mastership._LOOK_EVERY", 0.1)
     world.patch.setattr("proxy.store.redis_mastership._LOOK_IN_DOUBT_EVERY", 0.1)
     async with RedisServer() as other, FaultyTcp(redis.port) as one, FaultyTcp(redis.port) as two:
         writer, reader = await world.process(one.addr), await world.process(two.addr)

@@ -38,7 +38,7 @@ from tests.consistency.checker import Asked, Checker
 from tests.consistency.clock import Clock
 from tests.consistency.gated_origin import Origin
 from tests.support.media_events import EVENTS
-from tests.support.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys
+from tests.support.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys, media_metrics
 from tests.support.servers.waiting import until
 
 TTL = 600.0
@@ -111,7 +111,7 @@ class World:
         """One more, connected to Redis."""
         target = RedisAddr().parse(redis_addr or self._addr)
         assert target is not None
-        keys, metrics = MediaKeys("media", ("authorization",)), Metrics()
+        keys, metrics = MediaKeys("media", ("authorization",)), media_metrics()
         gap = EventGap(WITHOUT_EVENTS, time.monotonic)
         store = RedisStore(target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap)
         invalidations = Invalidations(store, metrics)
@@ -130,7 +130,7 @@ class World:
 
     async def consume(self, process: Process, url: str) -> None:
         """A real consumer for a process; returns once events arrive."""
-        record = EventRecord(process.store.topology, "media")
+        record = EventRecord(process.store.topology, "media", process.cache._keys.of_tag)
         consumer = EventConsumer(
             [url],
             "cache",

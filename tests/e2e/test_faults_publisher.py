@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from proxy.pb import media_pb2 as pb
-from tests.support.amqp import publishing
+from tests.support.amqp import consuming_beside, publishing
 from tests.support.calling import Gateway, publish
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
@@ -134,3 +134,67 @@ async def test_events_that_cannot_be_read_count_as_missing(
         await _seen(reader, 1, 3)
         await publisher.event(1)
         await _silent(one, silent=False)
+
+
+@TRANSPORTS
+async def test_one_mute_media_service_among_several_is_noticed(
+    settings: dict[str, str], url: str, upstream: FakeMediaServer, transport: str
+) -> None:
+    """Ours stores files and publishes nothing, another one's events come all the while."""
+    async with _proxy(settings, transport) as one, _proxy(settings) as other:
+        async with Gateway(one.addr) as writer, Gateway(other.addr) as reader:
+            for number in range(7, 11):
+                await publish(url, number)  # both have heard of users
+            await _hit(reader, 1)
+            upstream.media.add("User", 1)  # past the proxies, with no event
+            for number in (2, 3, 4):
+                await writer.upload(number)
+
+            async def silent() -> bool:
+                await publish(url, 7)
+                return [await each.metric("media_cache_events_missing") for each in (one, other)] == [1, 1]
+
+            await until(silent, "the mute one to be noticed", 60)
+            await _seen(reader, 1, 1)
+            for proxy in (one, other):
+                assert len(await proxy.logged("some writes succeed and no media event of theirs follows")) == 1
+                assert not [line for line in proxy.lines if "media events follow writes again" in line]
+
+            async def in_order_again() -> bool:
+                for number in range(20, 30):
+                    await writer.upload(number)
+                    await publish(url, number)
+                return [await each.metric("media_cache_events_missing") for each in (one, other)] == [0, 0]
+
+            await until(in_order_again, "thirty writes in a row with their events", 90)
+
+
+async def test_one_of_several_whose_events_cannot_be_read(
+    settings: dict[str, str], url: str, upstream: FakeMediaServer
+) -> None:
+    """Half of them has been released with another format; nobody writes through a proxy."""
+    async with _proxy(settings) as one, Gateway(one.addr) as reader, publishing(url) as publisher:
+        await _hit(reader, 1)
+        for number in (7, 8, 9):
+            upstream.media.add("User", 1)
+            await publisher.raw(b'{"v2": {"model": "user/1"}}')
+            await publisher.event(number)
+        await _silent(one)
+        await _seen(reader, 1, 3)
+        assert len(await one.logged("some writes succeed and no media event of theirs follows")) == 1
+        for _ in range(30):
+            await publisher.event(7)
+        await _silent(one, silent=False)
+
+
+async def test_who_takes_events_out_of_our_queues_is_noticed(settings: dict[str, str], url: str) -> None:
+    """A second consumer: each write is announced, and half of the announcements go elsewhere."""
+    async with _proxy(settings) as one, Gateway(one.addr) as writer, consuming_beside(url) as taken:
+
+        async def noticed() -> bool:
+            for number in range(1, 7):
+                await asyncio.gather(writer.upload(number), publish(url, number))
+            return await one.metric("media_cache_events_missing") == 1
+
+        await until(noticed, "what is lost to be noticed", 60)
+        assert taken

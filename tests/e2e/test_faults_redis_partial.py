@@ -1,9 +1,12 @@
 """Only a part of Redis broken, proxies as processes: writes and not reads, one of two servers, a failover's side."""
 
 import asyncio
+import itertools
 import shutil
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -17,12 +20,16 @@ from tests.support.servers.upstream import FakeMediaServer
 from tests.support.servers.waiting import until
 
 _MODELS = range(1, 11)
+BUSY = 3.0
 _UP = 'media_cache_dependency_up{dependency="redis"}'
 
 
 @asynccontextmanager
-async def _proxy(redis_addr: str, upstream: FakeMediaServer) -> AsyncIterator[tuple[ProxyProcess, Gateway]]:
-    async with ProxyProcess(REDIS_ADDR=redis_addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
+async def _proxy(
+    redis_addr: str, upstream: FakeMediaServer, transport: str = "grpcio"
+) -> AsyncIterator[tuple[ProxyProcess, Gateway]]:
+    settings = {"REDIS_ADDR": redis_addr, "MEDIA_SERVICE_ADDR": upstream.addr, "TRANSPORT": transport}
+    async with ProxyProcess(**settings) as proxy:
         async with Gateway(proxy.addr) as gateway:
             yield proxy, gateway
 
@@ -38,6 +45,10 @@ async def _page(proxy: ProxyProcess, path: str) -> str:
         return (await reader.read()).decode()
     finally:
         writer.close()
+
+
+async def _all_hits(gateway: Gateway) -> bool:
+    return {(await gateway.read(model_id=number)).x_cache for number in _MODELS} == {"hit"}
 
 
 async def _totals(gateway: Gateway) -> list[int]:
@@ -155,16 +166,19 @@ async def test_a_master_that_hangs_is_left_for_the_one_that_was_promoted(upstrea
         assert await _totals(gateway) == [1] * len(_MODELS)
 
 
+@pytest.mark.parametrize("transport", ["grpcio", "envoy"])
 async def test_an_address_that_leads_elsewhere_is_followed_though_the_old_server_lives(
-    own_redis: RedisServer, redis: RedisServer, upstream: FakeMediaServer
+    own_redis: RedisServer, redis: RedisServer, upstream: FakeMediaServer, transport: str
 ) -> None:
     async with (
         FaultyTcp(own_redis.port) as way,
-        serving(way.addr, upstream) as (proxy, before),
+        _proxy(way.addr, upstream, transport) as (proxy, before),
         _proxy(redis.addr, upstream) as (_, after),
     ):
-        assert await _totals(after) == [0] * len(_MODELS)
+        for each in (before, after):
+            await until(partial(_all_hits, each), "answers to be stored")
         way.target = ("127.0.0.1", redis.port)
+        moved = time.monotonic()
         for number in _MODELS:
             assert (await before.upload(number)).success
         assert await _totals(before) == [1] * len(_MODELS)
@@ -173,8 +187,29 @@ async def test_an_address_that_leads_elsewhere_is_followed_though_the_old_server
             return await _totals(after) == [1] * len(_MODELS)
 
         await until(current, "the new server to have the invalidations", 20)
+        assert time.monotonic() - moved < 2.0 + BUSY
         (line,) = await proxy.logged("redis lost")
         assert "leads to another server now" in line
+
+
+@pytest.mark.parametrize("transport", ["grpcio", "envoy"])
+async def test_an_address_of_two_servers_in_turn_is_not_relied_on(
+    own_redis: RedisServer,
+    redis: RedisServer,
+    upstream: FakeMediaServer,
+    transport: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    targets = itertools.cycle((own_redis, redis))
+    async with FaultyTcp(own_redis.port) as way:
+        monkeypatch.setattr(way, "connected_to", lambda: ("127.0.0.1", next(targets).port))
+        async with _proxy(way.addr, upstream, transport) as (proxy, gateway):
+            await proxy.logged("leads to several servers in turn")
+            for number in _MODELS:
+                assert (await gateway.upload(number)).success
+            assert await _totals(gateway) == [1] * len(_MODELS)
+            assert {(await gateway.read(model_id=number)).x_cache for number in _MODELS} == {"miss"}
+            assert "several servers in turn" in await _page(proxy, "/stats")
 
 
 async def test_a_cluster_is_never_said_to_be_lost_when_it_is_well(upstream: FakeMediaServer) -> None:

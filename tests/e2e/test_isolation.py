@@ -12,7 +12,7 @@ import pytest
 from grpc import StatusCode
 
 from tests.abuse.attack import INITIAL_WINDOW, LARGEST_WINDOW, WIDEST, attacker, fields
-from tests.support.raw_http2 import END_STREAM, headers, message
+from tests.support.raw_http2 import END_STREAM, WINDOW_UPDATE, frame, headers, message
 from tests.support.raw_media import RawMedia, unanswered
 from tests.support.raw_upstream import BIG, Context, RawUpstream, Seen, requests, status_of, unary
 from tests.support.servers.process import ProxyProcess
@@ -87,6 +87,19 @@ async def test_stalled_readers_of_streams_hold_up_no_other_call_of_their_channel
             call.cancel()
 
 
+async def test_as_many_unread_answers_as_a_connection_may_have_but_one_leave_room_for_that_one() -> None:
+    """The window of a connection holds all of theirs, and what the peer has not been told yet that is free again."""
+    async with proxied() as (upstream, proxy, _), attacker(proxy.listen_port, (INITIAL_WINDOW, 0)) as one:
+        await one.send(WIDEST)
+        for stream in range(1, 2 * 249, 2):
+            await one.send(headers(stream, fields(POUR)) + message(stream, b"asked", END_STREAM))
+        await until(lambda: upstream.count(POUR) == 249, "all to be upstream")
+        for stream in range(501, 601, 2):
+            window = frame(WINDOW_UPDATE, 0, stream, (1 << 20).to_bytes(4))
+            await one.send(headers(stream, fields(STREAM)) + window + message(stream, bytes(16_000), END_STREAM))
+            await until(lambda stream=stream: stream in one.answered, "its answer", 10)  # type: ignore[misc]
+
+
 async def test_a_caller_that_reads_nothing_from_its_socket_holds_up_nobody() -> None:
     async with proxied() as (upstream, proxy, channel), AsyncExitStack() as stack:
         for _ in range(10):
@@ -136,9 +149,11 @@ async def test_an_upstream_that_takes_no_more_of_one_caller_takes_all_of_others(
             async with grpc.aio.insecure_channel(proxy.addr, options=BIG) as stuck:
                 held = asyncio.ensure_future(status_of(unary(stuck, STREAM, bytes(100_000), timeout=60)))
                 await until(lambda: media.taken >= 65_535, "its window to be full")
-                async with grpc.aio.insecure_channel(proxy.addr, options=BIG) as other:
-                    assert await status_of(unary(other, STREAM, b"asked", timeout=10)) == (StatusCode.OK, "")
+                for _ in range(6):  # of which Envoy's threads have some each
+                    async with grpc.aio.insecure_channel(proxy.addr, options=BIG) as other:
+                        assert await status_of(unary(other, STREAM, b"asked", timeout=10)) == (StatusCode.OK, "")
                 held.cancel()
+        assert len({connection for connection, _ in media.calls}) == 7
 
 
 async def test_a_flood_of_one_caller_on_a_forwarded_method(transport: str) -> None:

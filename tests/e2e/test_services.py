@@ -41,7 +41,12 @@ class Services:
 
 @asynccontextmanager
 async def serving(
-    redis: RedisServer, directory: Path, transport: str, events: str = "", **settings: str
+    redis: RedisServer,
+    directory: Path,
+    transport: str,
+    events: str = "",
+    change: tuple[str, str] = ("", ""),
+    **settings: str,
 ) -> AsyncIterator[Services]:
     async with (
         FakeMediaServer() as origin,
@@ -51,7 +56,7 @@ async def serving(
         catalogue_serving() as (catalogue, address),
         grpc.aio.insecure_channel(shop.address) as straight,
     ):
-        policy = policy_in(directory, product=shop.address, catalogue=address)
+        policy = policy_in(directory, product=shop.address, catalogue=address, change=change)
         async with (
             ProxyProcess(
                 TRANSPORT=transport,

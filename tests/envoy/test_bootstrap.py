@@ -79,7 +79,7 @@ def test_a_connections_window_holds_all_that_its_calls_may_hold_back() -> None:
 
 
 def test_callers_share_no_connection_and_a_second_attempt_has_one_of_its_own() -> None:
-    assert cluster("upstream")["connection_pool_per_downstream_connection"] is True
+    assert cluster("media")["connection_pool_per_downstream_connection"] is True
     assert http2()["again"]["max_concurrent_streams"] == 1
     assert cluster("media")["cluster_type"]["typed_config"]["clusters"] == ["upstream", "again"]
 

@@ -20,7 +20,7 @@ METHOD = "/media.MediaService/GetFilesByModel"
 UPLOAD = "/media.MediaService/UploadFile"
 GRPC = (b"content-type", b"application/grpc")
 SCOPE = {"type": "http", "client": ("127.0.0.1", 1)}
-LIMITS = Limits(message_bytes=1 << 20, compressed=True)
+LIMITS = Limits(message_bytes=1 << 20, compressed=True, large_methods=frozenset({UPLOAD}))
 
 
 class Exchange:

@@ -8,7 +8,7 @@ import pytest
 from grpc import StatusCode
 
 from proxy.envoy.forwarded import ForwardedCalls
-from proxy.telemetry.metrics import Metrics
+from tests.support.media_methods import media_metrics
 from tests.support.raw_media import RawMedia, reset_after_headers
 from tests.support.raw_upstream import Context, RawUpstream, Seen, requests, status_of, unary
 from tests.support.servers.process import ProxyProcess
@@ -122,7 +122,7 @@ def test_only_what_is_new_is_told() -> None:
         ]
         return "\n".join(lines) + "\n"
 
-    metrics = Metrics()
+    metrics = media_metrics()
     calls = ForwardedCalls(metrics)
     labels = {
         "rpc_system_name": "grpc",

@@ -5,7 +5,7 @@ from proxy.envoy.http2 import as_client, http2
 
 def test_the_connections_window_is_that_of_all_its_calls_and_one_more() -> None:
     options = http2(7)
-    assert options["initial_connection_window_size"] == 8 * options["initial_stream_window_size"]
+    assert options["initial_connection_window_size"] == 16 * options["initial_stream_window_size"]
     assert http2(1_000_000)["initial_connection_window_size"] == (1 << 31) - 1
 
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from proxy.admin.requests import Asked, BadRequestError, asked, parameters, seconds, word
 from proxy.pb.media_pb2 import GetFilesByModelRequest
-from proxy.policy.builtin.model import Model
 from tests.fuzz.budget import budget, damaged, int64s, json_values
+from tests.support.media_methods import POLICY
 
 JSON = "application/json"
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
@@ -51,11 +51,10 @@ def test_every_spelling_is_the_same_call(
         ({**as_text, "model_type": "overruled"}, json.dumps(named | {"metadata": pairs}).encode()),
     ]
     for query, body in spellings:
-        found = asked(parameters(query, body, JSON))
+        found = asked(parameters(query, body, JSON), POLICY.reads)
         assert GetFilesByModelRequest.FromString(found.call.body) == request
-        assert found.model == Model.of(request.model_type, request.model_id)
         assert found.call.metadata == tuple(metadata)
-        assert found.shown == named
+        assert found.shown == {**named, "model_id": str(request.model_id)}
 
 
 @budget(600)
@@ -101,7 +100,7 @@ def _sound(body: bytes) -> None:
     """A call that says of itself what it asks for, or a line that tells nobody's credentials."""
     found: Asked | None = None
     try:
-        found = asked(parameters({}, body, JSON))
+        found = asked(parameters({}, body, JSON), POLICY.reads)
     except BadRequestError as refused:
         line = str(refused)
     else:
@@ -111,6 +110,5 @@ def _sound(body: bytes) -> None:
     assert "hunter2" not in line.partition("metadata")[2]
     if found is not None:
         request = GetFilesByModelRequest.FromString(found.call.body)
-        assert _named(request) == found.shown
-        assert found.model == Model.of(request.model_type, request.model_id)
+        assert {**_named(request), "model_id": str(request.model_id)} == found.shown
         assert all(isinstance(value, str) and value.isprintable() for _, value in found.call.metadata)

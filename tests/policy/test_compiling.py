@@ -70,11 +70,10 @@ more: 1
         ("9:18", "GetProductByID is here twice; accepted: a method once, as a read or as a write"),
         ("11:18", "GetProductByID is here twice"),
         ("12:12", "service: product.ProductService is here twice; accepted: each service once"),
-        ("13:6", "service: unknown service 'a.B'; accepted: product.ProductService"),
+        ("13:12", "service: unknown service 'a.B'; accepted: product.ProductService"),
         ("14:30", "service: descriptors: nope.binpb cannot be read: No such file or directory"),
         ("15:30", "service: descriptors: reflection cannot be had by reflection of d:1"),
         ("16:5", "service: descriptors is missing for a.E; accepted: the path of a FileDescriptorSet, or reflection"),
-        ("17:5", "service: descriptors is missing for a.F"),
         ("17:17", "service: unknown built-in service 'a.F'; accepted: media.MediaService"),
         ("18:1", "policy: unknown key 'more'"),
     ]

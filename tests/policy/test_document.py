@@ -85,7 +85,7 @@ def test_every_mistake_is_noted_at_its_place() -> None:
         ("a: *b", r"p.yaml:1:4: is no YAML: .*"),
         ("a: \x07", r"p.yaml:1:1: is no YAML: .*"),
         ("[" * 5000, r"p.yaml:\d+:\d+: is no YAML: .*"),
-        ("a" * (MOST_BYTES + 1), r"p.yaml:1:1: is longer than 1 MiB, the most accepted"),
+        ("a" * (MOST_BYTES + 1), r"p.yaml:1:1: is too long; accepted: at most 1 MiB"),
         ("\ud800", r"p.yaml:1:1: is no YAML: .*"),
     ],
 )

@@ -7,6 +7,7 @@ import pytest
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.loading import load_policy
 from proxy.policy.mistakes import PolicyError
+from proxy.settings.tolerance import ROUTES_OF
 from tests.policy import EXAMPLES, PRODUCT, SERVICE
 
 
@@ -26,7 +27,7 @@ def test_descriptors_lie_beside_the_policy(tmp_path: Path) -> None:
     [
         (None, "cannot be read: No such file or directory"),
         (b"\xff\xfe", "is no UTF-8; accepted: a policy in YAML"),
-        (b" " * (MOST_BYTES + 1), "is longer than 1 MiB"),
+        (b" " * (MOST_BYTES + 1), "is too long; accepted: at most 1 MiB"),
         (SERVICE.encode(), "product.binpb cannot be read: No such file or directory"),
     ],
 )
@@ -58,3 +59,28 @@ def test_an_address_that_is_none_is_told_where_its_variable_is_named() -> None:
     with pytest.raises(PolicyError) as failed:
         addressed({"PRODUCT_SERVICE_ADDR": "no address"})
     assert "product.yaml:12:23: PRODUCT_SERVICE_ADDR: 'no address' is not understood" in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SERVICE.replace("product.binpb", "missing.binpb\n    upstream: p:1"), {"product.ProductService": "p:1"}),
+        (
+            SERVICE + "    address_variable: PRODUCT_SERVICE_ADDR\n    reads: [{method: No, tag: x}]\n",
+            {"product.ProductService": "given:1"},
+        ),
+        ("services: [", {}),
+        (None, {}),
+    ],
+)
+def test_of_a_policy_that_cannot_be_used_the_routes_are_kept(
+    text: str | None, expected: dict[str, str], tmp_path: Path
+) -> None:
+    """Whoever tolerates mistakes forwards what it knows the way of: an app would find no such method elsewhere."""
+    path = tmp_path / "p.yaml"
+    if text is not None:
+        path.write_text(text)
+    policy = load_policy(f"{ROUTES_OF}{path}", environ={"PRODUCT_SERVICE_ADDR": "given:1"})
+    others = {name: service.upstream for name, service in policy.services.items() if name != "media.MediaService"}
+    assert others == expected
+    assert not any(policy.services[name].unary for name in others), "nothing of them is known"

@@ -54,6 +54,14 @@ class TestHouse:
         )
         assert [line.partition(": measures")[0] for line in breaches(tmp_path, files)] == ["proxy/a.py", "proxy/b.py"]
 
+    def test_what_names_the_media_service_outside_of_its_places(self, tmp_path: Path) -> None:
+        text = "of media.MediaService\n"
+        files = _tree(
+            tmp_path, proxy__a_py=text, proxy__media_cache_py=text, proxy__b_py="MediaCacheService", README_md=text
+        )
+        told = [line for line in breaches(tmp_path, files) if "has no" not in line]
+        assert [line.partition(";")[0] for line in told] == ["proxy/a.py: names MediaService"]
+
     def test_a_path_out_of_the_project(self, tmp_path: Path) -> None:
         files = _tree(tmp_path, README_md="see ../" + "shared/notes.md")
         (line,) = breaches(tmp_path, files)

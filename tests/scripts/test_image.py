@@ -1,6 +1,7 @@
-"""What can be seen of the image without an engine: its health check, and the wheel that it installs."""
+"""The image: its health check, the wheel in it, and, where buildah can build, each target built and started."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -85,7 +86,7 @@ def test_the_image_is_made_of_what_it_copies() -> None:
 
 
 def test_the_wheel_has_all_that_the_package_has(tmp_path: Path) -> None:
-    for name in ("pyproject.toml", "README.md"):
+    for name in ("pyproject.toml", "setup.py", "README.md"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "proxy", tmp_path / "proxy", ignore=shutil.ignore_patterns("__pycache__"))
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
@@ -97,3 +98,23 @@ def test_the_wheel_has_all_that_the_package_has(tmp_path: Path) -> None:
     assert {"proxy/py.typed", "proxy/pb/media_pb2.py"} <= files
     assert any(name.endswith(".lua") for name in files)
     assert inside == files
+
+
+def _can_build() -> bool:
+    """Root, who may mount, and the two programs."""
+    if os.geteuid() != 0 or not all(map(shutil.which, ("buildah", "debootstrap"))):
+        return False
+    return subprocess.run(["unshare", "--mount", "true"], check=False, capture_output=True).returncode == 0
+
+
+if _can_build():
+
+    @pytest.mark.long
+    @pytest.mark.timeout(1800)
+    @pytest.mark.parametrize("target", ["proxy", "envoy", "webhook"])
+    def test_each_target_serves_read_only_without_rights_and_can_install_nothing(target: str) -> None:
+        made = subprocess.run(
+            ["scripts/image", "check", target], cwd=ROOT, check=False, capture_output=True, text=True, timeout=1700
+        )
+        assert made.returncode == 0, made.stderr
+        assert "serves, read-only and as user 65532" in made.stderr

@@ -6,10 +6,13 @@ import pytest
 
 from proxy.errors import RedisUnavailableError
 from proxy.store.event_record import EventRecord, Verdict
-from tests.support.redis_parts import storing
+from proxy.store.redis_store import RedisStore
+from tests.support.redis_parts import KEYS, storing
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.redis_sets import RedisCluster
+from tests.support.servers.waiting import until
 
+TAG = "user/1"
 Missing = tuple[tuple[float, float], ...]
 
 
@@ -91,6 +94,144 @@ async def test_who_may_not_judge_begins_no_silence_but_knows_of_one(
     assert not (await _told(one, _written(30, 20, 12), judge=False)).silent
     assert (await _told(other)).silent
     assert (await _told(one, judge=False)).silent
+
+
+class TestInPart:
+    """Each of the last writes with or without an event of its own; the same of events that can be read or not."""
+
+    @staticmethod
+    async def _judged(record: EventRecord, outcomes: str, readable: str = "") -> bool:
+        rules = {"heard_ago": 1.0, "missing": (), "judge": True, "enough": 3, "over": 10.0}
+        lists = {"outcomes": [each == "1" for each in outcomes], "readable": [each == "1" for each in readable]}
+        return (await record.exchange(**rules, **lists)).in_part  # type: ignore[arg-type]
+
+    @pytest.mark.parametrize(
+        ("outcomes", "silent"),
+        [("", False), ("00", False), ("000", True), ("0111101111111110", False), ("01111011110", True)],
+    )
+    async def test_three_of_the_last_fifteen(
+        self, records: tuple[EventRecord, EventRecord], outcomes: str, silent: bool
+    ) -> None:
+        one, other = records
+        for each in outcomes:
+            await self._judged(one if each == "0" else other, each)
+        assert await self._judged(other, "") is silent
+
+    async def test_events_count_by_themselves(self, records: tuple[EventRecord, EventRecord]) -> None:
+        one, _ = records
+        assert not await self._judged(one, "0", "0101")
+        assert await self._judged(one, "", "0")
+
+    async def test_events_that_nobody_can_read_for_a_while_are_no_part(
+        self, records: tuple[EventRecord, EventRecord]
+    ) -> None:
+        """All are, which the next one that can be read ends."""
+        assert not await self._judged(records[0], "", "00000")
+        assert not await self._judged(records[1], "", "000001")
+
+    async def test_no_event_ends_it_but_thirty_good_ones_in_a_row(
+        self, records: tuple[EventRecord, EventRecord]
+    ) -> None:
+        one, other = records
+        assert await self._judged(one, "000")
+        assert (await _told(other, heard=0.0)).in_part
+        assert await self._judged(other, "1" * 29 + "0")
+        assert await self._judged(other, "1" * 29)
+        assert not await self._judged(one, "1")
+        assert not await self._judged(other, "00")  # and what was before counts no more
+
+    async def test_an_hour_without_a_bad_one_ends_it(self) -> None:
+        async with RedisServer(own_clock=True) as server, storing(server.addr) as store:
+            record = EventRecord(store.topology, "media")
+            assert await self._judged(record, "000")
+            server.set_clock(3000)
+            assert await self._judged(record, "1")
+            server.set_clock(3601)
+            assert not await self._judged(record, "1")
+            server.set_clock(3700)
+            assert not await self._judged(record, "00")
+            server.set_clock(7400)
+            assert not await self._judged(record, "0")  # the two are too old
+
+
+class TestNotes:
+    """What a tag's hash says of an event that is due after a write."""
+
+    @staticmethod
+    async def _written(store: RedisStore, intent: bytes, due_ms: int = 60_000) -> None:
+        await store.invalidate(TAG, timeout=5, intent=intent, intent_ms=30_000, due_ms=due_ms)
+
+    @pytest.fixture
+    async def store(self, redis: RedisServer) -> AsyncIterator[RedisStore]:
+        async with storing(redis.addr) as store:
+            yield store
+
+    @pytest.fixture
+    async def record(self, store: RedisStore) -> EventRecord:
+        return EventRecord(store.topology, "media", KEYS.of_tag)
+
+    async def test_it_stands_until_an_event_names_the_tag(self, store: RedisStore, record: EventRecord) -> None:
+        await self._written(store, b"a")
+        assert await record.answered(TAG, b"a") is False
+        await store.invalidate(TAG, timeout=5, clear=b"a")  # the write's own end
+        await self._written(store, b"b")
+        assert await record.answered(TAG, b"a") is False
+        await store.invalidate(TAG, timeout=5, window_ms=100)  # an event
+        await self._written(store, b"c")
+        assert [await record.answered(TAG, each) for each in (b"a", b"b", b"c")] == [True, True, False]
+
+    async def test_an_event_before_the_write_is_answered(self, store: RedisStore, record: EventRecord) -> None:
+        await self._written(store, b"a")
+        await store.invalidate(TAG, timeout=5, window_ms=100)
+        await store.invalidate(TAG, timeout=5, clear=b"a")
+        assert await record.answered(TAG, b"a") is True
+
+    @pytest.mark.parametrize("how", ["operator", "flush", "evicted", "another version", "never noted"])
+    async def test_whatever_else_removes_it_says_nothing(
+        self, redis: RedisServer, store: RedisStore, record: EventRecord, how: str
+    ) -> None:
+        await self._written(store, b"a", 0 if how == "never noted" else 60_000)
+        match how:
+            case "operator":
+                await store.invalidate(TAG, timeout=5)
+            case "flush":
+                await store.flush()
+            case "evicted":
+                await redis.cli("DEL", KEYS.of_tag(TAG))
+            case "another version":
+                await redis.cli("HDEL", KEYS.of_tag(TAG), "da")
+        assert await record.answered(TAG, b"a") is None
+
+    async def test_a_full_redis_never_says_that_it_lacks_its_event(self, own_redis: RedisServer) -> None:
+        async with storing(own_redis.addr) as store:
+            record = EventRecord(store.topology, "media", KEYS.of_tag)
+            await self._written(store, b"a")
+            await own_redis.cli("CONFIG", "SET", "maxmemory", "1")
+            await store.invalidate(TAG, timeout=5, window_ms=100)
+            assert await record.answered(TAG, b"a") is not False
+
+    async def test_notes_are_few_and_end(self, redis: RedisServer, store: RedisStore, record: EventRecord) -> None:
+        for number in range(20):
+            await self._written(store, b"%d" % number)
+        noted = [await record.answered(TAG, b"%d" % number) for number in range(20)]
+        assert noted == [False] * 8 + [None] * 12
+        await store.flush()
+        await self._written(store, b"short", due_ms=1)
+        await store.invalidate(TAG, timeout=5, clear=b"short")
+
+        async def gone() -> bool:
+            await store.invalidate(TAG, timeout=5, clear=b"short")
+            return await record.answered(TAG, b"short") is None
+
+        await until(gone, "its end")
+        await self._written(store, b"next")
+        assert 60_000 <= await redis.cli("PTTL", KEYS.of_tag(TAG)) <= 61_000
+
+    async def test_without_redis_nobody_knows(self, own_redis: RedisServer) -> None:
+        async with storing(own_redis.addr) as store:
+            record = EventRecord(store.topology, "media", KEYS.of_tag)
+            own_redis.kill()
+            assert await record.answered(TAG, b"a") is None
 
 
 async def test_one_redis_has_one_id_which_outlives_its_data(

@@ -7,7 +7,6 @@ import pytest
 
 from proxy.policy.builtin.model import Model
 from proxy.store import old_cache
-from proxy.store.old_cache import old_keys
 from tests.support.in_process import Stack
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
@@ -16,17 +15,6 @@ USER = Model.of("user", 1)
 ABOUT = USER.described("avatars")
 AVATAR, LIST, SPELLED = "user:1:avatar", "media:user:1:avatars", "media:User:1:avatars"
 OTHERS = ("user:2:avatar", "media:user:1:images", "media:user:11:avatars", "session:1")
-
-
-@pytest.mark.parametrize(
-    ("model", "collection", "keys"),
-    [
-        (Model.of("user", 1), "avatars", (b"user:1:avatar", b"media:user:1:avatars", b"media:User:1:avatars")),
-        (Model.of("product", -7), "", (b"media:product:-7:", b"media:Product:-7:")),
-    ],
-)
-def test_the_names_of_its_keys(model: Model, collection: str, keys: tuple[bytes, ...]) -> None:
-    assert old_keys(model, collection) == keys
 
 
 async def fill(redis: RedisServer) -> None:

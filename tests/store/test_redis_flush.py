@@ -13,8 +13,9 @@ from tests.support.servers.redis_sets import RedisCluster
 async def test_many_keys_go_in_few_scripts(redis: RedisServer) -> None:
     batches: list[tuple[bytes, ...]] = []
 
-    async def invalidate(keys: tuple[bytes, ...]) -> None:
+    async def invalidate(keys: tuple[bytes, ...]) -> int:
         batches.append(keys)
+        return len(keys)
 
     async with noded(maker(redis.port)) as (node, _):
         for number in range(500):
@@ -25,7 +26,7 @@ async def test_many_keys_go_in_few_scripts(redis: RedisServer) -> None:
 
 
 async def test_without_a_master_nothing_is_flushed() -> None:
-    async def invalidate(keys: tuple[bytes, ...]) -> None:
+    async def invalidate(keys: tuple[bytes, ...]) -> int:
         raise AssertionError
 
     with pytest.raises(RedisUnavailableError):

@@ -1,7 +1,9 @@
 """Whether a server still is the master: by its replicas, by a new connection to its address, by the pings."""
 
 import asyncio
+import itertools
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +18,7 @@ from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
 
 SETTLING = 0.5
+BUSY = 2.0
 
 
 @asynccontextmanager
@@ -132,8 +135,7 @@ async def test_an_address_that_leads_elsewhere_is_followed(
     own_redis: RedisServer, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_mastership, "_LOOK_IN_DOUBT_EVERY", 0.05)
-    monkeypatch.setattr(redis_mastership, "_LOOK_EVERY", 0.1)
-    async with FaultyTcp(own_redis.port) as way, noded(maker(way.port)) as (node, told):
+    async with FaultyTcp(own_redis.port) as way, noded(maker(way.port), look_every=0.1) as (node, told):
         first = node.run_id
         way.target = ("127.0.0.1", redis.port)
         await until(lambda: node.run_id != first and node.usable, "the new server")
@@ -144,12 +146,48 @@ async def test_an_address_that_leads_elsewhere_is_followed(
         assert told.renewals[2] is None  # what it missed meanwhile nobody here knows
 
 
+async def test_an_address_that_leads_to_two_servers_in_turn_is_not_relied_on(
+    own_redis: RedisServer, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Service in front of two that know nothing of each other: what one is told of, the other goes on answering."""
+    monkeypatch.setattr(redis_mastership, "_LOOK_IN_DOUBT_EVERY", 0.05)
+    targets = itertools.cycle((own_redis, redis))
+    async with FaultyTcp(own_redis.port) as way, noded(maker(way.port), look_every=0.1) as (node, told):
+        connect = way.connected_to
+
+        def next_one() -> tuple[str, int]:
+            return "127.0.0.1", next(targets).port
+
+        monkeypatch.setattr(way, "connected_to", next_one)
+        await until(lambda: "several servers in turn" in node.trouble, "the two to be noticed")
+        assert not node.usable
+        assert not await _written(node)
+        changes, renewals = len(told.changes), len(told.renewals)
+        looked_at = node._mastership._looked_at
+        await until(lambda: node._mastership._looked_at > looked_at + 1.0, "some looks more")
+        assert (len(told.changes), len(told.renewals)) == (changes, renewals)  # one line, no connection to and fro
+        monkeypatch.setattr(way, "connected_to", connect)
+        await until(lambda: node.usable, "one server to be found ten times in a row")
+        assert await _written(node)
+
+
+async def test_an_address_is_looked_at_each_second_where_nobody_else_says_who_is_master(
+    own_redis: RedisServer, redis: RedisServer
+) -> None:
+    async with FaultyTcp(own_redis.port) as way, noded(maker(way.port)) as (node, _):
+        first = node.run_id
+        await way.connected(3)
+        way.target = ("127.0.0.1", redis.port)
+        moved = time.monotonic()
+        await until(lambda: node.run_id != first and node.usable, "the new server")
+        assert time.monotonic() - moved < 2.0 + BUSY
+
+
 async def test_a_new_connection_that_cannot_be_made_changes_nothing(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_mastership, "_LOOK_IN_DOUBT_EVERY", 0.05)
-    monkeypatch.setattr(redis_mastership, "_LOOK_EVERY", 0.1)
-    async with noded(maker(own_redis.port)) as (node, told):
+    async with noded(maker(own_redis.port), look_every=0.1) as (node, told):
         await own_redis.cli("CONFIG", "SET", "maxclients", "1")
         looked_at = node._mastership._looked_at
         await until(lambda: node._mastership._looked_at > looked_at + 0.3, "some looks")

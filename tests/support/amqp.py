@@ -62,7 +62,7 @@ class FakeInvalidator:
         await until(lambda: model.id not in self.held, f"model {model} to be let go", timeout=100)
         self.invalidations.append(Invalidation(model, source, collection, sent_at))
 
-    async def flush_in_time(self, reason: str) -> None:
+    async def flush_in_time(self, reason: str, service: str = "") -> None:
         await self.flush(reason)
 
     async def flush(self, reason: str) -> None:
@@ -178,3 +178,21 @@ async def queues(rabbit: RabbitServer, url: str) -> dict[str, QueueState]:
         name: QueueState(int(ready), int(unacknowledged), int(consumers), durable == "true", arguments)
         for name, ready, unacknowledged, consumers, durable, arguments in found
     }
+
+
+@asynccontextmanager
+async def consuming_beside(url: str, queue: str = "api-gateway-media-cache-uploaded") -> AsyncIterator[list[bytes]]:
+    """Somebody else who takes messages out of one of our queues; the list grows."""
+    taken: list[bytes] = []
+
+    async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        taken.append(message.body)
+        await message.ack()
+
+    connection = await aio_pika.connect(url)
+    try:
+        channel = await connection.channel()
+        await (await channel.get_queue(queue)).consume(take)
+        yield taken
+    finally:
+        await connection.close()

@@ -7,6 +7,7 @@ from proxy.calls.keys import Keys, RequestKey
 from proxy.calls.lifetime import TEMPORARY, Life
 from proxy.calls.reads import Verdict
 from proxy.policy.compiling import builtin_policy
+from proxy.telemetry.metrics import Metrics
 
 GET_FILES_BY_MODEL = "/media.MediaService/GetFilesByModel"
 UPLOAD_FILE = "/media.MediaService/UploadFile"
@@ -24,6 +25,13 @@ class MediaKeys(Keys):
     def of_request(self, body: bytes, metadata: Metadata) -> RequestKey | None:
         """The key of one GetFilesByModel request."""
         return self.of_call(Call(GET_FILES_BY_MODEL, body, metadata))
+
+
+def media_metrics() -> Metrics:
+    """Metrics that know the methods of the media service."""
+    metrics = Metrics()
+    metrics.serves(POLICY.labels, POLICY.reads)
+    return metrics
 
 
 def verdict(until: float | None = None, seconds: float | None = None, aliases: tuple[str, ...] = ()) -> Verdict:

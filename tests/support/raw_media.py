@@ -18,6 +18,7 @@ from tests.support.raw_http2 import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     frame,
     frames,
     headers,
@@ -32,7 +33,6 @@ HANG_UP = b"hang up"
 REFUSED_STREAM, MAX_CONCURRENT_STREAMS = 7, 3
 _AT_LIMIT = 0.02
 """Seconds that each call takes where there may only be so many."""
-_WINDOW_UPDATE = 8
 _START = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
 
@@ -114,7 +114,7 @@ class RawMedia:
             self.taken += len(payload)
             size = len(payload).to_bytes(4)
             if self._windows:
-                writer.write(frame(_WINDOW_UPDATE, 0, 0, size) + frame(_WINDOW_UPDATE, 0, stream, size))
+                writer.write(frame(WINDOW_UPDATE, 0, 0, size) + frame(WINDOW_UPDATE, 0, stream, size))
         elif kind == HEADERS and self._most:
             self._take_few(stream, writer, number)
         elif kind == HEADERS:

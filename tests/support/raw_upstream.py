@@ -16,11 +16,14 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.calls.call import Call, Handler, Metadata, Reply
+from proxy.policy.builtin.methods import LARGE, UNARY
 from proxy.telemetry.callers import Use
 from proxy.transport.admission import Admission
+from proxy.transport.forward import unary_forwarder
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
 from proxy.transport.upstream import Upstream
+from tests.support.media_methods import POLICY
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Behaviour = Callable[["Seen", Context], Awaitable[None]]
@@ -145,7 +148,7 @@ class Chain:
     routes: Mapping[str, Handler] = field(default_factory=dict)
     call_timeout: float = 60.0
     admission: Admission = field(default_factory=lambda: Admission(100))
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits(large_methods=LARGE)
     target: str = ""
     """Where the proxy looks for upstream; empty: at `raw`."""
     channel_options: tuple[tuple[str, Any], ...] = ()
@@ -165,12 +168,13 @@ class Chain:
             stack.push_async_callback(self.upstream.close)
             self.listener = Listener(
                 self.address,
-                self.routes,
+                {**dict.fromkeys(UNARY, unary_forwarder(self.upstream)), **self.routes},
                 self.upstream,
                 self.recorder,
                 self.admission,
                 limits=self.limits,
                 call_timeout=self.call_timeout,
+                described=POLICY.described,
             )
             self.port = await self.listener.start()
             stack.push_async_callback(self.listener.stop)

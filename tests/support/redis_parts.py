@@ -119,12 +119,18 @@ class Told:
 
 @asynccontextmanager
 async def noded(
-    make: Callable[[], Connection], *scripts: bytes, up: bool = True, settling: float = 10.0, probed: bool = False
+    make: Callable[[], Connection],
+    *scripts: bytes,
+    up: bool = True,
+    settling: float = 10.0,
+    look_every: float = 1.0,
+    probed: bool = False,
 ) -> AsyncIterator[tuple[Node, Told]]:
     """A running node; with `up`, usable; `probed`: only while it takes invalidations."""
     told = Told()
     probe = probing(KEYS)(lambda key: True) if probed else None
-    node = Node(make, scripts, told.changed, naming=Naming(settling), renewed=told.renewals.append, probe=probe)
+    naming = Naming(settling, look_every)
+    node = Node(make, scripts, told.changed, naming=naming, renewed=told.renewals.append, probe=probe)
     async with running(node.run()):
         if up:
             await until(lambda: node.usable, "the node to be usable")

@@ -1,7 +1,7 @@
 """`Refusing`: what `Invalidations` asks of Redis, refused, held and granted on command; `Counts`, its observer."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from proxy.errors import RedisUnavailableError
@@ -28,7 +28,7 @@ class Refusing:
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
         self.again = again
 
-    async def flush(self) -> int:
+    async def flush(self, services: Collection[str] = ()) -> int:
         self.flushes += 1
         if self.hold is not None:
             await self.hold.wait()

@@ -17,8 +17,12 @@ Context = grpc.aio.ServicerContext[Any, Any]
 POLICIES = ROOT / "examples" / "policies"
 
 
-def policy_in(directory: Path, *, product: str, catalogue: str = "", more: str = "") -> str:
-    """A policy of the media service, the product service and the catalogue at these addresses; the path of its file."""
+def policy_in(
+    directory: Path, *, product: str, catalogue: str = "", more: str = "", change: tuple[str, str] = ("", "")
+) -> str:
+    """A policy of the media service, the product service and the catalogue at these addresses; the path of its file.
+    `change` is a text in it and another in its place.
+    """
     text = (POLICIES / "product.yaml").read_text().replace("localhost:50055", product)
     if catalogue:
         services = (POLICIES / "boutique.yaml").read_text().partition("services:\n")[2]
@@ -26,7 +30,7 @@ def policy_in(directory: Path, *, product: str, catalogue: str = "", more: str =
     for name in ("product", "boutique"):
         (directory / f"{name}.binpb").write_bytes((POLICIES / f"{name}.binpb").read_bytes())
     path = directory / "policy.yaml"
-    path.write_text(text + more)
+    path.write_text(text.replace(*change) + more)
     return str(path)
 
 

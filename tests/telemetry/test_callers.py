@@ -6,13 +6,13 @@ import pytest
 from grpc import StatusCode
 
 from proxy.telemetry.callers import LIMITS, Use
-from proxy.telemetry.metrics import Metrics
+from tests.support.media_methods import media_metrics
 
 LOGGER = "proxy.telemetry.callers"
 
 
 def test_each_refusal_counts_and_one_line_a_minute_names_the_limit(caplog: pytest.LogCaptureFixture) -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     with caplog.at_level(logging.WARNING, LOGGER):
         for _ in range(188):
             metrics.refused("MAX_CONCURRENT_CALLS", "the proxy serves at most 12 calls at once (MAX_CONCURRENT_CALLS)")
@@ -30,7 +30,7 @@ def test_each_refusal_counts_and_one_line_a_minute_names_the_limit(caplog: pytes
 
 
 def test_the_next_line_says_how_many_there_were_since(caplog: pytest.LogCaptureFixture) -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     with caplog.at_level(logging.WARNING, LOGGER):
         for _ in range(188):
             metrics.refused("uploads", "full")
@@ -40,7 +40,7 @@ def test_the_next_line_says_how_many_there_were_since(caplog: pytest.LogCaptureF
 
 
 def test_of_two_uses_of_one_limit_the_fuller_shows() -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     metrics.limited("MAX_CONCURRENT_CALLS", lambda: Use(3, 10))
     metrics.limited("MAX_CONCURRENT_CALLS", lambda: Use(5, 10))
     metrics.limited("uploads", lambda: Use(0, 100))
@@ -51,7 +51,7 @@ def test_of_two_uses_of_one_limit_the_fuller_shows() -> None:
 
 
 def test_calls_are_counted_by_what_their_callers_got_whatever_the_method() -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     metrics.server_call("/media.MediaService/GetFileURL", StatusCode.NOT_FOUND, 0.1)
     metrics.server_call("/media.MediaService/GetFilesByModel", StatusCode.OK, 0.1)
     metrics.server_call("/any.Service/Anything", StatusCode.INTERNAL, 0.1)
@@ -63,7 +63,7 @@ def test_calls_are_counted_by_what_their_callers_got_whatever_the_method() -> No
 
 
 def test_a_transport_may_count_by_itself() -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     metrics.callers.ended = lambda: {("other", "UNAVAILABLE"): 4}
     metrics.server_call("/media.MediaService/GetFilesByModel", StatusCode.OK, 0.1)
     value = metrics.registry.get_sample_value

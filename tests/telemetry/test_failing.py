@@ -7,7 +7,7 @@ import pytest
 from grpc import StatusCode
 
 from proxy.telemetry.failing import Failing
-from proxy.telemetry.metrics import Metrics
+from tests.support.media_methods import media_metrics
 
 LOGGER = "proxy.telemetry.failing"
 
@@ -69,7 +69,7 @@ def test_the_first_good_answer_after_five_quiet_seconds_ends_it(
 
 
 def test_a_failure_by_the_message_counts_like_one_by_the_status() -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     for _ in range(20):
         metrics.client_call("/media.MediaService/GetFilesByModel", StatusCode.OK, 0.01)
         metrics.answered(successful=True)

@@ -13,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from proxy import __version__
 from proxy.pb import media_pb2
 from proxy.telemetry.metrics import Metrics
+from tests.support.media_methods import media_metrics
 
 GET_FILES = "/media.MediaService/GetFilesByModel"
 RPC = {
@@ -57,7 +58,7 @@ def text(metrics: Metrics) -> str:
 
 @pytest.fixture
 def metrics() -> Metrics:
-    return Metrics()
+    return media_metrics()
 
 
 def test_the_metrics_of_the_specification_are_there_each_with_one_line_of_help(metrics: Metrics) -> None:
@@ -176,7 +177,7 @@ def test_build_and_process_are_shown(metrics: Metrics) -> None:
 
 def test_two_processes_worth_of_metrics_do_not_meet(metrics: Metrics) -> None:
     metrics.shadow_difference()
-    assert value(Metrics(), "media_cache_shadow_differences_total") == 0
+    assert value(media_metrics(), "media_cache_shadow_differences_total") == 0
 
 
 def test_what_is_shown_parses_in_both_formats_without_created_series(metrics: Metrics) -> None:

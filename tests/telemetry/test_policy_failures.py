@@ -7,7 +7,7 @@ from proxy.telemetry.policy_failures import policy_failures
 
 def test_methods_count_by_their_labels() -> None:
     registry = CollectorRegistry()
-    failed = policy_failures(registry, {"/a.B/Get": "Get"})
+    failed = policy_failures(registry, {"/a.B/Get": "Get", "/a.B/Invented": "other"}.__getitem__)
     for path in ("/a.B/Get", "/a.B/Get", "/a.B/Invented"):
         failed(path)
     name = "media_cache_policy_failures_total"

@@ -8,8 +8,8 @@ from prometheus_client.openmetrics.parser import text_string_to_metric_families 
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
 from proxy.errors import StartError
-from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.probes import Probes
+from tests.support.media_methods import media_metrics
 from tests.support.raw_http import raw
 
 
@@ -30,7 +30,7 @@ def readiness() -> Readiness:
 @pytest.fixture
 async def port(readiness: Readiness) -> AsyncIterator[int]:
     """The port of running probes."""
-    metrics = Metrics()
+    metrics = media_metrics()
     metrics.request("/media.MediaService/GetFilesByModel", "hit", "redis", 0.001)
     probes = Probes("127.0.0.1:0", readiness, metrics)
     yield await probes.start()
@@ -122,7 +122,7 @@ async def test_no_answer_tells_a_version(port: int, readiness: Readiness) -> Non
 
 
 async def test_stop_before_start_and_twice_is_fine(readiness: Readiness) -> None:
-    probes = Probes("[::1]:0", readiness, Metrics())
+    probes = Probes("[::1]:0", readiness, media_metrics())
     await probes.stop()
     assert await probes.start() > 0
     await probes.stop()
@@ -131,7 +131,7 @@ async def test_stop_before_start_and_twice_is_fine(readiness: Readiness) -> None
 
 async def test_an_address_in_use_is_one_line_that_names_the_setting(port: int, readiness: Readiness) -> None:
     with pytest.raises(StartError) as refusal:
-        await Probes(f"127.0.0.1:{port}", readiness, Metrics()).start()
+        await Probes(f"127.0.0.1:{port}", readiness, media_metrics()).start()
     assert str(refusal.value) == (
         f"PROBE_ADDR: cannot listen on '127.0.0.1:{port}': Address already in use; accepted: an address that is free"
     )
@@ -141,7 +141,7 @@ async def test_readiness_that_fails_is_not_ready(port: int, caplog: pytest.LogCa
     def broken() -> str | None:
         raise RuntimeError("hidden reason")
 
-    probes = Probes("127.0.0.1:0", broken, Metrics())
+    probes = Probes("127.0.0.1:0", broken, media_metrics())
     answer = await raw(await probes.start(), b"GET /readyz HTTP/1.0\r\n\r\n")
     await probes.stop()
     assert answer.startswith(b"HTTP/1.0 500 ")
@@ -153,7 +153,7 @@ async def test_what_the_transport_counts_itself_is_added_and_all_is_text() -> No
     async def statistics() -> bytes:
         return b"# TYPE envoy_calls counter\nenvoy_calls{} 3\n"
 
-    probes = Probes("127.0.0.1:0", Readiness(), Metrics(), statistics)
+    probes = Probes("127.0.0.1:0", Readiness(), media_metrics(), statistics)
     port = await probes.start()
     async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
         async with session.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}) as answer:

@@ -6,15 +6,16 @@ from collections import Counter
 import pytest
 from grpc import StatusCode
 
-from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.method_labels import MethodLabels
 from proxy.telemetry.readings import difference, hit_ratio, quantile, read
+from tests.support.media_methods import media_metrics
 
 READ = "/media.MediaService/GetFilesByModel"
 UPLOAD = "/media.MediaService/UploadFile"
 
 
 def test_a_fresh_process_reads_zero_of_everything() -> None:
-    reading = read(Metrics().registry)
+    reading = read(media_metrics().registry, MethodLabels())
     assert sum(reading.results.values()) == 0
     assert (reading.upstream_calls, reading.upstream_failures, reading.pending, reading.fetches) == (0, 0, 0, 0)
     assert reading.dependencies == {}
@@ -24,7 +25,7 @@ def test_a_fresh_process_reads_zero_of_everything() -> None:
 
 
 def test_each_thing_that_happens_moves_its_own_number() -> None:
-    metrics = Metrics()
+    metrics = media_metrics()
     metrics.request(READ, "hit", "redis", 0.0015)
     metrics.request(READ, "hit", "redis", 0.0015)
     metrics.request(READ, "miss", "none", 0.04)
@@ -40,7 +41,7 @@ def test_each_thing_that_happens_moves_its_own_number() -> None:
     metrics.shadow_difference()
     metrics.dependency("redis", up=True)
     metrics.dependency("upstream", up=False)
-    reading = read(metrics.registry)
+    reading = read(metrics.registry, metrics.methods)
     assert (reading.results["hit"], reading.results["miss"]) == (2, 1)
     assert [reading.answers["hit"][bound] for bound in (0.001, 0.002, math.inf)] == [0, 2, 2]
     assert [reading.answers["miss"][bound] for bound in (0.025, 0.05, math.inf)] == [0, 1, 1]

@@ -33,6 +33,11 @@ async def test_one_too_many_is_closed_and_the_log_says_so() -> None:
             await until(lambda: sum(each.done() for each in closed) >= 4, "those that are too many to be closed")
             await proxy.logged("there are 5 connections of callers")
             assert (await status_of(unary(kept, "/any.Service/Anything")))[0].name == "OK"
+
+            async def shown() -> bool:
+                return await proxy.metric('media_cache_limit_used{limit="MAX_CONNECTIONS"}') == 5
+
+            await until(shown, "them to be counted among the limits")
             for each in closed:
                 each.cancel()
 
@@ -62,7 +67,8 @@ async def test_it_is_said_once_until_there_were_fewer(caplog: pytest.LogCaptureF
         return number or 0
 
     with caplog.at_level(logging.WARNING):
-        watching = asyncio.create_task(connections.watch(2, count, every=0.0))
+        watched = connections.Connections(2, count)
+        watching = asyncio.create_task(watched.watch(every=0.0))
         await looked.wait()
         watching.cancel()
     assert caplog.messages == [connections.TOO_MANY % 2] * 2

@@ -69,7 +69,10 @@ async function refresh() {
 function refused(error) {
   $("trouble").textContent = error.status === 401 && !token ? "" : error.message;
   $("trouble").hidden = !$("trouble").textContent;
-  if (error.status === 0) showGone(answered);
+  if (error.status === 0) {
+    $("trouble").hidden = !$("main").hidden;  // below stands the same, and for how long
+    showGone(answered);
+  }
   if (error.status !== 401) return;
   $("main").hidden = true;
   if ($("token-form").hidden) {

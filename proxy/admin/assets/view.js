@@ -32,6 +32,19 @@ const cached = (results) => results.hit + results.stale;
 const total = (counts) => Object.values(counts).reduce((sum, each) => sum + each, 0);
 const answers = total;
 
+const FOCUSABLE = "button, [tabindex]";
+
+// Shows anew what stands in a place, every two seconds: what a person is selecting there stays, and so do focus and scrolling.
+function put(id, ...nodes) {
+  const place = $(id), selection = getSelection();
+  if (!selection.isCollapsed && place.contains(selection.anchorNode)) return;
+  const focused = [...place.querySelectorAll(FOCUSABLE)].indexOf(document.activeElement);
+  const scrolled = place.querySelector(".scroll")?.scrollLeft;
+  place.replaceChildren(...nodes);
+  if (focused >= 0) place.querySelectorAll(FOCUSABLE)[focused]?.focus({ preventScroll: true });
+  if (scrolled) place.querySelector(".scroll")?.scrollTo({ left: scrolled });
+}
+
 const pageOf = new Map();  // of each paged table, by its name: it stays where it was when it is shown anew
 
 // A table of at most `size` rows at a time, and what turns its pages.
@@ -52,16 +65,20 @@ function table(columns, rows, name, size = 25) {
   };
   const pager = (page) => {
     const bar = element("div", undefined, "row pager");
-    const step = (text, to) => {
+    const step = (text, to, at) => {
       const button = element("button", text);
       button.type = "button";
       button.disabled = to < 0 || to > last;
-      button.addEventListener("click", () => show(to));
+      button.addEventListener("click", () => {
+        show(to);
+        const buttons = made.querySelectorAll(".pager button");
+        (buttons[at].disabled ? buttons[1 - at] : buttons[at]).focus();
+      });
       return button;
     };
     const first = page * size;
     const where = `${count(first + 1)} to ${count(Math.min(rows.length, first + size))} of ${count(rows.length)}`;
-    bar.append(step("Previous", page - 1), element("span", where, "quiet"), step("Next", page + 1));
+    bar.append(step("Previous", page - 1, 0), element("span", where, "quiet"), step("Next", page + 1, 1));
     return bar;
   };
   show(Math.min(last, (name && pageOf.get(name)) || 0));
@@ -76,7 +93,8 @@ function cells(texts) {
 
 function showStats(stats) {
   const recent = stats.last_5_minutes;
-  $("about").textContent = `Version ${stats.version}, up ${span(stats.uptime)}${stats.unready ? `, ${stats.unready}` : ""}`;
+  const memory = stats.memory_bytes ? `, ${bytes(stats.memory_bytes)} of memory` : "";
+  $("about").textContent = `Version ${stats.version}, up ${span(stats.uptime)}${memory}${stats.unready ? `, ${stats.unready}` : ""}`;
   $("mode").textContent = stats.ttl > 0 ? `mode ${stats.mode}` : "CACHE_TTL is 0";
   $("mode").className = stats.mode === "on" && stats.ttl > 0 ? "badge" : "badge alert";
   $("mode").hidden = false;
@@ -104,7 +122,9 @@ function showStats(stats) {
   showDependencies(stats.dependencies);
   showCallers(stats);
   const pending = stats.invalidations.pending;
-  $("pending").textContent = pending ? `${count(pending)} invalidations wait for Redis; their models are read past the cache.` : "";
+  $("pending").textContent = pending ? `Redis has not confirmed ${count(pending)} invalidations yet; reads of their models bypass the cache.` : "";
+  showTopModels(stats.top_models);
+  showEvents(stats);
   showInvalidations(stats.invalidations.last, stats.now);
 }
 
@@ -126,20 +146,20 @@ const NAMES = { redis: "Redis", rabbitmq: "RabbitMQ", upstream: "Media service" 
 function showState(stats) {
   const { redis, rabbitmq, upstream } = stats.dependencies;
   const serious = [], notes = [];
-  if (stats.unready) notes.push(`It takes no new callers: ${stats.unready}.`);
+  if (stats.unready) notes.push(`It is not ready: ${stats.unready}.`);
   if (stats.last_5_minutes.refused) serious.push("It refused calls in the last 5 minutes, because a limit was reached: see Limits.");
   if (stats.last_5_minutes.statuses.INTERNAL) serious.push("Callers got INTERNAL in the last 5 minutes: see the log.");
-  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only what is stored is answered.");
+  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only stored answers are served.");
   if (upstream?.up && upstream.reason) serious.push("The media service answers with failures.");
   if (redis && !redis.up && redis.seconds !== null) serious.push("Redis is lost: every call goes to the media service.");
-  if (redis?.up && redis.reason) serious.push("Redis refuses what the cache needs.");
-  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: answers are believed for a shorter time.");
-  if (stats.invalidations.pending) notes.push("Invalidations wait for Redis.");
+  if (redis?.up && redis.reason) serious.push("Redis refuses commands that the cache needs.");
+  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: stored answers are served for a shorter time (CACHE_TTL_WITHOUT_EVENTS).");
+  if (stats.invalidations.pending) notes.push("Invalidations are waiting for Redis.");
   if (stats.mode !== "on") notes.push(`The mode is ${stats.mode}: nothing is answered from the cache.`);
   else if (!redis) notes.push("Redis is not configured: nothing is cached.");
   else if (!(stats.ttl > 0)) notes.push("CACHE_TTL is 0: nothing is cached.");
   $("state").className = `card ${serious.length ? "serious" : notes.length ? "notes" : "well"}`;
-  $("verdict").textContent = serious.length ? "Something is wrong" : notes.length ? "It works, but" : "All is well: it caches";
+  $("verdict").textContent = serious.length ? "Something is wrong" : notes.length ? "Working, with restrictions" : "All is well";
   $("reasons").replaceChildren(...[...serious, ...notes].map((text) => element("li", text)));
 }
 
@@ -168,9 +188,9 @@ function showCallers(stats) {
   const { by_status, refused, limits } = stats.callers;
   const recent = stats.last_5_minutes.statuses;
   const rows = Object.entries(by_status).map(([status, number]) => [status, count(recent[status] || 0), count(number)]);
-  $("callers").replaceChildren(rows.length ? table(["gRPC status", "Last 5 minutes", "In all"], rows) : element("p", "no call yet", "quiet"));
+  put("callers", rows.length ? table(["gRPC status", "Last 5 minutes", "In all"], rows) : element("p", "No call yet.", "quiet"));
   const names = [...new Set([...Object.keys(limits), ...Object.keys(refused)])];
-  $("limits").replaceChildren(table(["Limit", "In use", "", "Refused"], names.map((name) => limitRow(name, limits[name], refused[name] || 0))));
+  put("limits", table(["Limit", "In use", "", "Refused"], names.map((name) => limitRow(name, limits[name], refused[name] || 0))));
 }
 
 const UNITS = { MAX_BYTES_IN_FLIGHT: bytes, uploads: bytes };
@@ -185,14 +205,42 @@ function limitRow(name, use, refusals) {
   return row;
 }
 
+const modelName = (each) => `${each.model_type} ${each.model_id}`.trim();
+
+function showTopModels({ seconds, models }) {
+  if (!models.length) {
+    put("top-models", element("p", "No reads in the last minutes.", "quiet"));
+    return;
+  }
+  const rows = models.map((each) => [modelName(each), count(each.reads), percent(each.cached / each.reads)]);
+  const about = element("p", `Reads in the last ${span(Math.max(1, seconds))}.`, "quiet");
+  put("top-models", about, table(["Model", "Reads", "From the cache"], rows, "top-models", 10));
+}
+
+function showEvents(stats) {
+  const parts = [];
+  if (stats.queues.length) {
+    const rows = stats.queues.map((queue) => {
+      const row = cells([queue.name, count(queue.waiting), count(queue.consumers), `${span(queue.seconds)} ago`]);
+      if (queue.waiting && !queue.consumers) row.children[2].className = "bad";
+      return row;
+    });
+    parts.push(table(["Queue", "Waiting", "Consumers", "Asked"], rows));
+  }
+  const outcomes = Object.entries(stats.events).filter(([, number]) => number).map(([outcome, number]) => `${count(number)} ${outcome}`);
+  const configured = stats.dependencies.rabbitmq;
+  const text = !configured ? "RabbitMQ is not configured: stored answers live until CACHE_TTL_WITHOUT_EVENTS has passed, or until a write through this proxy." : outcomes.length ? `Events at this proxy: ${outcomes.join(", ")}.` : "No event has reached this proxy yet.";
+  parts.push(element("p", text, "quiet"));
+  put("events", ...parts);
+}
+
 function showInvalidations(last, now) {
   const rows = last.map((each) => {
-    const model = each.model_type === null ? "everything" : `${each.model_type} ${each.model_id}`;
-    const row = cells([`${span(now - each.at)} ago`, model, each.source, each.detail]);
+    const row = cells([`${span(now - each.at)} ago`, each.shown, each.source, each.detail]);
     row.title = new Date(each.at * 1000).toLocaleString();
     return row;
   });
-  $("invalidations").replaceChildren(rows.length ? table(["When", "Model", "By", "Detail"], rows, "invalidations", 10) : element("p", "none since this proxy started", "quiet"));
+  put("invalidations", rows.length ? table(["When", "Model", "By", "Detail"], rows, "invalidations", 10) : element("p", "None since this proxy started.", "quiet"));
 }
 
 function showSettings(settings) {

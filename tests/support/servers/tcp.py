@@ -25,7 +25,7 @@ class _Connection:
 
     async def run(self) -> None:
         try:
-            server_reader, self._server_writer = await asyncio.open_connection(*self._proxy.target)
+            server_reader, self._server_writer = await asyncio.open_connection(*self._proxy.connected_to())
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(self._client_reader, self._server_writer, reply=False))
                 group.create_task(self._pump(server_reader, self._client_writer, reply=True))
@@ -94,6 +94,10 @@ class FaultyTcp:
     @property
     def addr(self) -> str:
         return f"127.0.0.1:{self.port}"
+
+    def connected_to(self) -> tuple[str, int]:
+        """Where the next connection leads; a test may say something else for each."""
+        return self.target
 
     @property
     def open(self) -> int:

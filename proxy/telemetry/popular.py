@@ -1,0 +1,83 @@
+"""`Popular`: which models are read most, over the last minutes, for people who look for what keeps the cache busy.
+
+Counted in two *windows*, the present one and the one before, so that what is shown covers between one and two of them.
+Memory is bounded: where a window has too many models, the half that was read least is dropped, so that counts of
+seldom read models may be too low.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+WINDOW = 150.0
+"""Seconds."""
+_MOST_MODELS = 4096
+_LONGEST_TAG = 200
+
+
+@dataclass(frozen=True, slots=True)
+class PopularModel:
+    """One model, and its reads."""
+
+    tag: str
+    reads: int
+    cached: int
+    """Of them, those that the cache answered."""
+
+
+_Counts = dict[str, list[int]]
+"""Tag -> reads, and those that the cache answered."""
+
+
+class Popular:
+    """Counts the reads of one process."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._begun = self._counted_since = clock()
+        self._now: _Counts = {}
+        self._before: _Counts = {}
+
+    @property
+    def seconds(self) -> float:
+        """How long the counts cover."""
+        self._turn()
+        return self._clock() - self._counted_since
+
+    def read(self, tag: str, *, cached: bool) -> None:
+        """A read of this model was answered."""
+        if self._clock() - self._begun >= WINDOW:
+            self._turn()
+        counts = self._now.get(tag)
+        if counts is None:
+            if len(tag) > _LONGEST_TAG:
+                return
+            if len(self._now) >= _MOST_MODELS:
+                self._now = dict(_most_read(self._now)[: _MOST_MODELS // 2])
+            counts = self._now[tag] = [0, 0]
+        counts[0] += 1
+        counts[1] += cached
+
+    def top(self, most: int) -> list[PopularModel]:
+        """The models that were read most, the most read first."""
+        self._turn()
+        both = {tag: list(counts) for tag, counts in self._before.items()}
+        for tag, (reads, cached) in self._now.items():
+            counts = both.setdefault(tag, [0, 0])
+            counts[0] += reads
+            counts[1] += cached
+        return [PopularModel(tag, *counts) for tag, counts in _most_read(both)[:most]]
+
+    def _turn(self) -> None:
+        """Begins a new window where the present one is over."""
+        now = self._clock()
+        if now - self._begun < WINDOW:
+            return
+        recent = now - self._begun < 2 * WINDOW
+        self._before, self._now = (self._now if recent else {}), {}
+        self._counted_since = self._begun if recent else now
+        self._begun = now
+
+
+def _most_read(counts: _Counts) -> list[tuple[str, list[int]]]:
+    return sorted(counts.items(), key=lambda item: (-item[1][0], item[0]))
