@@ -11,10 +11,8 @@ from proxy.injector.names import POLICY_PATH, POLICY_VOLUME, UPSTREAM_VARIABLE
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.values import ConfigMapKey, ConfigMapRef
 from proxy.policy import form
+from proxy.policy.builtin.methods import SERVICE
 from proxy.policy.mistakes import PolicyError
-
-MEDIA = "media.MediaService"
-"""Its address is the proxy's own setting, whatever variable an app has for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +54,7 @@ def listed(reference: ConfigMapKey, found: Found | None) -> Listed:
     media, others = None, []
     for service in policy.services or ():
         name, variable = (each.text if each else "" for each in (service.name, service.address_variable))
-        if name == MEDIA:
+        if name == SERVICE:  # its address is a setting, whatever variable an app has for it
             media = variable or None
         elif variable and not addresses.may_be_copied(variable):
             raise _refused(f"{reference.name}: address_variable {variable} of {name} is the sidecar's own; rename it")
