@@ -84,6 +84,11 @@ def decide(pod: Any, request: Request, settings: InjectorSettings) -> Decision:
     return replace(decision, asked=found.by, warnings=(*decision.warnings, *map(_cut, found.warnings)))
 
 
+def is_injected(pod: Any) -> bool:
+    """Whether it says so."""
+    return STATUS in asking.asked(pod).annotations
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_WARNING else f"{text[: _LONGEST_WARNING - 1]}…"
 

@@ -11,7 +11,7 @@ from typing import Any
 from proxy.injector import namespace_rules
 from proxy.injector.cluster import Demands
 from proxy.injector.namespace_rules import Rules
-from proxy.injector.patch import Decision, Request, decide
+from proxy.injector.patch import Decision, Request, decide, is_injected
 from proxy.injector.policies import Found
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
@@ -32,6 +32,7 @@ class Review:
     pod: Any
     name: str
     creates_a_pod: bool
+    updates_a_pod: bool
     dry: bool
 
 
@@ -56,7 +57,8 @@ def read(body: bytes) -> Review:
         namespace=namespace,
         pod=pod,
         name=f"{namespace}/{_name(request, pod)}",
-        creates_a_pod=_creates_a_pod(request),
+        creates_a_pod=_is_of_a_pod(request, "CREATE"),
+        updates_a_pod=_is_of_a_pod(request, "UPDATE"),
         dry=request.get("dryRun") is True,
     )
 
@@ -69,7 +71,10 @@ def decided(
     policy: Found | None = None,
 ) -> Decision:
     """What becomes of the pod; `demands` are its namespace's, None while they were not asked for; `policy` likewise."""
-    if not review.creates_a_pod:
+    # Who applies the manifest of an injected pod again puts the real address back, which no pod may change: it gets the
+    # sidecar's once more.
+    again = review.updates_a_pod and is_injected(review.pod)
+    if not (review.creates_a_pod or again):
         return Decision(reason="no-pod-creation")
     rules = Rules()
     if demands is not None:
@@ -113,10 +118,10 @@ def _name(request: dict[str, Any], pod: Any) -> str:
     return str(request.get("name") or (f"{generated}*" if generated else "?"))
 
 
-def _creates_a_pod(request: dict[str, Any]) -> bool:
+def _is_of_a_pod(request: dict[str, Any], operation: str) -> bool:
     resource = request.get("resource")
     pods = isinstance(resource, dict) and (resource.get("group") or "", resource.get("resource")) == ("", "pods")
-    return pods and request.get("operation") == "CREATE" and not request.get("subResource")
+    return pods and request.get("operation") == operation and not request.get("subResource")
 
 
 def _response(uid: str, decision: Decision) -> dict[str, Any]:

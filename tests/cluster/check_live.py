@@ -232,11 +232,11 @@ def test_no_pod_misses_its_sidecar_while_the_webhook_rolls(live: Node, installed
 
 def test_a_contradiction_leaves_the_old_replicas_at_work(live: Node, installed: Installation) -> None:
     """Point by point as a person would see it: the upgrade fails, nobody else notices, a rollback mends it."""
-    resources = json.dumps({"resources": {"limits": {"memory": "64Mi"}}})
+    resources = json.dumps({"resources": {"limits": {"memory": "100Mi"}}})
     wrong = ["--set-json", f"sidecar={resources}", "--wait", "--timeout", "10s"]
     with Creating(installed) as creating:
         assert installed.helm("upgrade", installed.release, CHART, *wrong).returncode != 0
-        assert "SIDECAR_MEMORY_LIMIT: '64Mi' is below" in said(installed, live)
+        assert "SIDECAR_MEMORY_LIMIT: '100Mi' is below" in said(installed, live)
         done = installed.helm("rollback", installed.release, "--wait", "--timeout", "120s")
         assert done.returncode == 0, done.stderr
     assert (creating.created > 20, creating.without) == (True, 0)
