@@ -225,11 +225,13 @@ def _unwritten(error: OSError) -> int:
 
 def _told(error: click.ClickException) -> str:
     """The mistake in one line, with where to look where the mistake is one of spelling."""
-    if isinstance(error, click.BadParameter):
-        return flags.one_line(error)
     message = " ".join(error.format_message().split())
     if not isinstance(error, click.UsageError):
         return message
+    if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
+        message = flags.one_line(error)
+        if isinstance(error.param, flags.SettingOption):
+            return message  # it says all that is accepted
     command = error.ctx.command_path if error.ctx else PROGRAM
     return f"{message.removesuffix('.')}; see: {command} --help"
 

@@ -10,6 +10,8 @@ _LONGEST = 300
 _REDIS = re.compile(r"Error (-?\d+) connecting to (\S+?)\. (.*)")
 _ASYNCIO = re.compile(r"(?:\[Errno (\d+)\]|\b(\d+)) Connect call failed")
 _REFUSED = re.compile(r"Connect call failed \('([^']+)', (\d+)")
+_ARGUMENTS = re.compile(r", with args beginning with:.*")
+"""What Redis tells of a command that it does not know: of one of ours, the source of a script."""
 _GRPC = re.compile(r"(?:ipv[46]:)?(\S+): Failed to connect to remote host: (?:connect: )?(.*)")
 _GRPC_NAME = re.compile(r"(?:errors resolving|DNS resolution failed for) (\S+?): .*")
 _CODE = re.compile(r"^(?:\[Errno -?\d+\]|-?\d+)\s+|\s*\(\d+\)$")
@@ -17,7 +19,7 @@ _CODE = re.compile(r"^(?:\[Errno -?\d+\]|-?\d+)\s+|\s*\(\d+\)$")
 
 def in_words(error: BaseException | str) -> str:
     """An exception, or its text."""
-    text = " ".join(str(error).split())
+    text = _ARGUMENTS.sub("", " ".join(str(error).split()))
     if found := _REDIS.fullmatch(text):
         code, rest = int(found[1]), found[3]
         # A TLS error has a code of its own, which is no errno.

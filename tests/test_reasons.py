@@ -47,6 +47,7 @@ async def test_a_refused_connection_reads_the_same() -> None:
             "Error -2 connecting to nohost:1. Name or service not known.",
             "cannot connect to nohost:1: name or service not known",
         ),
+        ("unknown command 'SCRIPT', with args beginning with: 'LOAD' '-- a script", "unknown command 'SCRIPT'"),
         ("Error 113 connecting to a:1. No route.", "cannot connect to a:1: no route to host"),
         ("111 Connect call failed ('127.0.0.1', 5672)", "cannot connect to 127.0.0.1:5672: connection refused"),
         (

@@ -9,7 +9,7 @@ from hashlib import sha256
 from importlib.resources import files
 
 _ASSETS = files("proxy.admin") / "assets"
-_SCRIPTS = ("plot.js", "view.js", "page.js")
+_SCRIPTS = ("plot.js", "view.js", "answers.js", "page.js")
 
 
 def _asset(name: str) -> str:

@@ -29,8 +29,9 @@ _RUNTIME: Json = {
     # begin. That is what a media service that hangs looks like: its callers' deadlines pass.
     "overload.premature_reset_total_stream_count": 1 << 40,
     # Instead (CVE-2023-44487) a connection has so many calls begun at a time, then the others have their turn. What is
-    # reset until it is its turn again costs next to nothing.
-    "http.max_requests_per_io_cycle": 8,
+    # reset until it is its turn again costs next to nothing. With 8, what goes upstream and back goes in pieces of 8
+    # calls: three times as many system calls at 64 callers.
+    "http.max_requests_per_io_cycle": 64,
 }
 
 

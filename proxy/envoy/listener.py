@@ -32,6 +32,7 @@ OWN = "own"
 BUFFER = 64 << 10
 """Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
 _FIRST_BYTES_WITHIN = "5s"
+_ANY_NUMBER = 1 << 40
 _RESET_AT = 2
 """Times MAX_METADATA_BYTES. Envoy resets a call with more, without a word; below it the core refuses and says why."""
 _MOST_ENTRIES = 1_000
@@ -109,7 +110,7 @@ def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Jso
             PROTOBUF,
         ),
         local_reply_config=local_replies(settings.max_concurrent_calls),
-        http_filters=[_pyvoy(module), extension(_ROUTER, "filters.http.router.v3.Router", suppress_envoy_headers=True)],
+        http_filters=[_pyvoy(module), _router()],
         route_config={
             "virtual_hosts": [
                 {
@@ -131,15 +132,15 @@ def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Jso
         },
         http2_protocol_options={
             **http2(settings.max_calls_per_connection),
-            # The other codec closes a connection after 1,000 resets, or 33 in a second, which callers' deadlines make.
-            "use_oghttp2_codec": True,
+            # By default a connection is closed after 1,000 resets, or 33 in a second, which callers' deadlines make.
+            "stream_reset_burst": _ANY_NUMBER,
+            "stream_reset_rate": _ANY_NUMBER,
             # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
     )
 
 
-_ROUTER = "envoy.filters.http.router"
 _PROTO = "x-forwarded-proto"
 FORWARDED_PROTO = "x-media-cache-forwarded-proto"
 """Where the caller's `x-forwarded-proto` waits inside of Envoy."""
@@ -220,6 +221,13 @@ _TRANSPARENT: Json = {
 }
 """What upstream never processed (refused, or above the last call of its GOAWAY) is tried once more, as gRPC's own
 libraries do (gRFC A6): they cannot any more, to them the call has begun. Nothing else is tried again."""
+
+
+def _router() -> Json:
+    """By default it counts each call by its HTTP status, too: that costs more than all of `access_logs`, which count
+    what callers see."""
+    kind = "filters.http.router.v3.Router"
+    return extension("envoy.filters.http.router", kind, suppress_envoy_headers=True, dynamic_stats=False)
 
 
 def _pyvoy(module: str) -> Json:

@@ -53,7 +53,7 @@ class Descriptors:
     def of(cls, data: bytes) -> "Descriptors":
         """Those of a serialized FileDescriptorSet; BadDescriptors."""
         if len(data) > MOST_BYTES:
-            raise BadDescriptors(f"is longer than {MOST_BYTES >> 20} MiB, the most accepted")
+            raise BadDescriptors(f"is too long; accepted: at most {MOST_BYTES >> 20} MiB")
         files = descriptor_pb2.FileDescriptorSet()
         try:
             files.ParseFromString(data)
@@ -83,7 +83,7 @@ class Descriptors:
         if name in self._added:
             return
         if name in importers:
-            raise BadDescriptors(f"cannot be used: {name} imports itself")
+            raise BadDescriptors(f"cannot be used: {name} imports itself; accepted: {_HOW}")
         file = self._files.get(name) or _well_known(name)
         if file is None:
             raise BadDescriptors(f"lacks {name}, which {importers[-1]} imports; accepted: {_HOW}")
@@ -92,7 +92,7 @@ class Descriptors:
         try:
             self.pool.Add(file)
         except (TypeError, ValueError) as error:
-            raise BadDescriptors(f"cannot be used: {str(error).splitlines()[0]}") from None
+            raise BadDescriptors(f"cannot be used: {str(error).splitlines()[0]}; accepted: {_HOW}") from None
         self._added.add(name)
 
 

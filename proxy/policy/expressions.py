@@ -171,7 +171,7 @@ class Language:
             strings = bool(_STRINGS.search(text))
             checked = self._environment(declared, strings=strings).compile(text)
         except UnicodeEncodeError:
-            raise BadExpression(Fault(1, 1, "holds half a character")) from None
+            raise BadExpression(Fault(1, 1, "holds half a character; accepted: text that can be encoded")) from None
         except RuntimeError as error:
             raise BadExpression(
                 *self._faults(str(error), {**declared, **({f"{message}{{…}}": 0} if message else {})})
@@ -198,7 +198,14 @@ class Language:
             Fault(max(1, int(line)), max(1, int(column)), _cut(self._helpful(text, variables)))
             for line, column, text in _ERROR.findall(error)
         ]
-        return found or [Fault(1, 1, _cut(_STATUS.sub("", error.splitlines()[0] if error else "cannot be read")))]
+        return found or [
+            Fault(
+                1,
+                1,
+                _cut(_STATUS.sub("", error.splitlines()[0] if error else "cannot be read"))
+                + "; accepted: a CEL expression",
+            )
+        ]
 
     def _helpful(self, text: str, variables: Mapping[str, Any]) -> str:
         """CEL's sentence; of an unknown name or field one that says which there are."""
@@ -210,11 +217,11 @@ class Language:
         if text.startswith(_NO_OVERLOAD):
             return f"{text}; accepted: values of the types that it takes: string(…) makes a string of a number"
         if not (name := _NO_FIELD.match(text)):
-            return text
+            return f"{text}; accepted: a CEL expression"
         try:
             fields = self._pool.FindMessageTypeByName(name[2]).fields
         except KeyError:
-            return text
+            return f"{text}; accepted: a field that there is"
         return f"{name[2]}: {unknown('field', name[1], [field.name for field in fields])}"
 
     def _environment(self, variables: Mapping[str, Any], *, strings: bool) -> Any:

@@ -12,6 +12,7 @@ from proxy.policy.descriptors import BadDescriptors, Descriptors
 
 _VERSIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 """Their messages are the same on the wire."""
+_ELSE = "a server with reflection, or a file"
 _MOST_FILES = 1000
 _OWN = ("grpc.reflection.", "grpc.health.")
 
@@ -31,7 +32,7 @@ def ask(channel: grpc.Channel, *services: str, timeout: float = 10.0) -> Descrip
             problem = f"{code.name}: {error.details()}"
             if code is not grpc.StatusCode.UNIMPLEMENTED:
                 break
-    raise BadDescriptors(f"cannot be had by reflection ({problem}); accepted: a server with reflection, or a file")
+    raise BadDescriptors(f"cannot be had by reflection ({problem}); accepted: {_ELSE}")
 
 
 def _names(channel: grpc.Channel, version: str, timeout: float) -> Iterator[str]:
@@ -50,12 +51,14 @@ def _files(
     while requests:
         for answer in _call(channel, version, requests, timeout):
             if answer.HasField("error_response"):
-                raise BadDescriptors(f"cannot be had by reflection: {answer.error_response.error_message}")
+                raise BadDescriptors(
+                    f"cannot be had by reflection: {answer.error_response.error_message}; accepted: {_ELSE}"
+                )
             for data in answer.file_descriptor_response.file_descriptor_proto:
                 file = _file(data)
                 found[file.name] = file
         if len(found) > _MOST_FILES:
-            raise BadDescriptors(f"has more than {_MOST_FILES} files, the most accepted")
+            raise BadDescriptors(f"has too many files; accepted: at most {_MOST_FILES}")
         missing = {name for file in found.values() for name in file.dependency} - found.keys()
         requests = [Request(file_by_filename=name) for name in sorted(missing)]
     return list(found.values())
@@ -65,7 +68,7 @@ def _file(data: bytes) -> descriptor_pb2.FileDescriptorProto:
     try:
         return descriptor_pb2.FileDescriptorProto.FromString(data)
     except DecodeError:
-        raise BadDescriptors("cannot be had by reflection: the server sent no descriptor") from None
+        raise BadDescriptors(f"cannot be had by reflection: the server sent no descriptor; accepted: {_ELSE}") from None
 
 
 def _call(channel: grpc.Channel, version: str, requests: list[Any], timeout: float) -> Iterator[Any]:

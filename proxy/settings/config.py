@@ -60,144 +60,172 @@ class Settings:
     sentinel_password: str = _setting(
         "",
         Secret(),
-        "redis+sentinel: the Sentinels' own. Empty: none, or the master's credentials where they ask for some.",
+        "redis+sentinel: the Sentinels' own password. Empty: none, or the master's credentials if they require some.",
     )
     cache_namespace: str = _setting(DEFAULT_NAMESPACE, Name(), "Prefix of every Redis key.")
     events_queue_prefix: str = _setting(
         "",
         Name(empty=True),
-        "Our queues are this with -uploaded and -deleted. Empty: api-gateway-media-cache, followed by the namespace "
-        "where that is not the default. api-gateway-media takes over the queues of a retired in-process subscriber.",
+        "Prefix of the proxy's queues, before -uploaded and -deleted. Empty: api-gateway-media-cache and the namespace "
+        "if that is not the default. api-gateway-media takes over the queues of a gateway's retired subscriber.",
     )
     rabbitmq_addr: tuple[str, ...] = _setting(
-        "amqp://guest:guest@localhost:5672/", AmqpAddrs(), "RabbitMQ, several URLs for a cluster; empty: no events."
+        "amqp://guest:guest@localhost:5672/",
+        AmqpAddrs(),
+        "RabbitMQ: one URL, or several for the nodes of a cluster. Empty: no events.",
     )
     cache_ttl: float = _setting(
-        "1h", Duration(_DAY), "How long an answer is served; 0: no caching. With the stale allowance at most 24h."
+        "1h",
+        Duration(_DAY),
+        "How long an answer is served from the cache. 0: no caching. Together with the stale allowance at most 24h.",
     )
     cache_ttl_without_events: float = _setting(
         "60s",
         Duration(_DAY),
-        "How long an answer is served while RabbitMQ is lost or was never reached, from its fetch or from the loss, "
-        "whichever was later; never longer than CACHE_TTL. Without RABBITMQ_ADDR it has no effect.",
+        "How long an answer is served while RabbitMQ is lost or was never reached, counted from its fetch or from the "
+        "loss, whichever is later; never longer than CACHE_TTL. Without RABBITMQ_ADDR it has no effect.",
     )
     cache_ttl_temporary_credentials: float = _setting(
         "5m",
         Duration(_DAY),
-        "How long an answer is kept in which a presigned URL carries a security token: it dies with the session that "
-        "signed it, and no URL says when that is.",
+        "Maximum time that an answer is stored if a presigned URL in it carries a security token: such a URL expires "
+        "with the session that signed it, and does not say when that is. 0: it is not stored.",
     )
     cache_event_window: float = _setting(
         "100ms",
         Duration(LONGEST_WINDOW),
-        "For so long after a media event nothing is stored of its model: how much later than its event a change may be "
-        "seen by reads of the media service. Above 100ms it also holds after writes through the proxy.",
+        "Time after a media event in which no answer of its model is stored; it should exceed the delay after which "
+        "reads of the media service see a change. Above 100ms it also applies after writes through the proxy.",
     )
     cache_stale_if_error: float = _setting(
-        "10m", Duration(_DAY), "How long past its time an answer may stand in while the media service is away."
+        "10m", Duration(_DAY), "How long an expired answer is still served while the media service is away."
     )
     cache_stale_while_revalidate: float = _setting(
-        "0s", Duration(_DAY), "How long past its time an answer may be served while a fresh one is fetched."
+        "0s", Duration(_DAY), "How long an expired answer is still served while a fresh one is fetched."
     )
     cache_mode: str = _setting(
         "on",
         OneOf("on", "off", "shadow"),
-        "on; off: forward only; shadow: forward always, keep the cache, count where it would have differed.",
+        "on; off: forward only; shadow: forward every call, keep the cache, and count the answers that differ.",
     )
     cache_vary_metadata: tuple[str, ...] = _setting(
-        "authorization", MetadataKeys(), "Request metadata that tells callers apart: part of the cache key."
+        "authorization", MetadataKeys(), "Request metadata that tells callers apart; it is part of the cache key."
     )
     cache_bypass_per_page: int = _setting(
-        "100", Count(0, 2**31 - 1), "Reads with this per_page or more are never cached; 0: no such limit."
+        "100", Count(0, 2**31 - 1), "Reads with this per_page or more are never cached. 0: no limit."
     )
     cache_max_entry_bytes: int = _setting(
-        "1MiB", Count(1, 64 << 20, sizes=True), "Larger answers are forwarded, not stored."
+        "1MiB",
+        Count(1, 64 << 20, sizes=True),
+        "Maximum size of a stored answer. Larger ones are passed on without being stored.",
     )
     call_timeout: float = _setting(
         "60s",
         Duration(),
-        "Deadline for unary calls whose caller set none; of an upload, until it has arrived. 0: none for any.",
+        "Deadline of unary calls whose caller set none; for an upload, the time until it has arrived. 0: none.",
     )
-    max_concurrent_calls: int = _setting("1000", Count(1, 1_000_000), "More calls at once are RESOURCE_EXHAUSTED.")
+    max_concurrent_calls: int = _setting(
+        "1000",
+        Count(1, 1_000_000),
+        "Maximum number of concurrent calls of all callers. Further ones get RESOURCE_EXHAUSTED.",
+    )
     max_calls_per_connection: int = _setting(
-        "250", Count(1, 1_000_000), "More calls at once on one connection wait at their caller."
+        "250",
+        Count(1, 1_000_000),
+        "Maximum number of concurrent calls on one connection. Further ones wait at the caller.",
     )
-    max_connections: int = _setting("1000", Count(1, 1_000_000), "More connections of callers are closed as they come.")
-    max_connection_age: float = _setting("0s", Duration(_DAY), "When callers are asked to connect anew. 0: never.")
+    max_connections: int = _setting(
+        "1000", Count(1, 1_000_000), "Maximum number of callers' connections. Further ones are closed on arrival."
+    )
+    max_connection_age: float = _setting(
+        "0s",
+        Duration(_DAY),
+        "Age at which a caller's connection is closed gracefully, so that it reconnects. 0: never.",
+    )
     max_bytes_in_flight: int = _setting(
         "128MiB",
         Count(1 << 20, 1 << 40, sizes=True),
-        "Messages above 64 KiB, uploads not counted, that are held at once; more are answered RESOURCE_EXHAUSTED.",
+        "Maximum bytes held at once of messages above 64 KiB, uploads excepted. Further ones get RESOURCE_EXHAUSTED.",
     )
     max_message_bytes: int = _setting(
-        "64MiB", Count(1 << 20, (1 << 31) - 1, sizes=True), "Larger request messages are answered RESOURCE_EXHAUSTED."
+        "64MiB",
+        Count(1 << 20, (1 << 31) - 1, sizes=True),
+        "Maximum size of a request message. Larger ones get RESOURCE_EXHAUSTED.",
     )
     max_metadata_bytes: int = _setting(
         "64KiB",
         Count(8 << 10, 16 << 20, sizes=True),
-        "More request metadata, counted with 32 bytes for each entry, is answered RESOURCE_EXHAUSTED.",
+        "Maximum size of a call's request metadata, plus 32 bytes an entry. Calls with more get RESOURCE_EXHAUSTED.",
     )
     accept_compressed: str = _setting(
         "off",
         OneOf("off", "on"),
-        "Compressed request messages; off: answered UNIMPLEMENTED, since some kB of them can become MAX_MESSAGE_BYTES. "
-        "(A grpc-encoding that gRPC's library does not know is INTERNAL with TRANSPORT=grpcio.)",
+        "Whether compressed requests are accepted. off: they get UNIMPLEMENTED, since a few kB can decompress to "
+        "MAX_MESSAGE_BYTES. (With TRANSPORT=grpcio, an unknown grpc-encoding gets INTERNAL.)",
     )
-    old_cache_keys: str = _setting("keep", OneOf("keep", "delete"), "A gateway's own cached keys: see migration.md.")
-    drain_time: float = _setting("20s", Duration(3600), "After SIGTERM, at most this long until calls are cut.")
+    old_cache_keys: str = _setting(
+        "keep",
+        OneOf("keep", "delete"),
+        "delete: remove a gateway's own cached keys after each invalidation, see docs/migration.md.",
+    )
+    drain_time: float = _setting(
+        "20s", Duration(3600), "Maximum time between SIGTERM and the end. Calls still in progress then are cut."
+    )
     probe_addr: str = _setting(
-        "0.0.0.0:9464", HostPort(empty=True), "HTTP, read only: /healthz, /readyz, /metrics. Empty: none."
+        "0.0.0.0:9464",
+        HostPort(empty=True),
+        "Address of /healthz, /readyz and /metrics (HTTP, read only). Empty: none.",
     )
     admin_addr: str = _setting(
-        "127.0.0.1:9901", HostPort(empty=True), "HTTP, for operators: stats, look-up, purge, page. Empty: none."
+        "127.0.0.1:9901",
+        HostPort(empty=True),
+        "Address of the admin page and the commands for operators (HTTP). Empty: none.",
     )
     admin_token: str = _setting(
         "",
         Secret(),
-        "Bearer token that ADMIN_ADDR asks for. Better a variable than a flag, which every process list shows.",
+        "Bearer token that ADMIN_ADDR requires. Prefer the variable: process lists show flags.",
     )
-    log_level: str = _setting("info", LOG_LEVEL, "The least severe lines shown.")
-    log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for people.")
-    listen_tls_cert: str = _setting(
-        "", PemFile(), "Certificate, with its intermediates, that callers are shown. Empty: plaintext."
-    )
-    listen_tls_key: str = _setting("", PemFile(), "Private key of LISTEN_TLS_CERT, not encrypted.")
-    listen_tls_client_ca: str = _setting(
-        "", PemFile(), "CAs that callers' certificates must come from. Empty: callers need none."
-    )
-    upstream_tls: str = _setting("off", OneOf("off", "on"), "Whether the media service is reached over TLS.")
-    upstream_tls_ca: str = _setting("", PemFile(), "CAs to trust its certificate by. Empty: the public ones.")
-    upstream_tls_cert: str = _setting("", PemFile(), "Our certificate for it, where it asks for one.")
-    upstream_tls_key: str = _setting("", PemFile(), "Private key of UPSTREAM_TLS_CERT, not encrypted.")
+    log_level: str = _setting("info", LOG_LEVEL, "The least severe level that is logged.")
+    log_format: str = _setting("json", OneOf("json", "console"), "json: one object a line; console: for reading.")
+    listen_tls_cert: str = _setting("", PemFile(), "The proxy's certificate, with intermediates. Empty: plaintext.")
+    listen_tls_key: str = _setting("", PemFile(), "Private key of LISTEN_TLS_CERT, without a password.")
+    listen_tls_client_ca: str = _setting("", PemFile(), "CAs for callers' certificates. Empty: callers need none.")
+    upstream_tls: str = _setting("off", OneOf("off", "on"), "Whether to use TLS with the media service.")
+    upstream_tls_ca: str = _setting("", PemFile(), "CAs for the media service's certificate. Empty: the public ones.")
+    upstream_tls_cert: str = _setting("", PemFile(), "The proxy's certificate, if the media service requires one.")
+    upstream_tls_key: str = _setting("", PemFile(), "Private key of UPSTREAM_TLS_CERT, without a password.")
     upstream_tls_server_name: str = _setting(
-        "", ServerName(), "Name that its certificate must have. Empty: the one in MEDIA_SERVICE_ADDR."
+        "", ServerName(), "Name in its certificate. Empty: the one in MEDIA_SERVICE_ADDR."
     )
-    redis_tls_ca: str = _setting("", PemFile(), "rediss: CAs to trust its certificate by. Empty: the system's.")
-    redis_tls_cert: str = _setting("", PemFile(), "rediss: our certificate, where it asks for one.")
-    redis_tls_key: str = _setting("", PemFile(), "rediss: private key of REDIS_TLS_CERT, not encrypted.")
+    redis_tls_ca: str = _setting("", PemFile(), "rediss: CAs for Redis' certificate. Empty: the system's.")
+    redis_tls_cert: str = _setting("", PemFile(), "rediss: the proxy's certificate, if Redis requires one.")
+    redis_tls_key: str = _setting("", PemFile(), "rediss: private key of REDIS_TLS_CERT, without a password.")
     redis_tls_server_name: str = _setting(
-        "", ServerName(), "rediss: name that every certificate must have. Empty: the address connected to."
+        "", ServerName(), "rediss: name in each certificate. Empty: the address connected to."
     )
-    rabbitmq_tls_ca: str = _setting("", PemFile(), "amqps: CAs to trust its certificate by. Empty: the system's.")
-    rabbitmq_tls_cert: str = _setting("", PemFile(), "amqps: our certificate, where it asks for one.")
-    rabbitmq_tls_key: str = _setting("", PemFile(), "amqps: private key of RABBITMQ_TLS_CERT, not encrypted.")
+    rabbitmq_tls_ca: str = _setting("", PemFile(), "amqps: CAs for RabbitMQ's certificate. Empty: the system's.")
+    rabbitmq_tls_cert: str = _setting("", PemFile(), "amqps: the proxy's certificate, if RabbitMQ requires one.")
+    rabbitmq_tls_key: str = _setting("", PemFile(), "amqps: private key of RABBITMQ_TLS_CERT, without a password.")
     rabbitmq_tls_server_name: str = _setting(
-        "", ServerName(), "amqps: name that every certificate must have. Empty: the one in the URL."
+        "", ServerName(), "amqps: name in each certificate. Empty: the one in the URL."
     )
     transport: str = _setting(
-        "grpcio", OneOf("grpcio", "envoy"), "What serves callers; envoy needs the extra of that name."
+        "grpcio",
+        OneOf("grpcio", "envoy"),
+        "What serves callers: gRPC's own library, or Envoy, which needs the extra envoy.",
     )
     on_bad_settings: str = _setting(
         "exit",
         OneOf("exit", "forward"),
-        "What `serve` does when a setting is wrong. exit: it ends with status 2; forward: it forwards uncached, and "
-        "says so. An injected sidecar must: its end would keep the app beside it from starting.",
+        "What `serve` does when a setting is wrong. exit: it ends with status 2; forward: it forwards all calls "
+        "uncached and logs it, as injected sidecars must: without the sidecar the app would not start.",
     )
     unset_addrs: str = _setting(
         "default",
         OneOf("default", "none"),
-        "What REDIS_ADDR and RABBITMQ_ADDR are where they are not set; none: as if they were empty, for pods whose "
-        "Secret may be missing.",
+        "What an unset REDIS_ADDR or RABBITMQ_ADDR means. default: its default; none: the same as empty, for pods "
+        "whose Secret may be missing.",
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,7 @@
 """The flags of the settings, and how they are read from the environment: what is unset, empty, or not understood."""
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import Field
 from typing import Any
@@ -17,6 +18,10 @@ NOWHERE = "dns:///media-service-addr-is-wrong.invalid:50056"
 """Calls fail there as they would at the address that is wrong; the default could be the app's own port."""
 FALLBACKS: Mapping[str, Any] = {"media_service_addr": NOWHERE, "redis_addr": None, "rabbitmq_addr": ()}
 """What a setting is that could not be read and does not end the start, where that is not its default."""
+_CLICKS = (
+    (re.compile(r"^(.+) is not a valid integer\.?$"), r"\1 is not understood; accepted: a whole number"),
+    (re.compile(r"^(.+) is not one of (.+?)\.?$"), r"\1 is not understood; accepted: \2"),
+)
 
 
 class SettingOption(click.Option):
@@ -75,5 +80,18 @@ def option(setting: Field[Any], prefix: str = "") -> SettingOption:
 
 def one_line(error: click.BadParameter) -> str:
     """`CACHE_TTL: 'soon' is not understood; accepted: …`: the variable, what was given, what is accepted."""
-    name = str(error.param.envvar) if isinstance(error.param, SettingOption) else ""
-    return f"{name}: {error.message}" if name else error.format_message()
+    param = error.param
+    if isinstance(param, SettingOption):
+        return f"{param.envvar}: {error.message}"
+    if isinstance(param, click.Option):
+        name = max(param.opts, key=len)
+    else:
+        name = str(error.param_hint) if param is None else str(param.name).upper()
+    return f"{name}: {_in_our_words(error.message)}" if name else error.message
+
+
+def _in_our_words(message: str) -> str:
+    """click's own messages as all others are."""
+    for pattern, words in _CLICKS:
+        message = pattern.sub(words, message)
+    return " ".join(message.split()).removesuffix(".")

@@ -60,9 +60,8 @@ class Duration(SettingType):
 
     def __init__(self, maximum: float = 7 * 86400.0) -> None:
         self.maximum = maximum
-        self.accepted = (
-            f"a number with ms, s, m, h or d (plain: seconds), at most {maximum / 3600:g}h, like 90, 90s, 15m, 1h"
-        )
+        longest = self.text(maximum)
+        self.accepted = f"a number with ms, s, m, h or d (plain: seconds), at most {longest}, like 90, 90s, 15m, 1h"
 
     def parse(self, text: str) -> float:
         match = re.fullmatch(r"([0-9]{1,12}(?:\.[0-9]{1,9})?)(ms|s|m|h|d|)", text)
@@ -84,7 +83,8 @@ class Count(SettingType):
 
     def __init__(self, low: int, high: int, *, sizes: bool = False) -> None:
         self.low, self.high, self.sizes = low, high, sizes
-        self.accepted = f"a whole number from {low} to {high}" + (", or with KiB or MiB" if sizes else "")
+        bounds = f"{self.text(low)} to {self.text(high)}"
+        self.accepted = f"a whole number from {bounds}" + (", plain or with KiB or MiB" if sizes else "")
 
     def parse(self, text: str) -> int:
         match = re.fullmatch(r"([0-9]{1,18})(KiB|MiB|)" if self.sizes else r"([0-9]{1,18})()", text)

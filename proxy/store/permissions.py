@@ -3,12 +3,14 @@
 Such a refusal is an answer, so that the connection stays and every call is a miss: without a word, nobody would know
 why. Rules:
     refused   a line for each command or script, the first time
-    granted   a line once all that was refused has worked again; from then on a refusal is a new one
+    granted   a line once all that was refused has worked again; from then on a refusal is a new one. A script may work
+              without the command that it lacks, so it must not have been refused for some seconds
 """
 
 import logging
 import re
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 
 from redis.exceptions import NoPermissionError
@@ -16,23 +18,32 @@ from redis.exceptions import NoPermissionError
 log = logging.getLogger(__name__)
 
 _NAMED = re.compile(r"run the '([^']+)' command")
-_IN_A_SCRIPT = "The user executing the script"
-_OF_KEYS = "keys"
+_IN_A_SCRIPT = ("The user executing the script", "ACL failure in script")
+"""Redis, Valkey."""
+_OF_KEYS = re.compile(r"\bkeys?\b")
+"""Redis: one of the keys used as arguments; Valkey: a key."""
+_OF_SCRIPTS = frozenset((b"EVALSHA", b"EVAL"))
+_SETTLED = 2.0  # seconds
 _CALLS = re.compile(rb"redis\.p?call\('(\w+)'")
 
 
 class Permissions:
     """Of one connection's user. `scripts` are the sources of the scripts that are called by their SHA-1."""
 
-    def __init__(self, scripts: Sequence[bytes]) -> None:
+    def __init__(self, scripts: Sequence[bytes], clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._inside = {sha1(each, usedforsecurity=False).hexdigest().encode(): _commands(each) for each in scripts}
         self._refused: dict[tuple[bytes, ...], str] = {}
+        self._refused_at: dict[tuple[bytes, ...], float] = {}
         self.missing = ""
         """The first of what is refused, and what to do; empty: nothing is. Looked at for each reply."""
 
     def refused(self, command: tuple[bytes, ...], error: Exception) -> None:
         """Redis answered a command, of which the first two words are given, with an error of any kind."""
-        if command in self._refused or not _is_refusal(error):
+        if not _is_refusal(error):
+            return
+        self._refused_at[command] = self._clock()
+        if command in self._refused:
             return
         what = f"Redis refuses a command of ours ({' '.join(str(error).split())[:200]}): {self._remedy(command, error)}"
         self._refused[command] = what
@@ -41,8 +52,11 @@ class Permissions:
 
     def worked(self, command: tuple[bytes, ...]) -> None:
         """Redis carried a command out."""
-        if self._refused.pop(command, None) is None:
+        if command not in self._refused:
             return
+        if command[0] in _OF_SCRIPTS and self._clock() - self._refused_at[command] < _SETTLED:
+            return
+        del self._refused[command], self._refused_at[command]
         self._tell()
         if not self._refused:
             log.info("Redis refuses no command of ours any more", extra={"dependency": "redis"})
@@ -55,7 +69,7 @@ class Permissions:
         named = _NAMED.search(text)
         if named is not None:
             return f"grant +{named[1]} to the user in REDIS_ADDR (ACL SETUSER)"
-        if _OF_KEYS in text:
+        if _OF_KEYS.search(text):
             return "grant it the keys of CACHE_NAMESPACE (ACL SETUSER, ~media:* by default)"
         grants = " ".join(f"+{name}" for name in self._inside.get(command[-1], ()))
         return f"grant all of {grants or 'its commands'} to the user in REDIS_ADDR (ACL SETUSER; ACL LOG names the one)"

@@ -45,6 +45,9 @@ _STEADY = 1.0  # seconds; a connection that lasted less counts as a failed attem
 _MOST_PENDING = 8192
 _MOST_PENDING_BYTES = 64 << 20
 _LOST = (RedisConnectionError, RedisTimeoutError)
+_OUT_OF_SLOT = "attempted to access a non local key"
+"""Of a slot that is on its way: the script has removed all that the key held, so that the key is no longer here.
+The next attempt is sent to where the slot goes."""
 REDIRECTIONS = (AskError, ClusterDownError, NoScriptError, TryAgainError)
 """Refusals that mean "elsewhere" or "once more" (redis-py's MOVED is an AskError); they pass untranslated."""
 
@@ -193,6 +196,8 @@ def _pack(command: tuple[bytes, ...]) -> bytes:
 
 
 def _translated(error: Exception) -> Exception:
+    if _OUT_OF_SLOT in str(error):
+        return TryAgainError(str(error))
     return error if isinstance(error, REDIRECTIONS) else RedisRefusedError(_described(error))
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from uuid import uuid4
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ClusterDownError
+from redis.exceptions import ClusterDownError, MasterDownError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
 from proxy.store.redis_greeting import NOT_A_CLUSTER_ADDRESS
@@ -156,7 +156,8 @@ class Node:
         error = reply.exception()
         if isinstance(error, ClusterDownError):
             # The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok.
-            self.health.failed(f"the cluster is down: {error}")
+            down = str(error) if isinstance(error, MasterDownError) else f"the cluster is down: {error}"
+            self.health.failed(down)
         elif isinstance(error, RedisUnavailableError) and not isinstance(error, RedisRefusedError):
             budget.left -= now - asked.begun
             self.health.failed(str(error))

@@ -22,12 +22,14 @@ services:
 
 def _file(name: str) -> Descriptors:
     if name != "product.binpb":
-        raise BadDescriptors("cannot be read: No such file or directory")
+        raise BadDescriptors(
+            "cannot be read: No such file or directory; accepted: the path of a file beside the policy"
+        )
     return Descriptors.of(PRODUCT)
 
 
 def _reflection(upstream: str, service: str) -> Descriptors:
-    raise BadDescriptors(f"cannot be had by reflection of {upstream}")
+    raise BadDescriptors(f"cannot be had by reflection of {upstream}; accepted: a server with reflection, or a file")
 
 
 SOURCES = Sources(file=_file, reflection=_reflection)

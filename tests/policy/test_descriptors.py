@@ -59,7 +59,7 @@ def broken() -> descriptor_pb2.FileDescriptorProto:
         ),
         (file_set(file("a.proto", "b.proto"), file("b.proto", "a.proto")), "cannot be used: a.proto imports itself"),
         (file_set(broken()), "cannot be used: "),
-        (b"x" * (MOST_BYTES + 1), "is longer than 16 MiB"),
+        (b"x" * (MOST_BYTES + 1), "is too long; accepted: at most 16 MiB"),
     ],
 )
 def test_what_cannot_be_used_says_why(data: bytes, told: str) -> None:

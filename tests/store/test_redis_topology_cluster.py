@@ -126,6 +126,26 @@ class TestResharding:
             assert await filled(store, key, grant)
             assert await body_of(store, key) == b"body"
 
+    async def test_a_key_that_goes_in_the_middle_of_a_script_goes_on_where_its_slot_moves(
+        self, cluster: RedisCluster
+    ) -> None:
+        """The slot is on its way and the key still here: removing all that it holds removes it."""
+        async with storing(cluster.addr) as store:
+            _, source, target = cluster.servers
+            key = _keys_of(1, 1)[0]
+            slot = key_slot(key.hash_key)
+            await cached(store, key)
+            await target.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", await _id(source))
+            await source.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", await _id(target))
+            told: list[bool] = []
+            _hear(store, lambda up, reason: told.append(up))
+            await store.invalidate(_user(key), timeout=5, intent=b"a", intent_ms=30_000)
+            assert await source.cli("CLUSTER", "COUNTKEYSINSLOT", slot) == 0
+            assert await target.cli("CLUSTER", "COUNTKEYSINSLOT", slot) == 1
+            assert False not in told  # the node is well
+            await _moved(key, cluster, target)
+            assert (await store.acquire(key, Budget(5))).kind == "closed"
+
     async def test_an_invalidation_follows_a_move_that_nobody_told_of(self, cluster: RedisCluster) -> None:
         async with storing(cluster.addr) as store, storing(cluster.addr) as other:
             source, target, _ = cluster.servers

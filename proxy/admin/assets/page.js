@@ -131,12 +131,13 @@ async function working(button, doing, place, asked) {
   }
 }
 
-async function purge() {
-  const model = theModel();
-  const name = `${model.model_type} ${model.model_id}`;
-  const text = "Everything stored of this model goes, for every proxy on this Redis. The next reads fetch it anew.";
+const purge = () => purgeOf(theModel(), `${theModel().model_type} ${theModel().model_id}`, "model", "purge");
+
+async function purgeOf(named, name, kind, button) {
+  const text = `Everything stored of this ${kind} goes, for every proxy on this Redis. The next reads fetch it anew.`;
   if (!(await confirmed(`Purge ${name}?`, text, "Purge"))) return;
-  const done = await working("purge", "Purging", "answer", ask("invalidate", { ...model, collection: $("collection").value }, "POST"));
+  const given = kind === "model" ? { ...named, collection: $("collection").value } : named;
+  const done = await working(button, "Purging", "answer", ask("invalidate", given, "POST"));
   showOutcome(done.done ? `${name} is purged.` : `${name}: ${done.note}.`, !done.done);
 }
 
@@ -166,6 +167,14 @@ $("model-form").addEventListener("submit", (event) => {
   if (what === "purge") answering(purge);
   else if (what === "explain") answering(async () => showExplanation(await ask("explain", theCall())));
   else answering(async () => showLookup(await ask("lookup", theModel()), Date.now() / 1000));
+});
+$("tag-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const what = event.submitter?.value;
+  const tag = $("tag").value;
+  if (what === "purge") answering(() => purgeOf({ tag }, tag, "tag", "purge-tag"));
+  else if (what === "explain") answering(async () => showExplanation(await ask("explain", { method: $("method").value, request: $("request").value || "{}" })));
+  else answering(async () => showLookup(await ask("lookup", { tag }), Date.now() / 1000));
 });
 async function switchLevel(level) {
   const done = await ask("log-level", { level }, "POST");

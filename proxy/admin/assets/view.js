@@ -123,6 +123,7 @@ function showStats(stats) {
   showCallers(stats);
   const pending = stats.invalidations.pending;
   $("pending").textContent = pending ? `Redis has not confirmed ${count(pending)} invalidations yet; reads of their models bypass the cache.` : "";
+  showReads(stats.methods);
   showTopModels(stats.top_models);
   showEvents(stats);
   showInvalidations(stats.invalidations.last, stats.now);
@@ -252,35 +253,4 @@ function showStored(found) {
   const about = found.complete ? "" : " at least; counting took too long to finish";
   const size = found.bytes === null ? "" : `, about ${bytes(found.bytes)} of answers`;
   $("stored").replaceChildren(element("p", `${count(found.models)} models${about}${size}.`, "verdict"));
-}
-
-function showLookup(found, now) {
-  const shown = [element("p", `${found.model_type} ${found.model_id}: ${found.entries.length} stored`, "verdict")];
-  const notes = [];
-  if (found.problem) notes.push(found.problem);
-  if (found.invalidation_pending) notes.push("An invalidation that Redis has not taken yet is pending.");
-  if (found.writes?.length) notes.push("A write is under way: nothing is stored until it has ended.");
-  if (found.leases?.length) notes.push(`${found.leases.length} being fetched.`);
-  const last = found.last_invalidation;
-  notes.push(last ? `Last invalidated ${span(now - last.at)} ago by ${last.source}, as far as this process saw.` : "Not invalidated as far as this process saw.");
-  shown.push(...notes.map((note) => element("p", note, "quiet")));
-  if (found.entries.length) {
-    const rows = found.entries.map((entry) => [
-      entry.collection === null ? entry.field : entry.collection || "(all)", entry.page ?? "–", entry.per_page ?? "–",
-      entry.by_caller ? "one caller" : "everybody", entry.state, entry.age === null ? "–" : span(entry.age),
-      entry.ttl === null ? "–" : entry.ttl > 0 ? span(entry.ttl) : "run out", entry.bytes === null ? "–" : `${count(entry.bytes)} B`, found.tier,
-    ]);
-    shown.push(table(["Collection", "Page", "Per page", "For", "State", "Age", "Fresh for", "Size", "Tier"], rows, "lookup"));
-  }
-  $("answer").replaceChildren(...shown);
-}
-
-function showExplanation(told) {
-  const list = element("ul");
-  list.append(...told.why.map((sentence) => element("li", sentence)));
-  $("answer").replaceChildren(element("p", `This call would be a ${told.result}.`, "verdict"), list);
-}
-
-function showOutcome(text, failed, place = "answer") {
-  $(place).replaceChildren(element("p", text, failed ? "verdict failed" : "verdict"));
 }

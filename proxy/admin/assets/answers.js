@@ -1,0 +1,51 @@
+// Answers: what was asked for, as text and tables; and the reads of services by policy alone.
+
+// Where the policy has services of other kinds than the media service: how each read does, and forms for them.
+function showReads(methods) {
+  const names = Object.keys(methods);
+  const others = names.some((name) => name.includes("/"));
+  $("tag-form").hidden = !others;
+  $("by-method").hidden = names.length < 2;
+  if ($("methods").children.length !== names.length) {
+    $("methods").replaceChildren(...names.map((value) => Object.assign(element("option"), { value })));
+  }
+  const rows = names.map((name) => [name, percent(methods[name].hit_ratio), count(total(methods[name].results)), count(methods[name].results.failure)]);
+  if (names.length > 1) put("reads", table(["Method", "From the cache", "Answers", "Failures"], rows, "reads"));
+}
+
+// What an entry is an answer to: of the media service a collection, of others the whole request.
+function what(entry) {
+  if (entry.collection !== null) return entry.collection || "(all)";
+  return entry.request ? `${entry.method} ${JSON.stringify(entry.request)}` : entry.field;
+}
+
+function showLookup(found, now) {
+  const shown = [element("p", `${found.model_type ? `${found.model_type} ${found.model_id}` : found.tag}: ${found.entries.length} stored`, "verdict")];
+  const notes = [];
+  if (found.problem) notes.push(found.problem);
+  if (found.invalidation_pending) notes.push("An invalidation that Redis has not taken yet is pending.");
+  if (found.writes?.length) notes.push("A write is under way: nothing is stored until it has ended.");
+  if (found.leases?.length) notes.push(`${found.leases.length} being fetched.`);
+  const last = found.last_invalidation;
+  notes.push(last ? `Last invalidated ${span(now - last.at)} ago by ${last.source}, as far as this process saw.` : "Not invalidated as far as this process saw.");
+  shown.push(...notes.map((note) => element("p", note, "quiet")));
+  if (found.entries.length) {
+    const rows = found.entries.map((entry) => [
+      what(entry), entry.page ?? "–", entry.per_page ?? "–",
+      entry.by_caller ? "one caller" : "everybody", entry.state, entry.age === null ? "–" : span(entry.age),
+      entry.ttl === null ? "–" : entry.ttl > 0 ? span(entry.ttl) : "run out", entry.bytes === null ? "–" : `${count(entry.bytes)} B`, found.tier,
+    ]);
+    shown.push(table([found.model_type ? "Collection" : "Request", "Page", "Per page", "For", "State", "Age", "Fresh for", "Size", "Tier"], rows, "lookup"));
+  }
+  $("answer").replaceChildren(...shown);
+}
+
+function showExplanation(told) {
+  const list = element("ul");
+  list.append(...told.why.map((sentence) => element("li", sentence)));
+  $("answer").replaceChildren(element("p", `This call would be a ${told.result}.`, "verdict"), list);
+}
+
+function showOutcome(text, failed, place = "answer") {
+  $(place).replaceChildren(element("p", text, failed ? "verdict failed" : "verdict"));
+}
