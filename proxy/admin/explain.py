@@ -150,7 +150,7 @@ class Explainer:
             return "REDIS_ADDR is empty: there is no cache."
         if not self._store.usable(key.hash_key):
             return f"Redis cannot be used now: {self._redis_trouble() or 'not connected'}."
-        if self._invalidations.held_back(key.tag):
+        if self._invalidations.held_back(key.tag, key.read.dependent):
             return (
                 "An invalidation of this model is waiting for Redis: until Redis confirms it, reads bypass the cache."
             )

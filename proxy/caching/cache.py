@@ -75,11 +75,11 @@ class Cache:
         keys: Keys,
         policy: Policy,
         *,
-        held_back: Callable[[str], bool],
+        held_back: Callable[[str, bool], bool],
         observer: Observer,
         random: Callable[[], float],
     ) -> None:
-        """`fetch` asks upstream; `held_back` tells of tags whose invalidation Redis has not taken yet."""
+        """`fetch` asks upstream; `held_back`: Redis lacks an invalidation of a tag, or (second) of one it depends on."""
         self._store = store
         self._fetch = fetch
         self._keys = keys
@@ -110,7 +110,7 @@ class Cache:
         if store is None or policy.mode != "on" or policy.ttl <= 0:
             return None
         key = self._keys.remembered(method, body, metadata)
-        if key is None or key.bypass or self._held_back(key.tag):
+        if key is None or key.bypass or self._held_back(key.tag, key.read.dependent):
             return None
         return store.begin(key)
 
@@ -181,7 +181,7 @@ class Cache:
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
         """Redis answers, and has every invalidation of this tag that this process knows of."""
-        return store.usable(key.hash_key) and not self._held_back(key.tag)
+        return store.usable(key.hash_key) and not self._held_back(key.tag, key.read.dependent)
 
     async def _go_on(self, store: Store, call: Call, looked: Looked) -> Answer:
         """Steps 3 to 5: the second was taken on the straight way of a hit."""

@@ -16,14 +16,16 @@ from typing import Literal, Protocol
 
 from grpc import StatusCode
 
+from proxy.caching import vetting
 from proxy.caching.carried import carried
 from proxy.caching.flight import Flight, Flights, Token
 from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy
+from proxy.caching.vetting import Vetting
 from proxy.calls.call import Call, Handler, Reply
 from proxy.calls.entry import negative
 from proxy.calls.keys import RequestKey
-from proxy.calls.reads import Verdict
+from proxy.calls.reads import Excess, Verdict
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import Grant
@@ -52,9 +54,11 @@ class Answer:
     """Whole seconds by Redis' clock, when it came out of the cache."""
     cut: bool = False
     """The deadline of the caller who led ended the fetch: whoever joined and has time left asks again."""
+    shared: bool = True
+    """Whether those who joined may have it; see `Vetting`."""
 
 
-class Store(Protocol):
+class Store(vetting.Store, Protocol):
     """What fetching needs of Redis; see `RedisStore`."""
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant: ...
@@ -64,7 +68,7 @@ class Store(Protocol):
     def release(self, key: RequestKey, grant: Grant) -> asyncio.Future[object] | None: ...
 
 
-class Observer(Protocol):
+class Observer(vetting.Observer, Protocol):
     """Who counts."""
 
     def fetch_started(self) -> None: ...
@@ -105,6 +109,7 @@ class Fetches:
         self._observer = observer
         self._random = random
         self._flights: Flights[Answer] = Flights()
+        self._vetting = Vetting(observer)
 
     def __len__(self) -> int:
         """How many flights are under way."""
@@ -122,9 +127,9 @@ class Fetches:
             return await self._joined(call, flight)
         call = carried(call, key)  # others may get this answer
         if grant.kind == "lease":
-            flight = self._lead(call, _Lease(store, key, grant), token)
+            flight = self._lead(call, _Lease(store, key, grant), budget, token)
         elif grant.kind == "closed":
-            flight = self._flights.start(token, lambda own: self._fetch_only(call, own))
+            flight = self._flights.start(token, lambda own: self._fetch_only(store, call, key, budget, own))
         else:
             flight = self._flights.start(token, lambda own: self._await_fill(store, call, key, budget, own))
         return await flight.wait()
@@ -135,23 +140,21 @@ class Fetches:
 
     async def _joined(self, call: Call, flight: Flight[Answer]) -> Answer:
         answer = await flight.wait()
-        if answer.reply.code is StatusCode.INVALID_ARGUMENT:
+        if not answer.shared or answer.reply.code is StatusCode.INVALID_ARGUMENT:
             # Most likely the leader's own metadata could not be forwarded; ours is not to answer for it.
             return Answer(await self._fetch(call), "miss")
         return _shared(answer)
 
-    def _lead(self, call: Call, lease: _Lease, token: Token) -> Flight[Answer]:
-        flight = self._flights.start(token, lambda own: self._fetch_and_fill(call, lease, own))
+    def _lead(self, call: Call, lease: _Lease, budget: Budget, token: Token) -> Flight[Answer]:
+        flight = self._flights.start(token, lambda own: self._fetch_and_fill(call, lease, budget, own))
         lease.ends_with(flight)
         return flight
 
-    async def _fetch_and_fill(self, call: Call, lease: _Lease, flight: Flight[Answer]) -> None:
+    async def _fetch_and_fill(self, call: Call, lease: _Lease, budget: Budget, flight: Flight[Answer]) -> None:
         """The leaseholder's flight: fetch, land, store; joinable until Redis has it."""
-        reply = await self._fetch_and_land(call, flight)
+        verdict, body = await self._fetch_and_land(lease.store, call, lease.key, budget, flight)
         # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
         #    connection and finds it.
-        body = reply.body or b""
-        verdict = self._verdict(call, lease.key, reply)
         if isinstance(verdict, str):
             _log_not_stored(lease.key, verdict)
             return
@@ -175,13 +178,13 @@ class Fetches:
         if longest == 0:
             return _FORBIDDEN
         verdict = key.read.storable(call.body, reply.body, self._policy.ttl_temporary_credentials)
-        if isinstance(verdict, Verdict) and verdict.further_tags:
-            return "its further tags could not remove it yet"
         return verdict if longest is None or isinstance(verdict, str) else replace(verdict, longest_ttl=longest)
 
-    async def _fetch_only(self, call: Call, flight: Flight[Answer]) -> None:
+    async def _fetch_only(
+        self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
+    ) -> None:
         """Shared by those who were told the same mark; stores nothing."""
-        await self._fetch_and_land(call, flight)
+        await self._fetch_and_land(store, call, key, budget, flight)
 
     async def _await_fill(
         self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
@@ -202,21 +205,38 @@ class Fetches:
                 flight.also_known_as((key.hash_key, key.field, grant.run_id + grant.token))
                 lease = _Lease(store, key, grant)
                 lease.ends_with(flight)
-                await self._fetch_and_fill(call, lease, flight)
+                await self._fetch_and_fill(call, lease, budget, flight)
                 return
             if grant.kind == "closed":
                 break
-        await self._fetch_only(call, flight)
+        await self._fetch_only(store, call, key, budget, flight)
 
-    async def _fetch_and_land(self, call: Call, flight: Flight[Answer]) -> Reply:
+    async def _fetch_and_land(
+        self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
+    ) -> tuple[Verdict | str, bytes]:
+        """How the answer may be stored, or why it may not; and the answer."""
+        began = time.monotonic()
         self._observer.fetch_started()
         try:
             reply = await self._fetch(call)
         finally:
             self._observer.fetch_ended()
         cut = reply.code is StatusCode.DEADLINE_EXCEEDED and _is_over(call)
-        flight.land(Answer(reply, "miss", cut=cut))
-        return reply
+        answer = Answer(reply, "miss", cut=cut)
+        if not key.read.dependent:
+            flight.land(answer)
+            return self._verdict(call, key, reply), reply.body or b""
+        answer.shared = False
+        try:
+            verdict = self._verdict(call, key, reply)
+            if isinstance(verdict, Verdict):
+                verdict = await self._vetting.refusal(store, key, verdict, began, budget) or verdict
+            elif isinstance(verdict, Excess):
+                self._vetting.excess(key, verdict)
+            answer.shared = isinstance(verdict, Verdict)
+        finally:
+            flight.land(answer)
+        return verdict, reply.body or b""
 
 
 def _negative(key: RequestKey, reply: Reply) -> Verdict | str:

@@ -59,6 +59,12 @@ class Verdict:
     """Seconds that the origin lets it be kept; None: it says nothing of it."""
 
 
+class Excess(str):
+    """Why an answer is not stored that has more further tags than are taken."""
+
+    __slots__ = ()
+
+
 class Read(Protocol):
     """A read of a policy. None of its methods raises."""
 
@@ -76,6 +82,10 @@ class Read(Protocol):
 
     @property
     def limits(self) -> Limits: ...
+
+    @property
+    def dependent(self) -> bool:
+        """Whether its answers may have further tags."""
 
     def asked(self, body: bytes) -> Asked | None:
         """What a request says; None where it is no such message, or has fields that the descriptors do not know."""

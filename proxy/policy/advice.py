@@ -26,8 +26,6 @@ def warnings(policy: Policy) -> Iterator[str]:
                     f"{what}: no write or event of this policy names its tag ({_shape(_tag(read))}); "
                     "outdated answers live for the whole ttl: name the tag somewhere, or set a ttl of 5m or less"
                 )
-            if read.further_tags is not None:
-                yield f"{what}: has further_tags: its answers are forwarded and not stored yet"
             if not read.limits.keyed:
                 yield (
                     f"{what}: is open (metadata: all): whatever callers send besides `vary` reaches the origin, "

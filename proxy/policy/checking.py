@@ -1,5 +1,6 @@
 """`Checker`: compiles the expressions of one service or event, and notes what is wrong with them at their places."""
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,13 @@ _NEVER_EMPTY = re.compile(rf"{_JOINED}|\s*\[{_JOINED}(?:,{_JOINED})*\]\s*")
 _HINTS = {
     "response": "the tag and what else is asked before the fetch must come from the request alone",
 }
+_TAKEN = frozenset(
+    {
+        *vars(logging.makeLogRecord({})),
+        *("message", "asctime", "ts", "level", "logger", "exception", "source", "age", "reason", "suppressed"),
+    }
+)
+"""What a log record has itself (it refuses others of these names), and what our lines say besides."""
 
 
 @dataclass
@@ -79,6 +87,12 @@ class Checker:
         self, log: Mapping[str, Source] | None, variables: Mapping[str, str], what: str
     ) -> Callable[..., Mapping[str, Plain]]:
         """The fields of a log line."""
+        for name, source in (log or {}).items():
+            if name in _TAKEN:
+                accepted = "other names, like product_name"
+                self.document.wrong(
+                    source.place, f"{what}: log: {name}: log lines have it already; accepted: {accepted}"
+                )
         compiled = {
             name: self.expression(source, f"{what}: log: {name}", variables, "plain")
             for name, source in (log or {}).items()

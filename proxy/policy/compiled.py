@@ -12,12 +12,13 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from proxy.calls.lifetime import TEMPORARY, UNLIMITED, life_of
-from proxy.calls.reads import Asked, Limits, Verdict
+from proxy.calls.reads import Asked, Excess, Limits, Verdict
 from proxy.calls.tags import Description, Plain
 from proxy.policy.bodies import BadBody, Body
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
+from proxy.policy.tags import TooManyTagsError
 from proxy.settings.upstream_tls import UpstreamTls
 
 
@@ -49,6 +50,11 @@ class Read:
     presigned_urls: Callable[[Message], list[str]] | None
     describe: Callable[[Message], Description]
 
+    @property
+    def dependent(self) -> bool:
+        """Whether its answers may have further tags."""
+        return self.further_tags is not None
+
     def asked(self, body: bytes) -> Asked | None:
         """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
         request = self.requests.whole(body)
@@ -74,6 +80,8 @@ class Read:
                 further_tags=self.further_tags(asked, answer) if self.further_tags is not None else (),
                 life=life_of(self.presigned_urls(answer), temporary) if self.presigned_urls is not None else UNLIMITED,
             )
+        except TooManyTagsError as error:
+            return Excess(f"the policy cannot tell: {error}")
         except ExpressionError as error:
             return f"the policy cannot tell: {error}"
         except ValueError:

@@ -73,7 +73,11 @@ class Read(Form):
     bypass: Source | None = key(
         EXPRESSION, "On `request`: such a read is forwarded, neither answered from the cache nor stored."
     )
-    further_tags: Source | None = key(EXPRESSION, "On `request` and `response`: a list of further tags of the answer.")
+    further_tags: Source | None = key(
+        EXPRESSION,
+        "On `request` and `response`: a list of further tags of the answer, of which each removes it too; an answer "
+        "with more than 64 is not stored.",
+    )
     aliases: Source | None = key(
         EXPRESSION, "On `request` and `response`: a list of other names of the tag, for writes that name no tag."
     )
@@ -110,7 +114,9 @@ class Read(Form):
         "How long a status other than OK is kept, by its name, like {NOT_FOUND: 30s}; default: none is.",
     )
     ttl_with_further_tags: float | None = key(
-        Value(Duration(_DAY)), "The longest TTL of an answer with further tags; default: 5m."
+        Value(Duration(_DAY)),
+        "How long an answer with further tags is kept at most, where Redis may evict keys or is a Cluster of several "
+        "masters; default: 5m.",
     )
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call the answer; default: the method.")
     log: dict[str, Source] | None = key(

@@ -16,6 +16,10 @@ class EmptyTagError(ExpressionError):
     """An expression gave an empty tag."""
 
 
+class TooManyTagsError(ExpressionError):
+    """An expression gave more tags than are taken."""
+
+
 def checked(tag: str) -> str:
     """The tag; ExpressionError where it is empty or too long."""
     if not tag:
@@ -29,7 +33,7 @@ def checked_all(tags: Iterable[str]) -> tuple[str, ...]:
     """The tags, each once, in their order; ExpressionError where they are too many or one cannot be used."""
     found = dict.fromkeys(tags)
     if len(found) > MOST_TAGS:
-        raise ExpressionError(f"there are more than {MOST_TAGS} tags")
+        raise TooManyTagsError(f"there are more than {MOST_TAGS} tags")
     return tuple(checked(tag) for tag in found)
 
 

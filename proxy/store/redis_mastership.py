@@ -54,6 +54,8 @@ class Mastership:
     naming: Naming
     renewed: Callable[[float | None], None]
     doubted: Callable[[str], None]
+    since: float = field(default_factory=time.monotonic)
+    """When the present master was first met."""
     _following: Following = field(init=False)
     _reign: bytes = b""
     _past: dict[bytes, None] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class Mastership:
             if len(self._past) > _MOST_PAST:
                 del self._past[next(iter(self._past))]
             self._reign, self._following, self._looked_at = greeting.reign, self._new_following(), now
+            self.since = now
             self._steady = 0
             self.renewed(None if known_before else since)
         self._following.seen(greeting.replication, now)

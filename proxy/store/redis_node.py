@@ -99,6 +99,16 @@ class Node:
             return self._link.failure
         return self._link.permissions.missing or self.health.breaker.reason
 
+    @property
+    def master_since(self) -> float:
+        """When this process first met the present master, of `time.monotonic`."""
+        return self._mastership.since
+
+    @property
+    def evicts(self) -> bool:
+        """Whether this server may evict keys, as far as it tells."""
+        return self._pings.evicts
+
     def now_ms(self) -> float:
         """This server's clock, by its quickest ping."""
         return self.health.clock.now_ms(time.monotonic())

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from proxy.telemetry import process_metrics, span_names
 from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
+from proxy.telemetry.crowded import crowded
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.method_labels import OTHER, MethodLabels
@@ -93,6 +94,7 @@ class Metrics:
         )
         self.unclear = policy_failures(self.registry, self.methods.of)
         self.policy_reloads = PolicyReloads(self.registry)
+        self.crowded = crowded(self.registry, self.methods.of)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}

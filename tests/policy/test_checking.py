@@ -60,3 +60,17 @@ def told_of_empty(text: str) -> list[str]:
     of = (tags if several else one_tag)(expression)
     found.never_empty(source, "read Get: tag", lambda: of(Descriptors.of(PRODUCT).message("product.Product")()))
     return [str(mistake) for mistake in document.mistakes]
+
+
+def test_a_field_of_log_lines_needs_a_name_of_its_own() -> None:
+    found = checker("{name: request.name, product_name: request.name, source: request.name}")
+    document = found.document
+    (_, node) = document.mapping(document.root, "policy", None)["tag"]
+    given = {name: document.text(value, name) for name, (_, value) in document.mapping(node, "log", None).items()}
+    fields = {name: source for name, source in given.items() if source is not None}
+    found.log_fields(fields, REQUEST, "read Get")
+    told = "log lines have it already; accepted: other names, like product_name"
+    assert [str(mistake) for mistake in document.mistakes] == [
+        f"p.yaml:1:13: read Get: log: name: {told}",
+        f"p.yaml:1:63: read Get: log: source: {told}",
+    ]
