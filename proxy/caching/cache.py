@@ -79,7 +79,7 @@ class Cache:
         observer: Observer,
         random: Callable[[], float],
     ) -> None:
-        """`fetch` asks upstream; `held_back`: Redis lacks an invalidation of a tag, or (second) of one it depends on."""
+        """`fetch` asks upstream; `held_back`: Redis lacks an invalidation of a tag or (second) of one it depends on."""
         self._store = store
         self._fetch = fetch
         self._keys = keys
