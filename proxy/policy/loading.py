@@ -5,8 +5,7 @@ from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-
-import grpc
+from typing import TYPE_CHECKING
 
 from proxy.errors import SettingError
 from proxy.policy import form
@@ -21,16 +20,21 @@ from proxy.settings.setting_types import GrpcTarget
 from proxy.settings.tolerance import ROUTES_OF
 from proxy.settings.upstream_tls import UpstreamTls
 
+if TYPE_CHECKING:
+    import grpc
+
 DEFAULT_UPSTREAM = "localhost:50056"
 DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
 """Settings that expressions may name, with their defaults."""
 
-Connect = Callable[[str, UpstreamTls | None], grpc.Channel]
+Connect = Callable[[str, UpstreamTls | None], "grpc.Channel"]
 """A channel to a gRPC target; None: over TLS or not as the settings say. SettingError for files of no use."""
 
 
-def in_plaintext(target: str, _: UpstreamTls | None) -> grpc.Channel:
+def in_plaintext(target: str, _: UpstreamTls | None) -> "grpc.Channel":
     """For tools without settings."""
+    import grpc  # noqa: PLC0415 -- few policies need it
+
     return grpc.insecure_channel(target)
 
 
