@@ -166,7 +166,7 @@ async def test_a_wrong_token_is_one_line_and_status_1(proxy: ProxyProcess) -> No
     [
         (["lookup"], "Missing argument 'TAG | TYPE ID'"),
         (["lookup", "user", "soon"], "'soon' is no id; accepted: a whole number"),
-        (["mode", "sometimes"], "'sometimes' is not one of 'on', 'off', 'shadow'"),
+        (["mode", "sometimes"], "MODE: 'sometimes' is not understood; accepted: 'on', 'off', 'shadow'"),
         (["stats", "--admin-addr=soon"], "ADMIN_ADDR: 'soon' is not understood; accepted: host:port"),
         (["ping", "--redis-addr=redis://u:hidden@h:x"], "REDIS_ADDR: 'redis://***@h***' is not understood"),
     ],
