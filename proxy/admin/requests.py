@@ -1,7 +1,7 @@
-"""What is asked of the admin server: parameters in, values out, or one line that says what is accepted.
+"""Parameters of requests to the admin server: texts in, values out, or one line that says what is accepted.
 
-Parameters stand in the query, or in a JSON object as the body. Integers may be written as text, since JavaScript knows
-none beyond 2^53.
+Parameters are in the query, or in a JSON object in the body. Integers may be strings, since JavaScript has no exact
+integers beyond 2^53.
 """
 
 import json

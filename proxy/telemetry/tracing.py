@@ -1,4 +1,4 @@
-"""Spans: where each begins and ends, where its parent comes from, and what upstream is told. Names: `span_names`.
+"""Spans: where each begins and ends, where its parent comes from, and what is propagated. Names: `span_names`.
 
     gateway ─▶ SERVER shop.Products/Get          media_cache.result, .tier, .model_type (the tag's kind)
                  ├─ CLIENT HGET                   Redis, without keys or values

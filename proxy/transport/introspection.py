@@ -1,8 +1,8 @@
 """What the listener answers about itself: health checks and server reflection.
 
-Their handlers stand before the one that forwards everything else: a caller that asks the proxy for its health means the
-proxy's. They are generic handlers, not registered methods: grpc.aio waits for each registered method on its own, at
-some cost to every call of any method (measured with five of them: 10 us).
+Their handlers come before the one that forwards everything else: a caller that asks the proxy for its health means the
+proxy's. They are generic handlers rather than registered methods, because grpc.aio waits for each registered method
+separately, at a cost to every call (measured with five of them: 10 us).
 """
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
