@@ -3,8 +3,8 @@
 lease   this call leads: its flight fetches (`miss`), stores, and stays to be joined until Redis has it
 held    led in this process: join that flight (`coalesced`); by another process: one flight of ours waits up to
         150 ms for its fill, takes an expired lease over, or fetches without storing
-closed  an invalidation has only just passed, or a write is under way: those who were told the same mark share a
-        fetch that stores nothing
+closed  an invalidation has just been applied, or a write is in progress: reads with the same mark share a fetch
+        that stores nothing
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy
 from proxy.caching.vetting import Vetting
 from proxy.calls.call import Call, Handler, Reply
+from proxy.calls.entry import negative
 from proxy.calls.keys import RequestKey
 from proxy.calls.reads import Excess, Verdict
 from proxy.errors import RedisUnavailableError
@@ -34,6 +35,9 @@ log = logging.getLogger(__name__)
 _FILL_WAIT = 0.150
 """How long a read waits for the fill of another process' fetch, in seconds."""
 _FIRST_POLL, _POLL_GROWTH, _LONGEST_POLL = 0.004, 1.5, 0.025
+_FORBIDDEN = "the origin forbids it (cache-control)"
+_LONGEST_STATUS = 8192
+"""Bytes of a status with its details; its headers have no room for more."""
 _CLOCK_TOLERANCE = 0.020
 """gRPC ends a call at its deadline by a clock of its own, in seconds."""
 
@@ -167,12 +171,12 @@ class Fetches:
     def _verdict(self, call: Call, key: RequestKey, reply: Reply) -> Verdict | str:
         """How an answer may be stored, or why it may not."""
         if not reply.ok or reply.body is None:
-            return f"the media service answered {reply.code.name}"
+            return _negative(key, reply)
         if len(reply.body) > self._policy.largest(key.read.limits):
             return "it is larger than CACHE_MAX_ENTRY_BYTES"
         longest = longest_ttl(reply)
         if longest == 0:
-            return "the origin forbids it (cache-control)"
+            return _FORBIDDEN
         verdict = key.read.storable(call.body, reply.body, self._policy.ttl_temporary_credentials)
         return verdict if longest is None or isinstance(verdict, str) else replace(verdict, longest_ttl=longest)
 
@@ -195,7 +199,7 @@ class Fetches:
             except RedisUnavailableError:
                 break
             if grant.found is not None:
-                flight.land(Answer(Reply(grant.found.entry.body), "coalesced", grant.found.age))
+                flight.land(Answer(grant.found.entry.reply, "coalesced", grant.found.age))
                 return
             if grant.kind == "lease":
                 flight.also_known_as((key.hash_key, key.field, grant.run_id + grant.token))
@@ -233,6 +237,19 @@ class Fetches:
         finally:
             flight.land(answer)
         return verdict, reply.body or b""
+
+
+def _negative(key: RequestKey, reply: Reply) -> Verdict | str:
+    """How a status other than OK may be stored, or why it may not."""
+    ttl, longest = key.read.limits.negative_ttl.get(reply.code.name), longest_ttl(reply)
+    if not ttl or reply.limit:
+        return f"upstream answered {reply.code.name}"
+    if longest == 0:
+        return _FORBIDDEN
+    stored = negative(reply)
+    if len(stored) > _LONGEST_STATUS:
+        return f"the details of {reply.code.name} are longer than {_LONGEST_STATUS} bytes"
+    return Verdict(negative=stored, longest_ttl=ttl if longest is None else min(ttl, longest))
 
 
 def _is_over(call: Call) -> bool:

@@ -87,6 +87,10 @@ class Keys:
         """The key as `of_call` made it before; None: ask that."""
         return self._memo.get((method, body, self._vary_digest(method, metadata) if metadata else b""))
 
+    def forget(self) -> None:
+        """Remembers no request any more."""
+        self._memo.clear()
+
     def vary_of(self, method: str) -> frozenset[str]:
         """The metadata that tells callers of a read apart."""
         return self._vary[method]

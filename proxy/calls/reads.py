@@ -1,7 +1,7 @@
 """What the cache knows of a method whose answers are stored: `Read`, made by a policy, and what it says of messages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.calls.lifetime import TEMPORARY, UNLIMITED, Life
@@ -21,6 +21,8 @@ class Limits:
     keyed: bool = True
     """A fetch carries of the caller's metadata only what is in the key, tracing headers and `propagate`."""
     propagate: tuple[str, ...] = ()
+    negative_ttl: Mapping[str, float] = field(default_factory=dict)
+    """How long a status other than OK is kept, by its name; none is that is not there."""
 
     def longest_stale(self, default: float) -> float:
         """The longer of the two stale allowances; `default` is that of the settings."""
@@ -51,6 +53,8 @@ class Verdict:
     further_tags: tuple[str, ...] = ()
     life: Life = UNLIMITED
     """Of the presigned URLs in it."""
+    negative: bytes = b""
+    """The status that is stored in the place of a message; see `proxy.calls.entry`."""
     longest_ttl: float | None = None
     """Seconds that the origin lets it be kept; None: it says nothing of it."""
 
@@ -71,6 +75,10 @@ class Read(Protocol):
     @property
     def path(self) -> str:
         """As on the wire: `/shop.Products/Get`."""
+
+    @property
+    def kind(self) -> str:
+        """What its tags are of, by the policy's own word; empty: only a tag tells."""
 
     @property
     def digest(self) -> bytes:

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from proxy.policy.compiled import Policy, Read, Service
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 
 SHORT_TTL = 300.0
 """That nothing invalidates a tag is taken as meant where its answers live no longer than this, in seconds."""

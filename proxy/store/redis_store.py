@@ -183,7 +183,7 @@ class RedisStore:
             b"%d" % stale_ms,
             b"" if life.until is None else b"%d" % (life.until * 1000),
             b"" if usable_for is None else b"%d" % (usable_for * 1000),
-            entry.tail(key.identity, body),
+            entry.tail(key.identity, body, verdict.negative),
         )
         for alias in verdict.aliases:
             kept_for = b"%d" % (ttl * 1000 + stale_ms + _ALIAS_MARGIN_MS)

@@ -21,6 +21,7 @@ from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.method_labels import OTHER, MethodLabels
 from proxy.telemetry.policy_failures import policy_failures
+from proxy.telemetry.policy_reloads import PolicyReloads
 from proxy.telemetry.popular import Popular
 from proxy.telemetry.span_names import SERVER_ERRORS
 
@@ -93,6 +94,7 @@ class Metrics:
         )
         self.unclear = policy_failures(self.registry, self.methods.of)
         self.crowded = crowded(self.registry, self.methods.of)
+        self.policy_reloads = PolicyReloads(self.registry)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}

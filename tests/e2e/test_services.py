@@ -171,6 +171,37 @@ async def test_the_origin_may_forbid_storing(redis: RedisServer, tmp_path: Path,
 
 
 @TRANSPORTS
+async def test_a_status_is_stored_as_long_as_the_policy_says(
+    redis: RedisServer, tmp_path: Path, transport: str
+) -> None:
+    kept = (
+        "tag: \"'product/' + request.id\"\n",
+        "tag: \"'product/' + request.id\"\n        negative_ttl: {NOT_FOUND: 1m}\n",
+    )
+    async with serving(redis, tmp_path, transport, change=kept) as services:
+
+        async def asked() -> tuple[str, str, object]:
+            call = services.boutique.GetProduct(boutique.GetProductRequest(id="HAT"))
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await call
+            trailing = dict(failed.value.trailing_metadata() or ())
+            return failed.value.details() or "", str(trailing["x-cache"]), trailing.get("age")
+
+        found = [await asked() for _ in range(3)]
+        assert [each[:2] for each in found] == [("no product with ID HAT", way) for way in ("miss", "hit", "hit")]
+        assert [each[2] is None for each in found] == [True, False, False]
+        assert services.catalogue.calls == ["GetProduct"]
+        mug = boutique.GetProductRequest(id="MUG")
+        assert [await x_cache(services.boutique.GetProduct(mug)) for _ in range(2)] == ["miss", "hit"]
+        services.catalogue.control = "no-store"
+        cap = boutique.GetProductRequest(id="CAP")
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await services.boutique.GetProduct(cap)
+        assert services.catalogue.calls.count("GetProduct") == 4
+
+
+@TRANSPORTS
 async def test_what_no_policy_names_goes_to_the_default_upstream(
     redis: RedisServer, tmp_path: Path, transport: str
 ) -> None:
