@@ -1,10 +1,10 @@
-"""`Permissions`: what Redis refuses to our user (NOPERM), or does not have, told once in words that say what to grant.
+"""`Permissions`: logs once which commands Redis refuses to our user (NOPERM) or does not have, and what to grant.
 
-Such a refusal is an answer, so that the connection stays and every call is a miss: without a word, nobody would know
-why. Rules:
-    refused   a line for each command or script, the first time
-    granted   a line once all that was refused has worked again; from then on a refusal is a new one. A script may work
-              without the command that it lacks, so it must not have been refused for some seconds
+A refusal is a normal reply, so the connection stays and every call is a miss; without a log line nobody would know why.
+Rules:
+    refused   one line for each command or script, at its first refusal
+    granted   one line once all refused commands have worked again; a later refusal is logged anew. A script may
+              work without the command that it lacks, so it must not have been refused for some seconds
 """
 
 import logging

@@ -5,8 +5,8 @@ loop; replies are matched in order (RESP is strictly first in, first out). Conne
 discovery are redis-py's; only the sharing is ours (`redis_wire`), since a checkout from its pool for each call costs
 more than the call.
 
-Cancellation: whoever gives up only abandons its future. The reply still arrives, is matched with the abandoned future
-and dropped, so no caller ever sees another's reply.
+Cancellation: a cancelled request only abandons its future. The reply still arrives, is matched with the abandoned
+future and dropped, so no caller ever gets another's reply.
 """
 
 import asyncio

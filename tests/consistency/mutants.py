@@ -10,7 +10,7 @@ from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
 from proxy.amqp.owed import Owed
 from proxy.amqp.silence import Silence
-from proxy.caching import invalidations
+from proxy.caching import asking
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
 from proxy.calls import entry
@@ -69,12 +69,12 @@ def acknowledged_at_once(patch: Patch) -> None:
 
 def no_write_intent(patch: Patch) -> None:
     """An own write only invalidates, before and after."""
-    ask = invalidations._ask
+    ask = asking.ask
 
-    async def without(store: Any, model: Any, timeout: float, window_ms: int, intent: Any) -> None:
-        await ask(store, model, timeout, window_ms, None)
+    async def without(store: Any, tag: str, timeout: float, window_ms: int, intent: Any) -> Any:
+        return await ask(store, tag, timeout, window_ms, None)
 
-    patch.setattr(invalidations, "_ask", without)
+    patch.setattr(asking, "ask", without)
 
 
 def run_id_ignored(patch: Patch) -> None:
