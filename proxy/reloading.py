@@ -79,8 +79,6 @@ class Reloading:
             self._refused(error)
             return
         later = [each for part in self._take_up for each in await part(self._core.served)]
-        if before.services.keys() != policy.services.keys():
-            later.append("health checks and server reflection")
         self._observer.taken()
         log.info("the policy has changed and counts from now on", extra=_changes(before, policy, later))
         if _removes(policy) != _removes(before):

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass
 from typing import Self
 
+from google.protobuf.descriptor_pool import DescriptorPool
+
 from proxy.caching.cache import Cache
 from proxy.caching.hits import Hits
 from proxy.caching.invalidations import Invalidations
@@ -73,6 +75,11 @@ class Served:
     def answered(self) -> dict[str, Handler]:
         """The methods answered here, by path; every other one is forwarded."""
         return self.methods.routes
+
+    @property
+    def described(self) -> dict[str, DescriptorPool]:
+        """By each service's name, who knows what it looks like."""
+        return self.policy.described
 
     @property
     def large_methods(self) -> frozenset[str]:

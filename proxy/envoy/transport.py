@@ -125,6 +125,8 @@ class EnvoyTransport:
     async def take_up(self, served: Served) -> Iterable[str]:
         """Another policy counts for calls that begin from now on: here first, so that nothing unknown comes."""
         self.calls.take_up(served)
+        self._reflection.take_up(served.described)
+        await self._health.take_up(served.described)
         return await self._renewal.take_up(placed_by(served.policy, self._settings))
 
     async def drain(self, idle: float, *, at_most: float) -> None:

@@ -63,6 +63,8 @@ class Served(Protocol):
     def hits(self) -> Iterable[Hits]: ...
     @property
     def large_methods(self) -> frozenset[str]: ...
+    @property
+    def described(self) -> Mapping[str, DescriptorPool]: ...
 
 
 class Routes(grpc.GenericRpcHandler):
@@ -239,6 +241,8 @@ class Listener:
         """Another policy counts for calls that begin from now on. Nothing of it waits for the next start."""
         self._layers.large_methods = served.large_methods
         self._routes.take_up(served.routes, served.upstreams, served.hits)
+        self._reflection.take_up(served.described)
+        await self._health.take_up(served.described)
         return ()
 
     async def drain(self, idle: float = 2.0, *, at_most: float) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from examples.pb import boutique_pb2 as boutique
 from examples.pb import product_pb2 as product
@@ -25,6 +26,7 @@ from tests.support.servers.upstream import FakeMediaServer
 from tests.support.servers.waiting import until
 from tests.support.services import Catalogue, catalogue_serving, policy_in
 
+SHOP = "hipstershop.ProductCatalogService"
 TAKEN = "the policy has changed and counts from now on"
 
 
@@ -75,6 +77,12 @@ class Scene:
     products: Any
     boutique: Any
     straight: Any
+
+    async def told(self) -> set[str]:
+        """The services whose health is told."""
+        async with grpc.aio.insecure_channel(self.proxy.addr) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            return set((await stub.List(health_pb2.HealthListRequest())).statuses)
 
     async def taken(self, times: int = 1) -> str:
         """The log line of the last change that counts."""
@@ -131,13 +139,15 @@ async def test_a_service_comes_and_goes_with_its_upstream(redis: RedisServer, tm
         scene.config.fill(product=scene.shop, catalogue=scene.catalogue_at)
         line = await scene.taken()
         assert '"services_added": ["hipstershop.ProductCatalogService"]' in line
-        assert '"from_the_next_start": ["health checks and server reflection"]' in line
+        assert "from_the_next_start" not in line
+        assert await scene.told() == {"", "media.MediaService", "product.ProductService", SHOP}
         assert [await x_cache(scene.boutique.GetProduct(OF_BOUTIQUE)) for _ in range(2)] == ["miss", "hit"]
         assert await x_cache(scene.products.GetProductByID(MUG)) == "hit"
         answered = 'rpc_server_call_duration_seconds_count{rpc_method="hipstershop.ProductCatalogService/GetProduct"'
         assert await scene.proxy.metric(f'{answered},rpc_status_code="OK"}}') == 2
         scene.config.fill(product=scene.shop)
         assert '"services_removed": ["hipstershop.ProductCatalogService"]' in await scene.taken(2)
+        assert await scene.told() == {"", "media.MediaService", "product.ProductService"}
         with pytest.raises(grpc.aio.AioRpcError) as failed:
             await scene.boutique.GetProduct(OF_BOUTIQUE)
         assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
