@@ -31,6 +31,7 @@ NAMES = {
     "media_cache_entry_bytes",
     "media_cache_bad_settings",
     "media_cache_fetches_in_flight",
+    "media_cache_further_tags_refused_total",
     "media_cache_invalidations_total",
     "media_cache_invalidation_lag_seconds",
     "media_cache_invalidations_pending",
