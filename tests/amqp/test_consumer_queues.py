@@ -156,6 +156,17 @@ async def test_an_exchange_deleted_and_declared_anew_at_once_is_noticed(url: str
         assert one.cache.ids == [2]
 
 
+async def test_a_binding_removed_by_hand_comes_back_at_the_next_check(url: str, publisher: Publisher) -> None:
+    async with running(url, check_interval=0.3) as one:
+        await one.settled()
+        queue = await publisher.channel.get_queue(UPLOADED)
+        await queue.unbind(EXCHANGE, "media.event.uploaded")
+        await one.checked(2)
+        await publisher.event(1)
+        await one.cache.applied(1)
+        assert len(one.cache.flushes) == 1  # the first start's: the broker does not tell that a binding was missing
+
+
 async def test_an_exchange_with_other_arguments_is_used_as_it_is(url: str, caplog: pytest.LogCaptureFixture) -> None:
     connection = await aio_pika.connect(url)
     try:
