@@ -105,11 +105,6 @@ class Keys:
         return b"%b:alias:%b" % (self._namespace, blake2b(name, digest_size=16).hexdigest().encode())
 
     @property
-    def dependent(self) -> bool:
-        """Whether any read's answers may have further tags."""
-        return any(read.dependent for read in self._reads.values())
-
-    @property
     def tag_pattern(self) -> bytes:
         """A SCAN pattern for all hashes of the namespace. The namespace's alphabet holds no pattern characters."""
         return self._namespace + b":model:*"
