@@ -148,7 +148,7 @@ def envoy_config(**values: Any) -> None:
 
     try:
         place = Place(Path("/run/media-cache-proxy"), launch.module(), launch.authorities())
-        click.echo(json.dumps(supervisor.rendered(settings, place), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(supervisor.shown(settings, place), indent=2, ensure_ascii=False))
     except SettingError:
         raise
     except StartError as error:

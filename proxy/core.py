@@ -42,6 +42,8 @@ class Core:
     served: Served
     """By the policy that counts now."""
     shared: Shared
+    names: Keys
+    """Of the namespace, whatever the policy; the store's."""
     channels: Channels
     redis: Dependency | None
     recent: InvalidationLog
@@ -63,12 +65,12 @@ class Core:
         channels = Channels(Upstream(settings.media_service_addr, metrics, tls.upstream), metrics, tls.upstream)
         upstreams = channels.to(policy)
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
-        redis, store = None, None
+        redis, store, names = None, None, Keys(settings.cache_namespace, (), policy.reads)
         if settings.redis is not None:
             redis = Dependency("redis", lambda up: metrics.dependency("redis", up=up), time.monotonic)
             store = RedisStore(
                 settings.redis,
-                Keys(settings.cache_namespace),
+                names,
                 ttl=settings.cache_ttl,
                 stale=max(settings.cache_stale_if_error, settings.cache_stale_while_revalidate),
                 changed=redis.changed,
@@ -83,7 +85,7 @@ class Core:
         invalidations = Invalidations(store, metrics, journal=old or recent, window=settings.cache_event_window)
         own_writes = OwnWrites(invalidations, fetcher(upstreams))
         shared = Shared(settings, metrics, store, invalidations, own_writes, _caching(settings))
-        return cls(Served.by(policy, upstreams, shared), shared, channels, redis, recent, gap, tls, old, files)
+        return cls(Served.by(policy, upstreams, shared), shared, names, channels, redis, recent, gap, tls, old, files)
 
     def take_up(self, policy: compiled.Policy) -> None:
         """Another policy counts for calls that begin from now on; those in progress go on with theirs.
@@ -91,6 +93,7 @@ class Core:
         SettingError for files of TLS that are of no use, and nothing changes.
         """
         before, upstreams = self.served, self.channels.to(policy)
+        self.names.also(policy.reads)
         self.served = Served.by(policy, upstreams, self.shared)
         before.keys.forget()
         self._retired = [cache for cache in (*self._retired, before.cache) if cache.busy or cache is before.cache]

@@ -127,7 +127,7 @@ async def test_a_bad_one_is_told_once_and_nothing_changes(tmp_path: Path, caplog
 async def test_another_write_or_event_has_all_flushed_now_and_once_more(tmp_path: Path) -> None:
     async with scene_in(tmp_path, call_timeout=0.05) as scene:
         for old, new in (
-            ("      - method: CreateProduct\n        invalidates: \"['products']\"\n", ""),
+            ("'slug/' + request.slug]\"\n      - method: Upd", "'slugs']\"\n      - method: Upd"),
             ("fields: {product_id: int64}", "fields: {product_id: int64, more: text?}"),
             ("[product.event.created, product.event.updated", "[product.event.updated"),
         ):

@@ -79,9 +79,7 @@ class Cache:
         observer: Observer,
         random: Callable[[], float],
     ) -> None:
-        """`fetch` asks upstream; `held_back` tells whether Redis has not taken an invalidation yet of a tag, or of what
-        an answer under it may depend on besides (the second).
-        """
+        """`fetch` asks upstream; `held_back`: Redis lacks an invalidation of a tag or (second) of one it depends on."""
         self._store = store
         self._fetch = fetch
         self._keys = keys

@@ -13,6 +13,8 @@ from proxy.settings.config import Settings
 from proxy.settings.upstream_tls import UpstreamTls
 
 if TYPE_CHECKING:
+    import grpc
+
     from proxy.policy.compiled import Policy
 
 
@@ -58,9 +60,13 @@ def placed(settings: Settings) -> tuple[Placed, ...]:
     if not settings.policy:
         return builtin(settings)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
-    from proxy.transport.credentials import reflecting  # noqa: PLC0415 -- see above
 
-    found = load_policy(settings.policy, default_upstream=settings.media_service_addr, connect=reflecting(settings))
+    def connect(upstream: str, tls: UpstreamTls | None) -> "grpc.Channel":
+        from proxy.transport.credentials import reflecting  # noqa: PLC0415 -- few policies need it
+
+        return reflecting(settings)(upstream, tls)
+
+    found = load_policy(settings.policy, default_upstream=settings.media_service_addr, connect=connect)
     return placed_by(found, settings)
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from proxy.envoy import launch, renewed
 from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
@@ -63,6 +64,11 @@ def rendered(settings: Settings, place: Place, services: Sequence[Placed] | None
         raise StartError(
             f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of an own address"
         ) from None
+
+
+def shown(settings: Settings, place: Place) -> dict[str, object]:
+    """The whole of it, for reading: what Envoy has from files of its own, since it may change, stands in its place."""
+    return rendered(replace(settings, policy=""), place, placed_apart(settings))
 
 
 def resolve(host: str) -> Sequence[str]:

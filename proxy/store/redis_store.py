@@ -94,7 +94,7 @@ class RedisStore:
     def _renewed(self, since: float | None) -> None:
         """Of several masters, a new one may not know what depends on its tags and lies on the others: None, too."""
         nodes = self._topology.nodes()
-        self._again(None if self._whole and len(nodes) > 1 and self._with_dependants else since)
+        self._again(None if self._whole and len(nodes) > 1 and self._keys.dependent else since)
         self._whole = self._whole or all(node.run_id for node in nodes)
 
     async def run(self) -> None:
