@@ -86,8 +86,7 @@ class Dependants:
         no answer that depends on it is stored whose fetch began before. `told`: window, intent, its life, intent to
         clear. RedisUnavailableError.
         """
-        known = b"1" if self._keys.dependent else b"0"
-        arguments = known, *told, MARK_MS, *LIMITS
+        arguments = *told, MARK_MS, *LIMITS
         keys = (self._keys.of_dependants(tag),)
         reply = await run_script(self._topology, CLOSE, keys, lambda _: arguments, budget, durable=True)
         if not isinstance(reply, list) or len(reply) < 2:

@@ -112,8 +112,9 @@ class World:
         said, metrics = policy or self.scene.policy, Metrics()
         keys = Keys("media", ("authorization",), said.reads)
         gap = EventGap(WITHOUT_EVENTS, time.monotonic)
+        dependent = any(read.dependent for read in said.reads.values())
         store = RedisStore(
-            target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap, dependants=keys.dependent
+            target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap, dependants=dependent
         )
         invalidations = Invalidations(store, metrics)
         rules = Policy("on", TTL, 0.0, 0.0, 1 << 20)

@@ -150,7 +150,7 @@ class Invalidator(Actor):
         return self._closed()
 
     def _closed(self) -> Step:
-        arguments = b"1", self.window, b"", b"0", b"", MARK_MS, *LIMITS
+        arguments = self.window, b"", b"0", b"", MARK_MS, *LIMITS
         return self.world.ask("close", self.world.further, *arguments), self._told
 
     def remove(self) -> Step:
