@@ -1,9 +1,8 @@
 """The composition root of `serve`: what is built, in which order it starts, drains and stops.
 
-Start:  core (Redis, upstream) -> events -> transport -> probes, admin, which are not even loaded before. Nothing waits
-        for Redis or RabbitMQ beyond half a second, which is there so that a proxy started beside healthy ones caches
-        from its first call.
-Drain:  on SIGTERM not ready at once; calls are served until idle; then events, invalidations, connections.
+Start:  core (Redis, upstream) -> events -> transport -> probes, admin, which are loaded last. The start waits for Redis
+        and RabbitMQ for at most half a second, so that a proxy with working dependencies caches from its first call.
+Drain:  on SIGTERM it is not ready at once; calls are served until idle; then events, invalidations and connections end.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from proxy.amqp.duty import Able
 from proxy.core import Core
-from proxy.policy.compiled import Event
+from proxy.policy.compiled_events import Event
 from proxy.served import Served
 from proxy.settings.config import Settings
 from proxy.store.event_record import EventRecord

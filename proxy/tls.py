@@ -1,9 +1,9 @@
 """Certificates and keys of each *leg* (callers, upstream, Redis, RabbitMQ, collector): read at the start, and again
 when their files change.
 
-What is bad at the start ends it. What turns bad later (half-written, a certificate beside another's key) is one
-warning, and what was read before is used on. Only handshakes to come see what is new: connections that exist are left
-alone.
+A bad file at the start ends the process. A file that becomes bad later (incomplete, a certificate with another's key)
+leads to one warning, and the previous files stay in use. Only new handshakes use new files; existing connections are
+not affected.
 """
 
 import asyncio

@@ -11,8 +11,8 @@
     POST /log-level    debug, info, warning, error
     POST /mode         on, off, shadow
 
-Answers are JSON. What goes wrong is one line under `error`. Nothing here is on the way of a call: a look at Redis is
-bounded and one at a time, an exception ends in a 500 for who asked.
+Answers are JSON. An error is one line under `error`. Nothing here is on the path of a call: requests to Redis are
+bounded and made one at a time, and an exception only leads to a 500 for the operator.
 """
 
 import asyncio

@@ -1,11 +1,11 @@
-"""`Cache`: answers reads out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
+"""`Cache`: answers reads from Redis, or fetches and stores. It is independent of the transport: bytes in, bytes out.
 
-The way of a read (`Cache.get`):
+The steps of a read (`Cache.get`):
     1. policy   off, no-store, what the policy bypasses, unknown fields: forward (`bypass`)
     2. look     one plain read of Redis; a fresh entry is the answer (`hit`)
     3. lease    else one script: look once more, or a lease, or another's token
     4. fetch    as the script said (`fetches`): `miss`, or `coalesced` with somebody else's fetch
-    5. stale    upstream is away: an entry that only ran out of time stands in (`stale`)
+    5. stale    upstream is away: an expired entry is served (`stale`)
 Redis away at any step: forward, store nothing, share nothing (`miss`).
 """
 
@@ -24,7 +24,7 @@ from proxy.caching.policy import Policy, cache_control
 from proxy.caching.unclear import Unclear
 from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.calls.keys import Keys, RequestKey
-from proxy.calls.tags import kind_of
+from proxy.calls.tags import told_kind
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found, Look
@@ -176,7 +176,7 @@ class Cache:
         if key.problem:
             self._unclear.met(key.read.path, key.problem, _FORWARDED)
         else:
-            tracing.about(kind_of(key.tag))
+            tracing.about(told_kind(key.tag, key.about, key.read.kind))
         return (None if key.bypass else key), "no-cache" in directives
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
@@ -249,7 +249,7 @@ class Cache:
 
         async def refresh() -> None:
             with tracing.refresh_span():
-                tracing.about(kind_of(key.tag))
+                tracing.about(told_kind(key.tag, key.about, key.read.kind))
                 await self._refetch(store, call, key)
 
         task = asyncio.create_task(refresh(), name="refresh")
@@ -264,8 +264,7 @@ class Cache:
             return
         if grant.kind == "lease":
             deadline = time.monotonic() + _REFRESH_TIMEOUT
-            own = Call(call.method, call.body, call.metadata, deadline)
-            await self._fetches.answer(store, own, key, grant, budget)
+            await self._fetches.answer(store, Call(call.method, call.body, call.metadata, deadline), key, grant, budget)
 
 
 def _time_left(call: Call) -> float | None:

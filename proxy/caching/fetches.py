@@ -3,8 +3,8 @@
 lease   this call leads: its flight fetches (`miss`), stores, and stays to be joined until Redis has it
 held    led in this process: join that flight (`coalesced`); by another process: one flight of ours waits up to
         150 ms for its fill, takes an expired lease over, or fetches without storing
-closed  an invalidation has only just passed, or a write is under way: those who were told the same mark share a
-        fetch that stores nothing
+closed  an invalidation has just been applied, or a write is in progress: reads with the same mark share a fetch
+        that stores nothing
 """
 
 import asyncio

@@ -1,5 +1,5 @@
-"""`Invalidations`: no invalidation is lost. What Redis does not take at once is held, retried until it did, and
-bypassed meanwhile: reads of a held tag go to upstream in this process.
+"""`Invalidations`: no invalidation is lost. One that Redis does not confirm at once is held and retried until it does;
+meanwhile this process forwards reads of its tag.
 """
 
 import asyncio
@@ -226,7 +226,8 @@ class Invalidations:
             return True
         asked = held.asked
         try:
-            for intent in tuple(held.intents) or (b"",):
+            # An event is told by itself: what belongs to a write answers no note that the write's event is due.
+            for intent in ((b"",) if held.window_ms or not held.intents else ()) + tuple(held.intents):
                 # Looked up only now: its write may have ended while the ones before were told.
                 order = Intent(intent, held.intents.get(intent, 0.0)) if intent else None
                 left = await asking.ask(self._store, tag, _RETRY_TIMEOUT, held.window_ms, order)

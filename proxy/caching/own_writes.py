@@ -1,14 +1,14 @@
 """`OwnWrites`: after a write through this proxy the next read is fresh, with or without events.
 
-A *write intent* is set before the write is forwarded, and cleared after its answer. While it stands no lease is given,
-so neither a crash between upstream's commit and our second invalidation nor a commit after our deadline leaves
-anything stale:
+A *write intent* is set before the write is forwarded, and cleared after its answer. While it is set, no lease is given,
+so neither a crash between upstream's commit and the second invalidation nor a commit after our deadline leaves
+outdated entries:
     1. invalidate, and set the intent
     2. forward
-    3. invalidate again, and clear the intent; when nobody can tell whether upstream will still commit, leave it for
-       30 s instead, and repeat the invalidation at their end
+    3. invalidate again, and clear the intent; if upstream may still commit, keep the intent for 30 s instead, and
+       repeat the invalidation at the end of that time
     4. answer
-Step 3 is carried out on every outcome, whoever is cancelled when.
+Step 3 is carried out for every outcome, and cannot be cancelled.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """`Policy`: what may be cached and served, by settings and by what the caller asks for. Pure: times are passed in.
 
-Where the policy's file says something of a read (`Limits`), that counts for it instead of the settings.
+What the policy file says for a read (`Limits`) overrides the settings.
 """
 
 from dataclasses import dataclass

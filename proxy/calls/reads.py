@@ -77,6 +77,10 @@ class Read(Protocol):
         """As on the wire: `/shop.Products/Get`."""
 
     @property
+    def kind(self) -> str:
+        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+
+    @property
     def digest(self) -> bytes:
         """Of what the policy says of this read: another one never serves what this one stored."""
 

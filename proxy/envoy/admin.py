@@ -1,4 +1,4 @@
-"""`EnvoyAdmin`: what Envoy says of itself and is told, over its admin interface on a Unix socket.
+"""`EnvoyAdmin`: queries and commands to Envoy's admin interface on a Unix socket.
 
 https://www.envoyproxy.io/docs/envoy/latest/operations/admin
 """

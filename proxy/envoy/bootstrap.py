@@ -1,4 +1,4 @@
-"""What Envoy is told: a pure function of the settings. `listener` decides which call goes where, this file the rest.
+"""Envoy's configuration, a pure function of the settings. `listener` decides which call goes where; the rest is here.
 
 Reference: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
 """

@@ -1,8 +1,8 @@
 """`Calls`: the ASGI application that answers the methods of the core; gRPC's rules for the wire are in `framing`.
 
-One call: headers, then its one message, however it was cut into pieces; the layers; the handler; then headers, a
-message and trailers, or trailers alone. Envoy holds back what is not read: a caller that is not admitted, or an upload
-that waits for room, costs a window of bytes.
+One call: headers, then its one message, in any number of pieces; the layers; the handler; then headers, a message and
+trailers, or trailers only. Envoy does not receive what is not read: a caller that is not admitted, or an upload that
+waits for room, occupies one flow-control window.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""What Envoy does with calls that end: the status of those that it answers itself, and what it counts. Pure.
+"""How Envoy ends calls: the status of those that it answers itself, and what it counts. Pure.
 
-It counts by route, gRPC status and *response flag*, which says why Envoy itself answered: for `outcomes` every call,
-for `forwarded` those that the core does not answer, and how long they took.
+It counts by route, gRPC status and *response flag*, which says why Envoy itself answered: all calls for `outcomes`; for
+`forwarded` those that the core does not answer, with their duration.
 
 https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage (%RESPONSE_FLAGS%)
 """

@@ -4,11 +4,11 @@
 2. Health and reflection: our own small gRPC server, on a Unix socket.
 3. The other methods of the policy's services that are unary: straight to their service, CALL_TIMEOUT for callers
    without a deadline.
-4. What else is a `/service/method`: straight to its service, or to the default upstream, for as long as it takes.
+4. Any other `/service/method`: straight to its service, or to the default upstream, without a time limit.
 
-Nothing is added to a call, and nothing is tried again but what upstream never processed (I7). What Envoy takes for
-instructions to itself, `x-envoy-*`, is taken off before it can read it. To every answer it adds a `date`, as RFC 9110
-(6.6.1) demands; there is no switch. The `:authority` of what goes upstream is the service's.
+Nothing is added to a call, and only calls that upstream never processed are repeated (I7). `x-envoy-*`, which Envoy
+would obey, is removed before Envoy reads it. Envoy adds a `date` to every answer, as RFC 9110 (6.6.1) demands; it
+cannot be turned off. The `:authority` of calls upstream is the service's.
 """
 
 import json

@@ -1,6 +1,6 @@
 """`Placed`: where each service is for Envoy, and which of its methods the core answers.
 
-The built-in policy's are written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it.
+The built-in policy's methods are written out, so that `serve` need not load protobuf; the interpreter in Envoy does.
 """
 
 from collections.abc import Mapping

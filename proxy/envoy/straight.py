@@ -1,6 +1,6 @@
-"""The straight way of a hit through Envoy, in one function; `proxy.transport.straight` says what it passes, and why.
+"""The short path of a hit through Envoy, in one function; `proxy.transport.straight` explains its steps.
 
-Nobody looks whether the caller left meanwhile: Redis has 50 ms at most, and Envoy ends calls by their deadlines.
+It does not check whether the caller has left: Redis has at most 50 ms, and Envoy enforces deadlines.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""`serve` with TRANSPORT=envoy: starts Envoy, starts it again when it crashes, passes signals on, ends with it.
+"""`serve` with TRANSPORT=envoy: starts Envoy, restarts it after a crash, passes signals on, and ends with it.
 
-A crash is an end by a signal, once callers were served. An Envoy that exits by itself, or never came to serve, ends
-`serve` too: it would do so again. When `serve` dies, the kernel kills Envoy.
+A crash is an end by a signal after callers have been served. If Envoy exits by itself, or never begins to serve,
+`serve` ends as well, since it would happen again. If `serve` dies, the kernel kills Envoy.
 """
 
 import asyncio

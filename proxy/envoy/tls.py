@@ -1,7 +1,7 @@
 """TLS towards callers and towards the media service, as Envoy's configuration has it. Pure.
 
-Certificates, keys and CAs stay in the files that the settings name: Envoy reads them by way of a file of *secrets* for
-each, and reads them anew when a file is moved into their directory, as Kubernetes and cert-manager renew them.
+Certificates, keys and CAs stay in the files that the settings name. Envoy reads them through a file of *secrets* for
+each, and reloads them when a file is moved into their directory, as Kubernetes and cert-manager do.
 """
 
 from collections.abc import Sequence

@@ -1,7 +1,7 @@
-"""`EnvoyTransport`: what serves callers, seen from inside Envoy.
+"""`EnvoyTransport`: the transport, as seen from inside Envoy.
 
-Envoy's own threads take calls in and forward most of them; the core's come to `Calls`, in this event loop. Health and
-reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
+Envoy's own threads accept calls and forward most of them; calls of the core come to `Calls`, in this event loop. Health
+and reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
 from proxy.transport.connections import TOO_MANY
 from proxy.transport.draining import last_part
-from proxy.transport.introspection import Health, reflection_handlers
+from proxy.transport.introspection import Health, Reflection
 from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits
 
@@ -85,13 +85,12 @@ class EnvoyTransport:
         self._callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(self._seen.forwarded, settings.max_concurrent_calls))
         self._callers.limited("MAX_CONNECTIONS", lambda: Use(self._seen.connections, settings.max_connections))
         self._own = place.own
-        self._described = core.policy.described
-        self._health = Health(self._described)
+        self._reflection, self._health = Reflection(core.policy.described), Health(core.policy.described)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
         """Lets Envoy begin, and returns the port once it has."""
-        self._server = grpc.aio.server(handlers=[await self._health.handler(), *reflection_handlers(self._described)])
+        self._server = grpc.aio.server(handlers=[await self._health.handler(), *self._reflection.handlers()])
         self._server.add_insecure_port(f"unix:{self._own}")
         await self._server.start()
         if self._settings.policy:

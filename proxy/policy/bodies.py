@@ -1,4 +1,4 @@
-"""What an AMQP body holds, as the value `event` that expressions take. Pure; raises `BadBody`, and nothing else.
+"""The content of an AMQP body, as the value `event` in expressions. Pure; raises only `BadBody`.
 
 json       a JSON object
 envelope   a JSON object whose `data` holds the object: in base64 (standard or URL-safe, padded or not), as it is, or as

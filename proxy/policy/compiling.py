@@ -11,7 +11,8 @@ from pathlib import Path
 
 from proxy.policy import form
 from proxy.policy.checking import Checker, name_of
-from proxy.policy.compiled import Event, Policy, Service
+from proxy.policy.compiled import Policy, Service
+from proxy.policy.compiled_events import Event
 from proxy.policy.compiling_events import compile_event
 from proxy.policy.compiling_methods import compile_read, compile_write
 from proxy.policy.descriptors import BadDescriptors, Descriptors, Method

@@ -11,7 +11,7 @@ from proxy.calls.tags import Description
 from proxy.policy import form
 from proxy.policy.bodies import Body, any_value, declared_fields, envelope_body, json_body, message_body, message_with
 from proxy.policy.checking import Checker, tags
-from proxy.policy.compiled import Event
+from proxy.policy.compiled_events import Event
 from proxy.policy.compiling_methods import said
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.document import Document

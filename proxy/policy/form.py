@@ -1,6 +1,6 @@
 """What a policy file may say: its forms, each key declared once with its kind and its help.
 
-A key that was not given is None, so that a policy which takes a built-in service in can override single keys of it.
+A missing key is None, so that a policy that includes a built-in service can override single keys of it.
 """
 
 from dataclasses import dataclass, replace
@@ -141,7 +141,8 @@ class Write(Form):
         "for CACHE_TTL_WITHOUT_EVENTS only.",
     )
     flush_reason: Source | None = key(
-        Text(), "Why everything is flushed, for the log, where no tag could be found of a write that changed something."
+        Text(),
+        "Why the answers of the service are flushed, for the log, where a write that changed something names no tag.",
     )
     large: bool | None = key(Flag(), "Requests of up to 50 MiB: they have memory of their own and wait for it.")
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call what it changes; default: the method.")

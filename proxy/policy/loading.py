@@ -1,4 +1,4 @@
-"""A policy from its file, with the descriptors that it names: files beside it, or reflection of the upstream."""
+"""Loads a policy from its file, with the descriptors that it names: files, or reflection of the upstream."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing

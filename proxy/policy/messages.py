@@ -1,7 +1,7 @@
 """`Messages`: bytes to messages of one type, for expressions: whole, or only the fields that expressions name.
 
-A write may be one message of 50 MiB, most of it one field that no expression looks at. Parsing it would copy it, and
-handing it to an expression once more; so only the fields are parsed that the expressions name.
+A write may be one message of 50 MiB, most of it a field that no expression uses. Parsing would copy it, and passing it
+to an expression would copy it again; so only the fields that the expressions name are parsed.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""What a tag may be: the name of what stored answers depend on, as invalidations use it: `user/123`, `products`."""
+"""The format of a tag, the name of what stored answers depend on and invalidations refer to: `user/123`, `products`."""
 
 from collections.abc import Iterable
 

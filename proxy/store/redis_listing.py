@@ -1,7 +1,7 @@
-"""`Listing`: what Redis holds of one model, told without bodies, credentials or anything derived from them.
+"""`Listing`: what Redis holds for one tag, without bodies, credentials or anything derived from them.
 
-Redis cannot tell a part of a hash's value, so a script does (`lua/list.lua`); what it looks into is bounded, since
-Redis answers nobody else meanwhile. A look-up reads, and is read by people: it takes no lease and fetches nothing.
+Redis has no command for a part of a hash's value, so a script reads it (`lua/list.lua`); the amount that it reads is
+limited, since Redis answers nobody else meanwhile. A look-up takes no lease and fetches nothing.
 """
 
 import re

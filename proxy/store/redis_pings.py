@@ -1,7 +1,7 @@
-"""`Pings`: what is asked of a server all the while, so that no caller pays for finding out how it is.
+"""`Pings`: periodic checks of a server, so that no caller's time is spent on finding out its state.
 
-Each second while it can be used, ten times as often while it cannot: what time it is, whose master it is, and whether
-it takes an invalidation. Only all of these answered close the breaker.
+Once a second while the server can be used, ten times as often while it cannot: its time, its replicas, and whether it
+accepts an invalidation. Only an answer to all of them closes the breaker.
 """
 
 import asyncio

@@ -93,8 +93,8 @@ class Metrics:
             registry=self.registry,
         )
         self.unclear = policy_failures(self.registry, self.methods.of)
-        self.policy_reloads = PolicyReloads(self.registry)
         self.crowded = crowded(self.registry, self.methods.of)
+        self.policy_reloads = PolicyReloads(self.registry)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}

@@ -1,4 +1,4 @@
-"""gRPC with a leg's files: the channel to the media service, and what the listener shows callers."""
+"""gRPC with a leg's files: the channel to the media service, and the listener's credentials."""
 
 from collections.abc import Callable
 from typing import Any

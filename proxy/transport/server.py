@@ -33,7 +33,7 @@ from proxy.transport.connections import Connections, established
 from proxy.transport.credentials import server_credentials
 from proxy.transport.draining import last_part
 from proxy.transport.forward import Context, forward_stream
-from proxy.transport.introspection import Health, reflection_handlers
+from proxy.transport.introspection import Health, Reflection
 from proxy.transport.layers import Begun, Layers, ServerObserver
 from proxy.transport.limits import Limits, clamped
 from proxy.transport.patience import Patience
@@ -189,13 +189,12 @@ class Listener:
             observer.limited("MAX_CONNECTIONS", lambda: Use(self._connections.now, limits.connections))
         self._routes = Routes(routes, upstreams, self._layers, call_timeout or None, (hits, admission))
         self._admission = admission
-        self._described = dict(described or {})
-        self._health = Health(self._described)
+        self._reflection, self._health = Reflection(described or {}), Health(described or {})
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> int:
         """Opens the port and returns it (1 for a unix socket); StartError when it cannot be had."""
-        handlers = [await self._health.handler(), *reflection_handlers(self._described), self._routes]
+        handlers = [await self._health.handler(), *self._reflection.handlers(), self._routes]
         server = grpc.aio.server(handlers=handlers, options=self._options)
         try:
             if self._tls is None:

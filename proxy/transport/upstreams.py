@@ -1,4 +1,4 @@
-"""`Upstreams`: which service is where. Calls go by the service's full name; others to the default.
+"""`Upstreams`: the upstream of each service, by the service's full name; all others use the default.
 
 `Channels` has the channels of one process, one for each target and way to it, whatever policies come and go.
 """

@@ -8,6 +8,7 @@ import pytest
 
 from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
+from proxy.amqp.owed import Owed
 from proxy.amqp.silence import Silence
 from proxy.caching import asking
 from proxy.caching.confirmed import Confirmed
@@ -148,4 +149,13 @@ def an_address_is_looked_up_once(patch: Patch) -> None:
 
 def silence_is_no_symptom(patch: Patch) -> None:
     """Writes without their events raise no doubt."""
-    patch.setattr(Silence, "wrote", lambda silence, began: None)
+    patch.setattr(Silence, "wrote", lambda silence, *told: None)
+
+
+def any_event_speaks_for_all(patch: Patch) -> None:
+    """Which writes had an event of their own is not looked at."""
+
+    async def none(*_: object) -> list[bool]:
+        return []
+
+    patch.setattr(Owed, "judged", none)

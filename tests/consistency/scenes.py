@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from examples.pb import product_pb2 as shop
 from proxy.calls.call import Call
 from proxy.pb import media_pb2 as pb
-from proxy.policy import compiled
+from proxy.policy import compiled, compiled_events
 from proxy.policy.builtin.model import Model
 from proxy.policy.compiling import Sources, compile_policy
 from proxy.policy.descriptors import Descriptors
@@ -29,7 +29,7 @@ class Scene(Protocol):
     @property
     def policy(self) -> compiled.Policy: ...
     @property
-    def event(self) -> compiled.Event:
+    def event(self) -> compiled_events.Event:
         """Of the messages."""
 
     def subject(self, number: int) -> str: ...

@@ -16,7 +16,8 @@ from proxy.calls.reads import Limits
 from proxy.calls.tags import Description
 from proxy.pb import media_pb2
 from proxy.policy.bodies import declared_fields, envelope_body
-from proxy.policy.compiled import Event, LookUp, Policy, Read, Service, Write
+from proxy.policy.compiled import LookUp, Policy, Read, Service, Write
+from proxy.policy.compiled_events import Event
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from proxy.pb import media_pb2 as pb
 from proxy.policy.bodies import BadBody
 from proxy.policy.builtin.media import media_policy
-from proxy.policy.compiled import Event, LookUp, Policy, Read, Service, Write
+from proxy.policy.compiled import LookUp, Policy, Read, Service, Write
+from proxy.policy.compiled_events import Event
 from proxy.policy.compiling import builtin_policy
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.failures import ExpressionError
