@@ -41,7 +41,7 @@ from proxy.amqp.flushes import Flushes
 from proxy.amqp.intake import CROWDED, PREFETCH, Intake
 from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
-from proxy.amqp.silence import Record, Silence
+from proxy.amqp.silence import SILENT, Record, Silence
 from proxy.amqp.topology import Source, Topology
 from proxy.calls.event_gap import NEVER, EventGap
 from proxy.policy.compiled_events import Event
@@ -274,12 +274,13 @@ class EventConsumer:
 
     def _on_silence(self) -> None:
         """A silence has begun or ended, or is known not to be there."""
-        since = self._silence.since
+        since, trouble = self._silence.since, self._silence.trouble
         if since is not None:
             self._gap.opened(since)
-            _logger.warning("%s", self._silence.trouble, extra={"dependency": "rabbitmq"})
+            _logger.warning("%s", trouble, extra={"dependency": "rabbitmq"})
         elif self._silent:
             _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
+        if self._silent and trouble != SILENT:
             # What was stored before is older than some event that never came, and would count again without the gap.
             self._flushes.owe("media events were missing")
         self._silent = since is not None

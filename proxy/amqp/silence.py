@@ -88,7 +88,9 @@ class Silence:
     def __init__(
         self, record: Record | None, changed: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`changed` is called when a silence begins or ends, and once at first, when the first verdict is there."""
+        """`changed` is called when a silence begins, ends, or is one of all or of a part now, and once at first, when
+        the first verdict is there.
+        """
         self._record = record
         self._changed = changed
         self._clock = clock
@@ -195,10 +197,10 @@ class Silence:
 
     def _decide(self, since: float | None) -> None:
         """`since`: of a silence of all."""
+        before = self.trouble
         self._silent = since is not None
-        since = since if since is not None or not self._in_part else NEVER
-        changed = (since is None) is not (self.since is None)
-        self.since = since
+        self.since = since if since is not None or not self._in_part else NEVER
+        changed = self.trouble != before
         if changed:
             self._changed()
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
-from proxy.envoy.ended import COUNTED
+from proxy.envoy.ended import DURATIONS, PREFIX
 from proxy.envoy.http2 import as_client, extension
 from proxy.envoy.listener import BUFFER, OWN, listener
 from proxy.envoy.renewed import CLUSTERS, from_file
@@ -78,7 +78,9 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
         },
         # Histograms are brought up to date when somebody asks for them, not every 5 s.
         "stats_flush_on_admin": True,
-        "stats_config": {"histogram_bucket_settings": [{"match": {"prefix": f"{COUNTED}."}, "buckets": BUCKETS_MS}]},
+        "stats_config": {
+            "histogram_bucket_settings": [{"match": {"prefix": f"{PREFIX}.{DURATIONS}."}, "buckets": BUCKETS_MS}]
+        },
         "layered_runtime": {"layers": [{"name": "ours", "static_layer": _RUNTIME}]},
         "overload_manager": {
             "resource_monitors": [

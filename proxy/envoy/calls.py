@@ -25,6 +25,7 @@ from proxy.transport.straight import Hits
 
 Event = dict[str, Any]
 Send = Callable[[Event], Awaitable[None]]
+_NO_METHOD = Reply(code=StatusCode.UNIMPLEMENTED, details="there is no method of this name")
 
 
 class Calls:
@@ -65,6 +66,9 @@ class Calls:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one call of a method of `routes`: Envoy sends hardly any other here (`take_up`)."""
+        if scope["query_string"]:  # which Envoy leaves out of account, and which is no method of anybody's
+            await _finish(send, _NO_METHOD)
+            return
         straight = self._straight.get(scope["path"])
         await (self._long_way(scope, receive, send) if straight is None else straight.serve(scope, receive, send))
 

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import CORE, COUNTED, OURS
+from proxy.envoy.ended import CORE, DURATIONS, OURS, PREFIX
 from proxy.telemetry.metrics import Metrics
 
-_OURS = f"envoy_{COUNTED}_calls"
+_DURATIONS = f"envoy_{PREFIX}_{DURATIONS}"
 _LINE = re.compile(
-    rf'{_OURS}_(?P<what>bucket|sum|count)\{{method="(?P<method>[^"]*)",code="(?P<code>[^"]*)",flags="(?P<flags>[^"]*)"'
+    rf'{_DURATIONS}_(?P<what>bucket|sum|count)\{{method="(?P<method>[^"]*)",code="(?P<code>[^"]*)",flags="(?P<flags>[^"]*)"'
     r'(?:,le="(?P<le>[^"]*)")?\} (?P<value>\S+)'
 )
 _CALLER_GONE = {"DC", "DR", "DPE"}
@@ -54,7 +54,7 @@ class ForwardedCalls:
                     series.buckets[float(found["le"])] = int(found["value"])
                 elif found["what"] == "sum":
                     series.milliseconds = float(found["value"])
-            elif not line.startswith(f"# TYPE {_OURS} "):
+            elif not line.startswith(f"# TYPE {_DURATIONS} "):
                 rest.append(line)
         for key, series in now.items():
             if key[0] == OURS or key[0].startswith(CORE):

@@ -12,7 +12,7 @@ cannot be turned off. The `:authority` of calls upstream is the service's.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, listening
@@ -80,7 +80,6 @@ def _first_bytes(*, tls: bool) -> Json:
 
 
 def _manager(settings: Settings, module: str, directory: Path, services: Sequence[Placed]) -> Json:
-    fixed = () if settings.policy else services
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -107,11 +106,7 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
             )
         ],
         stream_idle_timeout="0s",
-        access_log=access_logs(
-            [path for each in fixed for path in each.reads],
-            [path for each in fixed for path in each.writes],
-            PROTOBUF,
-        ),
+        access_log=access_logs(),
         local_reply_config=local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), _router()],
         **(
@@ -139,8 +134,13 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
 _PROTO = "x-forwarded-proto"
 FORWARDED_PROTO = "x-media-cache-forwarded-proto"
 """Where the caller's `x-forwarded-proto` waits inside of Envoy."""
+_PLAIN = {"name": "content-type", "string_match": {"exact": "application/grpc"}}
 PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
 """The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
+_PARAMETERS = {
+    "name": "content-type",
+    "string_match": {"safe_regex": {"regex": r"application/grpc(\+[^; ]+)?[ \t]*;.*"}},
+}
 
 
 def routes(settings: Settings, services: Sequence[Placed]) -> Json:
@@ -162,17 +162,30 @@ def routes(settings: Settings, services: Sequence[Placed]) -> Json:
 
 
 def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
+    """Envoy tries one after the other, and of each the headers before the path. So what is called most comes first, and
+    the regular expression after that.
+    """
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
     default = _authority(settings.media_service_addr, UpstreamTls.of(settings))
-    return [
-        *(route for each in services for route in _core_answers(each, _authority(each.target, each.tls), limit)),
-        *(_route({"prefix": prefix}, OWN, name=OURS) for prefix in _OURS),
+
+    def core(each: Placed, match: Json, limit: str | None = limit) -> Json:
+        return _in_core(straight(each, match, limit))
+
+    def straight(each: Placed, match: Json, limit: str | None = limit) -> Json:
+        name = each.labels[match["path"]]
+        return _upstream(match, each.clusters.both, _authority(each.target, each.tls), limit, name=name)
+
+    most = [core(each, {"path": path, "headers": [_PLAIN]}) for each in services for path in each.reads]
+    others = [
+        *(straight(each, {"path": path}) for each in services for path in each.labels if path not in _answered(each)),
+        *(core(each, {"path": path, "headers": [PROTOBUF]}) for each in services for path in each.reads),
         *(
-            _upstream({"path": path}, each.clusters.both, _authority(each.target, each.tls), limit, name=label)
+            core(each, {"path": path}, None if path in each.large else limit)
             for each in services
-            for path, label in each.labels.items()
-            if path not in each.writes
+            for path in each.writes
         ),
+        *(straight(each, {"path": path}) for each in services for path in each.reads),
+        *(_route({"prefix": prefix}, OWN, name=OURS) for prefix in _OURS),
         *(
             _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, _authority(each.target, each.tls))
             for each in services
@@ -180,20 +193,22 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
         ),
         _upstream({"safe_regex": {"regex": _PATH}}, DEFAULT.both, default),
     ]
+    return [*most, *others, *(_with_parameters(route) for route in others)]
+
+
+def _with_parameters(route: Json) -> Json:
+    """The same for a content-type such as `application/grpc; charset=utf-8`, which Envoy does not take for gRPC's."""
+    match = {key: value for key, value in route["match"].items() if key != "grpc"}
+    return {**route, "match": {**match, "headers": [*match.get("headers", ()), _PARAMETERS]}}
 
 
 def _authority(target: str, tls: UpstreamTls | None) -> str:
     return authority(target, tls.server_name if tls is not None else "")
 
 
-def _core_answers(service: Placed, host: str, limit: str | None) -> Iterator[Json]:
-    """Reads of protobuf, and writes, of which large ones have no limit."""
-    for path in service.reads:
-        match = {"path": path, "headers": [PROTOBUF]}
-        yield _in_core(_upstream(match, service.clusters.both, host, limit, name=service.labels[path]))
-    for path in service.writes:
-        time = None if path in service.large else limit
-        yield _in_core(_upstream({"path": path}, service.clusters.both, host, time, name=service.labels[path]))
+def _answered(service: Placed) -> frozenset[str]:
+    """By the core."""
+    return frozenset((*service.reads, *service.writes))
 
 
 def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *, name: str = OTHER) -> Json:
@@ -210,7 +225,7 @@ def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *,
 def _in_core(route: Json) -> Json:
     """The same by way of the core."""
     on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
-    return {**route, "name": f"{CORE}{route['name']}", "typed_per_filter_config": {PYVOY: on}}
+    return {**route, "name": CORE + route["name"], "typed_per_filter_config": {PYVOY: on}}
 
 
 def _route(match: Json, cluster: str, limit: str | None = None, *, name: str) -> Json:

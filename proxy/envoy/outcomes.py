@@ -15,16 +15,16 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import CORE, OTHER, OURS, PREFIX
+from proxy.envoy.ended import CORE, COUNTS, OTHER, OURS, PREFIX
 from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (
-    rf"^({PREFIX}\..*|cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(active|pending_active)"
+    rf"^({PREFIX}\.{COUNTS}\..*|cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(active|pending_active)"
     r"|http\.callers\.downstream_cx_active|listener\..*\.downstream_global_cx_overflow)$"
 )
 """Of the statistics, as a regular expression, those that `read` understands."""
 
-_ENDED = re.compile(rf"{PREFIX}\.calls\.method\.(.*)\.status\.([^.]*)\.flags\.([^.]*)")
+_ENDED = re.compile(rf"{PREFIX}\.{COUNTS}\.method\.(?:{CORE})?(.*)\.status\.([^.]*)\.flags\.([^.]*)")
 _STATUSES = frozenset(StatusCode.__members__)
 _CALLER_LEFT = frozenset({"DC", "DR"})
 _REFUSED = {"UO": "MAX_CONCURRENT_CALLS"}

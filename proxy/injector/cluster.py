@@ -143,6 +143,14 @@ class Cluster:
             limit_ranges, quotas = (list(each.raise_for_status().json()["items"]) for each in answers)
             return Demands(limit_ranges, quotas)
 
+    async def config(self, namespace: str, name: str) -> dict[str, str]:
+        """A ConfigMap's texts; one that is not there is a ClusterError, too."""
+        with _told(f"get ConfigMap {namespace}/{name}"):
+            async with asyncio.timeout(_ASIDE):
+                answer = await self._plain.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+            found = answer.raise_for_status().json().get("data") or {}
+            return {str(key): str(text) for key, text in found.items()}
+
     async def record(self, event: dict[str, Any]) -> None:
         """Creates an Event in the namespace that it names."""
         namespace = event["metadata"]["namespace"]

@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.injector.annotations import Wishes
 from proxy.injector.names import CONTAINER
-from proxy.injector.namespace_rules import RESOURCES, Bounds, Rules
+from proxy.injector.namespace_rules import RESOURCES, STORAGE, Bounds, Rules
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.values import CpuLimit, MemoryLimit, Quantity
@@ -20,6 +20,7 @@ _TIMES_THE_REQUEST = {"cpu": 10, "memory": 4}
 _LEAST = {"cpu": CpuLimit.least, "memory": MemoryLimit.least}
 """No limit is set below this."""
 _ONE = Decimal(1)
+_FOR_LOGS = Decimal(128 << 20)
 _GUARANTEED_TIMES = {"cpu": 5, "memory": 4}
 """The same in a Guaranteed pod, where what is a limit is reserved, too."""
 
@@ -65,6 +66,11 @@ def fitted(
             found["requests"][resource] = _text(resource, request, texts)
         if limit is not None:
             found["limits"][resource] = _text(resource, limit, texts)
+    if rules.storage.ratio is not None:
+        # Of this the sidecar needs some for its log. A ratio refuses whoever has neither request nor limit.
+        amount = max(_FOR_LOGS, rules.storage.low or Decimal(0))
+        amount = amount if rules.storage.high is None else min(amount, rules.storage.high)
+        found["requests"][STORAGE] = found["limits"][STORAGE] = _text(STORAGE, amount, {})
     return {group: values for group, values in found.items() if values}
 
 

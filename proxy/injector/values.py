@@ -106,6 +106,27 @@ class SecretRef(SettingType):
         return SecretKey(name, key or self.default_key)
 
 
+@dataclass(frozen=True, slots=True)
+class ConfigMapKey:
+    """One key of a ConfigMap in the pod's namespace."""
+
+    name: str
+    key: str
+
+
+class ConfigMapRef(SettingType):
+    """`name` or `name:key`."""
+
+    name = "configmap"
+    accepted = "a ConfigMap in the pod's namespace: name or name:key"
+
+    def parse(self, text: str) -> ConfigMapKey:
+        found = SecretRef("policy.yaml").parse(text)
+        if found is None:
+            raise ValueError(text)
+        return ConfigMapKey(found.name, found.key)
+
+
 class ContainerNames(SettingType):
     """Names of containers, without duplicates."""
 

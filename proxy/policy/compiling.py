@@ -4,7 +4,7 @@ Where descriptors come from is the caller's to say (`Sources`): this module does
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +18,8 @@ from proxy.policy.compiling_methods import compile_read, compile_write
 from proxy.policy.descriptors import BadDescriptors, Descriptors, Method
 from proxy.policy.document import Document, Source
 from proxy.policy.expressions import Language
-from proxy.policy.mistakes import PolicyError, unknown
+from proxy.policy.mistakes import PolicyError, not_understood, unknown
+from proxy.settings.setting_types import GrpcTarget
 from proxy.settings.upstream_tls import UpstreamTls
 
 REFLECTION = "reflection"
@@ -34,6 +35,8 @@ class Sources:
     """By the path that the policy gives."""
     reflection: Callable[[str, UpstreamTls | None, str], Descriptors]
     """By upstream (empty: the default one), how it is reached (None: as that one), and service."""
+    addresses: Mapping[str, str] = field(default_factory=dict)
+    """What the environment says where a service is, by its `address_variable`."""
 
 
 @cache
@@ -101,6 +104,7 @@ class _Compiler:
             if merged is None:
                 return None
             given = merged
+        given = self._addressed(given)
         descriptors = self._descriptors_of(given, name, builtin=taken_in or self._builtin)
         if descriptors is None:
             return None
@@ -140,6 +144,18 @@ class _Compiler:
         if event is not None:
             self._queues.add(event.queue)
         return event
+
+    def _addressed(self, given: form.Service) -> form.Service:
+        """With the address that the environment gives of it, as the injector hands over the app's own."""
+        variable = given.address_variable
+        address = self._sources.addresses.get(variable.text, "").strip() if variable else ""
+        if not variable or not address:
+            return given
+        try:
+            return replace(given, upstream=GrpcTarget().parse(address))
+        except ValueError:
+            self._document.wrong(variable.place, not_understood(variable.text, address, GrpcTarget.accepted))
+            return given
 
     def _with_builtin(self, given: form.Service) -> form.Service | None:
         builtin, _ = form.read_policy(builtin_text(), "builtin/media.yaml")

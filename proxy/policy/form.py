@@ -217,7 +217,8 @@ class Service(Form):
     )
     address_variable: Source | None = key(
         Text("the name of an environment variable", "[A-Z_][A-Z0-9_]*"),
-        "The variable by which callers know the service's address: the injector points it at the sidecar.",
+        "The variable by which callers know the service's address: the injector points it at the sidecar, and hands "
+        "the address over; where the proxy has it, it goes before `upstream`.",
     )
     descriptors: Source | None = key(
         Text("the path of a FileDescriptorSet beside the policy, or reflection"),

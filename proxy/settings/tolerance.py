@@ -24,6 +24,8 @@ _UNCACHED: dict[str, Any] = {
     "rabbitmq_addr": (),
     **{f"rabbitmq_tls_{part}": "" for part in ("ca", "cert", "key", "server_name")},
 }
+ROUTES_OF = "routes-of:"
+"""Before the path in `policy`: only where its services are is taken from it. Calls go there even so."""
 _OPTIONAL = ("listen_tls_", "redis_", "sentinel_", "rabbitmq_", "upstream_tls_", "cache_", "policy")
 """What goes when settings do not fit together, or name files that cannot be used."""
 
@@ -74,6 +76,8 @@ def _least(values: dict[str, Any], error: str) -> Settings:
         upstream_tls["upstream_tls_server_name"] = values["upstream_tls_server_name"]
     needed = {name: value for name, value in values.items() if not name.startswith(_OPTIONAL)}
     least = {**needed, **upstream_tls, **_UNCACHED, "redis_addr": None}
+    if policy := values["policy"]:
+        least["policy"] = f"{ROUTES_OF}{policy.removeprefix(ROUTES_OF)}"
     if error.startswith("TRANSPORT:"):
         least["transport"] = "grpcio"
     try:

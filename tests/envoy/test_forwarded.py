@@ -15,6 +15,7 @@ from tests.support.servers.process import ProxyProcess
 from tests.support.servers.waiting import until
 
 KNOWN, OTHER = "/media.MediaService/GetFileURL", "/any.Service/Anything"
+READ = "/media.MediaService/GetFilesByModel"
 SERVER, CLIENT = "rpc_server_call_duration_seconds", "rpc_client_call_duration_seconds"
 
 
@@ -65,6 +66,16 @@ async def test_forwarded_calls_are_counted_by_their_grpc_status(method: str, lab
 
 
 @pytest.mark.usefixtures("each_transport")
+async def test_a_call_of_the_core_is_counted_once() -> None:
+    async with counting() as (_, proxy, channel):
+        assert (await status_of(unary(channel, READ, b"\x0a\x04User")))[0] is StatusCode.OK
+        for family in (SERVER, CLIENT):
+            assert await counted(proxy, family, "media.MediaService/GetFilesByModel", "OK") == 1
+            assert await counted(proxy, family, "_OTHER", "OK") == 0
+        assert await proxy.metric('media_cache_calls_total{method="GetFilesByModel",status="OK"}') == 1
+
+
+@pytest.mark.usefixtures("each_transport")
 async def test_a_call_that_its_caller_gave_up_is_cancelled() -> None:
     async with counting() as (upstream, proxy, channel):
         upstream.behaviours[OTHER] = hang
@@ -112,12 +123,12 @@ def test_only_what_is_new_is_told() -> None:
     def shown(first: int, all_: int, total: float) -> str:
         tags = 'method="GetFileURL",code="0",flags="-"'
         lines = [
-            "# TYPE envoy_forwarded_calls histogram",
-            f'envoy_forwarded_calls_bucket{{{tags},le="1"}} {first}',
-            f'envoy_forwarded_calls_bucket{{{tags},le="25"}} {all_}',
-            f'envoy_forwarded_calls_bucket{{{tags},le="+Inf"}} {all_}',
-            f"envoy_forwarded_calls_sum{{{tags}}} {total}",
-            f"envoy_forwarded_calls_count{{{tags}}} {all_}",
+            "# TYPE envoy_callers_ended_durations histogram",
+            f'envoy_callers_ended_durations_bucket{{{tags},le="1"}} {first}',
+            f'envoy_callers_ended_durations_bucket{{{tags},le="25"}} {all_}',
+            f'envoy_callers_ended_durations_bucket{{{tags},le="+Inf"}} {all_}',
+            f"envoy_callers_ended_durations_sum{{{tags}}} {total}",
+            f"envoy_callers_ended_durations_count{{{tags}}} {all_}",
             "envoy_other{} 1",
         ]
         return "\n".join(lines) + "\n"

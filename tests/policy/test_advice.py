@@ -44,6 +44,13 @@ def test_a_further_tag_that_is_named_does() -> None:
     assert len(warned(event)) == 1
 
 
+def test_a_further_tag_that_nothing_names_removes_nothing() -> None:
+    event = "events: [{exchange: e, routing_keys: k, invalidates: \"['product/' + string(event.id)]\"}]"
+    (found,) = warned(event, ", further_tags: \"['product/7', 'shop/' + response.data.slug]\"")
+    told = "no write or event of this policy names its further tags (shop), so they never remove an answer"
+    assert found == f"product.ProductService/GetProductByID: {told}"
+
+
 def test_a_read_whose_answers_callers_can_shape_is_told_as_open() -> None:
     (found,) = warned("", ", ttl: 1m, metadata: all")
     assert found.startswith("product.ProductService/GetProductByID: is open (metadata: all)")

@@ -15,7 +15,7 @@ from proxy.calls import entry
 from proxy.store.dependants import CLOSE, DEPEND, FORGET, MARK_MS, MOST_DEPENDANTS, _judged
 from proxy.store.model_hash import LIMITS, LONGEST_INTENT_MS
 from proxy.store.redis_store import _ACQUIRE, _FILL, _INVALIDATE, _RELEASE, LEASE_MS
-from tests.support.interleavings import FIELD, IDENTITY, LONG, RUN, Command, script, version_of
+from tests.support.interleavings import FIELD, IDENTITY, LONG, RUN, Command, execute, script, version_of
 
 STEP_MS = 200
 """More than the margin of the ages; a dozen steps are less than a lease's life."""
@@ -258,17 +258,9 @@ def _run(redis: Redis, worlds: list[World], kinds: Sequence[type[Actor]]) -> Non
         for world in worlds:
             world.now_ms = round(seconds * 1000)
         steps = [world.actors[world.order[turn]].step() for world in worlds]
-        _execute(redis, [step for step in steps if step is not None])
-    _execute(redis, [((b"HGET", world.own, b"e" + FIELD), _judge(world)) for world in worlds])
+        execute(redis, [step for step in steps if step is not None])
+    execute(redis, [((b"HGET", world.own, b"e" + FIELD), _judge(world)) for world in worlds])
     redis.delete(*[key for world in worlds for key in (world.own, world.further)])
-
-
-def _execute(redis: Redis, steps: "list[tuple[Command, Callable[[object], None]]]") -> None:
-    pipeline = redis.pipeline(transaction=False)
-    for command, _ in steps:
-        pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
-    for (_, take), reply in zip(steps, pipeline.execute(), strict=True):
-        take(reply)
 
 
 def _judge(world: World) -> Callable[[object], None]:
