@@ -2,6 +2,7 @@
 
 import asyncio
 from difflib import unified_diff
+from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -44,6 +45,21 @@ class KubernetesVersion(click.ParamType[Version]):
             self.fail(str(error), param, ctx)
 
 
+class PolicyFile(click.ParamType[tuple[str, str]]):
+    """`NAME=FILE`, read: the name and the text."""
+
+    name = "name=file"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        name, equals, path = str(value).partition("=")
+        if not equals or not name:
+            self.fail(f"{value!r} is not understood; accepted: NAME=FILE", param, ctx)
+        try:
+            return name, Path(path).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            self.fail(f"{path}: {error}", param, ctx)
+
+
 @click.command(params=list(settings.options()))
 @click.option(
     "-f", "--filename", type=click.File(encoding="utf-8"), required=True, help="A YAML file; -: standard input."
@@ -56,7 +72,16 @@ class KubernetesVersion(click.ParamType[Version]):
     show_default=True,
     help="The cluster's version; decides --mode auto.",
 )
-def inject(filename: TextIO, diff: bool, kubernetes_version: Version, **flags: Any) -> None:
+@click.option(
+    "--policy",
+    "policies",
+    type=PolicyFile(),
+    multiple=True,
+    help="A policy that pods name by annotation: the ConfigMap's name, and its file, as NAME=FILE.",
+)
+def inject(
+    filename: TextIO, diff: bool, kubernetes_version: Version, policies: tuple[tuple[str, str], ...], **flags: Any
+) -> None:
     """Print manifests as the webhook would leave their pods: with the sidecar, the app pointed at it."""
     try:
         from proxy.injector import manifests  # noqa: PLC0415 -- ruamel.yaml is an extra
@@ -65,7 +90,7 @@ def inject(filename: TextIO, diff: bool, kubernetes_version: Version, **flags: A
     defaults = _defaults(flags)
     try:
         text = filename.read()
-        result = manifests.inject(text, kubernetes_version, defaults)
+        result = manifests.inject(text, kubernetes_version, defaults, dict(policies))
     except (UnicodeDecodeError, manifests.BadManifest) as error:
         raise click.ClickException(f"{filename.name}: {error}") from None
     for line in result.warnings:

@@ -99,3 +99,18 @@ def test_neither_command_is_loaded_with_its_libraries() -> None:
     check = "import sys, proxy.injector_cli; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], check=True, capture_output=True, text=True)
     assert not {"lightkube", "cryptography", "ruamel.yaml", "aiohttp"} & set(done.stdout.split())
+
+
+def test_a_policy_is_given_by_its_file(tmp_path: Path) -> None:
+    policy = "version: 1\nservices: [{name: p.P, address_variable: P_ADDR, descriptors: reflection}]\n"
+    (tmp_path / "p.yaml").write_text(policy)
+    asking = POD.replace('inject: "true"', 'inject: "true", media-cache-proxy.io/policy: shop')
+    asking = asking.replace("MEDIA_SERVICE_ADDR", "P_ADDR")
+    without = run("-f", "-", given=asking)
+    assert "cannot be read without a cluster; give its file with --policy" in without.stderr
+    found = run("-f", "-", "--policy", f"shop={tmp_path / 'p.yaml'}", given=asking)
+    assert found.exit_code == 0, found.stderr
+    assert '    - name: P_ADDR\n      value: "127.0.0.1:50066"\n' in found.stdout
+    assert "name: shop" in found.stdout
+    for wrong in ("shop", "shop=/nowhere"):
+        assert run("-f", "-", "--policy", wrong, given=asking).exit_code == 2

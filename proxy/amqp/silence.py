@@ -19,7 +19,8 @@ One of several media services that is mute while others publish shows in the wri
     in part   `ENOUGH` of the last 15 writes that were judged, of all proxies; or of the last 15 events named no
               model while others between them did
     ended     once 30 in a row were good, or none was bad for an hour
-What this does not see: a mute one through which fewer of the writes go, and what is changed past the proxies only.
+What this does not see: a mute one through which fewer of the writes go, and what is changed past the proxies only; and
+none of this with `CACHE_EVENT_WINDOW=0`, where nothing tells an event from an operator's order.
 """
 
 import asyncio
@@ -87,7 +88,9 @@ class Silence:
     def __init__(
         self, record: Record | None, changed: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`changed` is called when a silence begins or ends, and once at first, when the first verdict is there."""
+        """`changed` is called when a silence begins, ends, or is one of all or of a part now, and once at first, when
+        the first verdict is there.
+        """
         self._record = record
         self._changed = changed
         self._clock = clock
@@ -194,10 +197,10 @@ class Silence:
 
     def _decide(self, since: float | None) -> None:
         """`since`: of a silence of all."""
+        before = self.trouble
         self._silent = since is not None
-        since = since if since is not None or not self._in_part else NEVER
-        changed = (since is None) is not (self.since is None)
-        self.since = since
+        self.since = since if since is not None or not self._in_part else NEVER
+        changed = self.trouble != before
         if changed:
             self._changed()
 

@@ -1,4 +1,4 @@
-"""What Envoy does with calls that end: the status of those that it answers itself, and what it counts. Pure.
+"""How Envoy ends calls: the status of those that it answers itself, and what it counts. Pure.
 
 It counts every call by route, gRPC status and *response flag*, which says why Envoy itself answered, for `outcomes`,
 and how long it took, for `forwarded`. The names of routes tell which calls the core answers.

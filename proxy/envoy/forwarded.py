@@ -1,7 +1,7 @@
-"""`ForwardedCalls`: what Envoy counted of the calls that it forwards by itself, told to our own metrics.
+"""`ForwardedCalls`: Envoy's counts of the calls that it forwards by itself, added to our own metrics.
 
-So `rpc_*` are of all calls, whatever the transport, and dashboards and alerts need not know of Envoy. `listener` has
-Envoy count them in histograms; their text is read whenever somebody asks for the metrics.
+So `rpc_*` cover all calls with each transport, and dashboards and alerts need not know about Envoy. `listener` makes
+Envoy count these calls in histograms, which are read whenever the metrics are scraped.
 """
 
 import re

@@ -4,11 +4,11 @@
 2. Health and reflection: our own small gRPC server, on a Unix socket.
 3. The other methods of the policy's services that are unary: straight to their service, CALL_TIMEOUT for callers
    without a deadline.
-4. What else is a `/service/method`: straight to its service, or to the default upstream, for as long as it takes.
+4. Any other `/service/method`: straight to its service, or to the default upstream, without a time limit.
 
-Nothing is added to a call, and nothing is tried again but what upstream never processed (I7). What Envoy takes for
-instructions to itself, `x-envoy-*`, is taken off before it can read it. To every answer it adds a `date`, as RFC 9110
-(6.6.1) demands; there is no switch. The `:authority` of what goes upstream is the service's.
+Nothing is added to a call, and only calls that upstream never processed are repeated (I7). `x-envoy-*`, which Envoy
+would obey, is removed before Envoy reads it. Envoy adds a `date` to every answer, as RFC 9110 (6.6.1) demands; it
+cannot be turned off. The `:authority` of calls upstream is the service's.
 """
 
 import json
@@ -18,9 +18,11 @@ from pathlib import Path
 from proxy.envoy.addresses import Json, Resolve, listening
 from proxy.envoy.ended import CORE, OTHER, OURS, access_logs, local_replies, overwritten
 from proxy.envoy.http2 import extension, http2
+from proxy.envoy.renewed import ROUTES, from_file
 from proxy.envoy.services import DEFAULT, Placed, builtin
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 from proxy.transport.authority import authority
 
 ENTRY = "media_cache_proxy_worker"
@@ -62,7 +64,7 @@ def listener(
         "listener_filters_timeout": _FIRST_BYTES_WITHIN,
         "filter_chains": [
             {
-                "filters": [_manager(settings, module, builtin(settings) if services is None else services)],
+                "filters": [_manager(settings, module, directory, builtin(settings) if services is None else services)],
                 "transport_socket_connect_timeout": _FIRST_BYTES_WITHIN,
                 **towards_callers(settings, directory),
             },
@@ -77,7 +79,7 @@ def _first_bytes(*, tls: bool) -> Json:
     return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
 
 
-def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Json:
+def _manager(settings: Settings, module: str, directory: Path, services: Sequence[Placed]) -> Json:
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -107,19 +109,11 @@ def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Jso
         access_log=access_logs(),
         local_reply_config=local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), _router()],
-        route_config={
-            "virtual_hosts": [
-                {
-                    "name": "callers",
-                    "domains": ["*"],
-                    "routes": _routes(settings, services),
-                    # Envoy writes its own to every call; the caller's comes back in its place.
-                    "request_headers_to_remove": [_PROTO],
-                    "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
-                }
-            ],
-            "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
-        },
+        **(
+            {"rds": {"route_config_name": ROUTES, "config_source": from_file(directory, ROUTES)}}
+            if settings.policy
+            else {"route_config": routes(settings, services)}
+        ),
         max_request_headers_kb=-(-_RESET_AT * settings.max_metadata_bytes // 1024),
         common_http_protocol_options={
             "idle_timeout": "0s",
@@ -143,6 +137,28 @@ FORWARDED_PROTO = "x-media-cache-forwarded-proto"
 _PLAIN = {"name": "content-type", "string_match": {"exact": "application/grpc"}}
 PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
 """The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
+_PARAMETERS = {
+    "name": "content-type",
+    "string_match": {"safe_regex": {"regex": r"application/grpc(\+[^; ]+)?[ \t]*;.*"}},
+}
+
+
+def routes(settings: Settings, services: Sequence[Placed]) -> Json:
+    """Which call goes where."""
+    return {
+        "name": ROUTES,
+        "virtual_hosts": [
+            {
+                "name": "callers",
+                "domains": ["*"],
+                "routes": _routes(settings, services),
+                # Envoy writes its own to every call; the caller's comes back in its place.
+                "request_headers_to_remove": [_PROTO],
+                "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
+            }
+        ],
+        "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
+    }
 
 
 def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
@@ -150,18 +166,17 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
     the regular expression after that.
     """
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
-    hosts = {each.target: authority(each.target, settings.upstream_tls_server_name) for each in services}
-    default = authority(settings.media_service_addr, settings.upstream_tls_server_name)
+    default = _authority(settings.media_service_addr, UpstreamTls.of(settings))
 
     def core(each: Placed, match: Json, limit: str | None = limit) -> Json:
         return _in_core(straight(each, match, limit))
 
     def straight(each: Placed, match: Json, limit: str | None = limit) -> Json:
         name = each.labels[match["path"]]
-        return _upstream(match, each.clusters.both, hosts[each.target], limit, name=name)
+        return _upstream(match, each.clusters.both, _authority(each.target, each.tls), limit, name=name)
 
-    return [
-        *(core(each, {"path": path, "headers": [_PLAIN]}) for each in services for path in each.reads),
+    most = [core(each, {"path": path, "headers": [_PLAIN]}) for each in services for path in each.reads]
+    others = [
         *(straight(each, {"path": path}) for each in services for path in each.labels if path not in _answered(each)),
         *(core(each, {"path": path, "headers": [PROTOBUF]}) for each in services for path in each.reads),
         *(
@@ -172,12 +187,23 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
         *(straight(each, {"path": path}) for each in services for path in each.reads),
         *(_route({"prefix": prefix}, OWN, name=OURS) for prefix in _OURS),
         *(
-            _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, hosts[each.target])
+            _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, _authority(each.target, each.tls))
             for each in services
             if each.clusters is not DEFAULT
         ),
         _upstream({"safe_regex": {"regex": _PATH}}, DEFAULT.both, default),
     ]
+    return [*most, *others, *(_with_parameters(route) for route in others)]
+
+
+def _with_parameters(route: Json) -> Json:
+    """The same for a content-type such as `application/grpc; charset=utf-8`, which Envoy does not take for gRPC's."""
+    match = {key: value for key, value in route["match"].items() if key != "grpc"}
+    return {**route, "match": {**match, "headers": [*match.get("headers", ()), _PARAMETERS]}}
+
+
+def _authority(target: str, tls: UpstreamTls | None) -> str:
+    return authority(target, tls.server_name if tls is not None else "")
 
 
 def _answered(service: Placed) -> frozenset[str]:

@@ -1,4 +1,4 @@
-"""The address swap: where a container holds the media service's address, and what the sidecar needs to know it too.
+"""Replacing the address: where a container holds the media service's address, and what the sidecar needs to know it.
 
 An *original* is the list of environment entries that gives the sidecar the address: the entries that a literal refers
 to, in their order, then the address itself under the sidecar's own name. How the kubelet expands `$(NAME)`:
@@ -50,17 +50,22 @@ def literal(address: str) -> list[Entry]:
     return [{"name": UPSTREAM_VARIABLE, "value": address}]
 
 
-def original(container: dict[str, Any], index: int) -> list[Entry]:
-    """The original behind the entry at an index; Refused when the sidecar could not know it."""
+def may_be_copied(name: str) -> bool:
+    """Whether an entry of that name leaves the sidecar as it is."""
+    return name not in SERVE_TYPES and not _NOT_TO_COPY.fullmatch(name)
+
+
+def original(container: dict[str, Any], index: int, own: str = UPSTREAM_VARIABLE) -> list[Entry]:
+    """The original behind the entry at an index, under the sidecar's own name; Refused when it could not know it."""
     env = container["env"]
     entries = [_copy(container, each) for each in sorted(_referenced(container, index))]
     for entry in entries:
-        if entry["name"] in SERVE_TYPES or _NOT_TO_COPY.fullmatch(entry["name"]):
+        if not may_be_copied(entry["name"]):
             raise _unusable(container, env[index]["name"], f"refers to $({entry['name']}), which the sidecar reads too")
     last = _copy(container, index)
     if not last.get("valueFrom"):
         _check_literal(container, last)
-    return [*entries, {**last, "name": UPSTREAM_VARIABLE}]
+    return [*entries, {**last, "name": own}]
 
 
 def names_the_sidecar(entry: Entry, port: int) -> bool:

@@ -1,4 +1,4 @@
-"""What a pod asks for: the annotations under our prefix, declared once, each checked by its type."""
+"""The annotations of a pod under our prefix: declared once, each checked by its type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,6 +12,8 @@ from proxy.injector.settings import RABBITMQ_SECRET, REDIS_SECRET, SERVE_TYPES
 from proxy.injector.values import (
     PORT,
     AsText,
+    ConfigMapKey,
+    ConfigMapRef,
     ContainerNames,
     CpuLimit,
     EnvName,
@@ -42,6 +44,9 @@ class Wishes:
     env: str | None = _annotation(EnvName(), "The app's variable. Default: MEDIA_SERVICE_ADDR.")
     upstream: str | None = _annotation(
         AsText(SERVE_TYPES["MEDIA_SERVICE_ADDR"]), "The real media service, where the variable does not hold it."
+    )
+    policy: ConfigMapKey | None = _annotation(
+        ConfigMapRef(), "The policy of several services: a ConfigMap as name or name:key (policy.yaml)."
     )
     port: int | None = _annotation(PORT, "Where the sidecar listens on loopback. Default: 50066.")
     probe_port: int | None = _annotation(PORT, "Its probes and metrics. Default: 9464.")

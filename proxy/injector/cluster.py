@@ -1,6 +1,6 @@
 """The few calls to the API server: our Secret, our webhook configuration, the server's version.
 
-The library is lightkube: the smallest living one that is asynchronous and re-reads the service account's token.
+The library is lightkube: the smallest maintained one that is asynchronous and re-reads the service account's token.
 """
 
 import asyncio
@@ -142,6 +142,14 @@ class Cluster:
                 )
             limit_ranges, quotas = (list(each.raise_for_status().json()["items"]) for each in answers)
             return Demands(limit_ranges, quotas)
+
+    async def config(self, namespace: str, name: str) -> dict[str, str]:
+        """A ConfigMap's texts; one that is not there is a ClusterError, too."""
+        with _told(f"get ConfigMap {namespace}/{name}"):
+            async with asyncio.timeout(_ASIDE):
+                answer = await self._plain.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+            found = answer.raise_for_status().json().get("data") or {}
+            return {str(key): str(text) for key, text in found.items()}
 
     async def record(self, event: dict[str, Any]) -> None:
         """Creates an Event in the namespace that it names."""

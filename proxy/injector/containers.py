@@ -1,4 +1,4 @@
-"""The containers of a pod: where each stands, and which of them shall use the sidecar."""
+"""The containers of a pod: their positions, and which of them use the sidecar."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +32,7 @@ def places(spec: dict[str, Any]) -> list[Place]:
     ]
 
 
-def chosen(spec: dict[str, Any], wishes: Wishes, variable: str, *, native: bool) -> list[Place]:
+def chosen(spec: dict[str, Any], wishes: Wishes, variables: tuple[str, ...], *, native: bool) -> list[Place]:
     """Those whose address is swapped, at least one; Refused when nothing says which.
 
     In container mode init containers are over before the sidecar starts, so they keep their address.
@@ -41,10 +41,11 @@ def chosen(spec: dict[str, Any], wishes: Wishes, variable: str, *, native: bool)
     able = [place for place in others if native or place.group == "containers"]
     if wishes.containers is not None:
         return [_named(name, able) for name in wishes.containers]
-    having = [place for place in able if addresses.places(place.container, variable)]
+    having = [place for place in able if any(addresses.places(place.container, each) for each in variables)]
     apps = [place for place in able if place.group == "containers"]
     if having:
         return having
+    variable = " or ".join(variables)
     if wishes.upstream is None:
         raise _no_address(apps, variable)
     if len(apps) > 1:

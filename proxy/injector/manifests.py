@@ -7,7 +7,7 @@ import copy
 import io
 import itertools
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString
 
+from proxy.injector import policies
 from proxy.injector.operations import Operation, apply
 from proxy.injector.patch import Decision, Request, decide
 from proxy.injector.settings import InjectorSettings
@@ -44,12 +45,26 @@ class Injected:
     errors: list[str] = field(default_factory=list)
 
 
-def inject(text: str, kubernetes: Version, settings: InjectorSettings) -> Injected:
-    """The manifests as the webhook would leave their pods; with `errors` the text is the input."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What is known besides the manifests; policies by the name of their ConfigMap."""
+
+    kubernetes: Version
+    settings: InjectorSettings
+    policies: Mapping[str, str] = field(default_factory=dict)
+
+
+def inject(
+    text: str, kubernetes: Version, settings: InjectorSettings, known: Mapping[str, str] | None = None
+) -> Injected:
+    """The manifests as the webhook would leave their pods; with `errors` the text is the input. `known` are policies by
+    the name of their ConfigMap.
+    """
     result = Injected("")
     pieces = []
+    around = Surroundings(kubernetes, settings, known or {})
     for number, document in enumerate(_documents(text), start=1):
-        pieces.append(_inject_document(document, number, kubernetes, settings, result))
+        pieces.append(_inject_document(document, number, around, result))
     result.text = text if result.errors else "".join(pieces)
     return result
 
@@ -61,15 +76,13 @@ def _documents(text: str) -> Iterator[str]:
     yield from (text[start:end] for start, end in itertools.pairwise(edges))
 
 
-def _inject_document(text: str, number: int, kubernetes: Version, settings: InjectorSettings, result: Injected) -> str:
+def _inject_document(text: str, number: int, around: Surroundings, result: Injected) -> str:
     yaml = _yaml(text)
     try:
         document = yaml.load(text)
     except YAMLError as error:
         raise BadManifest(f"document {number}: {' '.join(str(error).split())}") from None
-    changes = [
-        change for workload in _workloads(document) if (change := _change(workload, kubernetes, settings, result))
-    ]
+    changes = [change for workload in _workloads(document) if (change := _change(workload, around, result))]
     if not changes:
         return text
     _unshare(document, set())
@@ -81,10 +94,10 @@ def _inject_document(text: str, number: int, kubernetes: Version, settings: Inje
 
 
 def _change(
-    workload: dict[str, Any], kubernetes: Version, settings: InjectorSettings, result: Injected
+    workload: dict[str, Any], around: Surroundings, result: Injected
 ) -> tuple[dict[str, Any], tuple[Operation, ...]] | None:
     """The workload and what to do to it; what is to be said about it goes into the result."""
-    decision = _decide(workload, kubernetes, settings)
+    decision = _decide(workload, around)
     name = _name(workload)
     result.warnings += [f"{name}: {warning}" for warning in decision.warnings]
     if not decision.allowed:
@@ -119,7 +132,7 @@ def _workloads(document: Any) -> Iterator[dict[str, Any]]:
         yield document
 
 
-def _decide(workload: dict[str, Any], kubernetes: Version, settings: InjectorSettings) -> Decision:
+def _decide(workload: dict[str, Any], around: Surroundings) -> Decision:
     """Who runs the command asked for the sidecar; a workload that cannot have it passes with a warning, unless it
     asks for itself.
     """
@@ -128,7 +141,11 @@ def _decide(workload: dict[str, Any], kubernetes: Version, settings: InjectorSet
         pod = pod.get(step) if isinstance(pod, dict) else None
     namespace = _metadata(workload).get("namespace") or "default"
     job = workload["kind"] in {"Job", "CronJob"}
-    return decide(pod, Request(namespace=str(namespace), kubernetes=kubernetes, job=job), settings)
+    wanted = policies.wanted(pod)
+    text = around.policies.get(wanted.name) if wanted else None
+    found = None if text is None else policies.Found(text)
+    request = Request(namespace=str(namespace), kubernetes=around.kubernetes, job=job, policy=found)
+    return decide(pod, request, around.settings)
 
 
 def _name(workload: dict[str, Any]) -> str:

@@ -25,5 +25,9 @@ PROBE_PORT_NAME = "mcp-probe"
 NO_TOKEN_VOLUME = "media-cache-proxy-no-token"  # noqa: S105 -- a volume's name
 """An empty volume over the place of the service account's token: Kubernetes leaves out what is mounted already."""
 
+POLICY_VOLUME = "media-cache-proxy-policy"
+POLICY_PATH = "/etc/media-cache-proxy/policy"
+"""The ConfigMap of a policy, and where the sidecar finds it."""
+
 TOKEN_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 -- where it is, not what
 """Where Kubernetes mounts that token."""

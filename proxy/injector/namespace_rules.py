@@ -1,4 +1,4 @@
-"""What a namespace demands of its pods' resources: its LimitRanges and ResourceQuotas, taken apart. Pure.
+"""What a namespace requires of its pods' resources: its LimitRanges and ResourceQuotas, parsed. Pure.
 
 https://kubernetes.io/docs/concepts/policy/limit-range/ and …/resource-quotas/; how the API server judges them:
 plugin/pkg/admission/limitranger/admission.go and pkg/quota/v1/evaluator/core/pods.go of Kubernetes.
@@ -12,6 +12,7 @@ from typing import Any
 from proxy.injector.values import Quantity
 
 RESOURCES = ("cpu", "memory")
+STORAGE = "ephemeral-storage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +47,8 @@ class Rules:
     container: Mapping[str, Bounds] = field(default_factory=dict)
     pod: Mapping[str, Bounds] = field(default_factory=dict)
     quotas: tuple[Quota, ...] = ()
+    storage: Bounds = Bounds()
+    """For a container's local storage (`ephemeral-storage`)."""
 
     def bounds(self, resource: str) -> Bounds:
         """For a container."""
@@ -64,11 +67,12 @@ def read(
     return Rules(
         container=_bounds(item for item in items if item.get("type") == "Container"),
         pod=_bounds(item for item in items if item.get("type") == "Pod"),
+        storage=_bounds((item for item in items if item.get("type") == "Container"), (STORAGE,))[STORAGE],
         quotas=tuple(_quota(each) for each in quotas if _counts(each, spec)),
     )
 
 
-def _bounds(items: Iterable[Mapping[str, Any]]) -> dict[str, Bounds]:
+def _bounds(items: Iterable[Mapping[str, Any]], resources: Iterable[str] = RESOURCES) -> dict[str, Bounds]:
     """Several LimitRanges all hold; which default wins is not said, so the smallest is what one must reckon with."""
     every = list(items)
 
@@ -83,7 +87,7 @@ def _bounds(items: Iterable[Mapping[str, Any]]) -> dict[str, Bounds]:
             ratio=min(values("maxLimitRequestRatio", resource), default=None),
             default=min(values("default", resource), default=None),
         )
-        for resource in RESOURCES
+        for resource in resources
     }
 
 

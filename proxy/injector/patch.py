@@ -1,11 +1,23 @@
-"""The patch: what to change in a pod so that it talks through the sidecar. A pure function, nothing else decides."""
+"""The patch: what to change in a pod so that it uses the sidecar. A pure function, and the only place that decides."""
 
 import json
 from dataclasses import dataclass, replace
 from typing import Any
 
 from proxy import __version__
-from proxy.injector import addresses, annotations, asking, containers, placing, ports, resources, shape, sidecar
+from proxy.injector import (
+    addresses,
+    annotations,
+    asking,
+    containers,
+    placing,
+    policies,
+    ports,
+    resources,
+    shape,
+    sidecar,
+    swapping,
+)
 from proxy.injector.annotations import Wishes
 from proxy.injector.asking import Asker
 from proxy.injector.containers import Place
@@ -15,6 +27,7 @@ from proxy.injector.operations import Operation
 from proxy.injector.ports import Ports
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import InjectorSettings
+from proxy.injector.swapping import Swap
 from proxy.injector.versions import Version
 
 NATIVE_STABLE: Version = (1, 33)
@@ -35,6 +48,8 @@ class Request:
     job: bool = False
     rules: Rules = Rules()
     """What the namespace demands of resources, as far as it is known."""
+    policy: policies.Found | None = None
+    """What the ConfigMap that the pod names as its policy holds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +84,11 @@ def decide(pod: Any, request: Request, settings: InjectorSettings) -> Decision:
     return replace(decision, asked=found.by, warnings=(*decision.warnings, *map(_cut, found.warnings)))
 
 
+def is_injected(pod: Any) -> bool:
+    """Whether it says so."""
+    return STATUS in asking.asked(pod).annotations
+
+
 def _cut(text: str) -> str:
     return text if len(text) <= _LONGEST_WARNING else f"{text[: _LONGEST_WARNING - 1]}…"
 
@@ -85,6 +105,7 @@ class _Injection:
         self._metadata: dict[str, Any] = pod.get("metadata") or {}
         self._spec: dict[str, Any] = pod["spec"]
         self._variable = wishes.env or settings.env
+        self._others: tuple[str, ...] = ()
         self._operations: list[Operation] = []
 
     def decision(self) -> Decision:
@@ -94,26 +115,45 @@ class _Injection:
         if present:
             # Another installation, or an annotation that was changed since, may name another one.
             self._variable = str(status.get("env") or UPSTREAM_VARIABLE)
+            self._others = tuple(map(str, status.get("others") or ()))
+        elif self._wishes.policy:
+            policy = policies.listed(self._wishes.policy, self._request.policy)
+            self._variable = self._wishes.env or policy.media or self._settings.env
+            self._others = policy.others
         native = present.group == "initContainers" if present else self._wants_native()
-        chosen = containers.chosen(self._spec, self._wishes, self._variable, native=native)
+        chosen = containers.chosen(self._spec, self._wishes, (self._variable, *self._others), native=native)
         own = self._ports(status)
-        address = f"127.0.0.1:{own.grpc}"
-        todo = [place for place in chosen if not (present and self._is_done(place, address))]
-        if present and not todo:
+        originals = self._swap(chosen, present, own.grpc)
+        if present and not originals:
             return Decision(reason="already-injected")
-        original = self._original(todo, present, own.grpc)
-        for place in todo:
-            self._swap(place, address)
         if not present:
             built = sidecar.build(
-                original, own, self._wishes, self._settings, native=native, resources=self._resources(native=native)
+                swapping.joined(originals),
+                own,
+                self._wishes,
+                self._settings,
+                native=native,
+                resources=self._resources(native=native),
             )
             self._operations.append(placing.sidecar(self._spec, built, native=native))
             self._operations += placing.pull_secrets(self._spec, self._settings.image_pull_secrets)
-            self._operations += placing.volumes(self._spec)
+            self._operations += placing.volumes(self._spec, self._wishes.policy)
         self._add_metadata(chosen, own, status, native=native)
         warnings = () if present else tuple(map(_cut, self._warnings(chosen, native=native)))
         return Decision(reason="injected", operations=tuple(self._operations), warnings=warnings, adds=present is None)
+
+    def _swap(self, chosen: list[Place], present: Place | None, port: int) -> list[list[dict[str, Any]]]:
+        """Swaps each variable where that is not done yet; the originals of those that were."""
+        address = f"127.0.0.1:{port}"
+        main = Swap(self._variable, UPSTREAM_VARIABLE, self._wishes.upstream)
+        others = [Swap(variable, variable) for variable in self._others]
+        found = []
+        for swap in (main, *others):
+            holders = swap.holders(chosen, self._others) if swap is main else swap.having(chosen)
+            if todo := [place for place in holders if not (present and swap.is_done(place, address))]:
+                found.append(swap.original(todo, present, port))
+                self._operations += [each for place in todo for each in swap.operations(place, address)]
+        return found
 
     def _resources(self, *, native: bool) -> dict[str, Any]:
         # Who asks for the sidecar itself may ask again until there is room; others must not be kept out.
@@ -186,69 +226,14 @@ class _Injection:
         }
         return ports.choose(wanted, ports.taken(place.container for place in containers.places(self._spec)))
 
-    def _is_done(self, place: Place, address: str) -> bool:
-        indexes = addresses.places(place.container, self._variable)
-        return bool(indexes) and all(addresses.is_swapped(place.container["env"][each], address) for each in indexes)
-
-    def _original(self, todo: list[Place], present: Place | None, port: int) -> list[dict[str, Any]]:
-        """The one original of all chosen containers, and of the sidecar that is there already."""
-        if self._wishes.upstream is not None:
-            found = {annotation("upstream"): addresses.literal(self._wishes.upstream)}
-        else:
-            found = {place.name: self._original_of(place, self._variable) for place in todo}
-            if present:
-                found[CONTAINER] = self._original_of(present, UPSTREAM_VARIABLE)
-        (first, original), *others = found.items()
-        for name, other in others:
-            if other != original and name == CONTAINER:
-                raise Refused(
-                    "disagreement",
-                    annotation("upstream"),
-                    f"{self._variable} of {first} was changed after the sidecar had been added, by another webhook or "
-                    "by who copied the pod; keep that from changing it, or set this to the address to use",
-                )
-            if other != original:
-                raise Refused(
-                    "disagreement",
-                    annotation("upstream"),
-                    f"{first} and {name} have different values of {self._variable}; set this to the one to use, or "
-                    "name one of them in containers",
-                )
-        if addresses.names_the_sidecar(original[-1], port):
-            raise Refused(
-                "no-address",
-                annotation("upstream"),
-                f"{self._variable} names the sidecar itself ({original[-1]['value']}); set this to the real address",
-            )
-        return original
-
-    @staticmethod
-    def _original_of(place: Place, variable: str) -> list[dict[str, Any]]:
-        indexes = addresses.places(place.container, variable)
-        if not indexes:
-            raise containers.no_address(place, variable)
-        return addresses.original(place.container, indexes[-1])
-
-    def _swap(self, place: Place, address: str) -> None:
-        """At the same index, since `$(VAR)` sees only the entries before it; a new one goes first for that reason."""
-        where = ("spec", place.group, place.index, "env")
-        env = place.container.get("env")
-        new = addresses.swapped({"name": self._variable}, address)
-        if env is None:
-            self._operations.append(Operation("add", where, [new]))
-            return
-        indexes = addresses.places(place.container, self._variable)
-        if not indexes:
-            self._operations.append(Operation("add", (*where, 0), new))
-        for index in indexes:
-            self._operations.append(Operation("replace", (*where, index), addresses.swapped(env[index], address)))
-
     def _add_metadata(self, chosen: list[Place], own: Ports, status: dict[str, Any], *, native: bool) -> None:
         status = status or {"version": __version__, "mode": "native" if native else "container", "containers": []}
         status = {**status, "containers": [place.name for place in chosen]}
         status |= dict(zip(_PORTS, (own.grpc, own.probe, own.admin), strict=True))
         if self._variable != UPSTREAM_VARIABLE:
             status["env"] = self._variable
+        if self._others:
+            status["others"] = list(self._others)
         notes = {STATUS: json.dumps(status, separators=(",", ":"))}
         there = self._metadata.get("annotations") or {}
         if not native and DEFAULT_CONTAINER not in there:
@@ -267,11 +252,12 @@ class _Injection:
         found = [each.warning(self._request.namespace) for each in sidecar.dependencies(self._wishes, self._settings)]
         if not native and self._spec.get("restartPolicy") in {"Never", "OnFailure"}:
             found.append("in container mode the sidecar keeps this pod running when its own containers have ended")
-        early = [
-            place.name
-            for place in containers.places(self._spec)
-            if place not in chosen and addresses.places(place.container, self._variable)
+        aside = [place for place in containers.places(self._spec) if place not in chosen]
+        for variable in (self._variable, *self._others):
+            early = ", ".join(place.name for place in aside if addresses.places(place.container, variable))
+            found += [f"{early}: {variable} keeps its value and does not use the sidecar"] if early else []
+        unused = [each for each in self._others if not any(addresses.places(one.container, each) for one in chosen)]
+        found += [
+            f"{each} of the policy is in no container; the sidecar goes to the policy's upstream" for each in unused
         ]
-        if early:
-            found.append(f"{', '.join(early)}: {self._variable} keeps its value and does not use the sidecar")
         return [text for text in found if text]

@@ -1,9 +1,11 @@
-"""Where the sidecar stands in the pod, and what the pod is given with it: volumes and pull secrets."""
+"""The sidecar's position in the pod, and what is added to the pod with it: volumes and pull secrets."""
 
 from typing import Any
 
+from proxy.injector import policies
 from proxy.injector.names import NO_TOKEN_VOLUME
 from proxy.injector.operations import Operation
+from proxy.injector.values import ConfigMapKey
 
 _MESHES = frozenset(
     {
@@ -36,12 +38,15 @@ def pull_secrets(spec: dict[str, Any], names: tuple[str, ...]) -> list[Operation
     return _appended(there, "imagePullSecrets", [{"name": name} for name in names if name not in have])
 
 
-def volumes(spec: dict[str, Any]) -> list[Operation]:
-    """What the sidecar mounts where the account's token would be: it has nothing to say to the API server."""
+def volumes(spec: dict[str, Any], policy: ConfigMapKey | None) -> list[Operation]:
+    """What the sidecar mounts where the account's token would be, since it has nothing to say to the API server; and
+    the policy.
+    """
     there = spec.get("volumes")
-    if any(each.get("name") == NO_TOKEN_VOLUME for each in there or ()):
-        return []
-    return _appended(there, "volumes", [{"name": NO_TOKEN_VOLUME, "emptyDir": {"sizeLimit": "1Mi"}}])
+    wanted: list[dict[str, Any]] = [{"name": NO_TOKEN_VOLUME, "emptyDir": {"sizeLimit": "1Mi"}}]
+    wanted += [policies.volume(policy)] if policy else []
+    have = [each.get("name") for each in there or ()]
+    return _appended(there, "volumes", [each for each in wanted if each["name"] not in have])
 
 
 def _appended(there: list[Any] | None, name: str, missing: list[dict[str, Any]]) -> list[Operation]:

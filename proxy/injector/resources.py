@@ -1,7 +1,7 @@
-"""The sidecar's requests and limits: what is wished, fitted to the pod around it and to the rules of its namespace.
+"""The sidecar's requests and limits, adapted to the pod and to the rules of its namespace.
 
-What the pod says itself in an annotation is never changed. Nothing is fitted below the wished request: with less the
-sidecar might not start, and a native one that does not start keeps the app from starting.
+Values in the pod's annotations are never changed. Nothing is lowered below the configured request: with less, the
+sidecar might not start, and a native sidecar that does not start keeps the app from starting.
 """
 
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from typing import Any
 
 from proxy.injector.annotations import Wishes
 from proxy.injector.names import CONTAINER
-from proxy.injector.namespace_rules import RESOURCES, Bounds, Rules
+from proxy.injector.namespace_rules import RESOURCES, STORAGE, Bounds, Rules
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.values import CpuLimit, MemoryLimit, Quantity
@@ -20,6 +20,7 @@ _TIMES_THE_REQUEST = {"cpu": 10, "memory": 4}
 _LEAST = {"cpu": CpuLimit.least, "memory": MemoryLimit.least}
 """No limit is set below this."""
 _ONE = Decimal(1)
+_FOR_LOGS = Decimal(128 << 20)
 _GUARANTEED_TIMES = {"cpu": 5, "memory": 4}
 """The same in a Guaranteed pod, where what is a limit is reserved, too."""
 
@@ -65,6 +66,11 @@ def fitted(
             found["requests"][resource] = _text(resource, request, texts)
         if limit is not None:
             found["limits"][resource] = _text(resource, limit, texts)
+    if rules.storage.ratio is not None:
+        # Of this the sidecar needs some for its log. A ratio refuses whoever has neither request nor limit.
+        amount = max(_FOR_LOGS, rules.storage.low or Decimal(0))
+        amount = amount if rules.storage.high is None else min(amount, rules.storage.high)
+        found["requests"][STORAGE] = found["limits"][STORAGE] = _text(STORAGE, amount, {})
     return {group: values for group, values in found.items() if values}
 
 

@@ -1,4 +1,4 @@
-"""AdmissionReviews (admission.k8s.io/v1): the API server's question in, the answer out. Pure, like the patch in it.
+"""AdmissionReviews (admission.k8s.io/v1): the API server's request in, the response out. Pure, like the patch in it.
 
 https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
@@ -11,7 +11,8 @@ from typing import Any
 from proxy.injector import namespace_rules
 from proxy.injector.cluster import Demands
 from proxy.injector.namespace_rules import Rules
-from proxy.injector.patch import Decision, Request, decide
+from proxy.injector.patch import Decision, Request, decide, is_injected
+from proxy.injector.policies import Found
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
 
@@ -31,6 +32,7 @@ class Review:
     pod: Any
     name: str
     creates_a_pod: bool
+    updates_a_pod: bool
     dry: bool
 
 
@@ -55,21 +57,30 @@ def read(body: bytes) -> Review:
         namespace=namespace,
         pod=pod,
         name=f"{namespace}/{_name(request, pod)}",
-        creates_a_pod=_creates_a_pod(request),
+        creates_a_pod=_is_of_a_pod(request, "CREATE"),
+        updates_a_pod=_is_of_a_pod(request, "UPDATE"),
         dry=request.get("dryRun") is True,
     )
 
 
 def decided(
-    review: Review, kubernetes: Version, settings: InjectorSettings, demands: Demands | None = None
+    review: Review,
+    kubernetes: Version,
+    settings: InjectorSettings,
+    demands: Demands | None = None,
+    policy: Found | None = None,
 ) -> Decision:
-    """What becomes of the pod; `demands` are its namespace's, None while they were not asked for."""
-    if not review.creates_a_pod:
+    """What becomes of the pod; `demands` are its namespace's, None while they were not asked for; `policy` likewise."""
+    # Who applies the manifest of an injected pod again puts the real address back, which no pod may change: it gets the
+    # sidecar's once more.
+    again = review.updates_a_pod and is_injected(review.pod)
+    if not (review.creates_a_pod or again):
         return Decision(reason="no-pod-creation")
     rules = Rules()
     if demands is not None:
         rules = namespace_rules.read(demands.limit_ranges, demands.quotas, review.pod["spec"])
-    return decide(review.pod, Request(namespace=review.namespace, kubernetes=kubernetes, rules=rules), settings)
+    request = Request(namespace=review.namespace, kubernetes=kubernetes, rules=rules, policy=policy)
+    return decide(review.pod, request, settings)
 
 
 def answered(review: Review, decision: Decision) -> Answer:
@@ -79,10 +90,10 @@ def answered(review: Review, decision: Decision) -> Answer:
     return Answer(response, _result(decision), decision.reason, decision.asked, review.name, message)
 
 
-def answer(body: bytes, kubernetes: Version, settings: InjectorSettings) -> Answer:
+def answer(body: bytes, kubernetes: Version, settings: InjectorSettings, policy: Found | None = None) -> Answer:
     """The answer to one review of a namespace that demands nothing; BadReview when it is none."""
     review = read(body)
-    return answered(review, decided(review, kubernetes, settings))
+    return answered(review, decided(review, kubernetes, settings, policy=policy))
 
 
 def _request(body: bytes) -> dict[str, Any]:
@@ -107,10 +118,10 @@ def _name(request: dict[str, Any], pod: Any) -> str:
     return str(request.get("name") or (f"{generated}*" if generated else "?"))
 
 
-def _creates_a_pod(request: dict[str, Any]) -> bool:
+def _is_of_a_pod(request: dict[str, Any], operation: str) -> bool:
     resource = request.get("resource")
     pods = isinstance(resource, dict) and (resource.get("group") or "", resource.get("resource")) == ("", "pods")
-    return pods and request.get("operation") == "CREATE" and not request.get("subResource")
+    return pods and request.get("operation") == operation and not request.get("subResource")
 
 
 def _response(uid: str, decision: Decision) -> dict[str, Any]:

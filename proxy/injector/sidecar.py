@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.injector import sidecar_settings
+from proxy.injector import policies, sidecar_settings
 from proxy.injector.annotations import Wishes
 from proxy.injector.names import (
     CONTAINER,
     GRPC_PORT_NAME,
     NO_TOKEN_VOLUME,
+    POLICY_PATH,
+    POLICY_VOLUME,
     PROBE_PORT_NAME,
     TOKEN_PATH,
     UPSTREAM_VARIABLE,
@@ -103,6 +105,8 @@ def build(
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": NO_TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True}],
     }
+    if wishes.policy:
+        container["volumeMounts"].append({"name": POLICY_VOLUME, "mountPath": POLICY_PATH, "readOnly": True})
     if native:
         container["restartPolicy"] = "Always"
     return container
@@ -154,6 +158,8 @@ def _environment(
     }
     own = [{"name": name, "value": value} for name, value in plain.items() if value]
     own += [each.entry() for each in dependencies(wishes, settings)]
+    if wishes.policy:
+        own += policies.entries(wishes.policy, original)
     named = {entry["name"] for entry in own}
     return [*original, *own, *(entry for entry in settings.extra_env if entry["name"] not in named)]
 

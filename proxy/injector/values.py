@@ -1,4 +1,4 @@
-"""The types of values that only the injector has: quantities, Secret references, ports, container lists."""
+"""The value types that only the injector needs: quantities, Secret references, ports, container lists."""
 
 import json
 import re
@@ -104,6 +104,27 @@ class SecretRef(SettingType):
         if colon and not re.fullmatch(r"[-._a-zA-Z0-9]{1,253}", key):
             raise ValueError(text)
         return SecretKey(name, key or self.default_key)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMapKey:
+    """One key of a ConfigMap in the pod's namespace."""
+
+    name: str
+    key: str
+
+
+class ConfigMapRef(SettingType):
+    """`name` or `name:key`."""
+
+    name = "configmap"
+    accepted = "a ConfigMap in the pod's namespace: name or name:key"
+
+    def parse(self, text: str) -> ConfigMapKey:
+        found = SecretRef("policy.yaml").parse(text)
+        if found is None:
+            raise ValueError(text)
+        return ConfigMapKey(found.name, found.key)
 
 
 class ContainerNames(SettingType):

@@ -1,7 +1,7 @@
 """The webhook's process: HTTPS for the API server, plain HTTP for probes and metrics, the upkeep beside them.
 
-`POST /mutate` answers an AdmissionReview. What is no review gets 400, 413 or 415; an exception gets 500, so that the
-webhook configuration's failurePolicy decides. `/readyz` only while the API server would trust the certificate.
+`POST /mutate` answers an AdmissionReview. Anything else gets 400, 413 or 415; an exception gets 500, so that the
+webhook configuration's failurePolicy decides. `/readyz` is 200 only while the API server would trust the certificate.
 """
 
 import asyncio
@@ -19,6 +19,8 @@ from proxy.injector.cluster import Cluster, ClusterError
 from proxy.injector.events import Events
 from proxy.injector.metrics import WebhookMetrics
 from proxy.injector.patch import Decision
+from proxy.injector.policies import Found
+from proxy.injector.policies import wanted as wanted_policy
 from proxy.injector.review import BadReview, Review, answered, decided, read
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
@@ -100,7 +102,8 @@ class Webhook:
 
     async def _decided(self, review: Review, kubernetes: Version) -> Decision:
         """Twice where there is a sidecar to add: only then is the namespace asked what it demands."""
-        first = decided(review, kubernetes, self.settings)
+        policy = await self._policy(review)
+        first = decided(review, kubernetes, self.settings, policy=policy)
         if not first.adds or not self.asks_namespaces:
             return first
         try:
@@ -109,7 +112,20 @@ class Webhook:
             self.metrics.demands_unknown.inc()
             _logger.debug("what the namespace demands is not known", extra={"error": str(error)})
             return first
-        return decided(review, kubernetes, self.settings, demands)
+        return decided(review, kubernetes, self.settings, demands, policy)
+
+    async def _policy(self, review: Review) -> Found | None:
+        """The policy that the pod names, where it names one."""
+        reference = wanted_policy(review.pod) if review.creates_a_pod else None
+        if reference is None:
+            return None
+        try:
+            data = await self.cluster.config(review.namespace, reference.name)
+        except ClusterError as error:
+            return Found(trouble=f"cannot be read: {error}")
+        if reference.key not in data:
+            return Found(trouble=f"the ConfigMap in {review.namespace} has no key {reference.key}")
+        return Found(data[reference.key])
 
     def _refuse(self, status: int, reason: str, message: str) -> web.Response:
         self.metrics.admissions.labels("rejected", reason).inc()

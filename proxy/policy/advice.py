@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from proxy.policy.compiled import Policy, Read, Service
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 
 SHORT_TTL = 300.0
 """That nothing invalidates a tag is taken as meant where its answers live no longer than this, in seconds."""
@@ -26,8 +26,11 @@ def warnings(policy: Policy) -> Iterator[str]:
                     f"{what}: no write or event of this policy names its tag ({_shape(_tag(read))}); "
                     "outdated answers live for the whole ttl: name the tag somewhere, or set a ttl of 5m or less"
                 )
-            if read.further_tags is not None:
-                yield f"{what}: has further_tags: its answers are forwarded and not stored yet"
+            if unnamed := sorted(_further(read) - _named(policy)):
+                yield (
+                    f"{what}: no write or event of this policy names its further tags ({', '.join(unnamed)}), so they "
+                    "never remove an answer"
+                )
             if not read.limits.keyed:
                 yield (
                     f"{what}: is open (metadata: all): whatever callers send besides `vary` reaches the origin, "
@@ -37,12 +40,19 @@ def warnings(policy: Policy) -> Iterator[str]:
 
 def _is_invalidated(read: Read, service: Service, policy: Policy) -> bool:
     """Whether a write or an event names the tag of a read, or a further one, as far as their beginnings tell."""
-    named = {_shape(tag) for tag in _tags_named(policy)}
-    literals = {_shape(text) for text in _literals(policy)}
     if read.aliases is not None and any(write.alias(write.requests.default()) for write in service.writes.values()):
         return True
-    wanted = {_shape(_tag(read)), *(_shape(text) for text in _quoted(read.said.get("further_tags", "")) if text)}
-    return bool(wanted & (named | literals))
+    return bool({_shape(_tag(read)), *_further(read)} & _named(policy))
+
+
+def _named(policy: Policy) -> set[str]:
+    """How the tags begin that writes and events name."""
+    return {_shape(tag) for tag in (*_tags_named(policy), *_literals(policy))}
+
+
+def _further(read: Read) -> set[str]:
+    """How the further tags of a read begin, as far as its expression spells that out."""
+    return {_shape(text) for text in _quoted(read.said.get("further_tags", ""))} - {""}
 
 
 def _tag(read: Read) -> str:

@@ -1,24 +1,41 @@
-"""A policy from its file, with the descriptors that it names: files beside it, or reflection of the upstream."""
+"""Loads a policy from its file, with the descriptors that it names: files, or reflection of the upstream."""
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import grpc
-
-from proxy.policy.compiled import Policy
+from proxy.errors import SettingError
+from proxy.policy import form
+from proxy.policy.compiled import Policy, Service
 from proxy.policy.compiling import Sources, builtin_policy, compile_policy
 from proxy.policy.descriptors import MOST_BYTES as MOST_DESCRIPTOR_BYTES
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.mistakes import Mistake, Place, PolicyError
+from proxy.policy.watched import Watched
+from proxy.settings.setting_types import GrpcTarget
+from proxy.settings.tolerance import ROUTES_OF
+from proxy.settings.upstream_tls import UpstreamTls
+
+if TYPE_CHECKING:
+    import grpc
 
 DEFAULT_UPSTREAM = "localhost:50056"
 DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
 """Settings that expressions may name, with their defaults."""
 
-Connect = Callable[[str], grpc.Channel]
-"""A channel to a gRPC target."""
+Connect = Callable[[str, UpstreamTls | None], "grpc.Channel"]
+"""A channel to a gRPC target; None: over TLS or not as the settings say. SettingError for files of no use."""
+
+
+def in_plaintext(target: str, _: UpstreamTls | None) -> "grpc.Channel":
+    """For tools without settings."""
+    import grpc  # noqa: PLC0415 -- few policies need it
+
+    return grpc.insecure_channel(target)
 
 
 def load_policy(
@@ -26,21 +43,64 @@ def load_policy(
     *,
     constants: Mapping[str, int] = DEFAULT_CONSTANTS,
     default_upstream: str = DEFAULT_UPSTREAM,
-    connect: Connect = grpc.insecure_channel,
+    connect: Connect = in_plaintext,
+    watched: Watched | None = None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Policy:
-    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake."""
+    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
+
+    `watched` is told of each file that is read.
+    """
     if not path:
         return builtin_policy(constants)
-    beside = Path(path).parent
+    if path.startswith(ROUTES_OF):
+        return _routes(path.removeprefix(ROUTES_OF), constants, environ)
+    beside, watched = Path(path).parent, watched or Watched()
 
-    def reflected(upstream: str, service: str) -> Descriptors:
+    def described(name: str) -> Descriptors:
+        watched.reading(beside / name)
+        return descriptors_in(beside / name)
+
+    def reflected(upstream: str, tls: UpstreamTls | None, service: str) -> Descriptors:
         from proxy.policy.reflection import ask  # noqa: PLC0415 -- few policies need it
 
-        with closing(connect(upstream or default_upstream)) as channel:
+        try:
+            channel = connect(upstream or default_upstream, tls)
+        except SettingError as error:
+            raise BadDescriptors(f"cannot be had by reflection: {error}") from None
+        with closing(channel):
             return ask(channel, service)
 
-    sources = Sources(file=lambda name: descriptors_in(beside / name), reflection=reflected)
+    watched.reading(Path(path))
+    # That variable is a setting of ours, which a flag may override.
+    addresses = {name: text for name, text in environ.items() if name != "MEDIA_SERVICE_ADDR"}
+    sources = Sources(described, reflected, addresses)
     return compile_policy(policy_text(path), path, sources, constants)
+
+
+def _routes(path: str, constants: Mapping[str, int], environ: Mapping[str, str]) -> Policy:
+    """Of a policy that cannot be used: the built-in one, and where other services are, as far as that can be read."""
+    policy = builtin_policy(constants)
+    try:
+        given, _ = form.read_policy(policy_text(path), path)
+    except PolicyError:
+        return policy
+    others = {}
+    for each in given.services or ():
+        name = each.name.text if each.name else ""
+        variable = each.address_variable.text if each.address_variable else ""
+        if name and name not in policy.services:
+            upstream = _target(environ.get(variable, "")) or each.upstream or ""
+            others[name] = Service(name, upstream, None, variable, (), {}, {}, Descriptors([]))
+    return replace(policy, services={**policy.services, **others})
+
+
+def _target(address: str) -> str:
+    """Empty where it is none."""
+    try:
+        return GrpcTarget().parse(address.strip())
+    except ValueError:
+        return ""
 
 
 def policy_text(path: str) -> str:

@@ -1,8 +1,8 @@
-"""ON_BAD_SETTINGS=forward: what a proxy serves with whose settings are wrong.
+"""ON_BAD_SETTINGS=forward: the settings of a proxy whose own settings are wrong.
 
-A sidecar that ended at its start would keep the app beside it from starting. So it forwards: where callers connect and
-where the media service is are honoured as far as they can be, nothing is cached, and no events are taken from the
-queues that others share. Nothing that protects is given up: what cannot be kept safe ends the start after all.
+A sidecar that ended at its start would keep the app from starting. So it forwards: the addresses of the listener and
+the media service are used as far as possible, nothing is cached, and no events are taken from the shared queues. No
+protection is given up: if that is impossible, the start ends after all.
 """
 
 import ipaddress
@@ -24,6 +24,8 @@ _UNCACHED: dict[str, Any] = {
     "rabbitmq_addr": (),
     **{f"rabbitmq_tls_{part}": "" for part in ("ca", "cert", "key", "server_name")},
 }
+ROUTES_OF = "routes-of:"
+"""Before the path in `policy`: only where its services are is taken from it. Calls go there even so."""
 _OPTIONAL = ("listen_tls_", "redis_", "sentinel_", "rabbitmq_", "upstream_tls_", "cache_", "policy")
 """What goes when settings do not fit together, or name files that cannot be used."""
 
@@ -74,6 +76,8 @@ def _least(values: dict[str, Any], error: str) -> Settings:
         upstream_tls["upstream_tls_server_name"] = values["upstream_tls_server_name"]
     needed = {name: value for name, value in values.items() if not name.startswith(_OPTIONAL)}
     least = {**needed, **upstream_tls, **_UNCACHED, "redis_addr": None}
+    if policy := values["policy"]:
+        least["policy"] = f"{ROUTES_OF}{policy.removeprefix(ROUTES_OF)}"
     if error.startswith("TRANSPORT:"):
         least["transport"] = "grpcio"
     try:

@@ -2,10 +2,12 @@
 
 import asyncio
 import math
+from typing import Any
 
 import pytest
 
 from proxy.calls.event_gap import EventGap
+from proxy.store.event_record import Verdict
 from tests.support.amqp import publishing
 from tests.support.amqp_consumer import UPLOADED, once, running
 from tests.support.servers.rabbitmq import RabbitServer
@@ -114,4 +116,37 @@ async def test_one_that_fell_silent_while_it_was_asked_something(own_rabbit: Rab
         assert gap._since is not None
         assert abs(gap._since - frozen) < (noticed - frozen) / 2
         own_rabbit.thaw()
+        await _closed(gap)
+
+
+class _Record:
+    """What proxies know together, as the test says."""
+
+    id = ""
+    verdict = Verdict(silent=False, heard_ago=1.0)
+
+    async def answered(self, tag: str, intent: bytes) -> bool | None:
+        return None
+
+    async def exchange(self, **told: Any) -> Verdict:
+        return self.verdict
+
+
+async def test_a_silence_of_all_that_ends_means_a_flush_though_a_part_is_silent_still(
+    rabbit: RabbitServer, gap: EventGap
+) -> None:
+    """What was stored before it is older than events that never came."""
+    url, record = await rabbit.vhost(), _Record()
+    await once(url)
+    async with running(url, gap=gap, record=record) as one:
+        await _closed(gap)
+        flushed = one.cache.flushes_begun
+        record.verdict = Verdict(silent=True, heard_ago=60.0, in_part=True)
+        await until(lambda: one.seen.missing[-1:] == [True], "the silence to be known")
+        assert one.cache.flushes_begun == flushed
+        record.verdict = Verdict(silent=False, heard_ago=0.0, in_part=True)
+        await one.cache.flushed(flushed + 1)
+        assert gap.seconds is not None
+        record.verdict = Verdict(silent=False, heard_ago=0.0)
+        await one.cache.flushed(flushed + 2)
         await _closed(gap)

@@ -1,7 +1,7 @@
 """`HandCaller`: a caller in raw HTTP/2 frames, for what no gRPC library sends or shows; `Outcome` is what it saw."""
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import hpack
@@ -20,6 +20,7 @@ from tests.support.raw_http2 import (
     SETTINGS,
     WINDOW_UPDATE,
     Fields,
+    Frame,
     frame,
     frames,
     headers,
@@ -58,6 +59,7 @@ class HandCaller:
         self._decoder = hpack.Decoder()
         self._encoder = hpack.Encoder() if indexed else None
         self._last = -1
+        self._unread: list[Frame] = []
         writer.write(PREFACE + frame(SETTINGS, 0, 0))
 
     @classmethod
@@ -82,6 +84,29 @@ class HandCaller:
         async with asyncio.timeout(timeout):
             return await self._outcome(stream)
 
+    async def said(self, *parts: bytes, timeout: float = 20) -> Outcome:
+        """Frames as they are, for the first stream. Each part but the first waits until all before it was read."""
+        self._last = 1
+        for number, part in enumerate(parts):
+            if number:
+                await self._read_so_far(b"%08d" % number)
+            self._writer.write(part)
+        async with asyncio.timeout(timeout):
+            return await self._outcome(1)
+
+    async def _read_so_far(self, mark: bytes) -> None:
+        self._writer.write(frame(PING, 0, 0, mark))
+        async for received in self._frames:
+            if received.kind == PING and received.flags & ACK and received.payload == mark:
+                return
+            self._unread.append(received)
+
+    async def _received(self) -> AsyncIterator[Frame]:
+        while self._unread:
+            yield self._unread.pop(0)
+        async for received in self._frames:
+            yield received
+
     def _allowed(self, settings: bytes) -> None:
         self._writer.write(frame(SETTINGS, ACK, 0))
         if self._encoder is not None and (size := table_size(settings)) is not None:
@@ -90,7 +115,7 @@ class HandCaller:
     async def _outcome(self, stream: int) -> Outcome:
         blocks: list[Pairs] = []
         body = b""
-        async for received in self._frames:
+        async for received in self._received():
             if received.kind in {SETTINGS, PING} and not received.flags & ACK:
                 payload = received.payload if received.kind == PING else b""
                 self._writer.write(frame(received.kind, ACK, 0, payload))

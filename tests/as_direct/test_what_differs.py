@@ -6,13 +6,26 @@ Everything else that the set of this package tries is the same with both transpo
 from collections.abc import Callable
 from typing import TypeVar
 
+import grpc.aio
 import pytest
+from grpc import StatusCode
 
-from tests.as_direct.caller import Outcome, call, request
+from tests.abuse.attack import literal
+from tests.as_direct.caller import HandCaller, Outcome, call, request
 from tests.as_direct.conftest import ANY, READ, UNARY, UPLOAD, Ways
 from tests.as_direct.upstream import Arrived, answered, http_answer
-from tests.support.raw_http2 import Fields
-from tests.support.servers.process import ROOT
+from tests.support.raw_http2 import (
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    WINDOW_UPDATE,
+    Fields,
+    frame,
+    headers,
+)
+from tests.support.servers.children import free_port
+from tests.support.servers.process import ROOT, ProxyProcess
 
 _Test = TypeVar("_Test", bound=Callable[..., object])
 
@@ -229,3 +242,90 @@ async def test_answers_that_are_no_grpc(ways: Ways, method: str) -> None:
 async def test_unary_calls_with_any_other_number_of_messages(ways: Ways, method: str, data: bytes) -> None:
     codes = {way: (await call(ways.port(way), request(method), data)).code for way in ("grpcio", "envoy")}
     assert codes == {"grpcio": 12 if not data else 0, "envoy": 0 if method == UNARY else 12}
+
+
+@differs("request metadata `grpc-trace-bin`, `grpc-tags-bin`, `grpc-previous-rpc-attempts`, `lb-token`")
+@ALL
+async def test_what_grpcs_library_takes_for_its_own(ways: Ways, method: str) -> None:
+    for name in (b"grpc-trace-bin", b"grpc-tags-bin", b"grpc-previous-rpc-attempts", b"lb-token"):
+        passes = method in {UNARY, ANY} or name in {b"grpc-trace-bin", b"grpc-tags-bin"}
+        assert await values(ways, "direct", method, [(name, b"2222")]) == [b"2222"]
+        assert await values(ways, "grpcio", method, [(name, b"2222")]) == []
+        assert await values(ways, "envoy", method, [(name, b"2222")]) == [b"2222"] * passes
+
+
+@differs("a content-type other than gRPC's")
+@ALL
+async def test_other_content_types(ways: Ways, method: str) -> None:
+    for other in (b"application/json", b"application/grpc-web+proto"):
+        assert (await made(ways, "grpcio", method, content_type=other))[0].code == 0
+        outcome, arrived = await made(ways, "envoy", method, content_type=other)
+        assert (outcome.code, arrived) == (None, None)
+
+
+@differs("a call without `te: trailers`")
+@ALL
+async def test_a_call_that_does_not_take_trailers(ways: Ways, method: str) -> None:
+    fields = [pair for pair in request(method) if pair[0] != b"te"]
+    assert (await call(ways.port("grpcio"), fields)).reset is not None
+    assert (await call(ways.port("envoy"), fields)).code == 0
+    [arrived] = ways.upstream.seen
+    assert arrived.of(b"te") == [b"trailers"]
+
+
+@differs("HEADERS with padding (RFC 9113, 6.2)")
+@ALL
+async def test_padding(ways: Ways, method: str) -> None:
+    block = b"\3" + b"".join(literal(*pair) for pair in request(method)) + bytes(3)
+    padded = frame(HEADERS, END_HEADERS | 8, 1, block) + frame(DATA, END_STREAM, 1, b"\0\0\0\0\1q")
+    codes = {}
+    for way in ("direct", "grpcio", "envoy"):
+        caller = await HandCaller.connected(ways.port(way))
+        codes[way] = (await caller.said(padded)).code
+        await caller.close()
+    assert codes == {"direct": 0, "grpcio": 13, "envoy": 0}
+
+
+@differs("a path other than `/service/method` (`/a/b/c`)")
+async def test_other_paths(ways: Ways) -> None:
+    for way in ("grpcio", "envoy"):
+        for path in ("/", "/a", "/a/b/c", "//a/b"):
+            outcome, arrived = await made(ways, way, path)
+            assert (outcome.code, arrived) == (12, None)
+
+
+@differs("headers of an answer that HTTP/2 forbids: control characters, `connection`, a wrong `content-length`")
+@ALL
+async def test_fields_that_http2_forbids(ways: Ways, method: str) -> None:
+    for field in ((b"k", b"a\x01b"), (b"connection", b"close"), (b"content-length", b"99")):
+        ways.upstream.answers[method.encode()] = answered(b"answer", initial=[field])
+        outcome, _ = await made(ways, "grpcio", method)
+        assert (outcome.code, outcome.initial) == (0, (("content-type", "application/grpc"),))
+        outcome, _ = await made(ways, "envoy", method)
+        assert outcome.code == (0 if method in {READ, UPLOAD} else 13) or outcome.reset == 2
+
+
+@differs("ten or more WINDOW_UPDATE frames in a row before any answer")
+@ALL
+async def test_windows_that_are_opened_in_many_steps(ways: Ways, method: str) -> None:
+    steps = frame(WINDOW_UPDATE, 0, 0, (1).to_bytes(4)) * 50
+    for way in ("grpcio", "envoy"):
+        caller = await HandCaller.connected(ways.port(way))
+        asked = caller.said(steps + headers(1, request(method)) + frame(DATA, END_STREAM, 1, b"\0\0\0\0\1q"))
+        if way == "grpcio":
+            assert (await asked).code == 0
+        else:
+            with pytest.raises(ConnectionError):
+                await asked
+        await caller.close()
+
+
+@differs("`wait_for_ready` while the media service is away")
+@ALL
+async def test_waiting_for_upstream(transport: str, method: str) -> None:
+    async with ProxyProcess(TRANSPORT=transport, MEDIA_SERVICE_ADDR=f"127.0.0.1:{free_port()}") as proxy:
+        async with grpc.aio.insecure_channel(proxy.addr) as channel:
+            waiting: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            with pytest.raises(grpc.aio.AioRpcError) as raised:
+                await waiting(b"", timeout=10, wait_for_ready=True)
+    assert raised.value.code() is StatusCode.UNAVAILABLE

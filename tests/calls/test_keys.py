@@ -1,17 +1,19 @@
 """Which requests share an answer, and which must never (I6)."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from proxy.calls import keys as keys_module
 from proxy.calls.call import Metadata
-from proxy.calls.keys import RequestKey, length_prefixed, split_prefixed
+from proxy.calls.keys import Keys, RequestKey, length_prefixed, split_prefixed
 from proxy.calls.reads import Asked
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.policy import compiled
 from proxy.policy.builtin.model import Model
-from tests.support.media_methods import MediaKeys
+from tests.support.media_methods import POLICY, READ, MediaKeys
 
 SECRET = "Bearer top-secret"
 
@@ -244,3 +246,13 @@ def test_of_what_was_cut_the_whole_parts_are_found(parts: list[bytes], length: i
 @given(st.binary(max_size=100))
 def test_foreign_bytes_split_into_something_shorter(text: bytes) -> None:
     assert sum(map(len, split_prefixed(text))) <= len(text)
+
+
+def test_what_may_have_been_stored_with_further_tags_is_known_for_good() -> None:
+    plain, dependent = Keys("media", (), POLICY.reads), replace(READ, further_tags=lambda *_: ())
+    seen = [plain.dependent]
+    for reads in ({READ.path: dependent}, POLICY.reads):
+        plain.also(reads)
+        seen.append(plain.dependent)
+    assert seen == [False, True, True]
+    assert Keys("media", (), {READ.path: dependent}).dependent

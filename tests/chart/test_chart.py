@@ -218,12 +218,19 @@ def test_the_standalone_proxy_gets_settings_that_it_knows() -> None:
 def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, pods: bool) -> None:
     """Evaluated by a CEL implementation: who did not ask never waits for us, who asked in other words is told."""
     metadata: dict[str, Any] = {"name": "x"} | ({} if annotations is None else {"annotations": annotations})
+    created = {"request": {"operation": "CREATE"}, "object": {"metadata": metadata}}
     webhooks = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
-    results = [
-        all(cel.evaluate(each["expression"], {"object": {"metadata": metadata}}) for each in hook["matchConditions"])
-        for hook in webhooks
-    ]
+    results = [all(cel.evaluate(each["expression"], created) for each in hook["matchConditions"]) for hook in webhooks]
     assert results == [namespaces, pods]
+
+
+@pytest.mark.parametrize(("spec", "asks"), [({"a": 1}, False), ({"a": 2}, True)])
+def test_an_update_is_looked_at_where_it_changes_what_runs(spec: dict[str, int], asks: bool) -> None:
+    for hook in one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]:
+        (rule,) = hook["rules"]
+        assert rule["operations"] == ["CREATE", "UPDATE"]
+        given = {"request": {"operation": "UPDATE"}, "object": {"spec": spec}, "oldObject": {"spec": {"a": 1}}}
+        assert cel.evaluate(hook["matchConditions"][0]["expression"], given) is asks
 
 
 def test_the_webhooks_of_the_configuration() -> None:

@@ -71,7 +71,7 @@ def test_it_does_what_it_may_and_may_what_it_does(
         ("get", "secrets"), ("update", "secrets"), ("watch", "secrets"),
         ("get", "mutatingwebhookconfigurations"), ("patch", "mutatingwebhookconfigurations"),
         ("watch", "mutatingwebhookconfigurations"), ("list", "limitranges"), ("list", "resourcequotas"),
-        ("create", "events"),
+        ("create", "events"), ("get", "configmaps"),
     }  # fmt: skip
 
 

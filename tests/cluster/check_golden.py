@@ -70,6 +70,10 @@ def settled(found: dict[str, Any]) -> Any:
 
 def check(path: Path, plane: ControlPlane, shop: str, aside: str) -> None:
     given, expect = case(path, plane)
+    if "policy" in given:
+        body = {"metadata": {"name": "shop"}, "data": dict.fromkeys(("policy.yaml", "plan.yaml"), given["policy"])}
+        plane.call("DELETE", f"/api/v1/namespaces/{shop}/configmaps/shop")
+        plane.make(f"/api/v1/namespaces/{shop}/configmaps", body)
     answer = created(plane, shop, given["pod"])
     if not expect["allowed"]:
         assert (answer.status, answer.body["code"]) == (400, 400)

@@ -23,6 +23,17 @@ for _ in range(2):
     found, call = stub.GetFilesByModel.with_call(asked, timeout=30, wait_for_ready=True)
     print("answer", found.success, dict(call.trailing_metadata()).get("x-cache"), flush=True)
 """
+_OF_TWO = (
+    _CALLER
+    + """
+from examples.pb import product_pb2, product_pb2_grpc
+products = product_pb2_grpc.ProductServiceStub(grpc.insecure_channel(os.environ["PRODUCT_SERVICE_ADDR"]))
+every = product_pb2.GetAllProductsRequest()
+for _ in range(2):
+    found, call = products.GetAllProducts.with_call(every, timeout=30, wait_for_ready=True)
+    print("products", found.success, dict(call.trailing_metadata()).get("x-cache"), flush=True)
+"""
+)
 _SERVING = "import signal, sys; signal.signal(signal.SIGTERM, lambda *_: sys.exit()); signal.pause()"
 
 
@@ -56,14 +67,20 @@ def shop(live: Node, installed: Installation, session_redis: RedisServer) -> str
     redis = f"localhost:{session_redis.port}"
     path = f"/api/v1/namespaces/{SHOP}"
     live.plane.make(f"{path}/secrets", {"metadata": {"name": "media-cache-proxy"}, "stringData": {"redis-addr": redis}})
-    service = {"selector": {"app": "media"}, "ports": [{"port": 50056, "targetPort": 50056}]}
-    live.plane.make(f"{path}/services", {"metadata": {"name": "media"}, "spec": service})
-    env = [{"name": "LISTEN_ADDR", "value": "0.0.0.0:50056"}, {"name": "PYTHONPATH", "value": str(ROOT)}]
-    media = {"name": "media", "image": "media:1", "command": ["python", "-m", "examples.media_service"], "env": env}
-    given = {"metadata": {"name": "media", "labels": {"app": "media"}}, "spec": {"containers": [media]}}
-    live.plane.make(f"{path}/pods", given)
-    live.plane.wait(lambda: "media" in live.pods(SHOP) and live.pods(SHOP)["media"].ready, "the media service")
+    serve(live, "media", 50056)
     return SHOP
+
+
+def serve(node: Node, name: str, port: int) -> None:
+    """One of the reference stack's services, with a Service of its name."""
+    path = f"/api/v1/namespaces/{SHOP}"
+    service = {"selector": {"app": name}, "ports": [{"port": port, "targetPort": port}]}
+    node.plane.make(f"{path}/services", {"metadata": {"name": name}, "spec": service})
+    env = [{"name": "LISTEN_ADDR", "value": f"0.0.0.0:{port}"}, {"name": "PYTHONPATH", "value": str(ROOT)}]
+    command = ["python", "-m", f"examples.{name}_service"]
+    spec = {"containers": [{"name": name, "image": "x:1", "command": command, "env": env}]}
+    node.plane.make(f"{path}/pods", {"metadata": {"name": name, "labels": {"app": name}}, "spec": spec})
+    node.plane.wait(lambda: name in node.pods(SHOP) and node.pods(SHOP)[name].ready, f"the {name} service")
 
 
 def template(script: str, wishes: dict[str, str], model: int = 1, **spec: Any) -> dict[str, Any]:
@@ -215,11 +232,29 @@ def test_no_pod_misses_its_sidecar_while_the_webhook_rolls(live: Node, installed
 
 def test_a_contradiction_leaves_the_old_replicas_at_work(live: Node, installed: Installation) -> None:
     """Point by point as a person would see it: the upgrade fails, nobody else notices, a rollback mends it."""
-    resources = json.dumps({"resources": {"limits": {"memory": "64Mi"}}})
+    resources = json.dumps({"resources": {"limits": {"memory": "100Mi"}}})
     wrong = ["--set-json", f"sidecar={resources}", "--wait", "--timeout", "10s"]
     with Creating(installed) as creating:
         assert installed.helm("upgrade", installed.release, CHART, *wrong).returncode != 0
-        assert "SIDECAR_MEMORY_LIMIT: '64Mi' is below" in said(installed, live)
+        assert "SIDECAR_MEMORY_LIMIT: '100Mi' is below" in said(installed, live)
         done = installed.helm("rollback", installed.release, "--wait", "--timeout", "120s")
         assert done.returncode == 0, done.stderr
     assert (creating.created > 20, creating.without) == (True, 0)
+
+
+def test_one_sidecar_serves_what_a_policy_lists(live: Node, installed: Installation, shop: str) -> None:
+    """The chart's policy in the app's namespace, a variable for each service, the originals in the sidecar."""
+    own = json.dumps([{"name": "catalogue", "shipped": "product", "namespaces": [shop]}])
+    done = installed.helm("upgrade", installed.release, CHART, "--wait", "--set-json", f"policies={own}")
+    assert done.returncode == 0, done.stderr
+    serve(live, "product", 50055)
+    found = template(_OF_TWO, {"inject": "true", "mode": "native", "policy": "catalogue"}, 8, restartPolicy="Never")
+    (app,) = found["spec"]["containers"]
+    app["env"] += [
+        {"name": "PRODUCT_SERVICE_ADDR", "value": "product:50055"},
+        {"name": "PYTHONPATH", "value": str(ROOT)},
+    ]
+    status = job(live, "of-two", found)
+    live.plane.wait(lambda: status().get("succeeded") or status().get("failed"), "the Job", 60)
+    said = "answer True miss\nanswer True hit\nproducts True miss\nproducts True hit\n"
+    assert logs(live, "of-two") == said, logs(live, "of-two", "media-cache-proxy")

@@ -9,7 +9,7 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installation import Installation, pod, sidecar
 
 CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
-    "limit below request": ({"resources": {"limits": {"memory": "64Mi"}}}, "SIDECAR_MEMORY_LIMIT: '64Mi' is below"),
+    "limit below request": ({"resources": {"limits": {"memory": "100Mi"}}}, "SIDECAR_MEMORY_LIMIT: '100Mi' is below"),
     "request above limit": ({"resources": {"requests": {"memory": "1Gi"}}}, "SIDECAR_MEMORY_LIMIT: '512Mi' is below"),
     "ttl and stale": (
         {"extraEnv": [{"name": "CACHE_TTL", "value": "24h"}]},
@@ -19,7 +19,19 @@ CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
         {"cacheTtl": "5h", "extraEnv": [{"name": "CACHE_STALE_IF_ERROR", "value": "20h"}]},
         "CACHE_TTL: '5h' with CACHE_STALE_IF_ERROR of '20h'",
     ),
-    "tls of nothing": ({"extraEnv": [{"name": "LISTEN_TLS_CERT", "value": "/c"}]}, "LISTEN_TLS_KEY: '' does not go"),
+    "too little memory": (
+        {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "64Mi"}}},
+        "96Mi or more",
+    ),
+    "half a byte": ({"resources": {"requests": {"memory": "1Mi"}, "limits": {"memory": "512m"}}}, "96Mi or more"),
+    "too little cpu": ({"resources": {"requests": {"cpu": "5m"}, "limits": {"cpu": "5m"}}}, "25m or more"),
+    "tls on loopback": ({"extraEnv": [{"name": "LISTEN_TLS_CERT", "value": "/c"}]}, "reach it without TLS"),
+    "a transport that is none": ({"extraEnv": [{"name": "TRANSPORT", "value": "http"}]}, "TRANSPORT: 'http' is not"),
+    "an empty namespace": (
+        {"extraEnv": [{"name": "CACHE_NAMESPACE", "value": "a b"}]},
+        "CACHE_NAMESPACE: ",
+    ),
+    "tls of nothing": ({"extraEnv": [{"name": "REDIS_TLS_CERT", "value": "/c"}]}, "REDIS_TLS_KEY: '' does not go"),
     "a reference without a key": (
         {"extraEnv": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s"}}}]},
         "a JSON list of EnvVar objects",
@@ -36,7 +48,7 @@ def test_a_contradiction_ends_the_start(name: str, plane: ControlPlane) -> None:
     with installation.process() as started:
         plane.wait(lambda: not started.child.running, "its end")
         assert started.child.returncode == 2
-        assert said in started.child.stderr
+        assert said in " ".join(started.child.stderr.split())
 
 
 @pytest.fixture

@@ -18,9 +18,10 @@ def limit_range(**bounds: Any) -> tuple[str, dict[str, Any]]:
     return "limitranges", {"metadata": {"name": "strict"}, "spec": {"limits": [item]}}
 
 
-def quota(**hard: str) -> tuple[str, dict[str, Any]]:
+def quota(scopes: list[str] | None = None, **hard: str) -> tuple[str, dict[str, Any]]:
     named = {name.replace("_", "."): text for name, text in hard.items()}
-    return "resourcequotas", {"metadata": {"name": "strict"}, "spec": {"hard": named}}
+    spec = {"hard": named, **({"scopes": scopes} if scopes else {})}
+    return "resourcequotas", {"metadata": {"name": "strict"}, "spec": spec}
 
 
 def demand(plane: ControlPlane, namespace: str, kind: str, body: dict[str, Any]) -> None:
@@ -59,6 +60,15 @@ INJECTED = {
     "min": (limit_range(min={"cpu": "60m", "memory": "150Mi"}), {"requests": {"cpu": "60m", "memory": "150Mi"}}),
     "ratio": (limit_range(maxLimitRequestRatio={"cpu": "2", "memory": "1"}), BURSTABLE),
     "max of a pod": (limit_range(type="Pod", max={"memory": "400Mi", "cpu": "200m"}), BURSTABLE),
+    "ratio of local storage": (
+        limit_range(maxLimitRequestRatio={"ephemeral-storage": "2"}),
+        {"requests": {"ephemeral-storage": "1Gi"}, "limits": {"ephemeral-storage": "2Gi"}},
+    ),
+    "min and max of local storage": (
+        limit_range(min={"ephemeral-storage": "256Mi"}, max={"ephemeral-storage": "2Gi"}),
+        {"limits": {"ephemeral-storage": "1Gi"}},
+    ),
+    "quota for the best effort only": (quota(["BestEffort"], pods="1"), {}),
     "ratio of a pod": (limit_range(type="Pod", maxLimitRequestRatio={"memory": "2"}), GUARANTEED),
 }
 SKIPPED = {
@@ -66,6 +76,7 @@ SKIPPED = {
     "too little cpu": (limit_range(max={"cpu": "40m"}), BURSTABLE),
     "a small pod": (limit_range(type="Pod", max={"memory": "100Mi"}), BURSTABLE),
     "no quota left": (quota(requests_memory="100Mi"), BURSTABLE),
+    "no pod with requests": (quota(["NotBestEffort"], pods="0"), {}),
     "no limits left": (quota(limits_memory="100Mi"), BURSTABLE),
 }
 

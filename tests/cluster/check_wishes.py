@@ -49,9 +49,12 @@ def test_who_does_not_ask_never_waits_for_the_webhook(plane: ControlPlane, webho
     assert asked() == before
 
 
-@pytest.mark.parametrize("word", ["enabled", "true", "True", "yes"])
+WORDS = ["enabled", "Enabled", "true", "True", "yes", "ON", "1"]
+
+
+@pytest.mark.parametrize("word", WORDS)
 def test_a_namespaces_label(word: str, plane: ControlPlane, webhook: Replica) -> None:
-    namespace = plane.namespace(f"labelled-{['enabled', 'true', 'True', 'yes'].index(word)}", inject=word)
+    namespace = plane.namespace(f"labelled-{WORDS.index(word)}", inject=word)
     assert sidecar(create(plane, pod({}), namespace).body)
     assert sidecar(create(plane, pod({"inject": "false"}), namespace).body) is None
 

@@ -1,7 +1,7 @@
 """`Container`: one container of the toy node, as a process that sees the root and the mounts that it would see.
 
-Bubblewrap gives it a root of its own: this machine's /usr and /etc and the project, read-only, then the pod's volumes
-at their paths. It has its pod's loopback: an address of 127.0.0.0/8 stands for `127.0.0.1` and for all addresses.
+Bubblewrap gives it a root of its own: this machine's programs and the project, read-only, then the pod's volumes at
+their paths. It has its pod's loopback: an address of 127.0.0.0/8 stands for `127.0.0.1` and for all addresses.
 """
 
 import asyncio
@@ -20,6 +20,8 @@ from tests.support.servers.children import Child
 from tests.support.servers.waiting import until
 
 _EVERYWHERE = re.compile(r"(\[::\]|0\.0\.0\.0|127\.0\.0\.1)(?=:\d)")
+_ETC = tuple(f"/etc/{name}" for name in ("ld.so.cache", "nsswitch.conf", "passwd", "group", "ssl", "alternatives"))
+"""Of /etc only what programs need: volumes are mounted below it."""
 _AGAIN_AFTER = 0.5
 """Seconds until what ended is started again; a kubelet waits longer each time."""
 
@@ -66,8 +68,8 @@ class Container:
         for link in map(Path, ("/bin", "/lib", "/lib64", "/sbin")):
             if link.is_symlink():
                 command += ["--symlink", str(link.readlink()), str(link)]
-        for tree in dict.fromkeys(("/usr", "/etc", sys.base_prefix, str(ROOT))):
-            command += ["--ro-bind", tree, tree]
+        for tree in dict.fromkeys(("/usr", sys.base_prefix, str(ROOT), *_ETC)):
+            command += ["--ro-bind-try", tree, tree]
         command += ["--proc", "/proc", "--dev", "/dev", "--dir", "/tmp"]  # noqa: S108 -- the container's own
         for path, source in sorted(mounts.items()):
             command += ["--bind" if source.is_dir() else "--ro-bind", str(source), path]

@@ -25,7 +25,8 @@ class NotThereError(Exception):
 def _decoded(kind: str, found: dict[str, Any]) -> dict[str, bytes]:
     if kind == "secrets":
         return {name: base64.b64decode(text) for name, text in (found.get("data") or {}).items()}
-    return {name: text.encode() for name, text in (found.get("data") or {}).items()}
+    binary = {name: base64.b64decode(text) for name, text in (found.get("binaryData") or {}).items()}
+    return {name: text.encode() for name, text in (found.get("data") or {}).items()} | binary
 
 
 class Given:

@@ -36,7 +36,13 @@ class Exchange:
 
     async def of(self, calls: Calls, method: str = METHOD) -> "Exchange":
         await calls(
-            {"type": "http", "path": method, "headers": self._headers, "client": ("127.0.0.1", id(self))},
+            {
+                "type": "http",
+                "path": method,
+                "query_string": b"",
+                "headers": self._headers,
+                "client": ("127.0.0.1", id(self)),
+            },
             self.receive,
             self.send,
         )

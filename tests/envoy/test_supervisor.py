@@ -16,10 +16,14 @@ from click.testing import CliRunner
 from grpc import StatusCode
 
 from proxy import cli
+from proxy.envoy import supervisor
+from proxy.envoy.bootstrap import Place
+from proxy.settings.config import Settings
 from tests.support.envoy_chain import admin_socket_of, envoy_of
 from tests.support.raw_upstream import RawUpstream, status_of, unary
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.waiting import until
+from tests.support.services import policy_in
 
 METHOD = "/any.Service/Anything"
 
@@ -138,3 +142,11 @@ def test_the_process_around_envoy_loads_little() -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert result.stderr.strip() == "[]"
+
+
+def test_what_may_change_is_shown_in_its_place(tmp_path: Path) -> None:
+    settings = Settings(policy=policy_in(tmp_path, product="shop:1"))
+    shown = json.dumps(supervisor.shown(settings, Place(tmp_path, "pyvoy.so", "roots.pem")))
+    assert '"address": "shop"' in shown
+    assert "/product.ProductService/GetProductByID" in shown
+    assert "path_config_source" not in shown

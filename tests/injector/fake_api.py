@@ -41,6 +41,8 @@ class FakeApi:
     calls: list[str] = field(default_factory=list)
     before: Hook | None = None
     demands: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    configs: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The texts of ConfigMaps, by name, in every namespace."""
     events: list[dict[str, Any]] = field(default_factory=list)
     url: str = ""
 
@@ -81,6 +83,8 @@ class FakeApi:
         }
         if request.path.rpartition("/")[2] in {"limitranges", "resourcequotas"}:
             return web.json_response({"items": self.demands.get(request.path.rpartition("/")[2], [])})
+        if request.path.rpartition("/")[0].endswith("/configmaps"):
+            return self._get_config(request.path.rpartition("/")[2])
         if request.method == "POST" and request.path.endswith("/events"):
             self.events.append(await request.json())
             return web.json_response(self.events[-1], status=201)
@@ -89,6 +93,11 @@ class FakeApi:
 
     async def _get_version(self, _request: web.Request) -> web.Response:
         return web.json_response({"gitVersion": self.version})
+
+    def _get_config(self, name: str) -> web.Response:
+        if name not in self.configs:
+            return _status(404, f'configmaps "{name}" not found')
+        return web.json_response({"data": self.configs[name]})
 
     async def _get_secret(self, _request: web.Request) -> web.Response:
         if self.secret is None:

@@ -10,6 +10,7 @@ from ruamel.yaml import YAML
 from proxy import __version__
 from proxy.injector import operations
 from proxy.injector.patch import Decision, Request, decide
+from proxy.injector.policies import Found
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import parse_version
 
@@ -22,6 +23,11 @@ def load(path: Path) -> dict[str, Any]:
     return case
 
 
+def policy_of(given: dict[str, Any]) -> Found | None:
+    """The text of the policy that a golden pod names."""
+    return Found(given["policy"]) if "policy" in given else None
+
+
 def decision(given: dict[str, Any]) -> Decision:
     settings = InjectorSettings(
         **{
@@ -29,7 +35,7 @@ def decision(given: dict[str, Any]) -> Decision:
             for name, text in given.get("settings", {}).items()
         }
     )
-    request = Request(namespace="shop", kubernetes=parse_version(given["kubernetes"]))
+    request = Request(namespace="shop", kubernetes=parse_version(given["kubernetes"]), policy=policy_of(given))
     return decide(given["pod"], request, settings)
 
 

@@ -58,7 +58,7 @@ def test_an_empty_address_turns_the_dependency_off() -> None:
         ({"allow_jobs": "1"}, "allow-jobs: '1'"),
         ({"redis_secret": "r", "redis_addr": "r:1"}, "redis-addr: is given beside redis-secret; remove one of them"),
         ({"inject_": "x"}, "inject-: is unknown; did you mean inject?"),
-        ({"qqqq": "x"}, "qqqq: is unknown; known: inject, containers, env, upstream, port"),
+        ({"qqqq": "x"}, "qqqq: is unknown; known: inject, containers, env, upstream, policy, port"),
     ],
 )
 def test_what_is_not_understood_is_refused_with_what_is(given: dict[str, object], message: str) -> None:

@@ -16,7 +16,7 @@ SPEC: dict[str, Any] = {
 
 
 def chosen(spec: dict[str, Any] = SPEC, *, native: bool = True, **wishes: Any) -> list[str]:
-    return [place.name for place in containers.chosen(spec, Wishes(**wishes), "M", native=native)]
+    return [place.name for place in containers.chosen(spec, Wishes(**wishes), ("M",), native=native)]
 
 
 def test_every_container_with_the_variable_but_never_ourselves() -> None:

@@ -28,14 +28,14 @@ def test_behind_a_mesh_and_before_the_app(before: list[str], index: int) -> None
 def test_lists_that_are_not_there_are_made() -> None:
     assert placing.sidecar({}, SIDECAR, native=True).value == [SIDECAR]
     assert placing.sidecar({}, SIDECAR, native=False).path == ("spec", "containers", "-")
-    (made,) = placing.volumes({})
+    (made,) = placing.volumes({}, None)
     assert made.path == ("spec", "volumes")
     assert placing.pull_secrets({}, ()) == []
 
 
 def test_nothing_is_added_twice() -> None:
-    (made,) = placing.volumes({"volumes": [{"name": "data"}]})
+    (made,) = placing.volumes({"volumes": [{"name": "data"}]}, None)
     there: dict[str, Any] = {"volumes": [{"name": "data"}, made.value]}
-    assert placing.volumes(there) == []
+    assert placing.volumes(there, None) == []
     (secret,) = placing.pull_secrets({"imagePullSecrets": [{"name": "a"}]}, ("a", "b"))
     assert secret.value == {"name": "b"}

@@ -166,3 +166,12 @@ def test_a_quota_that_counts_it_only_with_requests() -> None:
         fit(full)
     assert fit(quota({"pods": "2"}, scopes=["NotBestEffort"], pods="3")) == USUAL
     assert fit(full, counted=False) == USUAL
+
+
+def test_a_ratio_of_local_storage_is_heeded() -> None:
+    """Without request and limit the API server refuses the pod."""
+    found = fit(limits(maxLimitRequestRatio={"ephemeral-storage": "2"}))
+    assert found["requests"]["ephemeral-storage"] == found["limits"]["ephemeral-storage"] == "128Mi"
+    bounds: dict[str, Any] = {"maxLimitRequestRatio": {"ephemeral-storage": "1"}, "min": {"ephemeral-storage": "1Gi"}}
+    assert fit(limits(**bounds))["limits"]["ephemeral-storage"] == "1024Mi"
+    assert fit(limits(max={"ephemeral-storage": "1Gi"})) == USUAL, "there the API server sets a default"

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from proxy.injector.patch import Request, decide
 from proxy.injector.review import BadReview, answer
 from proxy.injector.settings import InjectorSettings
-from tests.injector.pods import GOLDEN, decision, load
+from tests.injector.pods import GOLDEN, decision, load, patched, policy_of
 from tests.injector.reviews import patch_of, review
 
 SETTINGS = InjectorSettings()
@@ -26,7 +27,7 @@ def test_the_answer_to_a_golden_pod_is_its_decision(path: Path) -> None:
     given = load(path)["given"]
     expected = decision(given)
     major, minor = given["kubernetes"].split(".")
-    found = answer(json.dumps(review(given["pod"])).encode(), (int(major), int(minor)), SETTINGS)
+    found = answer(json.dumps(review(given["pod"])).encode(), (int(major), int(minor)), SETTINGS, policy_of(given))
     assert found.reason == expected.reason
     assert found.body["apiVersion"] == "admission.k8s.io/v1"
     response = found.body["response"]
@@ -85,3 +86,14 @@ def test_what_is_no_review(body: bytes, message: str) -> None:
     with pytest.raises(BadReview) as caught:
         answer(body, (1, 35), SETTINGS)
     assert message in str(caught.value)
+
+
+def test_an_update_gets_the_sidecars_address_again_and_nothing_else() -> None:
+    """As `kubectl apply` of the manifest, or one that was never injected."""
+    found = decide(POD, Request(namespace="shop", kubernetes=(1, 35)), SETTINGS)
+    again = patched(POD, found)
+    for given in (POD, again):
+        assert patch_of(ask(review(given, operation="UPDATE")).body) == []
+    again["spec"]["containers"][0]["env"][1] = {"name": "MEDIA_SERVICE_ADDR", "value": "media:50056"}
+    (only,) = patch_of(ask(review(again, operation="UPDATE")).body)
+    assert (only["op"], only["value"]["value"]) == ("replace", "127.0.0.1:50066")

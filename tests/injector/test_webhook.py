@@ -6,6 +6,7 @@ import json
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import aiohttp
 import pytest
@@ -108,7 +109,7 @@ async def test_what_is_no_admission(
 async def test_an_internal_error_is_a_500_without_details(
     client: Client, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def broken(*_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise RuntimeError("inside")
 
     monkeypatch.setattr(webhook, "decided", broken)
@@ -189,3 +190,36 @@ async def test_while_it_ends_no_connection_is_kept(client: Client) -> None:
         ) as told:
             assert told.status == 200
             assert (told.headers.get("Connection") == "close") is ending
+
+
+POLICY = """
+version: 1
+services:
+  - {name: media.MediaService, builtin: true}
+  - {name: product.ProductService, address_variable: PRODUCT_SERVICE_ADDR, descriptors: product.binpb}
+"""
+
+
+async def test_a_policy_is_read_in_the_pods_namespace(client: Client) -> None:
+    env = [{"name": "MEDIA_SERVICE_ADDR", "value": "m:1"}, {"name": "PRODUCT_SERVICE_ADDR", "value": "p:1"}]
+    notes = {"media-cache-proxy.io/inject": "true", "media-cache-proxy.io/policy": "shop"}
+    pod = {"metadata": {"annotations": notes}, "spec": {"containers": [{"name": "app", "env": env}]}}
+
+    async def answer() -> dict[str, Any]:
+        status, body = await client.post(json.dumps(review(pod)).encode())
+        assert status == 200
+        found: dict[str, Any] = json.loads(body)
+        return found
+
+    said = (await answer())["response"]["status"]["message"]
+    assert said.startswith("media-cache-proxy.io/policy: shop: cannot be read: get ConfigMap shop/shop: 404")
+    client.api.configs["shop"] = {"other.yaml": POLICY}
+    said = (await answer())["response"]["status"]["message"]
+    assert said == "media-cache-proxy.io/policy: shop: the ConfigMap in shop has no key policy.yaml"
+    client.api.configs["shop"] = {"policy.yaml": POLICY}
+    swapped = [each for each in patch_of(await answer()) if each["op"] == "replace"]
+    assert {each["value"]["name"]: each["value"]["value"] for each in swapped} == {
+        "MEDIA_SERVICE_ADDR": "127.0.0.1:50066",
+        "PRODUCT_SERVICE_ADDR": "127.0.0.1:50066",
+    }
+    assert "GET /api/v1/namespaces/shop/configmaps/shop" in client.api.calls

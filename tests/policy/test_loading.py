@@ -7,6 +7,7 @@ import pytest
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.loading import load_policy
 from proxy.policy.mistakes import PolicyError
+from proxy.settings.tolerance import ROUTES_OF
 from tests.policy import EXAMPLES, PRODUCT, SERVICE
 
 
@@ -39,3 +40,47 @@ def test_a_file_that_cannot_be_used_is_one_line(tmp_path: Path, data: bytes | No
     assert str(failed.value).startswith(f"{path}:")
     assert told in str(failed.value)
     assert "\n" not in str(failed.value)
+
+
+def addressed(environ: dict[str, str]) -> dict[str, str]:
+    policy = load_policy(str(EXAMPLES / "product.yaml"), environ=environ)
+    return {name: service.upstream for name, service in policy.services.items()}
+
+
+def test_an_address_in_the_environment_goes_before_the_policys_own() -> None:
+    """What the injector hands over; where the media service is, is a setting."""
+    given = {"PRODUCT_SERVICE_ADDR": "dns:///product.shop:1", "MEDIA_SERVICE_ADDR": "elsewhere:1"}
+    expected = {"media.MediaService": "", "product.ProductService": "dns:///product.shop:1"}
+    assert addressed(given) == expected
+    assert addressed({"PRODUCT_SERVICE_ADDR": " "})["product.ProductService"] == "localhost:50055"
+
+
+def test_an_address_that_is_none_is_told_where_its_variable_is_named() -> None:
+    with pytest.raises(PolicyError) as failed:
+        addressed({"PRODUCT_SERVICE_ADDR": "no address"})
+    assert "product.yaml:12:23: PRODUCT_SERVICE_ADDR: 'no address' is not understood" in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (SERVICE.replace("product.binpb", "missing.binpb\n    upstream: p:1"), {"product.ProductService": "p:1"}),
+        (
+            SERVICE + "    address_variable: PRODUCT_SERVICE_ADDR\n    reads: [{method: No, tag: x}]\n",
+            {"product.ProductService": "given:1"},
+        ),
+        ("services: [", {}),
+        (None, {}),
+    ],
+)
+def test_of_a_policy_that_cannot_be_used_the_routes_are_kept(
+    text: str | None, expected: dict[str, str], tmp_path: Path
+) -> None:
+    """Whoever tolerates mistakes forwards what it knows the way of: an app would find no such method elsewhere."""
+    path = tmp_path / "p.yaml"
+    if text is not None:
+        path.write_text(text)
+    policy = load_policy(f"{ROUTES_OF}{path}", environ={"PRODUCT_SERVICE_ADDR": "given:1"})
+    others = {name: service.upstream for name, service in policy.services.items() if name != "media.MediaService"}
+    assert others == expected
+    assert not any(policy.services[name].unary for name in others), "nothing of them is known"

@@ -1,10 +1,16 @@
 """ON_BAD_SETTINGS=forward: whoever has wrong settings serves, forwards uncached, and says so; without, it ends."""
 
+import shutil
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
 
+from examples.pb import product_pb2, product_pb2_grpc
+from examples.product_service.server import running
+from examples.product_service.settings import ProductSettings
 from proxy.errors import SettingError
 from proxy.settings.config import declared
 from proxy.settings.tolerance import Taken
@@ -13,6 +19,7 @@ from tests.support.servers.process import ProxyProcess
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.upstream import FakeMediaServer
 
+EXAMPLES = Path(__file__).parents[2] / "examples" / "policies"
 DEFAULTS = {setting.name: setting.default for setting in declared()}
 
 
@@ -124,3 +131,28 @@ def test_a_second_failure_for_the_same_reason_ends_it() -> None:
         first.after(error)
     with pytest.raises(SettingError, match="REDIS_TLS_CA"):
         Taken.of(DEFAULTS, ()).after(error)
+
+
+@pytest.mark.usefixtures("each_transport")
+@pytest.mark.parametrize("wrong", ["the policy", "something else"])
+async def test_calls_find_their_services_all_the_same(wrong: str, media: FakeMediaServer, tmp_path: Path) -> None:
+    """By an address that the environment gives, as in an injected sidecar."""
+    policy = "version: 1\nservices:\n  - {name: media.MediaService, builtin: true}\n"
+    if wrong == "the policy":
+        policy += "  - {name: product.ProductService, address_variable: PRODUCT_SERVICE_ADDR, descriptors: missing}\n"
+    else:
+        shutil.copy(EXAMPLES / "product.binpb", tmp_path)
+        policy += (
+            "  - {name: product.ProductService, address_variable: PRODUCT_SERVICE_ADDR, descriptors: product.binpb}\n"
+        )
+    (tmp_path / "policy.yaml").write_text(policy)
+    given = {"POLICY": str(tmp_path / "policy.yaml"), "MEDIA_SERVICE_ADDR": media.addr, "REDIS_ADDR": ""}
+    if wrong == "something else":
+        given |= {"REDIS_ADDR": "rediss://localhost:1", "REDIS_TLS_CA": "/no/such.pem"}
+    async with running(ProductSettings.read({"LISTEN_ADDR": "localhost:0", "RABBITMQ_ADDR": ""})) as product:
+        environment = {**given, "PRODUCT_SERVICE_ADDR": product.address, "ON_BAD_SETTINGS": "forward"}
+        async with ProxyProcess(**environment) as proxy, Gateway(proxy.addr) as gateway:
+            assert (await gateway.read()).response.success
+            async with grpc.aio.insecure_channel(proxy.addr) as channel:
+                products = product_pb2_grpc.ProductServiceStub(channel)
+                assert (await products.GetAllProducts(product_pb2.GetAllProductsRequest(), timeout=20)).success

@@ -241,13 +241,14 @@ def run(redis: Redis, *kinds: type[Actor]) -> list[World]:
         worlds.append(world)
     for turn in range(len(worlds[0].order)):
         steps = [world.actors[world.order[turn]].step() for world in worlds]
-        _execute(redis, [step for step in steps if step is not None])
-    _execute(redis, [((b"HGET", world.key, b"e" + FIELD), _judge(world)) for world in worlds])
+        execute(redis, [step for step in steps if step is not None])
+    execute(redis, [((b"HGET", world.key, b"e" + FIELD), _judge(world)) for world in worlds])
     redis.delete(*[world.key for world in worlds])
     return worlds
 
 
-def _execute(redis: Redis, steps: list[tuple[Command, Callable[[object], None]]]) -> None:
+def execute(redis: Redis, steps: list[tuple[Command, Callable[[object], None]]]) -> None:
+    """Asks all at once, then hands each its reply."""
     pipeline = redis.pipeline(transaction=False)
     for command, _ in steps:
         pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
