@@ -22,16 +22,16 @@ def manager(**settings: Any) -> dict[str, Any]:
 
 
 def routes(**settings: Any) -> list[dict[str, Any]]:
-    """Those for a usual content-type; behind them come the same for one that has parameters."""
+    """Those for a usual content-type; behind them come the same but the first for one that has parameters."""
     [host] = manager(**settings)["route_config"]["virtual_hosts"]
     found: list[dict[str, Any]] = host["routes"]
-    return found[: len(found) // 2]
+    return found[: len(found) // 2 + 1]
 
 
 def test_a_content_type_with_parameters_changes_nothing() -> None:
     [host] = manager()["route_config"]["virtual_hosts"]
     behind = host["routes"][len(routes()) :]
-    for usual, other in zip(routes(), behind, strict=True):
+    for usual, other in zip(routes()[1:], behind, strict=True):
         assert {**other, "match": None} == {**usual, "match": None}
         *fields, parameters = other["match"].pop("headers")
         assert {**other["match"], "grpc": {}, **({"headers": fields} if fields else {})} == usual["match"]
