@@ -128,8 +128,8 @@ async def test_calls_that_end_by_their_callers_deadline_do_not_take_the_others_a
 
         async def hurried() -> None:
             for _ in range(40):
-                code, _ = await status_of(unary(channel, HANG, b"", timeout=0.05))
-                assert code is StatusCode.DEADLINE_EXCEEDED
+                code, said = await status_of(unary(channel, HANG, b"", timeout=0.05))
+                assert code is StatusCode.DEADLINE_EXCEEDED, said
 
         await asyncio.gather(*(hurried() for _ in range(40)))
         await lasting.write(b"2")

@@ -22,7 +22,7 @@ def manager(**settings: Any) -> dict[str, Any]:
 
 
 def routes(**settings: Any) -> list[dict[str, Any]]:
-    """Those for a usual content-type; behind them come the same for one that has parameters."""
+    """Those for a usual content-type; behind them come the same but the first for one that has parameters."""
     [host] = manager(**settings)["route_config"]["virtual_hosts"]
     found: list[dict[str, Any]] = host["routes"]
     return [each for each in found if "grpc" in each["match"]]
