@@ -3,6 +3,7 @@
 #   docker build -t media-cache-proxy:envoy --target envoy .             # the same, with TRANSPORT=envoy
 #   docker build -t media-cache-proxy:webhook --target webhook .         # what injects it on Kubernetes
 #   docker run --read-only -p 50066:50066 -e MEDIA_SERVICE_ADDR=media:50056 -e REDIS_ADDR=redis:6379 media-cache-proxy
+#   (the target envoy also needs --tmpfs /tmp, for Envoy's sockets)
 # scripts/image builds all of them without an engine, and without a registry.
 
 # With Python 3.11; the first one also with the module venv.

@@ -12,6 +12,7 @@ from bench import (
     gap,
     growth,
     picture,
+    policies,
     profile,
     redis_side,
     side_by_side,
@@ -117,6 +118,15 @@ async def starting() -> Outcome:
     )
 
 
+async def by_policy() -> Outcome:
+    """what a policy costs at the start, about two minutes"""
+    found = await policies.run()
+    figures = {
+        transport: {name: list(map(asdict, runs)) for name, runs in each.items()} for transport, each in found.items()
+    }
+    return Outcome(figures, {"policies": tables.policies(policies.rows(found))}, [*policies.targets(found)])
+
+
 async def asked() -> Outcome:
     """what an HGET costs Redis by how it is asked, about half a minute"""
     found = await redis_side.run()
@@ -131,6 +141,7 @@ SECTIONS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {
     "growth": growing,
     "telemetry": told,
     "start": starting,
+    "policies": by_policy,
     "redis": asked,
 }
 """By name, as the command takes them."""

@@ -53,13 +53,14 @@ async def starts(trees: Iterable[Path], rounds: int = _ROUNDS) -> dict[Path, dic
         for number in range(rounds + 1):
             for transport in TRANSPORTS:
                 for tree, of_tree in found.items():
-                    one = await _start(tree, TRANSPORT=transport, REDIS_ADDR=redis.addr)
+                    one = await started(tree, TRANSPORT=transport, REDIS_ADDR=redis.addr)
                     if number:
                         of_tree[transport].append(one)
     return found
 
 
-async def _start(tree: Path, **settings: str) -> Start:
+async def started(tree: Path, **settings: str) -> Start:
+    """One start of that tree."""
     proxy = ProxyProcess(MEDIA_SERVICE_ADDR="127.0.0.1:1", **settings)
     proxy.child.env = {**(proxy.child.env or {}), "PYTHONPATH": str(tree)}
     begun = time.perf_counter()

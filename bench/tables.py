@@ -112,6 +112,11 @@ def starts(found: Starts) -> str:
     return table(head, rows)
 
 
+def policies(rows: Iterable[list[str]]) -> str:
+    """What each adds to a start without one."""
+    return table(["transport: policy", "CPU, ms more", "port open, ms later", "MB more"], rows)
+
+
 def memory(found: Starts) -> str:
     """Medians, by transport and process."""
     rows = []

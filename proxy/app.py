@@ -1,39 +1,38 @@
 """The composition root of `serve`: what is built, in which order it starts, drains and stops.
 
-Start:  core (Redis, upstream) -> events -> transport -> probes, admin, which are not even loaded before. Nothing waits
-        for Redis or RabbitMQ beyond half a second, which is there so that a proxy started beside healthy ones caches
-        from its first call.
-Drain:  on SIGTERM not ready at once; calls are served until idle; then events, invalidations, connections.
+Start:  core (Redis, upstream) -> events -> transport -> probes, admin, which are loaded last. The start waits for Redis
+        and RabbitMQ for at most half a second, so that a proxy with working dependencies caches from its first call.
+Drain:  on SIGTERM it is not ready at once; calls are served until idle; then events, invalidations and connections end.
 """
 
 import asyncio
 import logging
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from proxy import __version__, starting
-from proxy.amqp.duty import Able
+from proxy.consuming import Consuming
 from proxy.core import Core
 from proxy.errors import StartError
+from proxy.reloading import Reloading
+from proxy.served import Served
 from proxy.settings import otel
 from proxy.settings.config import Settings
-from proxy.store.event_record import EventRecord
 from proxy.telemetry import complaints
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
 from proxy.tls import Tls
 from proxy.transport.admission import Admission
-from proxy.transport.forward import unary_forwarder
 from proxy.transport.limits import Limits
 from proxy.transport.server import Listener
 
 if TYPE_CHECKING:
-    from proxy.amqp.consumer import EventConsumer
     from proxy.operating import HttpServers
     from proxy.telemetry.span_export import SpanExport
 
@@ -52,6 +51,9 @@ class Transport(Protocol):
 
     async def supervise(self) -> None:
         """What must be done all the while; until cancelled."""
+
+    async def take_up(self, served: Served) -> Iterable[str]:
+        """The policy has changed. Tells what of it counts from the next start only."""
 
     async def drain(self, idle: float, *, at_most: float) -> None:
         """Tells that it ends, serves until no call came or went for `idle` seconds, and stops after `at_most`."""
@@ -84,7 +86,7 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
     """TRANSPORT=grpcio."""
     return Listener(
         settings.listen_addr,
-        {**dict.fromkeys(core.policy.unary, unary_forwarder(core.upstreams)), **core.routes},
+        core.served.routes,
         core.upstreams,
         metrics,
         Admission(settings.max_concurrent_calls),
@@ -142,43 +144,21 @@ class _App:
         self._unready: str | None = "starting"
         self._stop_asked = stop
         self._transport = make_transport(settings, self._core, self._metrics)
-        self._consumer = self._make_consumer()
+        self._consuming = Consuming(settings, self._core, self._metrics)
         self._upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), time.monotonic)
         self._metrics.upstream_answers.connected = lambda: self._upstream.state.up
         self._http: HttpServers | None = None
-
-    def _make_consumer(self) -> "EventConsumer | None":
-        settings, core, store = self._settings, self._core, self._core.store
-        if not settings.rabbitmq_addr or store is None or not core.policy.events:
-            return None  # without Redis there is nothing to invalidate, and other processes need the events
-        from proxy.amqp.consumer import EventConsumer  # noqa: PLC0415 -- its library is loaded only where it is used
-
-        consumer = EventConsumer(
-            settings.rabbitmq_addr,
-            settings.queue_prefix,
-            core.invalidations,
-            self._metrics,
-            events=core.policy.events,
-            gap=core.gap,
-            able=Able(store.any_usable, lambda: core.redis_state().up, store.takes),
-            tls=core.tls.rabbitmq,
-            record=EventRecord(store.topology, settings.cache_namespace, core.keys.of_tag),
-        )
-        core.own_writes.succeeded = consumer.wrote
-        return consumer
 
     def _make_http(self) -> "HttpServers":
         """Takes long: run it in a thread, beside what is served already."""
         from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
 
-        dependencies = {"upstream": self._upstream_state}
+        dependencies: dict[str, Callable[[], State]] = {"upstream": self._upstream_state}
         if self._core.redis is not None:
             dependencies["redis"] = self._core.redis_state
-        if (consumer := self._consumer) is not None:
-            dependencies["rabbitmq"] = lambda: consumer.state
-        queues = () if consumer is None else (consumer.depths,)
-        parts = (self._settings, self._sources, self._core, self._metrics, dependencies, lambda: self._unready)
-        return HttpServers(*parts, self._transport.statistics, *queues, remark=complaints.remark(self._faults))
+        states, depths = ChainMap(dependencies, self._consuming.states), self._consuming.depths
+        parts = (self._settings, self._sources, self._core, self._metrics, states, lambda: self._unready)
+        return HttpServers(*parts, self._transport.statistics, depths, remark=complaints.remark(self._faults))
 
     def _upstream_state(self) -> State:
         """Whether the media service is connected, and what is wrong with its answers all the same."""
@@ -209,11 +189,14 @@ class _App:
             background.append(asyncio.create_task(complaints.run(self._faults), name="complaints"))
         background.append(asyncio.create_task(Descriptors().run(), name="descriptors"))
         background.append(asyncio.create_task(self._core.upstream.watch(self._upstream.changed), name="upstream"))
-        if self._consumer is not None:
-            self._consumer.start()
+        self._consuming.start()
         await self._settle()
         port = await self._transport.start()
         background.append(asyncio.create_task(self._transport.supervise(), name="transport"))
+        if self._settings.policy:
+            parts = (self._transport.take_up, self._consuming.take_up)
+            reloading = Reloading(self._settings, self._core, self._metrics.policy_reloads, parts)
+            background.append(asyncio.create_task(reloading.run(), name="policy"))
         if self._settings.probe_addr or self._settings.admin_addr:
             self._http = await asyncio.to_thread(self._make_http)
         ports = {"port": port, "probe_port": await self._start_probes(), "admin_port": await self._start_admin()}
@@ -239,7 +222,7 @@ class _App:
         with suppress(TimeoutError):
             async with asyncio.timeout(_SETTLING):
                 await _until(lambda: self._core.redis is None or self._core.redis.known)
-                await _until(lambda: self._consumer is None or self._consumer.settled)
+                await _until(lambda: self._consuming.settled)
 
     async def _drain(self) -> None:
         log.info("draining", extra={"at_most_seconds": self._settings.drain_time})
@@ -255,8 +238,7 @@ class _App:
     async def _stop(self, background: list[asyncio.Task[None]]) -> None:
         """In this order: no more calls, no more events, what they left behind, the connections."""
         await self._transport.stop()
-        if self._consumer is not None:
-            await self._consumer.stop()
+        await self._consuming.stop()
         await self._core.close()
         for task in background:
             task.cancel()

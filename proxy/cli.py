@@ -1,13 +1,13 @@
 """The command line: arguments in, exit status out. What the commands do is elsewhere.
 
-A person's mistake is answered in one line on stderr, never with a traceback:
+A user's mistake leads to one line on stderr, never to a traceback:
 
     0     done; `serve` was told to end and drained
-    1     `serve` could not start (an address that is taken) or failed unexpectedly; a command for operators found
-          nobody, or was refused; the output could not be written
-    2     a setting, a file that it names, a command or flag that is not understood
-    3     `invalidate`, `flush`: kept and tried again, but Redis has not taken it yet
-    130   Ctrl-C before `serve` served; from then on it drains, as SIGTERM does
+    1     `serve` could not start (an address in use) or failed unexpectedly; a command for operators could not reach
+          the proxy, or was refused; the output could not be written
+    2     a setting, a file that it names, a command or a flag that is not understood
+    3     `invalidate`, `flush`: Redis has not confirmed it yet; it is kept and retried
+    130   Ctrl-C before `serve` was serving; after that it drains, as with SIGTERM
 """
 
 import json

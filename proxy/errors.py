@@ -1,4 +1,4 @@
-"""The errors that cross our own layers. Foreign ones are translated where they enter."""
+"""The errors that cross our own layers. Errors of libraries are translated where they enter."""
 
 
 class RedisUnavailableError(Exception):

@@ -1,4 +1,4 @@
-"""Commands that are loaded when they are asked for: `serve` must not load what only other commands need."""
+"""Commands that are loaded only when they are used: `serve` must not load what only other commands need."""
 
 from importlib import import_module
 from typing import Any

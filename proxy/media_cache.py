@@ -1,8 +1,8 @@
 """`MediaCacheService`: the cache for Python applications, in their own process instead of beside it.
 
-It shares Redis with the sidecars of the same `CACHE_NAMESPACE`: what one of them stored is a hit here, and the events
-that they consume invalidate it. It consumes no events itself; without any sidecar, an answer is as old as `CACHE_TTL`
-permits.
+It shares Redis with the sidecars of the same `CACHE_NAMESPACE`: entries stored by one of them are hits here, and the
+events that they consume invalidate entries for all. It consumes no events itself: without a sidecar, an answer may be
+as old as `CACHE_TTL` permits.
 
     settings = Settings(media_service_addr="media:50056", redis_addr=RedisAddr().parse("redis:6379"))
     async with MediaCacheService.open(settings) as media:

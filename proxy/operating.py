@@ -1,5 +1,5 @@
-"""The HTTP servers beside the callers' port, probes and admin. They are loaded once callers are served: they need a
-library of their own, which takes a fifth of the time of all imports.
+"""The HTTP servers for probes and admin. They are loaded once callers are served, because their library takes a fifth
+of the time of all imports.
 """
 
 from collections.abc import Awaitable, Callable, Mapping

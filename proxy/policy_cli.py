@@ -192,7 +192,7 @@ Examples:
 def explain(file: str, method: str, request: str, response: str | None) -> None:
     """Prints one line for each thing that the policy says."""
     from proxy.policy.explaining import explained  # noqa: PLC0415 -- help loads none of it
-    from proxy.policy.expressions import ExpressionError  # noqa: PLC0415
+    from proxy.policy.failures import ExpressionError  # noqa: PLC0415
     from proxy.policy.jsonish import BadMessage  # noqa: PLC0415
 
     loaded = _loaded("" if file == "builtin" else file)
@@ -219,9 +219,11 @@ def _json(what: str, text: str) -> Any:
 
 def _loaded(file: str) -> Any:
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
+    from proxy.settings.config import Settings  # noqa: PLC0415
+    from proxy.transport.credentials import reflecting  # noqa: PLC0415
 
     try:
-        return load_policy(file)
+        return load_policy(file, connect=reflecting(Settings()))
     except StartError as error:
         for line in str(error).splitlines():
             click.echo(line, err=True)

@@ -1,4 +1,4 @@
-"""Text of others (callers, brokers, servers) made fit for a terminal: nothing in it can set a title, move or colour.
+"""Makes other programs' text (callers, brokers, servers) safe for a terminal: it cannot set a title or use colours.
 
 A terminal acts on control characters (C0, DEL and C1: `\\x9b` begins a sequence as `\\x1b[` does). Unicode's
 bidirectional controls change the order in which a line is shown; its line and paragraph separators end one.

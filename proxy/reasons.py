@@ -1,6 +1,6 @@
-"""Why a connection failed, in one line and one voice, whichever library tells it: `cannot connect to a:1: refused`.
+"""Why a connection failed, in one line with the same wording for all libraries: `cannot connect to a:1: refused`.
 
-redis-py, asyncio, gRPC's core and getaddrinfo each have a wording of their own, with codes that nobody looks up.
+redis-py, asyncio, gRPC's core and getaddrinfo each have their own wording, with codes that nobody looks up.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Trying until it is done: what must not be lost is tried again and again, at growing intervals."""
+"""Retries what must not be lost until it is done, at growing intervals."""
 
 import asyncio
 import random

@@ -1,22 +1,23 @@
 """Certificates and keys of each *leg* (callers, upstream, Redis, RabbitMQ, collector): read at the start, and again
 when their files change.
 
-What is bad at the start ends it. What turns bad later (half-written, a certificate beside another's key) is one
-warning, and what was read before is used on. Only handshakes to come see what is new: connections that exist are left
-alone.
+A bad file at the start ends the process. A file that becomes bad later (incomplete, a certificate with another's key)
+leads to one warning, and the previous files stay in use. Only new handshakes use new files; existing connections are
+not affected.
 """
 
 import asyncio
 import logging
 import os
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from proxy.errors import SettingError
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 
 _log = logging.getLogger(__name__)
 
@@ -73,6 +74,16 @@ class Leg:
         self._bad = False
         self._seen = self._stamp()
         self._pem, self._context = self._read()
+
+    @classmethod
+    def to(cls, upstream: UpstreamTls) -> Self:
+        """The one to a service that is reached so."""
+        prefix, parts = (
+            upstream.said_by,
+            ("_CA", "_CERT", "_KEY") if upstream.said_by.isupper() else (": ca", ": cert", ": key"),
+        )
+        ca, cert, key = map(Given, (f"{prefix}{part}" for part in parts), (upstream.ca, upstream.cert, upstream.key))
+        return cls("upstream", ca, cert, key, server_name=upstream.server_name)
 
     @property
     def given(self) -> tuple[Given, Given, Given]:
@@ -167,18 +178,18 @@ class Tls:
         """Reads all files; SettingError names the first that is of no use."""
         return cls(
             listen=_leg(settings, "listen", "callers", ca="client_ca", server=True),
-            upstream=_leg(settings, "upstream", "upstream", always=settings.upstream_tls == "on"),
+            upstream=_to(UpstreamTls.of(settings)),
             redis=_leg(settings, "redis", "redis"),
             rabbitmq=_leg(settings, "rabbitmq", "rabbitmq"),
         )
 
-    async def watch(self, every: float = LOOK_EVERY) -> None:
-        """Looks at the files each `every` seconds and tells of what is new, until cancelled."""
-        legs = list(self._legs())
-        while legs:
+    async def watch(self, every: float = LOOK_EVERY, more: Callable[[], Iterable[Leg]] | None = None) -> None:
+        """Looks at the files each `every` seconds and tells of what is new, until cancelled. `more` come and go."""
+        own = list(self._legs())
+        while own or more is not None:
             await asyncio.sleep(every)
             # In a thread: a network's file system may hang.
-            renewed = await asyncio.to_thread(lambda: [leg for leg in legs if leg.look()])
+            renewed = await asyncio.to_thread(_looked, [*own, *(more() if more is not None else ())])
             for leg in renewed:
                 leg.tell()
 
@@ -186,13 +197,20 @@ class Tls:
         return (leg for leg in (self.listen, self.upstream, self.redis, self.rabbitmq) if leg is not None)
 
 
-def _leg(
-    settings: Settings, prefix: str, name: str, *, ca: str = "ca", always: bool = False, server: bool = False
-) -> Leg | None:
+def _looked(legs: Iterable[Leg]) -> list[Leg]:
+    """Those with something new."""
+    return [leg for leg in legs if leg.look()]
+
+
+def _to(upstream: UpstreamTls | None) -> Leg | None:
+    return None if upstream is None else Leg.to(upstream)
+
+
+def _leg(settings: Settings, prefix: str, name: str, *, ca: str = "ca", server: bool = False) -> Leg | None:
     names = (f"{prefix}_tls_{part}" for part in (ca, "cert", "key"))
     cas, cert, key = (Given(name.upper(), getattr(settings, name)) for name in names)
     server_name = "" if server else getattr(settings, f"{prefix}_tls_server_name")
-    if not (always or cas.path or cert.path or server_name):
+    if not (cas.path or cert.path or server_name):
         return None
     return Leg(name, cas, cert, key, server_name=server_name, server=server)
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
+import hypothesis
 import pytest
 
 from tests.support.envoy_chain import EnvoyChain, envoy_without_redis
@@ -20,6 +21,10 @@ from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.server import Server
 from tests.support.servers.upstream import FakeMediaServer
+
+# How long one example takes says more of what else the machine does.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 _Server = TypeVar("_Server", bound=Server)
 

@@ -113,6 +113,17 @@ def media_service(port: int, directory: Path, **settings: str) -> Process:
     return Process("media service", f"127.0.0.1:{port}", command, directory / "media-service.log", is_ready, env)
 
 
+def product_service(port: int, directory: Path, **settings: str) -> Process:
+    """The reference product service, with the examples' products."""
+
+    async def is_ready() -> bool:
+        return await _listens(port)
+
+    env = {"PYTHONPATH": str(ROOT), "LISTEN_ADDR": f"127.0.0.1:{port}", **settings}
+    command = [sys.executable, "-m", "examples.product_service"]
+    return Process("product service", f"127.0.0.1:{port}", command, directory / "product-service.log", is_ready, env)
+
+
 def proxy(port: int, probe_port: int, directory: Path, session: aiohttp.ClientSession, **settings: str) -> Process:
     """The proxy, saying at each read what it did."""
     probe = f"127.0.0.1:{probe_port}"
@@ -136,13 +147,14 @@ def proxy(port: int, probe_port: int, directory: Path, session: aiohttp.ClientSe
     return Process("proxy", f"127.0.0.1:{port}", command, directory / "proxy.log", is_ready, env)
 
 
-def gateway(name: str, port: int, media_addr: str, directory: Path) -> Process:
-    """The reference gateway, in front of the media service or of the proxy: it cannot tell."""
+def gateway(name: str, port: int, addresses: tuple[str, str], directory: Path) -> Process:
+    """The reference gateway, in front of the media and the product service or of the proxy: it cannot tell."""
 
     async def is_ready() -> bool:
         return await _listens(port)
 
-    env = {"PYTHONPATH": str(ROOT), "GATEWAY_ADDR": f"127.0.0.1:{port}", "MEDIA_SERVICE_ADDR": media_addr}
+    env = {"PYTHONPATH": str(ROOT), "GATEWAY_ADDR": f"127.0.0.1:{port}"}
+    env |= zip(("MEDIA_SERVICE_ADDR", "PRODUCT_SERVICE_ADDR"), addresses, strict=True)
     command = [sys.executable, "-m", "examples.gateway"]
     log = directory / f"{name.replace(' ', '-')}.log"
     return Process(name, f"http://localhost:{port}/query", command, log, is_ready, env)

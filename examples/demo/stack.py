@@ -1,7 +1,8 @@
-"""`Stack`: Redis, RabbitMQ, the media service, the proxy and two gateways, started in this order and ended in reverse.
+"""`Stack`: Redis, RabbitMQ, the media and the product service, the proxy and two gateways, started in this order and
+ended in reverse.
 
-One gateway asks through the proxy, the other asks the media service itself: the only difference is the value of
-`MEDIA_SERVICE_ADDR`.
+One gateway asks through the proxy, the other asks the services themselves: the only difference is the values of
+`MEDIA_SERVICE_ADDR` and `PRODUCT_SERVICE_ADDR`.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import aiohttp
 
 from examples.demo import servers
 from examples.demo.process import FailedError, Process, until
+from examples.demo.products import policy_in
 from examples.demo.programs import Programs
 from examples.demo.report import Report
 
@@ -29,6 +31,7 @@ class Stack:
     rabbitmq: Process | None
     """None: none is installed, and there are no events."""
     media: Process
+    products: Process
     proxy: Process
     gateway: Process
     straight: Process
@@ -39,7 +42,7 @@ class Stack:
     session: aiohttp.ClientSession
 
     def __iter__(self) -> Iterator[Process]:
-        everything = (self.redis, self.rabbitmq, self.media, self.proxy, self.gateway, self.straight)
+        everything = (self.redis, self.rabbitmq, self.media, self.products, self.proxy, self.gateway, self.straight)
         return (process for process in everything if process is not None)
 
 
@@ -82,7 +85,10 @@ def _described(
             servers.rabbitmq(programs.rabbitmq, amqp_port, epmd_port, directory),
             servers.amqp_url(amqp_port),
         )
+    product_port = servers.free_port(50055)
+    product_service = f"127.0.0.1:{product_port}"
     settings = {
+        "POLICY": policy_in(directory, product_service),
         "MEDIA_SERVICE_ADDR": f"127.0.0.1:{media_port}",
         "REDIS_ADDR": f"127.0.0.1:{redis_port}",
         "RABBITMQ_ADDR": amqp,
@@ -93,9 +99,14 @@ def _described(
         redis=servers.redis(programs.redis, programs.redis_version, redis_port, directory),
         rabbitmq=rabbitmq,
         media=servers.media_service(media_port, directory, RABBITMQ_ADDR=amqp, LATENCY=f"{LATENCY_MS}ms"),
+        products=servers.product_service(product_port, directory, RABBITMQ_ADDR=amqp),
         proxy=servers.proxy(proxy_port, probe_port, directory, session, **settings),
-        gateway=servers.gateway("gateway", servers.free_port(8080), f"127.0.0.1:{proxy_port}", directory),
-        straight=servers.gateway("gateway straight", servers.free_port(8081), f"127.0.0.1:{media_port}", directory),
+        gateway=servers.gateway(
+            "gateway", servers.free_port(8080), (f"127.0.0.1:{proxy_port}", f"127.0.0.1:{proxy_port}"), directory
+        ),
+        straight=servers.gateway(
+            "gateway straight", servers.free_port(8081), (f"127.0.0.1:{media_port}", product_service), directory
+        ),
         probe=f"http://127.0.0.1:{probe_port}",
         admin=f"http://{settings['ADMIN_ADDR']}",
         session=session,

@@ -9,6 +9,7 @@ from typing import Any
 import aiohttp
 
 from examples.demo.process import FailedError, Process, until
+from examples.demo.products import Products
 from examples.demo.report import Report
 from examples.demo.stack import LATENCY_MS, Stack
 
@@ -49,6 +50,7 @@ class Tour:
             ("delete through the proxy", self._delete),
             ("upload through the proxy", self._own_upload),
             ("upload past the proxy, event", self._event),
+            ("another service, by policy", self._products),
             ("Redis killed", self._redis_killed),
             ("Redis back", self._redis_back),
         )
@@ -139,6 +141,9 @@ class Tour:
         self._rows.append(("fresh after an event", "", f"{took:.0f} ms", ""))
         return f"only the event told the proxy; fresh {took:.0f} ms after the upload was answered"
 
+    async def _products(self) -> str:
+        return await Products(self._graphql, self._stack.gateway, self._stack.products).shown()
+
     async def _redis_killed(self) -> str:
         await self._cached()
         self._stack.redis.kill()
@@ -202,7 +207,7 @@ class Tour:
         _require(result["success"], result["message"])
         return str(result["data"]["uuid"])
 
-    async def _graphql(self, gateway: Process, query: str, **variables: str) -> dict[str, Any]:
+    async def _graphql(self, gateway: Process, query: str, **variables: object) -> dict[str, Any]:
         return await self._post(gateway, json={"query": query, "variables": variables})
 
     async def _post(self, gateway: Process, **body: Any) -> dict[str, Any]:

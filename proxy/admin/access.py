@@ -1,12 +1,11 @@
 """`Access`: who may ask the admin server for what. Pure: headers in, a refusal out.
 
-The admin server listens on loopback by default, which keeps other machines out but no web page that a person on this
-machine looks at. So:
+The admin server listens on loopback by default. That keeps other machines out, but not web pages that a person on this
+machine opens. So:
 
-    Host      must be an address that is ours: a page whose own name was made to resolve to 127.0.0.1 (DNS rebinding)
-              sends its own name
-    Origin    where a browser sends one, must be the page that we served ourselves
-    token     where ADMIN_TOKEN is set, everything but the page itself, which holds no data, needs it
+    Host      must be an address of the proxy: a page whose name resolves to 127.0.0.1 (DNS rebinding) sends its own
+    name Origin    if a browser sends one, must be the admin page itself
+    token     if ADMIN_TOKEN is set, everything except the page, which contains no data, requires it
 """
 
 import hmac

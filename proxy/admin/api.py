@@ -11,8 +11,8 @@
     POST /log-level    debug, info, warning, error
     POST /mode         on, off, shadow
 
-Answers are JSON. What goes wrong is one line under `error`. Nothing here is on the way of a call: a look at Redis is
-bounded and one at a time, an exception ends in a 500 for who asked.
+Answers are JSON. An error is one line under `error`. Nothing here is on the path of a call: requests to Redis are
+bounded and made one at a time, and an exception only leads to a 500 for the operator.
 """
 
 import asyncio
@@ -93,18 +93,7 @@ class Admin:
         self._upstream_state = dependencies.get("upstream", lambda: State(up=True, seconds=None))
         self._policy = core.cache.policy
         self._log_level = settings.log_level
-        self._keys = core.keys
         self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready, queues)
-        self._explainer = Explainer(
-            core.store,
-            self._keys,
-            self._policy,
-            core.invalidations,
-            core.recent,
-            self._redis_trouble,
-            self._upstream,
-            core.policy.reads,
-        )
         self._access = Access(settings.admin_addr, settings.admin_token)
         self._listener = HttpListener("ADMIN_ADDR", settings.admin_addr, self._answer)
         self._looking = asyncio.Lock()
@@ -193,7 +182,7 @@ class Admin:
             return 200, {**told, "tier": None, "entries": [], "problem": "REDIS_ADDR is empty: there is no cache"}
         async with self._looking:
             stored = await listing(
-                self._core.store.topology, self._keys.of_tag(named.tag), self._core.gap, self._core.policy.reads
+                self._core.store.topology, self._core.keys.of_tag(named.tag), self._core.gap, self._core.policy.reads
             )
         return 200, {**told, "tier": "redis", **asdict(stored)}
 
@@ -201,13 +190,27 @@ class Admin:
         if self._core.store is None:
             return 200, {"models": 0, "bytes": None, "complete": True}
         async with self._looking:
-            return 200, asdict(await census(self._core.store.topology, self._keys.tag_pattern, _COUNT_WITHIN))
+            return 200, asdict(await census(self._core.store.topology, self._core.keys.tag_pattern, _COUNT_WITHIN))
 
     async def _explain(self, given: Given) -> tuple[int, object]:
         asked = requests.asked(given, self._core.policy.reads)
         async with self._looking:
-            explanation = await self._explainer.explain(asked)
+            explanation = await self._explainer().explain(asked)
         return 200, {"request": asked.shown, **asdict(explanation)}
+
+    def _explainer(self) -> Explainer:
+        """By the policy that counts now."""
+        core = self._core
+        return Explainer(
+            core.store,
+            core.keys,
+            self._policy,
+            core.invalidations,
+            core.recent,
+            self._redis_trouble,
+            self._upstream,
+            core.policy.reads,
+        )
 
     async def _invalidate(self, given: Given) -> tuple[int, object]:
         named = requests.named(given)

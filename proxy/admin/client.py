@@ -20,6 +20,10 @@ class AdminError(Exception):
     """No answer, or a refusal: one line for a person."""
 
 
+class NotUnderstoodError(AdminError):
+    """The proxy does not understand what was asked."""
+
+
 class AdminClient:
     """`addr` as ADMIN_ADDR has it, `token` as ADMIN_TOKEN; AdminError at once when there can be nobody to ask."""
 
@@ -62,6 +66,8 @@ class AdminClient:
                 f"ADMIN_TOKEN: the proxy at {self._place} "
                 + ("has another one" if self._token_given else "asks for one; set the variable as the proxy has it")
             )
+        if status == 400:
+            raise NotUnderstoodError(str(answer.get("error", "not understood")))
         if status >= 400:
             raise AdminError(str(answer.get("error", f"refused with status {status}")))
         return answer

@@ -33,9 +33,9 @@ Exit status:
 _UNREACHED = "the proxy cannot be reached, or it refused"
 _THREE = "\n  3  Redis has not taken it yet; the proxy keeps it and tries again"
 
-_as_json = click.option("as_json", "--json", is_flag=True, help="The answer as one JSON object.")
+_as_json = click.option("as_json", "--json", is_flag=True, help="Print the answer as one JSON object.")
 _what = click.argument("what", metavar="TAG | TYPE ID", nargs=-1, required=True)
-_collection = click.option("--collection", default="", help="For the log line; all of the model goes in any case.")
+_collection = click.option("--collection", default="", help="Only logged: the whole model is invalidated in any case.")
 _NAMED = """
 \b
 A tag is given as the policy makes it, like product/7. Two words are a type and an id of the media service.
@@ -64,10 +64,12 @@ def _operator_command(
 
     def made(function: Callable[..., Any]) -> click.Command:
         def run(admin_addr: str, admin_token: str, **values: Any) -> Any:
-            from proxy.admin.client import AdminClient, AdminError  # noqa: PLC0415 -- help loads no HTTP
+            from proxy.admin.client import AdminClient, AdminError, NotUnderstoodError  # noqa: PLC0415 -- help loads no HTTP
 
             try:
                 return function(AdminClient(admin_addr, admin_token), **values)
+            except NotUnderstoodError as error:
+                raise click.UsageError(str(error), click.get_current_context()) from error
             except AdminError as error:
                 raise click.ClickException(str(error)) from error
 
@@ -89,13 +91,13 @@ def _answer(answer: dict[str, Any], as_json: bool, lines: Callable[[dict[str, An
         click.echo("\n".join(lines(answer)))
 
 
-@_operator_command("stats", "Show how well it caches, what is broken, and the last invalidations.")
+@_operator_command("stats", "Show how well the proxy caches, what is broken, and the last invalidations.")
 def stats(ask: "AdminClient", *, as_json: bool) -> None:
     """Prints a summary."""
     _answer(ask.get("/stats"), as_json, stats_lines)
 
 
-@_operator_command("lookup", "Show what is stored of a tag, without the answers.\n" + _NAMED, _what)
+@_operator_command("lookup", "Show what is stored for a tag, without the answers.\n" + _NAMED, _what)
 def lookup(ask: "AdminClient", *, what: tuple[str, ...], as_json: bool) -> None:
     """Prints a table."""
     _answer(ask.get("/lookup", **_named(what)), as_json, lookup_lines)
@@ -122,7 +124,7 @@ def explain(
     _answer(answer, as_json, lambda told: [told["result"], *(f"  {printable(why)}" for why in told["why"])])
 
 
-@_operator_command("invalidate", "Drop all that is stored of a tag.\n" + _NAMED, _what, _collection, kept=True)
+@_operator_command("invalidate", "Delete everything stored for a tag.\n" + _NAMED, _what, _collection, kept=True)
 def invalidate(ask: "AdminClient", *, what: tuple[str, ...], collection: str, as_json: bool) -> int:
     """Prints whether Redis has confirmed."""
     answer = ask.post("/invalidate", **_named(what), collection=collection)
@@ -131,7 +133,7 @@ def invalidate(ask: "AdminClient", *, what: tuple[str, ...], collection: str, as
 
 @_operator_command(
     "flush",
-    "Drop all that is stored, of every service or of one.",
+    "Delete everything stored, of all services or of one.",
     click.argument("service", required=False),
     kept=True,
 )
@@ -144,7 +146,7 @@ def flush(ask: "AdminClient", *, service: str | None, as_json: bool) -> int:
 
 @_operator_command(
     "mode",
-    "Show or switch the mode of this one proxy: on, off (forward only) or shadow, until it ends.",
+    "Show or switch the mode of one proxy until it ends: on, off (forward only) or shadow.",
     click.argument("mode", type=click.Choice(("on", "off", "shadow"), case_sensitive=False), required=False),
 )
 def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
@@ -167,11 +169,11 @@ _PINGED = (
         for part in ("ca", "cert", "key", "server_name")
     ),
 )
-_PING_HELP = f"""Reach Redis, RabbitMQ and the media service directly, and say how fast.
+_PING_HELP = f"""Connect to Redis, RabbitMQ and the media service, and show how long that takes.
 
-Of the collector only the port is tried.
+For the trace collector, only the port is tried.
 
-No proxy is asked: the settings are those that `serve` would take from the same flags and variables.
+It needs no running proxy, and uses the settings that `serve` would take from the same flags and variables.
 {_EXIT_STATUS.format(one="one of them cannot be reached", three="")}"""
 
 
@@ -179,7 +181,7 @@ No proxy is asked: the settings are those that `serve` would take from the same 
     "ping",
     params=flags.options(*_PINGED),
     help=_PING_HELP,
-    short_help="Reach what the proxy depends on, and say how fast.",
+    short_help="Connect to all dependencies, and show how long that takes.",
 )
 @click.option(
     "--collector",

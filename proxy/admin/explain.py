@@ -1,7 +1,7 @@
 """`Explainer`: why a call would be a hit, a miss or a bypass now, in words.
 
-It asks the same parts in the same order as the cache itself does (`cache.py`), up to the first that decides; only
-then it looks at what else is stored of the model, to say why there is nothing for this very request.
+It asks the same parts in the same order as the cache (`cache.py`), up to the first one that decides. Then it looks at
+what else is stored for the tag, to explain why there is nothing for this request.
 """
 
 import math
@@ -150,7 +150,7 @@ class Explainer:
             return "REDIS_ADDR is empty: there is no cache."
         if not self._store.usable(key.hash_key):
             return f"Redis cannot be used now: {self._redis_trouble() or 'not connected'}."
-        if self._invalidations.held_back(key.tag):
+        if self._invalidations.held_back(key.tag, key.read.dependent):
             return (
                 "An invalidation of this model is waiting for Redis: until Redis confirms it, reads bypass the cache."
             )

@@ -1,6 +1,6 @@
 """What the operators' commands print, as lines: `--json` shows the answers themselves.
 
-Types of models, names of collections and what others said come from anywhere: every line is made `printable`.
+Model types, collection names and messages of other programs may contain anything, so every line is made `printable`.
 """
 
 import json

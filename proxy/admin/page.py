@@ -1,7 +1,6 @@
 """The admin page: one HTML document that holds its style and its scripts, and loads nothing from anywhere.
 
-Its parts are in `assets/`. The policy sent along lets the browser run exactly these scripts, and ask nobody but
-us.
+Its parts are in `assets/`. The Content-Security-Policy allows exactly these scripts, and requests to this server only.
 """
 
 from base64 import b64encode

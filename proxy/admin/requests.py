@@ -1,7 +1,7 @@
-"""What is asked of the admin server: parameters in, values out, or one line that says what is accepted.
+"""Parameters of requests to the admin server: texts in, values out, or one line that says what is accepted.
 
-Parameters stand in the query, or in a JSON object as the body. Integers may be written as text, since JavaScript knows
-none beyond 2^53.
+Parameters are in the query, or in a JSON object in the body. Integers may be strings, since JavaScript has no exact
+integers beyond 2^53.
 """
 
 import json
@@ -141,7 +141,8 @@ def asked(given: Mapping[str, Any], reads: Mapping[str, Read]) -> Asked:
         raise BadRequestError("the request cannot be encoded; accepted: text and numbers") from None
     if call.method not in reads:
         raise BadRequestError(
-            _not_understood("method", None, f"a read of the policy: {_listed_names(reads)}; with its request")
+            f"model_type: the policy does not read files of models; accepted: method, a read of it "
+            f"({_listed_names(reads)}), and request"
         )
     return Asked(call, shown)
 

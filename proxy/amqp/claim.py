@@ -1,10 +1,10 @@
-"""`Claim`: notices that another Redis is behind the same queues, so that each of the two loses half of the events.
+"""`Claim`: notices proxies with another Redis on the same queues, since each side then misses half of the events.
 
-    claim   `<prefix>-redis`, a queue that nobody consumes. The id of our Redis is in one of its arguments, which the
-            broker compares at each declaration. Declared every 30 s; gone two minutes after the last time.
-    rival   whoever is refused has met a claim of another Redis, and leaves a message in its queue. The length of the
-            queue tells those whose claim it is, for as long as the message lives.
-Where our user may not declare it or write to it, nothing is noticed.
+    claim   `<prefix>-redis`, a queue without consumers. One of its arguments is the id of our Redis, which the broker
+            compares at each declaration. Declared every 30 s; it expires two minutes after the last declaration.
+    rival   a proxy whose declaration is refused has found the claim of another Redis, and leaves a message in its
+            queue. Those who made the claim see the message by the length of the queue.
+If our user may not declare the queue or write to it, nothing is noticed.
 """
 
 import logging

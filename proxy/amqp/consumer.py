@@ -1,27 +1,27 @@
 """`EventConsumer`: keeps us connected to RabbitMQ, and knows when events may have been missed.
 
 A *session* is one connection's life. aio-pika's robust connection is not used: it brings a deleted queue back by itself
-and says nothing. What a session does, and why in this order:
+and says nothing. The steps of a session, and the reasons for their order:
 
  1. It looks for our queues, and for the mark of `topology.py`, before it declares anything: a declaration hides that a
     queue was missing. Other reasons to think that events were missed come from before: an attempt to connect failed
     (publishers lose events while the broker is down), our queue was deleted, a message could not be decoded.
- 2. With such a reason it removes the mark, so that the debt outlives us.
- 3. It declares the queues that are missing, and consumes. From now on the broker tells when a queue is deleted, so that
-    none can vanish between the look and the declaration of what is there, unnoticed.
+ 2. With such a reason it removes the mark, so that the owed flush is not forgotten if this process ends.
+ 3. It declares the queues that are missing, and consumes. From now on the broker reports when a queue is deleted, so
+    that none can disappear unnoticed between step 1 and the declaration of the existing ones.
  4. It declares and binds everything. From now on no event that is published is missed.
- 5. Only now it owes a flush: done earlier, what is published before 4 would be lost.
- 6. The flush runs beside the session and is tried until it is done, whatever becomes of the session. Events are
-    applied and acknowledged meanwhile: each acknowledgement is for its own invalidation, which Redis has confirmed,
-    and lets go of nothing that the flush stands for. A reason found while a flush runs asks for one more after it.
+ 5. Only now it owes a flush: with an earlier one, events published before step 4 would be lost.
+ 6. The flush runs beside the session and is retried until it is done, whatever happens to the session. Events are
+    applied and acknowledged meanwhile: each acknowledgement stands for its own invalidation, which Redis has confirmed,
+    and not for the flush. A reason found while a flush runs leads to another flush after it.
  7. Once it is done the mark is declared. Every `check_interval` seconds, 1 and 4 are repeated.
 
 While this process cannot apply events (`duty.py`) it consumes none, and binds the queues without declaring them; once
 it can it consumes, and declares them after that.
 
-A message that the AMQP library cannot decode (a timestamp in nanoseconds, say) ends the connection before its delivery
-tag is known, and would do so for ever. So the next session drops all that waits, and owes a flush: that does what all
-of it asked for.
+A message that the AMQP library cannot decode (such as a timestamp in nanoseconds) ends the connection before its
+delivery tag is known, each time it is delivered. So the next session purges the queues and owes a flush, which
+invalidates more than the dropped events would have.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.silence import Record, Silence
 from proxy.amqp.topology import Source, Topology
 from proxy.calls.event_gap import NEVER, EventGap
-from proxy.policy.compiled import Event
+from proxy.policy.compiled_events import Event
 from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 from proxy.tls import Leg

@@ -1,14 +1,14 @@
-"""`Deliveries`: what becomes of each message that arrives.
+"""`Deliveries`: how each arriving message is handled.
 
-    names tags      invalidated, for as long as it takes; acknowledged after that, never before
-    names none      counted, logged without its payload, rejected for good (a dead-letter policy may keep it); where the
-                    policy says so everything is flushed before
-    cannot be       a tag's part of Redis is away: in hand for a while, each time for longer, then back to the queue
-    applied here    for whoever reaches that part
+    names tags      invalidated, however long that takes; acknowledged afterwards, never before
+    names none      counted, logged without its payload, rejected for good (a dead-letter policy may keep it); if the
+                    policy says so, everything is flushed first
+    cannot be       the part of Redis with its tag is away: held for a while, longer each time, then returned to the
+    applied here    queue for a proxy that reaches that part
 
-Messages are handled at the same time, so that one tag whose invalidation is held blocks no other; how many, the
-consumer's prefetch bounds. An acknowledgement on a connection that is gone is dropped: the broker sends that message
-once more, and to invalidate twice does no harm.
+Messages are handled concurrently, so that a held invalidation does not block others; the consumer's prefetch limits how
+many. An acknowledgement on a lost connection is dropped: the broker delivers the message again, and invalidating twice
+does no harm.
 """
 
 import asyncio
@@ -24,9 +24,10 @@ from aio_pika.exceptions import CONNECTION_EXCEPTIONS
 
 from proxy.amqp.duty import Able
 from proxy.amqp.silence import Silence
-from proxy.calls.tags import UNDESCRIBED, Description, kind_of
+from proxy.calls.tags import UNDESCRIBED, Description, told_kind
 from proxy.policy.bodies import BadBody
-from proxy.policy.compiled import Event
+from proxy.policy.compiled import literal_kind
+from proxy.policy.compiled_events import Event
 from proxy.retry import Pauses, jittered, until_done
 from proxy.telemetry import span_names, tracing
 from proxy.telemetry.log import RateLimit
@@ -190,7 +191,7 @@ class Deliveries:
             await self._answer(message, good=False)
             return
         if tags:
-            tracing.about(kind_of(tags[0]))
+            tracing.about(told_kind(tags[0], about, literal_kind(event.said.get("invalidates", ""))))
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
         in_hand.tags, sent_at = tuple(tags), _sent_at(message, received)

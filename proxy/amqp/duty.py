@@ -1,17 +1,17 @@
-"""`Duty`: whether this process takes events now, which it does only while it can apply them. Pure; time is passed in.
+"""`Duty`: whether this process consumes events now. It does so only while it can apply them. Pure; time is passed in.
 
 Rules:
     on -> off    Redis cannot be used, or an event in hand has waited for Redis' confirmation, for `patience` seconds
     off -> on    Redis can be used, and has confirmed what every event that was in hand asked for
     on -> part   some masters of a Cluster can be used and others not, for `patience` seconds
-    part -> off  so many events wait for the others that there is room for no more
+    part -> off  so many events wait for the other masters that there is no room left
     part -> on   all can be used
-Off duty, what is in hand goes back to RabbitMQ: another proxy, whose Redis is well, applies it. What we asked of Redis
-for these events is held and tried again all the same, so that its confirmation shows that Redis takes writes again.
-When no proxy is on duty the events wait in the queue; nobody takes them, so that none goes to and fro.
+Off duty, messages in hand go back to RabbitMQ, and another proxy with a working Redis applies them. Their invalidations
+are still held and retried here, because their confirmation shows that Redis accepts writes again. If no proxy is on
+duty, the events wait in the queue and are not passed back and forth.
 
-With a part of Redis this process takes what nobody takes who has all of it, applies what it can, and gives each of the
-rest back after a while: whether others reach the lost master is not known here.
+With only a part of Redis, this process takes events that no fully connected proxy takes, applies what it can, and
+returns the others after a while, since other proxies may reach the lost master.
 """
 
 from collections.abc import Callable

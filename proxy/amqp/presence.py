@@ -1,4 +1,4 @@
-"""`Presence`: whether RabbitMQ is there for us, since when, and a line each time that changes."""
+"""`Presence`: whether RabbitMQ is connected, since when, and a log line at each change."""
 
 import logging
 import time

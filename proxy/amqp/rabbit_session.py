@@ -1,8 +1,8 @@
-"""`RabbitSession`: one connection to RabbitMQ, from the attempt to connect until something ends it.
+"""`RabbitSession`: one connection to RabbitMQ, from the attempt to connect until its end.
 
-The library does not survive being cancelled while it waits for an answer: it swallows the cancellation, or waits on for
-an answer that cannot come (measured with aiormq 7.2: a stop that hung). So whatever talks to the broker is a *step* in
-a task of its own. A step that takes too long or is given up is not cancelled: its connection is closed, which ends it.
+The library must not be cancelled while it waits for an answer: it swallows the cancellation, or keeps waiting for an
+answer that cannot arrive (measured with aiormq 7.2: a stop that hung). So every operation on the broker is a *step* in
+a task of its own. A step that takes too long is not cancelled: its connection is closed, which ends it.
 """
 
 import asyncio

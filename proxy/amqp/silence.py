@@ -19,7 +19,8 @@ One of several media services that is mute while others publish shows in the wri
     in part   `ENOUGH` of the last 15 writes that were judged, of all proxies; or of the last 15 events named no
               model while others between them did
     ended     once 30 in a row were good, or none was bad for an hour
-What this does not see: a mute one through which fewer of the writes go, and what is changed past the proxies only.
+What this does not see: a mute one through which fewer of the writes go, and what is changed past the proxies only; and
+none of this with `CACHE_EVENT_WINDOW=0`, where nothing tells an event from an operator's order.
 """
 
 import asyncio

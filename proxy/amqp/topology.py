@@ -1,17 +1,17 @@
 """`Topology`: what must exist in RabbitMQ for events to reach us, and whether it has existed all the time.
 
-    exchange  the publishers', as the policy names them (`damar.events`): topic, durable.
-    queue     ours, one for each event of the policy. One that did not exist before has missed events.
-    mark      `<prefix>-caught-up`, an exchange of ours from which a binding leads *to* the publishers' one; nothing is
-              ever published to it. While it stands nothing can have been missed and no flush is owed. Each exchange of
-              the publishers has its own: those after the first `<prefix>-caught-up-<exchange>`.
+    exchange  the publishers' exchange, as the policy names it (`damar.events`): topic, durable.
+    queue     ours, one for each event of the policy. A queue that did not exist has missed events.
+    mark      `<prefix>-caught-up`, an exchange of ours that is bound *to* the publishers' exchange; nothing is ever
+              published to it. While it exists, no event has been missed and no flush is owed. Each exchange of the
+              publishers has its own mark; those after the first are named `<prefix>-caught-up-<exchange>`.
 
-The mark is declared once a flush is done and removed before anything else when one is owed, so that a process killed in
-between leaves the debt to the next one. And the broker removes it by itself in the two cases that leave no other trace:
-the publishers' exchange deleted and declared anew (our bindings went with it, and so did the mark's, which is
-auto-delete), and a restart of the broker (the mark is not durable), during which publishers lose events.
+The mark is declared once a flush is done, and removed before anything else when a flush is owed, so that a process
+killed in between leaves the flush to the next one. The broker itself removes the mark in the two cases that leave no
+other trace: when the publishers' exchange is deleted and declared again (our bindings are deleted with it, and so is
+the mark, which is auto-delete), and when the broker restarts (the mark is not durable) while publishers lose events.
 
-Where our user may not keep a mark, these two cases go unnoticed unless a reconnect attempt fails meanwhile.
+If our user may not declare the mark, these two cases are not noticed unless a reconnect attempt fails meanwhile.
 
 All operations of a connection share a channel until the broker refuses one, which it does by closing the channel:
 aio-pika 10.2 keeps some 10 KB of every channel for as long as its connection lives, and these are done every 30 s.

@@ -1,11 +1,11 @@
-"""`Cache`: answers reads out of Redis, or fetches and stores. It knows no transport: bytes in, bytes out.
+"""`Cache`: answers reads from Redis, or fetches and stores. It is independent of the transport: bytes in, bytes out.
 
-The way of a read (`Cache.get`):
+The steps of a read (`Cache.get`):
     1. policy   off, no-store, what the policy bypasses, unknown fields: forward (`bypass`)
     2. look     one plain read of Redis; a fresh entry is the answer (`hit`)
     3. lease    else one script: look once more, or a lease, or another's token
     4. fetch    as the script said (`fetches`): `miss`, or `coalesced` with somebody else's fetch
-    5. stale    upstream is away: an entry that only ran out of time stands in (`stale`)
+    5. stale    upstream is away: an expired entry is served (`stale`)
 Redis away at any step: forward, store nothing, share nothing (`miss`).
 """
 
@@ -24,7 +24,7 @@ from proxy.caching.policy import Policy, cache_control
 from proxy.caching.unclear import Unclear
 from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.calls.keys import Keys, RequestKey
-from proxy.calls.tags import kind_of
+from proxy.calls.tags import told_kind
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget
 from proxy.store.redis_reads import Found, Look
@@ -75,11 +75,13 @@ class Cache:
         keys: Keys,
         policy: Policy,
         *,
-        held_back: Callable[[str], bool],
+        held_back: Callable[[str, bool], bool],
         observer: Observer,
         random: Callable[[], float],
     ) -> None:
-        """`fetch` asks upstream; `held_back` tells of tags whose invalidation Redis has not taken yet."""
+        """`fetch` asks upstream; `held_back` tells whether Redis has not taken an invalidation yet of a tag, or of what
+        an answer under it may depend on besides (the second).
+        """
         self._store = store
         self._fetch = fetch
         self._keys = keys
@@ -110,7 +112,7 @@ class Cache:
         if store is None or policy.mode != "on" or policy.ttl <= 0:
             return None
         key = self._keys.remembered(method, body, metadata)
-        if key is None or key.bypass or self._held_back(key.tag):
+        if key is None or key.bypass or self._held_back(key.tag, key.read.dependent):
             return None
         return store.begin(key)
 
@@ -152,6 +154,11 @@ class Cache:
                 return (await self._fetches.answer(self._store, call, key, grant, budget)).reply
         return await self._fetch(call)
 
+    @property
+    def busy(self) -> bool:
+        """It is fetching."""
+        return bool(self._refreshes) or len(self._fetches) > 0
+
     async def close(self) -> None:
         """Ends what is still fetching for nobody."""
         refreshes = list(self._refreshes.values())
@@ -171,12 +178,12 @@ class Cache:
         if key.problem:
             self._unclear.met(key.read.path, key.problem, _FORWARDED)
         else:
-            tracing.about(kind_of(key.tag))
+            tracing.about(told_kind(key.tag, key.about, key.read.kind))
         return (None if key.bypass else key), "no-cache" in directives
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
         """Redis answers, and has every invalidation of this tag that this process knows of."""
-        return store.usable(key.hash_key) and not self._held_back(key.tag)
+        return store.usable(key.hash_key) and not self._held_back(key.tag, key.read.dependent)
 
     async def _go_on(self, store: Store, call: Call, looked: Looked) -> Answer:
         """Steps 3 to 5: the second was taken on the straight way of a hit."""
@@ -233,11 +240,8 @@ class Cache:
             return answer
         if found is not None and found.fresh:
             return _hit(key, found)
-        return (
-            _stale(found)
-            if found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
-            else answer
-        )
+        stands_in = found is not None and self.policy.stands_in(key.read.limits, found.entry, found.now_ms)
+        return _stale(found) if found is not None and stands_in else answer
 
     def _refresh(self, store: Store, call: Call, key: RequestKey) -> None:
         """Fetches behind a stale answer, one fetch for all of them; the caller's deadline is not that fetch's."""
@@ -247,7 +251,7 @@ class Cache:
 
         async def refresh() -> None:
             with tracing.refresh_span():
-                tracing.about(kind_of(key.tag))
+                tracing.about(told_kind(key.tag, key.about, key.read.kind))
                 await self._refetch(store, call, key)
 
         task = asyncio.create_task(refresh(), name="refresh")
@@ -262,8 +266,7 @@ class Cache:
             return
         if grant.kind == "lease":
             deadline = time.monotonic() + _REFRESH_TIMEOUT
-            own = Call(call.method, call.body, call.metadata, deadline)
-            await self._fetches.answer(store, own, key, grant, budget)
+            await self._fetches.answer(store, Call(call.method, call.body, call.metadata, deadline), key, grant, budget)
 
 
 def _time_left(call: Call) -> float | None:
@@ -278,19 +281,18 @@ def _asks_again(answer: Answer, call: Call) -> bool:
 
 
 def _stale(found: Found) -> Answer:
-    return Answer(Reply(found.entry.body), "stale", found.age)
+    return Answer(found.entry.reply, "stale", found.age)
 
 
 def _hit(key: RequestKey, found: Found) -> Answer:
     log_hit(key, found)
-    return Answer(Reply(found.entry.body), "hit", found.age)
+    return Answer(found.entry.reply, "hit", found.age)
 
 
 def log_hit(key: RequestKey, found: Found) -> None:
     """One line at debug level."""
     if log.isEnabledFor(logging.DEBUG):
-        fields = {**key.about.to_say_of(key.tag), "age": found.age}
-        log.debug("Cache hit for %s", subject(key), extra=fields)
+        log.debug("Cache hit for %s", subject(key), extra={**key.about.to_say_of(key.tag), "age": found.age})
 
 
 def _log_miss(key: RequestKey) -> None:

@@ -1,6 +1,6 @@
-"""What of a caller's metadata reaches the origin with a fetch whose answer others may get. Pure.
+"""Which of a caller's metadata is sent with a fetch whose answer other callers may get. Pure.
 
-Whatever else the caller sent could shape that answer (a tenant, a language), and is not part of its key.
+Other metadata could change the answer (a tenant, a language) without being part of its key.
 """
 
 from proxy.calls.call import Call

@@ -1,7 +1,7 @@
-"""`Confirmed`: the invalidations that Redis confirmed lately. State only; times are those of `time.monotonic`.
+"""`Confirmed`: the invalidations that Redis has confirmed recently. State only; times are those of `time.monotonic`.
 
-A master that was deposed confirms for a while what is lost with it. So what it confirmed is done once more on its
-successor, and remembered until no master can have been deposed for so long without anybody's knowing.
+A deposed master may confirm invalidations for a while that are then lost. So they are repeated on its successor, and
+remembered for longer than a master can be deposed without being noticed.
 """
 
 import time

@@ -3,8 +3,8 @@
 lease   this call leads: its flight fetches (`miss`), stores, and stays to be joined until Redis has it
 held    led in this process: join that flight (`coalesced`); by another process: one flight of ours waits up to
         150 ms for its fill, takes an expired lease over, or fetches without storing
-closed  an invalidation has only just passed, or a write is under way: those who were told the same mark share a
-        fetch that stores nothing
+closed  an invalidation has just been applied, or a write is in progress: reads with the same mark share a fetch
+        that stores nothing
 """
 
 import asyncio
@@ -16,13 +16,16 @@ from typing import Literal, Protocol
 
 from grpc import StatusCode
 
+from proxy.caching import vetting
 from proxy.caching.carried import carried
 from proxy.caching.flight import Flight, Flights, Token
 from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy
+from proxy.caching.vetting import Vetting
 from proxy.calls.call import Call, Handler, Reply
+from proxy.calls.entry import negative
 from proxy.calls.keys import RequestKey
-from proxy.calls.reads import Verdict
+from proxy.calls.reads import Excess, Verdict
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import Grant
@@ -32,6 +35,9 @@ log = logging.getLogger(__name__)
 _FILL_WAIT = 0.150
 """How long a read waits for the fill of another process' fetch, in seconds."""
 _FIRST_POLL, _POLL_GROWTH, _LONGEST_POLL = 0.004, 1.5, 0.025
+_FORBIDDEN = "the origin forbids it (cache-control)"
+_LONGEST_STATUS = 8192
+"""Bytes of a status with its details; its headers have no room for more."""
 _CLOCK_TOLERANCE = 0.020
 """gRPC ends a call at its deadline by a clock of its own, in seconds."""
 
@@ -48,9 +54,11 @@ class Answer:
     """Whole seconds by Redis' clock, when it came out of the cache."""
     cut: bool = False
     """The deadline of the caller who led ended the fetch: whoever joined and has time left asks again."""
+    shared: bool = True
+    """Whether those who joined may have it; see `Vetting`."""
 
 
-class Store(Protocol):
+class Store(vetting.Store, Protocol):
     """What fetching needs of Redis; see `RedisStore`."""
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant: ...
@@ -60,7 +68,7 @@ class Store(Protocol):
     def release(self, key: RequestKey, grant: Grant) -> asyncio.Future[object] | None: ...
 
 
-class Observer(Protocol):
+class Observer(vetting.Observer, Protocol):
     """Who counts."""
 
     def fetch_started(self) -> None: ...
@@ -101,6 +109,7 @@ class Fetches:
         self._observer = observer
         self._random = random
         self._flights: Flights[Answer] = Flights()
+        self._vetting = Vetting(observer)
 
     def __len__(self) -> int:
         """How many flights are under way."""
@@ -118,9 +127,9 @@ class Fetches:
             return await self._joined(call, flight)
         call = carried(call, key)  # others may get this answer
         if grant.kind == "lease":
-            flight = self._lead(call, _Lease(store, key, grant), token)
+            flight = self._lead(call, _Lease(store, key, grant), budget, token)
         elif grant.kind == "closed":
-            flight = self._flights.start(token, lambda own: self._fetch_only(call, own))
+            flight = self._flights.start(token, lambda own: self._fetch_only(store, call, key, budget, own))
         else:
             flight = self._flights.start(token, lambda own: self._await_fill(store, call, key, budget, own))
         return await flight.wait()
@@ -131,23 +140,21 @@ class Fetches:
 
     async def _joined(self, call: Call, flight: Flight[Answer]) -> Answer:
         answer = await flight.wait()
-        if answer.reply.code is StatusCode.INVALID_ARGUMENT:
+        if not answer.shared or answer.reply.code is StatusCode.INVALID_ARGUMENT:
             # Most likely the leader's own metadata could not be forwarded; ours is not to answer for it.
             return Answer(await self._fetch(call), "miss")
         return _shared(answer)
 
-    def _lead(self, call: Call, lease: _Lease, token: Token) -> Flight[Answer]:
-        flight = self._flights.start(token, lambda own: self._fetch_and_fill(call, lease, own))
+    def _lead(self, call: Call, lease: _Lease, budget: Budget, token: Token) -> Flight[Answer]:
+        flight = self._flights.start(token, lambda own: self._fetch_and_fill(call, lease, budget, own))
         lease.ends_with(flight)
         return flight
 
-    async def _fetch_and_fill(self, call: Call, lease: _Lease, flight: Flight[Answer]) -> None:
+    async def _fetch_and_fill(self, call: Call, lease: _Lease, budget: Budget, flight: Flight[Answer]) -> None:
         """The leaseholder's flight: fetch, land, store; joinable until Redis has it."""
-        reply = await self._fetch_and_land(call, flight)
+        verdict, body = await self._fetch_and_land(lease.store, call, lease.key, budget, flight)
         # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
         #    connection and finds it.
-        body = reply.body or b""
-        verdict = self._verdict(call, lease.key, reply)
         if isinstance(verdict, str):
             _log_not_stored(lease.key, verdict)
             return
@@ -164,20 +171,20 @@ class Fetches:
     def _verdict(self, call: Call, key: RequestKey, reply: Reply) -> Verdict | str:
         """How an answer may be stored, or why it may not."""
         if not reply.ok or reply.body is None:
-            return f"the media service answered {reply.code.name}"
+            return _negative(key, reply)
         if len(reply.body) > self._policy.largest(key.read.limits):
             return "it is larger than CACHE_MAX_ENTRY_BYTES"
         longest = longest_ttl(reply)
         if longest == 0:
-            return "the origin forbids it (cache-control)"
+            return _FORBIDDEN
         verdict = key.read.storable(call.body, reply.body, self._policy.ttl_temporary_credentials)
-        if isinstance(verdict, Verdict) and verdict.further_tags:
-            return "its further tags could not remove it yet"
         return verdict if longest is None or isinstance(verdict, str) else replace(verdict, longest_ttl=longest)
 
-    async def _fetch_only(self, call: Call, flight: Flight[Answer]) -> None:
+    async def _fetch_only(
+        self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
+    ) -> None:
         """Shared by those who were told the same mark; stores nothing."""
-        await self._fetch_and_land(call, flight)
+        await self._fetch_and_land(store, call, key, budget, flight)
 
     async def _await_fill(
         self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
@@ -192,27 +199,57 @@ class Fetches:
             except RedisUnavailableError:
                 break
             if grant.found is not None:
-                flight.land(Answer(Reply(grant.found.entry.body), "coalesced", grant.found.age))
+                flight.land(Answer(grant.found.entry.reply, "coalesced", grant.found.age))
                 return
             if grant.kind == "lease":
                 flight.also_known_as((key.hash_key, key.field, grant.run_id + grant.token))
                 lease = _Lease(store, key, grant)
                 lease.ends_with(flight)
-                await self._fetch_and_fill(call, lease, flight)
+                await self._fetch_and_fill(call, lease, budget, flight)
                 return
             if grant.kind == "closed":
                 break
-        await self._fetch_only(call, flight)
+        await self._fetch_only(store, call, key, budget, flight)
 
-    async def _fetch_and_land(self, call: Call, flight: Flight[Answer]) -> Reply:
+    async def _fetch_and_land(
+        self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
+    ) -> tuple[Verdict | str, bytes]:
+        """How the answer may be stored, or why it may not; and the answer."""
+        began = time.monotonic()
         self._observer.fetch_started()
         try:
             reply = await self._fetch(call)
         finally:
             self._observer.fetch_ended()
         cut = reply.code is StatusCode.DEADLINE_EXCEEDED and _is_over(call)
-        flight.land(Answer(reply, "miss", cut=cut))
-        return reply
+        answer = Answer(reply, "miss", cut=cut)
+        if not key.read.dependent:
+            flight.land(answer)
+            return self._verdict(call, key, reply), reply.body or b""
+        answer.shared = False
+        try:
+            verdict = self._verdict(call, key, reply)
+            if isinstance(verdict, Verdict):
+                verdict = await self._vetting.refusal(store, key, verdict, began, budget) or verdict
+            elif isinstance(verdict, Excess):
+                self._vetting.excess(key, verdict)
+            answer.shared = isinstance(verdict, Verdict)
+        finally:
+            flight.land(answer)
+        return verdict, reply.body or b""
+
+
+def _negative(key: RequestKey, reply: Reply) -> Verdict | str:
+    """How a status other than OK may be stored, or why it may not."""
+    ttl, longest = key.read.limits.negative_ttl.get(reply.code.name), longest_ttl(reply)
+    if not ttl or reply.limit:
+        return f"upstream answered {reply.code.name}"
+    if longest == 0:
+        return _FORBIDDEN
+    stored = negative(reply)
+    if len(stored) > _LONGEST_STATUS:
+        return f"the details of {reply.code.name} are longer than {_LONGEST_STATUS} bytes"
+    return Verdict(negative=stored, longest_ttl=ttl if longest is None else min(ttl, longest))
 
 
 def _is_over(call: Call) -> bool:

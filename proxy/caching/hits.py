@@ -1,10 +1,10 @@
-"""`Hits`: the straight way of a hit, which nearly every read takes. In its middle a transport awaits Redis.
+"""`Hits`: the short path of a hit, which nearly every read takes. Between its two halves a transport awaits Redis.
 
-    begin      a key known by heart, no `cache-control`, a healthy node: Redis is asked; else None, and the long way
-    ended      what was found, a fresh entry mostly; else the long way goes on from it (`Call.looked`)
-    answered   the caller has it: counted once
+    begin      with a remembered key, no `cache-control` and a healthy node, Redis is asked; else None: the long path
+    ended      what was found, mostly a fresh entry; otherwise the long path continues from it (`Call.looked`)
+    answered   the caller has the answer: counted once
 
-The long way is `Methods.read`. The rules of both are the same ones, `Cache`'s and those of `redis_reads`.
+The long path is `Methods.read`. Both follow the same rules, those of `Cache` and `redis_reads`.
 """
 
 import time

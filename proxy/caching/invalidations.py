@@ -1,5 +1,5 @@
-"""`Invalidations`: no invalidation is lost. What Redis does not take at once is held, retried until it did, and
-bypassed meanwhile: reads of a held tag go to upstream in this process.
+"""`Invalidations`: no invalidation is lost. One that Redis does not confirm at once is held and retried until it does;
+meanwhile this process forwards reads of its tag.
 """
 
 import asyncio
@@ -7,9 +7,9 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable, Collection, Iterable
-from functools import partial
 from typing import Protocol
 
+from proxy.caching import asking
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.held import Held, HeldTag, Intent
 from proxy.calls.tags import UNDESCRIBED, Description, kind_of
@@ -27,27 +27,13 @@ _LAST_TRY_TIMEOUT = 1.5
 _RETRIES_AT_ONCE = 64
 _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
-_LEAST_TIMEOUT = 0.001  # less is no time to ask Redis anything in
-_NOTED_MS = 30_000
-"""For how much longer than its intent a write's note is kept that its event is due."""
 
 _RENEWED = "Redis has another master or another time, and may hold what is outdated"
 
 
-class Store(Protocol):
+class Store(asking.Store, Protocol):
     """What invalidating needs of Redis; see `RedisStore`."""
 
-    async def invalidate(
-        self,
-        tag: str,
-        *,
-        timeout: float,
-        window_ms: int = 0,
-        intent: bytes = b"",
-        intent_ms: int = 0,
-        clear: bytes = b"",
-        due_ms: int = 0,
-    ) -> None: ...
     async def flush(self, services: Collection[str] = ()) -> int: ...
     def on_renewal(self, again: Callable[[float | None], None]) -> None: ...
 
@@ -88,12 +74,16 @@ class Invalidations:
         self._held = Held(observer.invalidations_pending)
         self._confirmed = Confirmed()
         self._flush_began = float("-inf")
+        self._renewal = 0
+        """The number of the flush that another master has made necessary."""
         if store is not None:
             store.on_renewal(self.again)
 
-    def held_back(self, tag: str) -> bool:
-        """Whether reads of this tag must not trust Redis now."""
-        return tag in self._held
+    def held_back(self, tag: str, dependent: bool = False) -> bool:
+        """Whether reads of this tag must not trust Redis now. `dependent`: their answers may depend on any other tag,
+        and of one that Redis does not take nobody knows what does.
+        """
+        return tag in self._held or (dependent and self._held.count > 0)
 
     @property
     def pending(self) -> int:
@@ -111,6 +101,8 @@ class Invalidations:
         window_ms = self._event_window_ms if source == "event" else 0
         if not await self._attempt(self._store, tag, Budget(), window_ms=window_ms):
             await self._held.taken(tag)
+        if self._renewal:
+            await self._held.flushed(self._renewal)  # else what the new master does not know to depend on it would stay
         self._report(tag, source, about, sent_at)
 
     async def invalidate_all(self, tags: Iterable[str], *, source: str, about: Description) -> None:
@@ -158,7 +150,7 @@ class Invalidations:
         """
         lately = None if since is None else self._confirmed.since(since)
         if lately is None:
-            self._held.want_flush(_RENEWED, due=0.0, source="event")
+            self._renewal = self._held.want_flush(_RENEWED, due=0.0, source="event")
             return
         for tag, confirmation in lately:
             for intent in confirmation.orders():
@@ -198,7 +190,10 @@ class Invalidations:
         """One try within the budget; False: Redis has not taken it, so it is held."""
         begun = time.monotonic()
         try:
-            await _ask(store, tag, budget.left, window_ms, intent)
+            left = await asking.ask(store, tag, budget.left, window_ms, intent)
+            if left is not None:
+                time_left = budget.left - (time.monotonic() - begun)
+                await asking.remove(store, tag, left, time_left, self._held, self._confirmed)
         except RedisUnavailableError:
             self._held.hold(tag, window_ms=window_ms, intent=intent, unreported=unreported)
             return False
@@ -231,10 +226,13 @@ class Invalidations:
             return True
         asked = held.asked
         try:
-            for intent in tuple(held.intents) or (b"",):
+            # An event is told by itself: what belongs to a write answers no note that the write's event is due.
+            for intent in ((b"",) if held.window_ms or not held.intents else ()) + tuple(held.intents):
                 # Looked up only now: its write may have ended while the ones before were told.
                 order = Intent(intent, held.intents.get(intent, 0.0)) if intent else None
-                await _ask(self._store, tag, _RETRY_TIMEOUT, held.window_ms, order)
+                left = await asking.ask(self._store, tag, _RETRY_TIMEOUT, held.window_ms, order)
+                if left is not None:
+                    await asking.remove(self._store, tag, left, _RETRY_TIMEOUT, self._held, self._confirmed)
         except RedisUnavailableError:
             self._held.postpone(tag)
             return False
@@ -286,14 +284,3 @@ class Invalidations:
         if log.isEnabledFor(logging.DEBUG):
             subject = about.subject or kind_of(tag)
             log.debug("Invalidated %s cache", subject, extra={**about.to_say_of(tag), "source": source})
-
-
-async def _ask(store: Store, tag: str, timeout: float, window_ms: int, intent: Intent | None) -> None:
-    if timeout < _LEAST_TIMEOUT:
-        raise RedisUnavailableError("no time is left for Redis in this call")
-    told = partial(store.invalidate, tag, timeout=timeout, window_ms=window_ms)
-    left_ms = 0 if intent is None else int((intent.until - time.monotonic()) * 1000)
-    if intent is not None and left_ms > 0:
-        await told(intent=intent.id, intent_ms=left_ms, due_ms=left_ms + _NOTED_MS if intent.announced else 0)
-    else:
-        await told(clear=b"" if intent is None else intent.id)

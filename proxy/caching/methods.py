@@ -1,6 +1,6 @@
-"""The methods of services that the proxy answers itself: the reads and the writes of a policy.
+"""The methods that the proxy handles itself: the reads and the writes of a policy.
 
-Reads go through the cache. Writes go upstream as `OwnWrites`; here is found out which tags they change.
+Reads go through the cache. Writes are forwarded by `OwnWrites`; this module finds out which tags they change.
 """
 
 import logging
@@ -18,10 +18,11 @@ from proxy.caching.own_writes import OwnWrites, Write
 from proxy.caching.unclear import Unclear
 from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.calls.reads import Read
-from proxy.calls.tags import Description, Plain, kind_of
+from proxy.calls.tags import Description, Plain, kind_of, told_kind
 from proxy.errors import RedisUnavailableError
 from proxy.policy import compiled
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.compiled import literal_kind
+from proxy.policy.failures import ExpressionError
 from proxy.store.redis_node import Budget
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit
@@ -118,8 +119,8 @@ class Methods:
                 announced=said.announced,
             )
         if write.tags:
-            tracing.about(kind_of(write.tags[0]))
-        return await self._own_writes.carry_out(write)
+            tracing.about(told_kind(write.tags[0], write.about, literal_kind(said.said.get("invalidates", ""))))
+        return await self._own_writes.carry_out(write, self._fetch)
 
     async def _understood(self, call: Call, said: compiled.Write) -> Write:
         """The tags of a write: what its request names, its alias, else what another method of the service tells."""
@@ -163,7 +164,8 @@ class Methods:
         if found is None:
             return Answer(await self._cache.keep(call), "bypass")
         reply = await self._fetch(call)
-        if reply.ok and not self._same(call, found.entry.body, reply.body or b""):
+        stored = found.entry
+        if reply.ok and (stored.negative is not None or not self._same(call, stored.body, reply.body or b"")):
             # Only what a later read would still have been served counts: an invalidation under way explains the rest.
             again = await self._cache.look_up(call)
             if again is not None and again.entry == found.entry:
@@ -176,11 +178,11 @@ class Methods:
         return stored == fetched or read.comparable(stored) == read.comparable(fetched)
 
     def _log_difference(self, call: Call, age: int) -> None:
-        """A sample: one a minute for each kind of tag, with how many were not shown."""
+        """A sample: one a minute for each method, or kind that the policy describes, with how many were not shown."""
         asked = self._reads[call.method].asked(call.body)
         if asked is None:
             return
-        kept_back = self._differences.admit(kind_of(asked.tag))
+        kept_back = self._differences.admit(kind_of(asked.tag) if asked.about.fields else call.method)
         if kept_back is None:
             return
         fields = {**asked.about.to_say_of(asked.tag), "age": age}

@@ -1,7 +1,7 @@
-"""What the origin says of storing its answer: `cache-control` in its response metadata. Pure.
+"""The origin's `cache-control` in its response metadata. Pure.
 
-`no-store`, `private` and `no-cache` forbid it; `max-age=N` and `s-maxage=N` shorten the TTL, never lengthen it. It
-stands in initial or in trailing metadata, as gRPC's own interop tests have it.
+`no-store`, `private` and `no-cache` forbid storing; `max-age=N` and `s-maxage=N` can shorten the TTL, but not lengthen
+it. The key may be in initial or trailing metadata, as in gRPC's own interop tests.
 """
 
 import re

@@ -13,7 +13,7 @@ def outcome(answer: Answer, read: Read, call: Call) -> Outcome:
     """`x-cache` names the way in any case; a status other than OK, and what the policy takes for no success, count as
     failures.
     """
-    if not answer.reply.ok:
-        return "failure"
-    from_cache = answer.age is not None
-    return answer.result if from_cache or read.successful(call.body, answer.reply.body or b"") else "failure"
+    if answer.age is not None:
+        return answer.result
+    good = answer.reply.ok and read.successful(call.body, answer.reply.body or b"")
+    return answer.result if good else "failure"

@@ -1,14 +1,14 @@
 """`OwnWrites`: after a write through this proxy the next read is fresh, with or without events.
 
-A *write intent* is set before the write is forwarded, and cleared after its answer. While it stands no lease is given,
-so neither a crash between upstream's commit and our second invalidation nor a commit after our deadline leaves
-anything stale:
+A *write intent* is set before the write is forwarded, and cleared after its answer. While it is set, no lease is given,
+so neither a crash between upstream's commit and the second invalidation nor a commit after our deadline leaves
+outdated entries:
     1. invalidate, and set the intent
     2. forward
-    3. invalidate again, and clear the intent; when nobody can tell whether upstream will still commit, leave it for
-       30 s instead, and repeat the invalidation at their end
+    3. invalidate again, and clear the intent; if upstream may still commit, keep the intent for 30 s instead, and
+       repeat the invalidation at the end of that time
     4. answer
-Step 3 is carried out on every outcome, whoever is cancelled when.
+Step 3 is carried out for every outcome, and cannot be cancelled.
 """
 
 import asyncio
@@ -79,15 +79,15 @@ class OwnWrites:
         """Told of each write that surely succeeded, its event being to follow: when it began, by `time.monotonic`, its
         tags and its intent."""
 
-    async def carry_out(self, write: Write) -> Reply:
-        """Forwards a write, between its invalidations."""
+    async def carry_out(self, write: Write, forward: Handler | None = None) -> Reply:
+        """Forwards a write, between its invalidations; by `forward`, where that is not as of all."""
         intent = new_token()
         forwarded = False
         reply: Reply | None = None
         try:
             await self._invalidate(write, _until(intent, _life(write.call), announced=write.announced), None)
             forwarded, began = True, time.monotonic()
-            reply = await self._forward(write.call)
+            reply = await (forward or self._forward)(write.call)
             if write.announced and reply.ok and write.succeeded(reply.body or b"", False):
                 self.succeeded(began, write.tags, intent)
         finally:

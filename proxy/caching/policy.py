@@ -1,6 +1,6 @@
 """`Policy`: what may be cached and served, by settings and by what the caller asks for. Pure: times are passed in.
 
-Where the policy's file says something of a read (`Limits`), that counts for it instead of the settings.
+What the policy file says for a read (`Limits`) overrides the settings.
 """
 
 from dataclasses import dataclass
@@ -34,11 +34,15 @@ class Policy:
 
     def stands_in(self, limits: Limits, entry: Entry, now_ms: float) -> bool:
         """Whether an entry may be served while upstream is away; `stale_until` bounds it by its URLs' life."""
+        if entry.negative is not None:
+            return False  # what is there by now may be found
         allowance = self.stale_if_error if limits.stale_if_error is None else limits.stale_if_error
         return now_ms < min(entry.stale_until_ms, entry.fresh_until_ms + allowance * 1000)
 
     def revalidates(self, limits: Limits, entry: Entry, now_ms: float) -> bool:
         """Whether an entry may be served while a fresh answer is fetched behind it."""
+        if entry.negative is not None:
+            return False
         given = limits.stale_while_revalidate
         allowance = self.stale_while_revalidate if given is None else given
         return now_ms < min(entry.stale_until_ms, entry.fresh_until_ms + allowance * 1000)

@@ -1,4 +1,4 @@
-"""`Unclear`: messages of which the policy cannot tell what they mean. Counted, and told once a minute for each."""
+"""`Unclear`: messages that the policy cannot interpret. They are counted, and logged once a minute for each method."""
 
 import logging
 from typing import Protocol

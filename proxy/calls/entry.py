@@ -7,13 +7,23 @@ Stored format, version 1: one ASCII line, then the request's identity, then the 
 Times are milliseconds of Redis' own clock since 1970. *Born* is when the fetch began (the lease was taken), so an
 answer's age counts from before it was read at its origin. The fill script writes the line, since it knows the clock.
 The checksum is of all after the line: bytes that were cut or changed by someone else are a miss, not an answer.
+
+A *negative* entry holds a status other than OK: its identity's length is written below zero, and in the place of the
+message stand the status, its details' length, the details and `grpc-status-details-bin`. Versions that do not know them
+take them for a miss.
 """
 
 from dataclasses import dataclass
 from zlib import crc32
 
+from grpc import StatusCode
+
+from proxy.calls.call import Reply
+
 VERSION = b"1"
 _LONGEST_HEADER = 160
+_DETAILS = "grpc-status-details-bin"
+_CODES = {code.value[0]: code for code in StatusCode}
 
 
 @dataclass(slots=True)
@@ -24,15 +34,32 @@ class Entry:
     born_ms: int
     fresh_until_ms: int
     stale_until_ms: int
+    negative: Reply | None = None
+    """The status that was stored in the place of a message."""
+
+    @property
+    def reply(self) -> Reply:
+        """What a caller gets."""
+        return Reply(self.body) if self.negative is None else self.negative
 
     def age(self, now_ms: float) -> int:
         """Whole seconds since the fetch began, never negative (RFC 9111, 4.2.3)."""
         return max(0, int(now_ms - self.born_ms)) // 1000
 
 
-def tail(identity: bytes, body: bytes) -> bytes:
-    """The part of an entry that the filling process knows; the fill script puts version, run id and times before it."""
-    return b"%d %d\n%b%b" % (len(identity), crc32(body, crc32(identity)), identity, body)
+def tail(identity: bytes, body: bytes, negative: bytes = b"") -> bytes:
+    """The part of an entry that the filling process knows; the fill script puts version, run id and times before it.
+    `negative` are the bytes of a status, in the place of a message.
+    """
+    stored, sign = (negative, -1) if negative else (body, 1)
+    return b"%d %d\n%b%b" % (sign * len(identity), crc32(stored, crc32(identity)), identity, stored)
+
+
+def negative(reply: Reply) -> bytes:
+    """The bytes of a status other than OK."""
+    details = reply.details.encode(errors="surrogateescape")
+    more = next((value for name, value in reply.trailing_metadata if name == _DETAILS and type(value) is bytes), b"")
+    return b"%d %d\n%b%b" % (reply.code.value[0], len(details), details, more)
 
 
 def decode(value: object, *, run_id: bytes, identity: bytes) -> Entry | None:
@@ -48,8 +75,22 @@ def decode(value: object, *, run_id: bytes, identity: bytes) -> Entry | None:
     except ValueError:
         return None
     start = end + 1
-    body_at = start + length
-    if length != len(identity) or value[start:body_at] != identity:
+    size = length if length >= 0 else -length
+    body_at = start + size
+    if size != len(identity) or value[start:body_at] != identity:
         return None
     body = value[body_at:]
-    return Entry(body, born, fresh, stale) if crc32(body, crc32(identity)) == checksum else None
+    if crc32(body, crc32(identity)) != checksum:
+        return None
+    return Entry(body, born, fresh, stale) if length >= 0 else _negative(body, born, fresh, stale)
+
+
+def _negative(stored: bytes, born: int, fresh: int, stale: int) -> Entry | None:
+    head, _, rest = stored.partition(b"\n")
+    try:
+        code, length = map(int, head.split(b" "))
+        details, more = rest[:length].decode(errors="surrogateescape"), rest[length:]
+        trailing = ((_DETAILS, more),) if more else ()
+        return Entry(b"", born, fresh, stale, Reply(None, _CODES[code], details, (), trailing))
+    except (ValueError, KeyError):
+        return None

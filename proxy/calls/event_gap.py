@@ -1,13 +1,13 @@
 """`EventGap`: since when media events may be missing, and how long entries count meanwhile (CACHE_TTL_WITHOUT_EVENTS).
 
 Rules:
-    opened   as the event consumer starts (nobody knows since when: minus infinity), and when it loses RabbitMQ
-    closed   once events arrive again and the flush that may be owed is done: what is stored before it may be wrong
-    open     an entry is fresh for `ttl` from its fetch or from the loss, whichever was later, and never for longer than
-             it would have been anyway; what is stored has no longer a TTL to begin with, so that processes which do
-             not see this gap keep to it too
-An entry that ran out so has run out of time like any other: the stale allowances count from there. A process knows only
-what its own consumer saw. Without a consumer (no RABBITMQ_ADDR) there is no gap: the TTL was chosen for that.
+    opened   when the event consumer starts (since an unknown time: minus infinity), and when it loses RabbitMQ
+    closed   once events arrive again and any owed flush is done, since entries from before it may be outdated
+    open     an entry is fresh for `ttl` from its fetch or from the loss, whichever is later, but never for longer than
+             without the gap; new entries are stored with no longer TTL, so that processes which do not see this gap
+             respect it as well
+Such an entry has expired like any other: the stale allowances count from then on. A process only knows what its own
+consumer sees. Without a consumer (no RABBITMQ_ADDR) there is no gap: the TTL was chosen for that case.
 """
 
 import math

@@ -87,14 +87,27 @@ class Keys:
         """The key as `of_call` made it before; None: ask that."""
         return self._memo.get((method, body, self._vary_digest(method, metadata) if metadata else b""))
 
+    def forget(self) -> None:
+        """Remembers no request any more."""
+        self._memo.clear()
+
     def vary_of(self, method: str) -> frozenset[str]:
         """The metadata that tells callers of a read apart."""
         return self._vary[method]
+
+    def of_dependants(self, tag: str) -> bytes:
+        """The Redis key beside a tag's hash, in the same slot of a Cluster, for what depends on the tag."""
+        return b"%b:dependants:{%b}" % (self._namespace, self.of_tag(tag))
 
     def of_alias(self, service: str, alias: str) -> bytes:
         """The Redis key that tells which tag an alias of this service is another name of."""
         name = length_prefixed(service.encode(), alias.encode("utf-8", "surrogatepass"))
         return b"%b:alias:%b" % (self._namespace, blake2b(name, digest_size=16).hexdigest().encode())
+
+    @property
+    def dependent(self) -> bool:
+        """Whether any read's answers may have further tags."""
+        return any(read.dependent for read in self._reads.values())
 
     @property
     def tag_pattern(self) -> bytes:

@@ -1,6 +1,6 @@
 """Until when presigned URLs work (`presigned.py`), and what is left of one without its signature.
 
-A margin is kept, since whoever gets the answer still has to use the URL.
+A margin is subtracted, since the caller still has to use the URL.
 """
 
 from collections.abc import Iterable

@@ -1,7 +1,7 @@
 """What the cache knows of a method whose answers are stored: `Read`, made by a policy, and what it says of messages."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from proxy.calls.lifetime import TEMPORARY, UNLIMITED, Life
@@ -21,6 +21,8 @@ class Limits:
     keyed: bool = True
     """A fetch carries of the caller's metadata only what is in the key, tracing headers and `propagate`."""
     propagate: tuple[str, ...] = ()
+    negative_ttl: Mapping[str, float] = field(default_factory=dict)
+    """How long a status other than OK is kept, by its name; none is that is not there."""
 
     def longest_stale(self, default: float) -> float:
         """The longer of the two stale allowances; `default` is that of the settings."""
@@ -51,8 +53,16 @@ class Verdict:
     further_tags: tuple[str, ...] = ()
     life: Life = UNLIMITED
     """Of the presigned URLs in it."""
+    negative: bytes = b""
+    """The status that is stored in the place of a message; see `proxy.calls.entry`."""
     longest_ttl: float | None = None
     """Seconds that the origin lets it be kept; None: it says nothing of it."""
+
+
+class Excess(str):
+    """Why an answer is not stored that has more further tags than are taken."""
+
+    __slots__ = ()
 
 
 class Read(Protocol):
@@ -67,11 +77,19 @@ class Read(Protocol):
         """As on the wire: `/shop.Products/Get`."""
 
     @property
+    def kind(self) -> str:
+        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+
+    @property
     def digest(self) -> bytes:
         """Of what the policy says of this read: another one never serves what this one stored."""
 
     @property
     def limits(self) -> Limits: ...
+
+    @property
+    def dependent(self) -> bool:
+        """Whether its answers may have further tags."""
 
     def asked(self, body: bytes) -> Asked | None:
         """What a request says; None where it is no such message, or has fields that the descriptors do not know."""

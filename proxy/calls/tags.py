@@ -24,6 +24,13 @@ class Description:
 UNDESCRIBED = Description()
 
 
+def told_kind(tag: str, about: Description, said: str) -> str:
+    """What a tag is of, for traces: `said`, the policy's own word, else the kind of what the policy describes. Empty
+    where neither is: then the tag may be all a caller's text, of any number and secret.
+    """
+    return said or (kind_of(tag) if about.fields else "")
+
+
 def kind_of(tag: str) -> str:
     """What stands before its last slash, the whole of a tag without one: `user` of `user/123`."""
     return tag.rpartition("/")[0] if "/" in tag else tag

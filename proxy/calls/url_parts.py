@@ -1,7 +1,7 @@
 """The parameters of a URL, wherever they are: in its query, its fragment, its path, or in another URL that one of these
 holds (of an image server), percent-encoded once more, or in base64. Pure.
 
-People copy URLs out of HTML and JSON, and programs encode them twice: what a reader of the URL would make of it counts.
+URLs are copied out of HTML and JSON, and programs encode them twice: what counts is how their reader understands them.
 """
 
 import base64

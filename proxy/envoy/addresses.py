@@ -1,4 +1,4 @@
-"""Addresses as Envoy's configuration has them. Pure: what must be looked up is looked up by a function that is given.
+"""Addresses in Envoy's configuration. Pure: a function that is passed in resolves names.
 
 Formats: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/core/v3/address.proto; gRPC's targets:
 https://github.com/grpc/grpc/blob/master/doc/naming.md

@@ -1,10 +1,11 @@
-"""`EnvoyAdmin`: what Envoy says of itself and is told, over its admin interface on a Unix socket.
+"""`EnvoyAdmin`: queries and commands to Envoy's admin interface on a Unix socket.
 
 https://www.envoyproxy.io/docs/envoy/latest/operations/admin
 """
 
 import asyncio
 import json
+import re
 from dataclasses import dataclass
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -28,6 +29,14 @@ class Forwarded:
 
     total: int
     active: int
+
+
+@dataclass(frozen=True, slots=True)
+class Updates:
+    """Of a part of its configuration, since its start."""
+
+    taken: int
+    rejected: int
 
 
 class EnvoyAdmin:
@@ -72,6 +81,13 @@ class EnvoyAdmin:
         text = await self._text(f"/stats?format=json&filter={quote(FILTER)}")
         return read(json.loads(text)["stats"])
 
+    async def updates(self, subscription: str) -> Updates:
+        """How often it has read a part of its configuration that may change."""
+        values = await self._values(rf"^{re.escape(subscription)}\.update_(success|rejected)$")
+        return Updates(
+            values.get(f"{subscription}.update_success", 0), values.get(f"{subscription}.update_rejected", 0)
+        )
+
     async def close_listeners(self) -> None:
         """No new connections; those that there are go on."""
         await self._text("/drain_listeners", "POST")
@@ -82,7 +98,7 @@ class EnvoyAdmin:
         return await self._text("/stats/prometheus?usedonly")
 
     async def _values(self, named: str) -> dict[str, int]:
-        stats = json.loads(await self._text(f"/stats?format=json&filter={named}"))["stats"]
+        stats = json.loads(await self._text(f"/stats?format=json&filter={quote(named)}"))["stats"]
         return {stat["name"]: int(stat["value"]) for stat in stats}
 
     async def _text(self, path: str, method: str = "GET") -> str:

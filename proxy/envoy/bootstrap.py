@@ -1,4 +1,4 @@
-"""What Envoy is told: a pure function of the settings. `listener` decides which call goes where, this file the rest.
+"""Envoy's configuration, a pure function of the settings. `listener` decides which call goes where; the rest is here.
 
 Reference: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
 """
@@ -11,9 +11,11 @@ from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
 from proxy.envoy.ended import COUNTED
 from proxy.envoy.http2 import as_client, extension
 from proxy.envoy.listener import BUFFER, OWN, listener
+from proxy.envoy.renewed import CLUSTERS, from_file
 from proxy.envoy.services import DEFAULT, Clusters, Placed, builtin
 from proxy.envoy.tls import towards_upstream
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 from proxy.telemetry.buckets import CALL_SECONDS
 
 _NAME = "media-cache-proxy"
@@ -60,16 +62,19 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
     ValueError, with the setting's name, for an address that Envoy cannot use.
     """
     services = builtin(settings) if services is None else services
-    targets = {settings.media_service_addr: DEFAULT, **{each.target: each.clusters for each in services}}
+    own = _cluster(OWN, Target((pipe(place.own),)), as_client())
+    if settings.policy:
+        how: Json = {"dynamic_resources": {"cds_config": from_file(place.directory, CLUSTERS)}}
+        clusters = [own]
+    else:
+        how, clusters = {}, [*clusters_of(settings, place, services), own]
     return {
+        **how,
         "node": {"id": _NAME, "cluster": _NAME},
         "admin": {"address": pipe(place.admin), "ignore_global_conn_limit": True},
         "static_resources": {
             "listeners": [listener(settings, place.module, place.directory, resolve, services)],
-            "clusters": [
-                *(each for where, names in targets.items() for each in _service(settings, where, names, place)),
-                _cluster(OWN, Target((pipe(place.own),)), as_client()),
-            ],
+            "clusters": clusters,
         },
         # Histograms are brought up to date when somebody asks for them, not every 5 s.
         "stats_flush_on_admin": True,
@@ -88,6 +93,13 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
     }
 
 
+def clusters_of(settings: Settings, place: Place, services: Sequence[Placed]) -> list[Json]:
+    """The services' clusters; ValueError, with the setting's name, for an address that Envoy cannot use."""
+    default = {DEFAULT: (settings.media_service_addr, UpstreamTls.of(settings))}
+    ways = default | {each.clusters: (each.target, each.tls) for each in services}
+    return [each for names, (where, tls) in ways.items() for each in _service(settings, where, tls, names, place)]
+
+
 def _understood(settings: Settings, where: str) -> Target:
     try:
         return target(where)
@@ -99,7 +111,9 @@ def _understood(settings: Settings, where: str) -> Target:
         ) from None
 
 
-def _service(settings: Settings, where: str, names: Clusters, place: Place) -> list[Json]:
+def _service(
+    settings: Settings, where: str, how_reached: UpstreamTls | None, names: Clusters, place: Place
+) -> list[Json]:
     """A service, under three names. A call goes to the first cluster at first, over a connection that only the calls of
     its caller's connection share: what one caller leaves unread takes no other's window, in either direction.
 
@@ -108,7 +122,7 @@ def _service(settings: Settings, where: str, names: Clusters, place: Place) -> l
     connection before it knows how many upstream allows.
     """
     limits, upstream = _limits(settings.max_concurrent_calls), _understood(settings, where)
-    tls = towards_upstream(settings, upstream, place.directory, place.authorities)
+    tls = towards_upstream(how_reached, names, upstream, place.directory, place.authorities)
     ways = {
         names.first: as_client(settings.max_calls_per_connection),
         names.again: as_client(1, idle="10s"),

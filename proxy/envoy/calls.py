@@ -1,8 +1,8 @@
 """`Calls`: the ASGI application that answers the methods of the core; gRPC's rules for the wire are in `framing`.
 
-One call: headers, then its one message, however it was cut into pieces; the layers; the handler; then headers, a
-message and trailers, or trailers alone. Envoy holds back what is not read: a caller that is not admitted, or an upload
-that waits for room, costs a window of bytes.
+One call: headers, then its one message, in any number of pieces; the layers; the handler; then headers, a message and
+trailers, or trailers only. Envoy does not receive what is not read: a caller that is not admitted, or an upload that
+waits for room, occupies one flow-control window.
 """
 
 import asyncio
@@ -12,11 +12,13 @@ from typing import Any
 
 from grpc import StatusCode
 
-from proxy.calls.call import Handler, Reply
+from proxy.calls.call import Call, Handler, Reply
 from proxy.envoy import framing
 from proxy.envoy.departures import Departures, Receive, Watched
 from proxy.envoy.straight import AT_ONCE, HEADERS, Straight
+from proxy.served import Served
 from proxy.transport.admission import Admission
+from proxy.transport.forward import unary_forwarder
 from proxy.transport.layers import Begun, Layers
 from proxy.transport.limits import Limits
 from proxy.transport.straight import Hits
@@ -41,20 +43,30 @@ class Calls:
         limits: Limits,
         straight: tuple[Iterable[Hits], Admission] | None = None,
     ) -> None:
-        self._handlers = routes
         self._layers = layers
         self._departures = departures
         self._limits = limits
+        self._timeout = call_timeout or None
+        self._admission = None if straight is None else straight[1]
+        self._forward: Handler = _unknown
+        self._take_up(routes, () if straight is None else straight[0])
+
+    def take_up(self, served: Served) -> None:
+        """Another policy counts for calls that begin from now on. Envoy may send some by the other for a moment."""
+        self._layers.large_methods = served.large_methods
+        self._forward = unary_forwarder(served.upstreams)
+        self._take_up(served.routes, served.hits)
+
+    def _take_up(self, routes: Mapping[str, Handler], every: Iterable[Hits]) -> None:
+        self._handlers = routes
+        admission = self._admission
         self._straight = (
-            {}
-            if straight is None
-            else {hits.method: Straight(hits, straight[1], self._long_way) for hits in straight[0]}
+            {} if admission is None else {hits.method: Straight(hits, admission, self._long_way) for hits in every}
         )
-        self._timeouts = {method: None if method in layers.large_methods else call_timeout or None for method in routes}
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answers one call of a method of `routes`: Envoy sends no other here."""
-        if scope["query_string"]:  # which Envoy leaves out of account, and which is no method of anybody's
+        """Answers one call of a method of `routes`: Envoy sends hardly any other here (`take_up`)."""
+        if scope["query_string"]:  # Envoy ignores it when it looks for a route, and no method has one
             await _finish(send, _NO_METHOD)
             return
         straight = self._straight.get(scope["path"])
@@ -70,13 +82,14 @@ class Calls:
         except ValueError as error:
             await finish(Reply(code=StatusCode.INTERNAL, details=str(error)))
             return
-        remaining = self._timeouts[method] if head.timeout is None else head.timeout
+        limit = None if method in self._layers.large_methods else self._timeout
+        remaining = limit if head.timeout is None else head.timeout
         looked, read = (None, None) if begun is None else (begun.looked, begun.body)
         request = _Request(receive, head.encoding, self._departures, self._limits, read)
         work = partial(
             self._layers.unary,
             method,
-            self._handlers[method],
+            self._handlers.get(method, self._forward),
             head.metadata,
             remaining,
             request.read,
@@ -92,6 +105,10 @@ class Calls:
                 raise
         finally:
             request.close()
+
+
+async def _unknown(call: Call) -> Reply:
+    return Reply(code=StatusCode.UNIMPLEMENTED, details=f"{call.method} is not served here")
 
 
 def _peer(scope: Mapping[str, Any]) -> str:

@@ -1,6 +1,6 @@
-"""What `serve` and the interpreter inside its Envoy tell each other, over a socket pair that nobody else has.
+"""Messages between `serve` and the interpreter inside its Envoy, over a private socket pair.
 
-In Envoy its end is standard input, and standard output is where log lines go: `serve` reads Envoy's standard error.
+In Envoy its end is standard input. Log lines go to standard output; `serve` reads Envoy's standard error.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,8 +1,8 @@
-"""`Departures`: notices callers that went away while their calls are answered, and cancels the calls.
+"""`Departures`: notices callers that go away while their calls are being answered, and cancels the calls.
 
-pyvoy tells of that only to who asks: once a request was read, `receive()` returns at once, `http.disconnect` if the
-caller is gone. Each question goes to Envoy's thread and back, so a call is asked about after 25 ms, when nearly every
-hit has long been answered, and then at growing intervals. Deadlines are Envoy's to keep: what ends by one shows here.
+pyvoy only reports this when asked: once a request has been read, `receive()` returns at once, with `http.disconnect` if
+the caller is gone. Each question goes to Envoy's thread and back, so it is first asked after 25 ms, when nearly every
+hit has been answered, and then at growing intervals. Envoy enforces deadlines; calls that end by one show here as well.
 """
 
 import asyncio

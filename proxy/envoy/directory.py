@@ -1,8 +1,8 @@
-"""`own_directory`: where Envoy's configuration and sockets are, ours alone, and gone with us.
+"""`own_directory`: a private directory for Envoy's configuration and sockets, removed when the process ends.
 
-A process that is killed leaves its directory behind, and the next one removes it: who is alive holds a lock on the file
-`lock` in it, which the kernel gives up with the process. One without that file may just be being made, so it is left
-alone for a minute.
+A killed process leaves its directory behind, and the next one removes it. A living process holds a lock on the file
+`lock` in its directory, which the kernel releases when the process ends. A directory without that file may just be in
+the making, so it is kept for a minute.
 """
 
 import fcntl

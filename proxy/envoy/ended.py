@@ -1,7 +1,7 @@
-"""What Envoy does with calls that end: the status of those that it answers itself, and what it counts. Pure.
+"""How Envoy ends calls: the status of those that it answers itself, and what it counts. Pure.
 
-It counts by route, gRPC status and *response flag*, which says why Envoy itself answered: for `outcomes` every call,
-for `forwarded` those that the core does not answer, and how long they took.
+It counts by route, gRPC status and *response flag*, which says why Envoy itself answered: all calls for `outcomes`; for
+`forwarded` those that the core does not answer, with their duration.
 
 https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage (%RESPONSE_FLAGS%)
 """
@@ -15,6 +15,8 @@ from proxy.envoy.http2 import extension
 
 OURS, OTHER = "ours", "other"
 """Names of routes: health and reflection; methods that the policy does not name. The others are methods' labels."""
+CORE = "core:"
+"""How the names of routes to the core begin: what goes there by a policy that changes cannot be told by its path."""
 PREFIX, COUNTED = "callers_ended", "forwarded"
 """Of the statistics that `outcomes` and `forwarded` read."""
 

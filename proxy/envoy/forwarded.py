@@ -1,7 +1,7 @@
-"""`ForwardedCalls`: what Envoy counted of the calls that it forwards by itself, told to our own metrics.
+"""`ForwardedCalls`: Envoy's counts of the calls that it forwards by itself, added to our own metrics.
 
-So `rpc_*` are of all calls, whatever the transport, and dashboards and alerts need not know of Envoy. `listener` has
-Envoy count them in histograms; their text is read whenever somebody asks for the metrics.
+So `rpc_*` cover all calls with each transport, and dashboards and alerts need not know about Envoy. `listener` makes
+Envoy count these calls in histograms, which are read whenever the metrics are scraped.
 """
 
 import re
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import COUNTED, OURS
+from proxy.envoy.ended import CORE, COUNTED, OURS
 from proxy.telemetry.metrics import Metrics
 
 _OURS = f"envoy_{COUNTED}_calls"
@@ -57,7 +57,7 @@ class ForwardedCalls:
             elif not line.startswith(f"# TYPE {_OURS} "):
                 rest.append(line)
         for key, series in now.items():
-            if key[0] == OURS:
+            if key[0] == OURS or key[0].startswith(CORE):
                 continue
             self._tell(key, series, self._told.get(key, _Series()))
         self._told |= now

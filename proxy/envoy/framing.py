@@ -1,4 +1,4 @@
-"""gRPC over HTTP/2, the server's side: what headers and bodies say, and how an outcome is put into them. Pure.
+"""gRPC over HTTP/2, server side: reading headers and bodies, and writing an outcome. Pure.
 
 The rules: https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md and doc/compression.md beside it.
 """

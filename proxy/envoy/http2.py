@@ -1,4 +1,4 @@
-"""HTTP/2 on both sides of Envoy, with windows that leave no call waiting for another's reader. Pure."""
+"""HTTP/2 options on both sides of Envoy, with windows so large that no call waits for another's reader. Pure."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How an Envoy with our interpreter inside is started: where its parts are, and what its environment must hold."""
+"""How Envoy is started with our interpreter inside: where its parts are, and its environment."""
 
 import importlib.util
 import json

@@ -1,7 +1,7 @@
 """What runs inside Envoy's interpreter from Envoy's start to its end: the whole proxy in its event loop.
 
-Envoy opens its listener once the start is said to be complete (the lifespan protocol of ASGI), and only then can say
-that it serves; so the proxy runs as a task, and the start is complete when all but that is done.
+Envoy opens its listener once the application reports its start as complete (ASGI's lifespan protocol), and only then
+can Envoy report that it serves. So the proxy runs as a task, and the start is complete when everything else is done.
 """
 
 import asyncio

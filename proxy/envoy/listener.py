@@ -4,11 +4,11 @@
 2. Health and reflection: our own small gRPC server, on a Unix socket.
 3. The other methods of the policy's services that are unary: straight to their service, CALL_TIMEOUT for callers
    without a deadline.
-4. What else is a `/service/method`: straight to its service, or to the default upstream, for as long as it takes.
+4. Any other `/service/method`: straight to its service, or to the default upstream, without a time limit.
 
-Nothing is added to a call, and nothing is tried again but what upstream never processed (I7). What Envoy takes for
-instructions to itself, `x-envoy-*`, is taken off before it can read it. To every answer it adds a `date`, as RFC 9110
-(6.6.1) demands; there is no switch. The `:authority` of what goes upstream is the service's.
+Nothing is added to a call, and only calls that upstream never processed are repeated (I7). `x-envoy-*`, which Envoy
+would obey, is removed before Envoy reads it. Envoy adds a `date` to every answer, as RFC 9110 (6.6.1) demands; it
+cannot be turned off. The `:authority` of calls upstream is the service's.
 """
 
 import json
@@ -16,11 +16,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, listening
-from proxy.envoy.ended import OTHER, OURS, access_logs, local_replies, overwritten
+from proxy.envoy.ended import CORE, OTHER, OURS, access_logs, local_replies, overwritten
 from proxy.envoy.http2 import extension, http2
+from proxy.envoy.renewed import ROUTES, from_file
 from proxy.envoy.services import DEFAULT, Placed, builtin
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 from proxy.transport.authority import authority
 
 ENTRY = "media_cache_proxy_worker"
@@ -62,7 +64,7 @@ def listener(
         "listener_filters_timeout": _FIRST_BYTES_WITHIN,
         "filter_chains": [
             {
-                "filters": [_manager(settings, module, builtin(settings) if services is None else services)],
+                "filters": [_manager(settings, module, directory, builtin(settings) if services is None else services)],
                 "transport_socket_connect_timeout": _FIRST_BYTES_WITHIN,
                 **towards_callers(settings, directory),
             },
@@ -77,7 +79,8 @@ def _first_bytes(*, tls: bool) -> Json:
     return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
 
 
-def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Json:
+def _manager(settings: Settings, module: str, directory: Path, services: Sequence[Placed]) -> Json:
+    fixed = () if settings.policy else services
     return extension(
         "envoy.filters.network.http_connection_manager",
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
@@ -105,25 +108,17 @@ def _manager(settings: Settings, module: str, services: Sequence[Placed]) -> Jso
         ],
         stream_idle_timeout="0s",
         access_log=access_logs(
-            [path for each in services for path in each.reads],
-            [path for each in services for path in each.writes],
+            [path for each in fixed for path in each.reads],
+            [path for each in fixed for path in each.writes],
             PROTOBUF,
         ),
         local_reply_config=local_replies(settings.max_concurrent_calls),
         http_filters=[_pyvoy(module), _router()],
-        route_config={
-            "virtual_hosts": [
-                {
-                    "name": "callers",
-                    "domains": ["*"],
-                    "routes": _routes(settings, services),
-                    # Envoy writes its own to every call; the caller's comes back in its place.
-                    "request_headers_to_remove": [_PROTO],
-                    "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
-                }
-            ],
-            "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
-        },
+        **(
+            {"rds": {"route_config_name": ROUTES, "config_source": from_file(directory, ROUTES)}}
+            if settings.policy
+            else {"route_config": routes(settings, services)}
+        ),
         max_request_headers_kb=-(-_RESET_AT * settings.max_metadata_bytes // 1024),
         common_http_protocol_options={
             "idle_timeout": "0s",
@@ -152,26 +147,44 @@ _PARAMETERS = {
 }
 
 
+def routes(settings: Settings, services: Sequence[Placed]) -> Json:
+    """Which call goes where."""
+    return {
+        "name": ROUTES,
+        "virtual_hosts": [
+            {
+                "name": "callers",
+                "domains": ["*"],
+                "routes": _routes(settings, services),
+                # Envoy writes its own to every call; the caller's comes back in its place.
+                "request_headers_to_remove": [_PROTO],
+                "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
+            }
+        ],
+        "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
+    }
+
+
 def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
-    default = _authority(settings, settings.media_service_addr)
-    routes = [
-        *(route for each in services for route in _core_answers(each, _authority(settings, each.target), limit)),
+    default = _authority(settings.media_service_addr, UpstreamTls.of(settings))
+    usual = [
+        *(route for each in services for route in _core_answers(each, _authority(each.target, each.tls), limit)),
         *(_route({"prefix": prefix}, OWN, name=OURS) for prefix in _OURS),
         *(
-            _upstream({"path": path}, each.clusters.both, _authority(settings, each.target), limit, name=label)
+            _upstream({"path": path}, each.clusters.both, _authority(each.target, each.tls), limit, name=label)
             for each in services
             for path, label in each.labels.items()
             if path not in each.writes
         ),
         *(
-            _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, _authority(settings, each.target))
+            _upstream({"prefix": f"/{each.name}/"}, each.clusters.both, _authority(each.target, each.tls))
             for each in services
             if each.clusters is not DEFAULT
         ),
         _upstream({"safe_regex": {"regex": _PATH}}, DEFAULT.both, default),
     ]
-    return [*routes, *(_with_parameters(route) for route in routes)]
+    return [*usual, *(_with_parameters(route) for route in usual)]
 
 
 def _with_parameters(route: Json) -> Json:
@@ -180,8 +193,8 @@ def _with_parameters(route: Json) -> Json:
     return {**route, "match": {**match, "headers": [*match.get("headers", ()), _PARAMETERS]}}
 
 
-def _authority(settings: Settings, target: str) -> str:
-    return authority(target, settings.upstream_tls_server_name)
+def _authority(target: str, tls: UpstreamTls | None) -> str:
+    return authority(target, tls.server_name if tls is not None else "")
 
 
 def _core_answers(service: Placed, host: str, limit: str | None) -> Iterator[Json]:
@@ -208,7 +221,7 @@ def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *,
 def _in_core(route: Json) -> Json:
     """The same by way of the core."""
     on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
-    return {**route, "typed_per_filter_config": {PYVOY: on}}
+    return {**route, "name": f"{CORE}{route['name']}", "typed_per_filter_config": {PYVOY: on}}
 
 
 def _route(match: Json, cluster: str, limit: str | None = None, *, name: str) -> Json:

@@ -1,4 +1,4 @@
-"""How callers' calls ended, as Envoy counts them: what it is told to count, and its counts under our own names. Pure.
+"""How callers' calls ended, as counted by Envoy: its configuration for that, and its counts under our own names. Pure.
 
 Envoy answers most calls without the core, some of them by itself (a limit, no connection, no such path): only it knows
 what callers got. Its access log `envoy.access_loggers.stats` adds one for each call that has ended, by route, gRPC
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import OTHER, OURS, PREFIX
+from proxy.envoy.ended import CORE, OTHER, OURS, PREFIX
 from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (
@@ -64,6 +64,7 @@ def read(stats: Iterable[Mapping[str, object]]) -> Outcomes:
 def _count(found: Outcomes, method: str, status: str, flags: frozenset[str], value: int) -> None:
     if method == OURS:
         return
+    method = method.removeprefix(CORE)
     if not method and flags & _CALLER_LEFT:  # it was reset before it had a route, so while its headers were read
         found.refused["unread"] += value
     if status not in _STATUSES:

@@ -1,4 +1,4 @@
-"""`EnvoyProcess`: one Envoy from its start to its end, with the interpreter inside it that serves."""
+"""`EnvoyProcess`: one Envoy process, with the serving interpreter inside, from its start to its end."""
 
 import asyncio
 import logging

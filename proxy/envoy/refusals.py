@@ -1,4 +1,4 @@
-"""Why Envoy would not start, told as our own settings' mistakes are told. Pure."""
+"""Why Envoy did not start, in the form of our own messages about settings. Pure."""
 
 import re
 from collections.abc import Iterable

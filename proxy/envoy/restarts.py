@@ -1,4 +1,4 @@
-"""The metric of Envoy's crashes, which outlive the process that shows it."""
+"""The metric of Envoy's crashes. Its value outlives the process that shows it."""
 
 from prometheus_client import CollectorRegistry, Counter
 

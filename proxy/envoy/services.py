@@ -1,14 +1,19 @@
 """`Placed`: where each service is for Envoy, and which of its methods the core answers.
 
-The built-in policy's are written out, so that `serve` need not load protobuf: the interpreter inside Envoy has it.
+The built-in policy's methods are written out, so that `serve` need not load protobuf; the interpreter in Envoy does.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
 
 from proxy.policy.builtin import methods as media
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
+
+if TYPE_CHECKING:
+    from proxy.policy.compiled import Policy
 
 
 class Clusters(NamedTuple):
@@ -30,6 +35,8 @@ class Placed:
 
     name: str
     target: str
+    tls: UpstreamTls | None
+    """None: plaintext."""
     clusters: Clusters
     reads: tuple[str, ...]
     writes: tuple[str, ...]
@@ -42,8 +49,8 @@ class Placed:
 def builtin(settings: Settings) -> tuple[Placed, ...]:
     """As the built-in policy has it."""
     labels = {path: path.rpartition("/")[2] for path in media.UNARY}
-    target = settings.media_service_addr
-    return (Placed(media.SERVICE, target, DEFAULT, media.READS, media.WRITES, media.LARGE, labels),)
+    where = settings.media_service_addr, UpstreamTls.of(settings)
+    return (Placed(media.SERVICE, *where, DEFAULT, media.READS, media.WRITES, media.LARGE, labels),)
 
 
 def placed(settings: Settings) -> tuple[Placed, ...]:
@@ -51,15 +58,26 @@ def placed(settings: Settings) -> tuple[Placed, ...]:
     if not settings.policy:
         return builtin(settings)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
+    from proxy.transport.credentials import reflecting  # noqa: PLC0415 -- see above
 
-    policy = load_policy(settings.policy, default_upstream=settings.media_service_addr)
-    clusters = {settings.media_service_addr: DEFAULT}
+    found = load_policy(settings.policy, default_upstream=settings.media_service_addr, connect=reflecting(settings))
+    return placed_by(found, settings)
+
+
+def placed_by(policy: "Policy", settings: Settings) -> tuple[Placed, ...]:
+    """As a policy has it. A target's clusters have the same names in all policies, so that Envoy keeps them."""
     found = []
     for service in policy.services.values():
-        target = service.upstream or settings.media_service_addr
-        number = len(clusters)
-        names = clusters.setdefault(target, Clusters(*(f"{name}-{number}" for name in DEFAULT)))
+        target, own = service.upstream or settings.media_service_addr, service.upstream_tls
+        names = DEFAULT if own is None and target == settings.media_service_addr else _named(target, own)
+        tls = UpstreamTls.of(settings) if own is None else own if own.on else None
         large = frozenset(path for path, write in service.writes.items() if write.large)
         reads, writes = tuple(service.reads), tuple(service.writes)
-        found.append(Placed(service.name, target, names, reads, writes, large, service.labels))
+        found.append(Placed(service.name, target, tls, names, reads, writes, large, service.labels))
     return tuple(found)
+
+
+def _named(target: str, own: UpstreamTls | None) -> Clusters:
+    how = [own.ca, own.cert, own.key, own.server_name, str(own.on)] if own is not None else []
+    number = int.from_bytes(blake2b("\0".join([target, *how]).encode(), digest_size=6).digest())
+    return Clusters(*(f"{name}-{number}" for name in DEFAULT))

@@ -1,6 +1,6 @@
-"""The straight way of a hit through Envoy, in one function; `proxy.transport.straight` says what it passes, and why.
+"""The short path of a hit through Envoy, in one function; `proxy.transport.straight` explains its steps.
 
-Nobody looks whether the caller left meanwhile: Redis has 50 ms at most, and Envoy ends calls by their deadlines.
+It does not check whether the caller has left: Redis has at most 50 ms, and Envoy enforces deadlines.
 """
 
 import logging
@@ -64,7 +64,7 @@ class Straight:
         except Exception:  # noqa: BLE001 -- it is logged; the long way answers
             _log.exception("%s failed on the straight way of a hit", self._hits.method)
             return False
-        if found is None or not found.fresh or len(found.entry.body) > AT_ONCE:
+        if found is None or not found.fresh or not found.plain(AT_ONCE):
             return False
         await send(HEADERS)
         await send({"type": "http.response.body", "body": framing.framed(found.entry.body)})

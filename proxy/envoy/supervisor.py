@@ -1,7 +1,7 @@
-"""`serve` with TRANSPORT=envoy: starts Envoy, starts it again when it crashes, passes signals on, ends with it.
+"""`serve` with TRANSPORT=envoy: starts Envoy, restarts it after a crash, passes signals on, and ends with it.
 
-A crash is an end by a signal, once callers were served. An Envoy that exits by itself, or never came to serve, ends
-`serve` too: it would do so again. When `serve` dies, the kernel kills Envoy.
+A crash is an end by a signal after callers have been served. If Envoy exits by itself, or never begins to serve,
+`serve` ends as well, since it would happen again. If `serve` dies, the kernel kills Envoy.
 """
 
 import asyncio
@@ -12,13 +12,15 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 
-from proxy.envoy import launch
-from proxy.envoy.bootstrap import Place, bootstrap
+from proxy.envoy import launch, renewed
+from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
 from proxy.envoy.control import Hello
 from proxy.envoy.directory import own_directory
+from proxy.envoy.listener import routes
+from proxy.envoy.placing import placed_apart
 from proxy.envoy.process import EnvoyProcess
 from proxy.envoy.refusals import explained
-from proxy.envoy.services import placed
+from proxy.envoy.services import Placed
 from proxy.envoy.tls import secrets
 from proxy.errors import SettingError, StartError
 from proxy.retry import jittered
@@ -39,16 +41,20 @@ async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequenc
         place = Place(directory, launch.module(), launch.authorities())
         launch.laid_out(directory)
         config = directory / "envoy.json"
-        for name, secret in secrets(settings).items():
+        services = placed_apart(settings)
+        for name, secret in secrets(settings, services).items():
             (directory / name).write_text(json.dumps(secret))
-        config.write_text(json.dumps(rendered(settings, place), indent=1))
+        config.write_text(json.dumps(rendered(settings, place, services), indent=1))
+        if settings.policy:
+            renewed.write(directory, renewed.CLUSTERS, clusters_of(settings, place, services))
+            renewed.write(directory, renewed.ROUTES, [routes(settings, services)])
         return await _Supervisor(settings, sources, faults, place, launch.command(config, settings.log_level)).run()
 
 
-def rendered(settings: Settings, place: Place) -> dict[str, object]:
+def rendered(settings: Settings, place: Place, services: Sequence[Placed] | None = None) -> dict[str, object]:
     """Envoy's configuration; StartError for an address that it cannot use."""
     try:
-        return bootstrap(settings, place, resolve, placed(settings))
+        return bootstrap(settings, place, resolve, services)
     except SettingError:
         raise
     except ValueError as error:

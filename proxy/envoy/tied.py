@@ -1,7 +1,7 @@
-"""A program of its own: becomes another one that the kernel kills when its parent dies, however that dies.
+"""A program that executes another one in its place, which the kernel kills when its parent dies for any reason.
 
-Not a `preexec_fn`, which would run Python between fork and exec, beside the threads of the parent. It is run by its
-path and imports nothing of ours, so that it starts in an instant.
+A `preexec_fn` would run Python between fork and exec, despite the parent's threads. This program is run by its path and
+imports nothing of ours, so it starts quickly.
 """
 
 import ctypes

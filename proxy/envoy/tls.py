@@ -1,14 +1,17 @@
 """TLS towards callers and towards the media service, as Envoy's configuration has it. Pure.
 
-Certificates, keys and CAs stay in the files that the settings name: Envoy reads them by way of a file of *secrets* for
-each, and reads them anew when a file is moved into their directory, as Kubernetes and cert-manager renew them.
+Certificates, keys and CAs stay in the files that the settings name. Envoy reads them through a file of *secrets* for
+each, and reloads them when a file is moved into their directory, as Kubernetes and cert-manager do.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from proxy.envoy.addresses import Json, Target, is_ip
+from proxy.envoy.services import DEFAULT, Clusters, Placed
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 
 _SOCKET = "envoy.transport_sockets.tls"
 _KIND = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
@@ -26,36 +29,40 @@ def towards_callers(settings: Settings, directory: Path) -> Json:
     return _socket("DownstreamTlsContext", common, require_client_certificate=bool(ca))
 
 
-def towards_upstream(settings: Settings, target: Target, directory: Path, authorities: str) -> Json:
-    """What a cluster has for UPSTREAM_TLS*; nothing for plaintext. `authorities` is the file of the public CAs."""
-    if settings.upstream_tls != "on":
+def towards_upstream(
+    how: UpstreamTls | None, names: Clusters, target: Target, directory: Path, authorities: str
+) -> Json:
+    """What a service's clusters have for TLS; nothing for plaintext. `authorities` is the file of the public CAs."""
+    if how is None:
         return {}
-    name = settings.upstream_tls_server_name or _host(target)
+    name = how.server_name or _host(target)
     known: Json = {
         "match_typed_subject_alt_names": [
             {"san_type": "IP_ADDRESS" if is_ip(name) else "DNS", "matcher": {"exact": name}}
         ]
     }
-    if settings.upstream_tls_ca:
+    if how.ca:
         combined = {
             "default_validation_context": known,
-            "validation_context_sds_secret_config": _secret("upstream-ca", directory),
+            "validation_context_sds_secret_config": _secret(f"{names.first}-ca", directory),
         }
         common: Json = {"combined_validation_context": combined}
     else:
         common = {"validation_context": {**known, "trusted_ca": {"filename": authorities}}}
-    if settings.upstream_tls_cert:
-        common["tls_certificate_sds_secret_configs"] = [_secret("upstream-pair", directory)]
+    if how.cert:
+        common["tls_certificate_sds_secret_configs"] = [_secret(f"{names.first}-pair", directory)]
     return _socket("UpstreamTlsContext", common, **({} if is_ip(name) else {"sni": name}))
 
 
-def secrets(settings: Settings) -> dict[str, Json]:
+def secrets(settings: Settings, services: Sequence[Placed] = ()) -> dict[str, Json]:
     """The files of secrets, by their names in the directory."""
-    pairs = {
-        "listen-pair": (settings.listen_tls_cert, settings.listen_tls_key),
-        "upstream-pair": (settings.upstream_tls_cert, settings.upstream_tls_key),
-    }
-    authorities = {"listen-ca": settings.listen_tls_client_ca, "upstream-ca": settings.upstream_tls_ca}
+    pairs = {"listen-pair": (settings.listen_tls_cert, settings.listen_tls_key)}
+    authorities = {"listen-ca": settings.listen_tls_client_ca}
+    ways = {DEFAULT: UpstreamTls.of(settings)} | {each.clusters: each.tls for each in services}
+    for names, how in ways.items():
+        if how is not None:
+            pairs[f"{names.first}-pair"] = (how.cert, how.key)
+            authorities[f"{names.first}-ca"] = how.ca
     found: dict[str, Json] = {}
     for name, (certificate, key) in pairs.items():
         if certificate:

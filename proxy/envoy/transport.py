@@ -1,13 +1,13 @@
-"""`EnvoyTransport`: what serves callers, seen from inside Envoy.
+"""`EnvoyTransport`: the transport, as seen from inside Envoy.
 
-Envoy's own threads take calls in and forward most of them; the core's come to `Calls`, in this event loop. Health and
-reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
+Envoy's own threads accept calls and forward most of them; calls of the core come to `Calls`, in this event loop. Health
+and reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 import grpc.aio
@@ -20,6 +20,9 @@ from proxy.envoy.departures import Departures
 from proxy.envoy.ended import too_many_calls
 from proxy.envoy.forwarded import ForwardedCalls
 from proxy.envoy.outcomes import Outcomes
+from proxy.envoy.renewal import Renewal
+from proxy.envoy.services import placed_by
+from proxy.served import Served
 from proxy.settings.config import Settings
 from proxy.telemetry import span_names
 from proxy.telemetry.callers import Use
@@ -27,7 +30,7 @@ from proxy.telemetry.metrics import Metrics
 from proxy.transport.admission import Admission
 from proxy.transport.connections import TOO_MANY
 from proxy.transport.draining import last_part
-from proxy.transport.introspection import Health, reflection_handlers
+from proxy.transport.introspection import Health, Reflection
 from proxy.transport.layers import Layers
 from proxy.transport.limits import Limits
 
@@ -67,6 +70,8 @@ class EnvoyTransport:
         self._live = live
         self._listen = settings.listen_addr
         self._admin = EnvoyAdmin(place.admin)
+        self._settings = settings
+        self._renewal = Renewal(settings, place, self._admin, placed_by(core.policy, settings))
         self._forwarded = ForwardedCalls(metrics)
         self._callers = metrics.callers
         self._seen = Outcomes()
@@ -80,15 +85,16 @@ class EnvoyTransport:
         self._callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(self._seen.forwarded, settings.max_concurrent_calls))
         self._callers.limited("MAX_CONNECTIONS", lambda: Use(self._seen.connections, settings.max_connections))
         self._own = place.own
-        self._described = core.policy.described
-        self._health = Health(self._described)
+        self._reflection, self._health = Reflection(core.policy.described), Health(core.policy.described)
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
         """Lets Envoy begin, and returns the port once it has."""
-        self._server = grpc.aio.server(handlers=[await self._health.handler(), *reflection_handlers(self._described)])
+        self._server = grpc.aio.server(handlers=[await self._health.handler(), *self._reflection.handlers()])
         self._server.add_insecure_port(f"unix:{self._own}")
         await self._server.start()
+        if self._settings.policy:
+            self._renewal.begin()
         self._accepting.set()
         port = await self._admin.listening()
         host, _, _ = self._listen.rpartition(":")
@@ -115,6 +121,11 @@ class EnvoyTransport:
         before, self._seen = self._seen, now
         for limit, count in (now.refused - before.refused).items():
             self._callers.refused(limit, self._told.get(limit, self._too_many), count)
+
+    async def take_up(self, served: Served) -> Iterable[str]:
+        """Another policy counts for calls that begin from now on: here first, so that nothing unknown comes."""
+        self.calls.take_up(served)
+        return await self._renewal.take_up(placed_by(served.policy, self._settings))
 
     async def drain(self, idle: float, *, at_most: float) -> None:
         """NOT_SERVING at once, and callers are asked to go elsewhere, yet served until no call came or went for `idle`

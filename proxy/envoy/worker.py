@@ -1,8 +1,8 @@
-"""What pyvoy loads inside Envoy's interpreter: the ASGI application, which loads the proxy when Envoy is under way.
+"""What pyvoy loads inside Envoy's interpreter: the ASGI application, which loads the proxy while Envoy starts.
 
 pyvoy calls `app` once for its life (the lifespan protocol of ASGI) and once for each call. It loads a copy of this file
 from our own directory (`launch.laid_out`), since it puts Envoy's working directory before everything else on the path.
-So nothing of ours can be imported here until modules are found as `serve` finds them.
+So none of our modules can be imported here until the path is the one that `serve` has.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""The address swap: where a container holds the media service's address, and what the sidecar needs to know it too.
+"""Replacing the address: where a container holds the media service's address, and what the sidecar needs to know it.
 
 An *original* is the list of environment entries that gives the sidecar the address: the entries that a literal refers
 to, in their order, then the address itself under the sidecar's own name. How the kubelet expands `$(NAME)`:

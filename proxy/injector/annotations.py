@@ -1,4 +1,4 @@
-"""What a pod asks for: the annotations under our prefix, declared once, each checked by its type."""
+"""The annotations of a pod under our prefix: declared once, each checked by its type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields

@@ -1,7 +1,7 @@
-"""Who asks for the sidecar: the pod by its annotation, by a label of the same name, or only its namespace.
+"""What requests the sidecar: the pod's annotation, a label of the same name on it, or only its namespace.
 
-The annotation is the documented place and goes first. The label is where other injectors have it: it is heard, and a
-warning says where it belongs.
+The annotation is the documented way and takes precedence. Other injectors use a label, so the label works as well, with
+a warning that names the annotation.
 """
 
 from dataclasses import dataclass

@@ -1,14 +1,14 @@
-"""The keeper: what the webhook serves TLS with, and what the API server trusts it by, kept in agreement.
+"""The keeper: keeps the webhook's certificate and the CAs that the API server trusts for it consistent.
 
-One check, done by every replica at the start, every half minute, and as soon as somebody changed the Secret or the
-webhook configuration, in steps that may be repeated at any time:
+Every replica runs this check at its start, every half minute, and as soon as the Secret or the webhook configuration is
+changed, in steps that may be repeated at any time:
 
 1. Take the pair from its source: the mounted files, or (`selfManaged`) our Secret, where a new pair is made and stored
-   when there is none or two thirds of its life are over. Who loses the race to store reads what the winner stored.
-2. Make the API server trust it: the pair's CA is *added* to the caBundle, so old and new stand there together; only
-   what has expired is ever removed. (With cert-manager, or a bundle given by hand, others do this.)
-3. Serve it: at once where nothing good is being served; else a while after its CA was first seen in the caBundle, since
-   API servers read their configuration a little later than we write it.
+   when there is none or two thirds of its life are over. A replica that loses the race to store reads what the winner
+stored. 2. Make the API server trust it: the pair's CA is *added* to the caBundle, so old and new stand there together;
+   only what has expired is ever removed. (With cert-manager, or a bundle given by hand, others do this.)
+3. Serve it: at once if no valid certificate is being served; otherwise some time after its CA was first seen in the
+   caBundle, since API servers read their configuration a little later than we write it.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """The few calls to the API server: our Secret, our webhook configuration, the server's version.
 
-The library is lightkube: the smallest living one that is asynchronous and re-reads the service account's token.
+The library is lightkube: the smallest maintained one that is asynchronous and re-reads the service account's token.
 """
 
 import asyncio

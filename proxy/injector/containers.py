@@ -1,4 +1,4 @@
-"""The containers of a pod: where each stands, and which of them shall use the sidecar."""
+"""The containers of a pod: their positions, and which of them use the sidecar."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -1,7 +1,7 @@
-"""Events: why a pod has no sidecar, told where people look for it, `kubectl describe` of what makes the pods.
+"""Events that say why a pod has no sidecar, where people look for it: in `kubectl describe` of the pod's controller.
 
-The warnings of an admission reach only who creates a pod by hand; a controller throws them away. One Event for each
-owner and reason in an hour, behind the answer, never instead of it: one that cannot be written is forgotten.
+The warnings of an admission reach only a person who creates a pod by hand; controllers discard them. There is one Event
+an hour for each owner and reason, written after the answer; an Event that cannot be written is dropped.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a namespace demands of its pods' resources: its LimitRanges and ResourceQuotas, taken apart. Pure.
+"""What a namespace requires of its pods' resources: its LimitRanges and ResourceQuotas, parsed. Pure.
 
 https://kubernetes.io/docs/concepts/policy/limit-range/ and …/resource-quotas/; how the API server judges them:
 plugin/pkg/admission/limitranger/admission.go and pkg/quota/v1/evaluator/core/pods.go of Kubernetes.

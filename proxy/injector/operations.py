@@ -1,4 +1,4 @@
-"""JSON patch operations (RFC 6902), the two kinds that injecting needs, and how they change a document in place."""
+"""The two JSON patch operations (RFC 6902) that injecting needs, and how they change a document in place."""
 
 from dataclasses import dataclass
 from typing import Any, Literal

@@ -1,6 +1,6 @@
-"""`Pace`: at once for what happens seldom, slower and slower for what happens again and again.
+"""`Pace`: no delay for what happens seldom, growing delays for what keeps happening.
 
-Somebody who undoes what we write (another controller of the same field) would else make us write without end.
+Otherwise another controller of the same field, which undoes what we write, would make us write without end.
 """
 
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The patch: what to change in a pod so that it talks through the sidecar. A pure function, nothing else decides."""
+"""The patch: what to change in a pod so that it uses the sidecar. A pure function, and the only place that decides."""
 
 import json
 from dataclasses import dataclass, replace

@@ -1,7 +1,7 @@
 """Certificates as bytes: making a CA with its one leaf, taking bundles apart, trying a handshake in memory.
 
-The CA's key signs one leaf and is thrown away: nothing in the cluster can sign another certificate that the API
-server would trust for this webhook.
+The CA's key signs one leaf and is discarded, so nothing in the cluster can sign another certificate that the API server
+would trust for this webhook.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Where the sidecar stands in the pod, and what the pod is given with it: volumes and pull secrets."""
+"""The sidecar's position in the pod, and what is added to the pod with it: volumes and pull secrets."""
 
 from typing import Any
 

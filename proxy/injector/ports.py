@@ -1,4 +1,4 @@
-"""The sidecar's ports: its defaults or the pod's wishes, never one that another container of the pod uses."""
+"""The sidecar's ports: the defaults or those that the pod requests, never one of another container in the pod."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -1,7 +1,7 @@
-"""The sidecar's requests and limits: what is wished, fitted to the pod around it and to the rules of its namespace.
+"""The sidecar's requests and limits, adapted to the pod and to the rules of its namespace.
 
-What the pod says itself in an annotation is never changed. Nothing is fitted below the wished request: with less the
-sidecar might not start, and a native one that does not start keeps the app from starting.
+Values in the pod's annotations are never changed. Nothing is lowered below the configured request: with less, the
+sidecar might not start, and a native sidecar that does not start keeps the app from starting.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""AdmissionReviews (admission.k8s.io/v1): the API server's question in, the answer out. Pure, like the patch in it.
+"""AdmissionReviews (admission.k8s.io/v1): the API server's request in, the response out. Pure, like the patch in it.
 
 https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """

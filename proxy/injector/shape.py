@@ -1,6 +1,6 @@
-"""The shape of the parts of a pod that the injector reads: checked once, so that all the rest may rely on it.
+"""The shape of the parts of a pod that the injector reads: checked once, so that all other modules can rely on it.
 
-An API server has checked its pods already; files and odd clients have not.
+An API server has validated its pods; files and unusual clients have not.
 """
 
 from typing import Any

@@ -1,6 +1,6 @@
-"""Whether the sidecar would start: its whole `Settings`, built from the environment that it would be given.
+"""Whether the sidecar would start: its complete `Settings`, built from the environment that it would get.
 
-A variable whose value cannot be seen (`valueFrom`, `$(NAME)`) counts as one that fits the rest, if there is any.
+A variable whose value is not known (`valueFrom`, `$(NAME)`) is assumed to fit the others, if any value can.
 """
 
 import itertools

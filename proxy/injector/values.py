@@ -1,4 +1,4 @@
-"""The types of values that only the injector has: quantities, Secret references, ports, container lists."""
+"""The value types that only the injector needs: quantities, Secret references, ports, container lists."""
 
 import json
 import re

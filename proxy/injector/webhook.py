@@ -1,7 +1,7 @@
 """The webhook's process: HTTPS for the API server, plain HTTP for probes and metrics, the upkeep beside them.
 
-`POST /mutate` answers an AdmissionReview. What is no review gets 400, 413 or 415; an exception gets 500, so that the
-webhook configuration's failurePolicy decides. `/readyz` only while the API server would trust the certificate.
+`POST /mutate` answers an AdmissionReview. Anything else gets 400, 413 or 415; an exception gets 500, so that the
+webhook configuration's failurePolicy decides. `/readyz` is 200 only while the API server would trust the certificate.
 """
 
 import asyncio

@@ -8,7 +8,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from proxy.policy.compiled import Policy, Read, Service
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 
 SHORT_TTL = 300.0
 """That nothing invalidates a tag is taken as meant where its answers live no longer than this, in seconds."""
@@ -26,8 +26,6 @@ def warnings(policy: Policy) -> Iterator[str]:
                     f"{what}: no write or event of this policy names its tag ({_shape(_tag(read))}); "
                     "outdated answers live for the whole ttl: name the tag somewhere, or set a ttl of 5m or less"
                 )
-            if read.further_tags is not None:
-                yield f"{what}: has further_tags: its answers are forwarded and not stored yet"
             if not read.limits.keyed:
                 yield (
                     f"{what}: is open (metadata: all): whatever callers send besides `vary` reaches the origin, "

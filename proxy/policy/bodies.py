@@ -1,4 +1,4 @@
-"""What an AMQP body holds, as the value `event` that expressions take. Pure; raises `BadBody`, and nothing else.
+"""The content of an AMQP body, as the value `event` in expressions. Pure; raises only `BadBody`.
 
 json       a JSON object
 envelope   a JSON object whose `data` holds the object: in base64 (standard or URL-safe, padded or not), as it is, or as
@@ -79,10 +79,12 @@ def any_value(read: Callable[[bytes], dict[str, Any]]) -> Body:
     return lambda body: _plain(read(body))
 
 
-def declared_fields(read: Callable[[bytes], dict[str, Any]], kind: type[Message], fields: Mapping[str, str]) -> Body:
-    """A reader of objects as messages with these fields: `text` or `int64`, with `?` where it may be missing."""
+def declared_fields(
+    read: Callable[[bytes], dict[str, Any]], kind: Callable[[], object], fields: Mapping[str, str]
+) -> Body:
+    """A reader of objects as a `kind` with these fields: `text` or `int64`, with `?` where it may be missing."""
 
-    def to_message(body: bytes) -> Message:
+    def to_message(body: bytes) -> object:
         given, message = read(body), kind()
         for name, written in fields.items():
             value: str | int | None = text(given.get(name)) if written.startswith("text") else int64(given.get(name))

@@ -1,7 +1,7 @@
 """`policy test`: cases in YAML beside a policy, and what differs from what they expect.
 
-A case is a read, a write or an event with what the policy is to say of it; what a case does not name is not looked at.
-The forms below are the reference.
+A case is a read, a write or an event, with the expected outcome; what a case does not name is not compared. The forms
+below are the reference.
 """
 
 import base64
@@ -13,9 +13,10 @@ from typing import Any
 
 from proxy.calls.reads import Verdict
 from proxy.policy.bodies import BadBody
-from proxy.policy.compiled import Event, Policy, Read, Write
+from proxy.policy.compiled import Policy, Read, Write
+from proxy.policy.compiled_events import Event
 from proxy.policy.document import Document, Node, Source
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.jsonish import BadMessage, message_of, value_of
 from proxy.policy.kinds import Flag, Form, Forms, Inner, Kind, Several, Text, Value, key, read_form
 from proxy.policy.mistakes import Place, PolicyError, unknown

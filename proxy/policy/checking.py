@@ -1,5 +1,7 @@
 """`Checker`: compiles the expressions of one service or event, and notes what is wrong with them at their places."""
 
+import logging
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,20 +11,25 @@ from google.protobuf.message import Message
 
 from proxy.calls.tags import Description, Plain
 from proxy.policy.document import Document, Source
-from proxy.policy.expressions import (
-    BadExpression,
-    Expression,
-    ExpressionError,
-    Language,
-    Returns,
-    Variable,
-    WrongTypeError,
-)
+from proxy.policy.expressions import BadExpression, Expression, Language, Returns, Variable
+from proxy.policy.failures import ExpressionError, WrongTypeError
 from proxy.policy.tags import EmptyTagError, checked, checked_all
 
+_LITERAL = r"(?:'[^'\\\s][^'\\]*'|\"[^\"\\\s][^\"\\]*\")"
+_TERM = rf"(?:{_LITERAL}|[A-Za-z_][\w.]*(?:\([\w.]*\))?)"
+_JOINED = rf"\s*{_LITERAL}(?:\s*\+\s*{_TERM})*\s*"
+_NEVER_EMPTY = re.compile(rf"{_JOINED}|\s*\[{_JOINED}(?:,{_JOINED})*\]\s*")
+"""A text that begins with a literal, or a list of such texts, as tags are mostly written."""
 _HINTS = {
     "response": "the tag and what else is asked before the fetch must come from the request alone",
 }
+_TAKEN = frozenset(
+    {
+        *vars(logging.makeLogRecord({})),
+        *("message", "asctime", "ts", "level", "logger", "exception", "source", "age", "reason", "suppressed"),
+    }
+)
+"""What a log record has itself (it refuses others of these names), and what our lines say besides."""
 
 
 @dataclass
@@ -48,6 +55,8 @@ class Checker:
 
     def never_empty(self, source: Source, what: str, evaluate: Callable[[], object]) -> None:
         """Notes an expression that gives an empty tag or none at all, as the default message shows."""
+        if _NEVER_EMPTY.fullmatch(source.text):
+            return  # the first evaluation of an expression takes 20 KB for good, with its message's class
         try:
             evaluate()
         except EmptyTagError:
@@ -78,6 +87,12 @@ class Checker:
         self, log: Mapping[str, Source] | None, variables: Mapping[str, str], what: str
     ) -> Callable[..., Mapping[str, Plain]]:
         """The fields of a log line."""
+        for name, source in (log or {}).items():
+            if name in _TAKEN:
+                accepted = "other names, like product_name"
+                self.document.wrong(
+                    source.place, f"{what}: log: {name}: log lines have it already; accepted: {accepted}"
+                )
         compiled = {
             name: self.expression(source, f"{what}: log: {name}", variables, "plain")
             for name, source in (log or {}).items()

@@ -1,24 +1,35 @@
-"""What a policy is while calls pass: one plain object for each method and event, whose callables know no interpreter.
+"""A policy at run time: one plain object for each method, whose callables hide the interpreter.
 
-Their callables raise ExpressionError where a policy's expression fails on a message, and nothing else.
+The callables raise ExpressionError if an expression fails on a message, and nothing else.
 """
 
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from google.protobuf import json_format
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from proxy.calls.lifetime import TEMPORARY, UNLIMITED, life_of
-from proxy.calls.reads import Asked, Limits, Verdict
+from proxy.calls.reads import Asked, Excess, Limits, Verdict
 from proxy.calls.tags import Description, Plain
-from proxy.policy.bodies import BadBody, Body
+from proxy.policy.compiled_events import Event
 from proxy.policy.descriptors import Descriptors
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
+from proxy.policy.tags import TooManyTagsError
+from proxy.settings.upstream_tls import UpstreamTls
+
+_LITERAL = re.compile(r"""[\s(\[]*(?:'([^'\\/]+)|"([^"\\/]+))""")
+
+
+@lru_cache(maxsize=1024)
+def literal_kind(expression: str) -> str:
+    """The text that an expression of tags begins with, up to a slash; empty where it begins with something else."""
+    found = _LITERAL.match(expression)
+    return "" if found is None else (found[1] or found[2]).strip()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +44,8 @@ class Read:
     """Of what the policy says of this read: another one never serves what this one stored."""
     said: Mapping[str, str]
     """The expressions as the policy has them, by their keys; for people."""
+    unfit: str
+    """Why an answer that upstream gave is not stored."""
     limits: Limits
     requests: Messages
     responses: Messages
@@ -48,11 +61,14 @@ class Read:
     describe: Callable[[Message], Description]
 
     @property
-    def unfit(self) -> str:
-        """Why an answer that upstream gave is not stored."""
-        unsuccessful = [f"{self.said['store'].removeprefix('response.')} is false"] if "store" in self.said else []
-        unclear = ["nobody can tell when a presigned URL in it expires"] if "presigned_urls" in self.said else []
-        return ", or ".join([*unsuccessful, *unclear])
+    def dependent(self) -> bool:
+        """Whether its answers may have further tags."""
+        return self.further_tags is not None
+
+    @property
+    def kind(self) -> str:
+        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+        return literal_kind(self.said.get("tag", ""))
 
     def asked(self, body: bytes) -> Asked | None:
         """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
@@ -79,6 +95,8 @@ class Read:
                 further_tags=self.further_tags(asked, answer) if self.further_tags is not None else (),
                 life=life_of(self.presigned_urls(answer), temporary) if self.presigned_urls is not None else UNLIMITED,
             )
+        except TooManyTagsError as error:
+            return Excess(f"the policy cannot tell: {error}")
         except ExpressionError as error:
             return f"the policy cannot tell: {error}"
         except ValueError:
@@ -98,6 +116,8 @@ class Read:
         request = self.requests.whole(body)
         if request is None:
             return {}
+        from google.protobuf import json_format  # noqa: PLC0415 -- only operators ask
+
         found: dict[str, Any] = json_format.MessageToDict(
             request, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
         )
@@ -157,57 +177,10 @@ class Write:
     share: str = ""
     """The service whose answers are flushed where nobody can tell its tags; empty: all are."""
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Event:
-    """Messages of one queue that name tags."""
-
-    exchange: str
-    routing_keys: tuple[str, ...]
-    queue: str
-    """The end of its name."""
-    said: Mapping[str, str]
-    """The expressions as the policy has them, by their keys; for people."""
-    flushes: bool
-    """What names no tag has what is stored flushed; else it is dropped."""
-    share: str
-    """The service of which; empty: of all."""
-    kinds: frozenset[str]
-    """The last words of all routing keys of the policy."""
-    form: str
-    """Of its bodies: json, envelope, or a message's type."""
-    message: type[Message] | None
-    """The class of that type."""
-    body: Body
-    invalidates: Callable[[object], tuple[str, ...]]
-    describe: Callable[[object, str], Description]
-
-    def tags_of(self, body: bytes, routing_key: str) -> tuple[tuple[str, ...], Description]:
-        """What a message invalidates, and what log lines call it; BadBody where that cannot be told."""
-        event = self.body(body)
-        try:
-            return self.invalidates(event), self.describe(event, routing_key)
-        except ExpressionError:
-            raise BadBody("invalidates") from None
-
-    def takes(self, routing_key: str) -> bool:
-        """Whether its queue is bound to a key, by the rules of topic exchanges."""
-        return any(_matches(key.split("."), routing_key.split(".")) for key in self.routing_keys)
-
-    def kind(self, routing_key: str) -> str:
-        """A label of bounded number: the last word of the key, or of our queue's name where an operator moved messages
-        by hand, if any key of the policy ends in it; else `other`."""
-        word = re.split(r"[.-]", routing_key)[-1]
-        return word if word in self.kinds else "other"
-
-
-def _matches(pattern: list[str], words: list[str]) -> bool:
-    """`*` is one word, `#` any number of them."""
-    if not pattern:
-        return not words
-    if pattern[0] == "#":
-        return any(_matches(pattern[1:], words[at:]) for at in range(len(words) + 1))
-    return bool(words) and pattern[0] in {"*", words[0]} and _matches(pattern[1:], words[1:])
+    @property
+    def identity(self) -> object:
+        """All that a policy says of it that decides what is invalidated; equal for what is the same."""
+        return {name: text for name, text in self.said.items() if name != "subject"}, self.announced
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -217,6 +190,8 @@ class Service:
     name: str
     upstream: str
     """A gRPC target; empty: the default one."""
+    upstream_tls: UpstreamTls | None
+    """None: as of the default one."""
     address_variable: str
     unary: tuple[str, ...]
     """The paths of its unary methods, cached or not."""
@@ -244,6 +219,12 @@ class Policy:
     services: Mapping[str, Service]
     """By full name."""
     events: tuple[Event, ...]
+
+    @property
+    def files(self) -> list[str]:
+        """The paths of certificates and keys that it names."""
+        ways = [service.upstream_tls for service in self.services.values() if service.upstream_tls is not None]
+        return [path for way in ways for path in (way.ca, way.cert, way.key) if path]
 
     @property
     def unary(self) -> list[str]:

@@ -7,16 +7,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 
 from proxy.policy import form
-from proxy.policy.checking import Checker
-from proxy.policy.compiled import Event, Policy, Service
+from proxy.policy.checking import Checker, name_of
+from proxy.policy.compiled import Policy, Service
+from proxy.policy.compiled_events import Event
 from proxy.policy.compiling_events import compile_event
 from proxy.policy.compiling_methods import compile_read, compile_write
 from proxy.policy.descriptors import BadDescriptors, Descriptors, Method
 from proxy.policy.document import Document, Source
 from proxy.policy.expressions import Language
 from proxy.policy.mistakes import PolicyError, unknown
+from proxy.settings.upstream_tls import UpstreamTls
 
 REFLECTION = "reflection"
 BUILTIN = "builtin"
@@ -29,8 +32,8 @@ class Sources:
 
     file: Callable[[str], Descriptors]
     """By the path that the policy gives."""
-    reflection: Callable[[str, str], Descriptors]
-    """By upstream (empty: the default one) and service."""
+    reflection: Callable[[str, UpstreamTls | None, str], Descriptors]
+    """By upstream (empty: the default one), how it is reached (None: as that one), and service."""
 
 
 @cache
@@ -79,6 +82,8 @@ class _Compiler:
         self._seen: set[str] = set()
         self._queues: set[str] = set()
         self._descriptors: dict[str, Descriptors] = {}
+        self._files: dict[str, Descriptors] = {}
+        self._languages: dict[Descriptors, Language] = {}
         self._builtin = file_is_builtin(document)
 
     def service(self, given: form.Service) -> Service | None:
@@ -105,7 +110,7 @@ class _Compiler:
             self._document.wrong(named, f"service: {unknown('service', name, descriptors.services())}")
             return None
         self._descriptors[name] = descriptors
-        checker = Checker(self._document, Language(descriptors.pool, self._constants))
+        checker = Checker(self._document, self._language(descriptors))
         reads = [compile_read(checker, name, each, self._method(methods, each.method)) for each in given.reads or ()]
         writes = [
             compile_write(checker, name, each, self._method(methods, each.method), methods)
@@ -115,6 +120,7 @@ class _Compiler:
         return Service(
             name,
             given.upstream or "",
+            self._tls(given.upstream_tls, name),
             given.address_variable.text if given.address_variable else "",
             tuple(method.path for method in methods.values() if method.unary),
             {read.path: read for read in reads if read is not None},
@@ -156,6 +162,19 @@ class _Compiler:
         merged.reads, merged.writes = tuple(reads.values()), tuple(writes.values())
         return merged
 
+    def _tls(self, given: form.UpstreamTls | None, name: str) -> UpstreamTls | None:
+        if given is None:
+            return None
+        what = f"service: upstream_tls of {name}"
+        off = given.mode is not None and given.mode.text == "off"
+        files = {part: getattr(given, part) or "" for part in ("ca", "cert", "key")}
+        if bool(files["cert"]) is not bool(files["key"]):
+            self._document.wrong(given.place, f"{what}: half of a pair; accepted: cert and key, or neither")
+        if off and (given.server_name or any(files.values())):
+            self._document.wrong(given.at_key("mode"), f"{what}: off, yet it says how; accepted: mode: off alone")
+        beside = {part: str(Path(self._document.file).parent / path) for part, path in files.items() if path}
+        return UpstreamTls(**beside, server_name=given.server_name or "", on=not off, said_by=f"POLICY: {what}")
+
     def _descriptors_of(self, given: form.Service, name: str, *, builtin: bool) -> Descriptors | None:
         source = given.descriptors
         if source is None:
@@ -166,10 +185,12 @@ class _Compiler:
             return None
         try:
             if source.text == REFLECTION:
-                return self._sources.reflection(given.upstream or "", name)
+                return self._sources.reflection(given.upstream or "", self._tls(given.upstream_tls, name), name)
             if builtin and source.place.file == "builtin/media.yaml":
                 return _builtin_descriptors(source.text)
-            return self._sources.file(source.text)
+            if source.text not in self._files:
+                self._files[source.text] = self._sources.file(source.text)
+            return self._files[source.text]
         except BadDescriptors as bad:
             self._document.wrong(source.place, f"service: descriptors: {source.text} {bad}")
             return None
@@ -186,6 +207,15 @@ class _Compiler:
             self._document.wrong(source.place, f"{source.text} is a streaming method; accepted: unary ones: {unary}")
             return None
         return method
+
+    def _language(self, descriptors: Descriptors) -> Language:
+        """One for all services that are described together."""
+        if descriptors not in self._languages:
+            methods = [each for name in descriptors.services() for each in descriptors.methods(name).values()]
+            asked = [("request", name_of(method.request)) for method in methods if method.unary]
+            answered = [("response", name_of(method.response)) for method in methods if method.unary]
+            self._languages[descriptors] = Language(descriptors.pool, self._constants, (*asked, *answered))
+        return self._languages[descriptors]
 
     def _each_once(self, given: form.Service) -> None:
         seen: set[str] = set()
@@ -206,4 +236,4 @@ def _no_file(path: str) -> Descriptors:
     raise BadDescriptors("cannot be read here")
 
 
-_NO_SOURCES = Sources(file=_no_file, reflection=lambda _, service: _no_file(service))
+_NO_SOURCES = Sources(file=_no_file, reflection=lambda _, tls, service: _no_file(service))

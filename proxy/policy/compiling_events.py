@@ -11,7 +11,7 @@ from proxy.calls.tags import Description
 from proxy.policy import form
 from proxy.policy.bodies import Body, any_value, declared_fields, envelope_body, json_body, message_body, message_with
 from proxy.policy.checking import Checker, tags
-from proxy.policy.compiled import Event
+from proxy.policy.compiled_events import Event
 from proxy.policy.compiling_methods import said
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.document import Document
@@ -37,7 +37,7 @@ def compile_event(
     if found is None:
         return None
     body, kind, pool, message = found
-    checker = Checker(document, Language(pool, constants))
+    checker = Checker(document, Language(pool, constants, [("event", kind)]))
     variables = {"event": kind}
     invalidates = checker.expression(given.invalidates, "event: invalidates", variables, "texts")
     describe = checker.description(given.subject, given.log, variables, "event")
@@ -52,7 +52,7 @@ def compile_event(
         exchange=given.exchange.text,
         routing_keys=keys,
         queue=given.queue.text if given.queue else _queue(given.exchange.text, keys[0]),
-        said=said(given),
+        said=said(given) | _fields(given),
         flushes=given.unreadable is None or given.unreadable.text == "flush",
         share=given.service.text if given.service else "",
         kinds=frozenset(),
@@ -97,6 +97,11 @@ def _body(
 def _queue(exchange: str, key: str) -> str:
     plain = key.replace("*", "any").replace("#", "all")
     return re.sub(r"[^A-Za-z0-9._-]", "-", f"{exchange}.{plain}")[:_LONGEST_QUEUE]
+
+
+def _fields(given: form.Event) -> dict[str, str]:
+    fields = ", ".join(f"{name}: {kind.text}" for name, kind in (given.fields or {}).items())
+    return {"fields": fields} if fields else {}
 
 
 def _describing(describe: Callable[..., Description]) -> Callable[[object, str], Description]:

@@ -14,12 +14,13 @@ from proxy.policy.checking import Checker, answer_tags, name_of, one_tag, tags
 from proxy.policy.compiled import LookUp, Read, Write
 from proxy.policy.descriptors import Method
 from proxy.policy.document import Source
-from proxy.policy.expressions import Expression, ExpressionError
+from proxy.policy.expressions import Expression
+from proxy.policy.failures import ExpressionError
 from proxy.policy.kinds import EXPRESSION, keys_of
 from proxy.policy.messages import Messages
 from proxy.policy.mistakes import unknown
+from proxy.policy.tags import bounded_aliases
 
-MOST_ALIASES = 1000
 _FURTHER_TTL = 300.0
 _DAY = 86400.0
 _NOT_SAID_OF_ANSWERS = frozenset({"subject", "log"})
@@ -27,6 +28,8 @@ _NOT_SAID_OF_ANSWERS = frozenset({"subject", "log"})
 
 def compile_read(checker: Checker, service: str, given: form.Read, method: Method | None) -> Read | None:
     """The read; None after a mistake."""
+    if given.places and "tag" not in given.places:
+        checker.document.wrong(given.place, f"read: tag is missing; accepted: {EXPRESSION.accepted}")
     if method is None:
         return None
     what = f"read {method.name}"
@@ -53,6 +56,7 @@ def compile_read(checker: Checker, service: str, given: form.Read, method: Metho
         path=method.path,
         digest=_digest(service, given),
         said=said(given),
+        unfit=_unfit(given),
         limits=limits,
         requests=requests,
         responses=responses,
@@ -92,7 +96,7 @@ def compile_write(
         service=service,
         name=method.name,
         path=method.path,
-        said=said(given),
+        said=said(given) | _said_of(given.look_up),
         large=bool(given.large),
         flush_reason=given.flush_reason.text if given.flush_reason else f"{service}/{method.name} named no known tag",
         requests=requests,
@@ -148,7 +152,14 @@ def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
         vary=given.vary,
         keyed=given.metadata is None or given.metadata.text == "keyed",
         propagate=given.propagate or (),
+        negative_ttl=given.negative_ttl or {},
     )
+
+
+def _unfit(given: form.Read) -> str:
+    unsuccessful = [f"{given.store.text.strip().removeprefix('response.')} is false"] if given.store is not None else []
+    unclear = ["nobody can tell when a presigned URL in it expires"] if given.presigned_urls is not None else []
+    return ", or ".join([*unsuccessful, *unclear])
 
 
 def _digest(service: str, given: form.Read) -> bytes:
@@ -165,6 +176,13 @@ def said(given: form.Read | form.Write | form.Event) -> dict[str, str]:
     """The expressions of a form, by their keys."""
     values = ((name, getattr(given, name)) for name, kind, *_ in keys_of(type(given)) if kind is EXPRESSION)
     return {name: value.text.strip() for name, value in values if value is not None}
+
+
+def _said_of(look_up: form.LookUp | None) -> dict[str, str]:
+    if look_up is None:
+        return {}
+    parts = (look_up.method, look_up.request, look_up.invalidates)
+    return {"look_up": " ".join(part.text.strip() for part in parts if part is not None)}
 
 
 def _texts(given: form.Write) -> list[str]:
@@ -197,10 +215,7 @@ def _of_answer(expression: Expression) -> Callable[[Message], list[str]]:
 
 def _aliases(expression: Expression) -> Callable[[Message, Message], tuple[str, ...]]:
     def aliases(request: Message, response: Message) -> tuple[str, ...]:
-        found = dict.fromkeys(each for each in expression(request=request, response=response) if each)
-        if len(found) > MOST_ALIASES:
-            raise ExpressionError(f"there are more than {MOST_ALIASES} aliases")
-        return tuple(found)
+        return bounded_aliases(each for each in expression(request=request, response=response) if each)
 
     return aliases
 

@@ -1,4 +1,4 @@
-"""`Descriptors`: what a service's methods and messages look like, out of a FileDescriptorSet."""
+"""`Descriptors`: a service's methods and messages, from a FileDescriptorSet."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

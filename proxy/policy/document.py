@@ -1,7 +1,7 @@
-"""YAML with its places: `Document` reads text into nodes, a `Source` is a text in it that knows where it stands.
+"""YAML with positions: `Document` reads text into nodes; a `Source` is a text in it that knows its line and column.
 
-Values are taken as they are written: `1h`, `yes` and `007` stay texts until whoever reads the key says what it holds,
-so YAML's own guesses at types play no part.
+Values are kept as written: `1h`, `yes` and `007` stay texts until the reader of the key decides what they are, so
+YAML's implicit types have no effect.
 """
 
 import re

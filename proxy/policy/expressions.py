@@ -1,13 +1,16 @@
 """`Expression`: a CEL expression, checked against protobuf descriptors when it is made, as a plain callable.
 
 `Language` is CEL over the descriptors of one service: the standard, the strings extension and `own_functions`.
-An environment with its variables takes 140 KiB, so each expression is checked in one of its own that is thrown away,
-and kept in one that all share.
+An environment with its variables takes 1.5 ms and 140 KiB. So there is one for all expressions of a service, in which
+each variable has a name for every type that it may have, and one without variables, in which expressions are kept. An
+expression has one of its own only where something is wrong with it, so that what CEL says fits the text, or where it
+cannot safely be renamed.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from cel_expr_python import cel
@@ -15,6 +18,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 
 from proxy.policy import own_functions
+from proxy.policy.failures import ExpressionError, WrongTypeError
 from proxy.policy.mistakes import unknown
 from proxy.policy.own_functions import OwnCall
 
@@ -26,28 +30,14 @@ _ACCEPTED: dict[Returns, tuple[str, frozenset[str]]] = {
     "flag": ("true or false", frozenset({"BOOL", "DYN"})),
     "plain": ("a string, a number, true or false", frozenset({"STRING", "INT", "UINT", "DOUBLE", "BOOL", "DYN"})),
 }
-_NAMES = {
-    "STRING": "a string",
-    "INT": "an int",
-    "UINT": "a uint",
-    "BOOL": "a bool",
-    "DOUBLE": "a double",
-    "DYN": "anything",
-}
+_NAMES = {"STRING": "a string", "INT": "an int", "UINT": "a uint", "BOOL": "a bool", "DOUBLE": "a double"}
+_NAMES["DYN"] = "anything"
 _ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _UNDECLARED = re.compile(r"undeclared reference to '(\w+)")
 _NO_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
 _NO_OVERLOAD = "found no matching overload"
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _PLAIN = (str, int, float, bool)
-
-
-class ExpressionError(Exception):
-    """An expression that failed on a message. The text is CEL's, cut, and may name what the message holds."""
-
-
-class WrongTypeError(ExpressionError):
-    """An expression of a type that only a message shows gave something else than is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +77,7 @@ class Variable:
 class Expression:
     """Called with its variables; ExpressionError, and nothing else, where it fails."""
 
-    __slots__ = ("_constants", "_evaluate", "_own", "_type", "text")
+    __slots__ = ("_constants", "_evaluate", "_names", "_own", "_type", "text")
 
     def __init__(
         self,
@@ -96,16 +86,22 @@ class Expression:
         returns: Returns,
         constants: Mapping[str, object],
         own: Sequence[tuple[OwnCall, "Expression"]] = (),
+        names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`own` are the calls of `own_functions`, each with the expression of its field."""
+        """`own` are the calls of `own_functions`, each with the expression of its field; `names` are what variables
+        are called where it was checked.
+        """
         self.text = text
         self._evaluate = checked.eval
         self._constants = dict(constants)
         self._type = _EXPECTED[returns]
         self._own = tuple(own)
+        self._names = dict(names)
 
     def __call__(self, **variables: object) -> Any:
-        data = {**self._constants, **variables}
+        data = dict(self._constants)
+        for name, value in variables.items():
+            data[self._names.get(name, name)] = value
         for call, field in self._own:
             try:
                 data[call.variable] = call.of(field(**variables))
@@ -152,45 +148,103 @@ def _strings_extension() -> list[Any]:
     return [ext_strings.ExtStrings()]
 
 
+Declared = tuple[str, str]
+"""A variable's name and type."""
+_OWN_CALLS = 4
+"""Of each of our functions in one expression, that all are checked with."""
+_PLAIN_LITERAL = r"'[^']*'|\"[^\"]*\""
+_NOT_PLAIN = re.compile(r"[\\`]|//|\'\'\'|\"\"\"")
+"""Texts in which it takes CEL itself to tell where a literal ends, or a comment."""
+
+
 class Language:
     """CEL over one pool of descriptors; `constants` are names that every expression may use, whole numbers."""
 
-    def __init__(self, pool: DescriptorPool, constants: Mapping[str, int]) -> None:
+    def __init__(self, pool: DescriptorPool, constants: Mapping[str, int], expected: Iterable[Declared] = ()) -> None:
+        """`expected` are variables with types that expressions are going to have."""
         self._pool = pool
         self._constants = dict(constants)
         self._functions = own_functions.declarations()
+        self._names = {each: f"{each[0]}_{number}_" for number, each in enumerate(dict.fromkeys(expected))}
+        """What each variable is called in the environment that all are checked in."""
+        self._common: dict[bool, Any] = {}
         self._shared: dict[bool, Any] = {}
-        """Environments without variables, without and with the strings extension."""
+        """Environments, without and with the strings extension: with all variables, and with none."""
 
     def compile(self, text: str, variables: Mapping[str, Variable], returns: Returns, message: str = "") -> Expression:
         """The expression; BadExpression with every fault of it. `message` is the type of a message that it returns."""
-        declared = {name: variable.declared() for name, variable in variables.items()}
-        declared |= dict.fromkeys(self._constants, cel.Type.INT)
         try:
             text.encode()
-            strings = bool(_STRINGS.search(text))
-            checked = self._environment(declared, strings=strings).compile(text)
         except UnicodeEncodeError:
             raise BadExpression(Fault(1, 1, "holds half a character; accepted: text that can be encoded")) from None
-        except RuntimeError as error:
-            raise BadExpression(
-                *self._faults(str(error), {**declared, **({f"{message}{{…}}": 0} if message else {})})
-            ) from None
+        strings = bool(_STRINGS.search(text))
         rest, calls = own_functions.apart(text, variables)
-        if (left := own_functions.misplaced(rest)) is not None:
-            raise BadExpression(_misplaced(text, left[1]))
-        if calls:
-            declared |= {call.variable: call.type for call in calls}
-            checked = self._environment(declared, strings=strings).compile(rest)
+        names = self._renamed(rest, variables, calls)
+        both = dict.fromkeys((text, rest))
+        checked = self._checked_in_common(both, names, strings=strings) if names is not None else None
+        if checked is None:
+            names = {}
+            checked = self._checked_alone(text, rest, variables, calls, message, strings=strings)
         given = checked.return_type().name()
-        accepted, names = (f"a {message}", {message}) if returns == "message" else _ACCEPTED[returns]
-        if given not in names:
+        accepted, known = (f"a {message}", {message}) if returns == "message" else _ACCEPTED[returns]
+        if given not in known:
             raise BadExpression(Fault(1, 1, f"gives {_NAMES.get(given, given)}; accepted: {accepted}"))
         used = {name: value for name, value in self._constants.items() if name in text}
         if strings not in self._shared:
             self._shared[strings] = self._environment({}, strings=strings)
         own = [(call, self.compile(call.field, variables, "text")) for call in calls]
-        return Expression(text, self._shared[strings].deserialize(checked.serialize()), returns, used, own)
+        kept = self._shared[strings].deserialize(checked.serialize())
+        return Expression(text, kept, returns, used, own, names or {})
+
+    def _renamed(self, text: str, variables: Mapping[str, Variable], calls: Sequence[OwnCall]) -> dict[str, str] | None:
+        """The names of the variables where all are checked; None: this text cannot be."""
+        found = {name: self._names.get((name, kind.type)) for name, kind in variables.items()}
+        many = any(call.number >= _OWN_CALLS for call in calls)
+        if None in found.values() or many or _NOT_PLAIN.search(text) or own_functions.misplaced(text) is not None:
+            return None
+        return {name: other for name, other in found.items() if other is not None}
+
+    def _checked_in_common(self, texts: Iterable[str], names: Mapping[str, str], *, strings: bool) -> Any:
+        """The last of these texts as CEL checked it; None: something is wrong with one."""
+        if strings not in self._common:
+            declared = {name: Variable(type_).declared() for (_, type_), name in self._names.items()}
+            declared |= {call.variable: call.type for call in own_functions.every_call(_OWN_CALLS)}
+            self._common[strings] = self._environment(declared | self._declared_constants(), strings=strings)
+        own = re.compile(rf"{_PLAIN_LITERAL}|\.\s*\w+|\b({'|'.join(names)})\b")
+        try:
+            return [
+                self._common[strings].compile(own.sub(lambda found: names.get(found[1], found[0]), text))
+                for text in texts
+            ][-1]
+        except RuntimeError:
+            return None
+
+    def _checked_alone(
+        self,
+        text: str,
+        rest: str,
+        variables: Mapping[str, Variable],
+        calls: Sequence[OwnCall],
+        message: str,
+        *,
+        strings: bool,
+    ) -> Any:
+        """The expression as CEL checked it under the names that it has itself; BadExpression."""
+        declared = {name: variable.declared() for name, variable in variables.items()} | self._declared_constants()
+        try:
+            checked = self._environment(declared, strings=strings).compile(text)
+        except RuntimeError as error:
+            made = {f"{message}{{…}}": 0} if message else {}
+            raise BadExpression(*self._faults(str(error), declared | made)) from None
+        if (left := own_functions.misplaced(rest)) is not None:
+            raise BadExpression(_misplaced(text, left[1]))
+        if calls:
+            declared |= {call.variable: call.type for call in calls}
+            checked = self._environment(declared, strings=strings).compile(rest)
+        return checked
+
+    def _declared_constants(self) -> dict[str, Any]:
+        return dict.fromkeys(self._constants, cel.Type.INT)
 
     def _faults(self, error: str, variables: Mapping[str, Any]) -> list[Fault]:
         """CEL's errors with their places."""
@@ -241,5 +295,4 @@ def _misplaced(text: str, function: str) -> Fault:
 
 
 def _cut(text: str) -> str:
-    first = text.split("\n", 1)[0]
-    return first if len(first) <= 300 else f"{first[:300]}…"
+    return first if len(first := text.split("\n", 1)[0]) <= 300 else f"{first[:300]}…"

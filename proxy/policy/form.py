@@ -1,6 +1,6 @@
 """What a policy file may say: its forms, each key declared once with its kind and its help.
 
-A key that was not given is None, so that a policy which takes a built-in service in can override single keys of it.
+A missing key is None, so that a policy that includes a built-in service can override single keys of it.
 """
 
 from dataclasses import dataclass, replace
@@ -23,6 +23,7 @@ from proxy.policy.kinds import (
     read_form,
 )
 from proxy.settings.setting_types import Count, Duration, GrpcTarget, MetadataKeys
+from proxy.settings.tls_rules import PemFile, ServerName
 
 _DAY = 86400.0
 _METHOD = Text("the name of a method, like GetProduct", r"[A-Za-z_][A-Za-z0-9_]*")
@@ -32,7 +33,11 @@ _ROUTING_KEY = Text("an AMQP routing key of at most 255 characters", r"[^\x00-\x
 _QUEUE = Text("1 to 64 letters, digits, dots, dashes or underscores", r"[A-Za-z0-9._-]{1,64}")
 FIELD_TYPES = ("text", "int64", "text?", "int64?")
 _FIELD = Text(", ".join(FIELD_TYPES), r"(text|int64)\??")
+STORABLE = ("NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED")
+"""Statuses that a service gives for reasons of its own, to whoever asks. All others are of a moment or a caller."""
 JSON_BODIES = ("json", "envelope")
+_key = key
+"""For a form with a key of that name."""
 
 T = TypeVar("T", bound=Form)
 
@@ -58,7 +63,9 @@ class Read(Form):
     """A read: a method whose answers are stored, each under one tag."""
 
     method: Source | None = key(_METHOD, "The method's name. It must be unary.", required=True)
-    tag: Source | None = key(EXPRESSION, "On `request`: the tag that the answer lies under.", required=True)
+    tag: Source | None = key(
+        EXPRESSION, "On `request`: the tag that the answer lies under. Only what is built in may go without."
+    )
     ttl: float | None = key(Value(Duration(_DAY)), "How long an answer is served; default: CACHE_TTL.")
     store: Source | None = key(
         EXPRESSION, "On `request` and `response`: whether the answer is stored; default: every OK answer."
@@ -66,7 +73,11 @@ class Read(Form):
     bypass: Source | None = key(
         EXPRESSION, "On `request`: such a read is forwarded, neither answered from the cache nor stored."
     )
-    further_tags: Source | None = key(EXPRESSION, "On `request` and `response`: a list of further tags of the answer.")
+    further_tags: Source | None = key(
+        EXPRESSION,
+        "On `request` and `response`: a list of further tags of the answer, of which each removes it too; an answer "
+        "with more than 64 is not stored.",
+    )
     aliases: Source | None = key(
         EXPRESSION, "On `request` and `response`: a list of other names of the tag, for writes that name no tag."
     )
@@ -98,8 +109,14 @@ class Read(Form):
         "How long past its time an answer may be served while a fresh one is fetched; "
         "default: CACHE_STALE_WHILE_REVALIDATE.",
     )
+    negative_ttl: dict[str, float] | None = key(
+        Named(Value(Duration(_DAY)), ", ".join(STORABLE), "|".join(STORABLE)),
+        "How long a status other than OK is kept, by its name, like {NOT_FOUND: 30s}; default: none is.",
+    )
     ttl_with_further_tags: float | None = key(
-        Value(Duration(_DAY)), "The longest TTL of an answer with further tags; default: 5m."
+        Value(Duration(_DAY)),
+        "How long an answer with further tags is kept at most, where Redis may evict keys or is a Cluster of several "
+        "masters; default: 5m.",
     )
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call the answer; default: the method.")
     log: dict[str, Source] | None = key(
@@ -124,7 +141,8 @@ class Write(Form):
         "for CACHE_TTL_WITHOUT_EVENTS only.",
     )
     flush_reason: Source | None = key(
-        Text(), "Why everything is flushed, for the log, where no tag could be found of a write that changed something."
+        Text(),
+        "Why the answers of the service are flushed, for the log, where a write that changed something names no tag.",
     )
     large: bool | None = key(Flag(), "Requests of up to 50 MiB: they have memory of their own and wait for it.")
     subject: Source | None = key(EXPRESSION, "On `request`: what log lines call what it changes; default: the method.")
@@ -173,6 +191,19 @@ class Event(Form):
 
 
 @dataclass
+class UpstreamTls(Form):
+    """`upstream_tls`: how the service is reached."""
+
+    mode: Source | None = _key(Text("on, off", "on|off"), "off: in plaintext, whatever UPSTREAM_TLS says. Default: on.")
+    ca: str | None = _key(Value(PemFile()), "CAs to trust it by, beside the policy; default: the public ones.")
+    cert: str | None = _key(Value(PemFile()), "Our certificate for it, where it asks for one.")
+    key: str | None = _key(Value(PemFile()), "Private key of `cert`, not encrypted.")
+    server_name: str | None = _key(
+        Value(ServerName()), "The name that its certificate must have; default: the one in `upstream`."
+    )
+
+
+@dataclass
 class Service(Form):
     """A gRPC service, its reads and its writes."""
 
@@ -181,6 +212,9 @@ class Service(Form):
         Flag(), "true: take in what the built-in policy says of this service; keys given here override it."
     )
     upstream: str | None = key(Value(GrpcTarget()), "Where the service is; default: MEDIA_SERVICE_ADDR.")
+    upstream_tls: UpstreamTls | None = key(
+        Inner(UpstreamTls), "How it is reached over TLS; default: as UPSTREAM_TLS and UPSTREAM_TLS_* say."
+    )
     address_variable: Source | None = key(
         Text("the name of an environment variable", "[A-Z_][A-Z0-9_]*"),
         "The variable by which callers know the service's address: the injector points it at the sidecar.",
@@ -215,4 +249,4 @@ def overridden(form: T, by: T) -> T:
     return replace(form, **more)
 
 
-__all__ = ["Event", "LookUp", "Policy", "Read", "Service", "Write", "overridden", "read_policy"]
+__all__ = ["Event", "LookUp", "Policy", "Read", "Service", "UpstreamTls", "Write", "overridden", "read_policy"]

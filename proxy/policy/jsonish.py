@@ -1,4 +1,4 @@
-"""YAML and JSON as people write messages in cases and on the command line, to values and messages."""
+"""Converts YAML and JSON, as people write messages in cases and on the command line, to values and messages."""
 
 import json
 import re

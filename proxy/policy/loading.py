@@ -1,4 +1,4 @@
-"""A policy from its file, with the descriptors that it names: files beside it, or reflection of the upstream."""
+"""Loads a policy from its file, with the descriptors that it names: files, or reflection of the upstream."""
 
 from collections.abc import Callable, Mapping
 from contextlib import closing
@@ -6,19 +6,27 @@ from pathlib import Path
 
 import grpc
 
+from proxy.errors import SettingError
 from proxy.policy.compiled import Policy
 from proxy.policy.compiling import Sources, builtin_policy, compile_policy
 from proxy.policy.descriptors import MOST_BYTES as MOST_DESCRIPTOR_BYTES
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.mistakes import Mistake, Place, PolicyError
+from proxy.policy.watched import Watched
+from proxy.settings.upstream_tls import UpstreamTls
 
 DEFAULT_UPSTREAM = "localhost:50056"
 DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
 """Settings that expressions may name, with their defaults."""
 
-Connect = Callable[[str], grpc.Channel]
-"""A channel to a gRPC target."""
+Connect = Callable[[str, UpstreamTls | None], grpc.Channel]
+"""A channel to a gRPC target; None: over TLS or not as the settings say. SettingError for files of no use."""
+
+
+def in_plaintext(target: str, _: UpstreamTls | None) -> grpc.Channel:
+    """For tools without settings."""
+    return grpc.insecure_channel(target)
 
 
 def load_policy(
@@ -26,20 +34,33 @@ def load_policy(
     *,
     constants: Mapping[str, int] = DEFAULT_CONSTANTS,
     default_upstream: str = DEFAULT_UPSTREAM,
-    connect: Connect = grpc.insecure_channel,
+    connect: Connect = in_plaintext,
+    watched: Watched | None = None,
 ) -> Policy:
-    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake."""
+    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
+
+    `watched` is told of each file that is read.
+    """
     if not path:
         return builtin_policy(constants)
-    beside = Path(path).parent
+    beside, watched = Path(path).parent, watched or Watched()
 
-    def reflected(upstream: str, service: str) -> Descriptors:
+    def described(name: str) -> Descriptors:
+        watched.reading(beside / name)
+        return descriptors_in(beside / name)
+
+    def reflected(upstream: str, tls: UpstreamTls | None, service: str) -> Descriptors:
         from proxy.policy.reflection import ask  # noqa: PLC0415 -- few policies need it
 
-        with closing(connect(upstream or default_upstream)) as channel:
+        try:
+            channel = connect(upstream or default_upstream, tls)
+        except SettingError as error:
+            raise BadDescriptors(f"cannot be had by reflection: {error}") from None
+        with closing(channel):
             return ask(channel, service)
 
-    sources = Sources(file=lambda name: descriptors_in(beside / name), reflection=reflected)
+    watched.reading(Path(path))
+    sources = Sources(file=described, reflection=reflected)
     return compile_policy(policy_text(path), path, sources, constants)
 
 

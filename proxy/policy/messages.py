@@ -1,11 +1,12 @@
 """`Messages`: bytes to messages of one type, for expressions: whole, or only the fields that expressions name.
 
-A write may be one message of 50 MiB, most of it one field that no expression looks at. Parsing it would copy it, and
-handing it to an expression once more; so only the fields are parsed that the expressions name.
+A write may be one message of 50 MiB, most of it a field that no expression uses. Parsing would copy it, and passing it
+to an expression would copy it again; so only the fields that the expressions name are parsed.
 """
 
 import re
 from collections.abc import Iterable, Set
+from functools import cached_property
 
 from google.protobuf import message_factory
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -13,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 
 from proxy.calls.lifetime import unsigned
 from proxy.policy import wire
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 
 
 class Messages:
@@ -21,8 +22,13 @@ class Messages:
 
     def __init__(self, descriptor: Descriptor, variable: str = "", expressions: Iterable[str] = ()) -> None:
         """`expressions` use a message under the name `variable`; without them it is always parsed whole."""
-        self._class = message_factory.GetMessageClass(descriptor)
+        self._descriptor = descriptor
         self._named = _named(descriptor, variable, expressions) if variable else None
+
+    @cached_property
+    def _class(self) -> type[Message]:
+        """Made when it is needed: of the methods that a policy names, few may be called."""
+        return message_factory.GetMessageClass(self._descriptor)
 
     def whole(self, body: bytes) -> Message | None:
         """The message; None where it is none, or has fields that the descriptors do not know."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Self
 
 from proxy.errors import SettingError
 
@@ -38,6 +39,10 @@ class PolicyError(SettingError):
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes: Sequence[Mistake] = sorted(set(mistakes))
         super().__init__("\n".join(map(str, self.mistakes)))
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Sequence[Mistake]]]:
+        """For whoever takes it to another process."""
+        return type(self), (self.mistakes,)
 
 
 def shown(text: str) -> str:

@@ -6,13 +6,14 @@ with each call of one in a variable. For that it must be called on a field, not 
 """
 
 import re
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from cel_expr_python import cel
 
-from proxy.policy.spellings import foldings, is_plain
+from proxy.policy.spellings import is_plain
+from proxy.policy.texts import casefolded, foldings
 
 OWN_FUNCTIONS = {
     "text.casefold()": "the text for comparing without regard to case, in any script",
@@ -21,23 +22,10 @@ OWN_FUNCTIONS = {
 }
 
 
-def _whole(text: str) -> str:
-    """The bindings cut what comes from Python at a NUL; then it would be the tag of another text."""
-    return text.replace("\0", "\ufffd")
-
-
-def _casefolded(text: str) -> str:
-    return _whole(text.casefold())
-
-
-def _foldings(text: str) -> list[str]:
-    return [_whole(each) for each in foldings(text)]
-
-
 _TEXT = cel.Type.STRING
 _GIVEN: dict[str, tuple[Any, Callable[[str], object]]] = {
-    "casefold": (_TEXT, _casefolded),
-    "foldings": (cel.Type.List(_TEXT), _foldings),
+    "casefold": (_TEXT, casefolded),
+    "foldings": (cel.Type.List(_TEXT), foldings),
     "isPlain": (cel.Type.BOOL, is_plain),
 }
 _NAMES = "|".join(_GIVEN)
@@ -48,11 +36,17 @@ _LEFT = re.compile(rf"{_LITERAL}|\.\s*({_NAMES})\s*\(")
 
 @dataclass(frozen=True, slots=True)
 class OwnCall:
-    """One call: `variable` stands in the expression for what the function makes of `field`."""
+    """One call: its variable stands in the expression for what the function makes of `field`."""
 
-    variable: str
     field: str
     function: str
+    number: int
+    """Among the calls of this function in the expression."""
+
+    @property
+    def variable(self) -> str:
+        """Its name in the expression."""
+        return f"own_{self.function}_{self.number}_"
 
     def of(self, text: str) -> object:
         """What the function makes of a text."""
@@ -80,10 +74,18 @@ def apart(text: str, variables: Collection[str]) -> tuple[str, list[OwnCall]]:
         literal, field, function = found.groups()
         if literal is not None or field.split(".")[0].strip() not in variables:
             return found[0]
-        call = calls.setdefault((field, function), OwnCall(f"own_{len(calls)}_", field, function))
-        return call.variable
+        if (field, function) not in calls:
+            number = sum(other == function for _, other in calls)
+            calls[field, function] = OwnCall(field, function, number)
+        return calls[field, function].variable
 
     return _CALL.sub(variable, text), list(calls.values())
+
+
+def every_call(most: int) -> Iterator[OwnCall]:
+    """What may stand in an expression with `most` calls of each function; for declaring them all."""
+    for function in _GIVEN:
+        yield from (OwnCall("", function, number) for number in range(most))
 
 
 def misplaced(text: str) -> tuple[int, str] | None:

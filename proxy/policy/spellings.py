@@ -1,4 +1,4 @@
-"""Spellings of a text that a service compares without regard to case, as far as it cannot be known how it does so.
+"""Spellings of a text that a service compares case-insensitively, in a way that the proxy cannot know exactly.
 
 PostgreSQL's `lower` depends on the database's locale: of `İ` it makes an `i`, or one with a dot above; of `I` in
 Turkish one without a dot. To it, `ς` and `ß` are letters of their own, which Python folds. So a spelling on which not

@@ -1,17 +1,23 @@
-"""What a tag may be: the name of what stored answers depend on, as invalidations use it: `user/123`, `products`."""
+"""The format of a tag, the name of what stored answers depend on and invalidations refer to: `user/123`, `products`."""
 
 from collections.abc import Iterable
 
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 
 MOST_TAGS = 64
 """Of one write, one event or one answer."""
+MOST_ALIASES = 1000
+"""Of one answer."""
 LONGEST_TAG = 512
 """Bytes, as UTF-8."""
 
 
 class EmptyTagError(ExpressionError):
     """An expression gave an empty tag."""
+
+
+class TooManyTagsError(ExpressionError):
+    """An expression gave more tags than are taken."""
 
 
 def checked(tag: str) -> str:
@@ -27,5 +33,13 @@ def checked_all(tags: Iterable[str]) -> tuple[str, ...]:
     """The tags, each once, in their order; ExpressionError where they are too many or one cannot be used."""
     found = dict.fromkeys(tags)
     if len(found) > MOST_TAGS:
-        raise ExpressionError(f"there are more than {MOST_TAGS} tags")
+        raise TooManyTagsError(f"there are more than {MOST_TAGS} tags")
     return tuple(checked(tag) for tag in found)
+
+
+def bounded_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
+    """The aliases, each once, in their order; ExpressionError where they are too many."""
+    found = tuple(dict.fromkeys(aliases))
+    if len(found) > MOST_ALIASES:
+        raise ExpressionError(f"there are more than {MOST_ALIASES} aliases")
+    return found

@@ -1,4 +1,4 @@
-"""The settings: declared once here, read from the environment or from flags, by nobody else.
+"""The settings: declared here once, and read from the environment or from flags.
 
 `Settings` is the declaration: each field is one setting, named as its environment variable in lower case, with its
 default, type and help. Defaults, `serve --help`, docs/configuration.md and the chart's values come from it.

@@ -1,4 +1,4 @@
-"""The flags of the settings, and how they are read from the environment: what is unset, empty, or not understood."""
+"""The flags of the settings, and how variables are read: unset, empty, or not understood."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""What POLICY takes: the path of a policy. Whether it can be used is for `proxy.policy` to say."""
+"""The type of POLICY: the path of a policy. `proxy.policy` checks whether it can be used."""
 
 from proxy.settings.setting_types import SettingType
 

@@ -1,4 +1,4 @@
-"""What may stand behind the `?` of a Redis address: TLS options of rediss, and the Sentinels' own password."""
+"""The options after the `?` of a Redis address: TLS options of rediss, and the Sentinels' own password."""
 
 import re
 from urllib.parse import parse_qsl

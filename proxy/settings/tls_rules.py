@@ -1,6 +1,5 @@
-"""What the settings of TLS take, and which of them do not fit together: half a pair, files for a leg that is plaintext.
-
-Whether the files can be read is for `proxy.tls` to say: here nothing touches a disk.
+"""The types of the TLS settings, and which of them do not fit together: a certificate without its key, files for a
+connection without TLS. `proxy.tls` checks whether the files can be read: nothing here accesses a disk.
 """
 
 import re

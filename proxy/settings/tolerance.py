@@ -1,8 +1,8 @@
-"""ON_BAD_SETTINGS=forward: what a proxy serves with whose settings are wrong.
+"""ON_BAD_SETTINGS=forward: the settings of a proxy whose own settings are wrong.
 
-A sidecar that ended at its start would keep the app beside it from starting. So it forwards: where callers connect and
-where the media service is are honoured as far as they can be, nothing is cached, and no events are taken from the
-queues that others share. Nothing that protects is given up: what cannot be kept safe ends the start after all.
+A sidecar that ended at its start would keep the app from starting. So it forwards: the addresses of the listener and
+the media service are used as far as possible, nothing is cached, and no events are taken from the shared queues. No
+protection is given up: if that is impossible, the start ends after all.
 """
 
 import ipaddress

@@ -1,6 +1,6 @@
-"""Which names CACHE_VARY_METADATA may not hold: those that a transport keeps from the cache.
+"""Names that CACHE_VARY_METADATA may not contain: those that a transport does not pass to the cache.
 
-Callers who differ in such a name alone would be given each other's answers; no name at all would be safer.
+Callers that differ only in such a name would get each other's answers.
 `tests/settings/test_vary_rules.py` tries every name that is known to be special, with each transport.
 """
 

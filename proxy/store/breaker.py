@@ -3,10 +3,10 @@
 Rules:
     closed -> open    one failure (no answer in time, connection lost), or more than half of the last 32 answers slow
     open   -> closed  a background ping answered within the limit
-    A failure is an *outage*: other processes' invalidations may not have landed. Slowness is none.
+    A failure is an *outage*: other processes' invalidations may not have arrived. Slowness is not.
 
-The circuit breakers on PyPI count failures of the protected call and probe with it; this one must open on a median and
-be closed by pings only, since no caller may pay for a probe.
+The circuit breakers on PyPI count failures of the protected call and use it as a probe; this one also opens on a
+median, and only pings close it, so that no caller waits for a probe.
 """
 
 from collections import deque

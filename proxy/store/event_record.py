@@ -1,6 +1,6 @@
-"""`EventRecord`: what all proxies of a namespace know together of its media events, as one small hash in their Redis.
+"""`EventRecord`: what the proxies of a namespace jointly know about its media events, as one small hash in their Redis.
 
-A write through one proxy is followed by an event that another one consumes, so neither can judge alone.
+Another proxy may consume the event of a write through this one, so neither can decide alone whether events are missing.
 """
 
 from collections.abc import Callable, Iterable

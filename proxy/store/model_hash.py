@@ -1,6 +1,6 @@
-"""What a model's hash may hold at most, and how far ahead the times in it may lie; the scripts keep to it.
+"""The maximum number of fields in a model's hash, and how far in the future its times may be; the scripts enforce both.
 
-What lies further ahead was written before the server's clock was set back, and counts for nothing.
+A time further ahead was written before the server's clock was set back, and its field is ignored.
 """
 
 from proxy.settings.config import LONGEST_WINDOW

@@ -1,10 +1,10 @@
-"""`OldCache`: deletes what a gateway's own cache holds of a tag, once the tag's invalidation is confirmed.
+"""`OldCache`: deletes the entries of a gateway's own cache for a tag, once the tag's invalidation is confirmed.
 
-For the time in which that cache still stands in front of the proxy (docs/migration.md): its own subscriber hears none
-of today's events, so its answers would stay outdated until they expire. Off by default.
+It is for the time in which that cache is still in front of the proxy (docs/migration.md): its own subscriber ignores
+today's events, so its answers would stay outdated until they expire. Off by default.
 
-Nobody waits for it and nothing depends on it: a deletion that Redis does not take is lost, and the old cache's TTL is
-the bound, as it was before. A fetch that was under way may still store what it saw, so each key is deleted twice.
+Nothing waits for it or depends on it: a deletion that Redis refuses is lost, and the old cache's TTL remains the bound.
+A fetch in progress may still store what it has read, so each key is deleted twice.
 """
 
 import asyncio

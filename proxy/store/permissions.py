@@ -1,10 +1,10 @@
-"""`Permissions`: what Redis refuses to our user (NOPERM), told once in words that say what to grant.
+"""`Permissions`: logs once which commands Redis refuses to our user (NOPERM) or does not have, and what to grant.
 
-Such a refusal is an answer, so that the connection stays and every call is a miss: without a word, nobody would know
-why. Rules:
-    refused   a line for each command or script, the first time
-    granted   a line once all that was refused has worked again; from then on a refusal is a new one. A script may work
-              without the command that it lacks, so it must not have been refused for some seconds
+A refusal is a normal reply, so the connection stays and every call is a miss; without a log line nobody would know why.
+Rules:
+    refused   one line for each command or script, at its first refusal
+    granted   one line once all refused commands have worked again; a later refusal is logged anew. A script may
+              work without the command that it lacks, so it must not have been refused for some seconds
 """
 
 import logging
@@ -15,6 +15,8 @@ from hashlib import sha1
 
 from redis.exceptions import NoPermissionError
 
+from proxy.reasons import in_words
+
 log = logging.getLogger(__name__)
 
 _NAMED = re.compile(r"run the '([^']+)' command")
@@ -23,6 +25,7 @@ _IN_A_SCRIPT = ("The user executing the script", "ACL failure in script")
 _OF_KEYS = re.compile(r"\bkeys?\b")
 """Redis: one of the keys used as arguments; Valkey: a key."""
 _OF_SCRIPTS = frozenset((b"EVALSHA", b"EVAL"))
+_UNKNOWN = re.compile(r"unknown (?:redis )?command", re.IGNORECASE)
 _SETTLED = 2.0  # seconds
 _CALLS = re.compile(rb"redis\.p?call\('(\w+)'")
 
@@ -45,7 +48,7 @@ class Permissions:
         self._refused_at[command] = self._clock()
         if command in self._refused:
             return
-        what = f"Redis refuses a command of ours ({' '.join(str(error).split())[:200]}): {self._remedy(command, error)}"
+        what = f"Redis refuses a command of ours ({in_words(error)[:200]}): {self._remedy(command, error)}"
         self._refused[command] = what
         self._tell()
         log.warning("%s", what, extra={"dependency": "redis", "command": command[0].decode()})
@@ -66,6 +69,9 @@ class Permissions:
 
     def _remedy(self, command: tuple[bytes, ...], error: Exception) -> str:
         text = str(error)
+        if _UNKNOWN.search(text):
+            inside = self._inside.get(command[-1], ()) if "script" in text else ()
+            return f"the server must have {' '.join(inside) or command[0].decode().lower()}"
         named = _NAMED.search(text)
         if named is not None:
             return f"grant +{named[1]} to the user in REDIS_ADDR (ACL SETUSER)"
@@ -76,7 +82,8 @@ class Permissions:
 
 
 def _is_refusal(error: Exception) -> bool:
-    return isinstance(error, NoPermissionError) or str(error).startswith(_IN_A_SCRIPT)
+    text = str(error)
+    return isinstance(error, NoPermissionError) or text.startswith(_IN_A_SCRIPT) or _UNKNOWN.search(text) is not None
 
 
 def _commands(script: bytes) -> tuple[str, ...]:

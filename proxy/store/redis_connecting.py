@@ -1,4 +1,4 @@
-"""How redis-py is told to connect, and who is told what becomes of it."""
+"""Connecting with redis-py: its options, and reporting the result."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,13 +1,19 @@
-"""A flush: every model of the namespace invalidated, on every master."""
+"""A flush: every tag of the namespace, or of some services, invalidated on every master."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 
+from proxy.calls.keys import share_of
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget, Node
+from proxy.store.redis_scripts import Script
+from proxy.store.redis_topology import Topology
+from proxy.store.script_runs import run_script
 
 FLUSH_STEP = 1.0
 """Seconds for one step."""
+_OF_SERVICE = Script("of_service")
 _SCAN_COUNT = b"200"  # keys looked at in one step, and invalidated in one script
 
 
@@ -24,6 +30,23 @@ async def flush(
         for node in nodes:
             removed += await _flush_node(node, pattern, invalidate)
     return removed
+
+
+async def of_services(topology: Topology, keys: tuple[bytes, ...], services: Collection[str]) -> tuple[bytes, ...]:
+    """Those that concern one of these services. Whose fetch begins after this look begins after the flush did."""
+    found: set[bytes] = set()
+    for service in services:
+        share = (share_of(service),)
+        reply = await run_script(topology, _OF_SERVICE, keys, partial(_same, share), Budget(FLUSH_STEP))
+        if not isinstance(reply, list) or len(reply) != len(keys):
+            raise RedisUnavailableError("Redis answered a script with something else")
+        found.update(key for key, told in zip(keys, reply, strict=True) if told)
+    return tuple(key for key in keys if key in found)
+
+
+def _same(arguments: tuple[bytes, ...], _: Node) -> tuple[bytes, ...]:
+    """Arguments of a script that are the same for every node."""
+    return arguments
 
 
 async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]]) -> int:

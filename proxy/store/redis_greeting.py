@@ -1,7 +1,7 @@
-"""`Greeting`: what must be known of a server before its first reply is used, and which servers are of no use.
+"""`Greeting`: what must be known about a server before its first reply is used, and which servers cannot be used.
 
-A master only: whatever answers INFO otherwise (a replica, one of several masters that write to each other, a proxy in
-front of several servers) cannot promise that what was invalidated stays so.
+Only a master can: with anything else (a replica, one of several masters that replicate each other, a proxy in front of
+several servers) an invalidation may be undone.
 """
 
 import asyncio

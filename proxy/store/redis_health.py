@@ -1,7 +1,7 @@
-"""`Health`: whether a server can be used, told to its owner, and what an outage leaves behind.
+"""`Health`: whether a server can be used, reported to its owner, and what follows an outage.
 
-Outage rule: after an outage that this process saw, entries born before its end count as absent for 2 s, so that the
-invalidations which other processes hold back land first.
+Outage rule: after an outage that this process noticed, entries born before its end are ignored for 2 s, so that
+invalidations held by other processes arrive first.
 """
 
 import math

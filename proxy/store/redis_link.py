@@ -5,8 +5,8 @@ loop; replies are matched in order (RESP is strictly first in, first out). Conne
 discovery are redis-py's; only the sharing is ours (`redis_wire`), since a checkout from its pool for each call costs
 more than the call.
 
-Cancellation: whoever gives up only abandons its future. The reply still arrives, is matched with the abandoned future
-and dropped, so no caller ever sees another's reply.
+Cancellation: a cancelled request only abandons its future. The reply still arrives, is matched with the abandoned
+future and dropped, so no caller ever gets another's reply.
 """
 
 import asyncio
@@ -34,6 +34,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from proxy.errors import RedisRefusedError, RedisUnavailableError
 from proxy.reasons import in_words
+from proxy.store.fullness import Fullness
 from proxy.store.permissions import Permissions
 from proxy.store.redis_greeting import CONNECT_TIMEOUT, Greeting, greet
 from proxy.store.redis_wire import Wire
@@ -64,6 +65,7 @@ class Link:
         self._scripts = scripts
         self._pending: deque[tuple[Reply, int, tuple[bytes, ...]]] = deque()
         self.permissions = Permissions(scripts)
+        self.fullness = Fullness()
         self._pending_bytes = 0
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
@@ -162,6 +164,7 @@ class Link:
         if not waiter.done():
             waiter.set_exception(_translated(reply))
         self.permissions.refused(command, reply)
+        self.fullness.refused(reply)
         if isinstance(reply, (ReadOnlyError, MasterDownError, RedisConnectionError)):
             raise reply  # demoted, loading, or our credentials are gone: only a new connection can be right again
 

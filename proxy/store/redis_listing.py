@@ -1,7 +1,7 @@
-"""`Listing`: what Redis holds of one model, told without bodies, credentials or anything derived from them.
+"""`Listing`: what Redis holds for one tag, without bodies, credentials or anything derived from them.
 
-Redis cannot tell a part of a hash's value, so a script does (`lua/list.lua`); what it looks into is bounded, since
-Redis answers nobody else meanwhile. A look-up reads, and is read by people: it takes no lease and fetches nothing.
+Redis has no command for a part of a hash's value, so a script reads it (`lua/list.lua`); the amount that it reads is
+limited, since Redis answers nobody else meanwhile. A look-up takes no lease and fetches nothing.
 """
 
 import re
@@ -153,7 +153,7 @@ def _entry(name: str, length: int, beginning: bytes, now: _Now) -> ListedEntry:
     if not newline or len(words) < 6 or words[0] != VERSION:
         return ListedEntry(name, length, "unreadable")
     born, fresh, stale, identity = map(_number, words[2:6])
-    method, digest, request, caller = (*split_prefixed(rest[:identity]), *[None] * 4)[:4]
+    method, digest, request, caller = (*split_prefixed(rest[: abs(identity)]), *[None] * 4)[:4]
     path = None if method is None else method.decode(errors="replace")
     read = now.reads.get(path or "")
     known = read is not None and request is not None and read.digest == digest

@@ -1,8 +1,8 @@
-"""`Mastership`: whether the server behind a link still is the master that the address names.
+"""`Mastership`: whether the server behind a link is still the master that the address names.
 
-Three who know are asked: the server itself after each invalidation, where it had replicas (`Following`); a new
-connection to the address, now and then; and the server at each ping. There is one connection, so what was written is
-on the server that is read from, and nobody waits in it: WAIT would hold up the reads behind it.
+There are three sources: the server itself after each invalidation, if it had replicas (`Following`); a new connection
+to the address from time to time; and the server at each ping. There is one connection, so reads go to the server that
+was written to, and no command blocks on it: WAIT would delay the reads behind it.
 """
 
 import asyncio
@@ -54,6 +54,8 @@ class Mastership:
     naming: Naming
     renewed: Callable[[float | None], None]
     doubted: Callable[[str], None]
+    since: float = field(default_factory=time.monotonic)
+    """When the present master was first met."""
     _following: Following = field(init=False)
     _reign: bytes = b""
     _past: dict[bytes, None] = field(default_factory=dict)
@@ -93,6 +95,7 @@ class Mastership:
             if len(self._past) > _MOST_PAST:
                 del self._past[next(iter(self._past))]
             self._reign, self._following, self._looked_at = greeting.reign, self._new_following(), now
+            self.since = now
             self._steady = 0
             self.renewed(None if known_before else since)
         self._following.seen(greeting.replication, now)

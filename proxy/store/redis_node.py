@@ -1,4 +1,4 @@
-"""`Node`: one Redis server as the cache sees it: what it is asked, within a call's budget, and when it is not."""
+"""`Node`: one Redis server as the cache sees it: commands within a call's time budget, and whether to use it at all."""
 
 import asyncio
 import logging
@@ -94,10 +94,21 @@ class Node:
 
     @property
     def trouble(self) -> str:
-        """Why it cannot be used now, or what our user may not do on it and what to grant; empty: nothing."""
+        """Why it cannot be used now, or what our user may not do on it and what to grant, or that it is full; empty:
+        nothing."""
         if not self._link.connected.is_set():
             return self._link.failure
-        return self._link.permissions.missing or self.health.breaker.reason
+        return self._link.permissions.missing or self.health.breaker.reason or self._link.fullness.trouble
+
+    @property
+    def master_since(self) -> float:
+        """When this process first met the present master, of `time.monotonic`."""
+        return self._mastership.since
+
+    @property
+    def evicts(self) -> bool:
+        """Whether this server may evict keys, as far as it tells."""
+        return self._pings.evicts
 
     def now_ms(self) -> float:
         """This server's clock, by its quickest ping."""

@@ -1,4 +1,4 @@
-"""`OneNode`: a single server, or the master that Sentinels name: asked anew at every connect."""
+"""`OneNode`: a single server, or the master that Sentinels name; they are asked again at every connect."""
 
 from collections.abc import Sequence
 

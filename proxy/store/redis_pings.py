@@ -1,7 +1,7 @@
-"""`Pings`: what is asked of a server all the while, so that no caller pays for finding out how it is.
+"""`Pings`: periodic checks of a server, so that no caller's time is spent on finding out its state.
 
-Each second while it can be used, ten times as often while it cannot: what time it is, whose master it is, and whether
-it takes an invalidation. Only all of these answered close the breaker.
+Once a second while the server can be used, ten times as often while it cannot: its time, its replicas, and whether it
+accepts an invalidation. Only an answer to all of them closes the breaker.
 """
 
 import asyncio
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _EVERY, _EVERY_WHEN_AWAY = 1.0, 0.1
 _DEAD_AFTER = 2.0
+_EVICTS_NOTHING = b"maxmemory_policy:noeviction"
 
 
 @dataclass(slots=True)
@@ -34,6 +35,8 @@ class Pings:
     wake: asyncio.Event
     """Set: ping at once."""
     in_cluster: bool
+    evicts: bool = True
+    """Whether the server may evict keys; a setting that can be changed while it runs."""
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -51,7 +54,9 @@ class Pings:
         begun = time.monotonic()
         try:
             async with asyncio.timeout(_DEAD_AFTER):
-                now, info, *cluster = await asyncio.gather(*[self.link.request(*each) for each in self._questions()])
+                now, info, memory, *cluster = await asyncio.gather(
+                    *[self.link.request(*each) for each in self._questions()]
+                )
                 ended = time.monotonic()
                 refusal = await self._refusal()
         except TimeoutError:
@@ -63,6 +68,7 @@ class Pings:
             return
         except (RedisUnavailableError, *REDIRECTIONS):
             return
+        self.evicts = not isinstance(memory, bytes) or _EVICTS_NOTHING not in memory
         if isinstance(now, list) and isinstance(info, bytes):
             if not self.mastership.told(info, begun):
                 return
@@ -85,7 +91,7 @@ class Pings:
             self.mastership.renewed(None)
 
     def _questions(self) -> tuple[tuple[bytes, ...], ...]:
-        own = ((b"TIME",), INFO)
+        own = ((b"TIME",), INFO, (b"INFO", b"memory"))
         return (*own, (b"CLUSTER", b"INFO")) if self.in_cluster else own
 
     async def _refusal(self) -> str:

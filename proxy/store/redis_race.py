@@ -1,7 +1,7 @@
-"""A name with several addresses, of which the first swallows packets: the next one is tried beside it (RFC 8305).
+"""If a name has several addresses and one drops packets, the next one is tried in parallel (RFC 8305).
 
-redis-py leaves that to `asyncio.open_connection`, which tries one address after the other, each for as long as the
-kernel does; uvloop knows no other way.
+redis-py leaves this to `asyncio.open_connection`, which tries one address after the other, each until the kernel gives
+up; uvloop has no alternative.
 """
 
 import asyncio

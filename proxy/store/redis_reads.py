@@ -1,7 +1,7 @@
-"""`Reads`: the hit path in Redis, one plain read of one field, and the rules by which what it finds may be served.
+"""`Reads`: the hit path in Redis: one plain read of one field, and the rules by which its result may be served.
 
-A read is awaited as a whole (`read`), or in two halves by whoever awaits Redis' reply itself (`begin`, `ended`): the
-straight way of a hit does without a coroutine here.
+A read is awaited as a whole (`read`), or in two halves (`begin`, `ended`) between which the caller awaits Redis' reply:
+so the short path of a hit needs no coroutine here.
 """
 
 from collections.abc import Callable
@@ -28,6 +28,10 @@ class Found:
     @property
     def fresh(self) -> bool:
         return self.now_ms < self.entry.fresh_until_ms
+
+    def plain(self, most: int) -> bool:
+        """It is a message, of at most so many bytes."""
+        return self.entry.negative is None and len(self.entry.body) <= most
 
     @property
     def age(self) -> int:

@@ -1,4 +1,4 @@
-"""`Script`: a Lua script of ours, called by its SHA-1; and how it, or any command, is sent that nobody waits for."""
+"""`Script`: a Lua script, called by its SHA-1; and sending a script or command without waiting for its reply."""
 
 from hashlib import sha1
 from importlib.resources import files

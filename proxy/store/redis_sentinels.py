@@ -1,4 +1,4 @@
-"""`Sentinels`: who is asked for the present master, with which credentials, and why there is none."""
+"""`Sentinels`: asks for the current master, with the right credentials, and says why there is none."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast

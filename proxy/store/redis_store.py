@@ -8,19 +8,19 @@ under `lua/`; ARCHITECTURE.md explains them together.
 import asyncio
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from proxy.calls import entry
 from proxy.calls.event_gap import EventGap
-from proxy.calls.keys import Keys, RequestKey, share_of
+from proxy.calls.keys import Keys, RequestKey
 from proxy.calls.reads import Verdict
 from proxy.errors import RedisUnavailableError
 from proxy.settings.setting_types import RedisTarget
+from proxy.store.dependants import SCRIPTS, Dependants, Left, Overtaken, all_of
 from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing
-from proxy.store.redis_flush import FLUSH_STEP, flush
+from proxy.store.redis_flush import FLUSH_STEP, flush, of_services
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
 from proxy.store.redis_reads import Found, Look, Reads
@@ -34,7 +34,6 @@ LEASE_MS = 10_000
 _ALIAS_MARGIN_MS = 60_000
 
 _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "release", "invalidate"))
-_OF_SERVICE = Script("of_service")
 
 
 def probing(keys: Keys) -> Probing:
@@ -42,7 +41,7 @@ def probing(keys: Keys) -> Probing:
     return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, LIMITS, owns)
 
 
-_SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE))
+_SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALIDATE, *SCRIPTS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +57,6 @@ class Grant:
     found: Found | None = None
 
 
-def _same(arguments: tuple[bytes, ...], _: Node) -> tuple[bytes, ...]:
-    """Arguments of a script that are the same for every node."""
-    return arguments
-
-
 class RedisStore:
     """Every method but `usable` and the fire-and-forget ones raises RedisUnavailableError when Redis cannot answer."""
 
@@ -76,14 +70,20 @@ class RedisStore:
         changed: Changed,
         gap: EventGap | None = None,
         tls: Leg | None = None,
+        dependants: bool = False,
     ) -> None:
-        """`gap` tells since when events are missing; None: none are expected."""
+        """`gap` tells since when events are missing; None: none are expected. `dependants`: answers may depend on other
+        tags than their own, here or in a proxy whose policy is another version.
+        """
+        self._with_dependants = dependants
         self._keys, self._ttl, self._stale = keys, ttl, stale
         self.gap = gap or EventGap(math.inf, lambda: 0.0)
         self._again: Callable[[float | None], None] = lambda since: None
         told = Listeners(changed, self._renewed)
         self._topology: Topology = topology(target, _SCRIPTS, told, tls, probing(keys))
         self._reads = Reads(self._topology.node_for, self.gap)
+        self._dependants = Dependants(self._topology, keys, _INVALIDATE)
+        self._whole = False
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
         """`again` is called at once when another server is master, before its first reply is used: what was confirmed
@@ -92,7 +92,10 @@ class RedisStore:
         self._again = again
 
     def _renewed(self, since: float | None) -> None:
-        self._again(since)
+        """Of several masters, a new one may not know what depends on its tags and lies on the others: None, too."""
+        nodes = self._topology.nodes()
+        self._again(None if self._whole and len(nodes) > 1 and self._keys.dependent else since)
+        self._whole = self._whole or all(node.run_id for node in nodes)
 
     async def run(self) -> None:
         """Connects and reconnects until cancelled."""
@@ -145,7 +148,7 @@ class RedisStore:
             return key.field, run_id, token, b"%d" % LEASE_MS, least_born, force, *self._without_events(node), *LIMITS
 
         try:
-            reply = await self._script(_ACQUIRE, (key.hash_key,), arguments, budget)
+            reply = await run_script(self._topology, _ACQUIRE, (key.hash_key,), arguments, budget)
         except (RedisUnavailableError, asyncio.CancelledError):
             # The script may have run, or may yet: its lease must not stand for nobody.
             self.release(key, Grant("lease", token, run_id))
@@ -166,11 +169,11 @@ class RedisStore:
 
         `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
         """
-        limits, life = key.read.limits, verdict.life
+        life = verdict.life
         usable_for = life.usable_from(time.time())
-        ttl = self._ttl if limits.ttl is None else limits.ttl
-        ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
-        stale_ms = int(limits.longest_stale(self._stale) * 1000)
+        if verdict.further_tags and self._forgets():
+            usable_for = min(key.read.limits.ttl_with_further_tags, math.inf if usable_for is None else usable_for)
+        ttl, stale_ms = self._lives(key, verdict)
         ttl_ms = int(self.gap.stored_for(ttl) * 1000 * (1 - 0.05 * jitter))
         arguments = (
             key.field,
@@ -180,13 +183,20 @@ class RedisStore:
             b"%d" % stale_ms,
             b"" if life.until is None else b"%d" % (life.until * 1000),
             b"" if usable_for is None else b"%d" % (usable_for * 1000),
-            entry.tail(key.identity, body),
+            entry.tail(key.identity, body, verdict.negative),
         )
         for alias in verdict.aliases:
             kept_for = b"%d" % (ttl * 1000 + stale_ms + _ALIAS_MARGIN_MS)
             alias_key = self._keys.of_alias(key.read.service, alias)
             send(self._topology.node_for(alias_key), b"SET", alias_key, key.tag.encode(), b"PX", kept_for, batch=0)
         return self._send_script(_FILL, key.hash_key, grant, *arguments, batch=len(verdict.aliases) + 1)
+
+    async def depend(self, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Overtaken:
+        """Before the fill of an answer with further tags, which was fetched since `began`; see `Dependants`."""
+        ttl, stale_ms = self._lives(key, verdict)
+        further = [tag for tag in verdict.further_tags if tag != key.tag]
+        kept_ms = int(ttl * 1000) + stale_ms
+        return await self._dependants.enter(key, further, kept_ms, began, budget) if further else ""
 
     def release(self, key: RequestKey, grant: Grant) -> Reply | None:
         """Gives a lease back that will not be filled."""
@@ -202,14 +212,31 @@ class RedisStore:
         intent_ms: int = 0,
         clear: bytes = b"",
         due_ms: int = 0,
-    ) -> None:
-        """Removes all of a tag; returns once Redis, and its replicas, have it. See proxy/store/lua/invalidate.lua."""
+    ) -> Left | None:
+        """Removes all of a tag (`lua/invalidate.lua`); what is left to remove depends on it. None: nothing does."""
         mark, due = new_token(), b"%d" % due_ms if due_ms else b""
 
         def arguments(node: Node) -> tuple[bytes, ...]:
             return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS, due
 
-        await self._script(_INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True)
+        own = run_script(
+            self._topology, _INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True
+        )
+        if not self._with_dependants:
+            await own
+            return None
+        told = b"%d" % window_ms, intent, b"%d" % intent_ms, clear
+        left: Left | None
+        _, left = await all_of((own, self._dependants.close(tag, told, Budget(timeout))))
+        return left
+
+    async def remove(self, tags: Sequence[str], timeout: float) -> None:
+        """Removes all of some tags, because of another one on which their answers depend; see `Dependants`."""
+        await self._dependants.remove(tags, timeout)
+
+    def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
+        """These were removed: they depend on a tag no more, unless they were stored again since."""
+        self._dependants.forget(tag, left, tags)
 
     async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None:
         """The tag that an alias is another name of; None when no fill has seen it."""
@@ -235,23 +262,24 @@ class RedisStore:
 
         async def invalidate(keys: tuple[bytes, ...]) -> int:
             if services:
-                keys = await self._of_services(keys, services)
+                keys = await of_services(self._topology, keys, services)
             if keys:
-                await self._script(_INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+                await run_script(self._topology, _INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
             return len(keys)
 
         return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate)
 
-    async def _of_services(self, keys: tuple[bytes, ...], services: Collection[str]) -> tuple[bytes, ...]:
-        """Those that concern one of these services. Whose fetch begins after this look begins after the flush did."""
-        found: set[bytes] = set()
-        for service in services:
-            share = (share_of(service),)
-            reply = await self._script(_OF_SERVICE, keys, partial(_same, share), Budget(FLUSH_STEP))
-            if not isinstance(reply, list) or len(reply) != len(keys):
-                raise RedisUnavailableError("Redis answered a script with something else")
-            found.update(key for key, told in zip(keys, reply, strict=True) if told)
-        return tuple(key for key in keys if key in found)
+    def _lives(self, key: RequestKey, verdict: Verdict) -> tuple[float, int]:
+        """How many seconds an answer is fresh, and how many ms it may stand in after that."""
+        limits = key.read.limits
+        ttl = self._ttl if limits.ttl is None else limits.ttl
+        ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
+        return ttl, int(limits.longest_stale(self._stale) * 1000)
+
+    def _forgets(self) -> bool:
+        """Whether Redis may forget what depends on a tag, and keep the answer: by evicting, or on another master."""
+        nodes = self._topology.nodes()
+        return len(nodes) != 1 or nodes[0].evicts
 
     def _without_events(self, node: Node) -> tuple[bytes, bytes]:
         """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""
@@ -263,17 +291,6 @@ class RedisStore:
         if node is None:
             raise RedisUnavailableError("not connected yet")
         return node
-
-    async def _script(
-        self,
-        script: Script,
-        keys: tuple[bytes, ...],
-        arguments: Callable[[Node], tuple[bytes, ...]],
-        budget: Budget,
-        *,
-        durable: bool = False,
-    ) -> object:
-        return await run_script(self._topology, script, keys, arguments, budget, durable=durable)
 
     def _send_script(self, script: Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)

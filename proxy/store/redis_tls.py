@@ -1,6 +1,6 @@
-"""How redis-py's connections get the certificates that a `Leg` holds, each the newest there is.
+"""Gives each of redis-py's connections the newest certificates of a `Leg`.
 
-redis-py takes paths, which it reads at each connection: half-written ones too.
+redis-py itself takes paths and reads the files at each connection, even incomplete ones.
 """
 
 from typing import Any

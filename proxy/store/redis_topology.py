@@ -1,7 +1,7 @@
-"""`Topology`: which `Node` holds a key: one server, a Sentinel's present master, or a Cluster's owner of the slot.
+"""`Topology`: which `Node` holds a key: one server, the Sentinels' current master, or the owner of the slot.
 
-How to find and reach servers is redis-py's knowledge: its URL parser, its Sentinel connection, its Cluster slot map.
-Ours are only the nodes made from it, and their tasks.
+redis-py finds and reaches servers: its URL parser, Sentinel connection and Cluster slot map. Only the nodes made from
+them, and their tasks, are our own.
 """
 
 from collections.abc import Sequence

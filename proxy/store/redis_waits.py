@@ -1,6 +1,7 @@
-"""`Waits`: how long a reply of Redis is waited for, our own event loop's lateness not blamed on Redis.
+"""`Waits`: time limits for Redis' replies, which do not count delays of our own event loop.
 
-A burst of calls makes the proxy late, not Redis; counted as failures, the breaker would open just when it is needed.
+A burst of calls delays the proxy, not Redis; if that counted as failures, the breaker would open when the cache is
+needed most.
 """
 
 import asyncio

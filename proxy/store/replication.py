@@ -1,10 +1,10 @@
-"""`Replication`: what INFO tells of a server's part in replication; `Following`: whether a master is one still.
+"""`Replication`: a server's role as INFO shows it; `Following`: whether a master still is one.
 
-A master that was deposed learns of it last: for some ten seconds it goes on as one, and what it is told then is thrown
-away with its demotion. But its replicas leave it at once, or cannot reach it. Rules, for a replica that has
-acknowledged something (a tool that only reads the stream never does):
-    gone     it is no longer online: it may be the master now. The server is not believed.
-    silent   it is online and has acknowledged nothing for 3 s: what is written now is confirmed later
+A deposed master is the last to know: it continues as a master for some ten seconds, and writes of that time are lost
+when it is demoted. But its replicas leave it at once, or cannot reach it. Rules, for a replica that has acknowledged
+something (a tool that only reads the stream never does):
+    gone     it is no longer online: it may be the new master. The server is not trusted.
+    silent   it is online and has acknowledged nothing for 3 s: new writes are confirmed later
     settled  the address has led a new connection to the same server, some time after that: the replica is forgotten
 """
 

@@ -1,8 +1,8 @@
-"""`ServerClock`: a server's clock as pings show it, with a bound on how wrong that is. Pure: times are passed in.
+"""`ServerClock`: a server's clock as measured by pings, with a bound on the error. Pure: times are passed in.
 
-A ping's answer was read off the server's clock somewhere between its sending and its receipt, so the middle is wrong by
-half of the round trip at most (RFC 5905, section 8). A slow ping therefore says little, and must not replace what a
-quick one said; only with time does that grow worse, as clocks drift apart.
+The server reads its clock at some time between a ping's sending and the receipt of its reply, so the middle is wrong by
+at most half of the round trip (RFC 5905, section 8). A slow ping is therefore inaccurate, and must not replace the
+result of a quick one, which only becomes inaccurate over time, as clocks drift apart.
 """
 
 import math

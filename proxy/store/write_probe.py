@@ -1,8 +1,8 @@
-"""`WriteProbe`: an invalidation of a key that nothing else uses, by which a server shows that it takes invalidations.
+"""`WriteProbe`: an invalidation of an otherwise unused key, by which a server shows that it accepts invalidations.
 
-A server that answers reads and refuses writes (a disk that is full, too few replicas, a command that is forbidden)
-cannot be invalidated, so what it holds cannot be believed. Only the script itself tells: a full server, for one,
-refuses to store and takes invalidations all the same.
+A server that answers reads but refuses writes (a full disk, too few replicas, a forbidden command) cannot be
+invalidated, so its entries cannot be trusted. Only the script itself shows this: a server without free memory refuses
+to store, but accepts invalidations.
 """
 
 from collections.abc import Callable

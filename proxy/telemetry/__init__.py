@@ -1,1 +1,1 @@
-"""What is told of the proxy's work: logs, metrics, traces, probes."""
+"""What the proxy reports about its work: logs, metrics, traces, probes."""

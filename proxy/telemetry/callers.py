@@ -1,4 +1,4 @@
-"""`Callers`: what callers get: calls by gRPC status, what the proxy refused by which limit, how full each limit is.
+"""`Callers`: calls by gRPC status, refusals by limit, and how full each limit is.
 
 A limit is named by its setting, or by a word of `_FIXED` where there is no setting. Each refusal is counted; the log
 has one line a minute for each limit, with how many there were since the line before.

@@ -1,4 +1,4 @@
-"""What a proxy says of settings that were wrong, for as long as it serves with others in their place."""
+"""Log lines about wrong settings, for as long as the proxy serves with other values in their place."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""`Dependency`: says once when something we depend on is lost, and once when it is back and how long it was away."""
+"""`Dependency`: logs once when a dependency is lost, and once when it is back, with the duration."""
 
 import asyncio
 import logging

@@ -1,7 +1,7 @@
-"""`Descriptors`: says once when the process has no file descriptors left, and once when it has again.
+"""`Descriptors`: logs once when the process has no file descriptors left, and once when it has some again.
 
-Without one nobody can connect, and the libraries that accept connections say little or nothing about it: gRPC waits in
-silence. Who is connected already is served.
+Without one nobody can connect, and the libraries that accept connections log little or nothing about it: gRPC waits
+silently. Connected callers are still served.
 """
 
 import asyncio

@@ -1,8 +1,8 @@
-"""`Durations`: a histogram that every call is told to, at a seventh of what prometheus_client's own takes for it.
+"""`Durations`: a histogram for every call, at a seventh of the cost of prometheus_client's own.
 
-That one takes a lock and walks through its buckets; a hit pays for two of them. Here only the event loop's thread
-observes and collects, so there is no lock, and a bucket is found by bisection. What Prometheus reads is made with the
-library's own metric family.
+That one takes a lock and goes through all its buckets, and a hit has two histograms. Here only the event loop's thread
+observes and collects, so there is no lock, and the bucket is found by bisection. The library's own metric family makes
+the text for Prometheus.
 """
 
 from bisect import bisect_left

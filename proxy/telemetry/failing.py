@@ -1,4 +1,4 @@
-"""`Failing`: says once when the media service, though connected, answers with failures, and once when that is over.
+"""`Failing`: logs once when the media service is connected but answers with failures, and once when that is over.
 
 It begins with the fifth failure in a row, or when at least half of the answers of ten seconds, and at least five, are
 failures. It is over with the first good answer after five seconds without a failure.

@@ -1,7 +1,7 @@
-"""`HttpListener`: an HTTP server of ours on one address, and what strangers can take of it.
+"""`HttpListener`: an HTTP server on one address, with limits for strangers.
 
-Bounded are header sizes, bodies, and connections, of which the oldest goes when a new one is one too many (refusing the
-new one would let idle ones keep everybody else out).
+Header sizes, bodies and the number of connections are limited. If there are too many connections, the oldest is closed
+(refusing the new one would let idle connections lock everybody out).
 """
 
 import asyncio

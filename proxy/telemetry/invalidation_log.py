@@ -1,4 +1,4 @@
-"""`InvalidationLog`: the last invalidations that this process saw Redis confirm, for people who ask what happened."""
+"""`InvalidationLog`: the last invalidations that this process saw Redis confirm, for operators."""
 
 import time
 from collections import deque

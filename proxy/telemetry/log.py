@@ -3,11 +3,11 @@
 `json` is one object a line: `ts level msg logger`, `trace_id span_id` where a call is traced, then the fields given as
 `extra`, an exception as the one field `exception`. `console` is for a person at a terminal.
 
-Lines go to stderr: stdout stays free for what a command answers, and whatever gRPC's C core and the interpreter have
-to say comes on stderr too, in order. A thread of its own writes them, so that a stalled reader of the log (a full pipe)
-never holds up the event loop; what it has no room for is dropped and counted.
+Lines go to stderr: stdout is for the output of commands, and messages of gRPC's C core and the interpreter are on
+stderr too, in order. A separate thread writes them, so that a stalled reader of the log (a full pipe) never blocks the
+event loop; lines for which there is no room are dropped and counted.
 
-A line below the level costs one cached look-up. Where even building `extra` would count, ask `isEnabledFor` first.
+A line below the level costs one cached look-up. If building `extra` is too expensive, check `isEnabledFor` first.
 """
 
 import json

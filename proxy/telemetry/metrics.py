@@ -16,10 +16,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from proxy.telemetry import process_metrics, span_names
 from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
+from proxy.telemetry.crowded import crowded
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL, Failing
 from proxy.telemetry.method_labels import OTHER, MethodLabels
 from proxy.telemetry.policy_failures import policy_failures
+from proxy.telemetry.policy_reloads import PolicyReloads
 from proxy.telemetry.popular import Popular
 from proxy.telemetry.span_names import SERVER_ERRORS
 
@@ -91,6 +93,8 @@ class Metrics:
             registry=self.registry,
         )
         self.unclear = policy_failures(self.registry, self.methods.of)
+        self.crowded = crowded(self.registry, self.methods.of)
+        self.policy_reloads = PolicyReloads(self.registry)
         self._declare_invalidations()
         # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
         self._server_successes: dict[str, Observed] = {}

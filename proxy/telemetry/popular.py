@@ -1,8 +1,8 @@
-"""`Popular`: which models are read most, over the last minutes, for people who look for what keeps the cache busy.
+"""`Popular`: the models that were read most in the last minutes, for operators.
 
-Counted in two *windows*, the present one and the one before, so that what is shown covers between one and two of them.
-Memory is bounded: where a window has too many models, the half that was read least is dropped, so that counts of
-seldom read models may be too low.
+Reads are counted in two *windows*, the current and the previous one, so the result covers between one and two windows.
+Memory is bounded: if a window has too many models, the half that was read least is dropped, so the counts of rarely
+read models may be too low.
 """
 
 import time

@@ -1,12 +1,12 @@
 """`Probes`: the HTTP server on `PROBE_ADDR` for Kubernetes and Prometheus. It can change nothing.
 
-    /healthz   200 whenever it is asked: that it answers shows that the event loop turns
-    /readyz    200 while callers may be sent here, else 503 and why. Never because a dependency is away: a sidecar's
-               readiness counts for its pod, and a Redis outage must not take the app out of its Service
+    /healthz   always 200: an answer shows that the event loop is running
+    /readyz    200 while callers may be sent here, else 503 and the reason. It never depends on a dependency: a
+               sidecar's readiness is part of its pod's, and a Redis outage must not take the app out of its Service
     /metrics   the registry, as Prometheus text or OpenMetrics, as the scraper asks; as text, where the transport has
                statistics of its own, which come as text
 
-It listens on all interfaces by default; `http_listener` bounds what strangers can take of it.
+It listens on all interfaces by default; `http_listener` limits what strangers can use.
 """
 
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What the process tells of itself: build, memory, garbage collector, and settings that were wrong at its start."""
+"""Metrics of the process: build, memory, garbage collector, and settings that were wrong at its start."""
 
 import platform
 

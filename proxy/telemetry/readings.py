@@ -1,7 +1,7 @@
 """`Reading`: the counters of one moment, as plain numbers; and how two of them become a quantile.
 
-Read from the metrics' own registry, so that a call pays for nothing but the metrics it pays for anyway, and so that
-what people see on the admin page and what Prometheus scrapes are the same numbers.
+They are read from the metrics' own registry, so calls need no further counting, and the admin page shows the same
+numbers as Prometheus.
 """
 
 import math

@@ -1,6 +1,6 @@
-"""`Series`: how the cache did over the last hour, in steps of five seconds, for people who look at it now.
+"""`Series`: the counters of the last hour, in steps of five seconds, for the admin page.
 
-Prometheus keeps the history; this is for who has only the process before them. Bounded: some hundred kB.
+Prometheus keeps the history; this is for operators who only have the process. Bounded: some hundred kB.
 """
 
 import asyncio

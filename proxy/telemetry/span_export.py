@@ -1,10 +1,10 @@
-"""`SpanExport`: spans go to a collector over OTLP, by a thread of their own. No call waits for that or fails with it.
+"""`SpanExport`: a separate thread sends spans to a collector over OTLP. No call waits for it or fails because of it.
 
 Begun only when the standard `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. The SDK reads
 the other standard variables by itself; what it would only warn of, or answer with a traceback, is checked here first.
 
-What waits to be sent is bounded (`OTEL_BSP_MAX_QUEUE_SIZE` spans, 2048); the oldest are dropped. A collector that is
-away or too slow is one warning a minute, and one line when it is back.
+At most `OTEL_BSP_MAX_QUEUE_SIZE` spans (2048) wait to be sent; the oldest are dropped. If the collector is away or too
+slow, there is one warning a minute, and one line when it is back.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
-"""What would reach stderr past the logging, made into records of it: with LOG_FORMAT=json every line is JSON.
+"""Turns text that would reach stderr past the logging into log records: with LOG_FORMAT=json every line is JSON.
 
 Python's own hooks, for exceptions that nobody caught or could catch; and file descriptor 2 itself, on which gRPC's C
 core writes (GRPC_VERBOSITY says how much), and other libraries too. A traceback is one record.
 
-What the process writes there while it aborts is lost; so `faulthandler` writes to the true stderr.
+What the process writes while it aborts would be lost, so `faulthandler` writes to the real stderr.
 """
 
 import faulthandler

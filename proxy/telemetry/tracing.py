@@ -1,4 +1,4 @@
-"""Spans: where each begins and ends, where its parent comes from, and what upstream is told. Names: `span_names`.
+"""Spans: where each begins and ends, where its parent comes from, and what is propagated. Names: `span_names`.
 
     gateway ─▶ SERVER shop.Products/Get          media_cache.result, .tier, .model_type (the tag's kind)
                  ├─ CLIENT HGET                   Redis, without keys or values
@@ -251,10 +251,10 @@ def answered(result: str, tier: str | None) -> None:
             span.set_attribute(names.TIER, tier)
 
 
-def about(model_type: str) -> None:
-    """Which type of model the current call or event is about."""
-    if _tracing is not None and (span := _current.get()).is_recording():
-        span.set_attribute(names.MODEL_TYPE, names.shortened(model_type))
+def about(kind: str) -> None:
+    """What the current call or event is about, by the kind of its tag; empty: only a caller's text would say."""
+    if kind and _tracing is not None and (span := _current.get()).is_recording():
+        span.set_attribute(names.MODEL_TYPE, names.shortened(kind))
 
 
 def injected(metadata: Metadata) -> Metadata:

@@ -1,10 +1,10 @@
-"""`Admission`: how many calls are in progress, at most how many, and how long there has been none.
+"""`Admission`: how many calls are in progress, the maximum, and how long there has been none.
 
-Only callers' calls count. Health checks and reflection do not: a health watcher stays for as long as we live.
+Only callers' calls count. Health checks and reflection do not: a health watcher stays for as long as the process.
 
-The last tenth of the places is a reserve. A connection gets one of them while it holds none, or less than a tenth of
-what is left: it takes as many connections as there are places to lock the others out. Who holds how many is counted in
-the reserve only, so that it costs nothing before.
+The last tenth of the places is a reserve. A connection gets one of them if it holds none, or less than a tenth of the
+free ones: to lock others out, a caller needs as many connections as there are places. Places of a connection are
+counted only in the reserve, so that it costs nothing before.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""`ByteBudget`: at most so many bytes in memory at once; who finds too few left waits, first come, first served."""
+"""`ByteBudget`: a maximum of bytes in memory at once; requests beyond it wait, first come, first served."""
 
 import asyncio
 from collections import deque

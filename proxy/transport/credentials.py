@@ -1,4 +1,4 @@
-"""gRPC with a leg's files: the channel to the media service, and what the listener shows callers."""
+"""gRPC with a leg's files: the channel to the media service, and the listener's credentials."""
 
 from collections.abc import Callable
 from typing import Any
@@ -8,6 +8,8 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.reasons import in_words
+from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 from proxy.tls import Leg
 from proxy.transport.authority import authority
 from proxy.transport.channel_options import CLIENT_OPTIONS
@@ -25,8 +27,25 @@ def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
     named = (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
-    credentials = grpc.ssl_channel_credentials(*(pem or None for pem in (tls.pem.ca, tls.pem.key, tls.pem.cert)))
-    return grpc.aio.secure_channel(target, credentials, options=(*options, *named))
+    return grpc.aio.secure_channel(target, _credentials(tls), options=(*options, *named))
+
+
+def reflecting(settings: Settings) -> Callable[[str, UpstreamTls | None], grpc.Channel]:
+    """Who connects for asking a service what it looks like: over TLS as it says itself, else as the settings say."""
+
+    def connect(target: str, tls: UpstreamTls | None) -> grpc.Channel:
+        how = UpstreamTls.of(settings) if tls is None else tls if tls.on else None
+        if how is None:
+            return grpc.insecure_channel(target)
+        leg = Leg.to(how)
+        named = (("grpc.ssl_target_name_override", leg.server_name),) if leg.server_name else ()
+        return grpc.secure_channel(target, _credentials(leg), options=named)
+
+    return connect
+
+
+def _credentials(tls: Leg) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(*(pem or None for pem in (tls.pem.ca, tls.pem.key, tls.pem.cert)))
 
 
 async def why_not_connected(channel: grpc.aio.Channel) -> str:

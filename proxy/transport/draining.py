@@ -1,8 +1,8 @@
 """How `DRAIN_TIME` is divided, whatever the transport.
 
-Callers are served, on new connections too, until they have been idle for a while: an application beside us may be
-draining as well. Where calls keep coming the port closes before the end, in time for the calls that are in progress:
-then they are the last ones, and what begins afterwards is refused and can be made elsewhere.
+Callers are served, on new connections too, until they have been idle for a while: the application may be draining as
+well. If calls keep coming, the port closes early enough for the calls in progress to end; later calls are refused, and
+the caller can make them elsewhere.
 """
 
 _SHARE, _LONGEST = 0.25, 5.0

@@ -1,7 +1,7 @@
-"""Everything that is not answered here goes to upstream as raw bytes: bytes, order, half-close, metadata, status.
+"""Forwards every other call as raw bytes, and preserves order, half-close, metadata and status.
 
-A method known to be unary takes the cheaper way of `Upstream.unary`. Any other is carried as a stream of messages each
-way, which fits all four kinds of method; one message is in flight each way, so that whoever is slow holds the other.
+A method known to be unary takes the cheaper `Upstream.unary`. Any other is forwarded as a stream of messages each way,
+which fits all four kinds of method. One message is in flight each way, so a slow side slows the other one down.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """`Incoming`: a caller's messages as they come, kept for a second attempt for as long as there may be one.
 
-A message counts as held in memory from when it was read until the next one is asked for.
+A message counts as held in memory from the time it is read until the next one is requested.
 """
 
 import asyncio

@@ -1,11 +1,11 @@
 """What the listener answers about itself: health checks and server reflection.
 
-Their handlers stand before the one that forwards everything else: a caller that asks the proxy for its health means the
-proxy's. They are generic handlers, not registered methods: grpc.aio waits for each registered method on its own, at
-some cost to every call of any method (measured with five of them: 10 us).
+Their handlers come before the one that forwards everything else: a caller that asks the proxy for its health means the
+proxy's. They are generic handlers rather than registered methods, because grpc.aio waits for each registered method
+separately, at a cost to every call (measured with five of them: 10 us).
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from typing import Any
 
 import grpc
@@ -45,6 +45,14 @@ class Health:
         }
         return grpc.method_handlers_generic_handler(_HEALTH_SERVICE, methods)
 
+    async def take_up(self, services: Iterable[str]) -> None:
+        """Another policy counts: these are the services, and who watches one that has gone is told."""
+        gone, self._services = set(self._services) - {*services}, tuple(services)
+        for service in gone:
+            await self._servicer.set(service, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
+        for service in self._services:
+            await self._servicer.set(service, self._status)
+
     async def draining(self) -> None:
         """NOT_SERVING from now on, for good; watchers are told."""
         self._status = _NOT_SERVING
@@ -56,26 +64,40 @@ class Health:
         return health_pb2.HealthListResponse(statuses={"": status, **dict.fromkeys(self._services, status)})
 
 
-def reflection_handlers(described: Mapping[str, DescriptorPool]) -> list[grpc.GenericRpcHandler]:
-    """Reflection of the policy's services, health and itself, as v1 and as v1alpha.
-
-    `described`: by each service's name, who knows what it looks like. They may not know it alike: two policies' files
-    may have one name.
+class Reflection:
+    """Of the policy's services, health and itself, as v1 and as v1alpha.
 
     grpcio-reflection has v1alpha only. v1 is the same on the wire, so one servicer answers both; without it, new
     clients would ask upstream.
     """
-    names = (*described, _HEALTH_SERVICE, f"{_OLD}.ServerReflection", f"{_NEW}.ServerReflection")
-    servicer = reflection_aio.ReflectionServicer(names, pool=_Described(described, _own()))
-    method = grpc.stream_stream_rpc_method_handler(
-        servicer.ServerReflectionInfo,
-        request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
-        response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
-    )
-    return [
-        grpc.method_handlers_generic_handler(f"{package}.ServerReflection", {"ServerReflectionInfo": method})
-        for package in (_OLD, _NEW)
-    ]
+
+    def __init__(self, described: Mapping[str, DescriptorPool]) -> None:
+        """`described`: by each service's name, who knows what it looks like. The files of two services may have one
+        name and not be the same.
+        """
+        self._own = _own()
+        self.take_up(described)
+
+    def take_up(self, described: Mapping[str, DescriptorPool]) -> None:
+        """These are the services of whoever asks from now on."""
+        names = (*described, _HEALTH_SERVICE, f"{_OLD}.ServerReflection", f"{_NEW}.ServerReflection")
+        self._servicer = reflection_aio.ReflectionServicer(names, pool=_Described(described, self._own))
+
+    def handlers(self) -> list[grpc.GenericRpcHandler]:
+        """What answers on a server."""
+        method = grpc.stream_stream_rpc_method_handler(
+            self._answers,
+            request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
+            response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
+        )
+        return [
+            grpc.method_handlers_generic_handler(f"{package}.ServerReflection", {"ServerReflectionInfo": method})
+            for package in (_OLD, _NEW)
+        ]
+
+    async def _answers(self, requests: Any, context: Any) -> AsyncIterator[Any]:
+        async for answer in self._servicer.ServerReflectionInfo(requests, context):
+            yield answer
 
 
 class _Described:

@@ -1,7 +1,7 @@
-"""`LargeMessages`: how many bytes of large messages are held in memory at once; who comes with more is refused.
+"""`LargeMessages`: the maximum bytes of large messages held in memory at once; further ones are refused.
 
-What is small is not counted: the number of calls bounds it. Refused, not made to wait: a message that is here already
-takes its memory while it waits. (Uploads do wait, before they are read: `byte_budget`.)
+Small messages do not count: the number of calls limits them. Large ones are refused rather than made to wait, because a
+message that has arrived takes its memory while it waits. (Uploads do wait, before they are read: `byte_budget`.)
 """
 
 from grpc import StatusCode

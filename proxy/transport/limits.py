@@ -1,6 +1,6 @@
-"""`Limits`: what callers may use of us, as numbers. The core's own options keep most of them, before Python runs.
+"""`Limits`: the limits for callers, as numbers. Options of gRPC's core enforce most of them, before Python runs.
 
-What each of them stops, with figures: docs/reliability.md.
+docs/reliability.md says what each of them prevents, with figures.
 """
 
 from dataclasses import dataclass

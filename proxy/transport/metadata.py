@@ -1,6 +1,6 @@
-"""Which metadata is passed on, each way. Pure functions over pairs; order and duplicates stay.
+"""Which metadata is passed on, each way. Pure functions over pairs; order and duplicates are kept.
 
-Never ours to see, because gRPC's core takes them off before grpc.aio gets them: `te`, `content-type`, `grpc-timeout`,
+Not visible here, because gRPC's core removes them before grpc.aio gets them: `te`, `content-type`, `grpc-timeout`,
 `grpc-encoding`, `grpc-accept-encoding`, `grpc-message`, `grpc-status`, `grpc-trace-bin`, `grpc-tags-bin`. A
 `user-agent` of our own replaces the caller's: the core writes one per channel.
 """

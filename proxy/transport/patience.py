@@ -1,7 +1,7 @@
-"""`Patience`: how long we wait for a request that its caller is slow to send. One timer stands for all who wait.
+"""`Patience`: the maximum time to wait for a request that its caller sends slowly. One timer serves all waiting calls.
 
-(`asyncio.timeout` is a timer for each call: some 20 us of each that sets no deadline of its own, most of it for timers
-that were cancelled and lie around until they are cleared away.)
+(`asyncio.timeout` needs a timer for each call: some 20 us for each call without a deadline, most of it for cancelled
+timers that have not been cleared away yet.)
 """
 
 import asyncio

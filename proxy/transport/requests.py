@@ -1,4 +1,4 @@
-"""How grpc.aio's calls are read: the one request of a unary call, in time, told from one that never came."""
+"""Reads the one request of a unary call from grpc.aio, within a time limit, and recognises one that never arrived."""
 
 import asyncio
 from collections.abc import Callable

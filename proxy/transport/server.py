@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 import grpc.aio
@@ -33,7 +33,7 @@ from proxy.transport.connections import Connections, established
 from proxy.transport.credentials import server_credentials
 from proxy.transport.draining import last_part
 from proxy.transport.forward import Context, forward_stream
-from proxy.transport.introspection import Health, reflection_handlers
+from proxy.transport.introspection import Health, Reflection
 from proxy.transport.layers import Begun, Layers, ServerObserver
 from proxy.transport.limits import Limits, clamped
 from proxy.transport.patience import Patience
@@ -52,6 +52,19 @@ _Work = Callable[[Context, Metadata], Awaitable[Reply]]
 """Answers one call with this metadata: reads requests, may send messages, and returns what is left to send."""
 
 
+class Served(Protocol):
+    """What a policy makes of calls; see `proxy.served`."""
+
+    @property
+    def routes(self) -> dict[str, Handler]: ...
+    @property
+    def upstreams(self) -> Whereabouts: ...
+    @property
+    def hits(self) -> Iterable[Hits]: ...
+    @property
+    def large_methods(self) -> frozenset[str]: ...
+
+
 class Routes(grpc.GenericRpcHandler):
     """Layers 2 and 4, for every server that a `Listener` opens; made inside the event loop."""
 
@@ -63,16 +76,20 @@ class Routes(grpc.GenericRpcHandler):
         call_timeout: float | None,
         straight: tuple[Iterable[Hits], Admission],
     ) -> None:
-        self._upstreams = upstreams
         self._layers = layers
         self._call_timeout = call_timeout
         self._patience = Patience(call_timeout)
-        self._unary = {method: self._unary_method(method, handler) for method, handler in routes.items()}
-        every, admission = straight
+        every, self._admission = straight
+        self.take_up(routes, upstreams, every)
+
+    def take_up(self, routes: Mapping[str, Handler], upstreams: Whereabouts, every: Iterable[Hits]) -> None:
+        """For calls that begin from now on."""
+        unary = {method: self._unary_method(method, handler) for method, handler in routes.items()}
         for hits in every:
             long_way = self._long_way(hits.method, routes[hits.method])
-            way = Straight(hits, admission, self._layers.unread, self._patience, long_way)
-            self._unary[hits.method] = grpc.stream_unary_rpc_method_handler(way.serve)
+            way = Straight(hits, self._admission, self._layers.unread, self._patience, long_way)
+            unary[hits.method] = grpc.stream_unary_rpc_method_handler(way.serve)
+        self._unary, self._upstreams = unary, upstreams
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """What answers a method; None is UNIMPLEMENTED."""
@@ -172,13 +189,12 @@ class Listener:
             observer.limited("MAX_CONNECTIONS", lambda: Use(self._connections.now, limits.connections))
         self._routes = Routes(routes, upstreams, self._layers, call_timeout or None, (hits, admission))
         self._admission = admission
-        self._described = dict(described or {})
-        self._health = Health(self._described)
+        self._reflection, self._health = Reflection(described or {}), Health(described or {})
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> int:
         """Opens the port and returns it (1 for a unix socket); StartError when it cannot be had."""
-        handlers = [await self._health.handler(), *reflection_handlers(self._described), self._routes]
+        handlers = [await self._health.handler(), *self._reflection.handlers(), self._routes]
         server = grpc.aio.server(handlers=handlers, options=self._options)
         try:
             if self._tls is None:
@@ -218,6 +234,12 @@ class Listener:
             except Exception:  # noqa: BLE001 -- whatever ended the accept loop
                 _log.exception("the listener at %s broke down and is opened again", self._address)
                 await self.start()
+
+    async def take_up(self, served: Served) -> Iterable[str]:
+        """Another policy counts for calls that begin from now on. Nothing of it waits for the next start."""
+        self._layers.large_methods = served.large_methods
+        self._routes.take_up(served.routes, served.upstreams, served.hits)
+        return ()
 
     async def drain(self, idle: float = 2.0, *, at_most: float) -> None:
         """NOT_SERVING at once, yet serving on until no call came or went for `idle` seconds, or for most of the time;

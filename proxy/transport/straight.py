@@ -1,8 +1,8 @@
-"""The straight way of a hit: what both transports need of it, and grpc.aio's, in one function.
+"""The short path of a hit: what both transports share, and grpc.aio's, in one function.
 
-The layers of the long way (`layers`) are passed here too, in their order: limits, admission, the request, the answer,
-the count. Memory is no question, since a request that is known by heart is small. What turns out to be no hit goes on
-from where it is, as `Begun`: it is admitted and read, and Redis was asked.
+It passes the same layers as the long path (`layers`), in the same order: limits, admission, the request, the answer,
+the count. Memory does not matter, since remembered requests are small. A call that is not a hit continues on the long
+path as `Begun`: it has been admitted and read, and Redis has been asked.
 """
 
 import asyncio
@@ -78,7 +78,7 @@ class Straight:
             if look is not None:
                 begun.looked = looked = await look_ended(look, self._hits)
                 found = looked.found
-                if found is not None and found.fresh and len(found.entry.body) <= LARGE:
+                if found is not None and found.fresh and found.plain(LARGE):
                     context.set_trailing_metadata((("x-cache", "hit"), ("age", str(found.age))))
                     self._hits.answered(looked, begun.started)
                     return found.entry.body

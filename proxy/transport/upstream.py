@@ -1,10 +1,10 @@
 """`Upstream`: the one channel to the real media service. Raw bytes in and out; every outcome of a call is a `Reply`.
 
-A call that the media service never processed is made once more (gRFC A6): the caller's library, to which it has begun,
-cannot. Where a GOAWAY says so gRPC's core does it by itself; what is refused with REFUSED_STREAM is done here.
+A call that the media service never processed is made once more (gRFC A6): the caller's library cannot repeat it, since
+for that library the call has begun. After a GOAWAY gRPC's core does so itself; a REFUSED_STREAM is handled here.
 
-A channel keeps the certificates that it was made with. When they are renewed there is a new channel, for the calls that
-begin from then on. The old one is let go of: gRPC's core keeps what its calls need until they have ended.
+A channel keeps the certificates that it was made with. When they are renewed, new calls use a new channel. The old one
+is released: gRPC's core keeps what its calls need until they have ended.
 """
 
 import asyncio

@@ -66,6 +66,12 @@ async def test_each_says_what_it_does_and_its_exit_status(command: str) -> None:
         assert part in shown.out
 
 
+async def test_what_the_proxy_does_not_understand_is_a_mistake_like_any_other(proxy: ProxyProcess) -> None:
+    shown = await ask(proxy, "explain", "user", "1", "--metadata", "abc")
+    assert (shown.status, shown.out, shown.err.count("\n")) == (2, "", 1)
+    assert shown.err.endswith("; see: media-cache-proxy explain --help\n")
+
+
 async def test_stats(proxy: ProxyProcess) -> None:
     async with Gateway(proxy.addr) as gateway:
         for _ in range(4):
@@ -166,7 +172,7 @@ async def test_a_wrong_token_is_one_line_and_status_1(proxy: ProxyProcess) -> No
     [
         (["lookup"], "Missing argument 'TAG | TYPE ID'"),
         (["lookup", "user", "soon"], "'soon' is no id; accepted: a whole number"),
-        (["mode", "sometimes"], "'sometimes' is not one of 'on', 'off', 'shadow'"),
+        (["mode", "sometimes"], "MODE: 'sometimes' is not understood; accepted: 'on', 'off', 'shadow'"),
         (["stats", "--admin-addr=soon"], "ADMIN_ADDR: 'soon' is not understood; accepted: host:port"),
         (["ping", "--redis-addr=redis://u:hidden@h:x"], "REDIS_ADDR: 'redis://***@h***' is not understood"),
     ],

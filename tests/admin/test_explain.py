@@ -176,7 +176,7 @@ async def test_redis_away_is_named_with_why(own_redis: RedisServer) -> None:
 async def test_a_held_invalidation_is_named(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
     process = await stack.process()
     await process.read()
-    monkeypatch.setattr(process.core.invalidations, "held_back", lambda model: model == USER)
+    monkeypatch.setattr(process.core.invalidations, "held_back", lambda model, dependent: model == USER)
     told = await explained(process)
     assert told.result == "miss"
     assert "is waiting for Redis" in told.why[0]

@@ -48,6 +48,27 @@ async def test_the_most_read_models_and_the_queues_are_shown(page: tuple[Browser
     await browser.shows("#invalidations", "event")
 
 
+async def test_nothing_is_well_while_a_dependency_says_what_is_wrong(page: tuple[Browser, ProxyProcess, str]) -> None:
+    browser, _, _ = page
+    script = """
+        const well = { up: true, seconds: 9, reason: "" }, wrong = { up: true, seconds: 9, reason: "trouble" };
+        const lost = { up: false, seconds: 9, reason: "trouble" };
+        const verdict = (dependencies) => {
+          showState({ unready: null, last_5_minutes: { refused: 0, statuses: {} }, dependencies,
+                      invalidations: { pending: 0 }, mode: "on", ttl: 1 });
+          return document.getElementById("verdict").textContent;
+        };
+        const told = [verdict({ redis: well, rabbitmq: well, upstream: well })];
+        for (const name of ["redis", "rabbitmq", "upstream"])
+          for (const state of [wrong, lost])
+            told.push(verdict({ redis: well, rabbitmq: well, upstream: well, [name]: state }));
+        return told;"""
+    first, *others = await browser.run(lambda driver: list(driver.execute_script(script)))
+    assert first == "All is well"
+    assert len(others) == 6
+    assert "All is well" not in others
+
+
 async def test_what_a_person_selects_or_is_at_stays_while_the_page_is_updated(
     page: tuple[Browser, ProxyProcess, str],
 ) -> None:

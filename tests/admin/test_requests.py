@@ -127,6 +127,25 @@ def test_wrong_metadata_is_refused_and_not_shown(given: Any) -> None:
     assert "secret" not in str(refusal.value)
 
 
+def test_a_model_is_not_understood_where_the_policy_has_no_media_service() -> None:
+    with pytest.raises(BadRequestError) as refusal:
+        requests.asked(USER, {})
+    assert str(refusal.value) == (
+        "model_type: the policy does not read files of models; accepted: "
+        "method, a read of it (it has none), and request"
+    )
+
+
+def test_a_method_of_the_policy_is_asked_with_its_request() -> None:
+    given = {"method": "GetFilesByModel", "request": {"model_type": "User", "model_id": "123"}}
+    for request in (given["request"], json.dumps(given["request"])):
+        asked = requests.asked({**given, "request": request}, POLICY.reads)
+        assert GetFilesByModelRequest.FromString(asked.call.body) == GetFilesByModelRequest(
+            model_type="User", model_id=123
+        )
+        assert asked.shown == {"method": "media.MediaService/GetFilesByModel", "request": given["request"]}
+
+
 @pytest.mark.parametrize("name", ["page", "per_page"])
 def test_pages_are_int32(name: str) -> None:
     for wrong in (2**31, "many", 1.5, False):

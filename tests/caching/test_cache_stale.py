@@ -109,7 +109,7 @@ async def test_an_invalidated_answer_never_stands_in(
         elif how == "flush":
             await process.core.invalidations.flush("asked for")
         else:
-            monkeypatch.setattr(process.core.cache, "_held_back", lambda _: True)
+            monkeypatch.setattr(process.core.cache, "_held_back", lambda *_: True)
         stack.media.fail(READ, StatusCode.UNAVAILABLE)
         gate.open()
         for seen in (await reading, await process.read()):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 
 import pytest
 
@@ -174,6 +175,24 @@ async def test_an_event_waits_for_as_long_as_redis_is_away() -> None:
     store.up = True
     await event
     assert counts.applied == [("event", None)]
+    await cancelled(running)
+
+
+async def test_an_event_that_is_held_with_a_write_is_told_by_itself() -> None:
+    """Else the write's note would say for ever that its event is due."""
+    store = Refusing()
+    ours = Invalidations(store, Counts())
+    await ours.own_write(USER, Intent(b"i", time.monotonic() + 60, announced=True), Budget())
+    event = asyncio.create_task(ours.invalidate(USER, source="event"))
+    await until(lambda: len(store.asked) == 2)
+    store.asked.clear()
+    store.up = True
+    running = asyncio.create_task(ours.run())
+    await event
+    (first, second) = (named for _, named in store.asked)
+    assert "intent" not in first
+    assert first["window_ms"] == 100
+    assert second["intent"] == b"i"
     await cancelled(running)
 
 

@@ -6,7 +6,7 @@ import pytest
 from grpc import StatusCode
 
 from proxy.caching.own_writes import Write
-from proxy.calls.call import Call, Reply
+from proxy.calls.call import Call, Handler, Reply
 from proxy.pb import media_pb2 as pb
 from proxy.policy.builtin.model import Model
 from tests.caching.test_cache_stale import run_out_of_time
@@ -25,9 +25,9 @@ class Writes:
         self.seen: list[Write] = []
         original = process.core.own_writes.carry_out
 
-        async def carry_out(write: Write) -> Any:
+        async def carry_out(write: Write, forward: Handler | None = None) -> Any:
             self.seen.append(write)
-            return await original(write)
+            return await original(write, forward)
 
         monkeypatch.setattr(process.core.own_writes, "carry_out", carry_out)
 
@@ -91,7 +91,7 @@ async def test_a_write_that_only_upstream_can_read_is_a_flush(
         async def taken(_: Call) -> Reply:
             return Reply(pb.UploadFileResponse(success=True).SerializeToString())
 
-        monkeypatch.setattr(process.core.own_writes, "_forward", taken)
+        monkeypatch.setattr(process.core.methods, "_fetch", taken)
         assert (await process.core.methods.write(Call(method, b"\xff"))).ok
         assert process.core.invalidations.held_back(USER)
         await until(lambda: process.core.invalidations.pending == 0, "the flush")

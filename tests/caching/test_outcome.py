@@ -26,6 +26,7 @@ BAD = GetFilesByModelResponse(success=False, message="database away").SerializeT
         (Answer(Reply(b""), "miss"), "failure"),
         (Answer(Reply(code=StatusCode.UNAVAILABLE), "miss"), "failure"),
         (Answer(Reply(code=StatusCode.NOT_FOUND), "coalesced"), "failure"),
+        (Answer(Reply(code=StatusCode.NOT_FOUND), "hit", 3), "hit"),
         (Answer(Reply(b"\xff"), "miss"), "miss"),
     ],
 )

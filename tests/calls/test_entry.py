@@ -1,10 +1,14 @@
 """What is stored comes back; what others left in our field is a miss and never an error."""
 
+from dataclasses import replace
+
 import pytest
+from grpc import StatusCode
 from hypothesis import given
 from hypothesis import strategies as st
 
 from proxy.calls import entry
+from proxy.calls.call import Reply
 from proxy.calls.entry import Entry
 
 RUN = b"f" * 40
@@ -30,6 +34,39 @@ def test_a_large_body() -> None:
     found = _decoded(_stored(body))
     assert found is not None
     assert found.body == body
+
+
+REFUSED = Reply(
+    code=StatusCode.NOT_FOUND,
+    details="no product with ID ü",
+    trailing_metadata=(("grpc-status-details-bin", b"\x08\x05"),),
+)
+
+
+def _stored_status(reply: Reply) -> bytes:
+    return b"1 %b 1000 61000 71000 %b" % (RUN, entry.tail(IDENTITY, b"", entry.negative(reply)))
+
+
+def test_a_status_comes_back_with_its_details_and_nothing_else() -> None:
+    sent = replace(REFUSED, trailing_metadata=(*REFUSED.trailing_metadata, ("x-trace", "7")))
+    found = _decoded(_stored_status(sent))
+    assert found == Entry(b"", 1000, 61000, 71000, REFUSED)
+    assert found.reply == REFUSED
+    assert Entry(b"body", 1, 2, 3).reply == Reply(b"body")
+
+
+@given(st.text(max_size=50), st.binary(max_size=50))
+def test_whatever_its_details_are(details: str, more: bytes) -> None:
+    trailing = (("grpc-status-details-bin", more),) if more else ()
+    sent = Reply(code=StatusCode.FAILED_PRECONDITION, details=details, trailing_metadata=trailing)
+    found = _decoded(_stored_status(sent))
+    assert found is not None
+    assert found.negative == sent
+
+
+@pytest.mark.parametrize("stored", [b"", b"x", b"5", b"99 0\n", b"5 x\n", b"5\n"])
+def test_a_status_that_is_none_is_a_miss(stored: bytes) -> None:
+    assert _decoded(b"1 %b 1000 61000 71000 %b" % (RUN, entry.tail(IDENTITY, b"", stored or b"\n"))) is None
 
 
 class TestMiss:

@@ -1,33 +1,36 @@
 """`Applied`: what the proxies say that they have applied, read from their logs, told to the `Checker`.
 
 A proxy logs an invalidation after Redis confirmed it and before it acknowledges the event or answers the write; the
-line names the event or write by its collection, which is made up for that.
+line names the event or write by a field that is made up for that. One that names several tags has a line for each kind
+of them, and is applied once all are there.
 """
 
 import json
 from pathlib import Path
 from typing import BinaryIO
 
-from proxy.policy.builtin.model import Model
 from tests.consistency.checker import Checker
 
 
 class Applied:
     """Reads on where it left off, each time it is asked."""
 
-    def __init__(self, checker: Checker) -> None:
+    def __init__(self, checker: Checker, lines: frozenset[str]) -> None:
+        """`lines`: the messages that tell together that one is applied."""
         self._checker = checker
+        self._lines = lines
+        self._seen: dict[str, set[str]] = {}
         self._logs: list[BinaryIO] = []
         self._cut: dict[BinaryIO, bytes] = {}
-        self._awaited: dict[str, tuple[Model, int]] = {}
-        self._flush_began: dict[BinaryIO, dict[Model, int]] = {}
-        self._before: dict[Model, int] = {}
+        self._awaited: dict[str, tuple[str, int]] = {}
+        self._flush_began: dict[BinaryIO, dict[str, int]] = {}
+        self._before: dict[str, int] = {}
 
     def watch(self, log: Path) -> None:
         """One more proxy's."""
         self._logs.append(log.open("rb"))
 
-    def awaits(self, name: str, model: Model, version: int) -> None:
+    def awaits(self, name: str, model: str, version: int) -> None:
         """An event or a write of this name stands for a commit."""
         self._awaited[name] = (model, version)
 
@@ -47,9 +50,12 @@ class Applied:
         self._before = self._checker.versions()
 
     def _invalidated(self, line: dict[str, str]) -> None:
-        model, version = self._awaited.get(line["collection"], (None, 0))
-        if model is not None:
-            self._checker.applied(model, version, f"{line['source']} {line['collection']} applied")
+        name = line.get("collection") or line.get("write_name") or ""
+        model, version = self._awaited.get(name, (None, 0))
+        seen = self._seen.setdefault(name, set())
+        seen.add(line["msg"])
+        if model is not None and seen >= self._lines:
+            self._checker.applied(model, version, f"{line['source']} {name} applied")
             self._checker.counts["invalidations applied"] += 1
 
     def _flushed(self, log: BinaryIO) -> None:

@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from proxy.pb import media_pb2 as pb
 from proxy.policy.builtin.model import Model
@@ -25,7 +26,27 @@ _CLOCK_TOLERANCE = 5.0
 _LOG = 40
 _MOST_TEXTS = 50
 """Violations that are told in full; all are counted."""
-_FAILED = "failed fetch "
+FAILED = "failed fetch "
+"""How the message of a failure begins that names its fetch."""
+
+
+class Question(Protocol):
+    """What one answer is judged for."""
+
+    @property
+    def model(self) -> str:
+        """Whose versions count."""
+
+    @property
+    def how(self) -> str:
+        """The way it is asked, for the report."""
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str], ...]:
+        """The caller's."""
+
+    def told(self, response: Any) -> "tuple[Question, int]":
+        """The question that an answer was made for, and its version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +64,10 @@ class Asked:
         return Model.of(self.model_type, self.model_id)
 
     @property
+    def how(self) -> str:
+        return f"to page {self.page}"
+
+    @property
     def request(self) -> pb.GetFilesByModelRequest:
         return pb.GetFilesByModelRequest(
             model_type=self.model_type,
@@ -55,6 +80,11 @@ class Asked:
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         return (("authorization", self.caller),) if self.caller else ()
+
+    def told(self, response: Any) -> "tuple[Asked, int]":
+        (media,) = response.data.media
+        told = Asked(media.model_id, media.model_type, media.collection_name, media.order_column, media.name)
+        return told, media.size
 
 
 def stamped(asked: Asked, version: int) -> pb.GetFilesByModelResponse:
@@ -73,7 +103,7 @@ def stamped(asked: Asked, version: int) -> pb.GetFilesByModelResponse:
 
 def failure(fetch: int) -> pb.GetFilesByModelResponse:
     """The origin's `success = false`, naming the fetch that it was given to."""
-    return pb.GetFilesByModelResponse(success=False, message=f"{_FAILED}{fetch}")
+    return pb.GetFilesByModelResponse(success=False, message=f"{FAILED}{fetch}")
 
 
 @dataclass(slots=True)
@@ -93,7 +123,7 @@ class _History:
 class Reading:
     """A read that has begun."""
 
-    asked: Asked
+    asked: Question
     tick: int
     floor: int
     version: int
@@ -116,7 +146,7 @@ class Checker:
         self._stood_still = 0.0
         self._excuse: tuple[float, float] | None = None
         self._lenient_until = float("-inf")
-        self._models: dict[Model, _History] = {}
+        self._models: dict[str, _History] = {}
         self._ticks = 0
         self._latest = float("-inf")
         self._failures: dict[int, int | None] = {}
@@ -134,14 +164,14 @@ class Checker:
         """Into the log, for whoever reads a violation."""
         self._tick(text)
 
-    def version(self, model: Model) -> int:
+    def version(self, model: str) -> int:
         return self._of(model).version
 
-    def versions(self) -> dict[Model, int]:
+    def versions(self) -> dict[str, int]:
         """Of all models that were ever changed or read: what a flush that begins now stands for."""
         return {model: history.version for model, history in self._models.items()}
 
-    def commit(self, model: Model) -> int:
+    def commit(self, model: str) -> int:
         """The origin changed a model; its new version."""
         history = self._of(model)
         history.version += 1
@@ -152,7 +182,7 @@ class Checker:
         self._tick(f"commit {model} v{history.version}")
         return history.version
 
-    def applied(self, model: Model, version: int, how: str) -> None:
+    def applied(self, model: str, version: int, how: str) -> None:
         """An invalidation that was asked for when the origin had `version` is acknowledged."""
         history = self._of(model)
         history.floor = max(history.floor, version)
@@ -192,16 +222,16 @@ class Checker:
 
     def failed(self, fetch: int) -> None:
         """It has: what is told of this failure to reads that begin later was stored."""
-        self._failures[fetch] = self._tick(f"{_FAILED}{fetch} ended")
+        self._failures[fetch] = self._tick(f"{FAILED}{fetch} ended")
 
-    def began(self, asked: Asked) -> Reading:
+    def began(self, asked: Question) -> Reading:
         history = self._of(asked.model)
         now = self._clock()
         floor = history.floor_before if now < self._lenient_until else history.floor
         tick = self._tick(f"read {asked} floor v{floor}")
         return Reading(asked, tick, floor, history.version, now, self._counted(now))
 
-    def ended(self, reading: Reading, response: pb.GetFilesByModelResponse, how: str = "") -> None:
+    def ended(self, reading: Reading, response: Any, how: str = "") -> None:
         """Judges an answer; `how` says where it came from."""
         self.counts["reads"] += 1
         self._tick(f"answer to {reading.tick} {how}")
@@ -210,15 +240,14 @@ class Checker:
             lines = [f"{wrong}: {reading.asked} {how}", f"during {self.during}", *self._log]
             self.wrong("\n  ".join(lines))
 
-    def _failure(self, reading: Reading, response: pb.GetFilesByModelResponse) -> str:
+    def _failure(self, reading: Reading, response: Any) -> str:
         self.counts["failures"] += 1
-        ended = self._failures[int(response.message.removeprefix(_FAILED))]
+        ended = self._failures[int(response.message.removeprefix(FAILED))]
         return "" if ended is None or ended > reading.tick else f"failed: {response.message} was served again"
 
-    def _answer(self, reading: Reading, response: pb.GetFilesByModelResponse, how: str) -> str:
-        asked, (media,) = reading.asked, response.data.media
-        version, history = media.size, self._of(asked.model)
-        told = Asked(media.model_id, media.model_type, media.collection_name, media.order_column, media.name)
+    def _answer(self, reading: Reading, response: Any, how: str) -> str:
+        asked = reading.asked
+        (told, version), history = asked.told(response), self._of(asked.model)
         if told != asked:
             return f"foreign: answered with {told}"
         if version > history.version:
@@ -254,7 +283,7 @@ class Checker:
     def _counted(self, now: float) -> float:
         return now - self._stood_still - self._excused_for(now)
 
-    def _of(self, model: Model) -> _History:
+    def _of(self, model: str) -> _History:
         return self._models.setdefault(model, _History())
 
     def _tick(self, text: str) -> int:

@@ -7,11 +7,11 @@ jump, held in a key of Redis itself; HGET knows no time, and the proxies' estima
 import time
 from collections.abc import Callable
 from hashlib import sha1
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
-from proxy.store import redis_store
+from proxy.store import dependants, redis_store
 from proxy.store.server_clock import ServerClock
 from tests.support.servers.redis import RedisServer
 
@@ -42,16 +42,20 @@ class Clock:
         """Scripts and proxies follow this clock until the patch is undone."""
         for name in ("_ACQUIRE", "_FILL", "_INVALIDATE"):
             swap(patch, name, lambda source: source.replace(_TIME, _JUMPED))
+        for name in ("DEPEND", "CLOSE"):
+            swap(patch, name, lambda source: source.replace(_TIME, _JUMPED), dependants)
         now_ms = ServerClock.now_ms
         patch.setattr(ServerClock, "now_ms", lambda clock, now: now_ms(clock, now) + self._jump * 1000)
 
 
-def swap(patch: pytest.MonkeyPatch, name: str, change: Callable[[bytes], bytes]) -> None:
+def swap(
+    patch: pytest.MonkeyPatch, name: str, change: Callable[[bytes], bytes], module: ModuleType = redis_store
+) -> None:
     """Changes a script's source where the store finds it; a change that changes nothing is an error."""
-    before = getattr(redis_store, name).source
+    before = getattr(module, name).source
     source = change(before)
     assert source != before, f"{name} is no longer what this change expects"
     script = SimpleNamespace(source=source, sha=sha1(source, usedforsecurity=False).hexdigest().encode())
-    patch.setattr(redis_store, name, script)
+    patch.setattr(module, name, script)
     loaded = tuple(source if one == before else one for one in redis_store._SCRIPTS)
     patch.setattr(redis_store, "_SCRIPTS", loaded)

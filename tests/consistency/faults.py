@@ -2,10 +2,11 @@
 
 import time
 
-from tests.consistency.origin import Failing, StampedMedia
+from tests.consistency.origin import Failing
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import Side
 from tests.consistency.schedule import Fault, Schedule
+from tests.consistency.traffic import Origin
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
 
@@ -24,7 +25,7 @@ class WholeFaults:
         redis: Side,
         rabbit: RabbitServer,
         proxies: list[ProxyProcess],
-        origin: StampedMedia,
+        origin: Origin,
         publisher: Publisher,
     ) -> None:
         self._random, self._pause = schedule.random, schedule.pause

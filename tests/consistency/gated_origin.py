@@ -1,19 +1,18 @@
-"""`Origin`: a schedule's media service, in this process: stamps its answers, holds calls where it is told to."""
+"""`Origin`: a schedule's service, in this process: stamps its answers, holds calls where it is told to."""
 
 import asyncio
 
 from proxy.calls.call import Call, Reply
 from proxy.pb import media_pb2 as pb
-from proxy.policy.builtin.model import Model
-from tests.consistency.checker import Asked, Checker, failure, stamped
-from tests.support.media_methods import UPLOAD_FILE
+from tests.consistency.checker import Checker
+from tests.consistency.scenes import Scene
 
 
 class Origin:
-    """The media service. `gated`: a read is held after it read its version, a write before and after its commit."""
+    """The service. `gated`: a read is held after it read its version, a write before and after its commit."""
 
-    def __init__(self, checker: Checker) -> None:
-        self._checker = checker
+    def __init__(self, checker: Checker, scene: Scene) -> None:
+        self._checker, self._scene = checker, scene
         self.gated = False
         self.failing = False
         self.held: list[asyncio.Future[None]] = []
@@ -31,25 +30,27 @@ class Origin:
             self.release()
 
     async def answer(self, call: Call) -> Reply:
-        """Both methods that schedules use."""
-        if call.method == UPLOAD_FILE:
-            return await self._upload(call)
-        asked = _asked(call)
+        """Whatever schedules ask."""
+        subject = self._scene.written(call)
+        if subject is not None:
+            return await self._write(subject)
+        questions = self._scene.questions(call)
         self._fetches += 1
         number = self._fetches
-        version, failing = self._checker.version(asked.model), self.failing
+        versions, failing = [self._checker.version(each.model) for each in questions], self.failing
         if failing:
             self._checker.fails(number)
         await self._pass()
         if failing:
             self._checker.failed(number)
-        return Reply((failure(number) if failing else stamped(asked, version)).SerializeToString())
+            return Reply(self._scene.failure(questions, number))
+        return Reply(self._scene.stamped(questions, versions))
 
-    async def _upload(self, call: Call) -> Reply:
-        request = pb.UploadFileRequest.FromString(call.body)
+    async def _write(self, subject: str) -> Reply:
         await self._pass()
-        self._checker.commit(Model.of(request.model_type, request.model_id))
+        self._checker.commit(subject)
         await self._pass()
+        # `success` is the first field of every answer to a write.
         return Reply(pb.UploadFileResponse(success=True).SerializeToString())
 
     async def _pass(self) -> None:
@@ -61,9 +62,3 @@ class Origin:
             finally:
                 if gate in self.held:
                     self.held.remove(gate)
-
-
-def _asked(call: Call) -> Asked:
-    request = pb.GetFilesByModelRequest.FromString(call.body)
-    caller = "".join(str(value) for key, value in call.metadata if key == "authorization")
-    return Asked(request.model_id, request.model_type, request.collection_name, request.page, caller)

@@ -8,8 +8,9 @@ import pytest
 
 from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
+from proxy.amqp.owed import Owed
 from proxy.amqp.silence import Silence
-from proxy.caching import invalidations
+from proxy.caching import asking
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
 from proxy.calls import entry
@@ -68,12 +69,12 @@ def acknowledged_at_once(patch: Patch) -> None:
 
 def no_write_intent(patch: Patch) -> None:
     """An own write only invalidates, before and after."""
-    ask = invalidations._ask
+    ask = asking.ask
 
-    async def without(store: Any, model: Any, timeout: float, window_ms: int, intent: Any) -> None:
-        await ask(store, model, timeout, window_ms, None)
+    async def without(store: Any, tag: str, timeout: float, window_ms: int, intent: Any) -> Any:
+        return await ask(store, tag, timeout, window_ms, None)
 
-    patch.setattr(invalidations, "_ask", without)
+    patch.setattr(asking, "ask", without)
 
 
 def run_id_ignored(patch: Patch) -> None:
@@ -148,4 +149,13 @@ def an_address_is_looked_up_once(patch: Patch) -> None:
 
 def silence_is_no_symptom(patch: Patch) -> None:
     """Writes without their events raise no doubt."""
-    patch.setattr(Silence, "wrote", lambda silence, began: None)
+    patch.setattr(Silence, "wrote", lambda silence, *told: None)
+
+
+def any_event_speaks_for_all(patch: Patch) -> None:
+    """Which writes had an event of their own is not looked at."""
+
+    async def none(*_: object) -> list[bool]:
+        return []
+
+    patch.setattr(Owed, "judged", none)

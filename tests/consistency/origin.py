@@ -20,7 +20,7 @@ Failing = Literal["", "status", "unsuccessful"]
 class StampedMedia(FakeMedia):
     """`committed` hears of every commit: the model, its new version, and what the writer calls this write."""
 
-    def __init__(self, checker: Checker, random: random.Random, committed: Callable[[Model, int, str], None]) -> None:
+    def __init__(self, checker: Checker, random: random.Random, committed: Callable[[str, int, str], None]) -> None:
         super().__init__()
         self._checker = checker
         self._random = random

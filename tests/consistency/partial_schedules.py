@@ -144,8 +144,7 @@ async def _empty(rabbit: RabbitServer, url: str) -> bool:
 
 async def a_publisher_that_is_mute(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
     """Writes through the proxy succeed, and no event follows; another service's write has none either."""
-    for name, seconds in (("OVER", 0.5), ("GRACE", 0.05), ("_EXCHANGE_EVERY", 0.2), ("_EXCHANGE_PAUSE", 0.1)):
-        world.patch.setattr(f"proxy.amqp.silence.{name}", seconds)
+    _hasten(world)
     process = await world.process()
     await world.consume(process, await rabbit.vhost())
     await world.read(process, USER)
@@ -156,3 +155,29 @@ async def a_publisher_that_is_mute(world: World, redis: RedisServer, rabbit: Rab
     await _over(lambda: (process.gap.seconds or 0.0) > 2 * WITHOUT_EVENTS, 4.0)
     world.checker.applied(USER.model, 1, "mute for longer than is trusted")
     await world.read(process, USER)
+
+
+async def one_of_several_publishers_that_is_mute(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
+    """The writes through the proxy go to it; another service's events come all the while."""
+    _hasten(world)
+    process, url = await world.process(), await rabbit.vhost()
+    await world.consume(process, url)
+    await world.read(process, USER)
+    await world.settle()
+    world.checker.commit(USER.model)
+
+    async def noticed() -> bool:
+        await world.writing(process, 2)
+        await publish(url, 9)
+        return process.gap.seconds is not None
+
+    await _over(noticed, 6.0)
+    await _over(lambda: False, 2 * WITHOUT_EVENTS)
+    world.checker.applied(USER.model, 1, "one mute for longer than is trusted")
+    await world.read(process, USER)
+
+
+def _hasten(world: World) -> None:
+    """A silence is noticed sooner."""
+    for name, seconds in (("OVER", 0.5), ("GRACE", 0.05), ("_EXCHANGE_EVERY", 0.2), ("_EXCHANGE_PAUSE", 0.1)):
+        world.patch.setattr(f"proxy.amqp.silence.{name}", seconds)

@@ -1,7 +1,7 @@
 """`make soak`: proxies, real Redis and RabbitMQ, readers and writers, and a seeded schedule of faults, judged.
 
-    python -m tests.consistency.run [--seconds 30] [--seed 1] [--proxies 2] [--redis alone|replicated|sentinel]
-        [--faults whole,partial] [--only "failover,one proxy"]
+    python -m tests.consistency.run [--seconds 30] [--seed 1] [--policy media|product] [--proxies 2]
+        [--redis alone|replicated|sentinel] [--faults whole,partial] [--only "failover,one proxy"]
     python -m tests.consistency.run --seconds 600 --through PROXY:PORT --straight SERVICE:PORT --models user:1,product:7
 
 Readers and writers go on through every fault. In the end all is mended, and once every event is applied each read must
@@ -16,7 +16,7 @@ import random
 import re
 import sys
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,27 +24,19 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from proxy.pb import media_pb2 as pb
-from proxy.pb.media_pb2_grpc import MediaServiceStub
-from proxy.policy.builtin.model import Model
 from tests.consistency.applied import Applied
-from tests.consistency.checker import Asked, Checker
+from tests.consistency.checker import Checker, Question
 from tests.consistency.deployment import report, watch
 from tests.consistency.faults import WITHOUT_EVENTS, WholeFaults
-from tests.consistency.origin import StampedMedia
 from tests.consistency.partial_faults import HEARTBEAT, WITHIN, PartialFaults
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import SIDES, Side
 from tests.consistency.schedule import Schedule
+from tests.consistency.traffic import BUSY, QUIET, TRAFFIC
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
-from tests.support.servers.upstream import FakeMediaServer
 from tests.support.servers.waiting import until
 
-_BUSY, _QUIET = range(1, 7), range(101, 221)
-"""Models that change all the time, so that reads, fills and invalidations overtake each other; and models that change
-so seldom that no later event makes up for one that was missed."""
-_MODELS = (*_BUSY, *_QUIET)
 _AWAKE_FOR = 20.0  # seconds
 _READERS, _WRITERS = 4, 2  # on each proxy; in all
 _QUEUED = '[rabbit_amqqueue:info(Q, [messages]) || Q <- rabbit_amqqueue:list(<<"{vhost}">>)].'
@@ -57,6 +49,7 @@ class Plan:
     """
 
     seed: int = 1
+    policy: str = "media"
     proxies: int = 2
     redis: str = "replicated"
     faults: frozenset[str] = frozenset({"whole", "partial"})
@@ -72,33 +65,35 @@ class Run:
         self._rabbit = rabbit
         self._queued = _QUEUED.format(vhost=url.rpartition("/")[2])
         self.checker = Checker(time.monotonic, within=WITHIN)
-        self.applied = Applied(self.checker)
         self.publisher = Publisher(url)
-        self.origin = StampedMedia(self.checker, self._random, self._committed)
-        self.upstream = FakeMediaServer(self.origin)
+        self.traffic = TRAFFIC[plan.policy](self.checker, self._random, self._committed)
+        self.applied = Applied(self.checker, self.traffic.lines)
         settings = {
+            **self.traffic.settings,
             "RABBITMQ_ADDR": f"{url}?heartbeat={HEARTBEAT}",
-            "MEDIA_SERVICE_ADDR": self.upstream.addr,
+            "MEDIA_SERVICE_ADDR": self.traffic.server.addr,
             "CACHE_TTL_WITHOUT_EVENTS": f"{WITHOUT_EVENTS:g}",
             "LOG_LEVEL": "debug",
         }
         self.proxies = [ProxyProcess(REDIS_ADDR=redis.addr(proxy), **settings) for proxy in range(plan.proxies)]
         self.schedule = Schedule(plan.seed, self.checker)
-        self.whole = WholeFaults(self.schedule, redis, rabbit, self.proxies, self.origin, self.publisher)
+        self.whole = WholeFaults(self.schedule, redis, rabbit, self.proxies, self.traffic.origin, self.publisher)
         self.partial = PartialFaults(self.schedule, redis, self.proxies, self.publisher, quick=plan.quick)
         self.schedule.kinds |= (self.whole.kinds if "whole" in plan.faults else {}) | (
             self.partial.kinds if "partial" in plan.faults else {}
         )
         self.schedule.keep(plan.only)
-        self._stubs: dict[ProxyProcess, Any] = {proxy: _stub(proxy.addr) for proxy in self.proxies}
+        self._stubs: dict[ProxyProcess, Any] = {
+            proxy: self.traffic.stub(_channel(proxy.addr)) for proxy in self.proxies
+        }
         self._names = 0
         self._begun = time.monotonic()
         self.over = False
 
-    def _committed(self, model: Model, version: int, name: str) -> None:
+    def _committed(self, subject: str, version: int, name: str) -> None:
         """The origin committed: whoever wrote, an event of the same name follows."""
-        self.applied.awaits(name, model, version)
-        self.publisher.send(model, name)
+        self.applied.awaits(name, subject, version)
+        self.publisher.send(self.traffic.message(subject, name))
 
     def _name(self, kind: str) -> str:
         self._names += 1
@@ -108,28 +103,21 @@ class Run:
 
     async def reader(self, proxy: ProxyProcess) -> None:
         while not self.over:
-            await self.read(proxy, self._drawn())
+            await self.read(proxy, self.traffic.drawn(self._random, self._awake()))
             await asyncio.sleep(self._random.expovariate(1 / 0.005))
-
-    def _drawn(self) -> Asked:
-        if self._random.random() < 0.5:
-            return Asked(self._random.choice(self._awake()))
-        page, caller = self._random.choice((1, 1, 2)), self._random.choice(("", "", "ann", "ben"))
-        return Asked(self._random.choice(_BUSY), page=page, caller=caller)
 
     def _awake(self) -> range:
         """A third of the quiet models is read at a time: what nobody has read for a while may be the oldest."""
-        third = len(_QUIET) // 3
+        third = len(QUIET) // 3
         at = int((time.monotonic() - self._begun) / _AWAKE_FOR) % 3
-        return _QUIET[at * third : (at + 1) * third]
+        return QUIET[at * third : (at + 1) * third]
 
-    async def read(self, proxy: ProxyProcess, asked: Asked) -> None:
+    async def read(self, proxy: ProxyProcess, asked: Sequence[Question]) -> None:
         """One read, judged; it may fail only where its proxy or the origin did meanwhile."""
         excused = self._excused(proxy)
-        begun = self.checker.began(asked)
-        call = self._stubs[proxy].GetFilesByModel(
-            asked.request, metadata=asked.metadata, timeout=30, wait_for_ready=True
-        )
+        begun = [self.checker.began(each) for each in asked]
+        method, request = self.traffic.read(self._stubs[proxy], asked[0])
+        call = method(request, metadata=asked[0].metadata, timeout=30, wait_for_ready=True)
         try:
             response = await call
         except grpc.aio.AioRpcError as error:
@@ -138,8 +126,10 @@ class Run:
                 self.checker.wrong(f"call failed: {error.code()} {error.details()} during {self.checker.during}")
             return
         trailing = dict(await call.trailing_metadata() or ())
-        self.checker.ended(begun, response, str(trailing.get("x-cache")))
+        for each in begun:
+            self.checker.ended(each, response, str(trailing.get("x-cache")))
         self.checker.counts[f"answers: {trailing.get('x-cache')}"] += 1
+        self.checker.counts[f"answers {asked[0].how}: {trailing.get('x-cache')}"] += 1
 
     def _excused(self, proxy: ProxyProcess) -> bool:
         """Neither Redis nor RabbitMQ is an excuse."""
@@ -147,20 +137,20 @@ class Run:
 
     async def writer(self) -> None:
         while not self.over:
-            model_id = self._random.choice(_BUSY if self._random.random() < 0.7 else _QUIET)
+            number = self._random.choice(BUSY if self._random.random() < 0.7 else QUIET)
             name = self._name("write")
             self.checker.counts["writes"] += 1
             if self._random.random() < 0.5:
-                self.origin.commit(Model.of("User", model_id), name)
+                self.traffic.commit(number, name)
             else:
                 running = [proxy for proxy in self.proxies if proxy not in self.partial.stopped]
-                await self._upload(self._random.choice(running), model_id, name)
+                await self._write(self._random.choice(running), number, name)
             await asyncio.sleep(self._random.expovariate(1 / 0.05))
 
-    async def _upload(self, proxy: ProxyProcess, model_id: int, name: str) -> None:
-        request = pb.UploadFileRequest(content=b"x", model_type="User", model_id=model_id, collection_name=name)
+    async def _write(self, proxy: ProxyProcess, number: int, name: str) -> None:
+        method, request = self.traffic.write(self._stubs[proxy], number, name)
         try:
-            await self._stubs[proxy].UploadFile(request, timeout=5)
+            await method(request, timeout=5)
         except grpc.aio.AioRpcError:
             self.checker.counts["writes that failed"] += 1
         self.applied.read_on()
@@ -198,9 +188,7 @@ class Run:
         self.applied.read_on()
         for model, version in self.checker.versions().items():
             self.checker.applied(model, version, "all is quiet")
-        for asked in [
-            Asked(model, page=page, caller=caller) for model in _BUSY for page in (1, 2) for caller in ("", "ann")
-        ] + [Asked(model) for model in _QUIET]:
+        for asked in self.traffic.every():
             for proxy in self.proxies:
                 await self.read(proxy, asked)
 
@@ -218,10 +206,9 @@ class Run:
         return "\n".join([*lines, f"{'violations':<36} {found.total():>8}", *self.checker.violations[:5]])
 
 
-def _stub(addr: str) -> Any:
-    # Untyped: the generated stub says what a call answers, not that it is awaited.
+def _channel(addr: str) -> grpc.aio.Channel:
     backoff = [(f"grpc.{name}_reconnect_backoff_ms", 100) for name in ("initial", "min", "max")]
-    return MediaServiceStub(grpc.aio.insecure_channel(addr, options=backoff))
+    return grpc.aio.insecure_channel(addr, options=backoff)
 
 
 @asynccontextmanager
@@ -230,7 +217,7 @@ async def running(plan: Plan, rabbit: RabbitServer) -> AsyncIterator[Run]:
     async with AsyncExitStack() as exits:
         redis = await exits.enter_async_context(SIDES[plan.redis](plan.proxies))
         run = Run(plan, redis, rabbit, await rabbit.vhost())
-        await exits.enter_async_context(run.upstream)
+        await exits.enter_async_context(run.traffic.server)
         for proxy in run.proxies:
             await exits.enter_async_context(proxy)
             run.applied.watch(proxy.directory / "stderr")
@@ -269,6 +256,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--proxies", type=int, default=2)
+    parser.add_argument("--policy", choices=TRAFFIC, default="media", help="which service is read and written")
     parser.add_argument("--redis", choices=SIDES, default="replicated")
     parser.add_argument("--faults", default="whole,partial", help="which: whole, partial")
     parser.add_argument("--only", default="", help="beginnings of the faults' names, comma separated")
@@ -282,7 +270,7 @@ def main() -> int:
         return 0
     logging.disable(logging.ERROR)  # the AMQP library tells of each connection that we close
     only = tuple(filter(None, given.only.split(",")))
-    plan = Plan(given.seed, given.proxies, given.redis, frozenset(given.faults.split(",")), only)
+    plan = Plan(given.seed, given.policy, given.proxies, given.redis, frozenset(given.faults.split(",")), only)
     return asyncio.run(_main(given.seconds, plan))
 
 

@@ -8,6 +8,18 @@ from tests.support.servers.rabbitmq import RabbitServer
 _SECONDS, _SEED = 20.0, 20261123  # at least; it goes on until every fault was there once
 
 
+@pytest.mark.timeout(400)
+async def test_no_partial_fault_makes_a_read_of_products_wrong(own_rabbit: RabbitServer) -> None:
+    """Writes of two tags, events that name a list, and what is asked by slug, whose product is a further tag."""
+    plan = Plan(_SEED, "product", redis="alone", faults=frozenset({"partial"}), quick=True)
+    async with running(plan, own_rabbit) as run:
+        await carry_out(run, _SECONDS / 2)
+        counts = run.checker.counts
+        assert run.checker.violations == [], run.report()
+        for what in ("answers by slug: hit", "answers by list: hit", "answers by id: hit", "invalidations applied"):
+            assert counts[what] > 0, what
+
+
 @pytest.mark.timeout(400)  # a broker that is killed takes half a minute to start on a machine that is busy
 async def test_no_fault_makes_a_read_wrong(own_rabbit: RabbitServer) -> None:
     async with running(Plan(_SEED, redis="alone", quick=True), own_rabbit) as run:

@@ -5,8 +5,6 @@ broker's side of a message and the clocks is made up.
 """
 
 import asyncio
-import base64
-import json
 import time
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -27,18 +25,17 @@ from proxy.caching.own_writes import OwnWrites
 from proxy.caching.policy import Policy
 from proxy.calls.call import Call
 from proxy.calls.event_gap import EventGap
-from proxy.pb import media_pb2 as pb
-from proxy.policy.builtin.model import Model
+from proxy.calls.keys import Keys
+from proxy.policy import compiled
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.event_record import EventRecord
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.metrics import Metrics
-from tests.consistency.checker import Asked, Checker
+from tests.consistency.checker import Checker, Question
 from tests.consistency.clock import Clock
 from tests.consistency.gated_origin import Origin
-from tests.support.media_events import EVENTS
-from tests.support.media_methods import GET_FILES_BY_MODEL, POLICY, UPLOAD_FILE, MediaKeys, media_metrics
+from tests.consistency.scenes import MediaScene, Scene, encoded
 from tests.support.servers.waiting import until
 
 TTL = 600.0
@@ -79,15 +76,16 @@ class World:
 
     patch: pytest.MonkeyPatch
 
-    def __init__(self, redis_addr: str) -> None:
+    def __init__(self, redis_addr: str, scene: Scene | None = None) -> None:
         self._addr = redis_addr
+        self.scene = scene or MediaScene()
         self._exits = AsyncExitStack()
         self.clock = Clock()
         self.checker = Checker(self.clock.time, longest=TTL)
-        self.origin = Origin(self.checker)
+        self.origin = Origin(self.checker, self.scene)
         self.processes: list[Process] = []
         self.calls: list[asyncio.Task[None]] = []
-        self._unapplied: list[tuple[Process, Model, int]] = []
+        self._unapplied: list[tuple[Process, str, int]] = []
 
     async def __aenter__(self) -> Self:
         patch = self.patch = self._exits.enter_context(pytest.MonkeyPatch.context())
@@ -107,21 +105,24 @@ class World:
             await process.kill()
         await self._exits.aclose()
 
-    async def process(self, redis_addr: str = "") -> Process:
-        """One more, connected to Redis."""
+    async def process(self, redis_addr: str = "", policy: compiled.Policy | None = None) -> Process:
+        """One more, connected to Redis; `policy`: another one than the scene's."""
         target = RedisAddr().parse(redis_addr or self._addr)
         assert target is not None
-        keys, metrics = MediaKeys("media", ("authorization",)), media_metrics()
+        said, metrics = policy or self.scene.policy, Metrics()
+        keys = Keys("media", ("authorization",), said.reads)
         gap = EventGap(WITHOUT_EVENTS, time.monotonic)
-        store = RedisStore(target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap)
+        store = RedisStore(
+            target, keys, ttl=TTL, stale=0.0, changed=lambda up, reason: None, gap=gap, dependants=keys.dependent
+        )
         invalidations = Invalidations(store, metrics)
-        policy = Policy("on", TTL, 0.0, 0.0, 1 << 20)
+        rules = Policy("on", TTL, 0.0, 0.0, 1 << 20)
         answer = self.origin.answer
         held_back = invalidations.held_back
-        cache = Cache(store, answer, keys, policy, held_back=held_back, observer=metrics, random=lambda: 0.0)
+        cache = Cache(store, answer, keys, rules, held_back=held_back, observer=metrics, random=lambda: 0.0)
         own_writes = OwnWrites(invalidations, answer)
-        methods = Methods(POLICY.reads, POLICY.writes, cache, own_writes, answer, store, metrics)
-        deliveries = Deliveries(invalidations, metrics, events=lambda _: EVENTS[0])
+        methods = Methods(said.reads, said.writes, cache, own_writes, answer, store, metrics)
+        deliveries = Deliveries(invalidations, metrics, events=lambda _: self.scene.event)
         process = Process(store, invalidations, cache, own_writes, methods, deliveries, gap, metrics)
         process.running.extend(asyncio.create_task(work) for work in (store.run(), invalidations.run()))
         self.processes.append(process)
@@ -136,7 +137,7 @@ class World:
             "cache",
             process.invalidations,
             process.metrics,
-            events=EVENTS,
+            events=self.scene.policy.events,
             gap=process.gap,
             able=Able(any=lambda: process.usable),
             record=record,
@@ -149,29 +150,29 @@ class World:
 
     # What callers do.
 
-    def reading(self, process: Process, asked: Asked, *, fresh: bool = False) -> "asyncio.Task[None]":
+    def reading(self, process: Process, asked: Question, *, fresh: bool = False) -> "asyncio.Task[None]":
         """A read that is under way; judged when it ends."""
         begun = self.checker.began(asked)
         control = (("cache-control", "no-cache"),) if fresh else ()
-        call = Call(GET_FILES_BY_MODEL, asked.request.SerializeToString(), (*asked.metadata, *control))
+        plain = self.scene.call(asked)
+        call = Call(plain.method, plain.body, (*plain.metadata, *control))
 
         async def read() -> None:
             reply = await process.methods.read(call)
-            response = pb.GetFilesByModelResponse.FromString(reply.body or b"")
+            response = self.scene.response(asked, reply.body or b"")
             self.checker.ended(begun, response, str(dict(reply.trailing_metadata)["x-cache"]))
 
         return self._start(read())
 
-    async def read(self, process: Process, asked: Asked) -> None:
+    async def read(self, process: Process, asked: Question) -> None:
         await self.reading(process, asked)
 
-    def writing(self, process: Process, model_id: int) -> "asyncio.Task[None]":
-        """An upload through a proxy; once it is answered and Redis has its invalidation, it counts as applied."""
-        request = pb.UploadFileRequest(model_type="User", model_id=model_id, collection_name="avatars")
-        model = Model.of("user", model_id)
+    def writing(self, process: Process, number: int) -> "asyncio.Task[None]":
+        """A write through a proxy; once it is answered and Redis has its invalidation, it counts as applied."""
+        call, model = self.scene.write(number), self.scene.subject(number)
 
         async def write() -> None:
-            await process.methods.write(Call(UPLOAD_FILE, request.SerializeToString()))
+            await process.methods.write(call)
             # Committed before the answer, whatever others committed since.
             self._unapplied.append((process, model, self.checker.version(model)))
             self.acknowledge_writes()
@@ -193,21 +194,20 @@ class World:
 
     # What the broker does.
 
-    async def deliver(self, process: Process, model_id: int) -> None:
+    async def deliver(self, process: Process, number: int) -> None:
         """One event arrives; the acknowledgement counts when it is given, which may be later."""
-        model = Model.of("user", model_id)
+        model, event = self.scene.subject(number), self.scene.message(number)
         version = self.checker.version(model)
         self.checker.note(f"event for {model} arrives")
 
         async def basic_ack(tag: int, *, wait: bool) -> None:
             self.checker.applied(model, version, "acknowledged")
 
-        data = base64.b64encode(json.dumps({"model_type": "user", "model_id": model_id}).encode()).decode()
         message = SimpleNamespace(
-            body=json.dumps({"data": data}).encode(),
-            exchange="damar.events",
-            routing_key="media.event.uploaded",
-            consumer_tag="cache-uploaded",
+            body=encoded(event),
+            exchange=event.exchange,
+            routing_key=event.routing_key,
+            consumer_tag="cache-events",
             headers={},
             redelivered=False,
             timestamp=None,

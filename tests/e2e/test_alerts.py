@@ -27,6 +27,7 @@ ALERTS = (
     "MediaCacheProxyAbsent",
     "MediaCacheEnvoyRestarts",
     "MediaCacheBadSettings",
+    "MediaCachePolicyRefused",
 )
 
 

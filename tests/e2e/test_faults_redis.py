@@ -63,10 +63,11 @@ async def test_a_slow_redis_is_spared(redis: RedisServer, upstream: FakeMediaSer
 async def test_a_full_redis_serves_what_it_has_and_forgets_what_was_written(
     own_redis: RedisServer, upstream: FakeMediaServer
 ) -> None:
-    async with serving(own_redis.addr, upstream) as (_, gateway):
+    async with serving(own_redis.addr, upstream) as (proxy, gateway):
         await own_redis.cli("CONFIG", "SET", "maxmemory", "1", "maxmemory-policy", "noeviction")
         assert await gateway.x_cache() == "hit"
         assert [await gateway.x_cache(2) for _ in range(3)] == ["miss"] * 3
+        assert len(await proxy.logged("Redis is full")) == 1
         await _writes_and_reads_its_write(gateway)
         await own_redis.cli("CONFIG", "SET", "maxmemory", "0")
         await _caches_again(gateway, 2)

@@ -118,14 +118,25 @@ async def test_a_write_invalidates_each_tag_that_it_names(redis: RedisServer, tm
 
 
 @TRANSPORTS
-async def test_failures_and_what_has_further_tags_are_not_stored(
-    redis: RedisServer, tmp_path: Path, transport: str
-) -> None:
+async def test_failures_are_not_stored(redis: RedisServer, tmp_path: Path, transport: str) -> None:
     async with serving(redis, tmp_path, transport) as services:
         nobody = product.GetProductByIDRequest(id=99)
         assert [await x_cache(services.products.GetProductByID(nobody)) for _ in range(2)] == ["miss", "miss"]
-        slug = product.GetProductBySlugRequest(slug="mug")
-        assert [await x_cache(services.products.GetProductBySlug(slug)) for _ in range(2)] == ["miss", "miss"]
+
+
+@TRANSPORTS
+async def test_what_is_asked_by_slug_goes_with_the_product_that_it_is(
+    redis: RedisServer, tmp_path: Path, transport: str
+) -> None:
+    async with serving(redis, tmp_path, transport) as services:
+        read = services.products.GetProductBySlug
+        mug, lamp = (product.GetProductBySlugRequest(slug=slug) for slug in ("mug", "lamp"))
+        for slug in (mug, lamp):
+            assert [await x_cache(read(slug)) for _ in range(2)] == ["miss", "hit"]
+        found = (await read(mug)).data.id
+        await services.products.UpdateProduct(product.UpdateProductRequest(id=found, name="A better mug"))
+        assert (await read(mug)).data.name == "A better mug"
+        assert await x_cache(read(lamp)) == "hit"
 
 
 @TRANSPORTS
@@ -157,6 +168,37 @@ async def test_the_origin_may_forbid_storing(redis: RedisServer, tmp_path: Path,
             return await x_cache(services.boutique.GetProduct(mug)) == "miss"
 
         await until(expired, "the answer to run out")
+
+
+@TRANSPORTS
+async def test_a_status_is_stored_as_long_as_the_policy_says(
+    redis: RedisServer, tmp_path: Path, transport: str
+) -> None:
+    kept = (
+        "tag: \"'product/' + request.id\"\n",
+        "tag: \"'product/' + request.id\"\n        negative_ttl: {NOT_FOUND: 1m}\n",
+    )
+    async with serving(redis, tmp_path, transport, change=kept) as services:
+
+        async def asked() -> tuple[str, str, object]:
+            call = services.boutique.GetProduct(boutique.GetProductRequest(id="HAT"))
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await call
+            trailing = dict(failed.value.trailing_metadata() or ())
+            return failed.value.details() or "", str(trailing["x-cache"]), trailing.get("age")
+
+        found = [await asked() for _ in range(3)]
+        assert [each[:2] for each in found] == [("no product with ID HAT", way) for way in ("miss", "hit", "hit")]
+        assert [each[2] is None for each in found] == [True, False, False]
+        assert services.catalogue.calls == ["GetProduct"]
+        mug = boutique.GetProductRequest(id="MUG")
+        assert [await x_cache(services.boutique.GetProduct(mug)) for _ in range(2)] == ["miss", "hit"]
+        services.catalogue.control = "no-store"
+        cap = boutique.GetProductRequest(id="CAP")
+        for _ in range(2):
+            with pytest.raises(grpc.aio.AioRpcError):
+                await services.boutique.GetProduct(cap)
+        assert services.catalogue.calls.count("GetProduct") == 4
 
 
 @TRANSPORTS
@@ -196,10 +238,11 @@ async def test_an_event_of_another_service_invalidates_each_tag_that_it_names(
             (services.products.GetProductByID, mug),
             (services.products.GetProductByID, lamp),
             (services.products.GetAllProducts, every),
+            (services.products.GetProductBySlug, product.GetProductBySlugRequest(slug="mug")),
         ]
 
         async def all_hits() -> bool:
-            return [await x_cache(call(request)) for call, request in reads] == ["hit"] * 3
+            return [await x_cache(call(request)) for call, request in reads] == ["hit"] * 4
 
         await until(all_hits, "all to be cached, the first flush being over")
         await services.straight.UpdateProduct(product.UpdateProductRequest(id=1, name="A better mug"))
@@ -210,5 +253,6 @@ async def test_an_event_of_another_service_invalidates_each_tag_that_it_names(
 
         await until(seen, "the event to be applied")
         assert "A better mug" in str(await services.products.GetAllProducts(every))
+        assert (await services.products.GetProductBySlug(reads[3][1])).data.name == "A better mug"
         assert await x_cache(services.products.GetProductByID(lamp)) == "hit"
         assert await services.proxy.metric('media_cache_events_total{kind="updated",outcome="applied"}') == 1

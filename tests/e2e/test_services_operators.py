@@ -17,9 +17,11 @@ from examples.pb import product_pb2 as product
 from proxy.pb import media_pb2 as media
 from tests.admin.test_commands import ask
 from tests.e2e.test_services import TRANSPORTS, serving, x_cache
+from tests.support.servers.otlp import Collector
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
+from tests.support.traces import CALLER, rpc
 
 SERVICES = {"media.MediaService", "product.ProductService", "hipstershop.ProductCatalogService"}
 GET = "product.ProductService/GetProductByID"
@@ -187,3 +189,26 @@ async def test_shadow_mode_says_of_which_tag_a_hit_would_have_differed(redis: Re
         assert await services.proxy.metric("media_cache_shadow_differences_total") == 1
         explained = (await ask(services.proxy, "explain", GET, '{"id": 1}')).out
         assert "The mode is shadow, which answers every call from product.ProductService; on, it would be" in explained
+
+
+@TRANSPORTS
+async def test_spans_name_methods_and_what_their_tags_are_of(
+    redis: RedisServer, tmp_path: Path, collector: Collector, transport: str
+) -> None:
+    async with serving(
+        redis,
+        tmp_path,
+        transport,
+        OTEL_EXPORTER_OTLP_ENDPOINT=collector.endpoint,
+        OTEL_BSP_SCHEDULE_DELAY="20",
+    ) as services:
+        for _ in range(2):
+            await x_cache(services.products.GetProductByID(MUG, metadata=CALLER))
+        await services.products.UpdateProduct(product.UpdateProductRequest(id=1, name="Secret mug"), metadata=CALLER)
+        miss, hit = await collector.has(GET, "SERVER", times=2)
+        [write] = await collector.has("product.ProductService/UpdateProduct", "SERVER")
+        place = rpc(GET, services.proxy.addr) | {"media_cache.model_type": "product"}
+        assert miss.attributes == place | {"media_cache.result": "miss"}
+        assert hit.attributes == place | {"media_cache.result": "hit", "media_cache.tier": "redis"}
+        assert write.attributes == place | {"rpc.method": "product.ProductService/UpdateProduct"}
+        assert not any("Secret" in str(value) for span in collector.spans for value in span.attributes.values())

@@ -20,6 +20,7 @@ def ended(method: str, status: str, flags: str, value: int = 1) -> dict[str, obj
     ("method", "status", "flags", "counted"),
     [
         ("GetFilesByModel", "OK", "-", ("GetFilesByModel", "OK")),
+        ("core:GetFilesByModel", "OK", "-", ("GetFilesByModel", "OK")),
         ("other", "DATA_LOSS", "-", ("other", "DATA_LOSS")),
         ("", "UNIMPLEMENTED", "NR", ("other", "UNIMPLEMENTED")),
         ("other", "", "DR", ("other", "CANCELLED")),

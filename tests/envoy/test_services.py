@@ -1,5 +1,6 @@
 """proxy.envoy.services: where each service is for Envoy."""
 
+import re
 from pathlib import Path
 
 from proxy.envoy.services import DEFAULT, builtin, placed
@@ -17,8 +18,15 @@ def test_the_built_in_policy_is_written_out_as_it_is() -> None:
 
 def test_each_target_has_clusters_of_its_own(tmp_path: Path) -> None:
     found = placed(Settings(policy=policy_in(tmp_path, product="shop:1", catalogue="catalogue:2")))
-    assert [(each.name, each.target, each.clusters.both) for each in found] == [
-        ("media.MediaService", "localhost:50056", DEFAULT.both),
-        ("product.ProductService", "shop:1", "media-1"),
-        ("hipstershop.ProductCatalogService", "catalogue:2", "media-2"),
+    assert [(each.name, each.target) for each in found] == [
+        ("media.MediaService", "localhost:50056"),
+        ("product.ProductService", "shop:1"),
+        ("hipstershop.ProductCatalogService", "catalogue:2"),
     ]
+    of_media, of_products, of_catalogue = (each.clusters for each in found)
+    assert of_media is DEFAULT
+    assert len({*of_media, *of_products, *of_catalogue}) == 9
+    # Whatever else another policy names, Envoy is to know them again.
+    alone = placed(Settings(policy=policy_in(tmp_path, product="shop:1")))
+    assert alone[1].clusters == of_products
+    assert re.fullmatch(r"upstream-[0-9]+", of_products.first)

@@ -4,8 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from proxy.envoy.addresses import target
+from proxy.envoy.services import DEFAULT, Clusters, Placed
 from proxy.envoy.tls import secrets, towards_callers, towards_upstream
 from proxy.settings.config import Settings
+from proxy.settings.upstream_tls import UpstreamTls
 
 HERE, ROOTS = Path("/run/here"), "/roots.pem"
 PAIR = {"cert": "/tls/tls.crt", "key": "/tls/tls.key"}
@@ -16,7 +18,8 @@ def listen(**settings: Any) -> dict[str, Any]:
 
 
 def upstream(address: str = "media:1", **settings: Any) -> dict[str, Any]:
-    return towards_upstream(Settings(upstream_tls="on", **settings), target(address), HERE, ROOTS)
+    how = UpstreamTls.of(Settings(upstream_tls="on", **settings))
+    return towards_upstream(how, DEFAULT, target(address), HERE, ROOTS)
 
 
 def config_of(socket: dict[str, Any]) -> dict[str, Any]:
@@ -27,7 +30,7 @@ def config_of(socket: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_plaintext_is_what_it_was() -> None:
-    assert listen() == towards_upstream(Settings(), target("media:1"), HERE, ROOTS) == secrets(Settings()) == {}
+    assert listen() == towards_upstream(None, DEFAULT, target("media:1"), HERE, ROOTS) == secrets(Settings()) == {}
 
 
 def test_callers_are_shown_our_certificate_and_asked_for_theirs_where_there_is_a_ca() -> None:
@@ -84,3 +87,17 @@ def test_our_certificate_is_shown_where_there_is_one() -> None:
     config = config_of(upstream(upstream_tls_cert=PAIR["cert"], upstream_tls_key=PAIR["key"]))
     [pair] = config["common_tls_context"]["tls_certificate_sds_secret_configs"]
     assert pair["name"] == "upstream-pair"
+
+
+def test_a_service_has_secrets_of_its_own() -> None:
+    own, names = (
+        UpstreamTls("/shop/ca.crt", "/shop/tls.crt", "/shop/tls.key", "shop.internal"),
+        Clusters("m-7", "u-7", "a-7"),
+    )
+    shop = Placed("shop.S", "shop:1", own, names, (), (), frozenset(), {})
+    found = secrets(Settings(upstream_tls="on", upstream_tls_ca="/ca/up.crt"), [shop])
+    assert set(found) == {"upstream-ca.json", "u-7-ca.json", "u-7-pair.json"}
+    config = config_of(towards_upstream(own, names, target("shop:1"), HERE, ROOTS))
+    assert config["sni"] == "shop.internal"
+    combined = config["common_tls_context"]["combined_validation_context"]
+    assert combined["validation_context_sds_secret_config"]["name"] == "u-7-ca"

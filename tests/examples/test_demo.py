@@ -37,6 +37,7 @@ STEPS = [
     "delete through the proxy",
     "upload through the proxy",
     "upload past the proxy, event",
+    "another service, by policy",
     "Redis killed",
     "Redis back",
 ]
@@ -128,7 +129,7 @@ async def test_the_tour_passes_with_all_servers_and_leaves_nothing(tmp_path: Pat
     assert status == 0, demo.stdout + demo.stderr
     assert re.findall(r"^  (ok|off|FAILED) +([^:]+):", demo.stdout, re.MULTILINE) == [("ok", step) for step in STEPS]
     assert re.search(r"^  50 queries, calls +0 +50$", demo.stdout, re.MULTILINE)
-    assert len(children) == 7
+    assert len(children) == 8
     assert gone(children)
     assert files(demo.files) == []
     assert "\x1b" not in demo.stdout

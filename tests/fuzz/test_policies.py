@@ -14,7 +14,8 @@ from proxy.policy.bodies import BadBody, any_value, envelope_body, json_body
 from proxy.policy.compiled import Policy
 from proxy.policy.compiling import builtin_policy, builtin_text
 from proxy.policy.descriptors import BadDescriptors, Descriptors
-from proxy.policy.expressions import BadExpression, ExpressionError, Language, Variable
+from proxy.policy.expressions import BadExpression, Language, Variable
+from proxy.policy.failures import ExpressionError
 from proxy.policy.loading import load_policy
 from proxy.policy.mistakes import PolicyError
 from proxy.policy.tags import LONGEST_TAG, MOST_TAGS

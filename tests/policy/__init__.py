@@ -8,6 +8,7 @@ from proxy.policy.compiled import Policy
 from proxy.policy.compiling import Sources, compile_policy
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.mistakes import PolicyError
+from proxy.settings.upstream_tls import UpstreamTls
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "policies"
 PRODUCT = (EXAMPLES / "product.binpb").read_bytes()
@@ -28,7 +29,7 @@ def _file(name: str) -> Descriptors:
     return Descriptors.of(PRODUCT)
 
 
-def _reflection(upstream: str, service: str) -> Descriptors:
+def _reflection(upstream: str, tls: UpstreamTls | None, service: str) -> Descriptors:
     raise BadDescriptors(f"cannot be had by reflection of {upstream}; accepted: a server with reflection, or a file")
 
 

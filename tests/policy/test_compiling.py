@@ -126,3 +126,52 @@ def test_the_built_in_policy_loads_no_strings_extension() -> None:
         "assert 'cel_expr_python.ext.ext_strings' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_how_a_service_is_reached_is_read_with_paths_beside_the_policy() -> None:
+    text = (
+        SERVICE + "    upstream_tls: {ca: ca.pem, cert: /tls/own.pem, key: /tls/own.key, server_name: shop.internal}\n"
+    )
+    (service,) = compiled(text, "/etc/policy/p.yaml").services.values()
+    tls = service.upstream_tls
+    assert tls is not None
+    assert (tls.ca, tls.cert, tls.key) == ("/etc/policy/ca.pem", "/tls/own.pem", "/tls/own.key")
+    assert (tls.server_name, tls.on) == ("shop.internal", True)
+    assert compiled(text, "/etc/policy/p.yaml").files == [tls.ca, tls.cert, tls.key]
+
+
+@pytest.mark.parametrize(("given", "on"), [("{}", True), ("{mode: on}", True), ("{mode: off}", False)])
+def test_it_may_be_the_public_cas_or_plaintext(given: str, on: bool) -> None:
+    (service,) = compiled(f"{SERVICE}    upstream_tls: {given}\n").services.values()
+    assert service.upstream_tls is not None
+    assert service.upstream_tls.on is on
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (
+            "{cert: a.pem}",
+            "5:19: service: upstream_tls of product.ProductService: half of a pair; accepted: cert and key,",
+        ),
+        (
+            "{mode: off, ca: a}",
+            "5:20: service: upstream_tls of product.ProductService: off, yet it says how; accepted:",
+        ),
+        ("{mode: maybe}", "5:26: service: upstream_tls: mode: 'maybe' is not understood; accepted: on, off"),
+        ("{cca: a}", "5:20: service: upstream_tls: unknown key 'cca'; did you mean 'ca'? accepted: "),
+        ("true", "5:19: service: upstream_tls: 'true' was given; accepted: keys with values"),
+    ],
+)
+def test_what_does_not_fit_together_is_told_at_its_place(given: str, told: str) -> None:
+    (mistake,) = mistakes(f"{SERVICE}    upstream_tls: {given}\n")
+    assert mistake.startswith(told)
+
+
+def test_a_single_key_of_what_is_built_in_may_be_another() -> None:
+    read_of_it = "{method: GetFilesByModel, ttl: 7s}"
+    text = f"version: 1\nservices:\n  - {{name: media.MediaService, builtin: true, reads: [{read_of_it}]}}"
+    (read,) = compiled(text).reads.values()
+    (before,) = builtin_policy(CONSTANTS).reads.values()
+    assert (read.limits.ttl, read.said, read.limits.keyed) == (7.0, before.said, False)
+    assert read.digest != before.digest

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from proxy.policy.bodies import BadBody
-from proxy.policy.compiled import Event
+from proxy.policy.compiled_events import Event
 from tests.policy import SERVICE, compiled, mistakes
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.calls.reads import Verdict
+from proxy.calls.reads import Excess, Verdict
 from proxy.policy.compiled import Read, Write
 from proxy.policy.descriptors import Descriptors
 from tests.policy import PRODUCT, SERVICE, compiled, mistakes
@@ -67,6 +67,7 @@ def test_too_many_tags_fail_as_an_expression_does() -> None:
     assert isinstance(found.storable(b"", answer("GetAllProductsResponse", data={"products": products[:64]})), Verdict)
     refused = found.storable(b"", answer("GetAllProductsResponse", data={"products": products}))
     assert refused == "the policy cannot tell: there are more than 64 tags"
+    assert isinstance(refused, Excess)
 
 
 def test_the_digest_is_of_what_decides_which_answers_are_found() -> None:

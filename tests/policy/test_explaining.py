@@ -3,7 +3,7 @@
 import pytest
 
 from proxy.policy.explaining import explained
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.jsonish import BadMessage
 from proxy.policy.loading import load_policy
 from tests.policy import EXAMPLES, SERVICE, compiled

@@ -1,11 +1,14 @@
 """proxy.policy.expressions: CEL, checked when it is made, bounded when it runs."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import pytest
 
 from proxy.policy.descriptors import Descriptors
-from proxy.policy.expressions import BadExpression, Expression, ExpressionError, Language, Returns, Variable
+from proxy.policy.expressions import BadExpression, Expression, Language, Returns, Variable
+from proxy.policy.failures import ExpressionError
 from tests.policy import CONSTANTS, PRODUCT
 
 DESCRIPTORS = Descriptors.of(PRODUCT)
@@ -133,3 +136,56 @@ def test_a_hundred_expressions_share_one_environment() -> None:
     kept += [made("'product/' + string(request.id)") for _ in range(200)]
     assert resident() - before < 8 << 10
     assert kept[-1](request=PRODUCT_TYPE(id=1)) == "product/1"
+
+
+COMMON = Language(DESCRIPTORS.pool, CONSTANTS, [("request", "product.Product"), ("event", "json")])
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("'request.id ' + string(request.id)", "request.id 7"),
+        ('"it\'s request " + string(request.id)', "it's request 7"),
+        ("event.request + event . request + event['request']", "rrr"),
+        ("[1, 2].map(request, string(request))[1] + string(request.id)", "27"),
+        ("{'request': request.slug}.request", "S"),
+        (r"'\'request ' + string(request.id)", "'request 7"),
+        ("'a' // request\n + string(request.id)", "a7"),
+        ("'''it's a request ''' + string(request.id)", "it's a request 7"),
+        ("product.Product{slug: request.slug}.slug", "S"),
+        ("string(CACHE_BYPASS_PER_PAGE) + request.slug.casefold()", "100s"),
+        ("event.`request` + ''", "r"),
+        ("has(event.request) ? request.slug : ''", "S"),
+    ],
+)
+def test_where_all_are_checked_together_each_means_what_it_means_alone(text: str, value: str) -> None:
+    for language in (LANGUAGE, COMMON):
+        variables = {"request": Variable("product.Product"), "event": Variable("json")}
+        expression = language.compile(text, variables, "text")
+        assert expression(request=PRODUCT_TYPE(id=7, slug="S"), event={"request": "r"}) == value
+
+
+@pytest.mark.parametrize(
+    "text", ["'request' + request.idd", "request.id", "requests.id", "request.", "'a'.casefold() + 'x'"]
+)
+def test_what_is_wrong_is_told_as_of_the_text_alone(text: str) -> None:
+    told = []
+    for language in (LANGUAGE, COMMON):
+        with pytest.raises(BadExpression) as refused:
+            language.compile(text, {"request": Variable("product.Product")}, "text")
+        told.append(refused.value.faults)
+    assert told[0] == told[1]
+
+
+def test_a_hundred_expressions_take_two_environments(monkeypatch: pytest.MonkeyPatch) -> None:
+    language, made = Language(DESCRIPTORS.pool, CONSTANTS, [("request", "product.Product")]), []
+    new = language._environment
+
+    def counted(variables: Mapping[str, Any], *, strings: bool) -> Any:
+        made.append(variables)
+        return new(variables, strings=strings)
+
+    monkeypatch.setattr(language, "_environment", counted)
+    for number in range(100):
+        language.compile(f"'{number}/' + request.slug.casefold()", {"request": Variable("product.Product")}, "text")
+    assert len(made) == 2

@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from proxy.pb import media_pb2 as pb
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages
 
 UPLOAD = pb.UploadFileRequest.DESCRIPTOR

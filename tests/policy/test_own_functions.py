@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from proxy.policy.expressions import BadExpression
-from proxy.policy.own_functions import apart
+from proxy.policy.own_functions import apart, every_call
 from tests.policy.test_expressions import PRODUCT_TYPE, made
 
 _MANY = 2_000
@@ -43,7 +43,7 @@ def test_on_anything_but_a_field_they_are_refused_with_their_place(text: str) ->
 
 def test_calls_are_taken_apart_once_each() -> None:
     rest, calls = apart("request.a.casefold() + request.a.casefold() + request.a.isPlain()", {"request"})
-    assert rest == "own_0_ + own_0_ + own_1_"
+    assert rest == "own_casefold_0_ + own_casefold_0_ + own_isPlain_0_"
     assert [(call.field, call.function) for call in calls] == [("request.a", "casefold"), ("request.a", "isPlain")]
 
 
@@ -60,3 +60,9 @@ def test_nothing_is_left_of_an_evaluation(function: str) -> None:
 
     before = evaluated(_MANY)
     assert evaluated(_MANY) - before < _MANY / 4
+
+
+def test_all_that_may_stand_in_an_expression_are_declared_by_their_names() -> None:
+    _, calls = apart("request.a.casefold() + request.b.casefold() + request.a.foldings()[0]", {"request"})
+    declared = {call.variable: call.type for call in every_call(2)}
+    assert {call.variable for call in calls} < declared.keys()

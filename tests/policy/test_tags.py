@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.policy.expressions import ExpressionError
+from proxy.policy.failures import ExpressionError
 from proxy.policy.tags import LONGEST_TAG, MOST_TAGS, EmptyTagError, checked, checked_all
 
 

@@ -116,7 +116,7 @@ class TestSetup:
         done = _setup(bare, "everything")
         assert (done.returncode, done.stderr) == (
             1,
-            "setup: 'everything' is not understood; accepted: bench, check, demo, or nothing\n",
+            "setup: 'everything' is not understood; accepted: bench, check, cluster, demo, or nothing\n",
         )
 
 

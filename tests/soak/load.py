@@ -25,6 +25,7 @@ import grpc.aio
 from proxy.pb import media_pb2 as pb
 from proxy.policy.builtin.model import Model
 from tests.consistency.publisher import Publisher
+from tests.consistency.traffic import media_event
 from tests.soak.connections import connections
 from tests.support.servers.waiting import until
 
@@ -109,7 +110,7 @@ class Load:
         while self._left > 0:
             self._left -= 1
             if self._left % _EVENT_EACH == 0:
-                self._publisher.send(Model.of("User", self._random.randrange(_MODELS)), "avatars")
+                self._publisher.send(media_event(Model.of("User", self._random.randrange(_MODELS)), "avatars"))
             [kind] = self._random.choices(list(_KINDS), weights=list(_KINDS.values()))
             self.ended[await self._one(kind, await self._channel())] += 1
 

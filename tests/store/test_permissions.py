@@ -5,13 +5,16 @@ import logging
 import pytest
 from redis.exceptions import NoPermissionError, ResponseError
 
+from proxy.errors import RedisUnavailableError
 from proxy.store.permissions import Permissions
+from proxy.store.redis_node import Budget
 from proxy.store.redis_scripts import Script
 from tests.support.redis_parts import Watched, linked, maker, noded
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
 
 FILL, RELEASE = Script("fill"), Script("release")
+SCRIPTS = FILL.source, RELEASE.source, Script("invalidate").source
 _ALL = (
     "on >pw ~media:* resetchannels -@all "
     "+info +time +echo +script|load +evalsha +hget +hset +hdel +hkeys +pttl +pexpire"
@@ -69,6 +72,23 @@ async def test_the_line_says_what_to_grant_and_comes_once(
         await _permit(own_redis, "-@all")
         await _refused(watched, *command)
         assert [level for level, _ in _told(caplog)] == ["WARNING", "INFO", "WARNING"]
+
+
+@pytest.mark.parametrize(("name", "up"), [("HKEYS", False), ("HSTRLEN", True), ("EVALSHA", False), ("HGET", False)])
+async def test_a_server_that_lacks_a_command_says_so(name: str, up: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """As managed ones may: taken for well, every call would be a miss without a word."""
+    async with RedisServer(f'rename-command {name} ""') as server:
+        async with noded(maker(server.port), *SCRIPTS, up=up, probed=True) as (node, told):
+            if up:
+                with pytest.raises(RedisUnavailableError):
+                    await node.ask(Budget(5), name.encode(), b"k", b"f")
+            await until(lambda: _told(caplog), "a line")
+            ((level, line),) = _told(caplog)
+            assert level == "WARNING"
+            assert "the server must have" in line
+            assert name.lower() in line
+            assert node.usable is up
+            assert [each for each, _ in told.changes if each] == [True] * up
 
 
 async def test_a_script_that_works_in_between_is_told_of_once(

@@ -9,7 +9,7 @@ from redis.asyncio import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from proxy.calls.keys import RequestKey
+from proxy.calls.keys import Keys, RequestKey
 from proxy.calls.reads import Verdict
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.settings.setting_types import RedisAddr
@@ -155,14 +155,17 @@ async def storing(
     *,
     ttl: float = 60.0,
     stale: float = 0.0,
-    keys: MediaKeys = KEYS,
+    keys: Keys = KEYS,
     up: bool = True,
     tls: Leg | None = None,
+    dependants: bool = False,
 ) -> AsyncIterator[RedisStore]:
     """A running store; with `up`, all of its nodes usable."""
     target = RedisAddr().parse(addr)
     assert target is not None
-    store = RedisStore(target, keys, ttl=ttl, stale=stale, changed=lambda up, reason: None, tls=tls)
+    store = RedisStore(
+        target, keys, ttl=ttl, stale=stale, changed=lambda up, reason: None, tls=tls, dependants=dependants
+    )
     async with running(store.run()):
         if up:
             await ready(store)

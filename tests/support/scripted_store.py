@@ -1,11 +1,11 @@
 """`Refusing`: what `Invalidations` asks of Redis, refused, held and granted on command; `Counts`, its observer."""
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from proxy.errors import RedisUnavailableError
-from proxy.policy.builtin.model import Model
+from proxy.store.dependants import Left
 
 
 class Refusing:
@@ -16,14 +16,27 @@ class Refusing:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.flushes = 0
         self.hold: asyncio.Event | None = None
-        self.refused_models: set[Model] = set()
+        self.refused_models: set[str] = set()
+        self.dependants: dict[str, tuple[str, ...]] = {}
+        self.removed: list[tuple[str, ...]] = []
+        self.forgotten: list[tuple[str, tuple[str, ...]]] = []
 
-    async def invalidate(self, tag: str, **named: Any) -> None:
+    async def invalidate(self, tag: str, **named: Any) -> Left | None:
         self.asked.append((tag, named))
         if self.hold is not None:
             await self.hold.wait()
         if not self.up or tag in self.refused_models:
             raise RedisUnavailableError("refused on purpose")
+        dependants = self.dependants.get(tag, ())
+        return Left(dependants, 0) if dependants else None
+
+    async def remove(self, tags: Sequence[str], timeout: float) -> None:
+        self.removed.append(tuple(tags))
+        if not self.up or self.refused_models & set(tags):
+            raise RedisUnavailableError("refused on purpose")
+
+    def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
+        self.forgotten.append((tag, tuple(tags)))
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
         self.again = again

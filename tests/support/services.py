@@ -1,6 +1,7 @@
 # ruff: noqa: N802 -- the methods are named as on the wire
 """Services that the proxy knows by policy alone: the product service, and a catalogue as Online Boutique has it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import grpc
 import grpc.aio
+from grpc_reflection.v1alpha import reflection
 
 from examples.pb import boutique_pb2 as boutique
 from examples.pb.boutique_pb2_grpc import ProductCatalogServiceServicer, add_ProductCatalogServiceServicer_to_server
@@ -34,6 +36,15 @@ def policy_in(
     return str(path)
 
 
+def media_policy_in(directory: Path, more: str) -> str:
+    """A policy of the media service alone, whose read says this besides (`ttl: 1m, vary: x`); the path of its file."""
+    tag = "request.model_type.casefold() + '/' + string(request.model_id)"
+    read = f'{{method: GetFilesByModel, tag: "{tag}", {more}}}'
+    path = directory / "media.yaml"
+    path.write_text(f"version: 1\nservices:\n  - {{name: media.MediaService, builtin: true, reads: [{read}]}}\n")
+    return str(path)
+
+
 class Catalogue(ProductCatalogServiceServicer):
     """Online Boutique's, with two products. `control` is what it says of storing its answers."""
 
@@ -41,13 +52,15 @@ class Catalogue(ProductCatalogServiceServicer):
         self.calls: list[str] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self.control = ""
+        self.held: asyncio.Event | None = None
+        """Until it is set, nothing is answered."""
 
     async def ListProducts(self, request: boutique.Empty, context: Context) -> boutique.ListProductsResponse:
-        self._seen("ListProducts", context)
+        await self._seen("ListProducts", context)
         return boutique.ListProductsResponse(products=[boutique.Product(id="MUG"), boutique.Product(id="LAMP")])
 
     async def GetProduct(self, request: boutique.GetProductRequest, context: Context) -> boutique.Product:
-        self._seen("GetProduct", context)
+        await self._seen("GetProduct", context)
         if request.id not in {"MUG", "LAMP"}:
             await context.abort(grpc.StatusCode.NOT_FOUND, f"no product with ID {request.id}")
         return boutique.Product(id=request.id, name=f"number {len(self.calls)}")
@@ -55,22 +68,30 @@ class Catalogue(ProductCatalogServiceServicer):
     async def SearchProducts(
         self, request: boutique.SearchProductsRequest, context: Context
     ) -> boutique.SearchProductsResponse:
-        self._seen("SearchProducts", context)
+        await self._seen("SearchProducts", context)
         return boutique.SearchProductsResponse()
 
-    def _seen(self, method: str, context: Context) -> None:
+    async def _seen(self, method: str, context: Context) -> None:
         self.calls.append(method)
         self.metadata.append(dict(context.invocation_metadata() or ()))
         if self.control:
             context.set_trailing_metadata((("cache-control", self.control),))
+        if self.held is not None:
+            await self.held.wait()
 
 
 @asynccontextmanager
-async def catalogue_serving() -> AsyncIterator[tuple[Catalogue, str]]:
-    """The catalogue, and where it is."""
+async def catalogue_serving(
+    credentials: grpc.ServerCredentials | None = None,
+) -> AsyncIterator[tuple[Catalogue, str]]:
+    """The catalogue, and where it is; it tells by reflection what it looks like. Without credentials in plaintext."""
     catalogue, server = Catalogue(), grpc.aio.server()
     add_ProductCatalogServiceServicer_to_server(catalogue, server)
-    port = server.add_insecure_port("127.0.0.1:0")
+    reflection.enable_server_reflection(["hipstershop.ProductCatalogService"], server)
+    if credentials is None:
+        port = server.add_insecure_port("127.0.0.1:0")
+    else:
+        port = server.add_secure_port("127.0.0.1:0", credentials)
     await server.start()
     try:
         yield catalogue, f"127.0.0.1:{port}"

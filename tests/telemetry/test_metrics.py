@@ -38,6 +38,8 @@ NAMES = {
     "media_cache_events_total",
     "media_cache_dependency_up",
     "media_cache_policy_failures_total",
+    "media_cache_policy_refused",
+    "media_cache_policy_reloads_total",
     "media_cache_shadow_differences_total",
     "media_cache_build_info",
     "media_cache_calls_total",

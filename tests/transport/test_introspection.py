@@ -12,7 +12,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from proxy.policy.descriptors import Descriptors
 from proxy.transport.admission import Admission
+from tests.policy import PRODUCT
 from tests.support.raw_upstream import Chain
 
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
@@ -132,3 +134,23 @@ async def test_a_method_is_described_by_its_full_name(any_chain: Chain) -> None:
             answer = await ask(any_chain, version, request)
             assert bool(answer.file_descriptor_response.file_descriptor_proto) is found
             assert (answer.error_response.error_code == StatusCode.NOT_FOUND.value[0]) is not found
+
+
+async def test_another_policys_services_are_told_of_from_then_on(chain: Chain) -> None:
+    stub = health_pb2_grpc.HealthStub(chain.channel)
+    watch = stub.Watch(health_pb2.HealthCheckRequest(service="media.MediaService"), timeout=30)
+    assert (await watch.read()).status == SERVING
+    described = {"product.ProductService": Descriptors.of(PRODUCT).pool}
+    chain.listener._reflection.take_up(described)
+    await chain.listener._health.take_up(described)
+    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
+    watch.cancel()
+    assert await check(chain, "product.ProductService") == SERVING
+    listed = await ask(chain, "v1", reflection_pb2.ServerReflectionRequest(list_services=""))
+    names = {service.name for service in listed.list_services_response.service}
+    assert names == {*described, *SERVICES - {"media.MediaService"}}
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol="product.ProductService.GetProductByID")
+    assert (await ask(chain, "v1", request)).file_descriptor_response.file_descriptor_proto
+    await chain.listener._health.draining()
+    await chain.listener._health.take_up({"media.MediaService": described["product.ProductService"]})
+    assert await check(chain, "media.MediaService") == NOT_SERVING

@@ -155,6 +155,7 @@ function showState(stats) {
   if (redis && !redis.up && redis.seconds !== null) serious.push("Redis is lost: every call goes to the media service.");
   if (redis?.up && redis.reason) serious.push("Redis refuses commands that the cache needs.");
   if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: stored answers are served for a shorter time (CACHE_TTL_WITHOUT_EVENTS).");
+  if (rabbitmq?.up && rabbitmq.reason) notes.push("Media events are missing or cannot be applied: stored answers are served for a shorter time.");
   if (stats.invalidations.pending) notes.push("Invalidations are waiting for Redis.");
   if (stats.mode !== "on") notes.push(`The mode is ${stats.mode}: nothing is answered from the cache.`);
   else if (!redis) notes.push("Redis is not configured: nothing is cached.");

@@ -1,1 +1,1 @@
-"""The policy of `media.MediaService`: what counts where POLICY names no file, and the same tags in Python."""
+"""The policy of `media.MediaService`: what counts where POLICY names no file, and the same in Python."""

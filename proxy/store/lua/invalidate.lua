@@ -14,11 +14,15 @@ local MOST_DUE = 8
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
+-- What the server refuses to us, and is the answer then.
+local refusal
+
 -- Nothing here needs memory: a full Redis must still delete. Answers how many entries went, how many intents stand,
 -- until when no lease is given, how many events are due, and which of these have come.
 local function remove(key)
   local names = redis.pcall('HKEYS', key)
   if names.err then
+    if not string.find(names.err, 'WRONGTYPE', 1, true) then refusal = names end
     redis.call('UNLINK', key) -- not a hash: not ours, and in the way
     names = {}
   end
@@ -53,8 +57,7 @@ local function remove(key)
   return entries, kept, till, due
 end
 
--- A full server may refuse it, nobody else: then the answer is the refusal.
-local refusal
+-- A full server may refuse it, nobody else.
 local function set(key, field, value)
   local reply = redis.pcall('HSET', key, field, value)
   if type(reply) == 'table' and reply.err and not string.find(reply.err, 'OOM', 1, true) then refusal = reply end

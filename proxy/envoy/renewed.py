@@ -1,0 +1,36 @@
+"""What of Envoy's configuration may change while it serves, where POLICY names a file: the clusters of the policy's
+services, and the routes to them.
+
+Each is a file in our own directory. Envoy reads it anew when another one is moved into its place.
+
+https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/xds_api
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from proxy.envoy.addresses import Json
+
+CLUSTERS, ROUTES = "clusters", "routes"
+_KINDS = {
+    CLUSTERS: "type.googleapis.com/envoy.config.cluster.v3.Cluster",
+    ROUTES: "type.googleapis.com/envoy.config.route.v3.RouteConfiguration",
+}
+
+
+def from_file(directory: Path, what: str) -> Json:
+    """Where Envoy has one of them from."""
+    return {"path_config_source": {"path": str(directory / _file(what))}, "resource_api_version": "V3"}
+
+
+def write(directory: Path, what: str, resources: Sequence[Json]) -> None:
+    """Puts the file into its place, in one step."""
+    text = json.dumps({"resources": [{"@type": _KINDS[what], **each} for each in resources]}, indent=1)
+    new = directory / f"{_file(what)}.new"
+    new.write_text(text)
+    new.replace(directory / _file(what))
+
+
+def _file(what: str) -> str:
+    return f"{what}.json"

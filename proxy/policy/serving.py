@@ -1,0 +1,25 @@
+"""The policy that a process serves by. Without a file of its own neither CEL nor YAML is loaded for it."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from proxy.policy.builtin.media import media_policy
+from proxy.policy.compiled import Policy
+from proxy.policy.watched import Watched
+
+if TYPE_CHECKING:
+    from proxy.policy.loading import Connect
+
+
+def served_policy(
+    path: str, *, constants: Mapping[str, int], default_upstream: str, connect: "Connect", watched: Watched
+) -> Policy:
+    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
+
+    `watched` is told of each file that is read.
+    """
+    if not path:
+        return media_policy(constants)
+    from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
+
+    return load_policy(path, constants=constants, default_upstream=default_upstream, connect=connect, watched=watched)

@@ -1,0 +1,128 @@
+"""`Reloading`: takes a changed policy up while the proxy serves.
+
+1. The file, and the descriptors beside it, are looked at every other second; POLICY may be a ConfigMap's.
+2. What has changed is read and checked whole, in a thread. With a mistake in it, or half-written, nothing changes.
+3. Calls that begin from now on meet the new policy: core, transport, events, in this order. Those in progress go on
+   with the one that they began with.
+4. Where the new one names other writes or events, everything is flushed: they have not removed what is stored. A write
+   may be under way that the old one took for a call to forward; so there is another flush when those have ended.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+
+from proxy.core import Core, policy_by
+from proxy.errors import SettingError
+from proxy.policy.compiled import Policy
+from proxy.policy.mistakes import PolicyError
+from proxy.policy.watched import Watched
+from proxy.served import Served
+from proxy.settings.config import Settings
+from proxy.telemetry.policy_reloads import PolicyReloads
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY = 2.0
+"""Seconds between two looks at the files."""
+_LONGEST_WRITE = 60.0
+"""Seconds, where CALL_TIMEOUT does not bound calls."""
+_REASON = "the policy names other writes or events"
+
+TakeUp = Callable[[Served], Awaitable[Iterable[str]]]
+"""Takes up what the core serves now; tells what of it counts from the next start only."""
+
+
+class Reloading:
+    """Made inside the event loop. `take_up` are the parts beside the core, in their order."""
+
+    def __init__(self, settings: Settings, core: Core, observer: PolicyReloads, take_up: Iterable[TakeUp]) -> None:
+        self._settings = settings
+        self._core = core
+        self._observer = observer
+        self._take_up = tuple(take_up)
+        self._files = core.files
+        self._again: asyncio.TimerHandle | None = None
+
+    async def run(self, every: float = LOOK_EVERY) -> None:
+        """Until cancelled."""
+        try:
+            while True:
+                await asyncio.sleep(every)
+                # In a thread: a network's file system may hang.
+                if await asyncio.to_thread(lambda: self._files.changed):
+                    await self.reload()
+        finally:
+            if self._again is not None:
+                self._again.cancel()
+
+    async def reload(self) -> None:
+        """Reads the policy anew, and takes it up if it can be used."""
+        files = Watched()
+        try:
+            policy = await asyncio.to_thread(policy_by, self._settings, files)
+        except PolicyError as error:
+            if not files.changed:
+                self._files = files
+                self._refused(error)
+            return
+        if files.changed:
+            return  # written while it was read: the next look finds it whole
+        self._files = files
+        before = self._core.policy
+        try:
+            self._core.take_up(policy)
+        except SettingError as error:
+            for path in policy.files:
+                files.reading(Path(path))  # they may be put right without a change of the policy
+            self._refused(error)
+            return
+        later = [each for part in self._take_up for each in await part(self._core.served)]
+        if before.services.keys() != policy.services.keys():
+            later.append("health checks and server reflection")
+        self._observer.taken()
+        log.info("the policy has changed and counts from now on", extra=_changes(before, policy, later))
+        if _removes(policy) != _removes(before):
+            self._flush()
+
+    def _flush(self) -> None:
+        invalidations = self._core.invalidations
+        invalidations.flush_soon(_REASON)
+        if self._again is not None:
+            self._again.cancel()
+        delay = self._settings.call_timeout or _LONGEST_WRITE
+        self._again = asyncio.get_running_loop().call_later(delay, invalidations.flush_soon, _REASON)
+
+    def _refused(self, error: SettingError) -> None:
+        self._observer.refused()
+        first, *more = str(error).splitlines()
+        extra = {"mistakes": len(more) + 1} if more else {}
+        log.error("the policy has changed and cannot be used; the one before it counts: %s", first, extra=extra)
+
+
+def _removes(policy: Policy) -> object:
+    """All that a policy says of what removes answers."""
+    return (
+        {path: write.identity for path, write in policy.writes.items()},
+        [event.identity for event in policy.events],
+    )
+
+
+def _changes(before: Policy, now: Policy, later: Iterable[str]) -> dict[str, object]:
+    """The fields of the log line: what is new, what is gone, and what counts from the next start only."""
+    fields: dict[str, object] = {}
+    for name, old, new in (
+        ("services", before.services, now.services),
+        ("reads", before.reads, now.reads),
+        ("writes", before.writes, now.writes),
+    ):
+        fields |= {f"{name}_added": sorted(added)} if (added := new.keys() - old.keys()) else {}
+        fields |= {f"{name}_removed": sorted(removed)} if (removed := old.keys() - new.keys()) else {}
+    changed = [path for path, read in now.reads.items() if path in before.reads and _differs(before, now, path)]
+    fields |= {"reads_changed": sorted(changed)} if changed else {}
+    return fields | ({"from_the_next_start": sorted(later)} if later else {})
+
+
+def _differs(before: Policy, now: Policy, path: str) -> bool:
+    return before.reads[path].digest != now.reads[path].digest

@@ -1,0 +1,95 @@
+"""`Served`: all that calls meet of one policy. When the policy changes there is another; calls in progress keep theirs.
+
+Redis, invalidations and the channels upstream are the same for both.
+"""
+
+import random
+import time
+from dataclasses import dataclass
+from typing import Self
+
+from proxy.caching.cache import Cache
+from proxy.caching.hits import Hits
+from proxy.caching.invalidations import Invalidations
+from proxy.caching.methods import Methods
+from proxy.caching.own_writes import OwnWrites
+from proxy.caching.policy import Policy
+from proxy.calls.call import Call, Handler, Reply
+from proxy.calls.keys import Keys
+from proxy.policy import compiled
+from proxy.settings.config import Settings
+from proxy.store.redis_store import RedisStore
+from proxy.telemetry.metrics import Metrics
+from proxy.transport.forward import unary_forwarder
+from proxy.transport.upstreams import Upstreams
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What is the same whatever the policy."""
+
+    settings: Settings
+    metrics: Metrics
+    store: RedisStore | None
+    invalidations: Invalidations
+    own_writes: OwnWrites
+    caching: Policy
+    """By the settings; its mode may change while the proxy runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Made inside the event loop."""
+
+    policy: compiled.Policy
+    upstreams: Upstreams
+    keys: Keys
+    cache: Cache
+    methods: Methods
+    hits: tuple[Hits, ...]
+    """One for each read."""
+
+    @classmethod
+    def by(cls, policy: compiled.Policy, upstreams: Upstreams, shared: Shared) -> Self:
+        """What calls meet of this policy."""
+        settings, metrics, store = shared.settings, shared.metrics, shared.store
+        metrics.serves(policy.labels, policy.reads)
+        fetch = fetcher(upstreams)
+        keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
+        cache = Cache(
+            store,
+            fetch,
+            keys,
+            shared.caching,
+            held_back=shared.invalidations.held_back,
+            observer=metrics,
+            random=random.random,
+        )
+        methods = Methods(policy.reads, policy.writes, cache, shared.own_writes, fetch, store, metrics)
+        hits = tuple(Hits(path, cache, keys.vary_of(path), metrics) for path in policy.reads)
+        return cls(policy, upstreams, keys, cache, methods, hits)
+
+    @property
+    def answered(self) -> dict[str, Handler]:
+        """The methods answered here, by path; every other one is forwarded."""
+        return self.methods.routes
+
+    @property
+    def large_methods(self) -> frozenset[str]:
+        """The paths of writes whose requests may be large."""
+        return self.policy.large
+
+    @property
+    def routes(self) -> dict[str, Handler]:
+        """All methods that are known to be unary, by path."""
+        return {**dict.fromkeys(self.policy.unary, unary_forwarder(self.upstreams)), **self.answered}
+
+
+def fetcher(upstreams: Upstreams) -> Handler:
+    """Who asks upstream on behalf of a call, within its deadline."""
+
+    async def fetch(call: Call) -> Reply:
+        timeout = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())
+        return await upstreams.of(call.method).unary(call, timeout=timeout)
+
+    return fetch

@@ -1,0 +1,152 @@
+"""`Dependants`: which answers depend on a tag that is not their own, kept in a hash beside the tag's.
+
+An answer lies under its own tag P; that it depends on D too, only the answer has told. Two keys are never changed at
+once, so the order is what counts:
+    fill        enter P with each D, and in the same script see when D was invalidated last; then P's own fill
+    invalidate  D, with a mark that stays as long as a fetch may take; then all that is entered; only then it is done
+Whoever comes first is seen by the other. What is compared are ages: the mark's on its own server's clock, and on ours
+the time from before the fetch until the server's answer is here, so that no delay on the way can make it too short.
+"""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from proxy.calls.keys import Keys, RequestKey
+from proxy.errors import RedisUnavailableError
+from proxy.store.model_hash import LIMITS, LONGEST_INTENT_MS
+from proxy.store.redis_node import Budget, Node, new_token
+from proxy.store.redis_scripts import Script, send_script
+from proxy.store.redis_topology import Topology
+from proxy.store.script_runs import run_script
+
+DEPEND, CLOSE, FORGET = map(Script, ("depend", "close", "forget"))
+SCRIPTS = DEPEND, CLOSE, FORGET
+MOST_DEPENDANTS = 10_000
+BATCH = 200
+"""Tags that are invalidated by one script, where one server has them all."""
+LONGEST_FETCH = 10.0
+"""Seconds; an answer that took longer is not stored where it has further tags. A lease lives as long."""
+MARK_MS = b"%d" % ((LONGEST_FETCH + 5.0) * 1000)
+"""How long a mark is kept once its tag is open again: longer than any fetch that is stored, by what clocks differ."""
+_MARGIN_MS = 100.0
+_KEPT_LONGER_MS = 5000
+"""A dependant than its answer: they may lie on servers whose clocks differ."""
+
+Overtaken = Literal["", "invalidated", "crowded", "late", "another master"]
+"""Why an answer must not be stored; empty: it may be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """What is left to invalidate of a tag: what depends on it, as its server had it at a time of its own clock."""
+
+    tags: tuple[str, ...]
+    at_ms: int
+
+
+class Dependants:
+    """Of one namespace."""
+
+    def __init__(self, topology: Topology, keys: Keys, invalidate: Script) -> None:
+        self._topology = topology
+        self._keys = keys
+        self._invalidate = invalidate
+
+    async def enter(
+        self, key: RequestKey, further: Sequence[str], keep_ms: int, began: float, budget: Budget
+    ) -> Overtaken:
+        """Before a fill: what depends on what, and whether the answer fetched since `began`, of `time.monotonic`, still
+        holds. RedisUnavailableError.
+        """
+        groups = self._groups([(tag, self._keys.of_dependants(tag)) for tag in dict.fromkeys(further)])
+        arguments = (
+            key.tag.encode(),
+            b"%d" % (keep_ms + _KEPT_LONGER_MS),
+            b"%d" % MOST_DEPENDANTS,
+            b"%d" % LONGEST_INTENT_MS,
+        )
+        replies = await all_of(
+            [
+                run_script(self._topology, DEPEND, keys, lambda _: arguments, Budget(budget.left))
+                for keys in (tuple(name for _, name in names) for _, names in groups)
+            ]
+        )
+        passed_ms = (time.monotonic() - began) * 1000
+        if passed_ms > LONGEST_FETCH * 1000:
+            return "late"
+        if any(node is None or node.master_since > began for node, _ in groups):
+            return "another master"
+        return _judged(replies, passed_ms)
+
+    async def close(self, tag: str, told: tuple[bytes, ...], budget: Budget) -> Left | None:
+        """With a tag's own invalidation: what depends on the tag, and is left to remove (None: nothing is). From now on
+        no answer that depends on it is stored whose fetch began before. `told`: window, intent, its life, intent to
+        clear. RedisUnavailableError.
+        """
+        known = b"1" if self._keys.dependent else b"0"
+        arguments = known, *told, MARK_MS, *LIMITS
+        keys = (self._keys.of_dependants(tag),)
+        reply = await run_script(self._topology, CLOSE, keys, lambda _: arguments, budget, durable=True)
+        if not isinstance(reply, list) or len(reply) < 2:
+            raise RedisUnavailableError("Redis answered a script with something else")
+        now_ms, marked, *names = reply
+        if not marked:
+            raise RedisUnavailableError("Redis is full: what depends on a tag could be stored outdated")
+        tags = tuple(name.decode(errors="replace") for name in names)
+        return Left(tags, now_ms) if tags else None
+
+    async def remove(self, tags: Sequence[str], timeout: float) -> None:
+        """Invalidates tags because of another one on which answers under them depend."""
+
+        def arguments(node: Node) -> tuple[bytes, ...]:
+            return node.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
+
+        groups = self._groups([(tag, self._keys.of_tag(tag)) for tag in tags])
+        await all_of(
+            [
+                run_script(
+                    self._topology,
+                    self._invalidate,
+                    tuple(name for _, name in names),
+                    arguments,
+                    Budget(timeout),
+                    durable=True,
+                )
+                for _, names in groups
+            ]
+        )
+
+    def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
+        """They are invalidated: they depend no more, unless they were stored again since."""
+        key = self._keys.of_dependants(tag)
+        node = self._topology.node_for(key)
+        if node is not None:
+            send_script(node, FORGET, key, b"%d" % left.at_ms, *(each.encode() for each in tags))
+
+    def _groups(self, names: Sequence[tuple[str, bytes]]) -> list[tuple[Node | None, list[tuple[str, bytes]]]]:
+        """What one script may take together."""
+        nodes = self._topology.nodes()
+        if len(nodes) == 1 and not nodes[0].one_slot:
+            return [(nodes[0], list(names[at : at + BATCH])) for at in range(0, len(names), BATCH)]
+        return [(self._topology.node_for(name), [(tag, name)]) for tag, name in names]
+
+
+async def all_of(asked: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
+    """Their replies; every one has ended before the first of their errors is raised."""
+    replies = await asyncio.gather(*asked, return_exceptions=True)
+    for reply in replies:
+        if isinstance(reply, BaseException):
+            raise reply
+    return list(replies)
+
+
+def _judged(replies: Sequence[object], passed_ms: float) -> Overtaken:
+    ages = [age for reply in replies if isinstance(reply, list) for age in reply]
+    if not all(isinstance(reply, list) for reply in replies):
+        raise RedisUnavailableError("Redis answered a script with something else")
+    if any(isinstance(age, int) and age <= passed_ms + _MARGIN_MS for age in ages):
+        return "invalidated"
+    return "crowded" if b"full" in ages else ""

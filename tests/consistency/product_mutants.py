@@ -1,0 +1,73 @@
+"""What the policies' part of the protocol is without one of its parts each, as `mutants` has the rest."""
+
+from typing import Any
+
+import pytest
+
+from proxy.amqp.deliveries import Deliveries
+from proxy.caching import asking
+from proxy.caching.vetting import Vetting
+from proxy.calls import keys
+from proxy.calls.keys import RequestKey
+from proxy.calls.reads import Verdict
+from proxy.store import dependants
+from proxy.store.redis_node import Budget
+from proxy.store.redis_store import RedisStore
+from tests.consistency.clock import swap
+
+Patch = pytest.MonkeyPatch
+
+
+def first_tag_only(patch: Patch) -> None:
+    """An event is applied to the first of its tags."""
+    apply = Deliveries._apply
+
+    async def first(deliveries: Deliveries, tags: tuple[str, ...], *more: Any) -> None:
+        await apply(deliveries, tags[:1], *more)
+
+    patch.setattr(Deliveries, "_apply", first)
+
+
+def digest_left_out(patch: Patch) -> None:
+    """The identity of a stored answer does not say by which policy it was stored."""
+    joined = keys.length_prefixed
+
+    def without(*parts: bytes) -> bytes:
+        return joined(parts[0], *parts[2:]) if len(parts) == 4 and parts[0].startswith(b"/") else joined(*parts)
+
+    patch.setattr(keys, "length_prefixed", without)
+
+
+def entered_after_the_look(patch: Patch) -> None:
+    """Dependants are entered only after the look at the mark; here, so late that no invalidation finds them."""
+
+    async def look(store: RedisStore, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Any:
+        further = [store._keys.of_dependants(tag) for tag in verdict.further_tags]
+        marks = [await store._node(name).ask(budget, b"HGET", name, b"m") for name in further]
+        return "invalidated" if any(marks) else ""
+
+    patch.setattr(RedisStore, "depend", look)
+
+
+def mark_gone_too_early(patch: Patch) -> None:
+    """An invalidation's mark is gone before a fetch from before it ends."""
+    mark = b"set('m', string.format('%.0f %.0f', shut, open))"
+    swap(patch, "CLOSE", lambda source: source.replace(mark, b""), dependants)
+
+
+def confirmed_before_dependants(patch: Patch) -> None:
+    """An invalidation counts, and what depends on its tag is removed whenever that is."""
+
+    async def nothing(*args: Any) -> None:
+        return
+
+    patch.setattr(asking, "remove", nothing)
+
+
+def not_vetted(patch: Patch) -> None:
+    """Whoever joined a fetch has its answer, whatever its further tags are."""
+
+    async def fine(*args: Any) -> str:
+        return ""
+
+    patch.setattr(Vetting, "refusal", fine)
