@@ -66,7 +66,7 @@ class Calls:
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one call of a method of `routes`: Envoy sends hardly any other here (`take_up`)."""
-        if scope["query_string"]:  # which Envoy leaves out of account, and which is no method of anybody's
+        if scope["query_string"]:  # Envoy ignores it when it looks for a route, and no method has one
             await _finish(send, _NO_METHOD)
             return
         straight = self._straight.get(scope["path"])

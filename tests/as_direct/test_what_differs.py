@@ -39,6 +39,7 @@ SEEN_ELSEWHERE = {
     "the same after its headers, or a connection that ends then": "envoy/test_forwarded.py",
     "GOAWAY to callers after SIGTERM": "transport/test_draining.py",
     "more than `MAX_CONCURRENT_CALLS` forwarded calls": "e2e/test_isolation.py",
+    "a failure right after headers without metadata": "as_direct/test_callers_retries.py",
     "a caller that goes away": "envoy/test_departures.py",
     "TLS files that changed": "envoy/test_tls.py",
     "`xds:` targets": "envoy/test_addresses.py",
