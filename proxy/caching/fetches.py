@@ -243,7 +243,7 @@ def _negative(key: RequestKey, reply: Reply) -> Verdict | str:
     """How a status other than OK may be stored, or why it may not."""
     ttl, longest = key.read.limits.negative_ttl.get(reply.code.name), longest_ttl(reply)
     if not ttl or reply.limit:
-        return f"upstream answered {reply.code.name}"
+        return f"the media service answered {reply.code.name}"
     if longest == 0:
         return _FORBIDDEN
     stored = negative(reply)

@@ -187,7 +187,7 @@ async def test_a_done_delete_of_an_unknown_model_flushes(
         async def done(_: Call) -> Reply:
             return Reply(body)
 
-        monkeypatch.setattr(process.core.own_writes, "_forward", done)
+        monkeypatch.setattr(process.core.served.methods, "_fetch", done)
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
         await process.delete(404)
         assert process.core.invalidations.held_back(USER)  # until then every read bypasses

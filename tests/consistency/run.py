@@ -217,6 +217,7 @@ async def running(plan: Plan, rabbit: RabbitServer) -> AsyncIterator[Run]:
     async with AsyncExitStack() as exits:
         redis = await exits.enter_async_context(SIDES[plan.redis](plan.proxies))
         run = Run(plan, redis, rabbit, await rabbit.vhost())
+        exits.callback(run.traffic.close)
         await exits.enter_async_context(run.traffic.server)
         for proxy in run.proxies:
             await exits.enter_async_context(proxy)

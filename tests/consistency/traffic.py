@@ -63,6 +63,7 @@ class Traffic(Protocol):
     def read(self, stub: Any, asked: Question) -> tuple[Call, Any]: ...
     def write(self, stub: Any, number: int, name: str) -> tuple[Call, Any]: ...
     def every(self) -> "list[Sequence[Question]]": ...
+    def close(self) -> None: ...
 
 
 class MediaTraffic:
@@ -105,6 +106,9 @@ class MediaTraffic:
         busy = [Asked(each, page=page, caller=caller) for each in BUSY for page in (1, 2) for caller in ("", "ann")]
         return [[asked] for asked in [*busy, *(Asked(each) for each in QUIET)]]
 
+    def close(self) -> None:
+        """It keeps no files."""
+
 
 class ProductTraffic:
     """Reads by id, by slug (whose product is a further tag) and of a list, all of one version; updates."""
@@ -143,6 +147,9 @@ class ProductTraffic:
 
     def write(self, stub: Any, number: int, name: str) -> tuple[Call, Any]:
         return stub.UpdateProduct, shop.UpdateProductRequest(id=number, name=name)
+
+    def close(self) -> None:
+        self._directory.cleanup()
 
     def every(self) -> list[Sequence[Question]]:
         each = [AskedProduct(number, by) for number in (*BUSY, *QUIET) for by in ("id", "slug")]

@@ -40,6 +40,12 @@ async def test_a_read_on_which_the_policy_fails_is_forwarded_counted_and_told_on
         assert (told["method"], told["level"]) == ("product.ProductService/GetProductByID", "warning")
 
 
+def _flushes(services: Services) -> list[str]:
+    """What was flushed so far."""
+    told = [json.loads(line)["msg"] for line in services.proxy.lines if line.startswith("{")]
+    return [message for message in told if message.endswith("was flushed")]
+
+
 async def _cached(services: Services) -> Callable[[], Awaitable[list[str]]]:
     """A product and a user's files are stored; what their next reads are."""
 
@@ -69,6 +75,7 @@ async def test_an_event_that_names_no_tag_flushes_what_the_policy_says(
 ) -> None:
     events = await rabbit.vhost()
     async with serving(redis, tmp_path, "grpcio", events, change, RABBITMQ_ADDR=events) as services:
+        await until(lambda: _flushes(services) == ["the whole cache was flushed"], "the flush of new queues")
         found = await _cached(services)
         async with await aio_pika.connect(events) as connection:
             channel = await connection.channel()
@@ -80,8 +87,8 @@ async def test_an_event_that_names_no_tag_flushes_what_the_policy_says(
 
         await until(malformed, "the event to be counted")
         if left != ["hit", "hit"]:
-            word = "a service" if left[1] == "hit" else "the whole cache"
-            await services.proxy.logged(f"{'the cache of ' if left[1] == 'hit' else ''}{word} was flushed")
+            word = "the cache of a service" if left[1] == "hit" else "the whole cache"
+            await until(lambda: _flushes(services)[1:] == [f"{word} was flushed"], "the flush")
         assert await found() == left
 
 

@@ -136,7 +136,7 @@ async def test_what_is_not_understood_is_one_line(redis: RedisServer, tmp_path: 
     async with serving(redis, tmp_path, "grpcio") as services:
         for arguments, said in NOT_UNDERSTOOD:
             told = await ask(services.proxy, *arguments)
-            assert (told.status, told.out) == (1, "")
+            assert (told.status, told.out) == (2, "")
             assert said in told.err
             assert told.err.count("\n") == 1
 
@@ -174,7 +174,7 @@ async def test_a_service_is_flushed_by_hand(redis: RedisServer, tmp_path: Path) 
         assert await x_cache(services.media.GetFilesByModel(files)) == "hit"
         assert "everything of product.ProductService" in (await ask(services.proxy, "stats")).out
         told = await ask(services.proxy, "flush", "shop.Products")
-        assert (told.status, told.out) == (1, "")
+        assert (told.status, told.out) == (2, "")
         assert "service: 'shop.Products' is not understood; accepted: media.MediaService, product.Prod" in told.err
 
 

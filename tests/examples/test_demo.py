@@ -228,7 +228,7 @@ async def test_it_stays_up_with_what_to_try_until_ctrl_c(demo: Demo) -> None:
     demo.signal(signal.SIGINT)
 
     assert await demo.exited(60) == 0, demo.stdout + demo.stderr
-    assert len(children) == 5
+    assert len(children) == 6
     assert gone(children)
     assert files(demo.files) == []
 

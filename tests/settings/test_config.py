@@ -263,8 +263,9 @@ def test_the_environment_is_read_for_flags_alone() -> None:
         for path in (ROOT / "proxy").rglob("*.py")
         if "environ[" in path.read_text() or "environ.get" in path.read_text() or "getenv" in path.read_text()
     }
-    # (Beside these, `log.py` heeds NO_COLOR, which is no setting of ours but everybody's.)
-    assert readers == {Path(flags.__file__).name, "otel.py", "log.py"}
+    # (Beside these, `log.py` heeds NO_COLOR, which is no setting of ours but everybody's, and `loading.py` the names
+    # of addresses, which a policy names.)
+    assert readers == {Path(flags.__file__).name, "otel.py", "log.py", "loading.py"}
 
 
 @pytest.mark.parametrize("file", ["settings/otel.py", "telemetry/span_export.py"])

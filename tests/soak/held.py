@@ -21,12 +21,12 @@ from tests.support.servers.waiting import until
 WARM_UP = 1 / 3
 """Share of the calls after which caches, connections and the allocator's arenas are as large as they get."""
 RSS_PER_CALL, RSS_NOISE = 100.0, 4 << 20
-HEAP_PER_CALL = 100.0
+HEAP_PER_CALL = 150.0
 """Bytes. 40 to 50 a call of this mix do stay, hardly any in Python's objects: 130 to 170 of each that is cut short,
 which are three in ten. That is as much as grpc.aio (1.85, grpc#43360) keeps, which never frees what it had given to
 its core for a wait that is cancelled: a bare grpc.aio server keeps 99 bytes of each call that its caller cancels, and
 none of the others; a bare client up to 300 of each stream that it cancels. A busy machine cuts more calls short,
-hence twice as much. What these limits find is worse: one kept call of ours is thousands of bytes.
+hence three times as much. What these limits find is worse: one kept call of ours is thousands of bytes.
 """
 BLOCKS_PER_CALL = 0.5
 """What a call leaves behind is one block at the least, and for each call that is cut short a dozen (task, frame, call).

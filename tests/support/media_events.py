@@ -12,7 +12,7 @@ EXCHANGE = "damar.events"
 EVENTS = POLICY.events
 SOURCES = {event.queue: Source(event.exchange, event.routing_keys) for event in EVENTS}
 BadEvent = BadBody
-Reason = Literal["oversize", "envelope", "data", "model_type", "model_id"]
+Reason = Literal["oversize", "envelope", "data", "model_type", "model_id", "invalidates"]
 Kind = Literal["uploaded", "deleted", "other"]
 
 __all__ = ["EVENTS", "EXCHANGE", "MAX_BODY_BYTES", "SOURCES", "BadEvent", "Kind", "MediaEvent", "Reason", "parse"]

@@ -31,6 +31,11 @@ _NAME: Final[str] = _SERVICE.full_name
 _DIGEST = bytes.fromhex("0d77b34d9711e98b4821e34c12b51adc")
 _AVATARS = frozenset({"avatar", "avatars"})
 _OF_AN_UPLOAD = ["request.model_type", "request.model_id", "request.collection_name"]
+_BYPASS = (
+    "!request.model_type.isPlain() || CACHE_BYPASS_PER_PAGE > 0 && "
+    "(request.per_page == 0 ? 20 : request.per_page) >= CACHE_BYPASS_PER_PAGE"
+)
+"""As media.yaml has it: operators are told by it why a read is forwarded."""
 _PER_PAGE = 20
 """What the media service takes a `per_page` of 0 for."""
 
@@ -77,7 +82,7 @@ def _read(most: int) -> Read:
         name=method.name,
         path=f"/{_NAME}/{method.name}",
         digest=_DIGEST,
-        said={},
+        said={"bypass": _BYPASS},
         unfit="success is false, or nobody can tell when a presigned URL in it expires",
         limits=Limits(keyed=False),
         requests=Messages(method.input_type),

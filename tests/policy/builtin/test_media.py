@@ -112,6 +112,11 @@ def test_both_say_the_same_of_the_service() -> None:
     assert told(PLAIN) == told(YAML)
 
 
+def test_both_say_alike_why_a_read_is_forwarded() -> None:
+    (plain,), (yaml,) = PLAIN.reads.values(), YAML.reads.values()
+    assert plain.said["bypass"] == " ".join(yaml.said["bypass"].split())
+
+
 def of_both(path: str, kind: Callable[[Policy], Any]) -> tuple[Any, Any]:
     return kind(YAML)[path], kind(PLAIN)[path]
 
