@@ -18,6 +18,7 @@ image: ## the image, built and started without an engine (buildah, debootstrap, 
 # Most tests wait for a server most of the time, so that three files at once take half as long on two cores.
 test: ## all tests, against real Redis and RabbitMQ; ARGS="tests/calls/test_keys.py -k case" for some
 	@scripts/setup
+	@$(if $(ARGS),,echo "test: all of it takes about 15 minutes on two cores")
 	@.venv/bin/python -m pytest $(or $(ARGS),-n 3 --dist loadfile --no-loadscope-reorder)
 
 test-all: ## the same and its long forms, then two minutes each of soak and fuzz; about half an hour
