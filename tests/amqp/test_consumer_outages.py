@@ -77,7 +77,7 @@ async def test_a_frozen_broker_is_noticed_and_stop_does_not_wait_for_it(own_rabb
 
 
 async def test_a_connection_closed_by_the_broker_is_made_again_without_a_flush(
-    rabbit: RabbitServer, url: str, publisher: Publisher
+    rabbit: RabbitServer, url: str, publisher: Publisher, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with running(url) as one:
         await one.settled()
@@ -85,7 +85,7 @@ async def test_a_connection_closed_by_the_broker_is_made_again_without_a_flush(
         await publisher.event(1, 2)
         await until(lambda: one.cache.begun == 2, "events in hand")
         await rabbit.ctl("close_all_connections", "--vhost", url.rpartition("/")[2], "a test")
-        await one.down()
+        await until(lambda: "RabbitMQ lost" in caplog.text, "the loss to be told")  # it is back at once
         await one.up()
         one.cache.all_open.set()
         async with publishing(url) as again:
