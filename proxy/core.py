@@ -22,7 +22,7 @@ from proxy.policy import compiled
 from proxy.policy.builtin.old_keys import old_keys
 from proxy.policy.serving import served_policy
 from proxy.policy.watched import Watched
-from proxy.served import Served, Shared, fetcher
+from proxy.served import Served, Shared
 from proxy.settings.config import Settings
 from proxy.store.old_cache import OldCache
 from proxy.store.redis_store import RedisStore
@@ -83,8 +83,7 @@ class Core:
         if store and settings.old_cache_keys == "delete":
             old = OldCache(recent, store.topology.node_for, old_keys)
         invalidations = Invalidations(store, metrics, journal=old or recent, window=settings.cache_event_window)
-        own_writes = OwnWrites(invalidations, fetcher(upstreams))
-        shared = Shared(settings, metrics, store, invalidations, own_writes, _caching(settings))
+        shared = Shared(settings, metrics, store, invalidations, OwnWrites(invalidations), _caching(settings))
         return cls(Served.by(policy, upstreams, shared), shared, names, channels, redis, recent, gap, tls, old, files)
 
     def take_up(self, policy: compiled.Policy) -> None:

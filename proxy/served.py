@@ -56,7 +56,7 @@ class Served:
         """What calls meet of this policy."""
         settings, metrics, store = shared.settings, shared.metrics, shared.store
         metrics.serves(policy.labels, policy.reads)
-        fetch = fetcher(upstreams)
+        fetch = _fetcher(upstreams)
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
         cache = Cache(
             store,
@@ -92,7 +92,7 @@ class Served:
         return {**dict.fromkeys(self.policy.unary, unary_forwarder(self.upstreams)), **self.answered}
 
 
-def fetcher(upstreams: Upstreams) -> Handler:
+def _fetcher(upstreams: Upstreams) -> Handler:
     """Who asks upstream on behalf of a call, within its deadline."""
 
     async def fetch(call: Call) -> Reply:

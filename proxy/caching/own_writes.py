@@ -70,24 +70,23 @@ class Write:
 class OwnWrites:
     """Owns the ends of writes whose callers are gone."""
 
-    def __init__(self, invalidations: Invalidations, forward: Handler) -> None:
+    def __init__(self, invalidations: Invalidations) -> None:
         self._invalidations = invalidations
-        self._forward = forward
         self._ends: set[asyncio.Task[None]] = set()
         self._repeats: dict[bytes, tuple[asyncio.TimerHandle, tuple[str, ...]]] = {}
         self.succeeded: Callable[[float, tuple[str, ...], bytes], None] = lambda began, tags, intent: None
         """Told of each write that surely succeeded, its event being to follow: when it began, by `time.monotonic`, its
         tags and its intent."""
 
-    async def carry_out(self, write: Write, forward: Handler | None = None) -> Reply:
-        """Forwards a write, between its invalidations; by `forward`, where that is not as of all."""
+    async def carry_out(self, write: Write, forward: Handler) -> Reply:
+        """Forwards a write by `forward`, between its invalidations."""
         intent = new_token()
         forwarded = False
         reply: Reply | None = None
         try:
             await self._invalidate(write, _until(intent, _life(write.call), announced=write.announced), None)
             forwarded, began = True, time.monotonic()
-            reply = await (forward or self._forward)(write.call)
+            reply = await forward(write.call)
             if write.announced and reply.ok and write.succeeded(reply.body or b"", False):
                 self.succeeded(began, write.tags, intent)
         finally:

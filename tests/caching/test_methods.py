@@ -25,7 +25,7 @@ class Writes:
         self.seen: list[Write] = []
         original = process.core.own_writes.carry_out
 
-        async def carry_out(write: Write, forward: Handler | None = None) -> Any:
+        async def carry_out(write: Write, forward: Handler) -> Any:
             self.seen.append(write)
             return await original(write, forward)
 

@@ -121,7 +121,7 @@ class World:
         answer = self.origin.answer
         held_back = invalidations.held_back
         cache = Cache(store, answer, keys, rules, held_back=held_back, observer=metrics, random=lambda: 0.0)
-        own_writes = OwnWrites(invalidations, answer)
+        own_writes = OwnWrites(invalidations)
         methods = Methods(said.reads, said.writes, cache, own_writes, answer, store, metrics)
         deliveries = Deliveries(invalidations, metrics, events=lambda _: self.scene.event)
         process = Process(store, invalidations, cache, own_writes, methods, deliveries, gap, metrics)
