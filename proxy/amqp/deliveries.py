@@ -26,7 +26,6 @@ from proxy.amqp.duty import Able
 from proxy.amqp.silence import Silence
 from proxy.calls.tags import UNDESCRIBED, Description, told_kind
 from proxy.policy.bodies import BadBody
-from proxy.policy.compiled import literal_kind
 from proxy.policy.compiled_events import Event
 from proxy.retry import Pauses, jittered, until_done
 from proxy.telemetry import span_names, tracing
@@ -191,7 +190,7 @@ class Deliveries:
             await self._answer(message, good=False)
             return
         if tags:
-            tracing.about(told_kind(tags[0], about, literal_kind(event.said.get("invalidates", ""))))
+            tracing.about(told_kind(tags[0], about, event.tag_kind))
         # What follows may wait for as long as Redis is away; hundreds of bodies need not.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
         in_hand.tags, sent_at = tuple(tags), _sent_at(message, received)

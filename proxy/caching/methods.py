@@ -21,7 +21,6 @@ from proxy.calls.reads import Read
 from proxy.calls.tags import Description, Plain, kind_of, told_kind
 from proxy.errors import RedisUnavailableError
 from proxy.policy import compiled
-from proxy.policy.compiled import literal_kind
 from proxy.policy.failures import ExpressionError
 from proxy.store.redis_node import Budget
 from proxy.telemetry import tracing
@@ -119,7 +118,7 @@ class Methods:
                 announced=said.announced,
             )
         if write.tags:
-            tracing.about(told_kind(write.tags[0], write.about, literal_kind(said.said.get("invalidates", ""))))
+            tracing.about(told_kind(write.tags[0], write.about, said.kind))
         return await self._own_writes.carry_out(write, self._fetch)
 
     async def _understood(self, call: Call, said: compiled.Write) -> Write:

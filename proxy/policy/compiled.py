@@ -3,10 +3,8 @@
 The callables raise ExpressionError if an expression fails on a message, and nothing else.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -19,17 +17,8 @@ from proxy.policy.compiled_events import Event
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.failures import ExpressionError
 from proxy.policy.messages import Messages, without_signatures
-from proxy.policy.tags import TooManyTagsError
+from proxy.policy.tags import TooManyTagsError, literal_kind
 from proxy.settings.upstream_tls import UpstreamTls
-
-_LITERAL = re.compile(r"""[\s(\[]*(?:'([^'\\/]+)|"([^"\\/]+))""")
-
-
-@lru_cache(maxsize=1024)
-def literal_kind(expression: str) -> str:
-    """The text that an expression of tags begins with, up to a slash; empty where it begins with something else."""
-    found = _LITERAL.match(expression)
-    return "" if found is None else (found[1] or found[2]).strip()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -176,6 +165,11 @@ class Write:
     describe: Callable[[Message], Description]
     share: str = ""
     """The service whose answers are flushed where nobody can tell its tags; empty: all are."""
+
+    @property
+    def kind(self) -> str:
+        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+        return literal_kind(self.said.get("invalidates", ""))
 
     @property
     def identity(self) -> object:

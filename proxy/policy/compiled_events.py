@@ -9,6 +9,7 @@ from google.protobuf.message import Message
 from proxy.calls.tags import Description
 from proxy.policy.bodies import BadBody, Body
 from proxy.policy.failures import ExpressionError
+from proxy.policy.tags import literal_kind
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +43,11 @@ class Event:
             return self.invalidates(event), self.describe(event, routing_key)
         except ExpressionError:
             raise BadBody("invalidates") from None
+
+    @property
+    def tag_kind(self) -> str:
+        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+        return literal_kind(self.said.get("invalidates", ""))
 
     @property
     def identity(self) -> object:

@@ -1,6 +1,8 @@
 """The format of a tag, the name of what stored answers depend on and invalidations refer to: `user/123`, `products`."""
 
+import re
 from collections.abc import Iterable
+from functools import lru_cache
 
 from proxy.policy.failures import ExpressionError
 
@@ -10,6 +12,7 @@ MOST_ALIASES = 1000
 """Of one answer."""
 LONGEST_TAG = 512
 """Bytes, as UTF-8."""
+_LITERAL = re.compile(r"""[\s(\[]*(?:'([^'\\/]+)|"([^"\\/]+))""")
 
 
 class EmptyTagError(ExpressionError):
@@ -43,3 +46,10 @@ def bounded_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
     if len(found) > MOST_ALIASES:
         raise ExpressionError(f"there are more than {MOST_ALIASES} aliases")
     return found
+
+
+@lru_cache(maxsize=1024)
+def literal_kind(expression: str) -> str:
+    """The text that an expression of tags begins with, up to a slash; empty where it begins with something else."""
+    found = _LITERAL.match(expression)
+    return "" if found is None else (found[1] or found[2]).strip()

@@ -1,20 +1,12 @@
-"""proxy.policy.compiled: what an expression says of its tags. Reads and writes are tested where they are compiled."""
+"""proxy.policy.compiled: of what the tags of methods are. All else is tested where they are compiled."""
 
-import pytest
+from tests.policy import SERVICE, compiled
 
-from proxy.policy.compiled import literal_kind
+READ = "    reads: [{method: GetProductByID, tag: \"'product/' + string(request.id)\"}]\n"
+WRITE = "    writes: [{method: UpdateProduct, invalidates: \"['products']\"}]\n"
 
 
-@pytest.mark.parametrize(
-    ("expression", "kind"),
-    [
-        ("'product/' + string(request.id)", "product"),
-        ("'products'", "products"),
-        ('["slug/" + request.slug]', "slug"),
-        ("'products of ' + string(request.shop_id)", "products of"),
-        ("request.model_type + '/' + string(request.model_id)", ""),
-        ("", ""),
-    ],
-)
-def test_the_kind_of_tags_is_what_their_expression_begins_with(expression: str, kind: str) -> None:
-    assert literal_kind(expression) == kind
+def test_the_kind_of_a_methods_tags_is_the_policys_own_word() -> None:
+    service = compiled(f"{SERVICE}{READ}{WRITE}").services["product.ProductService"]
+    (read,), (write,) = service.reads.values(), service.writes.values()
+    assert (read.kind, write.kind) == ("product", "products")
