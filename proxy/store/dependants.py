@@ -10,14 +10,14 @@ the time from before the fetch until the server's answer is here, so that no del
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from proxy.calls.keys import Keys, RequestKey
 from proxy.errors import RedisUnavailableError
 from proxy.store.model_hash import LIMITS, LONGEST_INTENT_MS
-from proxy.store.redis_node import Budget, Node, new_token
+from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_scripts import Script, send_script
 from proxy.store.redis_topology import Topology
 from proxy.store.script_runs import run_script
@@ -39,6 +39,10 @@ Overtaken = Literal["", "invalidated", "crowded", "late", "another master"]
 """Why an answer must not be stored; empty: it may be."""
 
 
+Remove = Callable[[tuple[bytes, ...], float], Coroutine[Any, Any, None]]
+"""Invalidates tags by their hashes, all of one slot, within so many seconds."""
+
+
 @dataclass(frozen=True, slots=True)
 class Left:
     """What is left to invalidate of a tag: what depends on it, as its server had it at a time of its own clock."""
@@ -50,10 +54,10 @@ class Left:
 class Dependants:
     """Of one namespace."""
 
-    def __init__(self, topology: Topology, keys: Keys, invalidate: Script) -> None:
+    def __init__(self, topology: Topology, keys: Keys, remove: Remove) -> None:
         self._topology = topology
         self._keys = keys
-        self._invalidate = invalidate
+        self._remove = remove
 
     async def enter(
         self, key: RequestKey, further: Sequence[str], keep_ms: int, began: float, budget: Budget
@@ -99,24 +103,8 @@ class Dependants:
 
     async def remove(self, tags: Sequence[str], timeout: float) -> None:
         """Invalidates tags because of another one on which answers under them depend."""
-
-        def arguments(node: Node) -> tuple[bytes, ...]:
-            return node.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
-
         groups = self._groups([(tag, self._keys.of_tag(tag)) for tag in tags])
-        await all_of(
-            [
-                run_script(
-                    self._topology,
-                    self._invalidate,
-                    tuple(name for _, name in names),
-                    arguments,
-                    Budget(timeout),
-                    durable=True,
-                )
-                for _, names in groups
-            ]
-        )
+        await all_of([self._remove(tuple(name for _, name in names), timeout) for _, names in groups])
 
     def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
         """They are invalidated: they depend no more, unless they were stored again since."""

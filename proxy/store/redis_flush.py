@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from functools import partial
 
 from proxy.calls.keys import share_of
 from proxy.errors import RedisUnavailableError
@@ -34,19 +33,15 @@ async def flush(
 
 async def of_services(topology: Topology, keys: tuple[bytes, ...], services: Collection[str]) -> tuple[bytes, ...]:
     """Those that concern one of these services. Whose fetch begins after this look begins after the flush did."""
-    found: set[bytes] = set()
-    for service in services:
-        share = (share_of(service),)
-        reply = await run_script(topology, _OF_SERVICE, keys, partial(_same, share), Budget(FLUSH_STEP))
-        if not isinstance(reply, list) or len(reply) != len(keys):
-            raise RedisUnavailableError("Redis answered a script with something else")
-        found.update(key for key, told in zip(keys, reply, strict=True) if told)
+    found = set().union(*[await _of_service(topology, keys, share_of(service)) for service in services])
     return tuple(key for key in keys if key in found)
 
 
-def _same(arguments: tuple[bytes, ...], _: Node) -> tuple[bytes, ...]:
-    """Arguments of a script that are the same for every node."""
-    return arguments
+async def _of_service(topology: Topology, keys: tuple[bytes, ...], share: bytes) -> set[bytes]:
+    reply = await run_script(topology, _OF_SERVICE, keys, lambda _: (share,), Budget(FLUSH_STEP))
+    if not isinstance(reply, list) or len(reply) != len(keys):
+        raise RedisUnavailableError("Redis answered a script with something else")
+    return {key for key, told in zip(keys, reply, strict=True) if told}
 
 
 async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]]) -> int:

@@ -82,7 +82,7 @@ class RedisStore:
         told = Listeners(changed, self._renewed)
         self._topology: Topology = topology(target, _SCRIPTS, told, tls, probing(keys))
         self._reads = Reads(self._topology.node_for, self.gap)
-        self._dependants = Dependants(self._topology, keys, _INVALIDATE)
+        self._dependants = Dependants(self._topology, keys, self._remove)
         self._whole = False
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
@@ -219,9 +219,8 @@ class RedisStore:
         def arguments(node: Node) -> tuple[bytes, ...]:
             return node.run_id, mark, b"%d" % window_ms, intent, b"%d" % intent_ms, clear, *LIMITS, due
 
-        own = run_script(
-            self._topology, _INVALIDATE, (self._keys.of_tag(tag),), arguments, Budget(timeout), durable=True
-        )
+        keys = (self._keys.of_tag(tag),)
+        own = run_script(self._topology, _INVALIDATE, keys, arguments, Budget(timeout), durable=True)
         if not self._with_dependants:
             await own
             return None
@@ -241,8 +240,11 @@ class RedisStore:
     async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None:
         """The tag that an alias is another name of; None when no fill has seen it."""
         key = self._keys.of_alias(service, alias)
+        node = self._topology.node_for(key)
+        if node is None:
+            raise RedisUnavailableError("not connected yet")
         try:
-            value = await self._node(key).ask(budget, b"GET", key)
+            value = await node.ask(budget, b"GET", key)
         except REDIRECTIONS:
             return None
         try:
@@ -257,17 +259,22 @@ class RedisStore:
         Not by unlinking the hashes: the intents of writes that are under way must stand.
         """
 
-        def arguments(holder: Node) -> tuple[bytes, ...]:
-            return holder.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
-
         async def invalidate(keys: tuple[bytes, ...]) -> int:
             if services:
                 keys = await of_services(self._topology, keys, services)
             if keys:
-                await run_script(self._topology, _INVALIDATE, keys, arguments, Budget(FLUSH_STEP), durable=True)
+                await self._remove(keys, FLUSH_STEP)
             return len(keys)
 
         return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate)
+
+    async def _remove(self, keys: tuple[bytes, ...], timeout: float) -> None:
+        """Invalidates tags by their hashes, all of one slot, for the sake of no event and no write."""
+
+        def arguments(node: Node) -> tuple[bytes, ...]:
+            return node.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
+
+        await run_script(self._topology, _INVALIDATE, keys, arguments, Budget(timeout), durable=True)
 
     def _lives(self, key: RequestKey, verdict: Verdict) -> tuple[float, int]:
         """How many seconds an answer is fresh, and how many ms it may stand in after that."""
@@ -285,12 +292,6 @@ class RedisStore:
         """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""
         lost_ms = self.gap.lost_ms(node.now_ms())
         return (b"", b"") if lost_ms is None else (b"%d" % lost_ms, b"%d" % (self.gap.ttl * 1000))
-
-    def _node(self, key: bytes) -> Node:
-        node = self._topology.node_for(key)
-        if node is None:
-            raise RedisUnavailableError("not connected yet")
-        return node
 
     def _send_script(self, script: Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)

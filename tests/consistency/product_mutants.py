@@ -43,7 +43,8 @@ def entered_after_the_look(patch: Patch) -> None:
 
     async def look(store: RedisStore, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Any:
         further = [store._keys.of_dependants(tag) for tag in verdict.further_tags]
-        marks = [await store._node(name).ask(budget, b"HGET", name, b"m") for name in further]
+        nodes = {name: node for name in further if (node := store.topology.node_for(name)) is not None}
+        marks = [await node.ask(budget, b"HGET", name, b"m") for name, node in nodes.items()]
         return "invalidated" if any(marks) else ""
 
     patch.setattr(RedisStore, "depend", look)
