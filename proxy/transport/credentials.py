@@ -26,8 +26,7 @@ def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
         options = (*options, ("grpc.default_authority", authority(target, tls.server_name if tls else "")))
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)
-    named = (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
-    return grpc.aio.secure_channel(target, _credentials(tls), options=(*options, *named))
+    return grpc.aio.secure_channel(target, _credentials(tls), options=(*options, *_named(tls)))
 
 
 def reflecting(settings: Settings) -> Callable[[str, UpstreamTls | None], grpc.Channel]:
@@ -38,10 +37,14 @@ def reflecting(settings: Settings) -> Callable[[str, UpstreamTls | None], grpc.C
         if how is None:
             return grpc.insecure_channel(target)
         leg = Leg.to(how)
-        named = (("grpc.ssl_target_name_override", leg.server_name),) if leg.server_name else ()
-        return grpc.secure_channel(target, _credentials(leg), options=named)
+        return grpc.secure_channel(target, _credentials(leg), options=_named(leg))
 
     return connect
+
+
+def _named(tls: Leg) -> tuple[tuple[str, str], ...]:
+    """The option by which a certificate may be of another name than the target's."""
+    return (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
 
 
 def _credentials(tls: Leg) -> grpc.ChannelCredentials:
