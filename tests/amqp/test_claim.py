@@ -27,11 +27,6 @@ class Record:
 HERE, ELSEWHERE = "0123456789abcdef0123456789abcdef", "fedcba9876543210fedcba9876543210"
 
 
-@pytest.fixture
-async def url(rabbit: RabbitServer) -> str:
-    return await rabbit.vhost()
-
-
 async def _claimed(rabbit: RabbitServer, url: str) -> None:
     async def there() -> bool:
         return "ours-redis" in await queues(rabbit, url)

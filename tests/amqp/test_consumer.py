@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,23 +13,12 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from proxy.amqp.intake import PREFETCH, Intake
 from proxy.telemetry.dependency import State
-from tests.support.amqp import Publisher, publishing, queues
+from tests.support.amqp import Publisher, queues
 from tests.support.amqp_consumer import DELETED, UPLOADED, empty, lines, once, running
 from tests.support.media_events import EXCHANGE
 from tests.support.servers.children import free_port
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.waiting import until
-
-
-@pytest.fixture
-async def url(rabbit: RabbitServer) -> str:
-    return await rabbit.vhost()
-
-
-@pytest.fixture
-async def publisher(url: str) -> AsyncIterator[Publisher]:
-    async with publishing(url) as one:
-        yield one
 
 
 async def test_where_no_queue_was_it_flushes_once_and_then_applies_events(url: str, publisher: Publisher) -> None:

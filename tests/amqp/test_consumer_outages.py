@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 import logging
-from collections.abc import AsyncIterator
 from functools import partial
 
 import pytest
@@ -14,17 +13,6 @@ from tests.support.servers.children import free_port
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
-
-
-@pytest.fixture
-async def url(rabbit: RabbitServer) -> str:
-    return await rabbit.vhost()
-
-
-@pytest.fixture
-async def publisher(url: str) -> AsyncIterator[Publisher]:
-    async with publishing(url) as one:
-        yield one
 
 
 @pytest.fixture(autouse=True)

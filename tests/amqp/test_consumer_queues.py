@@ -2,7 +2,7 @@
 
 import itertools
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import aio_pika
@@ -16,17 +16,6 @@ from tests.support.amqp_consumer import DELETED, UPLOADED, lines, once, running
 from tests.support.media_events import EXCHANGE
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.waiting import until
-
-
-@pytest.fixture
-async def url(rabbit: RabbitServer) -> str:
-    return await rabbit.vhost()
-
-
-@pytest.fixture
-async def publisher(url: str) -> AsyncIterator[Publisher]:
-    async with publishing(url) as one:
-        yield one
 
 
 @pytest.fixture(autouse=True)

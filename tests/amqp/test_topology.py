@@ -19,11 +19,6 @@ NOTHING = Findings((), "")
 
 
 @pytest.fixture
-async def url(rabbit: RabbitServer) -> str:
-    return await rabbit.vhost()
-
-
-@pytest.fixture
 async def connection(url: str) -> AsyncIterator[AbstractConnection]:
     one = await aio_pika.connect(url)
     yield one
