@@ -4,7 +4,8 @@ The admin server listens on loopback by default. That keeps other machines out, 
 machine opens. So:
 
     Host      must be an address of the proxy: a page whose name resolves to 127.0.0.1 (DNS rebinding) sends its own
-    name Origin    if a browser sends one, must be the admin page itself
+              name
+    Origin    if a browser sends one, must be the admin page itself
     token     if ADMIN_TOKEN is set, everything except the page, which contains no data, requires it
 """
 

@@ -4,7 +4,8 @@ Rules:
     start   whoever got a token that nobody in this process has starts a flight under it
     join    a read joins only by a token that its own round trip to Redis, begun after it arrived, returned
     land    the result is there; waiters go on, while the flight still stores it and stays to be joined until that is
-    done end     the flight leaves the table; or the last waiter left before the landing, and the fetch is cancelled
+            done
+    end     the flight leaves the table; or the last waiter left before the landing, and the fetch is cancelled
 A waiter that gives up does not affect the others. A read that joins by a token which Redis still accepts shares a fetch
 that began after every earlier invalidation, since an invalidation ends all tokens.
 """

@@ -5,8 +5,9 @@ changed, in steps that may be repeated at any time:
 
 1. Take the pair from its source: the mounted files, or (`selfManaged`) our Secret, where a new pair is made and stored
    when there is none or two thirds of its life are over. A replica that loses the race to store reads what the winner
-stored. 2. Make the API server trust it: the pair's CA is *added* to the caBundle, so old and new stand there together;
-   only what has expired is ever removed. (With cert-manager, or a bundle given by hand, others do this.)
+   stored.
+2. Make the API server trust it: the pair's CA is *added* to the caBundle, so old and new stand there together; only
+   what has expired is ever removed. (With cert-manager, or a bundle given by hand, others do this.)
 3. Serve it: at once if no valid certificate is being served; otherwise some time after its CA was first seen in the
    caBundle, since API servers read their configuration a little later than we write it.
 """
