@@ -16,6 +16,7 @@ from proxy.calls.reads import Limits
 from proxy.calls.tags import Description
 from proxy.pb import media_pb2
 from proxy.policy.bodies import declared_fields, envelope_body
+from proxy.policy.builtin.model import described
 from proxy.policy.compiled import LookUp, Policy, Read, Service, Write
 from proxy.policy.compiled_events import Event
 from proxy.policy.descriptors import Descriptors
@@ -29,7 +30,6 @@ _FILE: Final = media_pb2.DESCRIPTOR
 _SERVICE: Final = _FILE.services_by_name["MediaService"]
 _NAME: Final[str] = _SERVICE.full_name
 _DIGEST = bytes.fromhex("0d77b34d9711e98b4821e34c12b51adc")
-_AVATARS = frozenset({"avatar", "avatars"})
 _OF_AN_UPLOAD = ["request.model_type", "request.model_id", "request.collection_name"]
 _BYPASS = (
     "!request.model_type.isPlain() || CACHE_BYPASS_PER_PAGE > 0 && "
@@ -215,9 +215,7 @@ def _tags(of: Any) -> tuple[str, ...]:
 
 
 def _described(of: Any, model_type: str, collection: str) -> Description:
-    avatar = casefolded(of.model_type) == "user" and collection in _AVATARS
-    fields = {"model_type": model_type, "model_id": of.model_id, "collection": collection}
-    return Description("user avatar" if avatar else "model media", fields)
+    return described(casefolded(of.model_type), model_type, of.model_id, collection)
 
 
 def _succeeded(answer: Any) -> Callable[[bytes, bool], bool]:

@@ -6,6 +6,7 @@ from proxy.calls.tags import Description, Plain
 from proxy.policy.spellings import foldings
 
 INT64 = range(-(2**63), 2**63)
+_AVATARS = frozenset({"avatar", "avatars"})
 
 
 class Model(str):
@@ -41,6 +42,11 @@ class Model(str):
 
     def described(self, collection: str) -> Description:
         """What log lines call its files in a collection: `user avatar` for a user's avatars, else `model media`."""
-        avatar = self.type == "user" and collection in {"avatar", "avatars"}
-        fields: dict[str, Plain] = {"model_type": self.type, "model_id": self.id, "collection": collection}
-        return Description("user avatar" if avatar else "model media", fields)
+        return described(self.type, self.type, self.id, collection)
+
+
+def described(folded: str, model_type: str, model_id: int, collection: str) -> Description:
+    """What log lines call a model's files. `folded`: its type without regard to case; `model_type`: as they show it."""
+    avatar = folded == "user" and collection in _AVATARS
+    fields: dict[str, Plain] = {"model_type": model_type, "model_id": model_id, "collection": collection}
+    return Description("user avatar" if avatar else "model media", fields)
