@@ -7,7 +7,7 @@ from typing import Any
 
 from examples.demo.process import FailedError, Process
 
-_POLICIES = Path(__file__).parents[1] / "policies"
+POLICY = Path(__file__).parents[1] / "policies" / "product.yaml"
 _PRODUCT = '{ product(id: "1") { name } }'
 _LIST = "{ products { products { name } } }"
 _UPDATE = "mutation($input: UpdateProductInput!) { updateProduct(input: $input) { success message } }"
@@ -15,15 +15,6 @@ _PATIENCE = 10.0
 
 Ask = Callable[..., Awaitable[dict[str, Any]]]
 """A gateway, a query, and its variables."""
-
-
-def policy_in(directory: Path, product_service: str) -> str:
-    """The policy, with the product service at this address; the path of its file."""
-    text = (_POLICIES / "product.yaml").read_text().replace("localhost:50055", product_service)
-    (directory / "product.binpb").write_bytes((_POLICIES / "product.binpb").read_bytes())
-    path = directory / "policy.yaml"
-    path.write_text(text)
-    return str(path)
 
 
 class Products:

@@ -15,7 +15,7 @@ import aiohttp
 
 from examples.demo import servers
 from examples.demo.process import FailedError, Process, until
-from examples.demo.products import policy_in
+from examples.demo.products import POLICY
 from examples.demo.programs import Programs
 from examples.demo.report import Report
 
@@ -88,8 +88,9 @@ def _described(
     product_port = servers.free_port(50055)
     product_service = f"127.0.0.1:{product_port}"
     settings = {
-        "POLICY": policy_in(directory, product_service),
+        "POLICY": str(POLICY),
         "MEDIA_SERVICE_ADDR": f"127.0.0.1:{media_port}",
+        "PRODUCT_SERVICE_ADDR": product_service,
         "REDIS_ADDR": f"127.0.0.1:{redis_port}",
         "RABBITMQ_ADDR": amqp,
         "ADMIN_ADDR": f"127.0.0.1:{servers.free_port(9901)}",

@@ -15,7 +15,7 @@ from examples.pb import product_pb2 as pb
 from examples.pb.product_pb2_grpc import ProductServiceServicer, add_ProductServiceServicer_to_server
 from tests.consistency.checker import FAILED, Checker
 from tests.consistency.origin import Failing
-from tests.support.services import POLICIES
+from tests.support import services
 
 PAGE = range(1, 7)
 """The products of the one list that is read."""
@@ -174,11 +174,10 @@ class StampedProducts(ProductServiceServicer):
 
 def policy_in(directory: Path, address: str) -> str:
     """The product policy of the examples, whose log lines name the write or event; the path of its file."""
-    text = (POLICIES / "product.yaml").read_text().replace("localhost:50055", address)
+    path = Path(services.policy_in(directory, product=address))
+    text = path.read_text()
     for old, new in _CHANGES:
         assert old in text
         text = text.replace(old, new)
-    (directory / "product.binpb").write_bytes((POLICIES / "product.binpb").read_bytes())
-    path = directory / "policy.yaml"
     path.write_text(text)
     return str(path)
