@@ -27,7 +27,7 @@ from tests.support.servers.waiting import until
 from tests.support.services import Catalogue, catalogue_serving, policy_in
 
 SHOP = "hipstershop.ProductCatalogService"
-TAKEN = "the policy has changed and counts from now on"
+TAKEN = "the policy has changed, and the new one is in effect"
 
 
 class ConfigMap:

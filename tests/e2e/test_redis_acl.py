@@ -161,7 +161,7 @@ async def test_a_user_who_lacks_a_command_is_told_of_once_and_works_once_it_is_g
         await own_redis.cli("ACL", "SETUSER", "media-cache-proxy", "+hget")
         await until(lambda: _up(proxy), "Redis to be usable")
         assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
-        await proxy.logged("Redis refuses no command of ours any more")
+        await proxy.logged("Redis no longer refuses any of the proxy's commands")
         assert (await _stats(proxy))["dependencies"]["redis"]["reason"] == ""
         assert len(await proxy.logged("Redis refuses a command")) == 1
 
