@@ -22,7 +22,7 @@ INFO = (b"INFO", b"replication")
 _LOOK_IN_DOUBT_EVERY = 1.0
 _MOST_PAST = 64
 _TURNS, _TURNS_WITHIN = 3, 60.0
-"""So many times has an address led elsewhere in so many seconds that it leads to several servers in turn."""
+"""How often, within how many seconds, an address must lead elsewhere to count as leading to different servers."""
 _STEADY = 10
 """Looks that must all find the same server before such an address is relied on again."""
 _MOVED = 3
