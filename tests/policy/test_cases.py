@@ -61,7 +61,7 @@ ANSWER = "response: {success: true, data: {id: 7}}"
         ("read: product.ProductService/Nope", "unknown read 'product.ProductService/Nope'; did you mean"),
         ("event: {exchange: e, routing_key: k}", "unknown event 'e k'; accepted: damar.events media.event.uploaded"),
         (f"{SLUG}, response: {{nope: 1}}", "no field named"),
-        (f"{SLUG}, {ANSWER}, at: 2026-99-99, ttl: 5m", "at: 2026-99-99 is no time"),
+        (f"{SLUG}, {ANSWER}, at: 2026-99-99, ttl: 5m", "at: 2026-99-99 is not a time"),
     ],
 )
 def test_what_differs_is_told_with_its_place(case: str, told: str) -> None:
