@@ -66,7 +66,12 @@ def placed(settings: Settings) -> tuple[Placed, ...]:
 
         return reflecting(settings)(upstream, tls)
 
-    found = load_policy(settings.policy, default_upstream=settings.media_service_addr, connect=connect)
+    found = load_policy(
+        settings.policy,
+        default_upstream=settings.media_service_addr,
+        connect=connect,
+        listen_addr=settings.listen_addr,
+    )
     return placed_by(found, settings)
 
 
