@@ -81,7 +81,7 @@ def init(reflection: str | None, descriptors: str | None, upstream: str | None) 
     from proxy.policy.starter import starter  # noqa: PLC0415
 
     if (reflection is None) == (descriptors is None):
-        raise click.UsageError("says not where to look; accepted: one of --reflection TARGET, --descriptors FILE")
+        raise click.UsageError("does not say where to look; accepted: one of --reflection TARGET, --descriptors FILE")
     try:
         if reflection is not None:
             with closing(grpc.insecure_channel(reflection)) as channel:
@@ -213,7 +213,7 @@ def _json(what: str, text: str) -> Any:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise click.UsageError(
-            f'{what}: is no JSON; accepted: a message in protobuf\'s JSON, like {{"id": 7}}'
+            f'{what}: is not valid JSON; accepted: a message in protobuf\'s JSON, like {{"id": 7}}'
         ) from None
 
 

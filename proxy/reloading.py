@@ -28,7 +28,7 @@ LOOK_EVERY = 2.0
 """Seconds between two looks at the files."""
 _LONGEST_WRITE = 60.0
 """Seconds, where CALL_TIMEOUT does not bound calls."""
-_REASON = "the policy names other writes or events"
+_REASON = "the policy's writes or events have changed"
 
 TakeUp = Callable[[Served], Awaitable[Iterable[str]]]
 """Takes up what the core serves now; tells what of it counts from the next start only."""
@@ -80,7 +80,7 @@ class Reloading:
             return
         later = [each for part in self._take_up for each in await part(self._core.served)]
         self._observer.taken()
-        log.info("the policy has changed and counts from now on", extra=_changes(before, policy, later))
+        log.info("the policy has changed, and the new one is in effect", extra=_changes(before, policy, later))
         if _removes(policy) != _removes(before):
             self._flush()
 
@@ -96,7 +96,7 @@ class Reloading:
         self._observer.refused()
         first, *more = str(error).splitlines()
         extra = {"mistakes": len(more) + 1} if more else {}
-        log.error("the policy has changed and cannot be used; the one before it counts: %s", first, extra=extra)
+        log.error("the policy has changed but cannot be used; the previous one stays in effect: %s", first, extra=extra)
 
 
 def _removes(policy: Policy) -> object:

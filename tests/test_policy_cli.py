@@ -99,7 +99,7 @@ def test_init_prints_a_policy_of_a_file_or_of_a_server(tmp_path: Path, reflectin
 def test_init_says_what_it_cannot_use(tmp_path: Path) -> None:
     (tmp_path / "x.binpb").write_bytes(b"\xff")
     result = run("init", "--descriptors", tmp_path / "x.binpb")
-    assert (result.exit_code, "is no FileDescriptorSet" in result.stderr) == (1, True)
+    assert (result.exit_code, "is not a FileDescriptorSet" in result.stderr) == (1, True)
     assert run("init").exit_code == 2
     assert run("init", "--reflection", "not a target").exit_code == 2
 

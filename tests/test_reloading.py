@@ -168,7 +168,7 @@ async def test_the_line_tells_what_came_what_went_and_what_waits(
         scene.change("      - method: GetProductBySlug\n", "      - method: GetProductBySlug\n        ttl: 1m\n")
         scene.cut("      - method: DeleteProduct", "\nevents:")
         await scene.reloading.reload()
-        (record,) = [each for each in caplog.records if "counts from now on" in each.message]
+        (record,) = [each for each in caplog.records if "the new one is in effect" in each.message]
         kinds = ("services_", "reads_", "writes_", "from_")
         told = {name: value for name, value in record.__dict__.items() if name.startswith(kinds)}
         assert told == {

@@ -279,7 +279,7 @@ def _log_not_stored(key: RequestKey, why: str) -> None:
 def _refusal(done: "asyncio.Future[object] | None") -> str:
     """Why Redis has not stored it; empty: it has."""
     if done is None or done.cancelled() or done.exception() is not None:
-        return "Redis could not take it"
+        return "Redis could not store it"
     if done.result() != 1:
         return "it was invalidated meanwhile, or its presigned URLs are about to expire"
     return ""

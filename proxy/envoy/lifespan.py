@@ -109,7 +109,7 @@ class Lifespan:
         try:
             self._control.send(message)
         except OSError:
-            _logger.warning("nobody is left to be told: %s", message)
+            _logger.warning("serve is gone and cannot be told: %s", message)
 
     def _told(self) -> None:
         try:

@@ -62,7 +62,7 @@ def rendered(settings: Settings, place: Place, services: Sequence[Placed] | None
         raise SettingError(str(error)) from None
     except OSError:
         raise StartError(
-            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of an own address"
+            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of a local address"
         ) from None
 
 
@@ -138,7 +138,7 @@ class _Supervisor:
         try:
             await asyncio.wait([done, live], timeout=_UP_WITHIN, return_when=asyncio.FIRST_COMPLETED)
             if not live.done() and not done.done():
-                raise StartError(f"TRANSPORT=envoy: Envoy does not serve after {_UP_WITHIN:g} s")
+                raise StartError(f"TRANSPORT=envoy: Envoy has not begun to serve after {_UP_WITHIN:g} s")
             await asyncio.wait([done, stopping], return_when=asyncio.FIRST_COMPLETED)
             late = self._settings.drain_time + _DRAINED_LATE
             await asyncio.wait([done], timeout=late)
@@ -154,10 +154,10 @@ class _Supervisor:
             raise StartError(explained(envoy.last, self._settings))
         fields = {"last_words": list(envoy.last), "restarts": self._restarts}
         if status < 0 and envoy.ended is None and not self._asked:
-            _log.error("Envoy crashed by %s and is started again", _name(-status), extra=fields)
+            _log.error("Envoy crashed with %s and is being restarted", _name(-status), extra=fields)
             return None
-        how = f" by {_name(-status)}" if status < 0 and envoy.ended is None else f" with status {max(status, 0)}"
-        _log.error("Envoy ended by itself%s, and so does the proxy", how, extra=fields)
+        how = f" with {_name(-status)}" if status < 0 and envoy.ended is None else f" with status {max(status, 0)}"
+        _log.error("Envoy exited unexpectedly%s, so the proxy ends too", how, extra=fields)
         return 1
 
     def _signalled(self) -> None:

@@ -94,7 +94,7 @@ def parse(annotations: Mapping[str, Any]) -> Wishes:
 
 def _value(name: str, text: Any) -> Any:
     if not isinstance(text, str):
-        raise Refused("bad-annotation", annotation(name), f"{text!r} is no text; put it in quotes")
+        raise Refused("bad-annotation", annotation(name), f"{text!r} is not a text; put it in quotes")
     try:
         return TYPES[name].convert(text, None, None)
     except click.BadParameter as error:

@@ -109,7 +109,7 @@ def _request(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise BadReview("the body is not JSON") from None
     if not isinstance(review, dict) or review.get("kind") != "AdmissionReview":
-        raise BadReview("the body is no AdmissionReview")
+        raise BadReview("the body is not an AdmissionReview")
     if review.get("apiVersion") != _API_VERSION:
         raise BadReview(f"apiVersion is {review.get('apiVersion')!r}; accepted: {_API_VERSION}")
     request = review.get("request")

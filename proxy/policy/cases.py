@@ -37,14 +37,14 @@ class _Json(Kind):
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value that may be null, told from one that was not given."""
+    """A value that was given, and that may be null."""
 
     value: Any
 
 
 @dataclass
 class Message(Form):
-    """Which exchange and key a message came by."""
+    """The exchange and routing key that a message came through."""
 
     exchange: Source | None = key(_TEXT, "The exchange.", required=True)
     routing_key: Source | None = key(_TEXT, "The routing key.", required=True)
@@ -60,26 +60,28 @@ class Case(Form):
     event: Message | None = key(Inner(Message), "An event's exchange and routing key.")
     request: _Given | None = key(_Json(), "The request, in protobuf's JSON.")
     response: _Given | None = key(_Json(), "The answer, in protobuf's JSON.")
-    body: _Given | None = key(_Json(), "An event's object, or a text: the body as it is.")
+    body: _Given | None = key(_Json(), "An event's object; or a text, which is used as the whole body.")
     at: Source | None = key(
         Text("a time like 2026-01-31T12:00:00Z", r"[0-9T:.Z+-]+"), "When the answer is fetched; default: now."
     )
     tag: Source | None = key(_TEXT, "Expected: the tag that the answer lies under.")
-    bypass: bool | None = key(Flag(), "Expected: whether the read is forwarded, uncached.")
+    bypass: bool | None = key(Flag(), "Expected: whether the read bypasses the cache.")
     stored: bool | None = key(Flag(), "Expected: whether the answer is stored.")
-    ttl: float | None = key(Value(Duration()), "Expected: how long at most; without jitter, CACHE_TTL being 1h.")
+    ttl: float | None = key(
+        Value(Duration()), "Expected: the longest time it is served, without jitter and with CACHE_TTL at 1h."
+    )
     further_tags: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the further tags of the answer.")
-    aliases: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the aliases that the answer tells.")
+    aliases: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the aliases that are learned from the answer.")
     invalidates: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the tags that a write or an event names.")
-    alias: Source | None = key(_TEXT, "Expected: the alias that a write goes by.")
-    malformed: Source | None = key(_TEXT, "Expected: the part of the event that cannot be used.")
+    alias: Source | None = key(_TEXT, "Expected: the alias that the write uses.")
+    malformed: Source | None = key(_TEXT, "Expected: the part of the event that makes it malformed.")
 
 
 @dataclass
 class Cases(Form):
     """The whole file."""
 
-    policy: Source | None = key(_TEXT, "The policy's file, beside this one.", required=True)
+    policy: Source | None = key(_TEXT, "The policy's file, relative to this one.", required=True)
     cases: tuple[Case, ...] | None = key(Forms(Case), "The cases.", required=True)
 
 
@@ -101,14 +103,14 @@ def read_cases(text: str, file: str) -> Cases:
     cases = read_form(document, document.root, Cases, "cases")
     for case in cases.cases or ():
         if [case.read, case.write, case.event].count(None) != 2:
-            document.wrong(case.place, "case: says not what it is about; accepted: one of read, write, event")
+            document.wrong(case.place, "case: does not say what it is about; accepted: one of read, write, event")
     if document.mistakes:
         raise PolicyError(document.mistakes)
     return cases
 
 
 def differences(policy: Policy, case: Case) -> Iterator[Difference]:
-    """What a policy says otherwise than a case expects."""
+    """Where the policy differs from what a case expects."""
     name = case.name.text if case.name else ""
     try:
         for what, place, expected, found in _compared(policy, case):
@@ -169,7 +171,7 @@ def _write(write: Write, case: Case) -> _Compared:
 
 
 def _events(events: list[Event], case: Case) -> _Compared:
-    """What a message invalidates by all the queues that it comes to."""
+    """What a message invalidates through all the queues that receive it."""
     routing_key = case.event.routing_key.text if case.event and case.event.routing_key else ""
     tags: set[str] = set()
     part = None
@@ -190,7 +192,7 @@ def _life(read: Read, verdict: Verdict | str, case: Case) -> float | None:
 
 
 def longest_life(read: Read, verdict: Verdict, now: float, default: float = 3600.0) -> float:
-    """For how many seconds an answer fetched now is served, without jitter."""
+    """The longest time, in seconds, that an answer fetched now is served; without jitter."""
     bounds = [default if read.limits.ttl is None else read.limits.ttl]
     if verdict.further_tags:
         bounds.append(read.limits.ttl_with_further_tags)
@@ -202,7 +204,7 @@ def longest_life(read: Read, verdict: Verdict, now: float, default: float = 3600
 
 
 def body_of(event: Event, value: Any) -> bytes:
-    """A message's body: a text as it is, an object as the policy has this event's bodies."""
+    """A message's body: a text is the body itself, an object is encoded in this event's format."""
     if isinstance(value, str):
         return value.encode()
     if event.message is not None:
@@ -254,7 +256,7 @@ def _time(case: Case) -> float:
     try:
         return datetime.fromisoformat(case.at.text).timestamp()
     except ValueError:
-        raise BadMessage(f"at: {case.at.text} is no time") from None
+        raise BadMessage(f"at: {case.at.text} is not a time") from None
 
 
 def _shown(value: Any) -> str:

@@ -95,7 +95,7 @@ class _Compiler:
             return None
         name, named = given.name.text, given.name.place
         if name in self._seen:
-            self._document.wrong(given.name.place, f"service: {name} is here twice; accepted: each service once")
+            self._document.wrong(given.name.place, f"service: {name} appears twice; accepted: each service once")
             return None
         self._seen.add(name)
         taken_in = bool(given.builtin)
@@ -185,9 +185,11 @@ class _Compiler:
         off = given.mode is not None and given.mode.text == "off"
         files = {part: getattr(given, part) or "" for part in ("ca", "cert", "key")}
         if bool(files["cert"]) is not bool(files["key"]):
-            self._document.wrong(given.place, f"{what}: half of a pair; accepted: cert and key, or neither")
+            self._document.wrong(given.place, f"{what}: only one of cert and key is given; accepted: both, or neither")
         if off and (given.server_name or any(files.values())):
-            self._document.wrong(given.at_key("mode"), f"{what}: off, yet it says how; accepted: mode: off alone")
+            self._document.wrong(
+                given.at_key("mode"), f"{what}: mode is off, but other keys are given; accepted: mode: off alone"
+            )
         beside = {part: str(Path(self._document.file).parent / path) for part, path in files.items() if path}
         return UpstreamTls(**beside, server_name=given.server_name or "", on=not off, said_by=f"POLICY: {what}")
 
@@ -238,7 +240,7 @@ class _Compiler:
         named = [*(read.method for read in given.reads or ()), *(write.method for write in given.writes or ())]
         for method in named:
             if method is not None and method.text in seen:
-                text = f"{method.text} is here twice; accepted: a method once, as a read or as a write"
+                text = f"{method.text} appears twice; accepted: a method once, as a read or as a write"
                 self._document.wrong(method.place, text)
             seen.add(method.text if method is not None else "")
 

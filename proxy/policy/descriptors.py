@@ -58,9 +58,9 @@ class Descriptors:
         try:
             files.ParseFromString(data)
         except DecodeError:
-            raise BadDescriptors(f"is no FileDescriptorSet; accepted: {_HOW}") from None
+            raise BadDescriptors(f"is not a FileDescriptorSet; accepted: {_HOW}") from None
         if not files.file:
-            raise BadDescriptors(f"holds no file; accepted: {_HOW}")
+            raise BadDescriptors(f"contains no file; accepted: {_HOW}")
         return cls(files.file)
 
     def services(self) -> Iterator[str]:

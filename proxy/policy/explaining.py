@@ -38,7 +38,9 @@ def _read(read: Read, request: Any, response: Any) -> Iterator[tuple[str, str]]:
     life = longest_life(read, verdict, datetime.now(UTC).timestamp())
     yield (
         "stored",
-        f"yes, for {Duration().text(round(life, 3))} at most (CACHE_TTL being 1h)" if life else "no: its URLs are dead",
+        f"yes, for {Duration().text(round(life, 3))} at most (CACHE_TTL being 1h)"
+        if life
+        else "no: its presigned URLs have expired",
     )
     yield "further tags", ", ".join(verdict.further_tags) or "none"
     yield "aliases", ", ".join(verdict.aliases) or "none"

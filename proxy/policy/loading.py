@@ -70,7 +70,7 @@ def load_policy(
         try:
             channel = connect(upstream or default_upstream, tls)
         except SettingError as error:
-            raise BadDescriptors(f"cannot be had by reflection: {error}") from None
+            raise BadDescriptors(f"cannot be read by reflection: {error}") from None
         with closing(channel):
             return ask(channel, service)
 
@@ -129,7 +129,7 @@ def policy_text(path: str) -> str:
         data = _read(Path(path), MOST_BYTES)
         return data.decode()
     except UnicodeDecodeError:
-        raise PolicyError([Mistake(Place(path), "is no UTF-8; accepted: a policy in YAML")]) from None
+        raise PolicyError([Mistake(Place(path), "is not valid UTF-8; accepted: a policy in YAML")]) from None
     except OSError as error:
         raise PolicyError(
             [Mistake(Place(path), f"cannot be read: {error.strerror}; accepted: a policy in YAML")]

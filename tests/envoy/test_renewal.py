@@ -69,7 +69,7 @@ async def test_what_envoy_refuses_waits_for_the_next_start(
     found, admin = renewal(tmp_path, services(tmp_path, product="shop:1"))
     admin.refuses = refused
     assert await found.take_up(services(tmp_path, product="shop:2")) == ("the routes of Envoy",)
-    assert f"Envoy goes on with the routes of the policy before: it refuses its {refused}" in caplog.text
+    assert f"Envoy keeps the routes of the previous policy: it rejects its {refused}" in caplog.text
 
 
 async def test_an_address_that_envoy_cannot_reach_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -60,7 +60,7 @@ ANSWER = "response: {success: true, data: {id: 7}}"
         ("read: product.ProductService/Nope", "unknown read 'product.ProductService/Nope'; did you mean"),
         ("event: {exchange: e, routing_key: k}", "unknown event 'e k'; accepted: damar.events media.event.uploaded"),
         (f"{SLUG}, response: {{nope: 1}}", "no field named"),
-        (f"{SLUG}, {ANSWER}, at: 2026-99-99, ttl: 5m", "at: 2026-99-99 is no time"),
+        (f"{SLUG}, {ANSWER}, at: 2026-99-99, ttl: 5m", "at: 2026-99-99 is not a time"),
     ],
 )
 def test_what_differs_is_told_with_its_place(case: str, told: str) -> None:
@@ -70,5 +70,5 @@ def test_what_differs_is_told_with_its_place(case: str, told: str) -> None:
 
 def test_a_case_says_what_it_is_about() -> None:
     for case in ("{name: x}", f"{{name: x, {SLUG}, write: product.ProductService/DeleteProduct}}"):
-        with pytest.raises(PolicyError, match="says not what it is about; accepted: one of read, write, event"):
+        with pytest.raises(PolicyError, match="does not say what it is about; accepted: one of read, write, event"):
             read_cases(f"policy: p.yaml\ncases: [{case}]", "c.yaml")

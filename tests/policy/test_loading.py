@@ -27,7 +27,7 @@ def test_descriptors_lie_beside_the_policy(tmp_path: Path) -> None:
     ("data", "told"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"\xff\xfe", "is no UTF-8; accepted: a policy in YAML"),
+        (b"\xff\xfe", "is not valid UTF-8; accepted: a policy in YAML"),
         (b" " * (MOST_BYTES + 1), "is too long; accepted: at most 1 MiB"),
         (SERVICE.encode(), "product.binpb cannot be read: No such file or directory"),
     ],
