@@ -186,6 +186,7 @@ def policy_by(settings: Settings, watched: Watched) -> compiled.Policy:
         default_upstream=settings.media_service_addr,
         connect=reflecting(settings),
         watched=watched,
+        listen_addr=settings.listen_addr,
     )
 
 

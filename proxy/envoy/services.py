@@ -67,8 +67,13 @@ def placed(settings: Settings, watched: "Watched | None" = None) -> tuple[Placed
 
         return reflecting(settings)(upstream, tls)
 
-    where = settings.media_service_addr
-    found = load_policy(settings.policy, default_upstream=where, connect=connect, watched=watched)
+    found = load_policy(
+        settings.policy,
+        default_upstream=settings.media_service_addr,
+        connect=connect,
+        listen_addr=settings.listen_addr,
+        watched=watched,
+    )
     return placed_by(found, settings)
 
 

@@ -16,6 +16,8 @@ from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.mistakes import Mistake, Place, PolicyError
 from proxy.policy.watched import Watched
+from proxy.settings.flags import NOWHERE
+from proxy.settings.own_address import leads_back
 from proxy.settings.setting_types import GrpcTarget
 from proxy.settings.tolerance import ROUTES_OF
 from proxy.settings.upstream_tls import UpstreamTls
@@ -46,16 +48,17 @@ def load_policy(
     connect: Connect = in_plaintext,
     watched: Watched | None = None,
     environ: Mapping[str, str] = os.environ,
+    listen_addr: str = "",
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
 
-    `watched` reads each file.
+    `watched` reads each file. No service may be where the proxy itself listens.
     """
     if not path:
         return builtin_policy(constants)
     watched = watched or Watched()
     if path.startswith(ROUTES_OF):
-        return _routes(path.removeprefix(ROUTES_OF), constants, watched, environ)
+        return _routes(path.removeprefix(ROUTES_OF), constants, watched, environ, listen_addr)
     beside = Path(path).parent
 
     def described(name: str) -> Descriptors:
@@ -83,10 +86,28 @@ def load_policy(
     # That variable is a setting of ours, which a flag may override.
     addresses = {name: text for name, text in environ.items() if name != "MEDIA_SERVICE_ADDR"}
     sources = Sources(described, reflected, addresses)
-    return compile_policy(policy_text(path, watched), path, sources, constants)
+    policy = compile_policy(policy_text(path, watched), path, sources, constants)
+    loops = [each for each in policy.services.values() if _leads_back(each.upstream, listen_addr)]
+    if loops:
+        raise PolicyError([Mistake(Place(path), _loop(each, listen_addr)) for each in loops])
+    return policy
 
 
-def _routes(path: str, constants: Mapping[str, int], watched: Watched, environ: Mapping[str, str]) -> Policy:
+def _leads_back(upstream: str, listen_addr: str) -> bool:
+    return bool(upstream and listen_addr) and leads_back(upstream, listen_addr)
+
+
+def _loop(service: Service, listen_addr: str) -> str:
+    origin = f" ({service.address_variable})" if service.address_variable else ""
+    return (
+        f"{service.upstream!r}, where {service.name} is{origin}, is this proxy's own LISTEN_ADDR ({listen_addr}); "
+        "accepted: the address of the real service"
+    )
+
+
+def _routes(
+    path: str, constants: Mapping[str, int], watched: Watched, environ: Mapping[str, str], listen_addr: str
+) -> Policy:
     """Of a policy that cannot be used: where services are, as far as that can be read. Nothing is stored by it, and no
     event heard: what it would have said of that, nobody knows. What may be invalidated is.
     """
@@ -102,6 +123,7 @@ def _routes(path: str, constants: Mapping[str, int], watched: Watched, environ: 
         variable = each.address_variable.text if each.address_variable else ""
         if name and name not in policy.services:
             upstream = _target(environ.get(variable, "")) or each.upstream or ""
+            upstream = NOWHERE if _leads_back(upstream, listen_addr) else upstream
             tls = _usable(upstream_tls(document, each.upstream_tls, name))
             others[name] = Service(name, upstream, tls, variable, (), {}, {}, Descriptors([]))
     return replace(policy, services={**policy.services, **others})

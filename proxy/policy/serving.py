@@ -12,7 +12,13 @@ if TYPE_CHECKING:
 
 
 def served_policy(
-    path: str, *, constants: Mapping[str, int], default_upstream: str, connect: "Connect", watched: Watched
+    path: str,
+    *,
+    constants: Mapping[str, int],
+    default_upstream: str,
+    connect: "Connect",
+    watched: Watched,
+    listen_addr: str = "",
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
 
@@ -22,4 +28,11 @@ def served_policy(
         return media_policy(constants)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
 
-    return load_policy(path, constants=constants, default_upstream=default_upstream, connect=connect, watched=watched)
+    return load_policy(
+        path,
+        constants=constants,
+        default_upstream=default_upstream,
+        connect=connect,
+        watched=watched,
+        listen_addr=listen_addr,
+    )

@@ -64,6 +64,14 @@ def test_what_creates_no_pod_passes(more: dict[str, Any]) -> None:
     assert found.body["response"] == {"uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "allowed": True}
 
 
+def test_a_namespaces_wish_is_answered_with_what_is_wrong_in_it() -> None:
+    question = review({"metadata": {"name": "shop", "labels": {"media-cache-proxy.io/inject": "ture"}}})
+    question["request"]["resource"] = {"group": "", "version": "v1", "resource": "namespaces"}
+    found = ask(question)
+    assert (found.result, found.reason) == ("skipped", "namespace-wish")
+    assert "'ture' is not understood" in found.body["response"]["warnings"][0]
+
+
 @pytest.mark.parametrize("pod", [None, [], "x", {"metadata": []}, {"metadata": None, "spec": 1}])
 def test_an_object_that_is_no_pod_passes_with_a_warning(pod: Any) -> None:
     assert ask(review({}, object=pod)).result == "skipped"

@@ -7,6 +7,7 @@ import pytest
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.loading import load_policy
 from proxy.policy.mistakes import PolicyError
+from proxy.settings.flags import NOWHERE
 from proxy.settings.tolerance import ROUTES_OF
 from tests.policy import EXAMPLES, PRODUCT, SERVICE
 from tests.support.servers.certificates import Authority
@@ -107,3 +108,15 @@ def test_such_a_policy_keeps_a_service_behind_tls(tmp_path: Path, authority: Aut
         tls = load_policy(f"{ROUTES_OF}{tmp_path}/{name}.yaml").services["product.ProductService"].upstream_tls
         assert tls is not None
         assert (tls.on, tls.server_name, tls.ca) == (True, "p", ca)
+
+
+def test_a_service_is_never_where_the_proxy_itself_listens(tmp_path: Path) -> None:
+    """As after a swap of the app's variable whose ConfigMap held the sidecar's address already."""
+    environ, listen = {"PRODUCT_SERVICE_ADDR": "localhost:50066"}, "127.0.0.1:50066"
+    path = str(EXAMPLES / "product.yaml")
+    with pytest.raises(PolicyError) as failed:
+        load_policy(path, environ=environ, listen_addr=listen)
+    said = "'localhost:50066', where product.ProductService is (PRODUCT_SERVICE_ADDR), is this proxy's own LISTEN_ADDR"
+    assert said in str(failed.value)
+    policy = load_policy(f"{ROUTES_OF}{path}", environ=environ, listen_addr=listen)
+    assert policy.services["product.ProductService"].upstream == NOWHERE
