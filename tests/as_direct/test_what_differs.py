@@ -126,6 +126,15 @@ async def test_what_grpcs_library_keeps_of_answers(ways: Ways, method: str) -> N
     assert found == {"grpcio": 0, "envoy": 2 if method in {UNARY, ANY} else 0}
 
 
+@differs("`grpc-message` of an answer with status OK")
+@ALL
+async def test_words_for_a_success(ways: Ways, method: str) -> None:
+    """grpc-js sends `OK`."""
+    ways.upstream.answers[method.encode()] = answered(b"a", trailing=[(b"grpc-message", b"OK")])
+    details = {way: (await made(ways, way, method))[0].details for way in ("direct", "grpcio", "envoy")}
+    assert details == {"direct": "OK", "grpcio": "", "envoy": "OK" if method in {UNARY, ANY} else ""}
+
+
 @differs("several values of `x-forwarded-for`, `x-forwarded-host`, `traceparent`")
 @FORWARDED
 async def test_values_that_come_twice(ways: Ways, method: str) -> None:
