@@ -28,7 +28,7 @@ _RETRIES_AT_ONCE = 64
 _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
 
-_RENEWED = "Redis has another master or another time, and may hold what is outdated"
+_RENEWED = "Redis has a new master or its clock was set back, so stored answers may be outdated"
 
 
 class Store(asking.Store, Protocol):
@@ -175,7 +175,7 @@ class Invalidations:
             async with asyncio.timeout(_LAST_TRY_TIMEOUT):
                 await self._round()
         if self.pending:
-            log.warning("stopping with invalidations that Redis has not taken", extra={"pending": self.pending})
+            log.warning("stopping with invalidations that Redis has not confirmed", extra={"pending": self.pending})
 
     async def _attempt(
         self,

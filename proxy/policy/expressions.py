@@ -120,7 +120,7 @@ class Expression:
 
 
 def _given(value: object) -> str:
-    return "a list that does not hold strings alone" if isinstance(value, list) else f"a {type(value).__name__}"
+    return "a list with items that are not strings" if isinstance(value, list) else f"a {type(value).__name__}"
 
 
 def _texts(value: object) -> bool:
@@ -176,7 +176,9 @@ class Language:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise BadExpression(Fault(1, 1, "holds half a character; accepted: text that can be encoded")) from None
+            raise BadExpression(
+                Fault(1, 1, "contains half of a surrogate pair; accepted: text that can be encoded")
+            ) from None
         strings = bool(_STRINGS.search(text))
         rest, calls = own_functions.apart(text, variables)
         names = self._renamed(rest, variables, calls)
@@ -264,7 +266,7 @@ class Language:
     def _helpful(self, text: str, variables: Mapping[str, Any]) -> str:
         """CEL's sentence; of an unknown name or field one that says which there are."""
         if (name := _UNDECLARED.match(text)) and name[1] not in variables:
-            return f"nothing here is called {name[1]!r}; accepted: {', '.join(variables)}"
+            return f"no variable is called {name[1]!r}; accepted: {', '.join(variables)}"
         if text.startswith("Syntax error"):
             begin = text.partition(" expecting ")[0]
             return f"{begin}; accepted: CEL, where a text has quotes: 'product/' + string(request.id)"

@@ -33,7 +33,7 @@ def value_of(node: Node) -> Any:
 def message_of(value: Any, message: Message) -> Message:
     """The message that a JSON value spells, in protobuf's own mapping; BadMessage."""
     if not isinstance(value, dict):
-        raise BadMessage("is no JSON object")
+        raise BadMessage("is not a JSON object")
     try:
         return json_format.ParseDict(value, message)
     except json_format.ParseError as error:

@@ -67,7 +67,7 @@ class EventRecord:
         arguments = (heard, *rules, proposed, b"%d" % _LIFE_MS, *lists, *ages)
         reply = await run_script(self._topology, _EVENTS, (self._key,), lambda node: arguments, Budget(_PATIENCE))
         if not isinstance(reply, list) or len(reply) != 4:
-            raise RedisUnavailableError("Redis answered a script with something else")
+            raise RedisUnavailableError("Redis gave an unexpected reply to a script")
         silent, ago_ms, named, in_part = reply
         self.id = named.decode("ascii", "replace")
         return Verdict(silent == 1, None if ago_ms < 0 else ago_ms / 1000, in_part == 1)

@@ -57,7 +57,7 @@ async def test_an_envoy_that_crashes_is_started_again_and_counted(proxy: ProxyPr
     crashed = envoy_of(proxy)
 
     os.kill(crashed, signal.SIGKILL)
-    await proxy.logged("Envoy crashed by SIGKILL and is started again")
+    await proxy.logged("Envoy crashed with SIGKILL and is being restarted")
     await proxy.logged('"msg": "serving"', times=2)
     assert await serves(proxy)
     assert envoy_of(proxy) != crashed
@@ -70,7 +70,7 @@ async def test_an_envoy_that_ends_by_itself_ends_the_proxy_with_its_reason(proxy
 
     os.kill(envoy_of(proxy), signal.SIGTERM)
     assert await proxy.exited() == 1
-    await proxy.logged("Envoy ended by itself with status 0, and so does the proxy")
+    await proxy.logged("Envoy exited unexpectedly with status 0, so the proxy ends too")
 
 
 async def test_envoy_dies_with_the_proxy(proxy: ProxyProcess) -> None:

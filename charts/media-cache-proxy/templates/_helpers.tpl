@@ -212,3 +212,37 @@ topologySpreadConstraints:
 {{ include "mcp.address" (list "RABBITMQ_ADDR" $values.rabbitmq "rabbitmq-addr") }}
 {{ include "mcp.tlsEnv" $values.tls | trim }}
 {{- end -}}
+
+{{/* Where the API server finds the webhook. */}}
+{{- define "mcp.webhookClient" -}}
+{{- $tls := .Values.injector.tls -}}
+service:
+  name: {{ include "mcp.injector" . }}
+  namespace: {{ .Release.Namespace }}
+  path: /mutate
+  port: 443
+{{- if and (eq $tls.mode "existingSecret") $tls.caBundle }}
+caBundle: {{ $tls.caBundle | b64enc }}
+{{- end }}
+{{- end -}}
+
+{{/* The values of a namespace's label that ask for the sidecar, as a list of JSON and of CEL. */}}
+{{- define "mcp.yes" -}}
+{{ list "enabled" "Enabled" "ENABLED" "enable" "true" "True" "TRUE" "yes" "Yes" "YES" "on" "On" "ON" "1" | toJson }}
+{{- end -}}
+
+{{/* CEL: whether a key was probably meant to be one of ours and is not; of pods, and of namespaces. */}}
+{{- define "mcp.likeOurs" -}}
+key.matches('(?i)^media-cache-proxy[.]io/|^[^/]*media-cache.*inject')
+{{- end -}}
+{{- define "mcp.mistypedAnnotation" -}}
+{{- $known := list "inject" "containers" "env" "upstream" "policy" "port" "probe-port" "admin-port" "mode" "redis-secret"
+  "rabbitmq-secret" "redis-addr" "rabbitmq-addr" "cache-ttl" "log-level" "cpu-request" "cpu-limit" "memory-request"
+  "memory-limit" "allow-jobs" "status" -}}
+{{- $keys := list -}}
+{{- range $known }}{{- $keys = append $keys (printf "'media-cache-proxy.io/%s'" .) }}{{- end -}}
+{{ include "mcp.likeOurs" . }} && !(key in [{{ join ", " $keys }}])
+{{- end -}}
+{{- define "mcp.mistypedLabel" -}}
+{{ include "mcp.likeOurs" . }} && !(key in ['media-cache-proxy.io/inject', 'media-cache-proxy.io/injected', 'media-cache-proxy.io/component'])
+{{- end -}}
