@@ -1,6 +1,7 @@
 """`policy init`: a commented policy with every method of some services, in which nothing is switched on yet."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
@@ -27,16 +28,27 @@ _EVENTS = """
 """
 
 
-def starter(descriptors: Descriptors, *, file: str, source: str, upstream: str) -> str:
-    """The policy's text. `source` is what it names its descriptors by: a path, or `reflection`."""
+def starter(
+    descriptors: Descriptors, *, file: str, source: str, upstream: str, tls: Mapping[str, str] | None = None
+) -> str:
+    """The policy's text. `source` is what it names its descriptors by: a path, or `reflection`. `tls` is what it says
+    under `upstream_tls`; None: nothing.
+    """
+    where = f"    upstream: {upstream}\n    descriptors: {source}\n{_tls(tls)}"
     parts = [_HEAD.format(file=file)]
     for service in sorted(name for name in descriptors.services() if not name.startswith(_INFRASTRUCTURE)):
-        parts += _service(service, descriptors.methods(service), source, upstream)
+        parts += _service(service, descriptors.methods(service), where)
     return "".join([*parts, _EVENTS])
 
 
-def _service(name: str, methods: dict[str, Method], source: str, upstream: str) -> Iterator[str]:
-    yield f"  - name: {name}\n    upstream: {upstream}\n    descriptors: {source}\n"
+def _tls(said: Mapping[str, str] | None) -> str:
+    if not said:
+        return "" if said is None else "    upstream_tls: {}\n"
+    return "    upstream_tls:\n" + "".join(f"      {name}: {json.dumps(text)}\n" for name, text in said.items())
+
+
+def _service(name: str, methods: dict[str, Method], where: str) -> Iterator[str]:
+    yield f"  - name: {name}\n{where}"
     reads = [method for method in methods.values() if method.unary and _is_read(method)]
     writes = [method for method in methods.values() if method.unary and not _is_read(method)]
     if reads:
