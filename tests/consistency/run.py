@@ -1,12 +1,14 @@
 """`make soak`: proxies, real Redis and RabbitMQ, readers and writers, and a seeded schedule of faults, judged.
 
     python -m tests.consistency.run [--seconds 30] [--seed 1] [--policy media|product] [--proxies 2]
-        [--redis alone|replicated|sentinel] [--faults whole,partial] [--only "failover,one proxy"]
+        [--redis alone|replicated|sentinel|cluster] [--faults whole,partial] [--only "failover,one proxy"]
+        [--beside 20] [--keep DIRECTORY]
     python -m tests.consistency.run --seconds 600 --through PROXY:PORT --straight SERVICE:PORT --models user:1,product:7
 
 Readers and writers go on through every fault. In the end all is mended, and once every event is applied each read must
-see what the origin has. Exit status 1 with the log around each violation. With addresses it reads a deployment instead
-(`deployment.py`).
+see what the origin has. Exit status 1 with the log around each violation. `--beside` has so many processes spin beside
+it; `--keep` keeps the report, the times of the faults and the proxies' logs. With addresses it reads a deployment
+instead (`deployment.py`).
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -32,6 +35,7 @@ from tests.consistency.partial_faults import HEARTBEAT, WITHIN, PartialFaults
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import SIDES, Side
 from tests.consistency.schedule import Schedule
+from tests.consistency.spinning import spinning
 from tests.consistency.traffic import BUSY, QUIET, TRAFFIC
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
@@ -205,6 +209,15 @@ class Run:
         lines += [f"found: {name:<60} {count:>8}" for name, count in sorted(found.items())]
         return "\n".join([*lines, f"{'violations':<36} {found.total():>8}", *self.checker.violations[:5]])
 
+    def keep(self, directory: Path, report: str) -> None:
+        """What explains a violation; the proxies' own directories go with them."""
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "report").write_text(report)
+        (directory / "violations").write_text("\n\n".join(self.checker.violations))
+        (directory / "faults").write_text("\n".join(self.schedule.times))
+        for number, proxy in enumerate(self.proxies):
+            (directory / f"proxy-{number}").write_text(proxy.stderr)
+
 
 def _channel(addr: str) -> grpc.aio.Channel:
     backoff = [(f"grpc.{name}_reconnect_backoff_ms", 100) for name in ("initial", "min", "max")]
@@ -244,10 +257,15 @@ async def carry_out(run: Run, seconds: float) -> None:
         publisher.cancel()
 
 
-async def _main(seconds: float, plan: Plan) -> int:
+async def _main(seconds: float, plan: Plan, keep: Path | None) -> int:
     async with RabbitServer() as rabbit, running(plan, rabbit) as run:
-        await carry_out(run, seconds)
-        print(f"{plan}, {seconds:g} s\n{run.report()}")  # noqa: T201 -- this is what the command is for
+        try:
+            await carry_out(run, seconds)
+        finally:
+            report = f"{plan}, {seconds:g} s\n{run.report()}"
+            if keep is not None:
+                run.keep(keep, report)
+        print(report)  # noqa: T201 -- this is what the command is for
         return 1 if run.checker.violations else 0
 
 
@@ -261,6 +279,8 @@ def main() -> int:
     parser.add_argument("--redis", choices=SIDES, default="replicated")
     parser.add_argument("--faults", default="whole,partial", help="which: whole, partial")
     parser.add_argument("--only", default="", help="beginnings of the faults' names, comma separated")
+    parser.add_argument("--beside", type=int, default=0, help="so many processes spin beside it: a busy machine")
+    parser.add_argument("--keep", type=Path, help="a directory for the report, the faults' times, the proxies' logs")
     parser.add_argument("--through", help="address of a deployed proxy; with --straight and --models")
     parser.add_argument("--straight", help="address of the media service behind it")
     parser.add_argument("--models", default="user:1", help="which to read there: user:1,product:7")
@@ -272,7 +292,8 @@ def main() -> int:
     logging.disable(logging.ERROR)  # the AMQP library tells of each connection that we close
     only = tuple(filter(None, given.only.split(",")))
     plan = Plan(given.seed, given.policy, given.proxies, given.redis, frozenset(given.faults.split(",")), only)
-    return asyncio.run(_main(given.seconds, plan))
+    with spinning(given.beside):
+        return asyncio.run(_main(given.seconds, plan, given.keep))
 
 
 if __name__ == "__main__":
