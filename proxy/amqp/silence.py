@@ -13,9 +13,10 @@ them; `EventRecord` keeps the count):
 A write with `success = false` or an unknown outcome has no event to wait for. An event may come before its write is
 answered: it counts from the write's beginning. One that is late by less than `GRACE` is never missing.
 
-Seconds in which a process takes no events (RabbitMQ lost, no Redis) do not count for it (`Listening`), so that what has
-piled up in the queues is applied first; and where RabbitMQ may have lost events, the writes before that are forgiven.
-But however often it is interrupted, nothing overdue is trusted: only who is told of it, and when, waits for a silence.
+While a process takes no events (RabbitMQ lost, no Redis) they pile up in the queues. So a write is missing its event
+only once its process has listened (`Listening`) for `DRAINING` since, and the seconds of a silence are those of
+listening; and where RabbitMQ may have lost events, the writes before that are forgiven. But however often proxies are
+interrupted, nothing overdue is trusted: only what people are told waits until it is a silence.
 
 Of what nobody can tell, since Redis does not take the count, nothing is trusted either: after `OVER` seconds without a
 verdict and without an event, until there is one.
@@ -57,6 +58,7 @@ SILENT_IN_PART = (
 ENOUGH = 3
 OVER = 10.0  # seconds
 GRACE = 2.0
+DRAINING = 0.5  # seconds, of which an event needs a few milliseconds
 _MOST_OUTCOMES = 30
 _EXCHANGE_EVERY = 2.0
 _EXCHANGE_PAUSE = 1.0  # whatever happens
@@ -212,10 +214,11 @@ class Silence:
     async def _exchange(self, record: Record) -> None:
         self._news.clear()
         now, heard_at, told_at = self._clock(), self._heard_at, self._told_at
-        late_until, due_until, listened_since = (
-            self._listening.since(now, seconds) for seconds in (GRACE, OVER + GRACE, OVER)
+        drained_since, due_until, listened_since = (
+            self._listening.since(now, seconds) for seconds in (DRAINING, OVER + GRACE, OVER)
         )
-        late = [pair for pair in self._missing if late_until is not None and pair[1] <= late_until]
+        late_until = -math.inf if drained_since is None else min(now - GRACE, drained_since)
+        late = [pair for pair in self._missing if pair[1] <= late_until]
         if due_until is not None:
             self._outcomes.extend(await self._owed.judged(record, due_until, self._any_heard_at))
         outcomes, self._outcomes = self._outcomes, _latest()

@@ -180,7 +180,8 @@ async def test_what_is_overdue_is_told_to_nobody_and_means_a_flush_in_the_end(
 async def test_writes_whose_events_rabbitmq_may_have_lost_are_not_told_of(
     rabbit: RabbitServer, gap: EventGap, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("proxy.amqp.silence.GRACE", 0.0)
+    for name in ("GRACE", "DRAINING"):
+        monkeypatch.setattr(f"proxy.amqp.silence.{name}", 0.0)
     url, record = await rabbit.vhost(), _Record()
     async with running(url, gap=gap, record=record, patience=0.1) as one, publishing(url) as publisher:
         await _closed(gap)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.amqp.silence import GRACE, OVER, SILENT, SILENT_IN_PART, Silence
+from proxy.amqp.silence import DRAINING, GRACE, OVER, SILENT, SILENT_IN_PART, Silence
 from proxy.errors import RedisUnavailableError
 from proxy.store.event_record import Verdict
 
@@ -120,8 +120,10 @@ async def test_while_no_events_can_come_no_write_waits_for_one(scene: Scene) -> 
     scene.later(60.0)
     assert (await scene.exchange())["missing"] == []
     scene.silence.listening(True)
-    scene.later(GRACE)
-    assert (await scene.exchange())["missing"] == [(60.0 + GRACE, 60.0 + GRACE)] * 2
+    scene.later(DRAINING / 2)
+    assert (await scene.exchange())["missing"] == []
+    scene.later(DRAINING / 2)
+    assert (await scene.exchange())["missing"] == [(60.0 + DRAINING, 60.0 + DRAINING)] * 2
 
 
 async def test_what_rabbitmq_may_have_lost_is_not_waited_for(scene: Scene) -> None:

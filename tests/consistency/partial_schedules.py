@@ -208,5 +208,11 @@ async def a_publisher_that_is_mute_while_rabbitmq_comes_and_goes(
 
 def _hasten(world: World) -> None:
     """A silence is noticed sooner."""
-    for name, seconds in (("OVER", 0.5), ("GRACE", 0.05), ("_EXCHANGE_EVERY", 0.2), ("_EXCHANGE_PAUSE", 0.1)):
+    for name, seconds in (
+        ("OVER", 0.5),
+        ("GRACE", 0.05),
+        ("DRAINING", 0.05),
+        ("_EXCHANGE_EVERY", 0.2),
+        ("_EXCHANGE_PAUSE", 0.1),
+    ):
         world.patch.setattr(f"proxy.amqp.silence.{name}", seconds)
