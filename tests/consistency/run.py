@@ -257,10 +257,11 @@ async def carry_out(run: Run, seconds: float) -> None:
         publisher.cancel()
 
 
-async def _main(seconds: float, plan: Plan, keep: Path | None) -> int:
+async def _main(seconds: float, plan: Plan, beside: int, keep: Path | None) -> int:
     async with RabbitServer() as rabbit, running(plan, rabbit) as run:
         try:
-            await carry_out(run, seconds)
+            with spinning(beside):
+                await carry_out(run, seconds)
         finally:
             report = f"{plan}, {seconds:g} s\n{run.report()}"
             if keep is not None:
@@ -292,8 +293,7 @@ def main() -> int:
     logging.disable(logging.ERROR)  # the AMQP library tells of each connection that we close
     only = tuple(filter(None, given.only.split(",")))
     plan = Plan(given.seed, given.policy, given.proxies, given.redis, frozenset(given.faults.split(",")), only)
-    with spinning(given.beside):
-        return asyncio.run(_main(given.seconds, plan, given.keep))
+    return asyncio.run(_main(given.seconds, plan, given.beside, given.keep))
 
 
 if __name__ == "__main__":
