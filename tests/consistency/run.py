@@ -39,6 +39,7 @@ from tests.consistency.spinning import spinning
 from tests.consistency.traffic import BUSY, QUIET, TRAFFIC
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
 
 _AWAKE_FOR = 20.0  # seconds
@@ -74,15 +75,21 @@ class Run:
         self.applied = Applied(self.checker, self.traffic.lines)
         settings = {
             **self.traffic.settings,
-            "RABBITMQ_ADDR": f"{url}?heartbeat={HEARTBEAT}",
             "MEDIA_SERVICE_ADDR": self.traffic.server.addr,
             "CACHE_TTL_WITHOUT_EVENTS": f"{WITHOUT_EVENTS:g}",
             "LOG_LEVEL": "debug",
         }
-        self.proxies = [ProxyProcess(REDIS_ADDR=redis.addr(proxy), **settings) for proxy in range(plan.proxies)]
+        self.to_rabbit = [FaultyTcp(rabbit.port) for _ in range(plan.proxies)]
+        brokers = [url.replace(f":{rabbit.port}/", f":{link.port}/") for link in self.to_rabbit]
+        self.proxies = [
+            ProxyProcess(REDIS_ADDR=redis.addr(number), RABBITMQ_ADDR=f"{broker}?heartbeat={HEARTBEAT}", **settings)
+            for number, broker in enumerate(brokers)
+        ]
         self.schedule = Schedule(plan.seed, self.checker)
         self.whole = WholeFaults(self.schedule, redis, rabbit, self.proxies, self.traffic.origin, self.publisher)
-        self.partial = PartialFaults(self.schedule, redis, self.proxies, self.publisher, quick=plan.quick)
+        self.partial = PartialFaults(
+            self.schedule, redis, self.to_rabbit, self.proxies, self.publisher, quick=plan.quick
+        )
         self.schedule.kinds |= (self.whole.kinds if "whole" in plan.faults else {}) | (
             self.partial.kinds if "partial" in plan.faults else {}
         )
@@ -231,6 +238,8 @@ async def running(plan: Plan, rabbit: RabbitServer) -> AsyncIterator[Run]:
         redis = await exits.enter_async_context(SIDES[plan.redis](plan.proxies))
         run = Run(plan, redis, rabbit, await rabbit.vhost())
         exits.callback(run.traffic.close)
+        for link in run.to_rabbit:
+            await exits.enter_async_context(link)
         await exits.enter_async_context(run.traffic.server)
         for proxy in run.proxies:
             await exits.enter_async_context(proxy)
