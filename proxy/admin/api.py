@@ -229,7 +229,7 @@ class Admin:
         """200 once Redis has it; 202 when that takes longer: it is kept, tried again, and bypassed meanwhile."""
         if len(self._waiting) >= _MOST_WAITING:
             asking.close()
-            return 503, {"error": f"{_MOST_WAITING} invalidations wait for Redis already; try again once it is back"}
+            return 503, {"error": f"{_MOST_WAITING} invalidations are waiting for Redis; try again when it is back"}
         task = asyncio.create_task(asking, name="admin invalidation")
         self._waiting.add(task)
         task.add_done_callback(self._waiting.discard)
@@ -239,7 +239,7 @@ class Admin:
             return 200, {**told, "done": True}
         trouble = self._redis_trouble() or "no answer"
         note = (
-            f"Redis has not taken it yet ({trouble}): it is kept, tried again until it is done, and bypassed meanwhile"
+            f"Redis has not confirmed it yet ({trouble}): the proxy retries until it is done, and bypasses it meanwhile"
         )
         return 202, {**told, "done": False, "note": note}
 

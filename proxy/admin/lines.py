@@ -94,7 +94,7 @@ def lookup_lines(told: dict[str, Any]) -> list[str]:
     named = f"{told['model_type']} {told['model_id']}" if "model_type" in told else told["tag"]
     lines = [f"{printable(named)}: {len(told['entries'])} stored"]
     lines += [told["problem"]] if told.get("problem") else []
-    lines += ["an invalidation that Redis has not taken yet is pending"] if told["invalidation_pending"] else []
+    lines += ["an invalidation is pending: Redis has not confirmed it yet"] if told["invalidation_pending"] else []
     lines += ["a write is under way: nothing is stored until it has ended"] if told.get("writes") else []
     lines += [f"{len(told['leases'])} being fetched"] if told.get("leases") else []
     lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as far as this proxy saw"] if last else []

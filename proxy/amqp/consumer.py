@@ -152,7 +152,7 @@ class EventConsumer:
             except CONNECTION_EXCEPTIONS as error:
                 self._lost((self._session and self._session.lost) or why(error))
             except Exception as error:  # a fault of ours must not end the consumer for good
-                _logger.exception("the event consumer failed and starts again")
+                _logger.exception("the event consumer failed and is being restarted")
                 self._lost(why(error))
             if time.monotonic() - began > _STEADY:
                 pauses = self._pauses()
@@ -261,7 +261,7 @@ class EventConsumer:
             if self._duty.trouble:
                 _logger.warning("%s", self._duty.trouble, extra={"dependency": "rabbitmq"})
             else:
-                _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
+                _logger.info("consuming events again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
             if self._session is not None:
                 self._session.wake.set()
 

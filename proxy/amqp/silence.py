@@ -48,12 +48,12 @@ from proxy.calls.event_gap import NEVER
 from proxy.errors import RedisUnavailableError
 
 SILENT = (
-    "writes succeed and no media event follows: the media service has lost RabbitMQ (restart it), or what it sends "
+    "writes succeed but no media event follows them: the media service has lost RabbitMQ (restart it), or its events "
     "cannot be read"
 )
 SILENT_IN_PART = (
-    "some writes succeed and no media event of theirs follows: one of several media services has lost RabbitMQ "
-    "(restart it) or sends what cannot be read, or somebody else takes events out of our queues"
+    "some writes succeed but no media event follows them: one of several media services has lost RabbitMQ (restart it) "
+    "or sends events that cannot be read, or another consumer takes events out of the proxy's queues"
 )
 ENOUGH = 3
 OVER = 10.0  # seconds

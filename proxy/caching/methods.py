@@ -30,8 +30,8 @@ from proxy.telemetry.popular import Popular
 log = logging.getLogger(__name__)
 
 _X_CACHE: dict[Result, tuple[str, str]] = {result: ("x-cache", result) for result in get_args(Result)}
-_NOT_TOLD = "a write is forwarded of which the policy cannot tell what it changes"
-_UNREADABLE = "the media service took a write that cannot be read here"
+_NOT_TOLD = "a write is forwarded although the policy cannot tell what it changes"
+_UNREADABLE = "the media service accepted a write that the proxy cannot parse"
 
 
 class Aliases(Protocol):

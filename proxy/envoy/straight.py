@@ -62,7 +62,9 @@ class Straight:
             begun.looked = looked = await look_ended(look, self._hits)
             found = looked.found
         except Exception:  # noqa: BLE001 -- it is logged; the long way answers
-            _log.exception("%s failed on the straight way of a hit", self._hits.method)
+            _log.exception(
+                "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
+            )
             return False
         if found is None or not found.fresh or not found.plain(AT_ONCE):
             return False

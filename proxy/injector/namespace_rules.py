@@ -113,12 +113,25 @@ def _counts(found: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
 def _in_scope(scope: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
     ends = spec.get("activeDeadlineSeconds") is not None
     known = {"BestEffort": False, "NotBestEffort": True, "Terminating": ends, "NotTerminating": not ends}
+    known["CrossNamespacePodAffinity"] = _names_other_namespaces(spec)
     name = scope.get("scopeName")
     if name == "PriorityClass":
         given, values = spec.get("priorityClassName") or "", scope.get("values") or ()
         found = {"In": given in values, "NotIn": given not in values, "Exists": bool(given), "DoesNotExist": not given}
         return found.get(str(scope.get("operator")), True)
     return known.get(str(name), True)
+
+
+def _names_other_namespaces(spec: Mapping[str, Any]) -> bool:
+    """Whether a term of its affinities does; a quota of no such pods is how clusters forbid them."""
+    affinity = spec.get("affinity") or {}
+    terms: list[Mapping[str, Any]] = []
+    for kind in ("podAffinity", "podAntiAffinity"):
+        given = affinity.get(kind) or {}
+        terms += given.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+        weighted = given.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        terms += [each.get("podAffinityTerm") or {} for each in weighted]
+    return any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms)
 
 
 def _amount(text: str) -> Decimal | None:

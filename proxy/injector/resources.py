@@ -79,6 +79,8 @@ def _wish(resource: str, wishes: Wishes, settings: InjectorSettings, *, guarante
     own_request, own_limit = getattr(wishes, f"{resource}_request"), getattr(wishes, f"{resource}_limit")
     request = own_request or getattr(settings, f"{resource}_request")
     limit = own_limit or getattr(settings, f"{resource}_limit")
+    if guaranteed and bool(own_request) != bool(own_limit):
+        request = limit = own_request or own_limit
     if limit and Quantity.amount(limit) < Quantity.amount(request):
         if own_limit:
             raise Refused(

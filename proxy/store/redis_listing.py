@@ -106,11 +106,11 @@ async def listing(topology: Topology, key: bytes, gap: EventGap, reads: Mapping[
 
 def _told(reply: object, node: Node, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
     if not isinstance(reply, list) or len(reply) < 3 or len(reply) % 3:
-        raise RedisUnavailableError("Redis answered a script with something else")
+        raise RedisUnavailableError("Redis gave an unexpected reply to a script")
     now, count, ttl, *rest = reply
     told = Listing(key.decode(), max(0, count), ttl / 1000 if ttl >= 0 else None)
     if count < 0:
-        told.problem = "the key holds something else than a hash; the next invalidation removes it"
+        told.problem = "the key is not a hash; the next invalidation removes it"
     elif count and not rest:
         told.problem = f"the hash has {count} fields, which no proxy writes: they are not listed"
     for name, length, beginning in zip(rest[::3], rest[1::3], rest[2::3], strict=True):

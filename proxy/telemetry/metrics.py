@@ -149,7 +149,7 @@ class Metrics:
         )
         self._pending = Gauge(
             "media_cache_invalidations_pending",
-            "Invalidations that Redis has not taken yet; their models are read past the cache",
+            "Invalidations that Redis has not confirmed yet; reads of their models bypass the cache",
             registry=self.registry,
         )
         self._events = Counter(

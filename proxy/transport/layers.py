@@ -41,7 +41,7 @@ _UPLOAD_WAITS = 10.0
 """Seconds that an upload waits for room before it is refused."""
 
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
-_FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
+_FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; see its log")
 
 _UNREAD = (
     "its request did not arrive: the caller left, or gRPC's core refused a request above MAX_MESSAGE_BYTES, metadata "
@@ -211,10 +211,10 @@ class Layers:
 
     def _no_room(self, size: int, *, known: bool) -> Reply:
         taken = UPLOADS_AT_ONCE - self._uploads.left
-        counted = "" if known else f" (one counts as {_LARGEST_UPLOAD} until it is here)"
+        counted = "" if known else f" (an upload counts as {_LARGEST_UPLOAD} until it has arrived)"
         return Reply(
             code=StatusCode.RESOURCE_EXHAUSTED,
             limit="uploads",
-            details=f"uploads under way take {taken} of {UPLOADS_AT_ONCE} bytes and left none for {size} more within "
-            f"{_UPLOAD_WAITS:g} s{counted}",
+            details=f"uploads in progress use {taken} of {UPLOADS_AT_ONCE} bytes, and {size} more did not become free "
+            f"within {_UPLOAD_WAITS:g} s{counted}",
         )

@@ -86,7 +86,9 @@ class Straight:
             self._hits.left(begun.started)
             raise
         except Exception:  # noqa: BLE001 -- it is logged; the long way answers
-            _log.exception("%s failed on the straight way of a hit", self._hits.method)
+            _log.exception(
+                "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
+            )
         return await self._long_way(requests, context, begun)
 
     def _caller(self, metadata: Metadata) -> Metadata | None:

@@ -86,7 +86,7 @@ async def test_a_publisher_that_fell_silent_is_noticed_by_every_proxy(
             assert (await reader.read(model_id=8)).response.data.total == 1
             await _hit(reader, 1)
         for proxy in (one, other):
-            assert len(await proxy.logged("writes succeed and no media event follows")) == 1
+            assert len(await proxy.logged("writes succeed but no media event follows them")) == 1
             assert len(await proxy.logged("media events follow writes again")) == 1
 
 
@@ -157,7 +157,7 @@ async def test_one_mute_media_service_among_several_is_noticed(
             await until(silent, "the mute one to be noticed", 60)
             await _seen(reader, 1, 1)
             for proxy in (one, other):
-                assert len(await proxy.logged("some writes succeed and no media event of theirs follows")) == 1
+                assert len(await proxy.logged("some writes succeed but no media event follows them")) == 1
                 assert not [line for line in proxy.lines if "media events follow writes again" in line]
 
             async def in_order_again() -> bool:
@@ -181,7 +181,7 @@ async def test_one_of_several_whose_events_cannot_be_read(
             await publisher.event(number)
         await _silent(one)
         await _seen(reader, 1, 3)
-        assert len(await one.logged("some writes succeed and no media event of theirs follows")) == 1
+        assert len(await one.logged("some writes succeed but no media event follows them")) == 1
         for _ in range(30):
             await publisher.event(7)
         await _silent(one, silent=False)

@@ -120,7 +120,7 @@ async def test_renewed_certificates_are_taken_without_a_restart(stack: Stack, au
         assert await _shown(proxy, stack) == before
         renewed.write_to(stack.own)
         for name in ("callers", "upstream", "redis", "rabbitmq"):
-            await proxy.logged(f"the certificates for {name} were read anew")
+            await proxy.logged(f"the certificates for {name} were reloaded")
         assert await _shown(proxy, stack) == renewed.cert.read_text() != before
         await until(lambda: _hits(gateway), "a hit, over the connection that was there")
         assert await gateway.x_cache(model_id=2) == "miss", "and so does upstream"

@@ -175,3 +175,21 @@ def test_a_ratio_of_local_storage_is_heeded() -> None:
     bounds: dict[str, Any] = {"maxLimitRequestRatio": {"ephemeral-storage": "1"}, "min": {"ephemeral-storage": "1Gi"}}
     assert fit(limits(**bounds))["limits"]["ephemeral-storage"] == "1024Mi"
     assert fit(limits(max={"ephemeral-storage": "1Gi"})) == USUAL, "there the API server sets a default"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        (Wishes(cpu_limit="300m"), "300m"),
+        (Wishes(cpu_limit="25m"), "25m"),
+        (Wishes(cpu_request="300m"), "300m"),
+        (Wishes(cpu_request="2"), "2"),
+    ],
+)
+def test_one_wish_of_a_guaranteed_pod_is_both(wishes: Wishes, expected: str) -> None:
+    """As Kubernetes takes a limit without a request. With the installation's other half the pod would be Burstable."""
+    app = resources({"cpu": "1", "memory": "1Gi"}, {"cpu": "1", "memory": "1Gi"})
+    found = fit(app=app, wishes=wishes)
+    assert (found["requests"]["cpu"], found["limits"]["cpu"]) == (expected, expected)
+    memory = fit(app=app, wishes=Wishes(memory_limit="256Mi"))
+    assert memory["requests"]["memory"] == memory["limits"]["memory"] == "256Mi"
