@@ -19,7 +19,7 @@ def limit_range(**bounds: Any) -> tuple[str, dict[str, Any]]:
 
 
 def quota(scopes: list[str] | None = None, **hard: str) -> tuple[str, dict[str, Any]]:
-    named = {name.replace("_", "."): text for name, text in hard.items()}
+    named = {name.replace("__", "-").replace("_", "."): text for name, text in hard.items()}
     spec = {"hard": named, **({"scopes": scopes} if scopes else {})}
     return "resourcequotas", {"metadata": {"name": "strict"}, "spec": spec}
 
@@ -162,13 +162,13 @@ def test_the_restricted_level(plane: ControlPlane, webhook: Replica) -> None:
 
 TOGETHER: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any], dict[str, Any], bool]] = {
     "a default of local storage and a quota": (
-        [limit_range(default={"ephemeral-storage": "1Gi"}), quota(**{"limits.ephemeral-storage": "1500Mi"})],
+        [limit_range(default={"ephemeral-storage": "1Gi"}), quota(limits_ephemeral__storage="1500Mi")],
         {},
         {},
         True,
     ),
     "a smaller quota": (
-        [limit_range(default={"ephemeral-storage": "1Gi"}), quota(**{"limits.ephemeral-storage": "1100Mi"})],
+        [limit_range(default={"ephemeral-storage": "1Gi"}), quota(limits_ephemeral__storage="1100Mi")],
         {},
         {},
         False,

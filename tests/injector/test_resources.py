@@ -18,8 +18,8 @@ def limits(kind: str = "Container", **bounds: dict[str, str]) -> dict[str, Any]:
 
 
 def quota(used: dict[str, str] | None = None, scopes: list[str] | None = None, **hard: str) -> dict[str, Any]:
-    named = {name.replace("_", "."): text for name, text in hard.items()}
-    taken = {name.replace("_", "."): text for name, text in (used or {}).items()}
+    named = {name.replace("__", "-").replace("_", "."): text for name, text in hard.items()}
+    taken = {name.replace("__", "-").replace("_", "."): text for name, text in (used or {}).items()}
     spec = {"hard": named, **({"scopes": scopes} if scopes else {})}
     return {"metadata": {"name": "q"}, "spec": spec, "status": {"hard": named, "used": taken}}
 
@@ -193,35 +193,6 @@ def test_one_wish_of_a_guaranteed_pod_is_both(wishes: Wishes, expected: str) -> 
     assert (found["requests"]["cpu"], found["limits"]["cpu"]) == (expected, expected)
     memory = fit(app=app, wishes=Wishes(memory_limit="256Mi"))
     assert memory["requests"]["memory"] == memory["limits"]["memory"] == "256Mi"
-
-
-GIVEN = limits(default={"ephemeral-storage": "1Gi"}, defaultRequest={"ephemeral-storage": "1Gi"})
-APP_WITH_STORAGE = resources({"ephemeral-storage": "1Gi"}, {"ephemeral-storage": "1Gi"})
-
-
-@pytest.mark.parametrize(
-    ("demands", "expected"),
-    [
-        ([], None),
-        ([GIVEN], None),
-        ([GIVEN, quota(**{"limits.ephemeral-storage": "4Gi"})], None),
-        ([GIVEN, quota(**{"limits.ephemeral-storage": "1500Mi"})], "128Mi"),
-        ([GIVEN, quota(**{"requests.ephemeral-storage": "1500Mi"})], "128Mi"),
-        ([GIVEN, limits("Pod", max={"ephemeral-storage": "1500Mi"})], "128Mi"),
-        ([quota(**{"limits.ephemeral-storage": "1Gi"})], None),
-    ],
-)
-def test_what_the_namespace_would_give_it_of_local_storage_fits(demands: list[Any], expected: str | None) -> None:
-    found = fit(*demands, app=APP_WITH_STORAGE)
-    assert found["limits"].get("ephemeral-storage") == expected
-    assert found["requests"].get("ephemeral-storage") == expected
-
-
-def test_of_too_little_local_storage_it_is_refused_where_that_counts() -> None:
-    tight = [GIVEN, quota(**{"limits.ephemeral-storage": "1100Mi"})]
-    with pytest.raises(Refused, match=r"too little limits\.ephemeral-storage is left; make room"):
-        fit(*tight, app=APP_WITH_STORAGE)
-    assert "ephemeral-storage" not in fit(*tight, app=APP_WITH_STORAGE, counted=False)["limits"]
 
 
 SHARED = {"resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}}
