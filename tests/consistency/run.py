@@ -34,6 +34,7 @@ from tests.consistency.faults import WITHOUT_EVENTS, WholeFaults
 from tests.consistency.partial_faults import HEARTBEAT, WITHIN, PartialFaults
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import SIDES, Side
+from tests.consistency.reporting import kept, told
 from tests.consistency.schedule import Schedule
 from tests.consistency.spinning import spinning
 from tests.consistency.traffic import BUSY, QUIET, TRAFFIC
@@ -205,25 +206,7 @@ class Run:
 
     def report(self) -> str:
         """What was done and what was found, a line each."""
-        counts = self.checker.counts
-        lines = [f"{name:<36} {counts[name]:>8}" for name in sorted(counts)]
-        lines += [f"{'events sent':<36} {self.publisher.sent:>8}", f"{'events lost':<36} {self.publisher.lost:>8}"]
-        lines += [f"{'faults':<36} {self.schedule.counts.total():>8}"]
-        lines += [f"fault: {name:<29} {count:>8}" for name, count in sorted(self.schedule.counts.items())]
-        found = self.checker.found
-        if self.checker.first is not None:
-            lines.append(f"the first after {self.checker.first - self._begun:.1f} s")
-        lines += [f"found: {name:<60} {count:>8}" for name, count in sorted(found.items())]
-        return "\n".join([*lines, f"{'violations':<36} {found.total():>8}", *self.checker.violations[:5]])
-
-    def keep(self, directory: Path, report: str) -> None:
-        """What explains a violation; the proxies' own directories go with them."""
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "report").write_text(report)
-        (directory / "violations").write_text("\n\n".join(self.checker.violations))
-        (directory / "faults").write_text("\n".join(self.schedule.times))
-        for number, proxy in enumerate(self.proxies):
-            (directory / f"proxy-{number}").write_text(proxy.stderr)
+        return told(self.checker, self.publisher, self.schedule, self._begun)
 
 
 def _channel(addr: str) -> grpc.aio.Channel:
@@ -274,7 +257,7 @@ async def _main(seconds: float, plan: Plan, beside: int, keep: Path | None) -> i
         finally:
             report = f"{plan}, {seconds:g} s\n{run.report()}"
             if keep is not None:
-                run.keep(keep, report)
+                kept(keep, report, run.checker, run.schedule, run.proxies)
         print(report)  # noqa: T201 -- this is what the command is for
         return 1 if run.checker.violations else 0
 
