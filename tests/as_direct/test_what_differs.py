@@ -41,6 +41,7 @@ SEEN_ELSEWHERE = {
     "more than `MAX_CONCURRENT_CALLS` forwarded calls": "e2e/test_isolation.py",
     "a failure right after headers without metadata": "as_direct/test_callers_retries.py",
     "a caller that goes away": "envoy/test_departures.py",
+    "a media service whose name leads to another address": "as_direct/test_addresses.py",
     "TLS files that changed": "envoy/test_tls.py",
     "a certificate of the media service with a common name and no alternative names": "as_direct/test_names.py",
     "`xds:` targets": "envoy/test_addresses.py",
