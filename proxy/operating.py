@@ -26,7 +26,7 @@ class HttpServers:
         statistics: Callable[[], Awaitable[bytes]],
         queues: Queues = tuple,
         *,
-        remark: str = "",
+        remark: Callable[[], str] = str,
     ) -> None:
         self.admin = (
             Admin(settings, sources, core, metrics, dependencies, unready, queues) if settings.admin_addr else None
