@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from proxy import __version__, starting
+from proxy import __version__, program_pages, starting
 from proxy.consuming import Consuming
 from proxy.core import Core
 from proxy.errors import StartError
@@ -205,6 +205,7 @@ class _App:
             self._http = await asyncio.to_thread(self._make_http)
         ports = {"port": port, "probe_port": await self._start_probes(), "admin_port": await self._start_admin()}
         starting.leave_alone_what_stays()
+        await asyncio.to_thread(program_pages.give_back)
         self._unready = None
         log.info("serving", extra={"listen": self._settings.listen_addr, **ports})
 

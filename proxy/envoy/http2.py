@@ -25,7 +25,7 @@ def extension(name: str, kind: str, **config: Any) -> Json:
 
 
 def as_client(calls: int = _OWN_CALLS, idle: str = _IDLE, metadata: int = 0) -> Json:
-    """What a cluster has for our side as a client, with at most so many calls at once on a connection, each with at most
+    """What a cluster has for our side as a client: at most so many calls at once on a connection, each with at most
     so many bytes of metadata.
     """
     kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
