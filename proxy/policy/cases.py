@@ -39,7 +39,11 @@ class _Json(Kind):
     accepted = "a value, as JSON has it"
 
     def read(self, document: Document, node: Node, what: str) -> Any:
-        return _Given(value_of(node))
+        try:
+            return _Given(value_of(node))
+        except BadMessage as bad:
+            document.wrong(node, f"{what}: {bad}")
+            return None
 
 
 @dataclass(frozen=True, slots=True)
