@@ -121,7 +121,7 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
             **({"max_connection_duration": f"{settings.max_connection_age}s"} if settings.max_connection_age else {}),
         },
         http2_protocol_options={
-            **http2(settings.max_calls_per_connection),
+            **http2(settings.max_calls_per_connection, settings.max_metadata_bytes),
             # By default a connection is closed after 1,000 resets, or 33 in a second, which callers' deadlines make.
             "stream_reset_burst": _ANY_NUMBER,
             "stream_reset_rate": _ANY_NUMBER,
