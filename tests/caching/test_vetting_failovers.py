@@ -1,5 +1,5 @@
-"""Further tags where another server becomes master, behind Sentinel and in a Cluster: no answer outlives a change of what
-it depends on.
+"""Further tags where another server becomes master, behind Sentinel and in a Cluster: no answer outlives a change of
+what it depends on.
 """
 
 import asyncio
