@@ -93,8 +93,8 @@ class Reloading:
         self._again = asyncio.get_running_loop().call_later(delay, invalidations.flush_soon, _REASON)
 
     def _refused(self, error: SettingError) -> None:
-        self._observer.refused()
         first, *more = str(error).splitlines()
+        self._observer.refused(first)
         extra = {"mistakes": len(more) + 1} if more else {}
         log.error("the policy has changed but cannot be used; the previous one stays in effect: %s", first, extra=extra)
 
