@@ -38,7 +38,7 @@ from proxy.service_states import ServiceStates
 from proxy.settings import otel
 from proxy.settings.config import Settings
 from proxy.store.redis_census import census
-from proxy.store.redis_listing import listing
+from proxy.store.relations import looked_up
 from proxy.telemetry import log
 from proxy.telemetry.dependency import State
 from proxy.telemetry.http_listener import LARGEST_BODY, HttpListener
@@ -179,12 +179,11 @@ class Admin:
             else {"at": last.at, "source": last.source, "detail": last.detail},
             "invalidation_pending": self._core.invalidations.held_back(named.tag),
         }
-        if self._core.store is None:
+        core, store = self._core, self._core.store
+        if store is None:
             return 200, {**told, "tier": None, "entries": [], "problem": "REDIS_ADDR is empty: there is no cache"}
         async with self._looking:
-            stored = await listing(
-                self._core.store.topology, self._core.keys.of_tag(named.tag), self._core.gap, self._core.policy.reads
-            )
+            stored = await looked_up(store.topology, core.keys, named.tag, core.gap, core.policy.reads)
         return 200, {**told, "tier": "redis", **asdict(stored)}
 
     async def _count_stored(self, _: Given) -> tuple[int, object]:

@@ -21,5 +21,5 @@ class Conditions:
     """Why no callers should come, in one line; None: they may."""
     services: ServiceStates | None = None
     queues: Queues = tuple
-    faults: str = ""
-    """Settings that were wrong at the start, and what that means; empty: none was."""
+    faults: Callable[[], str] = str
+    """Settings that are wrong, and what that means; empty: none is."""

@@ -11,6 +11,7 @@ from typing import Any
 from proxy.printable import printable
 
 _MOST_SHOWN = 5
+_MOST_TAGS = 10
 _LONGEST = 60
 _STATES = {"well": "all is well", "limited": "working, with restrictions", "wrong": "something is wrong"}
 
@@ -114,7 +115,20 @@ def lookup_lines(told: dict[str, Any]) -> list[str]:
         )
         for entry in told["entries"]
     ]
-    return [*lines, *(table([header, *rows]) if rows else [])]
+    return [*lines, *_relations(told), *(table([header, *rows]) if rows else [])]
+
+
+def _relations(told: dict[str, Any]) -> list[str]:
+    """What depends on what, where a policy has further tags."""
+    on = sorted({tag for entry in told["entries"] for tag in entry.get("further_tags") or ()})
+    count, named = told.get("dependants_count", 0), [each["tag"] for each in told.get("dependants", ())]
+    lines = [f"its answers depend on {_listed(on, len(on))} too"] if on else []
+    return [*lines, f"an invalidation also removes what is stored under {_listed(named, count)}"] if count else lines
+
+
+def _listed(tags: Sequence[str], count: int) -> str:
+    shown = ", ".join(printable(tag) for tag in tags[:_MOST_TAGS])
+    return shown if count <= _MOST_TAGS else f"{shown} and {count - _MOST_TAGS} more"
 
 
 _BY_PAGE = ("COLLECTION", "PAGE", "PER PAGE")

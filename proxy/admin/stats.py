@@ -48,7 +48,7 @@ class Stats:
         reading = self._reading()
         services = self._conditions.services.apart() if self._conditions.services is not None else []
         told = self._told(reading, services, since)
-        told["verdict"] = verdict(told, services, self._conditions.faults, self._policy_reloads.mistake)
+        told["verdict"] = verdict(told, services, self._conditions.faults(), self._policy_reloads.mistake)
         return told
 
     def _told(self, reading: Reading, services: Sequence[ServiceState], since: float | None) -> dict[str, Any]:

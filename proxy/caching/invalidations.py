@@ -76,6 +76,8 @@ class Invalidations:
         self._flush_began = float("-inf")
         self._renewal = 0
         """The number of the flush that another master has made necessary."""
+        self.concerned: Callable[[Collection[str]], Collection[str]] = tuple
+        """Of services, all whose answers may depend on what has changed of these; as the policy has it."""
         if store is not None:
             store.on_renewal(self.again)
 
@@ -249,8 +251,9 @@ class Invalidations:
             return True
         reason, source, held_before = self._held.flush_reason, self._held.flush_source, self._held.asked()
         self._flush_began, done, services = now, False, self._held.flush_share or ()
+        others = sorted(set(self.concerned(services)) - set(services))
         try:
-            removed = await self._store.flush(services)
+            removed = await self._store.flush((*services, *others))
             self._confirmed.flushed()
             done = True
         except RedisUnavailableError:
@@ -264,10 +267,11 @@ class Invalidations:
         if self._journal is not None:
             self._journal.flushed(reason, removed, services)
         whose = {"service": ", ".join(sorted(services)), "tags": removed} if services else {"models": removed}
+        also = {"also": others} if others else {}
         log.info(
             "%s was flushed",
             "the cache of a service" if services else "the whole cache",
-            extra={"reason": reason, **whose},
+            extra={"reason": reason, **whose, **also},
         )
         return True
 

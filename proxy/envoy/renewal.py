@@ -34,11 +34,6 @@ class Renewal:
         self._admin = admin
         self._services = tuple(services)
 
-    def begin(self) -> None:
-        """Before Envoy serves: what it reads first may be of a file that has changed since."""
-        self._write(CLUSTERS, clusters_of(self._settings, self._place, self._services))
-        self._write(ROUTES, [routes(self._settings, self._services)])
-
     async def take_up(self, services: Sequence[Placed]) -> Sequence[str]:
         """What of it counts from the next start only: all, if Envoy does not take it."""
         before, now = self._services, tuple(services)

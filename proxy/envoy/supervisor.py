@@ -12,6 +12,8 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from proxy.envoy import launch, renewed
 from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
@@ -29,6 +31,7 @@ from proxy.settings.config import Settings
 
 _log = logging.getLogger(__name__)
 
+_CONFIG = "envoy.json"
 _UP_WITHIN = 60.0
 _STABLE = 60.0
 """Seconds after which a crash counts as the first one again."""
@@ -41,15 +44,19 @@ async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequenc
     with own_directory() as directory:
         place = Place(directory, launch.module(), launch.authorities())
         launch.laid_out(directory)
-        config = directory / "envoy.json"
-        services = placed_apart(settings)
-        for name, secret in secrets(settings, services).items():
-            (directory / name).write_text(json.dumps(secret))
-        config.write_text(json.dumps(rendered(settings, place, services), indent=1))
-        if settings.policy:
-            renewed.write(directory, renewed.CLUSTERS, clusters_of(settings, place, services))
-            renewed.write(directory, renewed.ROUTES, [routes(settings, services)])
-        return await _Supervisor(settings, sources, faults, place, launch.command(config, settings.log_level)).run()
+        command = launch.command(directory / _CONFIG, settings.log_level)
+        return await _Supervisor(settings, sources, faults, place, command).run()
+
+
+def written(settings: Settings, place: Place) -> None:
+    """Puts there all that Envoy and the interpreter inside are to begin with, of one reading of the policy."""
+    services = placed_apart(settings, place.policy)
+    for name, secret in secrets(settings, services).items():
+        (place.directory / name).write_text(json.dumps(secret))
+    (place.directory / _CONFIG).write_text(json.dumps(rendered(settings, place, services), indent=1))
+    if settings.policy:
+        renewed.write(place.directory, renewed.CLUSTERS, clusters_of(settings, place, services))
+        renewed.write(place.directory, renewed.ROUTES, [routes(settings, services)])
 
 
 def rendered(settings: Settings, place: Place, services: Sequence[Placed] | None = None) -> dict[str, object]:
@@ -68,7 +75,9 @@ def rendered(settings: Settings, place: Place, services: Sequence[Placed] | None
 
 def shown(settings: Settings, place: Place) -> dict[str, object]:
     """The whole of it, for reading: what Envoy has from files of its own, since it may change, stands in its place."""
-    return rendered(replace(settings, policy=""), place, placed_apart(settings))
+    with TemporaryDirectory() as directory:
+        services = placed_apart(settings, Path(directory) / "policy.read")
+    return rendered(replace(settings, policy=""), place, services)
 
 
 def resolve(host: str) -> Sequence[str]:
@@ -114,6 +123,7 @@ class _Supervisor:
 
     async def _one(self) -> int | None:
         """One Envoy from its start to its end: the exit status of `serve`, None when it crashed."""
+        await asyncio.to_thread(written, self._settings, self._place)
         envoy = self._envoy = EnvoyProcess()
         try:
             hello = Hello(self._settings, self._sources, self._place, self._restarts, self._faults)
@@ -125,7 +135,7 @@ class _Supervisor:
             self._envoy = None
             ended = await asyncio.shield(envoy.end())
         if envoy.failed is not None:
-            raise (SettingError if envoy.failed.setting else StartError)(envoy.failed.text)
+            raise envoy.failed.kind(envoy.failed.text)
         if envoy.ended is not None and (self._asked or envoy.ended.status):
             return envoy.ended.status
         return self._unasked(envoy, ended)

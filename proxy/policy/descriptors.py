@@ -63,6 +63,11 @@ class Descriptors:
             raise BadDescriptors(f"contains no file; accepted: {_HOW}")
         return cls(files.file)
 
+    @property
+    def data(self) -> bytes:
+        """The set, serialized."""
+        return descriptor_pb2.FileDescriptorSet(file=self._files.values()).SerializeToString()
+
     def services(self) -> Iterator[str]:
         """The full names of all services."""
         for file in self._files.values():

@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from proxy.policy import own_functions
 from proxy.policy.failures import ExpressionError, WrongTypeError
+from proxy.policy.hints import hint
 from proxy.policy.mistakes import unknown
 from proxy.policy.own_functions import OwnCall
 
@@ -35,7 +36,6 @@ _NAMES["DYN"] = "anything"
 _ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _UNDECLARED = re.compile(r"undeclared reference to '(\w+)")
 _NO_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
-_NO_OVERLOAD = "found no matching overload"
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _PLAIN = (str, int, float, bool)
 
@@ -254,14 +254,8 @@ class Language:
             Fault(max(1, int(line)), max(1, int(column)), _cut(self._helpful(text, variables)))
             for line, column, text in _ERROR.findall(error)
         ]
-        return found or [
-            Fault(
-                1,
-                1,
-                _cut(_STATUS.sub("", error.splitlines()[0] if error else "cannot be read"))
-                + "; accepted: a CEL expression",
-            )
-        ]
+        first = _STATUS.sub("", error.splitlines()[0] if error else "cannot be read")
+        return found or [Fault(1, 1, f"{_cut(first)}; accepted: a CEL expression")]
 
     def _helpful(self, text: str, variables: Mapping[str, Any]) -> str:
         """CEL's sentence; of an unknown name or field one that says which there are."""
@@ -270,8 +264,8 @@ class Language:
         if text.startswith("Syntax error"):
             begin = text.partition(" expecting ")[0]
             return f"{begin}; accepted: CEL, where a text has quotes: 'product/' + string(request.id)"
-        if text.startswith(_NO_OVERLOAD):
-            return f"{text}; accepted: values of the types that it takes: string(…) makes a string of a number"
+        if accepted := hint(text):
+            return f"{text}; accepted: {accepted}"
         if not (name := _NO_FIELD.match(text)):
             return f"{text}; accepted: a CEL expression"
         try:

@@ -22,7 +22,7 @@ def served_policy(
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
 
-    `watched` is told of each file that is read.
+    `watched` reads each file.
     """
     if not path:
         return media_policy(constants)

@@ -58,6 +58,8 @@ class ListedEntry:
     """Until it cannot even stand in."""
     this_run: bool | None = None
     """Written under the Redis process that runs now."""
+    further_tags: list[str] | None = None
+    """On which the answer depends besides; None: it was not looked into (`proxy.store.relations`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class ListedLease:
     ttl: float
     """Below 0: it has run out, and whoever asks next takes it over."""
     this_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDependant:
+    """A tag under which answers depend on this one: its invalidation removes them too."""
+
+    tag: str
+    ttl: float
+    """Seconds for which it is remembered."""
 
 
 @dataclass(slots=True)
@@ -88,6 +99,9 @@ class Listing:
     """The mark of an invalidation is there."""
     writes: list[float] = field(default_factory=list)
     """Seconds that each write under way may still keep the model uncached."""
+    dependants: list[ListedDependant] = field(default_factory=list)
+    """The first hundred."""
+    dependants_count: int = 0
     problem: str = ""
     """What else is wrong with it, in one line."""
 

@@ -42,6 +42,7 @@ SEEN_ELSEWHERE = {
     "a failure right after headers without metadata": "as_direct/test_callers_retries.py",
     "a caller that goes away": "envoy/test_departures.py",
     "TLS files that changed": "envoy/test_tls.py",
+    "a certificate of the media service with a common name and no alternative names": "as_direct/test_names.py",
     "`xds:` targets": "envoy/test_addresses.py",
 }
 """Rows that are not about one call's bytes, and where they are tested."""
@@ -124,6 +125,28 @@ async def test_what_grpcs_library_keeps_of_answers(ways: Ways, method: str) -> N
         outcome, _ = await made(ways, way, method)
         found[way] = len({"endpoint-load-metrics-bin", "grpc-server-stats-bin"} & {*dict(outcome.trailing)})
     assert found == {"grpcio": 0, "envoy": 2 if method in {UNARY, ANY} else 0}
+
+
+@differs("`grpc-message` of an answer with status OK")
+@ALL
+async def test_words_for_a_success(ways: Ways, method: str) -> None:
+    """grpc-js sends `OK`."""
+    ways.upstream.answers[method.encode()] = answered(b"a", trailing=[(b"grpc-message", b"OK")])
+    details = {way: (await made(ways, way, method))[0].details for way in ("direct", "grpcio", "envoy")}
+    assert details == {"direct": "OK", "grpcio": "", "envoy": "OK" if method in {UNARY, ANY} else ""}
+
+
+@differs("`content-length` of an answer that is a status alone")
+@ALL
+async def test_the_length_of_a_status(ways: Ways, method: str) -> None:
+    """tonic sends it."""
+    more = [(b"grpc-status", b"9"), (b"content-length", b"0")]
+    ways.upstream.answers[method.encode()] = http_answer(200, b"", b"application/grpc", more)
+    found = {}
+    for way in ("direct", "grpcio", "envoy"):
+        outcome, _ = await made(ways, way, method)
+        found[way] = "content-length" in dict(outcome.trailing)
+    assert found == {"direct": True, "grpcio": False, "envoy": method in {UNARY, ANY}}
 
 
 @differs("several values of `x-forwarded-for`, `x-forwarded-host`, `traceparent`")

@@ -83,7 +83,7 @@ async def _nobody_takes_it(_: Stack, process: Process) -> None:
 @pytest.mark.parametrize(
     ("happens", "reason"),
     [
-        (_fails, "the media service answered NOT_FOUND"),
+        (_fails, "its status is NOT_FOUND"),
         (_is_unsuccessful, "success is false, or a presigned URL in it does not say when it expires"),
         (_is_large, "it is larger than CACHE_MAX_ENTRY_BYTES"),
         (_has_dead_urls, "it was invalidated meanwhile, or its presigned URLs are about to expire"),

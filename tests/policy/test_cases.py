@@ -3,16 +3,17 @@
 import pytest
 
 from proxy.policy.cases import differences, read_cases
+from proxy.policy.compiled import Policy
 from proxy.policy.loading import load_policy
 from proxy.policy.mistakes import PolicyError
-from tests.policy import EXAMPLES
+from tests.policy import EXAMPLES, SERVICE, compiled
 
 PRODUCT = load_policy(str(EXAMPLES / "product.yaml"))
 
 
-def found(case: str) -> list[str]:
+def found(case: str, policy: Policy = PRODUCT) -> list[str]:
     cases = read_cases(f"policy: p.yaml\ncases:\n  - {{name: a case, {case}}}", "c.yaml")
-    return [str(difference) for each in cases.cases or () for difference in differences(PRODUCT, each)]
+    return [str(difference) for each in cases.cases or () for difference in differences(policy, each)]
 
 
 @pytest.mark.parametrize("name", ["product", "boutique", "media", "media-all"])
@@ -72,3 +73,37 @@ def test_a_case_says_what_it_is_about() -> None:
     for case in ("{name: x}", f"{{name: x, {SLUG}, write: product.ProductService/DeleteProduct}}"):
         with pytest.raises(PolicyError, match="does not say what it is about; accepted: one of read, write, event"):
             read_cases(f"policy: p.yaml\ncases: [{case}]", "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        ("status: NOT_FOUND, stored: true, ttl: 30s, further_tags: [], aliases: []", []),
+        ("status: NOT_FOUND, ttl: 1h", ["ttl: expected 1h, found 30s"]),
+        ("status: OUT_OF_RANGE, ttl: 1m", []),
+        ("status: UNAVAILABLE, stored: false", []),
+        ("status: UNAVAILABLE, stored: true, ttl: 1s", ["expected true, found false", "expected 1s, found nothing"]),
+    ],
+)
+def test_a_status_is_stored_for_as_long_as_the_policy_says(case: str, told: list[str]) -> None:
+    """OUT_OF_RANGE for 5m, but no longer than a message: 1m."""
+    kept = "ttl: 1m, negative_ttl: {NOT_FOUND: 30s, OUT_OF_RANGE: 5m}"
+    policy = compiled(f"{SERVICE}    reads: [{{method: GetProductBySlug, tag: \"'slug/' + request.slug\", {kept}}}]")
+    differing = found(f"{SLUG}, {case}", policy)
+    assert len(differing) == len(told)
+    assert all(expected in line for expected, line in zip(told, differing, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("case", "told"),
+    [
+        (f"{SLUG}, status: OK", "c.yaml:2:101: case: status: 'OK' is not understood; accepted: a status other than OK"),
+        (f"{SLUG}, status: 5", "'5' is not understood; accepted: a status other than OK: CANCELLED, UNKNOWN"),
+        (f"{SLUG}, {ANSWER}, status: NOT_FOUND", "case: status: has no place here; accepted: a read without response"),
+        ("write: product.ProductService/DeleteProduct, status: NOT_FOUND", "case: status: has no place here"),
+    ],
+)
+def test_a_status_that_cannot_be_is_told(case: str, told: str) -> None:
+    with pytest.raises(PolicyError) as raised:
+        read_cases(f"policy: p.yaml\ncases: [{{name: a case, {case}}}]", "c.yaml")
+    assert told in str(raised.value)

@@ -57,6 +57,13 @@ def test_it_makes_messages() -> None:
         ("\n  request.slog", "text", 2, 10, "product.Product: unknown field"),
         ("'é' + request.slog", "text", 1, 14, "product.Product: unknown field"),
         ("response.id", "text", 1, 9, "no variable is called 'response'; accepted: request, event"),
+        (
+            "google.protobuf.Int64Value{value: 1}.value > 0",
+            "flag",
+            1,
+            37,
+            "expression of type 'wrapper(int)' cannot",
+        ),
         ("nope(1)", "text", 1, 5, "no variable is called 'nope'"),
         ("request.slug +", "text", 1, 15, "Syntax error: mismatched input"),
         ("'a' + request.id", "text", 1, 5, "found no matching overload for '_+_' applied to '(string, int)'"),

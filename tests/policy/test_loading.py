@@ -10,6 +10,7 @@ from proxy.policy.mistakes import PolicyError
 from proxy.settings.flags import NOWHERE
 from proxy.settings.tolerance import ROUTES_OF
 from tests.policy import EXAMPLES, PRODUCT, SERVICE
+from tests.support.servers.certificates import Authority
 
 
 def test_no_path_is_the_built_in_policy() -> None:
@@ -85,6 +86,28 @@ def test_of_a_policy_that_cannot_be_used_the_routes_are_kept(
     others = {name: service.upstream for name, service in policy.services.items() if name != "media.MediaService"}
     assert others == expected
     assert not any(policy.services[name].unary for name in others), "nothing of them is known"
+
+
+def test_such_a_policy_stores_nothing_and_hears_no_event(tmp_path: Path) -> None:
+    policy = load_policy(f"{ROUTES_OF}{tmp_path / 'none.yaml'}")
+    asked = [read.asked(b"") for read in policy.reads.values()]
+    assert asked
+    assert all(each is not None and each.bypass for each in asked)
+    assert policy.events == ()
+    assert policy.large, "uploads have their memory all the same"
+
+
+def test_such_a_policy_keeps_a_service_behind_tls(tmp_path: Path, authority: Authority) -> None:
+    """With its files where they are of use."""
+    text = SERVICE.replace(
+        "descriptors: product.binpb", "descriptors: missing\n    upstream_tls: {server_name: p, ca: %s}"
+    )
+    (tmp_path / "p.yaml").write_text(text % authority.ca)
+    (tmp_path / "q.yaml").write_text(text % "none.pem")
+    for name, ca in (("p", str(authority.ca)), ("q", "")):
+        tls = load_policy(f"{ROUTES_OF}{tmp_path}/{name}.yaml").services["product.ProductService"].upstream_tls
+        assert tls is not None
+        assert (tls.on, tls.server_name, tls.ca) == (True, "p", ca)
 
 
 def test_a_service_is_never_where_the_proxy_itself_listens(tmp_path: Path) -> None:

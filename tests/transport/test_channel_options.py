@@ -3,14 +3,17 @@
 What the options do is tested where it shows: in test_forward.py, test_upstream.py and test_server.py.
 """
 
+import asyncio
 from pathlib import Path
 
 import grpc
+import grpc.aio
 import pytest
 
-from proxy.transport.channel_options import CLIENT_OPTIONS
+from proxy.transport.channel_options import CLIENT_OPTIONS, PING_TIMEOUT_MS
 from proxy.transport.channel_options import SERVER_OPTIONS as FIXED
 from proxy.transport.limits import Limits
+from tests.as_direct.caller import HandCaller
 
 SERVER_OPTIONS = FIXED + Limits().server_options
 
@@ -41,3 +44,19 @@ def test_our_pings_do_not_annoy_servers_with_defaults() -> None:
     options = dict(CLIENT_OPTIONS)
     assert options["grpc.keepalive_time_ms"] > 300_000
     assert "grpc.keepalive_permit_without_calls" not in options
+
+
+async def test_a_peer_that_answers_no_ping_is_let_go() -> None:
+    """Though its kernel acknowledges every byte. The times are the options', a twentieth as long."""
+    times = {"grpc.keepalive_time_ms", *(name for name, value in SERVER_OPTIONS if value == PING_TIMEOUT_MS)}
+    options = [(name, value // 20 if name in times else value) for name, value in SERVER_OPTIONS]
+    server = grpc.aio.server(options=options)
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    caller = await HandCaller.connected(port)
+    try:
+        async with asyncio.timeout(30):
+            assert await caller.ended() == b"ping_timeout"
+    finally:
+        await caller.close()
+        await server.stop(None)

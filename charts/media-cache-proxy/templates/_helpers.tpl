@@ -58,7 +58,7 @@ not make. */}}
 -}}
 {{/* What selects pods stays ours whatever commonLabels says. */}}
 {{- $selecting := include "mcp.selectorLabels" . | fromYaml -}}
-{{- toYaml (merge dict $selecting $root.Values.commonLabels $ours) -}}
+{{- toYaml (merge dict $selecting ($root.Values.commonLabels | default dict) $ours) -}}
 {{- end -}}
 
 {{/* Those and the labels of monitoring, each key once; takes (list . "component" labels). */}}
@@ -78,6 +78,24 @@ Takes (list rendered extra): YAML text and a list. */}}
 {{- end -}}
 {{- range index . 1 }}{{- if hasKey $extra .name }}{{- $env = append $env . }}{{- $_ := unset $extra .name }}{{- end }}{{- end -}}
 {{- toYaml $env -}}
+{{- end -}}
+
+{{/* The port of an address in an environment; takes (list environment name value): YAML text, whose the address is. */}}
+{{- define "mcp.port" -}}
+{{- $name := index . 1 -}}
+{{- range index . 0 | fromYamlArray -}}
+{{- if eq .name $name -}}
+{{- $address := .value | default "" -}}
+{{- $port := regexFind "[0-9]+$" $address -}}
+{{- if not (and $port (regexMatch "^(\\[.+\\]|[^:]+):[0-9]+$" $address)) -}}
+{{- fail (printf "%s: %s: %q has no port that a Service can have; write it as \"[::]:9000\"" (index $ 2) $name $address) -}}
+{{- end -}}
+{{- if regexMatch "^(localhost|127[.].*|\\[::1\\]):" $address -}}
+{{- fail (printf "%s: %s: %q is reached by nobody else; write it as \"[::]:%s\"" (index $ 2) $name $address $port) -}}
+{{- end -}}
+{{- $port -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "mcp.selectorLabels" -}}

@@ -24,6 +24,11 @@ function what(entry) {
   return entry.request ? `${entry.method} ${JSON.stringify(entry.request)}` : entry.field;
 }
 
+// At most ten tags, and how many more there are.
+function listed(tags, number) {
+  return tags.slice(0, 10).join(", ") + (number > 10 ? ` and ${number - 10} more` : "");
+}
+
 function showLookup(found, now) {
   const shown = [element("p", `${found.model_type ? `${found.model_type} ${found.model_id}` : found.tag}: ${found.entries.length} stored`, "verdict")];
   const notes = [];
@@ -33,6 +38,9 @@ function showLookup(found, now) {
   if (found.leases?.length) notes.push(`${found.leases.length} being fetched.`);
   const last = found.last_invalidation;
   notes.push(last ? `Last invalidated ${span(now - last.at)} ago by ${last.source}, as far as this process saw.` : "Not invalidated as far as this process saw.");
+  const on = [...new Set(found.entries.flatMap((entry) => entry.further_tags ?? []))].sort();
+  if (on.length) notes.push(`Its answers depend on ${listed(on, on.length)} too.`);
+  if (found.dependants_count) notes.push(`An invalidation also removes what is stored under ${listed(found.dependants.map((each) => each.tag), found.dependants_count)}.`);
   shown.push(...notes.map((note) => element("p", note, "quiet")));
   if (found.entries.length) {
     const rows = found.entries.map((entry) => [
