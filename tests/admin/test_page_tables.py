@@ -50,7 +50,7 @@ async def _rows(page: Browser, selector: str) -> int:
 
 async def test_many_rows_are_paged_and_long_names_fit_a_phone(page: Browser, gateway: Gateway) -> None:
     for number in range(60):
-        await gateway.read(LONG, 1, f"{LONG}-{number}")
+        await gateway.hits(1, model_type=LONG, collection=f"{LONG}-{number}")
     await page.type("#model-type", LONG)
     await page.type("#model-id", "1")
     await page.click("#look-up")

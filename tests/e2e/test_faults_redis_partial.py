@@ -6,7 +6,6 @@ import shutil
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 
@@ -45,10 +44,6 @@ async def _page(proxy: ProxyProcess, path: str) -> str:
         return (await reader.read()).decode()
     finally:
         writer.close()
-
-
-async def _all_hits(gateway: Gateway) -> bool:
-    return {(await gateway.read(model_id=number)).x_cache for number in _MODELS} == {"hit"}
 
 
 async def _totals(gateway: Gateway) -> list[int]:
@@ -176,7 +171,7 @@ async def test_an_address_that_leads_elsewhere_is_followed_though_the_old_server
         _proxy(redis.addr, upstream) as (_, after),
     ):
         for each in (before, after):
-            await until(partial(_all_hits, each), "answers to be stored")
+            await each.hits(*_MODELS)
         way.target = ("127.0.0.1", redis.port)
         moved = time.monotonic()
         for number in _MODELS:
