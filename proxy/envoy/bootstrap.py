@@ -52,6 +52,11 @@ class Place:
         return str(self.directory / "admin.sock")
 
     @property
+    def config(self) -> Path:
+        """What Envoy is started with."""
+        return self.directory / "envoy.json"
+
+    @property
     def policy(self) -> Path:
         """All that the policy was read from which Envoy's configuration is of."""
         return self.directory / "policy.read"
@@ -133,8 +138,8 @@ def _service(
     limits, upstream = _limits(settings.max_concurrent_calls), _understood(settings, where)
     tls = towards_upstream(how_reached, names, upstream, place.directory, place.authorities)
     ways = {
-        names.first: as_client(settings.max_calls_per_connection),
-        names.again: as_client(1, idle="10s"),
+        names.first: as_client(settings.max_calls_per_connection, metadata=settings.max_metadata_bytes),
+        names.again: as_client(1, idle="10s", metadata=settings.max_metadata_bytes),
     }
     both = extension(
         "envoy.clusters.aggregate", "clusters.aggregate.v3.ClusterConfig", clusters=[names.first, names.again]
