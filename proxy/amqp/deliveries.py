@@ -104,7 +104,7 @@ class Deliveries:
         self._observer = observer
         self._events = events
         self._able = able or Able()
-        self._silence = silence or Silence(None, lambda: None)
+        self._silence = silence or Silence(None, lambda owed: None)
         self._clock = clock
         self._pauses = pauses
         self._complaints = RateLimit()
