@@ -3,6 +3,7 @@
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -28,7 +29,7 @@ class Load:
     """
 
     def __init__(self, channel: grpc.aio.Channel, products: Products) -> None:
-        self._stub = ProductServiceStub(channel)
+        self._stub: Any = ProductServiceStub(channel)
         self._products = products
         self._written = 1
         self.stale: list[str] = []
