@@ -50,7 +50,7 @@ class Straight:
         except OSError:  # what pyvoy raises when the caller is gone
             self._hits.left(begun.started)
         finally:
-            self._admission.leave(lambda: str(scope["client"]))
+            self._admission.leave()
 
     async def _answered(self, begun: Begun, receive: Receive, send: Send, caller: Metadata) -> bool:
         """Whether it was a hit."""

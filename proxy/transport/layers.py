@@ -69,7 +69,7 @@ class ServerObserver(Protocol):
 
 def _nobody() -> str:
     """Where a transport does not tell connections apart."""
-    return ""
+    return "nobody"
 
 
 @dataclass(slots=True)
@@ -127,11 +127,12 @@ class Layers:
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
+                place: str | None = None
                 if self._limits.too_much(metadata):
                     reply = TOO_MUCH_METADATA
-                elif begun is not None or self._admission.enter(peer):
-                    if begun is None:
-                        at_end(partial(self._admission.leave, peer))
+                elif begun is not None or (place := self._admission.enter(peer)) is not None:
+                    if place is not None:
+                        at_end(partial(self._admission.leave, place))
                     try:
                         reply = await work()
                         if reply.body is not None and len(reply.body) > LARGE:

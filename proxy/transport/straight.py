@@ -100,9 +100,9 @@ class Straight:
                 return None if any(name == FRESH for name, _ in metadata) else metadata
         return ()
 
-    def _left(self, context: Context) -> None:
+    def _left(self, _context: Context) -> None:
         """The answer was taken, or nobody is left to take it."""
-        self._admission.leave(context.peer)
+        self._admission.leave()
 
 
 async def look_ended(look: Look, hits: Hits) -> Looked:
