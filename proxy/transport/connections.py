@@ -6,7 +6,6 @@ connections (proc_net_tcp(5)) takes 8 ms, in which nothing is served: it is walk
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -22,10 +21,10 @@ _DESCRIPTORS = Path("/proc/self/fd")
 def established(port: int) -> int:
     """Connections that this process has accepted on a port of ours; 0 where the kernel does not tell."""
     try:
-        names = os.listdir(_DESCRIPTORS)
+        descriptors = [int(each.name) for each in _DESCRIPTORS.iterdir()]
     except OSError:
         return 0
-    return sum(_accepted(int(name), port) for name in names)
+    return sum(_accepted(each, port) for each in descriptors)
 
 
 def _accepted(descriptor: int, port: int) -> bool:
