@@ -84,10 +84,11 @@ async def _look(address: str) -> Answer:
 
 
 async def _pass(address: str, method: str) -> Answer:
-    upstream = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS).unary_unary(method)
+    channel = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+    upstream: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
 
     async def forward(request: bytes, _: Context) -> bytes:
-        return bytes(await upstream(request))
+        return await upstream(request)
 
     return forward
 

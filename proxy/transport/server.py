@@ -96,7 +96,7 @@ class Routes(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """What answers a method; None is UNIMPLEMENTED."""
         method = handler_call_details.method
-        metadata: Metadata = handler_call_details.invocation_metadata or ()  # type: ignore[assignment]  # pairs
+        metadata: Metadata = handler_call_details.invocation_metadata or ()
         if known := self._unary.get(method):
             arrived = Arrived(known, metadata)
         elif _PATH.fullmatch(method):
