@@ -151,7 +151,8 @@ class _App:
 
     def _make_http(self) -> "HttpServers":
         """Takes long: run it in a thread, beside what is served already."""
-        from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
+        with starting.without_authorities():
+            from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
 
         dependencies: dict[str, Callable[[], State]] = {"upstream": self._upstream_state}
         if self._core.redis is not None:
