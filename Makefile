@@ -33,7 +33,7 @@ test-cluster: ## chart and webhook on a real API server, KUBEBUILDER_ASSETS=…;
 	@.venv/bin/python -m tests.cluster.run $(ARGS)
 
 SECONDS ?= 300
-soak: ## reads and writes while all and parts break: SECONDS=300 SEED=1 ARGS="--proxies 3 --redis alone|replicated|sentinel"
+soak: ## reads and writes while all and parts break: SECONDS=300 SEED=1 ARGS="--proxies 3 --redis alone|replicated|sentinel|cluster"
 	@scripts/setup
 	@.venv/bin/python -m tests.consistency.run --seconds $(SECONDS) --seed $(or $(SEED),1) $(ARGS)
 

@@ -12,18 +12,20 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from proxy import __version__, starting
+from proxy import __version__, program_pages, starting
 from proxy.consuming import Consuming
 from proxy.core import Core
 from proxy.errors import StartError
+from proxy.policy.watched import Watched
 from proxy.reloading import Reloading
 from proxy.served import Served
+from proxy.service_states import ServiceStates
 from proxy.settings import otel
 from proxy.settings.config import Settings
-from proxy.telemetry import complaints
+from proxy.settings.tolerance import PolicyFault
+from proxy.telemetry.complaints import Complaints
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
@@ -113,14 +115,15 @@ async def run_with(
     make_transport: MakeTransport,
     stop: Stop,
     faults: Sequence[str] = (),
+    files: Watched | None = None,
 ) -> int:
     """Serves until told to stop, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
 
     Raises StartError when an address cannot be had, SettingError when a file cannot be used or an OTEL_ variable is
     not understood. `sources` tells where each setting came from, for the log; `faults` what was wrong with those that
-    these stand in for.
+    these stand in for. `files` has read the policy already.
     """
-    app = _App(settings, sources, make_transport, stop, faults)
+    app = _App(settings, sources, make_transport, stop, faults, files)
     given = {name: source for name, source in sources.items() if source != "default"}
     log.info("starting", extra={"settings": given})
     return await app.run()
@@ -134,37 +137,35 @@ class _App:
         make_transport: MakeTransport,
         stop: Stop,
         faults: Sequence[str],
+        files: Watched | None,
     ) -> None:
-        self._settings, self._sources, self._faults = settings, sources, tuple(faults)
+        self._settings, self._sources = settings, sources
         tls = Tls.load(settings)
         self._spans = _tracing()
         self._metrics = Metrics()
-        self._metrics.bad_settings.set(len(faults))
-        self._core = Core.build(settings, self._metrics, tls)
+        self._complaints = Complaints(faults, self._metrics.bad_settings.set)
+        self._core = Core.build(settings, self._metrics, tls, files)
         self._unready: str | None = "starting"
         self._stop_asked = stop
         self._transport = make_transport(settings, self._core, self._metrics)
         self._consuming = Consuming(settings, self._core, self._metrics)
         self._upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), time.monotonic)
-        self._metrics.upstream_answers.connected = lambda: self._upstream.state.up
+        self._services = ServiceStates(self._core, self._metrics.upstream_answers, lambda: self._upstream.state)
         self._http: HttpServers | None = None
 
     def _make_http(self) -> "HttpServers":
         """Takes long: run it in a thread, beside what is served already."""
         with starting.without_authorities():
+            from proxy.admin.conditions import Conditions  # noqa: PLC0415 -- as the next
             from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
 
-        dependencies: dict[str, Callable[[], State]] = {"upstream": self._upstream_state}
+        dependencies: dict[str, Callable[[], State]] = {"upstream": self._services.default}
         if self._core.redis is not None:
             dependencies["redis"] = self._core.redis_state
         states, depths = ChainMap(dependencies, self._consuming.states), self._consuming.depths
-        parts = (self._settings, self._sources, self._core, self._metrics, states, lambda: self._unready)
-        return HttpServers(*parts, self._transport.statistics, depths, remark=complaints.remark(self._faults))
-
-    def _upstream_state(self) -> State:
-        """Whether the media service is connected, and what is wrong with its answers all the same."""
-        state = self._upstream.state
-        return replace(state, reason=self._metrics.upstream_answers.reason) if state.up else state
+        conditions = Conditions(states, lambda: self._unready, self._services, depths, lambda: self._complaints.remark)
+        parts = (self._settings, self._sources, self._core, self._metrics)
+        return HttpServers(*parts, conditions, self._transport.statistics)
 
     async def run(self) -> int:
         """Start, serve, drain, stop."""
@@ -186,8 +187,8 @@ class _App:
             log.log(logging.INFO if failed is None else logging.ERROR, "stopped%s", _because(failed))
 
     async def _start(self, background: list[asyncio.Task[None]]) -> None:
-        if self._faults:
-            background.append(asyncio.create_task(complaints.run(self._faults), name="complaints"))
+        if self._complaints.faults:
+            background.append(asyncio.create_task(self._complaints.run(), name="complaints"))
         background.append(asyncio.create_task(Descriptors().run(), name="descriptors"))
         background.append(asyncio.create_task(self._core.upstream.watch(self._upstream.changed), name="upstream"))
         self._consuming.start()
@@ -195,15 +196,21 @@ class _App:
         port = await self._transport.start()
         background.append(asyncio.create_task(self._transport.supervise(), name="transport"))
         if self._settings.policy:
-            parts = (self._transport.take_up, self._consuming.take_up)
+            parts = (self._transport.take_up, self._consuming.take_up, self._mended)
             reloading = Reloading(self._settings, self._core, self._metrics.policy_reloads, parts)
             background.append(asyncio.create_task(reloading.run(), name="policy"))
         if self._settings.probe_addr or self._settings.admin_addr:
             self._http = await asyncio.to_thread(self._make_http)
         ports = {"port": port, "probe_port": await self._start_probes(), "admin_port": await self._start_admin()}
         starting.leave_alone_what_stays()
+        await asyncio.to_thread(program_pages.give_back)
         self._unready = None
         log.info("serving", extra={"listen": self._settings.listen_addr, **ports})
+
+    async def _mended(self, _: Served) -> Iterable[str]:
+        """A policy counts: what was wrong with it at the start is so no more."""
+        self._complaints.mended(PolicyFault)
+        return ()
 
     async def _start_probes(self) -> int | None:
         probes = self._http.probes if self._http is not None else None

@@ -18,6 +18,7 @@ from proxy.caching.policy import Policy
 from proxy.calls.call import Handler
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import Keys
+from proxy.errors import BadPolicyError, SettingError
 from proxy.policy import compiled
 from proxy.policy.builtin.old_keys import old_keys
 from proxy.policy.serving import served_policy
@@ -57,13 +58,18 @@ class Core:
     """Of policies that counted before, while calls may go on in them."""
 
     @classmethod
-    def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None) -> Self:
-        """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError."""
-        tls = tls or Tls.load(settings)
-        files = Watched()
+    def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None, files: Watched | None = None) -> Self:
+        """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError. `files` that
+        have read the policy already are not read again.
+        """
+        tls, files = tls or Tls.load(settings), files or Watched()
         policy = policy_by(settings, files)
+        files.forget()
         channels = Channels(Upstream(settings.media_service_addr, metrics, tls.upstream), metrics, tls.upstream)
-        upstreams = channels.to(policy)
+        try:
+            upstreams = channels.to(policy)
+        except SettingError as error:
+            raise BadPolicyError(str(error)) from None
         gap = EventGap(settings.cache_ttl_without_events, time.monotonic)
         redis, store, names = None, None, Keys(settings.cache_namespace, (), policy.reads)
         if settings.redis is not None:
@@ -180,6 +186,7 @@ def policy_by(settings: Settings, watched: Watched) -> compiled.Policy:
         default_upstream=settings.media_service_addr,
         connect=reflecting(settings),
         watched=watched,
+        listen_addr=settings.listen_addr,
     )
 
 

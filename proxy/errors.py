@@ -15,3 +15,7 @@ class StartError(Exception):
 
 class SettingError(StartError, ValueError):
     """A setting cannot be used (a file that it names, another setting that it contradicts): exit status 2."""
+
+
+class BadPolicyError(SettingError):
+    """What POLICY names cannot be used; a proxy with all its other settings can."""

@@ -146,7 +146,7 @@ class MediaCacheService:
                     await self._core.invalidations.invalidate_all(model.all, source="admin", about=about)
             except TimeoutError:
                 raise MediaCacheError(
-                    StatusCode.DEADLINE_EXCEEDED, f"Redis has not taken the invalidation of {model} yet; it is kept"
+                    StatusCode.DEADLINE_EXCEEDED, f"Redis has not confirmed the invalidation of {model} yet; it is kept"
                 ) from None
 
     def _deadline(self) -> float | None:
@@ -192,4 +192,4 @@ def _model(model_type: str, model_id: int | str) -> Model:
     try:
         return Model.of(model_type, int(model_id))
     except ValueError:
-        raise MediaCacheError(StatusCode.INVALID_ARGUMENT, f"model id {model_id!r} is no int64") from None
+        raise MediaCacheError(StatusCode.INVALID_ARGUMENT, f"model id {model_id!r} is not an int64") from None

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from proxy.errors import StartError
+from proxy.settings import flags
 from proxy.settings.setting_types import GrpcTarget
 
 _HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
@@ -24,6 +25,8 @@ Exit status:
   2  {two}
 """
 _BAD_POLICY = "a policy with mistakes, or an argument that is not understood"
+_TLS = ("upstream_tls", "upstream_tls_ca", "upstream_tls_cert", "upstream_tls_key", "upstream_tls_server_name")
+"""How services are reached of which a policy says nothing else."""
 _file = click.argument("file", type=click.Path(dir_okay=False))
 
 
@@ -51,15 +54,19 @@ def policy() -> None:
 
     Reads are guessed from `idempotency_level = NO_SIDE_EFFECTS` and from names.
 
+    A server is asked over TLS where UPSTREAM_TLS and UPSTREAM_TLS_* say so; then the policy says so too.
+
 \b
 Examples:
   media-cache-proxy policy init --reflection localhost:50055 > shop.yaml
+  media-cache-proxy policy init --reflection shop:443 --upstream-tls on --upstream-tls-ca shop-ca.pem > shop.yaml
   buf build -o shop.binpb && media-cache-proxy policy init --descriptors shop.binpb > shop.yaml
 """
     + _status(
         "printed", "the server cannot be reached, or the file cannot be used", "an argument that is not understood"
     ),
     short_help="Print a policy to begin with.",
+    params=flags.options(*_TLS),
 )
 @click.option("--reflection", metavar="TARGET", type=GrpcTarget(), help="Ask this server what its services look like.")
 @click.option(
@@ -71,28 +78,27 @@ Examples:
     type=GrpcTarget(),
     help="The service's address, for the policy; default: that of --reflection.",
 )
-def init(reflection: str | None, descriptors: str | None, upstream: str | None) -> None:
+def init(reflection: str | None, descriptors: str | None, upstream: str | None, **tls: Any) -> None:
     """Prints a commented policy."""
-    import grpc  # noqa: PLC0415 -- help loads none of it
-
     from proxy.policy.descriptors import BadDescriptors  # noqa: PLC0415
     from proxy.policy.loading import descriptors_in  # noqa: PLC0415
     from proxy.policy.reflection import ask  # noqa: PLC0415
     from proxy.policy.starter import starter  # noqa: PLC0415
 
     if (reflection is None) == (descriptors is None):
-        raise click.UsageError("says not where to look; accepted: one of --reflection TARGET, --descriptors FILE")
+        raise click.UsageError("does not say where to look; accepted: one of --reflection TARGET, --descriptors FILE")
     try:
         if reflection is not None:
-            with closing(grpc.insecure_channel(reflection)) as channel:
-                found = ask(channel)
+            with closing(_reflecting(tls)(reflection, None)) as channel:
+                found = ask(channel)  # as all services are asked of which a policy says nothing else
         else:
             found = descriptors_in(Path(descriptors or ""))
     except BadDescriptors as bad:
         raise click.ClickException(f"{reflection or descriptors} {bad}") from None
     source = "reflection" if reflection else Path(descriptors or "").name
     where = upstream or reflection or "localhost:50055"
-    click.echo(starter(found, file="shop.yaml", source=source, upstream=where), nl=False)
+    how = _upstream_tls(tls) if reflection else None
+    click.echo(starter(found, file="shop.yaml", source=source, upstream=where, tls=how), nl=False)
 
 
 @policy.command(
@@ -180,6 +186,7 @@ FILE may be the word builtin: the policy that is served where POLICY is empty.
 Examples:
   media-cache-proxy policy explain shop.yaml Get '{"id": 7}'
   media-cache-proxy policy explain shop.yaml Get '{"id": 7}' --response '{"success": true}'
+  media-cache-proxy policy explain shop.yaml Get '{"id": 8}' --status NOT_FOUND
   media-cache-proxy policy explain shop.yaml ListProducts '{}'
 """
     + _status("explained", "the policy's expression fails on this call"),
@@ -189,16 +196,20 @@ Examples:
 @click.argument("method")
 @click.argument("request", default="{}")
 @click.option("--response", help="An answer, in protobuf's JSON: whether and how long it is stored.")
-def explain(file: str, method: str, request: str, response: str | None) -> None:
+@click.option("--status", metavar="NAME", help="An answer that is an error, like NOT_FOUND, instead of --response.")
+def explain(file: str, method: str, request: str, response: str | None, status: str | None) -> None:
     """Prints one line for each thing that the policy says."""
     from proxy.policy.explaining import explained  # noqa: PLC0415 -- help loads none of it
     from proxy.policy.failures import ExpressionError  # noqa: PLC0415
     from proxy.policy.jsonish import BadMessage  # noqa: PLC0415
 
+    code = None if status is None else _status_code(status)
+    if code is not None and response is not None:
+        raise click.UsageError("gives two answers; accepted: one of --response JSON, --status NAME")
     loaded = _loaded("" if file == "builtin" else file)
     try:
         answer = None if response is None else _json("--response", response)
-        told = explained(loaded, method, _json("REQUEST", request), answer)
+        told = explained(loaded, method, _json("REQUEST", request), answer, code)
     except BadMessage as bad:
         raise click.UsageError(str(bad)) from None
     except ExpressionError as error:
@@ -208,22 +219,53 @@ def explain(file: str, method: str, request: str, response: str | None) -> None:
         click.echo(f"{name:<{width}}  {value}")
 
 
+def _status_code(name: str) -> Any:
+    from grpc import StatusCode  # noqa: PLC0415 -- help loads none of it
+
+    known = [code.name for code in StatusCode if code is not StatusCode.OK]
+    if name.upper() not in known:
+        raise click.UsageError(f"--status: {name!r} is not understood; accepted: {', '.join(known)}")
+    return StatusCode[name.upper()]
+
+
 def _json(what: str, text: str) -> Any:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise click.UsageError(
-            f'{what}: is no JSON; accepted: a message in protobuf\'s JSON, like {{"id": 7}}'
+            f'{what}: is not valid JSON; accepted: a message in protobuf\'s JSON, like {{"id": 7}}'
         ) from None
 
 
-def _loaded(file: str) -> Any:
-    from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
-    from proxy.settings.config import Settings  # noqa: PLC0415
+def _upstream_tls(given: dict[str, Any]) -> dict[str, str] | None:
+    """What a policy says of a service that is reached so, with whole paths; None: nothing."""
+    if given["upstream_tls"] != "on":
+        return None
+    said = {name.removeprefix("upstream_tls_"): text for name, text in given.items() if name != "upstream_tls" and text}
+    return {name: text if name == "server_name" else str(Path(text).absolute()) for name, text in said.items()}
+
+
+def _reflecting(given: dict[str, Any]) -> Any:
+    """Who connects to a server to ask it, by these settings."""
+    from proxy.settings.config import Settings  # noqa: PLC0415 -- help loads none of it
     from proxy.transport.credentials import reflecting  # noqa: PLC0415
 
+    return reflecting(Settings(**given))
+
+
+def _loaded(file: str) -> Any:
+    """A policy as `serve` would load it in the same environment."""
+    from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
+
+    names = ("media_service_addr", "cache_bypass_per_page", *_TLS)
+    given = click.Command("", params=flags.options(*names)).make_context("", []).params
     try:
-        return load_policy(file, connect=reflecting(Settings()))
+        return load_policy(
+            file,
+            constants={"CACHE_BYPASS_PER_PAGE": given.pop("cache_bypass_per_page")},
+            default_upstream=given["media_service_addr"],
+            connect=_reflecting(given),
+        )
     except StartError as error:
         for line in str(error).splitlines():
             click.echo(line, err=True)

@@ -4,13 +4,18 @@
 2. What has changed is read and checked whole, in a thread. With a mistake in it, or half-written, nothing changes.
 3. Calls that begin from now on meet the new policy: core, transport, events, in this order. Those in progress go on
    with the one that they began with.
-4. Where the new one names other writes or events, everything is flushed: they have not removed what is stored. A write
+4. What cannot be used is tried again from time to time, changed or not: descriptors may be had by reflection from a
+   server that is away. So it is where the start found nothing but where services are (ON_BAD_SETTINGS=forward).
+5. Where the new one names other writes or events, everything is flushed: they have not removed what is stored. A write
    may be under way that the old one took for a call to forward; so there is another flush when those have ended.
 """
 
 import asyncio
 import logging
+import math
+import time
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from proxy.core import Core, policy_by
@@ -20,15 +25,18 @@ from proxy.policy.mistakes import PolicyError
 from proxy.policy.watched import Watched
 from proxy.served import Served
 from proxy.settings.config import Settings
+from proxy.settings.tolerance import ROUTES_OF
 from proxy.telemetry.policy_reloads import PolicyReloads
 
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 2.0
 """Seconds between two looks at the files."""
+_AGAIN_EVERY = 10.0
+"""Seconds between two attempts at what cannot be used."""
 _LONGEST_WRITE = 60.0
 """Seconds, where CALL_TIMEOUT does not bound calls."""
-_REASON = "the policy names other writes or events"
+_REASON = "the policy's writes or events have changed"
 
 TakeUp = Callable[[Served], Awaitable[Iterable[str]]]
 """Takes up what the core serves now; tells what of it counts from the next start only."""
@@ -37,12 +45,25 @@ TakeUp = Callable[[Served], Awaitable[Iterable[str]]]
 class Reloading:
     """Made inside the event loop. `take_up` are the parts beside the core, in their order."""
 
-    def __init__(self, settings: Settings, core: Core, observer: PolicyReloads, take_up: Iterable[TakeUp]) -> None:
-        self._settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        core: Core,
+        observer: PolicyReloads,
+        take_up: Iterable[TakeUp],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = replace(settings, policy=settings.policy.removeprefix(ROUTES_OF))
         self._core = core
         self._observer = observer
         self._take_up = tuple(take_up)
         self._files = core.files
+        self._clock = clock
+        self._next = clock() if settings.policy.startswith(ROUTES_OF) else math.inf
+        """When what cannot be used is tried again."""
+        self._told = ""
+        """The mistakes that were told last."""
         self._again: asyncio.TimerHandle | None = None
 
     async def run(self, every: float = LOOK_EVERY) -> None:
@@ -51,7 +72,7 @@ class Reloading:
             while True:
                 await asyncio.sleep(every)
                 # In a thread: a network's file system may hang.
-                if await asyncio.to_thread(lambda: self._files.changed):
+                if await asyncio.to_thread(lambda: self._files.changed) or self._clock() >= self._next:
                     await self.reload()
         finally:
             if self._again is not None:
@@ -69,7 +90,7 @@ class Reloading:
             return
         if files.changed:
             return  # written while it was read: the next look finds it whole
-        self._files = files
+        self._files, self._next, self._told = files, math.inf, ""
         before = self._core.policy
         try:
             self._core.take_up(policy)
@@ -80,7 +101,7 @@ class Reloading:
             return
         later = [each for part in self._take_up for each in await part(self._core.served)]
         self._observer.taken()
-        log.info("the policy has changed and counts from now on", extra=_changes(before, policy, later))
+        log.info("the policy has changed, and the new one is in effect", extra=_changes(before, policy, later))
         if _removes(policy) != _removes(before):
             self._flush()
 
@@ -93,10 +114,14 @@ class Reloading:
         self._again = asyncio.get_running_loop().call_later(delay, invalidations.flush_soon, _REASON)
 
     def _refused(self, error: SettingError) -> None:
-        self._observer.refused()
+        self._next = self._clock() + _AGAIN_EVERY
+        if self._told == str(error):
+            return
+        self._told = str(error)
         first, *more = str(error).splitlines()
+        self._observer.refused(first)
         extra = {"mistakes": len(more) + 1} if more else {}
-        log.error("the policy has changed and cannot be used; the one before it counts: %s", first, extra=extra)
+        log.error("the policy has changed but cannot be used; the previous one stays in effect: %s", first, extra=extra)
 
 
 def _removes(policy: Policy) -> object:

@@ -6,6 +6,7 @@ Redis, invalidations and the channels upstream are the same for both.
 import random
 import time
 from dataclasses import dataclass
+from functools import partial
 from typing import Self
 
 from google.protobuf.descriptor_pool import DescriptorPool
@@ -19,6 +20,7 @@ from proxy.caching.policy import Policy
 from proxy.calls.call import Call, Handler, Reply
 from proxy.calls.keys import Keys
 from proxy.policy import compiled
+from proxy.policy.sharing import concerned
 from proxy.settings.config import Settings
 from proxy.store.redis_store import RedisStore
 from proxy.telemetry.metrics import Metrics
@@ -56,6 +58,8 @@ class Served:
         """What calls meet of this policy."""
         settings, metrics, store = shared.settings, shared.metrics, shared.store
         metrics.serves(policy.labels, policy.reads)
+        metrics.upstream_answers.serves({name: service.called for name, service in policy.services.items()})
+        shared.invalidations.concerned = partial(concerned, policy)
         fetch = _fetcher(upstreams)
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)
         cache = Cache(

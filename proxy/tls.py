@@ -119,7 +119,7 @@ class Leg:
         if self._stamp() != stamp:
             return False  # still being written: what was read may be half of it
         self._seen, (self._pem, self._context), self._bad = stamp, read, False
-        _log.info("the certificates for %s were read anew", self.name, extra={"leg": self.name})
+        _log.info("the certificates for %s were reloaded", self.name, extra={"leg": self.name})
         return True
 
     def tell(self) -> None:
@@ -130,7 +130,7 @@ class Leg:
     def _warn(self, error: SettingError) -> None:
         if not self._bad:
             self._bad = True
-            _log.warning("%s; until then the files read before are used", error, extra={"leg": self.name})
+            _log.warning("%s; until then the files read before stay in use", error, extra={"leg": self.name})
 
     def _stamp(self) -> _Stamp:
         """What changes with the files: Kubernetes swaps a link above them, others rename or write in place."""
@@ -227,7 +227,7 @@ def _content(given: Given) -> bytes:
 
 
 def _of_no_use(given: Given, error: OSError | ValueError, accepted: str) -> SettingError:
-    said = getattr(error, "reason", None) or ("no whole PEM" if isinstance(error, ssl.SSLError) else str(error))
+    said = getattr(error, "reason", None) or ("not a complete PEM" if isinstance(error, ssl.SSLError) else str(error))
     reason = said.replace("_", " ").lower()
     return SettingError(f"{given.variable}: {given.path!r} cannot be used ({reason}); accepted: {accepted}")
 

@@ -69,7 +69,7 @@ def test_nothing_to_inject_is_said() -> None:
     ("arguments", "given", "status", "said"),
     [
         (["-f", "-"], "a: [", 1, "Error: <stdin>: document 1: "),
-        (["-f", "-", "--kubernetes-version", "new"], "", 2, "'new' is no Kubernetes version; accepted: like 1.33"),
+        (["-f", "-", "--kubernetes-version", "new"], "", 2, "'new' is not a Kubernetes version; accepted: like 1.33"),
         (["-f", "/no/such/file"], "", 2, "No such file"),
         ([], "", 2, "Missing option '-f'"),
         (["-f", "-", "--sidecar-redis-addr", "r:1"], "", 2, "both a Secret and a plain address are given"),

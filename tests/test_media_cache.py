@@ -179,7 +179,7 @@ async def test_an_id_that_is_no_int64_is_refused(stack: Stack, model_id: Any) ->
         with pytest.raises(MediaCacheError) as raised:
             await call
         assert raised.value.status is StatusCode.INVALID_ARGUMENT
-        assert raised.value.message == f"model id {model_id!r} is no int64"
+        assert raised.value.message == f"model id {model_id!r} is not an int64"
     assert stack.media.calls == []
 
 
@@ -252,7 +252,7 @@ async def test_an_invalidation_that_redis_does_not_take_in_time_is_kept(own_redi
         with pytest.raises(MediaCacheError) as raised:
             await media.invalidate_user_avatar(1)
         assert raised.value.status is StatusCode.DEADLINE_EXCEEDED
-        assert raised.value.message == "Redis has not taken the invalidation of user/1 yet; it is kept"
+        assert raised.value.message == "Redis has not confirmed the invalidation of user/1 yet; it is kept"
         stack.media.add("User", 1)
         assert await patient.get_user_avatar(1) is not None  # past the cache
         own_redis.thaw()

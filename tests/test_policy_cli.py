@@ -12,6 +12,8 @@ from click.testing import CliRunner, Result
 from grpc_reflection.v1alpha import reflection
 
 from proxy.cli import cli
+from proxy.errors import SettingError
+from tests.support.servers.certificates import Authority
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "policies"
 
@@ -96,10 +98,70 @@ def test_init_prints_a_policy_of_a_file_or_of_a_server(tmp_path: Path, reflectin
     assert run("check", path).exit_code == 0
 
 
+@pytest.fixture
+def over_tls(authority: Authority) -> Iterator[tuple[str, dict[str, str]]]:
+    """A server that asks for a certificate and has one of another name than its address, and the settings for it."""
+    server, own, ours = grpc.server(ThreadPoolExecutor(1)), authority.issue("shop.internal"), authority.issue("sidecar")
+    reflection.enable_server_reflection(["media.MediaService"], server)
+    pair, ca = (own.key.read_bytes(), own.cert.read_bytes()), authority.ca.read_bytes()
+    credentials = grpc.ssl_server_credentials([pair], ca, require_client_auth=True)
+    port = server.add_secure_port("127.0.0.1:0", credentials)
+    server.start()
+    how = {"on": "on", "ca": str(authority.ca), "cert": str(ours.cert), "key": str(ours.key)}
+    settings = {"UPSTREAM_TLS" + (f"_{name.upper()}" if name != "on" else ""): text for name, text in how.items()}
+    yield f"127.0.0.1:{port}", settings | {"UPSTREAM_TLS_SERVER_NAME": "shop.internal"}
+    server.stop(None)
+
+
+def test_init_asks_over_tls_as_the_settings_say_and_the_policy_says_it_too(
+    tmp_path: Path, over_tls: tuple[str, dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, settings = over_tls
+    assert run("init", "--reflection", server).exit_code == 1
+    flags = [part for name, text in settings.items() for part in (f"--{name.lower().replace('_', '-')}", text)]
+    result = run("init", "--reflection", server, *flags)
+    assert (result.exit_code, "method: GetFilesByModel" in result.stdout) == (0, True), result.stderr
+    path = tmp_path / "p.yaml"
+    path.write_text(result.stdout)
+    assert run("check", path).exit_code == 0
+    # Without a word in the policy it is the settings that say how the service is asked.
+    before, _, rest = result.stdout.partition("    upstream_tls:\n")
+    path.write_text(before + rest[rest.index("    # reads:") :])
+    assert run("check", path).exit_code == 2
+    for name, text in settings.items():
+        monkeypatch.setenv(name, text)
+    assert run("check", path).exit_code == 0
+
+
+def test_init_says_which_file_of_tls_it_cannot_use(tmp_path: Path) -> None:
+    result = run("init", "--reflection", "localhost:1", "--upstream-tls", "on", "--upstream-tls-ca", tmp_path / "none")
+    assert isinstance(result.exception, SettingError)
+    assert "UPSTREAM_TLS_CA: " in str(result.exception)
+
+
+def test_commands_understand_a_policy_by_the_settings_of_the_environment(
+    tmp_path: Path, reflecting: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("version: 1\nservices: [{name: media.MediaService, descriptors: reflection}]")
+    monkeypatch.setenv("MEDIA_SERVICE_ADDR", reflecting)
+    assert run("check", path).exit_code == 0
+    monkeypatch.setenv("CACHE_BYPASS_PER_PAGE", "7")
+    told = run("explain", "builtin", "GetFilesByModel", '{"model_type": "User", "model_id": 1, "per_page": 7}').stdout
+    assert "bypass    yes" in told
+
+
+def test_explain_tells_of_a_status() -> None:
+    asked = ("explain", EXAMPLES / "product.yaml", "GetProductByID", "{}")
+    assert "no: its status is NOT_FOUND" in run(*asked, "--status", "not_found").stdout
+    for more in (("--status", "GONE"), ("--status", "NOT_FOUND", "--response", "{}")):
+        assert run(*asked, *more).exit_code == 2
+
+
 def test_init_says_what_it_cannot_use(tmp_path: Path) -> None:
     (tmp_path / "x.binpb").write_bytes(b"\xff")
     result = run("init", "--descriptors", tmp_path / "x.binpb")
-    assert (result.exit_code, "is no FileDescriptorSet" in result.stderr) == (1, True)
+    assert (result.exit_code, "is not a FileDescriptorSet" in result.stderr) == (1, True)
     assert run("init").exit_code == 2
     assert run("init", "--reflection", "not a target").exit_code == 2
 

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from proxy.core import Core
+from proxy.core import Core, policy_by
+from proxy.policy.compiled import Policy
+from proxy.policy.loading import load_policy
 from proxy.policy.watched import Watched
 from proxy.reloading import Reloading
 from proxy.served import Served
@@ -22,11 +24,11 @@ from tests.support.services import policy_in
 
 
 class Scene:
-    def __init__(self, directory: Path, **settings: Any) -> None:
+    def __init__(self, directory: Path, *, routes_of: str = "", **settings: Any) -> None:
         self.path = Path(policy_in(directory, product="shop:1"))
-        self.settings = Settings(policy=str(self.path), redis_addr=None, **settings)
+        self.settings = Settings(policy=f"{routes_of}{self.path}", redis_addr=None, **settings)
         self.core = Core.build(self.settings, Metrics())
-        self.registry = CollectorRegistry()
+        self.registry, self.registry2 = CollectorRegistry(), CollectorRegistry()
         self.parts: list[str] = []
         self.later: tuple[str, ...] = ()
         self.flushes: list[str] = []
@@ -168,7 +170,7 @@ async def test_the_line_tells_what_came_what_went_and_what_waits(
         scene.change("      - method: GetProductBySlug\n", "      - method: GetProductBySlug\n        ttl: 1m\n")
         scene.cut("      - method: DeleteProduct", "\nevents:")
         await scene.reloading.reload()
-        (record,) = [each for each in caplog.records if "counts from now on" in each.message]
+        (record,) = [each for each in caplog.records if "the new one is in effect" in each.message]
         kinds = ("services_", "reads_", "writes_", "from_")
         told = {name: value for name, value in record.__dict__.items() if name.startswith(kinds)}
         assert told == {
@@ -176,3 +178,45 @@ async def test_the_line_tells_what_came_what_went_and_what_waits(
             "writes_removed": ["/product.ProductService/DeleteProduct"],
             "from_the_next_start": ["the routes of Envoy"],
         }
+
+
+async def test_what_cannot_be_used_is_tried_again_though_no_file_changed_and_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with scene_in(tmp_path) as scene:
+        now, tried = 0.0, 0
+        reloading = Reloading(
+            scene.settings, scene.core, PolicyReloads(scene.registry2), (scene._first,), clock=lambda: now
+        )
+        real = policy_by
+
+        def away(settings: Settings, files: Watched) -> Policy:
+            nonlocal tried
+            tried += 1
+            if tried < 3:
+                load_policy(str(tmp_path / "none"))
+            return real(settings, files)
+
+        monkeypatch.setattr("proxy.reloading.policy_by", away)
+        scene.change("ttl: 5m", "ttl: 6m")
+        task = asyncio.create_task(reloading.run(every=0.001))
+        try:
+            await until(lambda: tried == 1, "the first attempt")
+            now = 11.0
+            await until(lambda: tried == 2, "the second one")
+            now = 22.0
+            await until(lambda: scene.parts == ["first"], "the third one, which can be used")
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        told = scene.registry2.get_sample_value("media_cache_policy_reloads_total", {"outcome": "refused"})
+        assert (tried, told) == (3, 1)
+
+
+async def test_where_the_start_found_routes_only_the_policy_itself_is_tried(tmp_path: Path) -> None:
+    scene = Scene(tmp_path, routes_of="routes-of:")
+    assert not any(read.limits.ttl for read in scene.core.policy.reads.values())
+    async with watching(scene):
+        await until(lambda: "/product.ProductService/GetAllProducts" in scene.core.policy.reads, "the policy")
+    assert scene.flushes
+    await scene.core.close()

@@ -3,12 +3,15 @@
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from proxy.calls.call import Call
 from proxy.policy.loading import load_policy
 from tests.support.in_process import READ, Stack, read_call
+from tests.support.products import Products
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
-from tests.support.services import policy_in
+from tests.support.services import catalogue_serving, policy_in
 
 
 def media_alone(directory: Path, more: str = "") -> str:
@@ -70,3 +73,50 @@ async def test_a_service_that_is_gone_still_answers_the_calls_that_it_has(redis:
         assert path not in process.core.routes
         reply = await asyncio.wait_for(before.methods.read(Call(path, b"")), 5)
         assert reply.code.name == "UNAVAILABLE"
+
+
+CATALOGUE = "/hipstershop.ProductCatalogService/"
+
+
+def catalogue_in(directory: Path, policy: str, tag: str, further: str) -> str:
+    """The same policy, in which the catalogue's list lies under this tag, and its products are items."""
+    before, name, after = Path(policy).read_text().partition(CATALOGUE.strip("/"))
+    after = after.replace("\"'product/' + request.id\"", "\"'item/' + request.id\"")
+    path = directory / "catalogue.yaml"
+    path.write_text(before + name + after.replace("\"'products'\"", f"\"'{tag}'\"{further}"))
+    return str(path)
+
+
+@pytest.mark.parametrize("how", ["further tag", "same tag", "neither"])
+async def test_a_flush_of_a_services_share_takes_what_others_store_that_depends_on_its_tags(
+    redis: RedisServer, tmp_path: Path, how: str
+) -> None:
+    """The list names the products that it holds, or lies under a tag that the product service's writes name."""
+    tag = {"further tag": "catalogue", "same tag": "products", "neither": "catalogue"}[how]
+    further = "\n        further_tags: \"response.products.map(p, 'product/' + p.id)\"" if how == "further tag" else ""
+    async with (
+        Products({"mug": 1}) as products,
+        catalogue_serving() as (catalogue, address),
+        Stack(redis.addr) as stack,
+    ):
+        policy = catalogue_in(tmp_path, policy_in(tmp_path, product=products.addr, catalogue=address), tag, further)
+        process = await stack.process(policy=policy)
+
+        async def listed() -> str:
+            reply = await process.core.methods.read(Call(f"{CATALOGUE}ListProducts", b""))
+            return str(dict(reply.trailing_metadata)["x-cache"])
+
+        assert [await listed() for _ in range(2)] == ["miss", "hit"]
+        assert [await process.x_cache() for _ in range(2)] == ["miss", "hit"]
+        await process.core.invalidations.flush("asked for", service="product.ProductService")
+        assert await listed() == ("hit" if how == "neither" else "miss")
+        assert await process.x_cache() == "hit"
+        # A fetch that began before the flush is not stored after it.
+        if how == "further tag":
+            catalogue.held = asyncio.Event()
+            await process.core.invalidations.flush("asked for", service="product.ProductService")
+            slow = asyncio.create_task(listed())
+            await until(lambda: len(catalogue.calls) == 3, "the fetch")
+            await process.core.invalidations.flush("asked for", service="product.ProductService")
+            catalogue.held.set()
+            assert [await slow, await listed()] == ["miss", "miss"]

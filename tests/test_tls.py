@@ -149,7 +149,7 @@ class TestChange:
         assert leg.look()
         assert leg.pem.cert == pair.cert.read_bytes()
         assert leg.context is not context
-        assert [record.getMessage() for record in caplog.records] == ["the certificates for upstream were read anew"]
+        assert [record.getMessage() for record in caplog.records] == ["the certificates for upstream were reloaded"]
         assert not leg.look()
 
     def test_a_ca_that_is_gone_is_no_longer_trusted(
@@ -196,7 +196,7 @@ class TestChange:
         (warning,) = caplog.records
         assert warning.levelno == logging.WARNING
         assert warning.getMessage().startswith("UPSTREAM_TLS_CERT: ")
-        assert warning.getMessage().endswith("; until then the files read before are used")
+        assert warning.getMessage().endswith("; until then the files read before stay in use")
         renewed.write_to(pair)
         assert leg.look()
         assert leg.pem.cert == renewed.cert.read_bytes()

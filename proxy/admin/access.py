@@ -49,12 +49,12 @@ class Access:
     def _foreign(self, method: str, headers: Mapping[str, str]) -> Refusal | None:
         hosts, origins = _all(headers, "Host"), _all(headers, "Origin")
         if len(hosts) != 1 or not self._ours(hosts[0]):
-            return Refusal(403, f"this Host is not ours; ask for {self._host} or localhost by its address")
+            return Refusal(403, f"the Host header does not name this proxy; accepted: {self._host} or localhost")
         # http and https: somebody may have put TLS before us.
         if any(origin.lower() not in {f"http://{hosts[0]}", f"https://{hosts[0]}"} for origin in origins):
-            return Refusal(403, "requests of other web pages are not answered")
+            return Refusal(403, "requests from other web pages are not answered")
         if method not in _READING and headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
-            return Refusal(403, "requests of other web pages are not answered")
+            return Refusal(403, "requests from other web pages are not answered")
         return None
 
     def _ours(self, host_port: str) -> bool:
@@ -75,7 +75,7 @@ class Access:
         token = given[len(_BEARER) :].strip() if is_bearer else ""
         if hmac.compare_digest(token.encode(errors="surrogateescape"), self._token):
             return None
-        wrong = "this is another token" if token else "a token is needed"
+        wrong = "the token is wrong" if token else "a token is needed"
         return Refusal(401, f"{wrong}; accepted: the header Authorization: Bearer followed by ADMIN_TOKEN")
 
 

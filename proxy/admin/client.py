@@ -60,11 +60,11 @@ class AdminClient:
         except ValueError:
             answer = None
         if not isinstance(answer, dict):
-            self._unreachable(ValueError("what listens there is no admin server"))
+            self._unreachable(ValueError("the server at that address is not an admin server"))
         if status == 401:
             raise AdminError(
                 f"ADMIN_TOKEN: the proxy at {self._place} "
-                + ("has another one" if self._token_given else "asks for one; set the variable as the proxy has it")
+                + ("does not accept this token" if self._token_given else "requires one; set the variable to its token")
             )
         if status == 400:
             raise NotUnderstoodError(str(answer.get("error", "not understood")))

@@ -3,7 +3,7 @@
 0   done
 1   the proxy, or for `ping` something it depends on, cannot be reached; or it refused
 2   a setting, argument or flag that is not understood
-3   `invalidate`, `flush`: Redis has not taken it yet; the proxy keeps it and tries again
+3   `invalidate`, `flush`: Redis has not confirmed it yet; the proxy keeps it and tries again
 """
 
 import json
@@ -31,7 +31,7 @@ Exit status:
   2  an argument or setting that is not understood{three}
 """
 _UNREACHED = "the proxy cannot be reached, or it refused"
-_THREE = "\n  3  Redis has not taken it yet; the proxy keeps it and tries again"
+_THREE = "\n  3  Redis has not confirmed it yet; the proxy keeps it and tries again"
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print the answer as one JSON object.")
 _what = click.argument("what", metavar="TAG | TYPE ID", nargs=-1, required=True)

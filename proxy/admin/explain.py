@@ -184,7 +184,7 @@ def _bypassed(read: Read, call: Call) -> str:
     """Why the policy has a read forwarded."""
     said, asked = read.said.get("bypass", ""), read.shown(call.body)
     if "CACHE_BYPASS_PER_PAGE" not in said or "per_page" not in asked:
-        return f"The policy has such reads forwarded: bypass is {' '.join(said.split())}"
+        return f"By the policy, this read bypasses the cache: bypass is {' '.join(said.split())}"
     if "isPlain" in said and not is_plain(str(asked.get("model_type", ""))):
         return "It names a type that the service may take for another than we would (with letters like İ, ß and ς)."
     per_page = asked["per_page"]
@@ -232,7 +232,7 @@ def _of_entry(entry: ListedEntry) -> str:
         case "stale" | "expired":
             return f"The stored answer expired {-(entry.ttl or 0.0):.0f} s ago."
         case "fresh":
-            return "The stored bytes are damaged, or another request's."
+            return "The stored bytes are damaged, or belong to another request."
         case _:
             return "What is stored cannot be read by this version."
 

@@ -11,7 +11,9 @@ from typing import Any
 from proxy.printable import printable
 
 _MOST_SHOWN = 5
+_MOST_TAGS = 10
 _LONGEST = 60
+_STATES = {"well": "all is well", "limited": "working, with restrictions", "wrong": "something is wrong"}
 
 
 def stats_lines(told: dict[str, Any]) -> list[str]:
@@ -19,6 +21,8 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
     results, recent, upstream = told["results"], told["last_5_minutes"], told["upstream"]
     counts = ", ".join(f"{name} {count}" for name, count in results.items())
     rows = [
+        ("state", _STATES[told["verdict"]["state"]]),
+        *(("", reason) for reason in told["verdict"]["reasons"]),
         ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
         ("up", ", ".join(filter(None, (_span(told["uptime"]), _memory(told["memory_bytes"]), told["unready"])))),
         ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
@@ -32,6 +36,7 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
         ),
         *_callers_rows(told["callers"]),
         *((name, _dependency(state)) for name, state in told["dependencies"].items()),
+        *((each["name"], _service(each)) for each in told["services"]),
         *((f"queue {queue['name']}", _depth(queue)) for queue in told["queues"]),
         ("pending", f"{_counted(told['invalidations']['pending'], 'invalidation')} not confirmed by Redis yet"),
     ]
@@ -94,7 +99,7 @@ def lookup_lines(told: dict[str, Any]) -> list[str]:
     named = f"{told['model_type']} {told['model_id']}" if "model_type" in told else told["tag"]
     lines = [f"{printable(named)}: {len(told['entries'])} stored"]
     lines += [told["problem"]] if told.get("problem") else []
-    lines += ["an invalidation that Redis has not taken yet is pending"] if told["invalidation_pending"] else []
+    lines += ["an invalidation is pending: Redis has not confirmed it yet"] if told["invalidation_pending"] else []
     lines += ["a write is under way: nothing is stored until it has ended"] if told.get("writes") else []
     lines += [f"{len(told['leases'])} being fetched"] if told.get("leases") else []
     lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as far as this proxy saw"] if last else []
@@ -110,7 +115,20 @@ def lookup_lines(told: dict[str, Any]) -> list[str]:
         )
         for entry in told["entries"]
     ]
-    return [*lines, *(table([header, *rows]) if rows else [])]
+    return [*lines, *_relations(told), *(table([header, *rows]) if rows else [])]
+
+
+def _relations(told: dict[str, Any]) -> list[str]:
+    """What depends on what, where a policy has further tags."""
+    on = sorted({tag for entry in told["entries"] for tag in entry.get("further_tags") or ()})
+    count, named = told.get("dependants_count", 0), [each["tag"] for each in told.get("dependants", ())]
+    lines = [f"its answers depend on {_listed(on, len(on))} too"] if on else []
+    return [*lines, f"an invalidation also removes what is stored under {_listed(named, count)}"] if count else lines
+
+
+def _listed(tags: Sequence[str], count: int) -> str:
+    shown = ", ".join(printable(tag) for tag in tags[:_MOST_TAGS])
+    return shown if count <= _MOST_TAGS else f"{shown} and {count - _MOST_TAGS} more"
 
 
 _BY_PAGE = ("COLLECTION", "PAGE", "PER PAGE")
@@ -145,6 +163,14 @@ def _dependency(state: dict[str, Any]) -> str:
         if state["up"]
         else f"lost{since}" + (f": {reason}" if reason else "")
     )
+
+
+def _service(each: dict[str, Any]) -> str:
+    """One with an upstream of its own."""
+    if each["up"] is None:
+        return f"{each['target']}, not connected: nothing was asked of it lately"
+    reason = each["reason"]
+    return f"{each['target']}, {'up' + (', but: ' + reason if reason else '') if each['up'] else 'lost: ' + reason}"
 
 
 def _whose(each: dict[str, Any]) -> str:

@@ -16,7 +16,7 @@ from aio_pika.abc import AbstractChannel, AbstractConnection
 from aio_pika.exceptions import ChannelClosed, ChannelPreconditionFailed
 from pamqp.common import Arguments
 
-RIVAL = "another Redis takes events from our queues, so that each misses half of them"
+RIVAL = "proxies with another Redis consume from the same queues, so each side misses some of the events"
 _LIFE = 120.0  # seconds
 _DIGITS = 12  # of the id, as a number that AMQP and Erlang know how to compare
 _logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class Claim:
     def _met(self, rival: bool) -> None:
         if rival and not self.rival:
             _logger.warning(
-                "%s: give one of the two a CACHE_NAMESPACE or an EVENTS_QUEUE_PREFIX of its own",
+                "%s; give one side a CACHE_NAMESPACE or an EVENTS_QUEUE_PREFIX of its own",
                 RIVAL,
                 extra={"dependency": "rabbitmq", "queue": self._name},
             )

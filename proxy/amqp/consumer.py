@@ -41,7 +41,7 @@ from proxy.amqp.flushes import Flushes
 from proxy.amqp.intake import CROWDED, PREFETCH, Intake
 from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
-from proxy.amqp.silence import SILENT, Record, Silence
+from proxy.amqp.silence import Record, Silence
 from proxy.amqp.topology import Source, Topology
 from proxy.calls.event_gap import NEVER, EventGap
 from proxy.policy.compiled_events import Event
@@ -101,7 +101,7 @@ class EventConsumer:
         self._gap = gap or EventGap(math.inf, lambda: 0.0)
         self._missed = ""
         """Why the next session owes a flush."""
-        self._undecodable = self._marked = self._silent = False
+        self._undecodable = self._marked = False
         self._session: RabbitSession | None = None
         self._grace = 0.0
         self._tasks: list[asyncio.Task[None]] = []
@@ -152,7 +152,7 @@ class EventConsumer:
             except CONNECTION_EXCEPTIONS as error:
                 self._lost((self._session and self._session.lost) or why(error))
             except Exception as error:  # a fault of ours must not end the consumer for good
-                _logger.exception("the event consumer failed and starts again")
+                _logger.exception("the event consumer failed and is being restarted")
                 self._lost(why(error))
             if time.monotonic() - began > _STEADY:
                 pauses = self._pauses()
@@ -169,7 +169,7 @@ class EventConsumer:
             self._missed = ""
             self._presence.back()
             if missed:
-                self._flushes.owe(missed)
+                self._owe(missed)
             self._close_gap()
             try:
                 await self._watch(session)
@@ -230,11 +230,16 @@ class EventConsumer:
         if missed:
             await self._topology.unmark(connection)
             self._marked = False
-            self._flushes.owe(missed)
+            self._owe(missed)
         elif self._flushes.settled and not self._marked:
             await self._topology.mark(connection)
             self._marked = True
         await self._make_claim(connection)
+
+    def _owe(self, missed: str) -> None:
+        """RabbitMQ may have lost events."""
+        self._silence.forgive()
+        self._flushes.owe(missed)
 
     async def _make_claim(self, connection: AbstractConnection) -> None:
         await self._claim.make(connection, self._record.id if self._record is not None else "")
@@ -256,7 +261,7 @@ class EventConsumer:
             if self._duty.trouble:
                 _logger.warning("%s", self._duty.trouble, extra={"dependency": "rabbitmq"})
             else:
-                _logger.info("events are taken again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
+                _logger.info("consuming events again: Redis confirms invalidations", extra={"dependency": "rabbitmq"})
             if self._session is not None:
                 self._session.wake.set()
 
@@ -272,22 +277,14 @@ class EventConsumer:
         session = self._session
         return self._presence.up and self._duty.on and session is not None and self._intake.open_in(session)
 
-    def _on_silence(self) -> None:
-        """A silence has begun or ended, or is known not to be there."""
-        since, trouble = self._silence.since, self._silence.trouble
-        if since is not None:
-            self._gap.opened(since)
-            _logger.warning("%s", trouble, extra={"dependency": "rabbitmq"})
-        elif self._silent:
-            _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
-        if self._silent and trouble != SILENT:
-            # What was stored before is older than some event that never came, and would count again without the gap.
+    def _on_silence(self, owed: bool) -> None:
+        """What is known of a silence is something else now; `owed`: what was stored meanwhile would count again."""
+        if self._silence.since is not None:
+            self._gap.opened(self._silence.since)
+        if owed:
             self._flushes.owe("media events were missing")
-        self._silent = since is not None
-        self._observer.events_missing(self._silent)
-        self._close_gap()
-        if self._session is not None:
-            self._session.wake.set()  # the id of Redis may be known now
+        self._observer.events_missing(bool(self._silence.trouble))
+        self._on_settled()  # the id of Redis may be known now
 
     def _on_settled(self) -> None:
         self._close_gap()

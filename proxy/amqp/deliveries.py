@@ -104,7 +104,7 @@ class Deliveries:
         self._observer = observer
         self._events = events
         self._able = able or Able()
-        self._silence = silence or Silence(None, lambda: None)
+        self._silence = silence or Silence(None, lambda owed: None)
         self._clock = clock
         self._pauses = pauses
         self._complaints = RateLimit()
@@ -120,7 +120,9 @@ class Deliveries:
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._tasks[task]
         if not task.cancelled() and (error := task.exception()) is not None:
-            _logger.error("an event could not be handled; it comes again after the next reconnect", exc_info=error)
+            _logger.error(
+                "an event could not be handled; RabbitMQ delivers it again after the next reconnect", exc_info=error
+            )
 
     def __len__(self) -> int:
         """How many messages are being handled."""
@@ -224,7 +226,7 @@ class Deliveries:
         def failed(times: int, error: Exception) -> None:
             self._observer.event(kind, "retried")
             if times == 1:
-                _logger.error("an invalidation failed and is retried until it is done", exc_info=error)
+                _logger.error("an invalidation failed; it is retried until it succeeds", exc_info=error)
 
         await until_done(work, failed, self._pauses)
 
@@ -246,9 +248,9 @@ class Deliveries:
         kept_back = self._complaints.admit(bad.reason)
         if kept_back is not None:
             _logger.warning(
-                "an event that does not say what it changed: what is stored is flushed, its %s cannot be used"
+                "an event does not say what it changed, so the stored answers are flushed: its %s cannot be used"
                 if event.flushes
-                else "an event that names no model was dropped: its %s cannot be used",
+                else "an event was dropped because it names no model: its %s cannot be used",
                 "size" if bad.reason == "oversize" else bad.reason,
                 extra={
                     "reason": bad.reason,

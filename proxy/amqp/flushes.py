@@ -50,4 +50,4 @@ class Flushes:
     @staticmethod
     def _failed(times: int, error: Exception) -> None:
         if times == 1:
-            _logger.error("the flush failed and is retried until it is done", exc_info=error)
+            _logger.error("the flush failed; it is retried until it succeeds", exc_info=error)

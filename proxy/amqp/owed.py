@@ -3,7 +3,7 @@
 Rules:
     owed      a write through this process that has succeeded; its tags' hashes hold a note of it, which the next event
               that names the tag answers, whoever applies it (`lua/invalidate.lua`)
-    judged    `after` seconds after its end: it has had its event, or has had none. A note that is gone (evicted,
+    judged    once its event would have come: it has had its event, or has had none. A note that is gone (evicted,
               flushed, removed by a proxy of another version) says nothing
     none      counts only where events come and name tags of that kind: some event was applied after the write ended
               (else all are mute, which shows otherwise), and some event here has named a tag of the kind
@@ -39,9 +39,7 @@ class _Write:
 class Owed:
     """Of this process. Of more writes than it can keep, the latest are not judged."""
 
-    def __init__(self, after: float) -> None:
-        """Judged so many seconds after their end."""
-        self._after = after
+    def __init__(self) -> None:
         self._writes: deque[_Write] = deque()
         self._kinds: OrderedDict[str, None] = OrderedDict()
 
@@ -62,12 +60,12 @@ class Owed:
         """What is owed now is not judged."""
         self._writes.clear()
 
-    async def judged(self, notes: Notes, now: float, heard_at: float = -math.inf) -> list[bool]:
-        """Of the writes that are due, in their order, whether each has had its event; those that say nothing are left
-        out. `heard_at`: when any proxy applied an event last.
+    async def judged(self, notes: Notes, until: float, heard_at: float = -math.inf) -> list[bool]:
+        """Of the writes that had ended by then, in their order, whether each has had its event; those that say nothing
+        are left out. `heard_at`: when any proxy applied an event last.
         """
         due: list[_Write] = []
-        while self._writes and now - self._writes[0].ended >= self._after:
+        while self._writes and self._writes[0].ended <= until:
             due.append(self._writes.popleft())
         told = await asyncio.gather(*(self._answered(notes, write) for write in due))
         return [

@@ -2,7 +2,8 @@
 
 The library must not be cancelled while it waits for an answer: it swallows the cancellation, or keeps waiting for an
 answer that cannot arrive (measured with aiormq 7.2: a stop that hung). So every operation on the broker is a *step* in
-a task of its own. A step that takes too long is not cancelled: its connection is closed, which ends it.
+a task of its own. A step that takes too long is not cancelled: its connection is closed, which ends it. The library
+itself cancels what waits when it misses heartbeats: to us that is a lost connection, and must not end our own tasks.
 """
 
 import asyncio
@@ -73,8 +74,10 @@ class RabbitSession:
         connection = unconnected(url, context)
         try:
             await connection.connect(timeout=STEP_TIMEOUT)
-        except BaseException:
+        except BaseException as error:
             await _end(_owned(connection.close()))
+            if isinstance(error, asyncio.CancelledError) and not _is_cancelled():
+                raise AMQPConnectionError(why(error)) from None
             raise
         session = cls(connection)
         host, port = connection.url.host, connection.url.port or DEFAULT_PORTS[connection.url.scheme]
@@ -107,6 +110,8 @@ class RabbitSession:
         if not done:
             self.heard_until = min(self.heard_until, began)
             raise TimeoutError
+        if task.cancelled():
+            raise AMQPConnectionError(self.lost or why(None))
         return task.result()
 
     def check(self) -> None:
@@ -176,6 +181,12 @@ def _refusal(error: BaseException) -> str:
             return " ".join(str(frame.reply_text).split())
         trace = trace.tb_next
     return ""
+
+
+def _is_cancelled() -> bool:
+    """By its owner, not by the library."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _owned(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":

@@ -7,12 +7,19 @@ Rules, for all proxies of a namespace together (they share the queues, so that t
 them; `EventRecord` keeps the count):
     missing   a write through a proxy that has succeeded, and an event that names no model
     heard     an event that was applied; what was missing before it is so no more, whichever model it names
-    silence   `ENOUGH` missing ones with no event since the first of them began, which ended `OVER` seconds ago or more
+    overdue   `ENOUGH` missing ones with no event since the first of them began, which ended `OVER` seconds ago or more
+    silence   the same, once a proxy has listened for `OVER` seconds since the first of them ended
     ended     by the next event that is applied, whoever applies it
 A write with `success = false` or an unknown outcome has no event to wait for. An event may come before its write is
-answered: it counts from the write's beginning. One that is late by less than `GRACE` is never missing. While this
-process hears no events itself (RabbitMQ lost, no Redis) its writes do not count, nor does it judge until it has been
-listening for `OVER` seconds, so that what has piled up in the queues is applied first.
+answered: it counts from the write's beginning. One that is late by less than `GRACE` is never missing.
+
+While a process takes no events (RabbitMQ lost, no Redis) they pile up in the queues. So a write is missing its event
+only once its process has listened (`Listening`) for `DRAINING` since, and the seconds of a silence are those of
+listening; and where RabbitMQ may have lost events, the writes before that are forgiven. But however often proxies are
+interrupted, nothing overdue is trusted: only what people are told waits until it is a silence.
+
+Of what nobody can tell, since Redis does not take the count, nothing is trusted either: after `OVER` seconds without a
+verdict and without an event, until there is one.
 
 One of several media services that is mute while others publish shows in the writes that have no event of their own
 (`Owed`):
@@ -21,32 +28,38 @@ One of several media services that is mute while others publish shows in the wri
     ended     once 30 in a row were good, or none was bad for an hour
 What this does not see: a mute one through which fewer of the writes go, and what is changed past the proxies only; and
 none of this with `CACHE_EVENT_WINDOW=0`, where nothing tells an event from an operator's order.
+
+What was stored before any of these ended is older than some event that never came: it is to be flushed.
 """
 
 import asyncio
+import logging
 import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from enum import Enum
 from typing import Protocol
 
+from proxy.amqp.listening import Listening
 from proxy.amqp.owed import Notes, Owed
 from proxy.calls.event_gap import NEVER
 from proxy.errors import RedisUnavailableError
 
 SILENT = (
-    "writes succeed and no media event follows: the media service has lost RabbitMQ (restart it), or what it sends "
+    "writes succeed but no media event follows them: the media service has lost RabbitMQ (restart it), or its events "
     "cannot be read"
 )
 SILENT_IN_PART = (
-    "some writes succeed and no media event of theirs follows: one of several media services has lost RabbitMQ "
-    "(restart it) or sends what cannot be read, or somebody else takes events out of our queues"
+    "some writes succeed but no media event follows them: one of several media services has lost RabbitMQ (restart it) "
+    "or sends events that cannot be read, or another consumer takes events out of the proxy's queues"
 )
 ENOUGH = 3
 OVER = 10.0  # seconds
 GRACE = 2.0
-_MOST_READABLE = 30
+DRAINING = 0.5  # seconds, of which an event needs a few milliseconds
+_MOST_OUTCOMES = 30
 _EXCHANGE_EVERY = 2.0
 _EXCHANGE_PAUSE = 1.0  # whatever happens
 
@@ -60,6 +73,11 @@ class Verdict(Protocol):
     def heard_ago(self) -> float | None: ...
     @property
     def in_part(self) -> bool: ...
+    @property
+    def overdue(self) -> bool: ...
+    @property
+    def ended(self) -> bool:
+        """By what this process has told, be it a silence or what was overdue."""
 
 
 class Record(Notes, Protocol):
@@ -74,22 +92,37 @@ class Record(Notes, Protocol):
         *,
         heard_ago: float | None,
         missing: Iterable[tuple[float, float]],
-        judge: bool,
         enough: int,
         over: float,
+        listened: float | None,
         outcomes: Iterable[bool],
         readable: Iterable[bool],
     ) -> Verdict: ...
+
+
+class State(Enum):
+    """What is known of the events."""
+
+    THERE = "there"
+    UNTOLD = "nobody can tell"
+    OVERDUE = "overdue"
+    SILENT = "silent"
+    IN_PART = "silent in part"
+
+
+_OF_ALL = frozenset({State.OVERDUE, State.SILENT})
+_MISSING = _OF_ALL | {State.IN_PART}
+_logger = logging.getLogger(__name__)
 
 
 class Silence:
     """Of this process. Without a record nothing is noticed."""
 
     def __init__(
-        self, record: Record | None, changed: Callable[[], None], *, clock: Callable[[], float] = time.monotonic
+        self, record: Record | None, changed: Callable[[bool], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`changed` is called when a silence begins, ends, or is one of all or of a part now, and once at first, when
-        the first verdict is there.
+        """`changed` is called when `since` or `trouble` changes, and once at first, when the first verdict is there;
+        with True where what is stored is to be flushed.
         """
         self._record = record
         self._changed = changed
@@ -98,51 +131,58 @@ class Silence:
         self._told_at = -math.inf
         """Of what was heard, the part that the record knows."""
         self._missing: list[tuple[float, float]] = []
-        self._listening_since: float | None = None
-        self._owed = Owed(OVER + GRACE)
+        self._listening = Listening(OVER + GRACE)
+        self._owed = Owed()
         self._any_heard_at = -math.inf
         """By any proxy, as far as is known."""
-        self._silent = self._in_part = False
-        self._readable: deque[bool] = deque(maxlen=_MOST_READABLE)
+        self._verdict_at = clock()
+        self._ended_at = -math.inf
+        """When a flush was said to be due, last."""
+        self._state = State.THERE
+        self._in_part = False
+        self._said = ""
+        """To people, of what lasts."""
+        self._outcomes = _latest()
+        """Of writes that were judged, those that the record does not know."""
+        self._readable = _latest()
         """Whether each of the latest events named what it changed."""
         self._news = asyncio.Event()
         self.known = record is None
         """A verdict is there, or cannot be had."""
         self.since: float | None = None
-        """Since when events may be missing; None while there is no silence."""
+        """Since when events may be missing; None: they are not."""
 
     @property
     def trouble(self) -> str:
         """What is wrong, for people; empty: nothing."""
-        return "" if self.since is None else SILENT if self._silent else SILENT_IN_PART
+        return SILENT if self._state is State.SILENT else SILENT_IN_PART if self._in_part else ""
 
     def listening(self, listens: bool) -> None:
         """Whether this process takes events now; may be said as often as you like."""
-        if not listens:
-            self._listening_since = None
-            self._missing.clear()
-            self._owed.forget()
-        elif self._listening_since is None:
-            self._listening_since = self._clock()
+        self._listening.told(self._clock(), listens=listens)
+
+    def forgive(self) -> None:
+        """RabbitMQ may have lost the events of all writes until now."""
+        self._missing.clear()
+        self._owed.forget()
 
     def heard(self, tags: Iterable[str] = ()) -> None:
         """An event was applied that names these."""
+        overdue = self._overdue
         self._heard_at = self._any_heard_at = self._clock()
         self._missing.clear()
         self._owed.heard(tags)
         self._readable.append(True)
-        if self._silent:
+        if self._state in _OF_ALL:
             self._owed.forget()  # its events went where all went
         self._news.set()
-        self._decide(None)
+        self._become(self._at_most_in_part, ended=overdue)
 
     def wrote(self, began: float, tags: tuple[str, ...] = (), intent: bytes = b"") -> None:
         """A write through this process succeeded that began then, by `time.monotonic`."""
-        if self._listening_since is None:
-            return
         if began > self._heard_at:
             self._miss(began)
-        if not self._silent:
+        if self._state not in _OF_ALL:
             self._owed.wrote(tags, intent, self._clock())
 
     def unreadable(self) -> None:
@@ -153,6 +193,12 @@ class Silence:
     def _miss(self, began: float) -> None:
         if len(self._missing) < ENOUGH:
             self._missing.append((began, self._clock()))
+
+    @property
+    def _overdue(self) -> bool:
+        """By what this process knows and the record does not."""
+        since = self._listening.since(self._clock(), OVER)
+        return len(self._missing) >= ENOUGH and since is not None and self._missing[0][1] <= since
 
     async def run(self) -> None:
         """Exchanges with the other proxies what was heard and what is missing, until cancelled."""
@@ -167,44 +213,75 @@ class Silence:
 
     async def _exchange(self, record: Record) -> None:
         self._news.clear()
-        now, heard_at = self._clock(), self._heard_at
-        late = [pair for pair in self._missing if now - pair[1] >= GRACE]
-        listened = 0.0 if self._listening_since is None else now - self._listening_since
-        readable, self._readable = self._readable, deque(maxlen=_MOST_READABLE)
+        now, heard_at, told_at = self._clock(), self._heard_at, self._told_at
+        drained_since, due_until, listened_since = (
+            self._listening.since(now, seconds) for seconds in (DRAINING, OVER + GRACE, OVER)
+        )
+        late_until = -math.inf if drained_since is None else min(now - GRACE, drained_since)
+        late = [pair for pair in self._missing if pair[1] <= late_until]
+        if due_until is not None:
+            self._outcomes.extend(await self._owed.judged(record, due_until, self._any_heard_at))
+        outcomes, self._outcomes = self._outcomes, _latest()
+        readable, self._readable = self._readable, _latest()
         try:
             verdict = await record.exchange(
-                heard_ago=now - heard_at if heard_at > self._told_at else None,
+                heard_ago=now - heard_at if heard_at > told_at else None,
                 missing=[(now - began, now - ended) for began, ended in late],
-                judge=listened >= OVER,
                 enough=ENOUGH,
                 over=OVER,
-                outcomes=await self._owed.judged(record, now, self._any_heard_at),
+                listened=None if listened_since is None else now - listened_since,
+                outcomes=outcomes,
                 readable=readable,
             )
         except RedisUnavailableError:
-            self._first()
-            return
-        self._told_at = max(self._told_at, heard_at)
-        self._missing = [pair for pair in self._missing if pair not in late]
+            self._outcomes, self._readable = _latest(*outcomes, *self._outcomes), _latest(*readable, *self._readable)
+            self._no_verdict(now)
+        else:
+            self._missing = [pair for pair in self._missing if pair not in late]
+            self._told_at, self._verdict_at = max(told_at, heard_at), now
+            self._judge(verdict, now, heard_at, ended=verdict.ended and self._ended_at <= told_at)
+        if not self.known:
+            self.known = True
+            self._changed(False)
+
+    def _judge(self, verdict: Verdict, now: float, heard_at: float, *, ended: bool) -> None:
+        """`heard_at`: what the verdict knows of; `ended`: it is over what this process has not seen."""
         ago = verdict.heard_ago
         at = NEVER if ago is None else now - ago
         self._any_heard_at, self._in_part = max(self._any_heard_at, at), verdict.in_part
-        if self._heard_at == heard_at:  # else it is older than what was heard meanwhile
-            if verdict.silent:
-                self._owed.forget()
-            self._decide(at if verdict.silent else None)
-        self._first()
+        if self._heard_at == heard_at and (verdict.silent or verdict.overdue):
+            self._owed.forget()
+            self._become(State.SILENT if verdict.silent else State.OVERDUE, at)
+        else:  # or it is older than what was heard meanwhile
+            self._become(self._at_most_in_part, ended=ended)
 
-    def _decide(self, since: float | None) -> None:
-        """`since`: of a silence of all."""
-        before = self.trouble
-        self._silent = since is not None
-        self.since = since if since is not None or not self._in_part else NEVER
-        changed = self.trouble != before
-        if changed:
-            self._changed()
+    def _no_verdict(self, now: float) -> None:
+        known_at = max(self._verdict_at, self._any_heard_at)
+        if self._state is State.THERE and now - known_at >= OVER:
+            self._become(State.UNTOLD, known_at)
 
-    def _first(self) -> None:
-        if not self.known:
-            self.known = True
-            self._changed()
+    @property
+    def _at_most_in_part(self) -> State:
+        return State.IN_PART if self._in_part else State.THERE
+
+    def _become(self, state: State, since: float | None = None, *, ended: bool = False) -> None:
+        """`since`: of a silence of all, or since when nobody can tell; `ended`: of one that was not seen before."""
+        before, self._state = self._state, state
+        self.since = NEVER if state is State.IN_PART else since
+        over = before in _MISSING and state not in _OF_ALL and state is not before
+        if over or ended:
+            self._ended_at = self._clock()
+        self._say()
+        if over or ended or state is not before:
+            self._changed(over or ended)
+
+    def _say(self) -> None:
+        said, self._said = self._said, self.trouble
+        if self._said and self._said != said:
+            _logger.warning("%s", self._said, extra={"dependency": "rabbitmq"})
+        elif said and not self._said:
+            _logger.info("media events follow writes again", extra={"dependency": "rabbitmq"})
+
+
+def _latest(*outcomes: bool) -> deque[bool]:
+    return deque(outcomes, maxlen=_MOST_OUTCOMES)

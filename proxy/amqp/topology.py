@@ -35,8 +35,10 @@ RETIRED_PREFIX = "api-gateway-media"
 """The in-process subscriber's own queues, which have no arguments (contract, section 2)."""
 
 _SEVEN_DAYS = 7 * 86_400_000
-_OTHERWISE = "%s exists with other arguments and is used as it is; delete it, and it is declared anew as it should be"
-_FORBIDDEN = "RabbitMQ's user may not declare %s: what is there is used, and is not made anew should it go"
+_OTHERWISE = (
+    "%s exists with other arguments and is used as it is; delete it, and the proxy declares it again with its own"
+)
+_FORBIDDEN = "RabbitMQ's user may not declare %s: the existing one is used, and is not recreated if it is deleted"
 _logger = logging.getLogger(__name__)
 
 
@@ -129,7 +131,7 @@ class Topology:
                     await channel.declare_exchange(exchange, ExchangeType.TOPIC, durable=True)
         for queue, source in self.queues.items():
             if declare and await self._declared_otherwise(connection, queue):
-                missed = f"queue {queue} was declared anew by someone else"
+                missed = f"queue {queue} was declared again by someone else"
             for key in source.keys:
                 with self._forgiving(f"binding of {queue}"):
                     async with self.channel(connection) as channel:
@@ -179,8 +181,8 @@ class Topology:
     def _without_mark(self, refusal: ChannelClosed, exchange: str) -> None:
         self._mark_refused = True
         _logger.info(
-            "RabbitMQ's user may not keep exchange %s: events missed through a new %s or a restart go unnoticed; "
-            "permit it to configure and read that exchange and to write to %s",
+            "RabbitMQ's user may not declare and bind exchange %s, so events that are missed while %s is recreated or "
+            "RabbitMQ restarts go unnoticed; grant it configure and read on that exchange, and write on %s",
             self._marks[exchange],
             exchange,
             exchange,

@@ -23,9 +23,9 @@ from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy
 from proxy.caching.vetting import Vetting
 from proxy.calls.call import Call, Handler, Reply
-from proxy.calls.entry import negative
 from proxy.calls.keys import RequestKey
 from proxy.calls.reads import Excess, Verdict
+from proxy.calls.statuses import FORBIDDEN, status_verdict
 from proxy.errors import RedisUnavailableError
 from proxy.store.redis_node import Budget
 from proxy.store.redis_store import Grant
@@ -35,9 +35,6 @@ log = logging.getLogger(__name__)
 _FILL_WAIT = 0.150
 """How long a read waits for the fill of another process' fetch, in seconds."""
 _FIRST_POLL, _POLL_GROWTH, _LONGEST_POLL = 0.004, 1.5, 0.025
-_FORBIDDEN = "the origin forbids it (cache-control)"
-_LONGEST_STATUS = 8192
-"""Bytes of a status with its details; its headers have no room for more."""
 _CLOCK_TOLERANCE = 0.020
 """gRPC ends a call at its deadline by a clock of its own, in seconds."""
 
@@ -171,12 +168,12 @@ class Fetches:
     def _verdict(self, call: Call, key: RequestKey, reply: Reply) -> Verdict | str:
         """How an answer may be stored, or why it may not."""
         if not reply.ok or reply.body is None:
-            return _negative(key, reply)
+            return status_verdict(key.read.limits, reply, longest_ttl(reply))
         if len(reply.body) > self._policy.largest(key.read.limits):
             return "it is larger than CACHE_MAX_ENTRY_BYTES"
         longest = longest_ttl(reply)
         if longest == 0:
-            return _FORBIDDEN
+            return FORBIDDEN
         verdict = key.read.storable(call.body, reply.body, self._policy.ttl_temporary_credentials)
         return verdict if longest is None or isinstance(verdict, str) else replace(verdict, longest_ttl=longest)
 
@@ -239,19 +236,6 @@ class Fetches:
         return verdict, reply.body or b""
 
 
-def _negative(key: RequestKey, reply: Reply) -> Verdict | str:
-    """How a status other than OK may be stored, or why it may not."""
-    ttl, longest = key.read.limits.negative_ttl.get(reply.code.name), longest_ttl(reply)
-    if not ttl or reply.limit:
-        return f"the media service answered {reply.code.name}"
-    if longest == 0:
-        return _FORBIDDEN
-    stored = negative(reply)
-    if len(stored) > _LONGEST_STATUS:
-        return f"the details of {reply.code.name} are longer than {_LONGEST_STATUS} bytes"
-    return Verdict(negative=stored, longest_ttl=ttl if longest is None else min(ttl, longest))
-
-
 def _is_over(call: Call) -> bool:
     now = time.monotonic()
     return call.deadline is not None and now >= call.deadline - _CLOCK_TOLERANCE
@@ -279,7 +263,7 @@ def _log_not_stored(key: RequestKey, why: str) -> None:
 def _refusal(done: "asyncio.Future[object] | None") -> str:
     """Why Redis has not stored it; empty: it has."""
     if done is None or done.cancelled() or done.exception() is not None:
-        return "Redis could not take it"
+        return "Redis could not store it"
     if done.result() != 1:
         return "it was invalidated meanwhile, or its presigned URLs are about to expire"
     return ""

@@ -1,4 +1,4 @@
-"""`Held`: the invalidations that Redis has not taken yet. State only; `Invalidations` does the asking.
+"""`Held`: the invalidations that Redis has not confirmed yet. State only; `Invalidations` does the asking.
 
 Rules:
     hold      a tag is held until an attempt that began after it was last asked for has succeeded
@@ -87,7 +87,7 @@ class Held:
         """Keeps an invalidation until `done` or `flush_done`."""
         if tag not in self._tags and len(self._tags) >= MOST_HELD:
             # Of events and operators' orders far fewer are under way at once: these are writes.
-            self.want_flush(f"more than {MOST_HELD} models wait for Redis", due=0.0, source="write")
+            self.want_flush(f"more than {MOST_HELD} models are waiting for Redis", due=0.0, source="write")
             return
         held = self._tags.setdefault(tag, HeldTag())
         held.asked += 1

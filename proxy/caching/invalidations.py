@@ -28,7 +28,7 @@ _RETRIES_AT_ONCE = 64
 _FLUSH_EVERY = 5.0
 _RETRIED_AT_LEAST_EVERY = 0.25
 
-_RENEWED = "Redis has another master or another time, and may hold what is outdated"
+_RENEWED = "Redis has a new master or its clock was set back, so stored answers may be outdated"
 
 
 class Store(asking.Store, Protocol):
@@ -76,6 +76,8 @@ class Invalidations:
         self._flush_began = float("-inf")
         self._renewal = 0
         """The number of the flush that another master has made necessary."""
+        self.concerned: Callable[[Collection[str]], Collection[str]] = tuple
+        """Of services, all whose answers may depend on what has changed of these; as the policy has it."""
         if store is not None:
             store.on_renewal(self.again)
 
@@ -175,7 +177,7 @@ class Invalidations:
             async with asyncio.timeout(_LAST_TRY_TIMEOUT):
                 await self._round()
         if self.pending:
-            log.warning("stopping with invalidations that Redis has not taken", extra={"pending": self.pending})
+            log.warning("stopping with invalidations that Redis has not confirmed", extra={"pending": self.pending})
 
     async def _attempt(
         self,
@@ -249,8 +251,9 @@ class Invalidations:
             return True
         reason, source, held_before = self._held.flush_reason, self._held.flush_source, self._held.asked()
         self._flush_began, done, services = now, False, self._held.flush_share or ()
+        others = sorted(set(self.concerned(services)) - set(services))
         try:
-            removed = await self._store.flush(services)
+            removed = await self._store.flush((*services, *others))
             self._confirmed.flushed()
             done = True
         except RedisUnavailableError:
@@ -264,10 +267,11 @@ class Invalidations:
         if self._journal is not None:
             self._journal.flushed(reason, removed, services)
         whose = {"service": ", ".join(sorted(services)), "tags": removed} if services else {"models": removed}
+        also = {"also": others} if others else {}
         log.info(
             "%s was flushed",
             "the cache of a service" if services else "the whole cache",
-            extra={"reason": reason, **whose},
+            extra={"reason": reason, **whose, **also},
         )
         return True
 

@@ -30,8 +30,8 @@ from proxy.telemetry.popular import Popular
 log = logging.getLogger(__name__)
 
 _X_CACHE: dict[Result, tuple[str, str]] = {result: ("x-cache", result) for result in get_args(Result)}
-_NOT_TOLD = "a write is forwarded of which the policy cannot tell what it changes"
-_UNREADABLE = "the media service took a write that cannot be read here"
+_NOT_TOLD = "a write is forwarded although the policy cannot tell what it changes"
+_UNREADABLE = "the media service accepted a write that the proxy cannot parse"
 
 
 class Aliases(Protocol):
@@ -46,7 +46,7 @@ class Observer(unclear.Observer, Protocol):
     @property
     def popular(self) -> Popular: ...
     def request(self, method: str, result: Outcome, tier: Literal["redis", "none"], seconds: float) -> None: ...
-    def answered(self, *, successful: bool) -> None: ...
+    def answered(self, method: str, *, successful: bool) -> None: ...
     def shadow_difference(self) -> None: ...
 
 
@@ -89,7 +89,7 @@ class Methods:
         if (tag := self._cache.tag_of(call)) is not None:
             self._observer.popular.read(tag, cached=answer.age is not None)
         if answer.age is None and answer.reply.ok and answer.result != "coalesced":
-            self._observer.answered(successful=counted != "failure")
+            self._observer.answered(call.method, successful=counted != "failure")
         tracing.answered(answer.result, None if tier == "none" else tier)
         ours: Metadata = (_X_CACHE[answer.result],)
         if answer.age is not None:

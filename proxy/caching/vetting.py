@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 _WHY: dict[Overtaken, str] = {
     "invalidated": "one of its further tags was invalidated meanwhile",
     "crowded": f"one of its further tags has {MOST_DEPENDANTS} dependants, the most accepted",
-    "late": "it has further tags, and its fetch took longer than a lease lives",
-    "another master": "Redis has another master, who may not know of invalidations of its further tags",
+    "late": "it has further tags, and its fetch took longer than a lease lasts",
+    "another master": "Redis has a new master, which may not know of invalidations of its further tags",
 }
 _CROWDED = "an answer is not stored: too many tags depend on each other"
 
@@ -61,7 +61,7 @@ class Vetting:
         try:
             found = await store.depend(key, verdict, began, budget)
         except RedisUnavailableError as error:
-            return f"its further tags could not be told to Redis: {error}"
+            return f"its further tags could not be stored in Redis: {error}"
         return self._too_many(key, "tag", _WHY[found]) if found == "crowded" else _WHY.get(found, "")
 
     def _too_many(self, key: RequestKey, limit: str, why: str) -> str:

@@ -7,8 +7,9 @@ https://github.com/grpc/grpc/blob/master/doc/naming.md
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from typing import Any
+from urllib.parse import unquote
 
 from proxy.settings.setting_types import split_host_port
 
@@ -35,13 +36,15 @@ def target(text: str) -> Target:
     scheme, _, rest = (
         text.partition(":") if re.match(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):", text) else ("", "", text)
     )
+    if scheme:  # it is a URI
+        rest = unquote(rest)
     match scheme:
         case "unix":
             return Target((pipe(re.sub(r"^//", "", rest)),))
         case "unix-abstract":
             return Target((pipe(f"@{rest}"),))
         case "ipv4" | "ipv6":
-            return Target(tuple(_socket(*split_host_port(each, _DEFAULT_PORT)) for each in rest.split(",")))
+            return Target(tuple(_socket(*split_host_port(each, _DEFAULT_PORT)) for each in rest.lstrip("/").split(",")))
         case "" | "dns":
             authority, _, endpoint = rest.removeprefix("//").rpartition("/")
             resolver = _socket(*split_host_port(authority, 53)) if authority else None
@@ -52,9 +55,15 @@ def target(text: str) -> Target:
 
 
 def listening(text: str, resolve: Resolve) -> Json:
-    """LISTEN_ADDR as fields of a Listener: every address that its host has."""
+    """LISTEN_ADDR as fields of a Listener: every address its host has; ValueError for one that Envoy cannot use."""
     host, port = split_host_port(text)
-    first, *more = [_socket(each, port) for each in ([host] if is_ip(host) else resolve(host))]
+    try:
+        first, *more = [_socket(each, port) for each in ([host] if is_ip(host) else resolve(host))]
+    except ValueError:
+        raise ValueError(
+            f"LISTEN_ADDR: {text!r} cannot be used with TRANSPORT=envoy; accepted: "
+            "host:port, and interfaces by their number, as in [fe80::1%2]:50066"
+        ) from None
     if host == "::":
         first["socket_address"]["ipv4_compat"] = True
     return {"address": first, **({"additional_addresses": [{"address": each} for each in more]} if more else {})}
@@ -75,4 +84,9 @@ def is_ip(host: str) -> bool:
 
 
 def _socket(host: str, port: int) -> Json:
+    if is_ip(host) and isinstance(address := ip_address(host), IPv6Address):
+        if address.scope_id and not address.scope_id.isdigit():
+            raise ValueError(host)  # Envoy knows interfaces by their number only
+        if address.ipv4_mapped:  # Envoy does not bind to one
+            host = str(address.ipv4_mapped)
     return {"socket_address": {"address": host, "port_value": port}}

@@ -14,6 +14,7 @@ from proxy.envoy.listener import BUFFER, OWN, listener
 from proxy.envoy.renewed import CLUSTERS, from_file
 from proxy.envoy.services import DEFAULT, Clusters, Placed, builtin
 from proxy.envoy.tls import towards_upstream
+from proxy.errors import BadPolicyError, SettingError
 from proxy.settings.config import Settings
 from proxy.settings.upstream_tls import UpstreamTls
 from proxy.telemetry.buckets import CALL_SECONDS
@@ -51,6 +52,16 @@ class Place:
         return str(self.directory / "admin.sock")
 
     @property
+    def config(self) -> Path:
+        """What Envoy is started with."""
+        return self.directory / "envoy.json"
+
+    @property
+    def policy(self) -> Path:
+        """All that the policy was read from which Envoy's configuration is of."""
+        return self.directory / "policy.read"
+
+    @property
     def own(self) -> str:
         """Where health and reflection are answered."""
         return str(self.directory / "own.sock")
@@ -59,7 +70,7 @@ class Place:
 def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequence[Placed] | None = None) -> Json:
     """The configuration, as JSON would hold it. `services` None: the built-in policy's.
 
-    ValueError, with the setting's name, for an address that Envoy cannot use.
+    SettingError for an address that Envoy cannot use.
     """
     services = builtin(settings) if services is None else services
     own = _cluster(OWN, Target((pipe(place.own),)), as_client())
@@ -96,7 +107,7 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
 
 
 def clusters_of(settings: Settings, place: Place, services: Sequence[Placed]) -> list[Json]:
-    """The services' clusters; ValueError, with the setting's name, for an address that Envoy cannot use."""
+    """The services' clusters; SettingError for an address that Envoy cannot use."""
     default = {DEFAULT: (settings.media_service_addr, UpstreamTls.of(settings))}
     ways = default | {each.clusters: (each.target, each.tls) for each in services}
     return [each for names, (where, tls) in ways.items() for each in _service(settings, where, tls, names, place)]
@@ -106,8 +117,9 @@ def _understood(settings: Settings, where: str) -> Target:
     try:
         return target(where)
     except ValueError:
-        name = "MEDIA_SERVICE_ADDR" if where == settings.media_service_addr else "POLICY: upstream"
-        raise ValueError(
+        default = where == settings.media_service_addr
+        name, kind = ("MEDIA_SERVICE_ADDR", SettingError) if default else ("POLICY: upstream", BadPolicyError)
+        raise kind(
             f"{name}: {where!r} cannot be reached with TRANSPORT=envoy; accepted: "
             "host:port, dns:///host:port, ipv4:a.b.c.d:port, ipv6:[…]:port, unix:/path"
         ) from None
@@ -126,8 +138,8 @@ def _service(
     limits, upstream = _limits(settings.max_concurrent_calls), _understood(settings, where)
     tls = towards_upstream(how_reached, names, upstream, place.directory, place.authorities)
     ways = {
-        names.first: as_client(settings.max_calls_per_connection),
-        names.again: as_client(1, idle="10s"),
+        names.first: as_client(settings.max_calls_per_connection, metadata=settings.max_metadata_bytes),
+        names.again: as_client(1, idle="10s", metadata=settings.max_metadata_bytes),
     }
     both = extension(
         "envoy.clusters.aggregate", "clusters.aggregate.v3.ClusterConfig", clusters=[names.first, names.again]

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from proxy.envoy.bootstrap import Place
+from proxy.errors import BadPolicyError, SettingError, StartError
 from proxy.settings.config import Settings
 
 SOCKET, LOG = 0, 1
@@ -38,10 +39,15 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It cannot start; `text` is one line. `setting`: for what a setting says, which is another exit status."""
+    """It cannot start; `text` is one line, and `kind` the error's, which decides the exit status."""
 
     text: str
-    setting: bool = False
+    kind: type[StartError] = StartError
+
+
+def kind_of(error: StartError) -> type[StartError]:
+    """Of its kinds the narrowest that is made of a text alone."""
+    return next(kind for kind in (BadPolicyError, SettingError, StartError) if isinstance(error, kind))
 
 
 @dataclass(frozen=True, slots=True)

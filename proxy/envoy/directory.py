@@ -32,7 +32,9 @@ def own_directory() -> Iterator[Path]:
     try:
         directory = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent)
     except OSError:
-        raise StartError("TRANSPORT=envoy: no directory can be written to; accepted: TMPDIR naming one") from None
+        raise StartError(
+            "TRANSPORT=envoy: no directory for temporary files is writable; accepted: a writable one in TMPDIR"
+        ) from None
     with directory as name, (Path(name) / _LOCK).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield Path(name)

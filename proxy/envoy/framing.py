@@ -75,11 +75,11 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
 def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> bytes | Reply:
     """The one message of a request whose body begins with `prefix` (PREFIX bytes), or why the call fails."""
     if len(prefix) < PREFIX:
-        return _malformed("ends inside of a message") if prefix else NO_REQUEST
+        return _malformed("ends inside a message") if prefix else NO_REQUEST
     if len(data) > length(prefix):
         return NO_REQUEST
     if len(data) < length(prefix):
-        return _malformed("ends inside of a message")
+        return _malformed("ends inside a message")
     if not prefix[0]:
         return data
     return _inflated(data, encoding, limits) if prefix[0] == 1 else _malformed("has a message with unknown flags")
@@ -155,7 +155,7 @@ def _decoded(value: bytes) -> bytes:
     try:
         return base64.b64decode(value.strip() + b"=" * (-len(value.strip()) % 4), validate=True)
     except binascii.Error as error:
-        raise ValueError("request metadata with a name in -bin is no base64") from error
+        raise ValueError("request metadata with a name ending in -bin is not base64") from error
 
 
 def _seconds(value: bytes) -> float | None:

@@ -12,10 +12,11 @@ from typing import Any, Self
 
 from proxy import app as composition
 from proxy.core import Core
-from proxy.envoy.control import LOG, SOCKET, Ended, Failed, Hello, Live
+from proxy.envoy.control import LOG, SOCKET, Ended, Failed, Hello, Live, kind_of
 from proxy.envoy.restarts import restarts
 from proxy.envoy.transport import EnvoyTransport
-from proxy.errors import SettingError, StartError
+from proxy.errors import StartError
+from proxy.policy.watched import Watched
 from proxy.settings.config import Settings
 from proxy.telemetry import log, strays, tracing
 from proxy.telemetry.metrics import Metrics
@@ -89,10 +90,11 @@ class Lifespan:
                 make_transport=transport,
                 stop=self._stop,
                 faults=hello.faults,
+                files=Watched.saved(hello.place.policy) if hello.settings.policy else None,
             )
         except StartError as error:
             self._failure = str(error)
-            ending = Failed(self._failure, setting=isinstance(error, SettingError))
+            ending = Failed(self._failure, kind_of(error))
         except Exception:
             _logger.exception("unexpected failure; the proxy ends")
             ending = Ended(1)
@@ -109,7 +111,7 @@ class Lifespan:
         try:
             self._control.send(message)
         except OSError:
-            _logger.warning("nobody is left to be told: %s", message)
+            _logger.warning("serve is gone and cannot be told: %s", message)
 
     def _told(self) -> None:
         try:

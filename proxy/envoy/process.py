@@ -69,7 +69,7 @@ class EnvoyProcess:
         try:
             self._ours.send(Stop())
         except OSError:
-            _log.debug("Envoy is gone already")
+            _log.debug("Envoy has already exited")
 
     async def end(self) -> int:
         """Ends it where it has not ended by itself; its exit status, minus the signal's number if one ended it."""
@@ -84,7 +84,7 @@ class EnvoyProcess:
                 await reading
                 return await process.wait()
         except TimeoutError:
-            _log.error("Envoy does not end and is killed", extra={"seconds": _ENDS_WITHIN})
+            _log.error("Envoy does not exit and is killed", extra={"seconds": _ENDS_WITHIN})
             return await self.kill()
         finally:
             asyncio.get_running_loop().remove_reader(self._ours.fileno())

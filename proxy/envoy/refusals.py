@@ -16,10 +16,10 @@ def explained(lines: Iterable[str], settings: Settings) -> str:
     """One line out of the last that Envoy said (oldest first): its own words, and the setting that they are about."""
     said = [line for line in lines if line.strip()]
     if not said:
-        return "TRANSPORT=envoy: Envoy ended at once and said nothing"
+        return "TRANSPORT=envoy: Envoy exited at once and gave no reason"
     if any(re.search(r"cannot bind|[Aa]ddress already in use", line) for line in said):
         address = settings.listen_addr
-        return f"LISTEN_ADDR: {address!r} cannot be listened on; accepted: a free port of an own address"
+        return f"LISTEN_ADDR: {address!r} cannot be listened on; accepted: a free port of a local address"
     words = " ".join(said[-1].split())
     files = [each.name.upper() for each in fields(settings) if _names_file(each.name, settings, words)]
     about = [name for pattern, name in _SETTINGS if re.search(pattern, words)]

@@ -34,11 +34,6 @@ class Renewal:
         self._admin = admin
         self._services = tuple(services)
 
-    def begin(self) -> None:
-        """Before Envoy serves: what it reads first may be of a file that has changed since."""
-        self._write(CLUSTERS, clusters_of(self._settings, self._place, self._services))
-        self._write(ROUTES, [routes(self._settings, self._services)])
-
     async def take_up(self, services: Sequence[Placed]) -> Sequence[str]:
         """What of it counts from the next start only: all, if Envoy does not take it."""
         before, now = self._services, tuple(services)
@@ -50,7 +45,7 @@ class Renewal:
             await self._take(CLUSTERS, clusters, "cluster_manager.cds")
             await self._take(ROUTES, [routes(self._settings, now)], "http.callers.rds.routes")
         except (OSError, ValueError) as error:
-            _log.error("Envoy goes on with the routes of the policy before: %s", error)
+            _log.error("Envoy keeps the routes of the previous policy: %s", error)
             return ("the routes of Envoy",)
         self._services = now
         return ()
@@ -68,9 +63,9 @@ class Renewal:
             async with asyncio.timeout(_WITHIN):
                 now = await self._after(counted, before)
         except TimeoutError:
-            raise OSError(f"it has not read its {what} after {_WITHIN:g} s") from None
+            raise OSError(f"it has not loaded its {what} after {_WITHIN:g} s") from None
         if now.rejected != before.rejected:
-            raise OSError(f"it refuses its {what}")
+            raise OSError(f"it rejects its {what}")
 
     async def _after(self, counted: str, before: Updates) -> Updates:
         while True:

@@ -6,5 +6,5 @@ from prometheus_client import CollectorRegistry, Counter
 def restarts(registry: CollectorRegistry) -> Counter:
     """Made once for a registry; begins at 0."""
     return Counter(
-        "media_cache_envoy_restarts_total", "Times that Envoy crashed and was started again", registry=registry
+        "media_cache_envoy_restarts_total", "Number of times that Envoy crashed and was restarted", registry=registry
     )

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import grpc
 
     from proxy.policy.compiled import Policy
+    from proxy.policy.watched import Watched
 
 
 class Clusters(NamedTuple):
@@ -55,8 +56,8 @@ def builtin(settings: Settings) -> tuple[Placed, ...]:
     return (Placed(media.SERVICE, *where, DEFAULT, media.READS, media.WRITES, media.LARGE, labels),)
 
 
-def placed(settings: Settings) -> tuple[Placed, ...]:
-    """As POLICY has it; PolicyError with every mistake."""
+def placed(settings: Settings, watched: "Watched | None" = None) -> tuple[Placed, ...]:
+    """As POLICY has it; PolicyError with every mistake. `watched` reads each file."""
     if not settings.policy:
         return builtin(settings)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
@@ -66,7 +67,13 @@ def placed(settings: Settings) -> tuple[Placed, ...]:
 
         return reflecting(settings)(upstream, tls)
 
-    found = load_policy(settings.policy, default_upstream=settings.media_service_addr, connect=connect)
+    found = load_policy(
+        settings.policy,
+        default_upstream=settings.media_service_addr,
+        connect=connect,
+        listen_addr=settings.listen_addr,
+        watched=watched,
+    )
     return placed_by(found, settings)
 
 

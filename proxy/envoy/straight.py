@@ -50,7 +50,7 @@ class Straight:
         except OSError:  # what pyvoy raises when the caller is gone
             self._hits.left(begun.started)
         finally:
-            self._admission.leave(lambda: str(scope["client"]))
+            self._admission.leave()
 
     async def _answered(self, begun: Begun, receive: Receive, send: Send, caller: Metadata) -> bool:
         """Whether it was a hit."""
@@ -62,7 +62,9 @@ class Straight:
             begun.looked = looked = await look_ended(look, self._hits)
             found = looked.found
         except Exception:  # noqa: BLE001 -- it is logged; the long way answers
-            _log.exception("%s failed on the straight way of a hit", self._hits.method)
+            _log.exception(
+                "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
+            )
             return False
         if found is None or not found.fresh or not found.plain(AT_ONCE):
             return False

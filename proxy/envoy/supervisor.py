@@ -5,25 +5,19 @@ A crash is an end by a signal after callers have been served. If Envoy exits by 
 """
 
 import asyncio
-import json
 import logging
 import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
-from proxy.envoy import launch, renewed
-from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
+from proxy.envoy import launch
+from proxy.envoy.bootstrap import Place
 from proxy.envoy.control import Hello
 from proxy.envoy.directory import own_directory
-from proxy.envoy.listener import routes
-from proxy.envoy.placing import placed_apart
+from proxy.envoy.placing import written
 from proxy.envoy.process import EnvoyProcess
 from proxy.envoy.refusals import explained
-from proxy.envoy.services import Placed
-from proxy.envoy.tls import secrets
-from proxy.errors import SettingError, StartError
+from proxy.errors import StartError
 from proxy.retry import jittered
 from proxy.settings.config import Settings
 
@@ -41,40 +35,8 @@ async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequenc
     with own_directory() as directory:
         place = Place(directory, launch.module(), launch.authorities())
         launch.laid_out(directory)
-        config = directory / "envoy.json"
-        services = placed_apart(settings)
-        for name, secret in secrets(settings, services).items():
-            (directory / name).write_text(json.dumps(secret))
-        config.write_text(json.dumps(rendered(settings, place, services), indent=1))
-        if settings.policy:
-            renewed.write(directory, renewed.CLUSTERS, clusters_of(settings, place, services))
-            renewed.write(directory, renewed.ROUTES, [routes(settings, services)])
-        return await _Supervisor(settings, sources, faults, place, launch.command(config, settings.log_level)).run()
-
-
-def rendered(settings: Settings, place: Place, services: Sequence[Placed] | None = None) -> dict[str, object]:
-    """Envoy's configuration; StartError for an address that it cannot use."""
-    try:
-        return bootstrap(settings, place, resolve, services)
-    except SettingError:
-        raise
-    except ValueError as error:
-        raise SettingError(str(error)) from None
-    except OSError:
-        raise StartError(
-            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of an own address"
-        ) from None
-
-
-def shown(settings: Settings, place: Place) -> dict[str, object]:
-    """The whole of it, for reading: what Envoy has from files of its own, since it may change, stands in its place."""
-    return rendered(replace(settings, policy=""), place, placed_apart(settings))
-
-
-def resolve(host: str) -> Sequence[str]:
-    """The addresses of a name, as this machine knows it; OSError when it does not."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        command = launch.command(place.config, settings.log_level)
+        return await _Supervisor(settings, sources, faults, place, command).run()
 
 
 class _Supervisor:
@@ -114,6 +76,7 @@ class _Supervisor:
 
     async def _one(self) -> int | None:
         """One Envoy from its start to its end: the exit status of `serve`, None when it crashed."""
+        await asyncio.to_thread(written, self._settings, self._place)
         envoy = self._envoy = EnvoyProcess()
         try:
             hello = Hello(self._settings, self._sources, self._place, self._restarts, self._faults)
@@ -125,7 +88,7 @@ class _Supervisor:
             self._envoy = None
             ended = await asyncio.shield(envoy.end())
         if envoy.failed is not None:
-            raise (SettingError if envoy.failed.setting else StartError)(envoy.failed.text)
+            raise envoy.failed.kind(envoy.failed.text)
         if envoy.ended is not None and (self._asked or envoy.ended.status):
             return envoy.ended.status
         return self._unasked(envoy, ended)
@@ -138,7 +101,7 @@ class _Supervisor:
         try:
             await asyncio.wait([done, live], timeout=_UP_WITHIN, return_when=asyncio.FIRST_COMPLETED)
             if not live.done() and not done.done():
-                raise StartError(f"TRANSPORT=envoy: Envoy does not serve after {_UP_WITHIN:g} s")
+                raise StartError(f"TRANSPORT=envoy: Envoy has not begun to serve after {_UP_WITHIN:g} s")
             await asyncio.wait([done, stopping], return_when=asyncio.FIRST_COMPLETED)
             late = self._settings.drain_time + _DRAINED_LATE
             await asyncio.wait([done], timeout=late)
@@ -154,10 +117,10 @@ class _Supervisor:
             raise StartError(explained(envoy.last, self._settings))
         fields = {"last_words": list(envoy.last), "restarts": self._restarts}
         if status < 0 and envoy.ended is None and not self._asked:
-            _log.error("Envoy crashed by %s and is started again", _name(-status), extra=fields)
+            _log.error("Envoy crashed with %s and is being restarted", _name(-status), extra=fields)
             return None
-        how = f" by {_name(-status)}" if status < 0 and envoy.ended is None else f" with status {max(status, 0)}"
-        _log.error("Envoy ended by itself%s, and so does the proxy", how, extra=fields)
+        how = f" with {_name(-status)}" if status < 0 and envoy.ended is None else f" with status {max(status, 0)}"
+        _log.error("Envoy exited unexpectedly%s, so the proxy ends too", how, extra=fields)
         return 1
 
     def _signalled(self) -> None:

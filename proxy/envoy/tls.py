@@ -35,7 +35,7 @@ def towards_upstream(
     """What a service's clusters have for TLS; nothing for plaintext. `authorities` is the file of the public CAs."""
     if how is None:
         return {}
-    name = how.server_name or _host(target)
+    name = (how.server_name or _host(target)).removesuffix(".")  # which no certificate has, nor SNI (RFC 6066, 3)
     known: Json = {
         "match_typed_subject_alt_names": [
             {"san_type": "IP_ADDRESS" if is_ip(name) else "DNS", "matcher": {"exact": name}}

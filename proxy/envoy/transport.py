@@ -93,8 +93,6 @@ class EnvoyTransport:
         self._server = grpc.aio.server(handlers=[await self._health.handler(), *self._reflection.handlers()])
         self._server.add_insecure_port(f"unix:{self._own}")
         await self._server.start()
-        if self._settings.policy:
-            self._renewal.begin()
         self._accepting.set()
         port = await self._admin.listening()
         host, _, _ = self._listen.rpartition(":")

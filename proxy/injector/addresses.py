@@ -7,14 +7,13 @@ https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-e
 """
 
 import copy
-import ipaddress
 import re
 from typing import Any
 
 from proxy.injector.names import UPSTREAM_VARIABLE
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import SERVE_TYPES
-from proxy.settings.setting_types import split_host_port
+from proxy.settings import own_address
 
 Entry = dict[str, Any]
 
@@ -68,21 +67,23 @@ def original(container: dict[str, Any], index: int, own: str = UPSTREAM_VARIABLE
     return [*entries, {**last, "name": own}]
 
 
-def names_the_sidecar(entry: Entry, port: int) -> bool:
-    """Whether an original is a literal that leads back to the sidecar's own port."""
-    try:
-        host, there = split_host_port(_KEPT_SCHEME.sub("", entry.get("value") or "", count=1))
-    except ValueError:
-        return False
-    return there == port and _is_this_pod(host)
+def names_the_sidecar(entries: list[Entry], port: int) -> bool:
+    """Whether an original leads back to the sidecar's own port, as far as its value can be seen."""
+    seen: dict[str, str] = {}
+    for entry in entries:
+        if not entry.get("valueFrom"):
+            seen[entry["name"]] = _expanded(entry.get("value") or "", seen)
+    target = seen.get(entries[-1]["name"], "")
+    return any(there == port and own_address.is_loopback(host) for host, there in own_address.endpoints(target))
 
 
-def _is_this_pod(host: str) -> bool:
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.lower().rstrip(".") in {"localhost", "ip6-localhost"}
-    return address.is_loopback or address.is_unspecified
+def _expanded(value: str, seen: dict[str, str]) -> str:
+    """As the kubelet does it; what is not seen stays as it is."""
+
+    def put(match: re.Match[str]) -> str:
+        return "$" if match[1] is None else seen.get(match[1], match[0])
+
+    return _REFERENCE.sub(put, value)
 
 
 def _referenced(container: dict[str, Any], index: int) -> set[int]:

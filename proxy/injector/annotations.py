@@ -77,11 +77,12 @@ def parse(annotations: Mapping[str, Any]) -> Wishes:
     """The wishes of a pod; Refused names the first annotation that is not understood."""
     values: dict[str, Any] = {}
     for key, text in annotations.items():
-        if not key.startswith(PREFIX) or key == STATUS:
+        if not key.lower().startswith(PREFIX) or key == STATUS:
             continue
         name = key.removeprefix(PREFIX)
         if name not in TYPES:
-            raise Refused("unknown-annotation", key, f"is unknown; {nearest(name, list(TYPES))}")
+            known = list(TYPES) if name != key else [annotation(each) for each in TYPES]
+            raise Refused("unknown-annotation", key, f"is unknown; {nearest(name.lower(), known)}")
         values[name.replace("-", "_")] = _value(name, text)
     for name in ("redis", "rabbitmq"):
         if f"{name}_secret" in values and f"{name}_addr" in values:
@@ -93,7 +94,7 @@ def parse(annotations: Mapping[str, Any]) -> Wishes:
 
 def _value(name: str, text: Any) -> Any:
     if not isinstance(text, str):
-        raise Refused("bad-annotation", annotation(name), f"{text!r} is no text; put it in quotes")
+        raise Refused("bad-annotation", annotation(name), f"{text!r} is not a text; put it in quotes")
     try:
         return TYPES[name].convert(text, None, None)
     except click.BadParameter as error:

@@ -1,17 +1,28 @@
 """What requests the sidecar: the pod's annotation, a label of the same name on it, or only its namespace.
 
 The annotation is the documented way and takes precedence. Other injectors use a label, so the label works as well, with
-a warning that names the annotation.
+a warning that names the annotation. A mistyped key is a wish as well. It cannot be known which one, so the pod is left
+as it is and its author is told. The chart's match conditions find such keys by the same rule.
 """
 
+import re
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from proxy.injector.annotations import TYPES
+from proxy.injector.names import INJECTED, STATUS
 from proxy.injector.refusal import Refused, annotation
 
 Asker = Literal["pod", "label", "namespace"]
 
 INJECT = annotation("inject")
+ANNOTATIONS = (*map(annotation, TYPES), STATUS)
+LABELS = (INJECT, INJECTED, annotation("component"))
+"""The keys under our prefix that pods may have; `component` is on the chart's own pods."""
+LIKE_OURS = "^media-cache-proxy[.]io/|^[^/]*media-cache.*inject"
+"""Keys that were probably meant to be ours, in upper or lower case. The same in RE2, for CEL."""
+_MISPLACED = "is a label of this pod; make it an annotation, where all others of that prefix are read"
 _MIRROR = "kubernetes.io/config.mirror"
 """Annotation of what the kubelet shows of a static pod: what is changed in it changes nothing that runs."""
 
@@ -24,6 +35,10 @@ class Asked:
     wish: str
     annotations: dict[str, Any]
     static: bool = False
+    mistyped: str = ""
+    """A key that was probably meant to be one of ours."""
+    misplaced: tuple[str, ...] = ()
+    """Labels that should be annotations."""
 
     @property
     def explicit(self) -> bool:
@@ -35,31 +50,45 @@ class Asked:
         if self.static:
             raise Refused("static-pod", INJECT, "this shows a static pod, which the kubelet runs from a file")
 
+    def refuse_mistyped(self) -> None:
+        """Refused for a wish under another name, unless it is only in the wrong place."""
+        if self.mistyped and self.mistyped not in self.misplaced:
+            raise Refused("unknown-annotation", self.mistyped, f"is unknown; did you mean the annotation {INJECT}?")
+        if self.mistyped:
+            raise Refused("unknown-annotation", self.mistyped, _MISPLACED)
+
     @property
     def warnings(self) -> tuple[str, ...]:
         """What to say whatever is decided."""
-        if self.by != "label":
-            return ()
-        return (f"{INJECT}: is a label of this pod; make it an annotation, where all others of that prefix are read",)
+        return tuple(f"{key}: {_MISPLACED}" for key in self.misplaced if key != self.mistyped)
 
 
 def asked(pod: Any) -> Asked:
     """Never raises: the pod's shape is not checked yet."""
-    annotations, labels = _members(pod, "annotations"), _members(pod, "labels")
+    annotations, labels = members(pod, "annotations"), members(pod, "labels")
     static = _MIRROR in annotations
+    misplaced = tuple(key for key in labels if key in ANNOTATIONS)
     if INJECT in annotations:
-        return Asked("pod", _word(annotations[INJECT]), annotations, static)
+        return Asked("pod", _word(annotations[INJECT]), annotations, static, misplaced=misplaced)
     if INJECT in labels:
         # Taken as if it were the annotation, so that it is checked and refused as one.
-        return Asked("label", _word(labels[INJECT]), {**annotations, INJECT: labels[INJECT]}, static)
-    return Asked("namespace", "", annotations, static)
+        noted = {**annotations, INJECT: labels[INJECT]}
+        return Asked("label", _word(labels[INJECT]), noted, static, misplaced=misplaced)
+    key = mistyped(annotations, ANNOTATIONS) or mistyped(labels, LABELS)
+    return Asked("pod" if key else "namespace", "", annotations, static, key, misplaced)
+
+
+def mistyped(keys: Iterable[str], known: Collection[str]) -> str:
+    """The first key that was probably meant to be one of ours and is not; empty: there is none."""
+    return next((key for key in keys if key not in known and re.search(LIKE_OURS, key, re.IGNORECASE)), "")
 
 
 def _word(text: Any) -> str:
     return str(text).strip().lower()
 
 
-def _members(pod: Any, group: str) -> dict[str, Any]:
-    metadata = pod.get("metadata") if isinstance(pod, dict) else None
+def members(thing: Any, group: str) -> dict[str, Any]:
+    """The labels or annotations of an object, whatever its shape."""
+    metadata = thing.get("metadata") if isinstance(thing, dict) else None
     found = metadata.get(group) if isinstance(metadata, dict) else None
     return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}

@@ -96,7 +96,7 @@ class SelfManaged:
                 _logger.info("another replica stored a certificate first; reading it")
                 continue
             if kept is not None:
-                _logger.warning("put back the certificate that is served", extra={"reason": why})
+                _logger.warning("put the certificate that is being served back into the Secret", extra={"reason": why})
                 return new
             self._metrics.certificate_renewals.inc()
             _logger.info("made a certificate", extra={"reason": why, "expires": f"{new.expires:%Y-%m-%dT%H:%M:%SZ}"})
@@ -181,7 +181,7 @@ class Keeper:
         else:
             self._metrics.certificate_checks.labels("ok").inc()
             if self._last_failure:
-                _logger.info("certificate and caBundle agree again")
+                _logger.info("certificate and caBundle match again")
             self._last_failure = ""
         self._judge_expiry()
 
@@ -195,7 +195,7 @@ class Keeper:
         bundles = await self._bundles(pair)
         good = self._serving is not None and self._trouble(self._serving, bundles) is None
         if trouble := self._trouble(pair, bundles):
-            trouble = f"the webhook configuration's caBundle does not fit the certificate: {trouble}"
+            trouble = f"the webhook configuration's caBundle does not match the certificate: {trouble}"
             self.problem = None if good else trouble
             raise CertificateError(trouble)
         if pair == self._serving:
@@ -246,7 +246,7 @@ class Keeper:
         """Once a kind: a check that fails every half minute is one line, not thousands."""
         self._metrics.certificate_checks.labels("failed").inc()
         if why != self._last_failure:
-            _logger.error("certificate check failed; what was served is served on", extra={"error": why})
+            _logger.error("the certificate check failed; the current certificate stays in use", extra={"error": why})
         self._last_failure = why
 
     def _judge_expiry(self) -> None:

@@ -1,4 +1,5 @@
-"""Events that say why a pod has no sidecar, where people look for it: in `kubectl describe` of the pod's controller.
+"""Events that say why a pod has no sidecar, or may not use it, where people look for it: `kubectl describe` of the
+pod's controller.
 
 The warnings of an admission reach only a person who creates a pod by hand; controllers discard them. There is one Event
 an hour for each owner and reason, written after the answer; an Event that cannot be written is dropped.
@@ -34,8 +35,10 @@ class Events:
         self._waiting: asyncio.Queue[dict[str, Any]] = asyncio.Queue(_MOST_WAITING)
         self._failed = False
 
-    def tell(self, namespace: str, pod: dict[str, Any], reason: str, note: str) -> None:
-        """Nothing for a pod without owner: who made it has the warning."""
+    def tell(
+        self, namespace: str, pod: dict[str, Any], reason: str, note: str, event: str = "SidecarNotInjected"
+    ) -> None:
+        """`event` is its reason in Kubernetes' sense. Nothing for a pod without owner: who made it has the warning."""
         owner = _owner(pod)
         key = (str(owner.get("uid")), reason)
         if not owner or self._waiting.full() or self._now() - self._told.get(key, -_AGAIN_AFTER) < _AGAIN_AFTER:
@@ -44,7 +47,7 @@ class Events:
         self._told.move_to_end(key)
         if len(self._told) > _MOST_KNOWN:
             self._told.popitem(last=False)
-        self._waiting.put_nowait(_event(namespace, owner, note))
+        self._waiting.put_nowait(_event(namespace, owner, event, note))
 
     async def run(self) -> None:
         """One after the other."""
@@ -66,7 +69,7 @@ def _owner(pod: dict[str, Any]) -> dict[str, Any]:
     return next((each for each in found if each.get("controller")), {})
 
 
-def _event(namespace: str, owner: dict[str, Any], note: str) -> dict[str, Any]:
+def _event(namespace: str, owner: dict[str, Any], reason: str, note: str) -> dict[str, Any]:
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     about = {key: owner.get(key) for key in ("apiVersion", "kind", "name", "uid")}
     return {
@@ -75,7 +78,7 @@ def _event(namespace: str, owner: dict[str, Any], note: str) -> dict[str, Any]:
         "metadata": {"name": f"{owner.get('name')}.{uuid4().hex[:16]}", "namespace": namespace},
         "involvedObject": {**about, "namespace": namespace},
         "type": "Warning",
-        "reason": "SidecarNotInjected",
+        "reason": reason,
         "message": note[:_LONGEST_NOTE],
         "source": {"component": "media-cache-proxy"},
         "firstTimestamp": now,

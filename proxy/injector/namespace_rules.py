@@ -25,6 +25,8 @@ class Bounds:
     """The most that a limit may be of its request."""
     default: Decimal | None = None
     """The limit that a container gets which has none."""
+    default_request: Decimal | None = None
+    """The same of a request."""
 
     @property
     def wants_limit(self) -> bool:
@@ -49,6 +51,7 @@ class Rules:
     quotas: tuple[Quota, ...] = ()
     storage: Bounds = Bounds()
     """For a container's local storage (`ephemeral-storage`)."""
+    storage_of_pod: Bounds = Bounds()
 
     def bounds(self, resource: str) -> Bounds:
         """For a container."""
@@ -64,15 +67,18 @@ def read(
 ) -> Rules:
     """The rules for a pod's spec, from the objects as the API server has them."""
     items = [item for each in limit_ranges for item in (each.get("spec") or {}).get("limits") or ()]
+    container = _bounds((item for item in items if item.get("type") == "Container"), (*RESOURCES, STORAGE))
+    pod = _bounds((item for item in items if item.get("type") == "Pod"), (*RESOURCES, STORAGE))
     return Rules(
-        container=_bounds(item for item in items if item.get("type") == "Container"),
-        pod=_bounds(item for item in items if item.get("type") == "Pod"),
-        storage=_bounds((item for item in items if item.get("type") == "Container"), (STORAGE,))[STORAGE],
+        storage=container.pop(STORAGE),
+        storage_of_pod=pod.pop(STORAGE),
+        container=container,
+        pod=pod,
         quotas=tuple(_quota(each) for each in quotas if _counts(each, spec)),
     )
 
 
-def _bounds(items: Iterable[Mapping[str, Any]], resources: Iterable[str] = RESOURCES) -> dict[str, Bounds]:
+def _bounds(items: Iterable[Mapping[str, Any]], resources: Iterable[str]) -> dict[str, Bounds]:
     """Several LimitRanges all hold; which default wins is not said, so the smallest is what one must reckon with."""
     every = list(items)
 
@@ -86,6 +92,7 @@ def _bounds(items: Iterable[Mapping[str, Any]], resources: Iterable[str] = RESOU
             high=min(values("max", resource), default=None),
             ratio=min(values("maxLimitRequestRatio", resource), default=None),
             default=min(values("default", resource), default=None),
+            default_request=max(values("defaultRequest", resource), default=None),
         )
         for resource in resources
     }
@@ -113,12 +120,25 @@ def _counts(found: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
 def _in_scope(scope: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
     ends = spec.get("activeDeadlineSeconds") is not None
     known = {"BestEffort": False, "NotBestEffort": True, "Terminating": ends, "NotTerminating": not ends}
+    known["CrossNamespacePodAffinity"] = _names_other_namespaces(spec)
     name = scope.get("scopeName")
     if name == "PriorityClass":
         given, values = spec.get("priorityClassName") or "", scope.get("values") or ()
         found = {"In": given in values, "NotIn": given not in values, "Exists": bool(given), "DoesNotExist": not given}
         return found.get(str(scope.get("operator")), True)
     return known.get(str(name), True)
+
+
+def _names_other_namespaces(spec: Mapping[str, Any]) -> bool:
+    """Whether a term of its affinities does; a quota of no such pods is how clusters forbid them."""
+    affinity = spec.get("affinity") or {}
+    terms: list[Mapping[str, Any]] = []
+    for kind in ("podAffinity", "podAntiAffinity"):
+        given = affinity.get(kind) or {}
+        terms += given.get("requiredDuringSchedulingIgnoredDuringExecution") or ()
+        weighted = given.get("preferredDuringSchedulingIgnoredDuringExecution") or ()
+        terms += [each.get("podAffinityTerm") or {} for each in weighted]
+    return any(term.get("namespaces") or term.get("namespaceSelector") is not None for term in terms)
 
 
 def _amount(text: str) -> Decimal | None:

@@ -10,6 +10,7 @@ from proxy.injector import (
     annotations,
     asking,
     containers,
+    hosts,
     placing,
     policies,
     ports,
@@ -17,6 +18,7 @@ from proxy.injector import (
     shape,
     sidecar,
     swapping,
+    unseen,
 )
 from proxy.injector.annotations import Wishes
 from proxy.injector.asking import Asker
@@ -64,6 +66,8 @@ class Decision:
     message: str = ""
     adds: bool = False
     """The sidecar is not there yet."""
+    unseen: tuple[str, ...] = ()
+    """Those of the warnings that say which calls may not use the sidecar, although nobody asked for that."""
 
 
 def decide(pod: Any, request: Request, settings: InjectorSettings) -> Decision:
@@ -75,6 +79,7 @@ def decide(pod: Any, request: Request, settings: InjectorSettings) -> Decision:
         found.refuse_static()
         shape.check(pod)
         wishes = annotations.parse(found.annotations)
+        found.refuse_mistyped()
         decision = _Injection(pod, wishes, request, settings, counted=not found.explicit).decision()
     except Refused as refusal:
         if found.explicit:
@@ -107,10 +112,11 @@ class _Injection:
         self._variable = wishes.env or settings.env
         self._others: tuple[str, ...] = ()
         self._operations: list[Operation] = []
+        self._unseen: list[str] = []
 
     def decision(self) -> Decision:
         """Refused when a step finds the wish impossible."""
-        self._refuse_hosts()
+        hosts.refuse(self._spec)
         present, status = self._present()
         if present:
             # Another installation, or an annotation that was changed since, may name another one.
@@ -134,13 +140,18 @@ class _Injection:
                 self._settings,
                 native=native,
                 resources=self._resources(native=native),
+                as_root=hosts.runs_as_root(self._spec),
             )
             self._operations.append(placing.sidecar(self._spec, built, native=native))
             self._operations += placing.pull_secrets(self._spec, self._settings.image_pull_secrets)
             self._operations += placing.volumes(self._spec, self._wishes.policy)
         self._add_metadata(chosen, own, status, native=native)
-        warnings = () if present else tuple(map(_cut, self._warnings(chosen, native=native)))
-        return Decision(reason="injected", operations=tuple(self._operations), warnings=warnings, adds=present is None)
+        operations = tuple(self._operations)
+        if present:
+            return Decision(reason="injected", operations=operations)
+        unknown = tuple(_cut(text) for text in self._unseen if text)
+        warnings = (*map(_cut, self._warnings(chosen, native=native)), *unknown)
+        return Decision(reason="injected", operations=operations, warnings=warnings, adds=True, unseen=unknown)
 
     def _swap(self, chosen: list[Place], present: Place | None, port: int) -> list[list[dict[str, Any]]]:
         """Swaps each variable where that is not done yet; the originals of those that were."""
@@ -150,8 +161,13 @@ class _Injection:
         found = []
         for swap in (main, *others):
             holders = swap.holders(chosen, self._others) if swap is main else swap.having(chosen)
+            # Who names the containers does not mean the others.
+            every = chosen if self._wishes.containers else containers.places(self._spec)
+            rest = [place for place in every if place not in holders and place != present]
+            self._unseen.append(unseen.hidden(rest, swap.variable))
             if todo := [place for place in holders if not (present and swap.is_done(place, address))]:
                 found.append(swap.original(todo, present, port))
+                self._unseen.append(unseen.may_be_missing(found[-1]))
                 self._operations += [each for place in todo for each in swap.operations(place, address)]
         return found
 
@@ -160,20 +176,6 @@ class _Injection:
         return resources.fitted(
             self._spec, self._wishes, self._settings, self._request.rules, native=native, counted=self._counted
         )
-
-    def _refuse_hosts(self) -> None:
-        selected = (self._spec.get("nodeSelector") or {}).get("kubernetes.io/os")
-        if ((self._spec.get("os") or {}).get("name") or selected) == "windows":
-            raise Refused(
-                "windows", annotation("inject"), 'the pod is for Windows, the sidecar for Linux; set this to "false"'
-            )
-        if self._spec.get("hostNetwork"):
-            raise Refused(
-                "host-network",
-                annotation("inject"),
-                "with hostNetwork the sidecar's ports would be the node's; remove hostNetwork, or set this to "
-                '"false" and give the app the address of a standalone proxy',
-            )
 
     def _present(self) -> tuple[Place, dict[str, Any]] | tuple[None, dict[str, Any]]:
         """Our own container and the status we left; Refused when somebody else's has its name."""

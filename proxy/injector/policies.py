@@ -57,7 +57,9 @@ def listed(reference: ConfigMapKey, found: Found | None) -> Listed:
         if name == SERVICE:  # its address is a setting, whatever variable an app has for it
             media = variable or None
         elif variable and not addresses.may_be_copied(variable):
-            raise _refused(f"{reference.name}: address_variable {variable} of {name} is the sidecar's own; rename it")
+            raise _refused(
+                f"{reference.name}: address_variable {variable} of {name} is one of the sidecar's own; rename it"
+            )
         elif variable:
             others.append(variable)
     return Listed(media, tuple(dict.fromkeys(others)))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any
 
+from proxy.injector import counting, storage
 from proxy.injector.annotations import Wishes
-from proxy.injector.names import CONTAINER
 from proxy.injector.namespace_rules import RESOURCES, STORAGE, Bounds, Rules
 from proxy.injector.refusal import Refused, annotation
 from proxy.injector.settings import InjectorSettings
@@ -20,7 +20,6 @@ _TIMES_THE_REQUEST = {"cpu": 10, "memory": 4}
 _LEAST = {"cpu": CpuLimit.least, "memory": MemoryLimit.least}
 """No limit is set below this."""
 _ONE = Decimal(1)
-_FOR_LOGS = Decimal(128 << 20)
 _GUARANTEED_TIMES = {"cpu": 5, "memory": 4}
 """The same in a Guaranteed pod, where what is a limit is reserved, too."""
 
@@ -50,12 +49,13 @@ def fitted(
 ) -> dict[str, Any]:
     """The container's `resources`; Refused when none would be allowed. `counted`: what quotas have left counts, too."""
     texts = _texts(wishes, settings)
-    shared = _shared(spec)
+    shared = counting.shared(spec)
     found: dict[str, dict[str, str]] = {"requests": {}, "limits": {}}
     for resource in RESOURCES:
-        wish = _wish(resource, wishes, settings, guaranteed=_guaranteed(spec))
+        wish = _wish(resource, wishes, settings, guaranteed=counting.guaranteed(spec))
         if resource in shared:
             request, limit = _within(spec, wish, shared[resource], native=native)
+            request, limit = _bounded(wish, request, limit, rules.bounds(resource), shared[resource].get("limits"))
         else:
             _fit(spec, wish, rules)
             _fit_pod(spec, wish, rules, native=native)
@@ -66,11 +66,13 @@ def fitted(
             found["requests"][resource] = _text(resource, request, texts)
         if limit is not None:
             found["limits"][resource] = _text(resource, limit, texts)
-    if rules.storage.ratio is not None:
-        # Of this the sidecar needs some for its log. A ratio refuses whoever has neither request nor limit.
-        amount = max(_FOR_LOGS, rules.storage.low or Decimal(0))
-        amount = amount if rules.storage.high is None else min(amount, rules.storage.high)
-        found["requests"][STORAGE] = found["limits"][STORAGE] = _text(STORAGE, amount, {})
+    try:
+        own = storage.fitted(spec, rules, native=native, counted=counted)
+    except storage.TooMuch as error:
+        said = f"the sidecar does not fit: {error}; make room for it there"
+        raise Refused("resources", annotation("inject"), said) from None
+    if own is not None:
+        found["requests"][STORAGE] = found["limits"][STORAGE] = _text(STORAGE, own, {})
     return {group: values for group, values in found.items() if values}
 
 
@@ -79,6 +81,8 @@ def _wish(resource: str, wishes: Wishes, settings: InjectorSettings, *, guarante
     own_request, own_limit = getattr(wishes, f"{resource}_request"), getattr(wishes, f"{resource}_limit")
     request = own_request or getattr(settings, f"{resource}_request")
     limit = own_limit or getattr(settings, f"{resource}_limit")
+    if guaranteed and bool(own_request) != bool(own_limit):
+        request = limit = own_request or own_limit
     if limit and Quantity.amount(limit) < Quantity.amount(request):
         if own_limit:
             raise Refused(
@@ -124,7 +128,7 @@ def _fit(spec: dict[str, Any], wish: _Wish, rules: Rules) -> None:
         wish.request = max(wish.request, bounds.low)
     wish.least = max(wish.request, _LEAST[resource])
     wanted = bounds.wants_limit or f"limits.{resource}" in rules.quota_names()
-    if wish.limit is None and (wanted or _all_limited(spec, resource)):
+    if wish.limit is None and (wanted or counting.all_limited(spec, resource)):
         times = (_GUARANTEED_TIMES if wish.guaranteed else _TIMES_THE_REQUEST)[resource]
         ratio = times if bounds.ratio is None or wish.guaranteed else bounds.ratio
         wish.limit = wish.request * min(Decimal(times), ratio)
@@ -167,12 +171,12 @@ def _fit_pod(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -
     """The pod as a whole, where a LimitRange has something to say about it."""
     bounds = rules.pod.get(wish.resource, Bounds())
     _shrink_limit(spec, wish, bounds.high, native=native)
-    requests = _total(spec, "requests", wish.resource, wish.request, native=native)
-    limits = _total(spec, "limits", wish.resource, wish.limit, native=native)
+    requests = counting.total(spec, "requests", wish.resource, wish.request, native=native)
+    limits = counting.total(spec, "limits", wish.resource, wish.limit, native=native)
     over = bounds.high is not None and (limits > bounds.high or requests > bounds.high)
     if not over and bounds.ratio and limits > requests * bounds.ratio and wish.limit and not wish.request_given:
         wish.request = wish.limit
-        requests = _total(spec, "requests", wish.resource, wish.request, native=native)
+        requests = counting.total(spec, "requests", wish.resource, wish.request, native=native)
     if over or (bounds.ratio and limits > requests * bounds.ratio):
         raise _does_not_fit(wish, f"the namespace's LimitRange does not allow as much {wish.resource} for a whole pod")
 
@@ -186,8 +190,8 @@ def _fit_quotas(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool
         _shrink_limit(spec, wish, quota.left.get(f"limits.{wish.resource}"), native=native)
         for group, amount in (("requests", wish.request), ("limits", wish.limit)):
             left = quota.left.get(f"{group}.{wish.resource}")
-            alone = _total(spec, group, wish.resource, None, native=native)
-            if left is not None and alone <= left < _total(spec, group, wish.resource, amount, native=native):
+            alone = counting.total(spec, group, wish.resource, None, native=native)
+            if left is not None and alone <= left < counting.total(spec, group, wish.resource, amount, native=native):
                 raise _does_not_fit(
                     wish, f"of the ResourceQuota {quota.name} too little {group}.{wish.resource} is left"
                 )
@@ -197,7 +201,7 @@ def _shrink_limit(spec: dict[str, Any], wish: _Wish, most: Decimal | None, *, na
     """Lowers the limit until the pod's sum is no more than `most`, though never below what is needed."""
     if most is None or wish.limit is None or wish.limit_given:
         return
-    over = _total(spec, "limits", wish.resource, wish.limit, native=native) - most
+    over = counting.total(spec, "limits", wish.resource, wish.limit, native=native) - most
     if over > 0:
         wish.limit = max(wish.limit - over, wish.least if wish.guaranteed else max(wish.least, wish.request))
         wish.equalize()
@@ -215,7 +219,7 @@ def _within(
         limit = None
     reserved = shared.get("requests", shared.get("limits"))
     if reserved is not None and not wish.request_given:
-        others = _total(spec, "requests", wish.resource, None, native=native)
+        others = counting.total(spec, "requests", wish.resource, None, native=native)
         if "requests" not in shared and not others and not wish.limit_given:
             return None, None  # the pod's limit is what it requests, as long as no container requests anything
         left = reserved - others
@@ -224,68 +228,29 @@ def _within(
     return request, limit
 
 
-def _shared(spec: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
-    """The pod's own resources (`spec.resources`): by resource, then by `requests` and `limits`."""
-    given = spec.get("resources") or {}
-    found: dict[str, dict[str, Decimal]] = {}
-    for group in ("requests", "limits"):
-        for resource, text in (given.get(group) or {}).items():
-            if resource in RESOURCES:
-                found.setdefault(resource, {})[group] = _amount(text)
-    return found
-
-
-def _every(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
-    return [each for each in containers if each["name"] != CONTAINER]
-
-
-def _all_limited(spec: dict[str, Any], resource: str) -> bool:
-    return all(_of(each, "limits", resource) is not None for each in _every(spec))
-
-
-def _guaranteed(spec: dict[str, Any]) -> bool:
-    """Whether the pod without the sidecar is of the quality of service Guaranteed."""
-    return all(
-        (limit := _of(each, "limits", resource)) and _of(each, "requests", resource) == limit
-        for each in _every(spec)
-        for resource in RESOURCES
-    )
-
-
-def _of(container: dict[str, Any], group: str, resource: str) -> Decimal | None:
-    """A container's request or limit; a request that is not given is the limit."""
-    given = container.get("resources") or {}
-    text = (given.get(group) or {}).get(resource)
-    if text is None and group == "requests":
-        text = (given.get("limits") or {}).get(resource)
-    return None if text is None else _amount(text)
-
-
-def _total(spec: dict[str, Any], group: str, resource: str, ours: Decimal | None, *, native: bool) -> Decimal:
-    """As Kubernetes counts a pod: its containers and native sidecars, or an init container with the sidecars before it.
-
-    https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
-    """
-    lasting = (ours or Decimal(0)) if native else Decimal(0)
-    peak = lasting
-    for each in spec.get("initContainers") or ():
-        amount = _of(each, group, resource) or Decimal(0)
-        if each.get("restartPolicy") == "Always":
-            lasting += amount
-        peak = max(peak, lasting + (Decimal(0) if each.get("restartPolicy") == "Always" else amount))
-    beside = sum((_of(each, group, resource) or Decimal(0) for each in spec["containers"]), Decimal(0))
-    overhead = (spec.get("overhead") or {}).get(resource) if group == "requests" or beside else None
-    running = lasting + beside + ((ours or Decimal(0)) if not native else Decimal(0))
-    return max(peak, running) + (_amount(overhead) if overhead is not None else Decimal(0))
-
-
-def _amount(text: Any) -> Decimal:
-    """A pod's quantity; what is not understood is nothing: the API server will say so."""
-    try:
-        return Quantity.amount(str(text))
-    except ValueError:
-        return Decimal(0)
+def _bounded(
+    wish: _Wish, request: Decimal | None, limit: Decimal | None, bounds: Bounds, most: Decimal | None
+) -> tuple[Decimal | None, Decimal | None]:
+    """The same under a LimitRange, which judges each container even so, and gives its defaults to who has none."""
+    if bounds == Bounds():
+        return request, limit
+    wish.request = next(each for each in (request, bounds.default_request, bounds.low, Decimal(0)) if each is not None)
+    least = _LEAST[wish.resource]
+    if bounds.wants_limit and not wish.limit_given:
+        limit = max(wish.request, least, limit or bounds.default or bounds.high or wish.limit or Decimal(0))
+        ratio = None if bounds.ratio is None else wish.request * bounds.ratio
+        limit = min(each for each in (limit, bounds.high, most, ratio) if each is not None)
+    wish.limit = limit
+    problem = _breach(wish, bounds)
+    if request is None and bounds.low is not None:
+        problem = f"no less than {_text(wish.resource, bounds.low, {})} of {wish.resource}"
+    elif limit is not None and limit < least:
+        problem = f"no more than {_text(wish.resource, limit, {})} of {wish.resource}"
+    if problem:
+        raise _does_not_fit(
+            wish, f"the namespace's LimitRange allows {problem}, and the pod's own resources too little"
+        )
+    return request, limit
 
 
 def _does_not_fit(wish: _Wish, problem: str) -> Refused:

@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from proxy.injector import namespace_rules
+from proxy.injector import namespace_rules, namespace_wishes
 from proxy.injector.cluster import Demands
 from proxy.injector.namespace_rules import Rules
 from proxy.injector.patch import Decision, Request, decide, is_injected
@@ -25,7 +25,7 @@ class BadReview(Exception):  # noqa: N818 -- the caller is at fault, not the pro
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One question, taken apart. `dry`: nothing may be done besides the answer."""
+    """One question, taken apart: of a pod, or of a namespace. `dry`: nothing may be done besides the answer."""
 
     uid: str
     namespace: str
@@ -33,6 +33,7 @@ class Review:
     name: str
     creates_a_pod: bool
     updates_a_pod: bool
+    of_a_namespace: bool
     dry: bool
 
 
@@ -46,6 +47,8 @@ class Answer:
     asked: str
     pod: str
     message: str
+    unseen: str
+    """Why some calls of an injected pod may not use its sidecar; empty: all do."""
 
 
 def read(body: bytes) -> Review:
@@ -57,8 +60,9 @@ def read(body: bytes) -> Review:
         namespace=namespace,
         pod=pod,
         name=f"{namespace}/{_name(request, pod)}",
-        creates_a_pod=_is_of_a_pod(request, "CREATE"),
-        updates_a_pod=_is_of_a_pod(request, "UPDATE"),
+        creates_a_pod=_is_of(request, "pods", "CREATE"),
+        updates_a_pod=_is_of(request, "pods", "UPDATE"),
+        of_a_namespace=_is_of(request, "namespaces", "CREATE", "UPDATE"),
         dry=request.get("dryRun") is True,
     )
 
@@ -71,6 +75,8 @@ def decided(
     policy: Found | None = None,
 ) -> Decision:
     """What becomes of the pod; `demands` are its namespace's, None while they were not asked for; `policy` likewise."""
+    if review.of_a_namespace:
+        return Decision(reason="namespace-wish", warnings=namespace_wishes.warnings(review.pod))
     # Who applies the manifest of an injected pod again puts the real address back, which no pod may change: it gets the
     # sidecar's once more.
     again = review.updates_a_pod and is_injected(review.pod)
@@ -87,7 +93,8 @@ def answered(review: Review, decision: Decision) -> Answer:
     """The answer that says so."""
     message = decision.message or "; ".join(decision.warnings)
     response = {"apiVersion": _API_VERSION, "kind": "AdmissionReview", "response": _response(review.uid, decision)}
-    return Answer(response, _result(decision), decision.reason, decision.asked, review.name, message)
+    unseen = "; ".join(decision.unseen)
+    return Answer(response, _result(decision), decision.reason, decision.asked, review.name, message, unseen)
 
 
 def answer(body: bytes, kubernetes: Version, settings: InjectorSettings, policy: Found | None = None) -> Answer:
@@ -102,7 +109,7 @@ def _request(body: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError):
         raise BadReview("the body is not JSON") from None
     if not isinstance(review, dict) or review.get("kind") != "AdmissionReview":
-        raise BadReview("the body is no AdmissionReview")
+        raise BadReview("the body is not an AdmissionReview")
     if review.get("apiVersion") != _API_VERSION:
         raise BadReview(f"apiVersion is {review.get('apiVersion')!r}; accepted: {_API_VERSION}")
     request = review.get("request")
@@ -118,10 +125,10 @@ def _name(request: dict[str, Any], pod: Any) -> str:
     return str(request.get("name") or (f"{generated}*" if generated else "?"))
 
 
-def _is_of_a_pod(request: dict[str, Any], operation: str) -> bool:
+def _is_of(request: dict[str, Any], kind: str, *operations: str) -> bool:
     resource = request.get("resource")
-    pods = isinstance(resource, dict) and (resource.get("group") or "", resource.get("resource")) == ("", "pods")
-    return pods and request.get("operation") == operation and not request.get("subResource")
+    fits = isinstance(resource, dict) and (resource.get("group") or "", resource.get("resource")) == ("", kind)
+    return fits and request.get("operation") in operations and not request.get("subResource")
 
 
 def _response(uid: str, decision: Decision) -> dict[str, Any]:

@@ -22,6 +22,12 @@ _CONTAINER = {
     "readinessProbe": _HANDLER,
     "lifecycle": {"postStart": _HANDLER, "preStop": _HANDLER},
 }
+_TERM = {"namespaces": list, "namespaceSelector": dict}
+_PODS = {
+    "requiredDuringSchedulingIgnoredDuringExecution": [_TERM],
+    "preferredDuringSchedulingIgnoredDuringExecution": [{"podAffinityTerm": _TERM}],
+}
+_NODES = {"nodeSelectorTerms": [{"matchExpressions": [{"key": str, "operator": str, "values": list}]}]}
 _POD = {
     "metadata": {"annotations": dict, "labels": dict, "ownerReferences": [{"kind": str}]},
     "spec!": {
@@ -33,6 +39,12 @@ _POD = {
         "overhead": dict,
         "priorityClassName": str,
         "hostNetwork": bool,
+        "securityContext": {"runAsUser": int},
+        "affinity": {
+            "nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": _NODES},
+            "podAffinity": _PODS,
+            "podAntiAffinity": _PODS,
+        },
         "os": {"name": str},
         "nodeSelector": dict,
         "restartPolicy": str,

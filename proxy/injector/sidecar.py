@@ -76,8 +76,10 @@ def build(
     *,
     native: bool,
     resources: dict[str, Any],
+    as_root: bool = False,
 ) -> dict[str, Any]:
-    """The container; it satisfies the restricted Pod Security level whatever the pod around it says.
+    """The container; `as_root`: of the pod's user, where it names none. It satisfies the restricted
+    Pod Security level whatever the pod around it says.
 
     Refused when the sidecar could not start with it.
     """
@@ -101,7 +103,7 @@ def build(
         "livenessProbe": _probe("/healthz", periodSeconds=10, failureThreshold=3),
         "readinessProbe": _probe("/readyz", periodSeconds=5, failureThreshold=2),
         "resources": resources,
-        "securityContext": _security(settings),
+        "securityContext": _security(settings, as_root=as_root),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [{"name": NO_TOKEN_VOLUME, "mountPath": TOKEN_PATH, "readOnly": True}],
     }
@@ -168,7 +170,7 @@ def _probe(path: str, **times: int) -> dict[str, Any]:
     return {"httpGet": {"path": path, "port": PROBE_PORT_NAME}, "timeoutSeconds": 2, **times}
 
 
-def _security(settings: InjectorSettings) -> dict[str, Any]:
+def _security(settings: InjectorSettings, *, as_root: bool) -> dict[str, Any]:
     context: dict[str, Any] = {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
@@ -177,6 +179,7 @@ def _security(settings: InjectorSettings) -> dict[str, Any]:
         "runAsNonRoot": True,
         "seccompProfile": {"type": "RuntimeDefault"},
     }
-    if settings.run_as_user is not None:
-        context["runAsUser"] = settings.run_as_user
-    return context
+    user = settings.run_as_user
+    if user is None and as_root:  # it would never start, nor the app behind it
+        user = InjectorSettings().run_as_user
+    return context if user is None else {**context, "runAsUser": user}

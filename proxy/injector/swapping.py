@@ -48,7 +48,7 @@ class Swap:
         for name, other in others:
             if other != original:
                 raise self._disagreement(first, name)
-        if addresses.names_the_sidecar(original[-1], port):
+        if addresses.names_the_sidecar(original, port):
             raise Refused(
                 "no-address",
                 annotation("upstream"),

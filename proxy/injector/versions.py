@@ -12,5 +12,5 @@ def parse_version(text: str) -> Version:
     """`v1.33.2-gke.1`, `1.33` to (1, 33); ValueError otherwise."""
     match = re.match(r"v?(\d+)\.(\d+)(?=[.+-]|\Z)", text)
     if not match:
-        raise ValueError(f"{text!r} is no Kubernetes version; accepted: like 1.33 or v1.33.2")
+        raise ValueError(f"{text!r} is not a Kubernetes version; accepted: like 1.33 or v1.33.2")
     return int(match[1]), int(match[2])

@@ -21,7 +21,7 @@ from proxy.injector.metrics import WebhookMetrics
 from proxy.injector.patch import Decision
 from proxy.injector.policies import Found
 from proxy.injector.policies import wanted as wanted_policy
-from proxy.injector.review import BadReview, Review, answered, decided, read
+from proxy.injector.review import Answer, BadReview, Review, answered, decided, read
 from proxy.injector.settings import InjectorSettings
 from proxy.injector.versions import Version
 from proxy.settings.setting_types import split_host_port
@@ -94,11 +94,18 @@ class Webhook:
             "admission",
             extra={"pod": found.pod, "result": found.result, "reason": found.reason, "note": found.message},
         )
-        if found.result == "skipped" and not review.dry:
+        if not review.dry and not review.of_a_namespace:
+            self._tell(review, found)
+        return web.json_response(found.body)
+
+    def _tell(self, review: Review, found: Answer) -> None:
+        """Those who do not see the warnings of an admission."""
+        if found.result == "skipped":
             self.metrics.not_injected.labels(found.asked, found.reason).inc()
             if self.tells_owners:
                 self.events.tell(review.namespace, review.pod, found.reason, found.message)
-        return web.json_response(found.body)
+        elif found.unseen and self.tells_owners:
+            self.events.tell(review.namespace, review.pod, "unseen", found.unseen, "SidecarNotUsed")
 
     async def _decided(self, review: Review, kubernetes: Version) -> Decision:
         """Twice where there is a sidecar to add: only then is the namespace asked what it demands."""

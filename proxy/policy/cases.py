@@ -1,7 +1,7 @@
 """`policy test`: cases in YAML beside a policy, and what differs from what they expect.
 
-A case is a read, a write or an event, with the expected outcome; what a case does not name is not compared. The forms
-below are the reference.
+A case is a read, a write or an event, with the expected outcome; what a case does not name is not compared. What a read
+is answered is a message or a status. The forms below are the reference.
 """
 
 import base64
@@ -11,7 +11,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from google.protobuf.message import Message
+from grpc import StatusCode
+
+from proxy.calls.call import Reply
 from proxy.calls.reads import Verdict
+from proxy.calls.statuses import status_verdict
 from proxy.policy.bodies import BadBody
 from proxy.policy.compiled import Policy, Read, Write
 from proxy.policy.compiled_events import Event
@@ -24,6 +29,8 @@ from proxy.settings.setting_types import Duration
 
 _METHOD = Text("service/method, like shop.Products/Get", r"/?[\w.]+/\w+")
 _TEXT = Text()
+_STATUSES = tuple(code.name for code in StatusCode if code is not StatusCode.OK)
+_STATUS = Text(f"a status other than OK: {', '.join(_STATUSES)}", "|".join(_STATUSES))
 
 
 class _Json(Kind):
@@ -32,19 +39,23 @@ class _Json(Kind):
     accepted = "a value, as JSON has it"
 
     def read(self, document: Document, node: Node, what: str) -> Any:
-        return _Given(value_of(node))
+        try:
+            return _Given(value_of(node))
+        except BadMessage as bad:
+            document.wrong(node, f"{what}: {bad}")
+            return None
 
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value that may be null, told from one that was not given."""
+    """A value that was given, and that may be null."""
 
     value: Any
 
 
 @dataclass
-class Message(Form):
-    """Which exchange and key a message came by."""
+class Origin(Form):
+    """The exchange and routing key that a message came through."""
 
     exchange: Source | None = key(_TEXT, "The exchange.", required=True)
     routing_key: Source | None = key(_TEXT, "The routing key.", required=True)
@@ -57,29 +68,32 @@ class Case(Form):
     name: Source | None = key(_TEXT, "What the case shows.", required=True)
     read: Source | None = key(_METHOD, "A read's method.")
     write: Source | None = key(_METHOD, "A write's method.")
-    event: Message | None = key(Inner(Message), "An event's exchange and routing key.")
+    event: Origin | None = key(Inner(Origin), "An event's exchange and routing key.")
     request: _Given | None = key(_Json(), "The request, in protobuf's JSON.")
     response: _Given | None = key(_Json(), "The answer, in protobuf's JSON.")
-    body: _Given | None = key(_Json(), "An event's object, or a text: the body as it is.")
+    status: Source | None = key(_STATUS, "A read's answer that is an error, like NOT_FOUND; instead of response.")
+    body: _Given | None = key(_Json(), "An event's object; or a text, which is used as the whole body.")
     at: Source | None = key(
         Text("a time like 2026-01-31T12:00:00Z", r"[0-9T:.Z+-]+"), "When the answer is fetched; default: now."
     )
     tag: Source | None = key(_TEXT, "Expected: the tag that the answer lies under.")
-    bypass: bool | None = key(Flag(), "Expected: whether the read is forwarded, uncached.")
+    bypass: bool | None = key(Flag(), "Expected: whether the read bypasses the cache.")
     stored: bool | None = key(Flag(), "Expected: whether the answer is stored.")
-    ttl: float | None = key(Value(Duration()), "Expected: how long at most; without jitter, CACHE_TTL being 1h.")
+    ttl: float | None = key(
+        Value(Duration()), "Expected: the longest time it is served, without jitter and with CACHE_TTL at 1h."
+    )
     further_tags: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the further tags of the answer.")
-    aliases: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the aliases that the answer tells.")
+    aliases: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the aliases that are learned from the answer.")
     invalidates: tuple[Source, ...] | None = key(Several(_TEXT), "Expected: the tags that a write or an event names.")
-    alias: Source | None = key(_TEXT, "Expected: the alias that a write goes by.")
-    malformed: Source | None = key(_TEXT, "Expected: the part of the event that cannot be used.")
+    alias: Source | None = key(_TEXT, "Expected: the alias that the write uses.")
+    malformed: Source | None = key(_TEXT, "Expected: the part of the event that makes it malformed.")
 
 
 @dataclass
 class Cases(Form):
     """The whole file."""
 
-    policy: Source | None = key(_TEXT, "The policy's file, beside this one.", required=True)
+    policy: Source | None = key(_TEXT, "The policy's file, relative to this one.", required=True)
     cases: tuple[Case, ...] | None = key(Forms(Case), "The cases.", required=True)
 
 
@@ -101,14 +115,16 @@ def read_cases(text: str, file: str) -> Cases:
     cases = read_form(document, document.root, Cases, "cases")
     for case in cases.cases or ():
         if [case.read, case.write, case.event].count(None) != 2:
-            document.wrong(case.place, "case: says not what it is about; accepted: one of read, write, event")
+            document.wrong(case.place, "case: does not say what it is about; accepted: one of read, write, event")
+        if case.status is not None and (case.read is None or case.response is not None):
+            document.wrong(case.at_key("status"), "case: status: has no place here; accepted: a read without response")
     if document.mistakes:
         raise PolicyError(document.mistakes)
     return cases
 
 
 def differences(policy: Policy, case: Case) -> Iterator[Difference]:
-    """What a policy says otherwise than a case expects."""
+    """Where the policy differs from what a case expects."""
     name = case.name.text if case.name else ""
     try:
         for what, place, expected, found in _compared(policy, case):
@@ -140,10 +156,9 @@ def _read(read: Read, case: Case) -> _Compared:
         yield "tag", case.tag.place, case.tag.text, read.tag_of(request)
     if case.bypass is not None:
         yield "bypass", case.at_key("bypass"), case.bypass, read.bypasses(request)
-    if case.response is None:
+    verdict = _verdict(read, request, case)
+    if verdict is None:
         return
-    answer = message_of(case.response.value, read.responses.default())
-    verdict = read.storable(request.SerializeToString(), answer.SerializeToString())
     if case.stored is not None:
         yield "stored", case.at_key("stored"), case.stored, isinstance(verdict, Verdict)
     found = verdict if isinstance(verdict, Verdict) else Verdict()
@@ -153,6 +168,16 @@ def _read(read: Read, case: Case) -> _Compared:
         yield "further_tags", case.at_key("further_tags"), _texts(case.further_tags), sorted(found.further_tags)
     if case.aliases is not None:
         yield "aliases", case.at_key("aliases"), _texts(case.aliases), sorted(found.aliases)
+
+
+def _verdict(read: Read, request: Message, case: Case) -> Verdict | str | None:
+    """What the answer of a case says of its storage; None where there is none."""
+    if case.status is not None:
+        return status_verdict(read.limits, Reply(code=StatusCode[case.status.text]), None)
+    if case.response is None:
+        return None
+    answer = message_of(case.response.value, read.responses.default())
+    return read.storable(request.SerializeToString(), answer.SerializeToString())
 
 
 def _write(write: Write, case: Case) -> _Compared:
@@ -169,7 +194,7 @@ def _write(write: Write, case: Case) -> _Compared:
 
 
 def _events(events: list[Event], case: Case) -> _Compared:
-    """What a message invalidates by all the queues that it comes to."""
+    """What a message invalidates through all the queues that receive it."""
     routing_key = case.event.routing_key.text if case.event and case.event.routing_key else ""
     tags: set[str] = set()
     part = None
@@ -190,10 +215,12 @@ def _life(read: Read, verdict: Verdict | str, case: Case) -> float | None:
 
 
 def longest_life(read: Read, verdict: Verdict, now: float, default: float = 3600.0) -> float:
-    """For how many seconds an answer fetched now is served, without jitter."""
+    """The longest time, in seconds, that an answer fetched now is served; without jitter."""
     bounds = [default if read.limits.ttl is None else read.limits.ttl]
     if verdict.further_tags:
         bounds.append(read.limits.ttl_with_further_tags)
+    if verdict.longest_ttl is not None:
+        bounds.append(verdict.longest_ttl)
     if verdict.life.seconds is not None:
         bounds.append(verdict.life.seconds)
     if verdict.life.until is not None:
@@ -202,7 +229,7 @@ def longest_life(read: Read, verdict: Verdict, now: float, default: float = 3600
 
 
 def body_of(event: Event, value: Any) -> bytes:
-    """A message's body: a text as it is, an object as the policy has this event's bodies."""
+    """A message's body: a text is the body itself, an object is encoded in this event's format."""
     if isinstance(value, str):
         return value.encode()
     if event.message is not None:
@@ -230,7 +257,7 @@ def _method(policy: Policy, path: str, kind: str) -> Any:
     return found
 
 
-def _events_of(policy: Policy, given: Message) -> list[Event]:
+def _events_of(policy: Policy, given: Origin) -> list[Event]:
     exchange = given.exchange.text if given.exchange else ""
     routing_key = given.routing_key.text if given.routing_key else ""
     found = [event for event in policy.events if event.exchange == exchange and event.takes(routing_key)]
@@ -254,7 +281,7 @@ def _time(case: Case) -> float:
     try:
         return datetime.fromisoformat(case.at.text).timestamp()
     except ValueError:
-        raise BadMessage(f"at: {case.at.text} is no time") from None
+        raise BadMessage(f"at: {case.at.text} is not a time") from None
 
 
 def _shown(value: Any) -> str:

@@ -95,7 +95,7 @@ class _Compiler:
             return None
         name, named = given.name.text, given.name.place
         if name in self._seen:
-            self._document.wrong(given.name.place, f"service: {name} is here twice; accepted: each service once")
+            self._document.wrong(given.name.place, f"service: {name} appears twice; accepted: each service once")
             return None
         self._seen.add(name)
         taken_in = bool(given.builtin)
@@ -124,7 +124,7 @@ class _Compiler:
         return Service(
             name,
             given.upstream or "",
-            self._tls(given.upstream_tls, name),
+            upstream_tls(self._document, given.upstream_tls, name),
             given.address_variable.text if given.address_variable else "",
             tuple(method.path for method in methods.values() if method.unary),
             {read.path: read for read in reads if read is not None},
@@ -178,19 +178,6 @@ class _Compiler:
         merged.reads, merged.writes = tuple(reads.values()), tuple(writes.values())
         return merged
 
-    def _tls(self, given: form.UpstreamTls | None, name: str) -> UpstreamTls | None:
-        if given is None:
-            return None
-        what = f"service: upstream_tls of {name}"
-        off = given.mode is not None and given.mode.text == "off"
-        files = {part: getattr(given, part) or "" for part in ("ca", "cert", "key")}
-        if bool(files["cert"]) is not bool(files["key"]):
-            self._document.wrong(given.place, f"{what}: half of a pair; accepted: cert and key, or neither")
-        if off and (given.server_name or any(files.values())):
-            self._document.wrong(given.at_key("mode"), f"{what}: off, yet it says how; accepted: mode: off alone")
-        beside = {part: str(Path(self._document.file).parent / path) for part, path in files.items() if path}
-        return UpstreamTls(**beside, server_name=given.server_name or "", on=not off, said_by=f"POLICY: {what}")
-
     def _descriptors_of(self, given: form.Service, name: str, *, builtin: bool) -> Descriptors | None:
         source = given.descriptors
         if source is None:
@@ -201,7 +188,9 @@ class _Compiler:
             return None
         try:
             if source.text == REFLECTION:
-                return self._sources.reflection(given.upstream or "", self._tls(given.upstream_tls, name), name)
+                return self._sources.reflection(
+                    given.upstream or "", upstream_tls(self._document, given.upstream_tls, name), name
+                )
             if builtin and source.place.file == "builtin/media.yaml":
                 return _builtin_descriptors(source.text)
             if source.text not in self._files:
@@ -238,9 +227,26 @@ class _Compiler:
         named = [*(read.method for read in given.reads or ()), *(write.method for write in given.writes or ())]
         for method in named:
             if method is not None and method.text in seen:
-                text = f"{method.text} is here twice; accepted: a method once, as a read or as a write"
+                text = f"{method.text} appears twice; accepted: a method once, as a read or as a write"
                 self._document.wrong(method.place, text)
             seen.add(method.text if method is not None else "")
+
+
+def upstream_tls(document: Document, given: form.UpstreamTls | None, name: str) -> UpstreamTls | None:
+    """How a policy says that a service is reached; None: it says nothing of it."""
+    if given is None:
+        return None
+    what = f"service: upstream_tls of {name}"
+    off = given.mode is not None and given.mode.text == "off"
+    files = {part: getattr(given, part) or "" for part in ("ca", "cert", "key")}
+    if bool(files["cert"]) is not bool(files["key"]):
+        document.wrong(given.place, f"{what}: only one of cert and key is given; accepted: both, or neither")
+    if off and (given.server_name or any(files.values())):
+        document.wrong(
+            given.at_key("mode"), f"{what}: mode is off, but other keys are given; accepted: mode: off alone"
+        )
+    beside = {part: str(Path(document.file).parent / path) for part, path in files.items() if path}
+    return UpstreamTls(**beside, server_name=given.server_name or "", on=not off, said_by=f"POLICY: {what}")
 
 
 def file_is_builtin(document: Document) -> bool:

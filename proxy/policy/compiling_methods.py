@@ -158,7 +158,7 @@ def _limits(checker: Checker, given: form.Read, what: str) -> Limits:
 
 def _unfit(given: form.Read) -> str:
     unsuccessful = [f"{given.store.text.strip().removeprefix('response.')} is false"] if given.store is not None else []
-    unclear = ["nobody can tell when a presigned URL in it expires"] if given.presigned_urls is not None else []
+    unclear = ["a presigned URL in it does not say when it expires"] if given.presigned_urls is not None else []
     return ", or ".join([*unsuccessful, *unclear])
 
 

@@ -58,10 +58,15 @@ class Descriptors:
         try:
             files.ParseFromString(data)
         except DecodeError:
-            raise BadDescriptors(f"is no FileDescriptorSet; accepted: {_HOW}") from None
+            raise BadDescriptors(f"is not a FileDescriptorSet; accepted: {_HOW}") from None
         if not files.file:
-            raise BadDescriptors(f"holds no file; accepted: {_HOW}")
+            raise BadDescriptors(f"contains no file; accepted: {_HOW}")
         return cls(files.file)
+
+    @property
+    def data(self) -> bytes:
+        """The set, serialized."""
+        return descriptor_pb2.FileDescriptorSet(file=self._files.values()).SerializeToString()
 
     def services(self) -> Iterator[str]:
         """The full names of all services."""

@@ -66,7 +66,7 @@ class Document:
         for key, value in node.value:
             name = key.value if isinstance(key, yaml.ScalarNode) else ""
             if name in found:
-                self.wrong(key, f"{what}: {name!r} is here twice; accepted: each key once")
+                self.wrong(key, f"{what}: {name!r} appears twice; accepted: each key once")
             elif names is not None and name not in names:
                 self.wrong(key, f"{what}: {unknown('key', name, names)}")
             else:
@@ -128,11 +128,11 @@ class Document:
             mark = error.problem_mark or error.context_mark
             place = Place(self.file, mark.line + 1, mark.column + 1) if mark else Place(self.file)
             written = self._lines[mark.line] if mark and mark.line < len(self._lines) else ""
-            told = f"is no YAML: {error.problem or error.context}{_hint(written)}"
+            told = f"is not valid YAML: {error.problem or error.context}{_hint(written)}"
             raise PolicyError([Mistake(place, told)]) from None
         except (yaml.YAMLError, UnicodeError, RecursionError) as error:
             raise PolicyError(
-                [Mistake(Place(self.file), f"is no YAML: {str(error).splitlines()[0]}; accepted: YAML")]
+                [Mistake(Place(self.file), f"is not valid YAML: {str(error).splitlines()[0]}; accepted: YAML")]
             ) from None
         if root is None:
             raise PolicyError([Mistake(Place(self.file), "is empty; accepted: a policy, which begins with version: 1")])
@@ -146,9 +146,9 @@ _CUT_OFF = re.compile(r"""(?:^|:|-)\s+(?:'[^']*'|"[^"]*"|\[[^\]]*\]|\{[^}]*\})\s
 def _hint(line: str) -> str:
     """What is accepted in place of a line that is no YAML, where that is plain."""
     if "\t" in line[: len(line) - len(line.lstrip())]:
-        return "; accepted: lines that are moved to the right by spaces"
+        return "; accepted: lines that are indented with spaces"
     if _CUT_OFF.search(line):
-        return "; accepted: an expression in quotes as a whole, like \"'product/' + string(request.id)\""
+        return "; accepted: an expression that is quoted as a whole, like \"'product/' + string(request.id)\""
     return "; accepted: YAML"
 
 

@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
+from grpc import StatusCode
+
+from proxy.calls.call import Reply
+from proxy.calls.statuses import status_verdict
 from proxy.policy.cases import longest_life
 from proxy.policy.compiled import Policy, Read, Write
 from proxy.policy.jsonish import BadMessage, message_of
@@ -11,15 +15,19 @@ from proxy.policy.mistakes import unknown
 from proxy.settings.setting_types import Duration
 
 
-def explained(policy: Policy, method: str, request: Any, response: Any) -> list[tuple[str, str]]:
-    """Names and what the policy says; BadMessage for a method or message that it does not know, ExpressionError."""
+def explained(
+    policy: Policy, method: str, request: Any, response: Any, status: StatusCode | None = None
+) -> list[tuple[str, str]]:
+    """Names and what the policy says of a request and its answer, a message or a `status`; BadMessage for a method or
+    message that it does not know, ExpressionError.
+    """
     found = _method(policy, method)
     if isinstance(found, Read):
-        return list(_read(found, request, response))
+        return list(_read(found, request, response, status))
     return list(_write(found, request))
 
 
-def _read(read: Read, request: Any, response: Any) -> Iterator[tuple[str, str]]:
+def _read(read: Read, request: Any, response: Any, status: StatusCode | None) -> Iterator[tuple[str, str]]:
     message = message_of(request, read.requests.default())
     yield "method", f"{read.service}/{read.name}, a read"
     yield "tag", read.tag_of(message)
@@ -28,17 +36,22 @@ def _read(read: Read, request: Any, response: Any) -> Iterator[tuple[str, str]]:
     yield "vary", "CACHE_VARY_METADATA" if read.limits.vary is None else ", ".join(read.limits.vary) or "nothing"
     yield "metadata", "keyed" if read.limits.keyed else "all"
     yield "digest", read.digest.hex()
-    if response is None:
+    if status is not None:
+        verdict = status_verdict(read.limits, Reply(code=status), None)
+    elif response is not None:
+        answer = message_of(response, read.responses.default())
+        verdict = read.storable(message.SerializeToString(), answer.SerializeToString())
+    else:
         return
-    answer = message_of(response, read.responses.default())
-    verdict = read.storable(message.SerializeToString(), answer.SerializeToString())
     if isinstance(verdict, str):
         yield "stored", f"no: {verdict}"
         return
     life = longest_life(read, verdict, datetime.now(UTC).timestamp())
     yield (
         "stored",
-        f"yes, for {Duration().text(round(life, 3))} at most (CACHE_TTL being 1h)" if life else "no: its URLs are dead",
+        f"yes, for {Duration().text(round(life, 3))} at most (CACHE_TTL being 1h)"
+        if life
+        else "no: its presigned URLs have expired",
     )
     yield "further tags", ", ".join(verdict.further_tags) or "none"
     yield "aliases", ", ".join(verdict.aliases) or "none"

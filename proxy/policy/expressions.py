@@ -19,6 +19,7 @@ from google.protobuf.message import Message
 
 from proxy.policy import own_functions
 from proxy.policy.failures import ExpressionError, WrongTypeError
+from proxy.policy.hints import hint
 from proxy.policy.mistakes import unknown
 from proxy.policy.own_functions import OwnCall
 
@@ -35,7 +36,6 @@ _NAMES["DYN"] = "anything"
 _ERROR = re.compile(r"ERROR: <input>:(-?\d+):(-?\d+): ([^\n]*)")
 _UNDECLARED = re.compile(r"undeclared reference to '(\w+)")
 _NO_FIELD = re.compile(r"undefined field '(\w+)' not found in struct '([\w.]+)'")
-_NO_OVERLOAD = "found no matching overload"
 _STATUS = re.compile(r"^[A-Z_]+: | \[[A-Z_]+\]$")
 _PLAIN = (str, int, float, bool)
 
@@ -120,7 +120,7 @@ class Expression:
 
 
 def _given(value: object) -> str:
-    return "a list that does not hold strings alone" if isinstance(value, list) else f"a {type(value).__name__}"
+    return "a list with items that are not strings" if isinstance(value, list) else f"a {type(value).__name__}"
 
 
 def _texts(value: object) -> bool:
@@ -176,7 +176,9 @@ class Language:
         try:
             text.encode()
         except UnicodeEncodeError:
-            raise BadExpression(Fault(1, 1, "holds half a character; accepted: text that can be encoded")) from None
+            raise BadExpression(
+                Fault(1, 1, "contains half of a surrogate pair; accepted: text that can be encoded")
+            ) from None
         strings = bool(_STRINGS.search(text))
         rest, calls = own_functions.apart(text, variables)
         names = self._renamed(rest, variables, calls)
@@ -252,24 +254,18 @@ class Language:
             Fault(max(1, int(line)), max(1, int(column)), _cut(self._helpful(text, variables)))
             for line, column, text in _ERROR.findall(error)
         ]
-        return found or [
-            Fault(
-                1,
-                1,
-                _cut(_STATUS.sub("", error.splitlines()[0] if error else "cannot be read"))
-                + "; accepted: a CEL expression",
-            )
-        ]
+        first = _STATUS.sub("", error.splitlines()[0] if error else "cannot be read")
+        return found or [Fault(1, 1, f"{_cut(first)}; accepted: a CEL expression")]
 
     def _helpful(self, text: str, variables: Mapping[str, Any]) -> str:
         """CEL's sentence; of an unknown name or field one that says which there are."""
         if (name := _UNDECLARED.match(text)) and name[1] not in variables:
-            return f"nothing here is called {name[1]!r}; accepted: {', '.join(variables)}"
+            return f"no variable is called {name[1]!r}; accepted: {', '.join(variables)}"
         if text.startswith("Syntax error"):
             begin = text.partition(" expecting ")[0]
             return f"{begin}; accepted: CEL, where a text has quotes: 'product/' + string(request.id)"
-        if text.startswith(_NO_OVERLOAD):
-            return f"{text}; accepted: values of the types that it takes: string(…) makes a string of a number"
+        if accepted := hint(text):
+            return f"{text}; accepted: {accepted}"
         if not (name := _NO_FIELD.match(text)):
             return f"{text}; accepted: a CEL expression"
         try:

@@ -9,21 +9,31 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from proxy.policy.document import Node
+from proxy.policy.mistakes import shown
 
 _JSON = re.compile(r"null|true|false|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+
+
+_WELL_KNOWN = "google.protobuf."
+"""Some of these are no objects in JSON: a wrapper is its value, a Timestamp a text."""
 
 
 class BadMessage(Exception):  # noqa: N818 -- it is told to a person, not raised to a caller
     """What was written is no such message."""
 
 
-def value_of(node: Node) -> Any:
-    """The JSON value that a node spells: a plain scalar that JSON knows is what JSON takes it for, all else is text."""
+def value_of(node: Node, within: tuple[Node, ...] = ()) -> Any:
+    """The JSON value that a node spells: a plain scalar that JSON knows is what JSON takes it for, all else is text.
+    BadMessage for a node within itself, as YAML can spell it. `within`: the nodes around it.
+    """
+    if any(node is each for each in within):
+        raise BadMessage("is a part of itself; accepted: what JSON can spell")
+    around = (*within, node)
     match node:
         case yaml.MappingNode():
-            return {str(key.value): value_of(value) for key, value in node.value}
+            return {str(key.value): value_of(value, around) for key, value in node.value}
         case yaml.SequenceNode():
-            return [value_of(each) for each in node.value]
+            return [value_of(each, around) for each in node.value]
         case yaml.ScalarNode() if not node.style and _JSON.fullmatch(node.value):
             return json.loads(node.value)
         case _:
@@ -32,9 +42,10 @@ def value_of(node: Node) -> Any:
 
 def message_of(value: Any, message: Message) -> Message:
     """The message that a JSON value spells, in protobuf's own mapping; BadMessage."""
-    if not isinstance(value, dict):
-        raise BadMessage("is no JSON object")
+    name = message.DESCRIPTOR.full_name
+    if not isinstance(value, dict) and not name.startswith(_WELL_KNOWN):
+        raise BadMessage(f"{name}: {shown(json.dumps(value))} is not a JSON object")
     try:
         return json_format.ParseDict(value, message)
-    except json_format.ParseError as error:
-        raise BadMessage(str(error).splitlines()[0]) from None
+    except (json_format.ParseError, AttributeError, TypeError, ValueError) as error:
+        raise BadMessage(f"{name}: {str(error).splitlines()[0]}") from None

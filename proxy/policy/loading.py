@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 from proxy.errors import SettingError
 from proxy.policy import form
 from proxy.policy.compiled import Policy, Service
-from proxy.policy.compiling import Sources, builtin_policy, compile_policy
+from proxy.policy.compiling import Sources, builtin_policy, compile_policy, upstream_tls
 from proxy.policy.descriptors import MOST_BYTES as MOST_DESCRIPTOR_BYTES
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.mistakes import Mistake, Place, PolicyError
 from proxy.policy.watched import Watched
+from proxy.settings.flags import NOWHERE
+from proxy.settings.own_address import leads_back
 from proxy.settings.setting_types import GrpcTarget
 from proxy.settings.tolerance import ROUTES_OF
 from proxy.settings.upstream_tls import UpstreamTls
@@ -46,43 +48,73 @@ def load_policy(
     connect: Connect = in_plaintext,
     watched: Watched | None = None,
     environ: Mapping[str, str] = os.environ,
+    listen_addr: str = "",
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
 
-    `watched` is told of each file that is read.
+    `watched` reads each file. No service may be where the proxy itself listens.
     """
     if not path:
         return builtin_policy(constants)
+    watched = watched or Watched()
     if path.startswith(ROUTES_OF):
-        return _routes(path.removeprefix(ROUTES_OF), constants, environ)
-    beside, watched = Path(path).parent, watched or Watched()
+        return _routes(path.removeprefix(ROUTES_OF), constants, watched, environ, listen_addr)
+    beside = Path(path).parent
 
     def described(name: str) -> Descriptors:
-        watched.reading(beside / name)
-        return descriptors_in(beside / name)
+        return descriptors_in(beside / name, watched)
 
     def reflected(upstream: str, tls: UpstreamTls | None, service: str) -> Descriptors:
+        asked = upstream, tls, service
+        kept = watched.told(asked)
+        if kept is not None:
+            return Descriptors.of(kept)
+        found = reflect(upstream, tls, service)
+        watched.keep(asked, found.data)
+        return found
+
+    def reflect(upstream: str, tls: UpstreamTls | None, service: str) -> Descriptors:
         from proxy.policy.reflection import ask  # noqa: PLC0415 -- few policies need it
 
         try:
             channel = connect(upstream or default_upstream, tls)
         except SettingError as error:
-            raise BadDescriptors(f"cannot be had by reflection: {error}") from None
+            raise BadDescriptors(f"cannot be read by reflection: {error}") from None
         with closing(channel):
             return ask(channel, service)
 
-    watched.reading(Path(path))
     # That variable is a setting of ours, which a flag may override.
     addresses = {name: text for name, text in environ.items() if name != "MEDIA_SERVICE_ADDR"}
     sources = Sources(described, reflected, addresses)
-    return compile_policy(policy_text(path), path, sources, constants)
+    policy = compile_policy(policy_text(path, watched), path, sources, constants)
+    loops = [each for each in policy.services.values() if _leads_back(each.upstream, listen_addr)]
+    if loops:
+        raise PolicyError([Mistake(Place(path), _loop(each, listen_addr)) for each in loops])
+    return policy
 
 
-def _routes(path: str, constants: Mapping[str, int], environ: Mapping[str, str]) -> Policy:
-    """Of a policy that cannot be used: the built-in one, and where other services are, as far as that can be read."""
-    policy = builtin_policy(constants)
+def _leads_back(upstream: str, listen_addr: str) -> bool:
+    return bool(upstream and listen_addr) and leads_back(upstream, listen_addr)
+
+
+def _loop(service: Service, listen_addr: str) -> str:
+    origin = f" ({service.address_variable})" if service.address_variable else ""
+    return (
+        f"{service.upstream!r}, where {service.name} is{origin}, is this proxy's own LISTEN_ADDR ({listen_addr}); "
+        "accepted: the address of the real service"
+    )
+
+
+def _routes(
+    path: str, constants: Mapping[str, int], watched: Watched, environ: Mapping[str, str], listen_addr: str
+) -> Policy:
+    """Of a policy that cannot be used: where services are, as far as that can be read. Nothing is stored by it, and no
+    event heard: what it would have said of that, nobody knows. What may be invalidated is.
+    """
+    builtin = builtin_policy(constants).services
+    policy = Policy({name: _uncached(each) for name, each in builtin.items()}, ())
     try:
-        given, _ = form.read_policy(policy_text(path), path)
+        given, document = form.read_policy(policy_text(path, watched), path)
     except PolicyError:
         return policy
     others = {}
@@ -91,8 +123,30 @@ def _routes(path: str, constants: Mapping[str, int], environ: Mapping[str, str])
         variable = each.address_variable.text if each.address_variable else ""
         if name and name not in policy.services:
             upstream = _target(environ.get(variable, "")) or each.upstream or ""
-            others[name] = Service(name, upstream, None, variable, (), {}, {}, Descriptors([]))
+            upstream = NOWHERE if _leads_back(upstream, listen_addr) else upstream
+            tls = _usable(upstream_tls(document, each.upstream_tls, name))
+            others[name] = Service(name, upstream, tls, variable, (), {}, {}, Descriptors([]))
     return replace(policy, services={**policy.services, **others})
+
+
+def _uncached(service: Service) -> Service:
+    reads = {path: replace(read, bypasses=lambda _: True) for path, read in service.reads.items()}
+    return replace(service, reads=reads)
+
+
+def _usable(tls: UpstreamTls | None) -> UpstreamTls | None:
+    """With its files if they are of any use; it stays TLS without."""
+    if tls is None or not tls.on:
+        return tls
+    import ssl  # noqa: PLC0415 -- few need it
+
+    try:
+        context = ssl.create_default_context(cafile=tls.ca or None)
+        if tls.cert:
+            context.load_cert_chain(tls.cert, tls.key or None, password="")
+    except (OSError, ValueError):
+        return replace(tls, ca="", cert="", key="")
+    return tls
 
 
 def _target(address: str) -> str:
@@ -103,30 +157,23 @@ def _target(address: str) -> str:
         return ""
 
 
-def policy_text(path: str) -> str:
+def policy_text(path: str, watched: Watched | None = None) -> str:
     """The text of a policy's file; PolicyError where it cannot be read."""
     try:
-        data = _read(Path(path), MOST_BYTES)
-        return data.decode()
+        return (watched or Watched()).read(Path(path), MOST_BYTES).decode()
     except UnicodeDecodeError:
-        raise PolicyError([Mistake(Place(path), "is no UTF-8; accepted: a policy in YAML")]) from None
+        raise PolicyError([Mistake(Place(path), "is not valid UTF-8; accepted: a policy in YAML")]) from None
     except OSError as error:
         raise PolicyError(
             [Mistake(Place(path), f"cannot be read: {error.strerror}; accepted: a policy in YAML")]
         ) from None
 
 
-def descriptors_in(path: Path) -> Descriptors:
+def descriptors_in(path: Path, watched: Watched | None = None) -> Descriptors:
     """The descriptors in a file; BadDescriptors."""
     try:
-        return Descriptors.of(_read(path, MOST_DESCRIPTOR_BYTES))
+        return Descriptors.of((watched or Watched()).read(path, MOST_DESCRIPTOR_BYTES))
     except OSError as error:
         raise BadDescriptors(
             f"cannot be read: {error.strerror}; accepted: the path of a file beside the policy"
         ) from None
-
-
-def _read(path: Path, most: int) -> bytes:
-    """A file's bytes, one more than `most` at the longest: whoever gets them refuses that."""
-    with path.open("rb") as file:
-        return file.read(most + 1)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
-from proxy.errors import SettingError
+from proxy.errors import BadPolicyError
 
 _LONGEST_SHOWN = 120
 
@@ -32,7 +32,7 @@ class Mistake:
         return f"{self.place}: {self.text}"
 
 
-class PolicyError(SettingError):
+class PolicyError(BadPolicyError):
     """A policy that cannot be used; the text has a line for each mistake, in the order of the file."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:

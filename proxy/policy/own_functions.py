@@ -16,9 +16,9 @@ from proxy.policy.spellings import is_plain
 from proxy.policy.texts import casefolded, foldings
 
 OWN_FUNCTIONS = {
-    "text.casefold()": "the text for comparing without regard to case, in any script",
-    "text.foldings()": "all that databases make of it when they compare so, by their locales; mostly one",
-    "text.isPlain()": "whether they all make the same of it",
+    "text.casefold()": "the text in a form for case-insensitive comparison, in any script",
+    "text.foldings()": "every form that databases may compare by, depending on their locale; usually one",
+    "text.isPlain()": "whether all of them use the same form",
 }
 
 

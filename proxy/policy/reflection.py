@@ -32,7 +32,7 @@ def ask(channel: grpc.Channel, *services: str, timeout: float = 10.0) -> Descrip
             problem = f"{code.name}: {error.details()}"
             if code is not grpc.StatusCode.UNIMPLEMENTED:
                 break
-    raise BadDescriptors(f"cannot be had by reflection ({problem}); accepted: {_ELSE}")
+    raise BadDescriptors(f"cannot be read by reflection ({problem}); accepted: {_ELSE}")
 
 
 def _names(channel: grpc.Channel, version: str, timeout: float) -> Iterator[str]:
@@ -52,7 +52,7 @@ def _files(
         for answer in _call(channel, version, requests, timeout):
             if answer.HasField("error_response"):
                 raise BadDescriptors(
-                    f"cannot be had by reflection: {answer.error_response.error_message}; accepted: {_ELSE}"
+                    f"cannot be read by reflection: {answer.error_response.error_message}; accepted: {_ELSE}"
                 )
             for data in answer.file_descriptor_response.file_descriptor_proto:
                 file = _file(data)
@@ -68,7 +68,9 @@ def _file(data: bytes) -> descriptor_pb2.FileDescriptorProto:
     try:
         return descriptor_pb2.FileDescriptorProto.FromString(data)
     except DecodeError:
-        raise BadDescriptors(f"cannot be had by reflection: the server sent no descriptor; accepted: {_ELSE}") from None
+        raise BadDescriptors(
+            f"cannot be read by reflection: the server sent no descriptor; accepted: {_ELSE}"
+        ) from None
 
 
 def _call(channel: grpc.Channel, version: str, requests: list[Any], timeout: float) -> Iterator[Any]:

@@ -12,14 +12,27 @@ if TYPE_CHECKING:
 
 
 def served_policy(
-    path: str, *, constants: Mapping[str, int], default_upstream: str, connect: "Connect", watched: Watched
+    path: str,
+    *,
+    constants: Mapping[str, int],
+    default_upstream: str,
+    connect: "Connect",
+    watched: Watched,
+    listen_addr: str = "",
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
 
-    `watched` is told of each file that is read.
+    `watched` reads each file.
     """
     if not path:
         return media_policy(constants)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
 
-    return load_policy(path, constants=constants, default_upstream=default_upstream, connect=connect, watched=watched)
+    return load_policy(
+        path,
+        constants=constants,
+        default_upstream=default_upstream,
+        connect=connect,
+        watched=watched,
+        listen_addr=listen_addr,
+    )

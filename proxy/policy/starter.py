@@ -1,12 +1,16 @@
 """`policy init`: a commented policy with every method of some services, in which nothing is switched on yet."""
 
-from collections.abc import Iterator
+import json
+import re
+from collections.abc import Iterator, Mapping
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from proxy.policy.descriptors import Descriptors, Method
 
 _READS = ("Get", "List", "Find", "Search", "Lookup", "Fetch", "Read", "Describe", "Count", "Batch")
+_VERBS = frozenset((*_READS, "Create", "Update", "Delete", "Add", "Remove", "Set", "Put", "Upload"))
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z][a-z0-9]*|[a-z0-9]+")
 _SEVERAL = ("List", "Search", "Find", "Count", "Batch")
 _PAGING = frozenset({"page", "per_page", "page_size", "page_token", "limit", "offset", "cursor"})
 _INFRASTRUCTURE = ("grpc.",)
@@ -27,16 +31,27 @@ _EVENTS = """
 """
 
 
-def starter(descriptors: Descriptors, *, file: str, source: str, upstream: str) -> str:
-    """The policy's text. `source` is what it names its descriptors by: a path, or `reflection`."""
+def starter(
+    descriptors: Descriptors, *, file: str, source: str, upstream: str, tls: Mapping[str, str] | None = None
+) -> str:
+    """The policy's text. `source` is what it names its descriptors by: a path, or `reflection`. `tls` is what it says
+    under `upstream_tls`; None: nothing.
+    """
+    where = f"    upstream: {upstream}\n    descriptors: {source}\n{_tls(tls)}"
     parts = [_HEAD.format(file=file)]
     for service in sorted(name for name in descriptors.services() if not name.startswith(_INFRASTRUCTURE)):
-        parts += _service(service, descriptors.methods(service), source, upstream)
+        parts += _service(service, descriptors.methods(service), where)
     return "".join([*parts, _EVENTS])
 
 
-def _service(name: str, methods: dict[str, Method], source: str, upstream: str) -> Iterator[str]:
-    yield f"  - name: {name}\n    upstream: {upstream}\n    descriptors: {source}\n"
+def _tls(said: Mapping[str, str] | None) -> str:
+    if not said:
+        return "" if said is None else "    upstream_tls: {}\n"
+    return "    upstream_tls:\n" + "".join(f"      {name}: {json.dumps(text)}\n" for name, text in said.items())
+
+
+def _service(name: str, methods: dict[str, Method], where: str) -> Iterator[str]:
+    yield f"  - name: {name}\n{where}"
     reads = [method for method in methods.values() if method.unary and _is_read(method)]
     writes = [method for method in methods.values() if method.unary and not _is_read(method)]
     if reads:
@@ -48,7 +63,7 @@ def _service(name: str, methods: dict[str, Method], source: str, upstream: str) 
         yield "    # writes:\n"
     for method in writes:
         yield f"    #   - method: {method.name:<30} # {_fields(method.request)}\n"
-        yield f"    #     invalidates: \"[{_tag(method)}, '{_subject(method.name)}s']\"\n"
+        yield f"    #     invalidates: \"[{_tag(method)}, '{_several(_subject(method))}']\"\n"
     for method in methods.values():
         if not method.unary:
             yield f"    # {method.name} is a stream: it passes through\n"
@@ -67,7 +82,7 @@ def _tag(method: Method) -> str:
     """A guess: the method's subject and the first field that could name it; of a list or a search the subject alone,
     since whoever changes one thing cannot know which lists and queries it is in.
     """
-    subject = _subject(method.name)
+    subject = _subject(method)
     if method.name.startswith(_SEVERAL) or "All" in method.name:
         return f"'{subject}'"
     for field in method.request.fields:
@@ -80,8 +95,15 @@ def _tag(method: Method) -> str:
     return f"'{subject}'"
 
 
-def _subject(name: str) -> str:
-    """`GetProductByID` is about `product`, `ListProducts` about `products`."""
-    for verb in (*_READS, "All", "Create", "Update", "Delete", "Add", "Remove", "Set", "Put", "Upload"):
-        name = name.removeprefix(verb) or name
-    return name.partition("By")[0].lower() or name.lower()
+def _subject(method: Method) -> str:
+    """`GetProductByID` and `ArchiveProduct` are about `product`, `ListProducts` about `products`; `Get` says nothing of
+    it, so it is about what its service is called by.
+    """
+    first, *more = _WORDS.findall(method.name.partition("By")[0]) or [method.name]
+    words = [word for word in more if word != "All"] if more or first in _VERBS else [first]
+    service = method.path.split("/")[1].rpartition(".")[2].removesuffix("Service")
+    return ("".join(words) or service or first).lower()
+
+
+def _several(subject: str) -> str:
+    return subject if subject.endswith("s") else f"{subject}s"

@@ -8,6 +8,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any
 
 from proxy.errors import SettingError
+from proxy.settings.own_address import leads_back
 from proxy.settings.policy_file import PolicyFile
 from proxy.settings.secret_type import Secret
 from proxy.settings.setting_types import (
@@ -23,7 +24,6 @@ from proxy.settings.setting_types import (
     RedisAddr,
     RedisTarget,
     SettingType,
-    split_host_port,
 )
 from proxy.settings.tls_rules import PemFile, ServerName, contradiction
 from proxy.settings.vary_rules import withheld
@@ -225,7 +225,7 @@ class Settings:
         "default",
         OneOf("default", "none"),
         "What an unset REDIS_ADDR or RABBITMQ_ADDR means. default: its default; none: the same as empty, for pods "
-        "whose Secret may be missing.",
+        "whose Secret may be missing; an unset MEDIA_SERVICE_ADDR is then a wrong one.",
     )
 
     def __post_init__(self) -> None:
@@ -242,7 +242,7 @@ class Settings:
                 f"together at most 24h: lower CACHE_TTL to {shown(_DAY - stale)}, or {name} to "
                 f"{shown(max(_DAY - self.cache_ttl, 0.0))}"
             )
-        if _is_own_address(self.media_service_addr, self.listen_addr):
+        if leads_back(self.media_service_addr, self.listen_addr):
             raise SettingError(
                 f"MEDIA_SERVICE_ADDR: {self.media_service_addr!r} is this proxy's own LISTEN_ADDR "
                 f"({self.listen_addr}); accepted: the address of the real media service"
@@ -276,17 +276,6 @@ class Settings:
         if self.cache_namespace == DEFAULT_NAMESPACE:
             return DEFAULT_QUEUE_PREFIX
         return f"{DEFAULT_QUEUE_PREFIX}-{self.cache_namespace}"
-
-
-def _is_own_address(target: str, listen: str) -> bool:
-    """Whether calls sent to `target` would surely come back to the listener: an endless loop."""
-    try:
-        host, port = split_host_port(target.rpartition("/")[2])
-    except ValueError:  # a unix socket, a list of addresses, a name without port
-        return False
-    own_host, own_port = split_host_port(listen)
-    local = {"localhost", "127.0.0.1", "::1"}
-    return port == own_port and (host == own_host or (host in local and own_host in {*local, "0.0.0.0", "::"}))  # noqa: S104 -- compared, not bound
 
 
 def declared() -> tuple[Field[Any], ...]:

@@ -30,8 +30,11 @@ class SettingOption(click.Option):
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
         """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
         value = os.environ.get(str(self.envvar))
-        if value is None and self.name in _UNSET and ctx.params.get("unset_addrs") == "none":
-            return ""
+        if ctx.params.get("unset_addrs") == "none":
+            if self.name == "media_service_addr":  # its default is for one's own machine; in a pod it would be the app
+                return (value or "").strip()
+            if value is None and self.name in _UNSET:
+                return ""
         if value is None or value.strip():
             return value
         try:

@@ -33,7 +33,7 @@ class ServerName(SettingType):
     """The name that a server's certificate is checked against."""
 
     name = "name"
-    accepted = "a host name or an IP address; empty: as the address has it"
+    accepted = "a host name or an IP address; empty: the one in the address"
 
     def parse(self, text: str) -> str:
         if not re.fullmatch(r"[0-9A-Za-z_.:-]{0,253}", text):

@@ -3,6 +3,9 @@
 A sidecar that ended at its start would keep the app from starting. So it forwards: the addresses of the listener and
 the media service are used as far as possible, nothing is cached, and no events are taken from the shared queues. No
 protection is given up: if that is impossible, the start ends after all.
+
+Where only the policy is wrong, all else is as it was set, so that the policy counts once it can be used, without a
+restart (`proxy.reloading`). Until then nothing is cached, since no policy says what.
 """
 
 import ipaddress
@@ -11,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
-from proxy.errors import SettingError
+from proxy.errors import BadPolicyError, SettingError
 from proxy.settings.config import Settings
 from proxy.settings.flags import NOWHERE
 from proxy.settings.setting_types import split_host_port
@@ -28,6 +31,12 @@ ROUTES_OF = "routes-of:"
 """Before the path in `policy`: only where its services are is taken from it. Calls go there even so."""
 _OPTIONAL = ("listen_tls_", "redis_", "sentinel_", "rabbitmq_", "upstream_tls_", "cache_", "policy")
 """What goes when settings do not fit together, or name files that cannot be used."""
+
+
+class PolicyFault(str):
+    """The line for a policy that cannot be used: it may be put right while the proxy serves."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +72,11 @@ class Taken:
             raise error
         if str(error).startswith("OTEL_"):
             os.environ.update(OTEL_SDK_DISABLED="true")
-        values = {setting.name: getattr(self.settings, setting.name) for setting in fields(self.settings)} | _UNCACHED
+        values = {setting.name: getattr(self.settings, setting.name) for setting in fields(self.settings)}
+        if isinstance(error, BadPolicyError) and not self.settings.policy.startswith(ROUTES_OF):
+            values["policy"] = f"{ROUTES_OF}{self.settings.policy}"
+            return type(self)(Settings(**values), (*self.faults, PolicyFault(error)))
+        values |= _UNCACHED
         return type(self)(_least(values, str(error)), (*self.faults, str(error)))
 
 

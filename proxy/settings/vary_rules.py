@@ -5,7 +5,7 @@ Callers that differ only in such a name would get each other's answers.
 """
 
 _OF_GRPC = "gRPC's library keeps it to itself"
-_OF_ENVOY = "Envoy takes it for an instruction to itself"
+_OF_ENVOY = "Envoy takes it as an instruction to itself"
 _OF_THE_CONNECTION = "it describes a connection or a message, not a caller"
 
 _ALWAYS = {
@@ -15,7 +15,7 @@ _ALWAYS = {
 _GRPCIO = dict.fromkeys(("endpoint-load-metrics-bin", "x-envoy-peer-metadata"), _OF_GRPC)
 _ENVOY = {
     "host": "with HTTP/2 it is the authority",
-    "x-media-cache-forwarded-proto": "the proxy uses it inside of Envoy",
+    "x-media-cache-forwarded-proto": "the proxy uses it inside Envoy",
     **dict.fromkeys(
         ("content-length", "connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"),
         _OF_THE_CONNECTION,
@@ -33,6 +33,6 @@ def withheld(names: tuple[str, ...], transport: str) -> str:
         if reason:
             return (
                 f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={transport}: {reason}; "
-                "accepted: names by which callers can be told apart"
+                "accepted: metadata that tells callers apart"
             )
     return ""

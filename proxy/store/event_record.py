@@ -28,6 +28,10 @@ class Verdict:
     in_part: bool = False
     """Of the writes through the proxies some have no event of their own, or some events cannot be read, while others
     come and can."""
+    overdue: bool = False
+    """It would be a silence, if only somebody had been listening for long enough."""
+    ended: bool = False
+    """What was told now has ended one of these two."""
 
 
 class EventRecord:
@@ -47,30 +51,32 @@ class EventRecord:
         *,
         heard_ago: float | None,
         missing: Iterable[tuple[float, float]],
-        judge: bool,
         enough: int,
         over: float,
+        listened: float | None,
         outcomes: Iterable[bool] = (),
         readable: Iterable[bool] = (),
     ) -> Verdict:
         """Tells when this process applied an event (seconds ago), and of each write without its event how many seconds
-        ago it began and ended; `judge`: `enough` of them, the first of which ended `over` seconds ago, are a silence.
+        ago it began and ended; `enough` of them are overdue when the first ended `over` seconds ago, and a silence when
+        it ended before this process began to listen, `listened` seconds ago; None: it has not for long enough.
         `outcomes`: of some writes, whether each has had an event of its own; `readable`: of some events, whether each
         named what it changed.
         RedisUnavailableError when Redis does not take it.
         """
         ages = [b"%d" % (seconds * 1000) for pair in missing for seconds in pair]
         heard = b"" if heard_ago is None else b"%d" % (heard_ago * 1000)
-        rules = b"1" if judge else b"0", b"%d" % enough, b"%d" % (over * 1000)
+        rules = b"" if listened is None else b"%d" % (listened * 1000), b"%d" % enough, b"%d" % (over * 1000)
         proposed = (self.id or self._proposed).encode()
         lists = [b"".join(b"1" if each else b"0" for each in some) for some in (outcomes, readable)]
         arguments = (heard, *rules, proposed, b"%d" % _LIFE_MS, *lists, *ages)
         reply = await run_script(self._topology, _EVENTS, (self._key,), lambda node: arguments, Budget(_PATIENCE))
-        if not isinstance(reply, list) or len(reply) != 4:
-            raise RedisUnavailableError("Redis answered a script with something else")
-        silent, ago_ms, named, in_part = reply
+        if not isinstance(reply, list) or len(reply) != 6:
+            raise RedisUnavailableError("Redis gave an unexpected reply to a script")
+        silent, ago_ms, named, in_part, overdue, ended = reply
         self.id = named.decode("ascii", "replace")
-        return Verdict(silent == 1, None if ago_ms < 0 else ago_ms / 1000, in_part == 1)
+        heard_ago = None if ago_ms < 0 else ago_ms / 1000
+        return Verdict(silent == 1, heard_ago, in_part == 1, overdue == 1, ended == 1)
 
     async def answered(self, tag: str, intent: bytes) -> bool | None:
         """Whether an event has named the tag since the write with this intent began; None: nobody knows."""

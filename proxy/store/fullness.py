@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 
 _SIGN = "used memory > 'maxmemory'"
 _OVER_AFTER = 60.0  # seconds
-FULL = "Redis is full (maxmemory) and may evict nothing: no answer is stored; see maxmemory-policy"
+FULL = "Redis is full (maxmemory) and may not evict anything, so no answers are stored; see maxmemory-policy"
 
 
 class Fullness:

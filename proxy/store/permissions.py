@@ -48,7 +48,7 @@ class Permissions:
         self._refused_at[command] = self._clock()
         if command in self._refused:
             return
-        what = f"Redis refuses a command of ours ({in_words(error)[:200]}): {self._remedy(command, error)}"
+        what = f"Redis refuses one of the proxy's commands ({in_words(error)[:200]}): {self._remedy(command, error)}"
         self._refused[command] = what
         self._tell()
         log.warning("%s", what, extra={"dependency": "redis", "command": command[0].decode()})
@@ -62,7 +62,7 @@ class Permissions:
         del self._refused[command], self._refused_at[command]
         self._tell()
         if not self._refused:
-            log.info("Redis refuses no command of ours any more", extra={"dependency": "redis"})
+            log.info("Redis no longer refuses any of the proxy's commands", extra={"dependency": "redis"})
 
     def _tell(self) -> None:
         self.missing = next(iter(self._refused.values()), "")

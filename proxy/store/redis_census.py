@@ -46,7 +46,7 @@ async def census(topology: Topology, pattern: bytes, within: float) -> Census:
 async def _step(node: Node, cursor: bytes, pattern: bytes) -> tuple[bytes, list[bytes]]:
     reply = await node.ask(Budget(_STEP), b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _COUNT)
     if not isinstance(reply, list):
-        raise RedisUnavailableError("Redis answered SCAN with something else")
+        raise RedisUnavailableError("Redis gave an unexpected reply to SCAN")
     return reply[0], reply[1]
 
 

@@ -44,10 +44,14 @@ async def greet(connection: AbstractConnection, scripts: Sequence[bytes] = (), *
     except ResponseError as error:
         if "command" not in str(error) or "permission" in str(error):
             raise
-        raise RedisConnectionError(f"this is no Redis server, or a proxy that hides several: {error}") from error
+        raise RedisConnectionError(
+            f"this is not a Redis server, or it is a proxy in front of several: {error}"
+        ) from error
     except RedisConnectionError as error:
         # twemproxy says no more than that.
-        raise RedisConnectionError(f"{error} It was asked INFO, at which a proxy that hides several closes") from error
+        raise RedisConnectionError(
+            f"{error} It closed at the command INFO, as a proxy in front of several servers does"
+        ) from error
     values = dict(line.split(b":", 1) for line in info.split(b"\r\n") if b":" in line)
     _require_of_use(values)
     clustered = values.get(b"redis_mode") == b"cluster" or values.get(b"cluster_enabled") == b"1"
@@ -88,11 +92,13 @@ def _require_of_use(values: dict[bytes, bytes]) -> None:
     if role in {"slave", "replica"}:
         raise RedisConnectionError("this Redis is a read-only replica")
     if not role:
-        raise RedisConnectionError("this server tells no role in INFO: a proxy that hides several is of no use")
+        raise RedisConnectionError(
+            "this server reports no role in INFO: a proxy in front of several servers cannot be used"
+        )
     if role != "master":
         raise RedisConnectionError(f"this server's role is {role}: only a master's invalidations can be relied on")
     if not values.get(b"run_id") or b" " in values[b"run_id"]:
-        raise RedisConnectionError("this Redis tells no run_id in INFO")
+        raise RedisConnectionError("this Redis reports no run_id in INFO")
 
 
 async def _require_one_master(connection: AbstractConnection) -> None:

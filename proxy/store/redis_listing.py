@@ -58,6 +58,8 @@ class ListedEntry:
     """Until it cannot even stand in."""
     this_run: bool | None = None
     """Written under the Redis process that runs now."""
+    further_tags: list[str] | None = None
+    """On which the answer depends besides; None: it was not looked into (`proxy.store.relations`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,15 @@ class ListedLease:
     ttl: float
     """Below 0: it has run out, and whoever asks next takes it over."""
     this_run: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ListedDependant:
+    """A tag under which answers depend on this one: its invalidation removes them too."""
+
+    tag: str
+    ttl: float
+    """Seconds for which it is remembered."""
 
 
 @dataclass(slots=True)
@@ -88,6 +99,9 @@ class Listing:
     """The mark of an invalidation is there."""
     writes: list[float] = field(default_factory=list)
     """Seconds that each write under way may still keep the model uncached."""
+    dependants: list[ListedDependant] = field(default_factory=list)
+    """The first hundred."""
+    dependants_count: int = 0
     problem: str = ""
     """What else is wrong with it, in one line."""
 
@@ -106,11 +120,11 @@ async def listing(topology: Topology, key: bytes, gap: EventGap, reads: Mapping[
 
 def _told(reply: object, node: Node, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
     if not isinstance(reply, list) or len(reply) < 3 or len(reply) % 3:
-        raise RedisUnavailableError("Redis answered a script with something else")
+        raise RedisUnavailableError("Redis gave an unexpected reply to a script")
     now, count, ttl, *rest = reply
     told = Listing(key.decode(), max(0, count), ttl / 1000 if ttl >= 0 else None)
     if count < 0:
-        told.problem = "the key holds something else than a hash; the next invalidation removes it"
+        told.problem = "the key is not a hash; the next invalidation removes it"
     elif count and not rest:
         told.problem = f"the hash has {count} fields, which no proxy writes: they are not listed"
     for name, length, beginning in zip(rest[::3], rest[1::3], rest[2::3], strict=True):

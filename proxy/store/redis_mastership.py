@@ -22,7 +22,7 @@ INFO = (b"INFO", b"replication")
 _LOOK_IN_DOUBT_EVERY = 1.0
 _MOST_PAST = 64
 _TURNS, _TURNS_WITHIN = 3, 60.0
-"""So many times has an address led elsewhere in so many seconds that it leads to several servers in turn."""
+"""How often, within how many seconds, an address must lead elsewhere to count as leading to different servers."""
 _STEADY = 10
 """Looks that must all find the same server before such an address is relied on again."""
 _MOVED = 3
@@ -126,7 +126,7 @@ class Mastership:
                 if (self._following.watched or self._wavering) and self._proven < mine:
                     await self._look_after(self._written)
         except TimeoutError:
-            raise RedisUnavailableError("no answer to whether this Redis still is the master") from None
+            raise RedisUnavailableError("Redis did not say whether it is still the master") from None
 
     async def _look_after(self, covered: int) -> None:
         asked_at = time.monotonic()
@@ -166,7 +166,7 @@ class Mastership:
         self._steady = min(0, self._steady) - 1
         self._elsewhere.append(now)
         if len(self._elsewhere) == _TURNS and now - self._elsewhere[0] < _TURNS_WITHIN:
-            self._wavering = "the address of Redis leads to several servers in turn"
+            self._wavering = "the address of Redis leads to different servers at different times"
             self.doubted(self._wavering)
         if not self._wavering or self._steady <= -_MOVED:
             self._steady = 0

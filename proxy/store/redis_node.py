@@ -228,7 +228,7 @@ class Node:
         self._mastership.connected()
         if self.one_slot and not self.name and not self._told_of_cluster:
             self._told_of_cluster = True
-            log.warning("%s; one master has every slot today", NOT_A_CLUSTER_ADDRESS, extra={"dependency": "redis"})
+            log.warning("%s (for now, one master has every slot)", NOT_A_CLUSTER_ADDRESS, extra={"dependency": "redis"})
         self._pings.wake.set()
 
     def _answered(self, begun: float, now: float, budget: Budget) -> None:

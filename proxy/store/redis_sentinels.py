@@ -71,7 +71,7 @@ class Sentinels(Sentinel):
                 return f"Sentinel knows no {name!r}"
             return str_if_bytes(found[0]), int(found[1])
         if not self.check_master_state(state, name):
-            return "Sentinel takes it for down"
+            return "Sentinel considers it down"
         return str(state["ip"]), int(state["port"])
 
     async def _masters(self, sentinel: Redis) -> tuple[Redis, dict[str, dict[str, Any]]]:

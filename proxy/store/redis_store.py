@@ -154,7 +154,7 @@ class RedisStore:
             self.release(key, Grant("lease", token, run_id))
             raise
         if not isinstance(reply, list) or len(reply) != 3:
-            raise RedisUnavailableError("Redis answered a script with something else")
+            raise RedisUnavailableError("Redis gave an unexpected reply to a script")
         kind, value, now_ms = reply
         if kind != b"entry":
             return Grant(kind.decode(), value, run_id)

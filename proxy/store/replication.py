@@ -110,7 +110,7 @@ class Following:
         if missing:
             names = ", ".join(sorted(missing))
             log.warning(
-                "Redis is still the master; invalidations wait no longer for its replica %s",
+                "Redis is still the master; invalidations no longer wait for its replica %s",
                 names,
                 extra={"dependency": "redis"},
             )

@@ -41,12 +41,12 @@ class Descriptors:
             if out:
                 limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
                 log.warning(
-                    "no file descriptors are left of %d: nobody new can connect until some are closed; "
+                    "no file descriptors are left (limit: %d): nobody new can connect until some are closed; "
                     "raise the limit (ulimit -n, LimitNOFILE=)",
                     limit,
                 )
             else:
-                log.info("there are file descriptors again")
+                log.info("file descriptors are free again")
 
 
 def _left() -> int:

@@ -172,7 +172,7 @@ class LineWriter(logging.Handler):
                 self._write(self._drop_notice(dropped))
 
     def _drop_notice(self, dropped: int) -> str:
-        notice = "log lines dropped: whoever reads the log is too slow"
+        notice = "log lines were dropped because the log is read too slowly"
         record = logging.LogRecord(__name__, logging.WARNING, __file__, 0, notice, None, None)
         record.dropped = dropped
         return self.format(record)

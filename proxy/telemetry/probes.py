@@ -25,8 +25,8 @@ async def _none() -> bytes:
 
 
 class Probes:
-    """`ready()` says in one line why no callers should come, or None. `statistics()` is added to the metrics, `remark`
-    to the text of a proxy that is ready.
+    """`ready()` says in one line why no callers should come, or None. `statistics()` is added to the metrics, and
+    `remark()` to the text of a proxy that is ready.
     """
 
     def __init__(
@@ -36,9 +36,9 @@ class Probes:
         metrics: Metrics,
         statistics: Callable[[], Awaitable[bytes]] = _none,
         *,
-        remark: str = "",
+        remark: Callable[[], str] = str,
     ) -> None:
-        self._ok = f"ok; {remark}" if remark else "ok"
+        self._remark = remark
         self._ready = ready
         self._metrics = metrics
         self._statistics = statistics
@@ -72,7 +72,10 @@ class Probes:
 
     async def _readyz(self, _: web.BaseRequest) -> web.Response:
         reason = self._ready()
-        return line(200, self._ok) if reason is None else line(503, reason)
+        if reason is not None:
+            return line(503, reason)
+        remark = self._remark()
+        return line(200, f"ok; {remark}" if remark else "ok")
 
     async def _show_metrics(self, request: web.BaseRequest) -> web.Response:
         statistics = await self._statistics()

@@ -73,7 +73,7 @@ def start(version: str) -> "SpanExport | None":
         raise
     except Exception as error:  # whatever the SDK makes of a variable, such as OTEL_BSP_MAX_QUEUE_SIZE=-1
         said = " ".join(str(error).split()) or type(error).__name__
-        raise StartError(f"tracing cannot begin with the OTEL_ variables that are set: {said}") from error
+        raise StartError(f"tracing cannot start with the OTEL_ variables that are set: {said}") from error
 
 
 class SpanExport:
@@ -139,7 +139,9 @@ class _Reporting(SpanExporter):
             return result
         self._back()
         if full:
-            self._complain("more come than it takes, the oldest are dropped (OTEL_TRACES_SAMPLER makes fewer)")
+            self._complain(
+                "spans come faster than it accepts them, and the oldest are dropped (OTEL_TRACES_SAMPLER makes fewer)"
+            )
         return result
 
     def shutdown(self) -> None:

@@ -5,6 +5,9 @@ Only callers' calls count. Health checks and reflection do not: a health watcher
 The last tenth of the places is a reserve. A connection gets one of them if it holds none, or less than a tenth of the
 free ones: to lock others out, a caller needs as many connections as there are places. Places of a connection are
 counted only in the reserve, so that it costs nothing before.
+
+Whose a call is can be asked when it comes only: gRPC's core may crash the process when it is asked for the peer of a
+call that has ended.
 """
 
 import asyncio
@@ -12,9 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 
+COMMON = ""
+"""A place that is not in the reserve."""
+
 
 class Admission:
-    """Every `enter()` that returned True is followed by one `leave()`."""
+    """Every `enter()` that gave a place is followed by one `leave()` of it."""
 
     def __init__(
         self,
@@ -33,16 +39,18 @@ class Admission:
         self._none = asyncio.Event()
         self._none.set()
 
-    def enter(self, peer: Callable[[], str]) -> bool:
-        """A call arrived on the connection that `peer()` names; False: there are too many."""
-        if self.in_progress >= self._common and not self._enter_reserve(peer()):
-            return False
+    def enter(self, peer: Callable[[], str]) -> str | None:
+        """A call arrived on the connection that `peer()` names. Its place: COMMON, or in the reserve, under the
+        connection's name; None: there are too many."""
+        if self.enter_common():
+            return COMMON
+        if not self._enter_reserve(connection := peer()):
+            return None
         self.in_progress += 1
-        self._none.clear()
-        return True
+        return connection
 
     def enter_common(self) -> bool:
-        """As `enter`, for who does not take one of the last places."""
+        """As `enter`, for who takes none of the last places; False: there is no other."""
         if self.in_progress >= self._common:
             return False
         self.in_progress += 1
@@ -56,11 +64,10 @@ class Admission:
         self._reserved[peer] += 1
         return True
 
-    def leave(self, peer: Callable[[], str]) -> None:
+    def leave(self, place: str = COMMON) -> None:
         """A call that entered has ended."""
-        if self._reserved:
-            # Places are alike: whichever of its calls ended, the connection holds one less.
-            self._reserved -= Counter((peer(),))
+        if place != COMMON:
+            self._reserved -= Counter((place,))
         self.in_progress -= 1
         self.last = self._clock()
         if not self.in_progress:

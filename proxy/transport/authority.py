@@ -4,6 +4,7 @@ An upstream that routes by host (a mesh, an ingress, a cloud's load balancer) ha
 """
 
 import re
+from urllib.parse import unquote
 
 _LOCAL = "localhost"
 """Of a Unix socket, whose path is no legal authority (RFC 3986, 3.2): servers reset a call that names it."""
@@ -17,7 +18,7 @@ def authority(target: str, server_name: str = "") -> str:
     if server_name:
         return server_name
     match = re.match(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):", target)
-    rest = target[match.end() :] if match else target
+    rest = unquote(target[match.end() :]) if match else target
     match match[1] if match else "":
         case "unix" | "unix-abstract":
             return _LOCAL

@@ -13,7 +13,7 @@ from pathlib import Path
 _log = logging.getLogger(__name__)
 
 LOOK_EVERY = 2.0
-TOO_MANY = "there are %d connections of callers, and more are closed as they come (MAX_CONNECTIONS)"
+TOO_MANY = "%d connections of callers are open, and further ones are closed on arrival (MAX_CONNECTIONS)"
 
 _DESCRIPTORS = Path("/proc/self/fd")
 

@@ -41,7 +41,7 @@ _UPLOAD_WAITS = 10.0
 """Seconds that an upload waits for room before it is refused."""
 
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
-_FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; its log says more")
+_FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; see its log")
 
 _UNREAD = (
     "its request did not arrive: the caller left, or gRPC's core refused a request above MAX_MESSAGE_BYTES, metadata "
@@ -69,7 +69,7 @@ class ServerObserver(Protocol):
 
 def _nobody() -> str:
     """Where a transport does not tell connections apart."""
-    return ""
+    return "nobody"
 
 
 @dataclass(slots=True)
@@ -127,11 +127,12 @@ class Layers:
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
+                place: str | None = None
                 if self._limits.too_much(metadata):
                     reply = TOO_MUCH_METADATA
-                elif begun is not None or self._admission.enter(peer):
-                    if begun is None:
-                        at_end(partial(self._admission.leave, peer))
+                elif begun is not None or (place := self._admission.enter(peer)) is not None:
+                    if place is not None:
+                        at_end(partial(self._admission.leave, place))
                     try:
                         reply = await work()
                         if reply.body is not None and len(reply.body) > LARGE:
@@ -211,10 +212,10 @@ class Layers:
 
     def _no_room(self, size: int, *, known: bool) -> Reply:
         taken = UPLOADS_AT_ONCE - self._uploads.left
-        counted = "" if known else f" (one counts as {_LARGEST_UPLOAD} until it is here)"
+        counted = "" if known else f" (an upload counts as {_LARGEST_UPLOAD} until it has arrived)"
         return Reply(
             code=StatusCode.RESOURCE_EXHAUSTED,
             limit="uploads",
-            details=f"uploads under way take {taken} of {UPLOADS_AT_ONCE} bytes and left none for {size} more within "
-            f"{_UPLOAD_WAITS:g} s{counted}",
+            details=f"uploads in progress use {taken} of {UPLOADS_AT_ONCE} bytes, and {size} more did not become free "
+            f"within {_UPLOAD_WAITS:g} s{counted}",
         )

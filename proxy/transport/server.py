@@ -204,7 +204,7 @@ class Listener:
                 port = server.add_secure_port(self._address, server_credentials(self._tls))
         except RuntimeError:
             raise StartError(
-                f"LISTEN_ADDR: {self._address!r} cannot be listened on; accepted: a free port of an own address"
+                f"LISTEN_ADDR: {self._address!r} cannot be listened on; accepted: a free port of a local address"
             ) from None
         await server.start()
         self._servers.append(server)
@@ -233,7 +233,7 @@ class Listener:
                 if not await self._servers[-1].wait_for_termination(every):
                     return
             except Exception:  # noqa: BLE001 -- whatever ended the accept loop
-                _log.exception("the listener at %s broke down and is opened again", self._address)
+                _log.exception("the listener at %s stopped accepting and is being reopened", self._address)
                 await self.start()
 
     async def take_up(self, served: Served) -> Iterable[str]:

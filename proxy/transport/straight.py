@@ -88,7 +88,9 @@ class Straight:
             self._hits.left(begun.started)
             raise
         except Exception:  # noqa: BLE001 -- it is logged; the long way answers
-            _log.exception("%s failed on the straight way of a hit", self._hits.method)
+            _log.exception(
+                "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
+            )
         return await self._long_way(metadata, context, begun)
 
     def _caller(self, metadata: Metadata) -> Metadata | None:
@@ -100,9 +102,9 @@ class Straight:
                 return None if any(name == FRESH for name, _ in metadata) else metadata
         return ()
 
-    def _left(self, context: Context) -> None:
+    def _left(self, _context: Context) -> None:
         """The answer was taken, or nobody is left to take it."""
-        self._admission.leave(context.peer)
+        self._admission.leave()
 
 
 async def look_ended(look: Look, hits: Hits) -> Looked:

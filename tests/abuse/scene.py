@@ -92,8 +92,7 @@ class Scene:
         ended = time.monotonic()
         await self._called(_LEAST, ended)
         figures.calls = self._calls(begun)
-        # Pages of its programs (Envoy's are 90 MiB) do not count: they are the same before, and the kernel's to drop.
-        figures.peak_mib = self._memory_mib("VmHWM") - self._memory_mib("RssFile")
+        figures.peak_mib = self._peak_mib()
         await until(lambda: self._open_files() <= files, "the proxy's connections to be closed")
 
     async def called(self, outcome: str) -> None:
@@ -142,9 +141,10 @@ class Scene:
     def _open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.serving}/fd"))  # noqa: PTH208 -- no Path needed for their number
 
-    def _memory_mib(self, what: str) -> float:
-        status = Path(f"/proc/{self.serving}/status").read_text()
-        return int(next(line for line in status.splitlines() if line.startswith(what)).split()[1]) / 1024
+    def _peak_mib(self) -> float:
+        """Of all that is resident, pages of programs as well, and with what Envoy's parent has for itself."""
+        parent = _memory_mib(self.proxy.pid, "RssAnon") if self.serving != self.proxy.pid else 0.0
+        return parent + _memory_mib(self.serving, "VmHWM")
 
     def _forget_peak(self) -> None:
         Path(f"/proc/{self.serving}/clear_refs").write_text("5")  # see proc_pid_clear_refs(5)
@@ -169,6 +169,11 @@ class Scene:
             child.kill()
             shutil.rmtree(child.directory, ignore_errors=True)
         self.proxy.remove()
+
+
+def _memory_mib(pid: int, what: str) -> float:
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(line for line in status.splitlines() if line.startswith(what)).split()[1]) / 1024
 
 
 def _python(module: str, *args: str) -> Child:

@@ -44,7 +44,7 @@ async def test_50_stalled_readers_of_large_streams(redis: RedisServer) -> None:
             await deaf.send(WIDEST + begin)
         await scene.poured(50)
         await scene.called("forwarded")
-    figures.check(most_mib=200)
+    figures.check(most_mib=160 if scene.holds_windows else 200)
 
 
 async def test_answers_that_nobody_reads(redis: RedisServer) -> None:

@@ -155,7 +155,7 @@ class TestHttp:
         async def broken(*_: object) -> None:
             raise RuntimeError("hidden reason")
 
-        monkeypatch.setattr(module, "listing", broken)
+        monkeypatch.setattr(module, "looked_up", broken)
         answer = await admin.get("/lookup", **USER)
         assert answer.status == 500
         assert "hidden reason" not in answer.text
@@ -310,7 +310,7 @@ class TestInvalidate:
                 for path, given in (("/invalidate", USER), ("/flush", {})):
                     answer = await admin.post(path, **given)
                     assert (answer.status, answer.json["done"]) == (202, False)
-                    assert "Redis has not taken it yet" in answer.json["note"]
+                    assert "Redis has not confirmed it yet" in answer.json["note"]
                 assert (await admin.get("/lookup", **USER)).status == 503
                 stats = (await admin.get("/stats")).json
                 assert stats["invalidations"]["pending"] == 2

@@ -143,7 +143,7 @@ async def test_redis_away_an_order_is_kept_and_status_3(proxy: ProxyProcess, own
     await proxy.logged("redis lost")
     invalidated, flushed = await asyncio.gather(ask(proxy, "invalidate", "user", "1"), ask(proxy, "flush"))
     assert (invalidated.status, flushed.status) == (3, 3)
-    assert "Redis has not taken it yet" in invalidated.out
+    assert "Redis has not confirmed it yet" in invalidated.out
     shown = await ask(proxy, "lookup", "user", "1")
     assert (shown.status, shown.out) == (1, "")
     assert shown.err.startswith("media-cache-proxy: Redis cannot be asked now: ")
@@ -164,7 +164,10 @@ async def test_no_proxy_is_one_line_and_status_1(arguments: list[str]) -> None:
 async def test_a_wrong_token_is_one_line_and_status_1(proxy: ProxyProcess) -> None:
     shown = await run("stats", ADMIN_ADDR=proxy.settings["ADMIN_ADDR"], ADMIN_TOKEN="wrong")
     assert (shown.status, shown.out) == (1, "")
-    assert shown.err == f"media-cache-proxy: ADMIN_TOKEN: the proxy at {proxy.settings['ADMIN_ADDR']} has another one\n"
+    assert (
+        shown.err
+        == f"media-cache-proxy: ADMIN_TOKEN: the proxy at {proxy.settings['ADMIN_ADDR']} does not accept this token\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from proxy.admin.conditions import Conditions
 from proxy.admin.lines import lookup_lines, stats_lines, table
 from proxy.admin.stats import Stats
 from proxy.caching.policy import Policy
@@ -16,7 +17,7 @@ TITLE = "\x1b]0;owned\x07user"
 
 def told(metrics: Metrics, log: InvalidationLog | None = None) -> dict[str, Any]:
     policy = Policy("on", 3600.0, 600.0, 0.0, 1 << 20)
-    return Stats(metrics, policy, log or InvalidationLog(), {}, lambda: None).document(None)
+    return Stats(metrics, policy, log or InvalidationLog(), Conditions({}, lambda: None)).document(None)
 
 
 def test_a_models_name_sets_no_title() -> None:
@@ -62,3 +63,17 @@ def test_stats_say_what_callers_got_and_how_full_the_limits_are() -> None:
     assert "callers got OK 12, RESOURCE_EXHAUSTED 188" in lines
     assert "refused 188 by MAX_CONCURRENT_CALLS" in lines
     assert "in use MAX_CONCURRENT_CALLS 12 of 12" in lines
+
+
+def test_a_look_up_names_some_of_what_depends_on_a_tag() -> None:
+    dependants = [{"tag": f"slug/{number}", "ttl": 1.0} for number in range(12)]
+    found: dict[str, Any] = {
+        "tag": "product/7",
+        "entries": [],
+        "last_invalidation": None,
+        "invalidation_pending": False,
+    }
+    shown = lookup_lines({**found, "dependants": dependants, "dependants_count": 120})
+    assert shown[-1].endswith("slug/8, slug/9 and 110 more")
+    shown = lookup_lines({**found, "dependants": [{"tag": TITLE, "ttl": 1.0}], "dependants_count": 1})
+    assert shown[-1] == "an invalidation also removes what is stored under \\x1b]0;owned\\x07user"

@@ -259,7 +259,7 @@ async def test_a_token_is_asked_for_and_kept_in_memory_only(browser: Browser, ow
         assert await browser.text("#main") == ""
         await browser.type("#token", "wrong")
         await browser.click("#token-form button")
-        await browser.shows("#trouble", "another token")
+        await browser.shows("#trouble", "the token is wrong")
         await browser.type("#token", "secret")
         await browser.click("#token-form button")
         await browser.shows("#dependency-redis", "up for")

@@ -50,7 +50,7 @@ async def _rows(page: Browser, selector: str) -> int:
 
 async def test_many_rows_are_paged_and_long_names_fit_a_phone(page: Browser, gateway: Gateway) -> None:
     for number in range(60):
-        await gateway.read(LONG, 1, f"{LONG}-{number}")
+        await gateway.hits(1, model_type=LONG, collection=f"{LONG}-{number}")
     await page.type("#model-type", LONG)
     await page.type("#model-id", "1")
     await page.click("#look-up")
@@ -124,7 +124,7 @@ async def test_a_purge_that_takes_long_says_that_it_is_under_way(page: Browser, 
         await page.click("#confirm-go")
         await page.shows("#answer", "Purging…")
         assert not await page.run(lambda driver: driver.find_element("css selector", "#purge").is_enabled())
-        await page.shows("#answer", "it is kept, tried again until it is done")
+        await page.shows("#answer", "the proxy retries until it is done")
     finally:
         own_redis.thaw()
 

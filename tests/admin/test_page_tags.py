@@ -46,3 +46,15 @@ async def test_a_tag_is_looked_up_and_purged_and_a_method_explained(page: tuple[
     await browser.shows("#answer", "product/1 is purged.")
     assert await x_cache(services.products.GetProductByID(MUG)) == "miss"
     await browser.shows("#invalidations", "product/1 admin")
+
+
+async def test_a_look_up_tells_what_depends_on_what(page: tuple[Browser, Services]) -> None:
+    browser, services = page
+    await x_cache(services.products.GetProductBySlug(product.GetProductBySlugRequest(slug="mug")))
+    for tag, text in (
+        ("product/1", "An invalidation also removes what is stored under slug/mug."),
+        ("slug/mug", "Its answers depend on product/1 too."),
+    ):
+        await browser.type("#tag", tag)
+        await browser.click("#look-up-tag")
+        await browser.shows("#answer", text)

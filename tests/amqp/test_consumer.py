@@ -204,7 +204,7 @@ async def test_a_fault_of_ours_does_not_end_the_consumer(
     monkeypatch.setattr(Intake, "open", broken)
     async with running(url) as one:
         await one.up()
-    assert "the event consumer failed and starts again" in lines(caplog, logging.ERROR)
+    assert "the event consumer failed and is being restarted" in lines(caplog, logging.ERROR)
 
 
 async def test_its_state_says_whether_events_arrive(url: str) -> None:

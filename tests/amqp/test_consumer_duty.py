@@ -87,7 +87,7 @@ async def test_without_redis_nothing_is_taken_until_it_is_back(
             await one.cache.applied(1, 2, 3)
             assert one.consumer.state.reason == ""
     assert len(lines(caplog, logging.WARNING)) == 1
-    assert lines(caplog, logging.INFO).count("events are taken again: Redis confirms invalidations") == 1
+    assert lines(caplog, logging.INFO).count("consuming events again: Redis confirms invalidations") == 1
 
 
 async def test_two_that_both_lack_redis_do_not_throw_events_to_each_other(rabbit: RabbitServer, url: str) -> None:

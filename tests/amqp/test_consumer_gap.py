@@ -2,6 +2,8 @@
 
 import asyncio
 import math
+import time
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -128,7 +130,12 @@ class _Record:
     async def answered(self, tag: str, intent: bytes) -> bool | None:
         return None
 
-    async def exchange(self, **told: Any) -> Verdict:
+    def __init__(self) -> None:
+        self.missing = 0
+        """Writes that were told of."""
+
+    async def exchange(self, missing: Iterable[object], **told: Any) -> Verdict:
+        self.missing += len(list(missing))
         return self.verdict
 
 
@@ -150,3 +157,38 @@ async def test_a_silence_of_all_that_ends_means_a_flush_though_a_part_is_silent_
         record.verdict = Verdict(silent=False, heard_ago=0.0)
         await one.cache.flushed(flushed + 2)
         await _closed(gap)
+
+
+async def test_what_is_overdue_is_told_to_nobody_and_means_a_flush_in_the_end(
+    rabbit: RabbitServer, gap: EventGap
+) -> None:
+    url, record = await rabbit.vhost(), _Record()
+    await once(url)
+    async with running(url, gap=gap, record=record) as one:
+        await _closed(gap)
+        flushed = one.cache.flushes_begun
+        record.verdict = Verdict(silent=False, heard_ago=60.0, overdue=True)
+        await until(lambda: gap.seconds is not None, "the doubt")
+        assert gap.seconds is not None
+        assert gap.seconds >= 60.0
+        assert (one.seen.missing[-1], one.cache.flushes_begun, one.consumer.state.reason) == (False, flushed, "")
+        record.verdict = Verdict(silent=False, heard_ago=0.0)
+        await one.cache.flushed(flushed + 1)
+        await _closed(gap)
+
+
+async def test_writes_whose_events_rabbitmq_may_have_lost_are_not_told_of(
+    rabbit: RabbitServer, gap: EventGap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("GRACE", "DRAINING"):
+        monkeypatch.setattr(f"proxy.amqp.silence.{name}", 0.0)
+    url, record = await rabbit.vhost(), _Record()
+    async with running(url, gap=gap, record=record, patience=0.1) as one, publishing(url) as publisher:
+        await _closed(gap)
+        await publisher.channel.queue_delete(UPLOADED)
+        await one.down()
+        one.consumer.wrote(time.monotonic(), (), b"")
+        await one.cache.flushed(2)
+        one.consumer.wrote(time.monotonic(), (), b"")
+        await until(lambda: record.missing, "the write since then to be told of")
+        assert record.missing == 1

@@ -181,3 +181,19 @@ async def test_reconnects_pile_up_no_more_than_twice_the_prefetch(
             assert len(one.consumer._deliveries) <= 3 * 2 * 2
             one.cache.all_open.set()
             await one.cache.applied(*range(10))
+
+
+async def test_heartbeats_missed_while_the_broker_was_asked_something_are_a_loss_like_any_other(
+    rabbit: RabbitServer, url: str, publisher: Publisher
+) -> None:
+    """The library cancels what waits for an answer then, which must not end the consumer."""
+    async with FaultyTcp(rabbit.port) as tcp:
+        through = f"{url.replace(f':{rabbit.port}/', f':{tcp.port}/')}?heartbeat=1"
+        async with running(through, check_interval=0.1) as one:
+            await one.settled()
+            tcp.stall()
+            await one.down()
+            tcp.resume()
+            await one.up()
+            await publisher.event(1)
+            await one.cache.applied(1)

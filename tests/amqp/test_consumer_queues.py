@@ -190,7 +190,12 @@ async def test_a_user_who_may_not_keep_the_mark_is_served_without(
         await second.checked(2)
         assert second.cache.flushes == []
         assert second.seen.ups == [False, True]
-    assert len([line for line in lines(caplog, logging.INFO) if "may not keep exchange ours-caught-up" in line]) == 2
+    assert (
+        len(
+            [line for line in lines(caplog, logging.INFO) if "may not declare and bind exchange ours-caught-up" in line]
+        )
+        == 2
+    )
 
 
 async def test_a_message_that_cannot_be_decoded_is_dropped_and_means_a_flush(

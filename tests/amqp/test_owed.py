@@ -4,8 +4,6 @@ import pytest
 
 from proxy.amqp.owed import Owed
 
-AFTER = 12.0
-
 
 class Notes:
     """Says what it is told to."""
@@ -19,16 +17,16 @@ class Notes:
 
 @pytest.fixture
 def owed() -> Owed:
-    return Owed(AFTER)
+    return Owed()
 
 
 async def test_a_write_is_judged_once_and_not_too_soon(owed: Owed) -> None:
     notes = Notes(user_a=True, user_b=True)
     owed.wrote(("user/1",), b"a", 100.0)
     owed.wrote(("user/1",), b"b", 101.0)
-    assert await owed.judged(notes, 111.9) == []
-    assert await owed.judged(notes, 112.0) == [True]
-    assert await owed.judged(notes, 113.0) == [True]
+    assert await owed.judged(notes, 99.9) == []
+    assert await owed.judged(notes, 100.0) == [True]
+    assert await owed.judged(notes, 101.0) == [True]
     assert await owed.judged(notes, 999.0) == []
 
 

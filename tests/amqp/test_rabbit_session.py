@@ -79,6 +79,16 @@ async def test_a_step_that_is_cancelled_without_an_answer_ends_with_its_connecti
     assert session.connection.is_closed
 
 
+async def test_a_step_whose_connection_misses_heartbeats_is_an_error_and_no_cancellation(tcp: FaultyTcp) -> None:
+    """The library cancels whoever waits for an answer then."""
+    session = await RabbitSession.open(f"amqp://guest:guest@{tcp.addr}/?heartbeat=1")
+    tcp.stall()
+    with pytest.raises(AMQPConnectionError, match="no answer"):
+        await session.step(_declare(session), timeout=60)
+    assert session.lost == "no answer"
+    await session.close()
+
+
 async def test_a_step_that_is_cancelled_may_still_end_by_itself(session: RabbitSession, tcp: FaultyTcp) -> None:
     tcp.delay = 0.05
     waiting = asyncio.create_task(session.step(_declare(session)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from proxy.amqp.silence import GRACE, OVER, SILENT, SILENT_IN_PART, Silence
+from proxy.amqp.silence import DRAINING, GRACE, OVER, SILENT, SILENT_IN_PART, Silence
 from proxy.errors import RedisUnavailableError
 from proxy.store.event_record import Verdict
 
@@ -31,7 +31,8 @@ class Record:
         return self.notes.get(intent)
 
     async def exchange(self, *, missing: Iterable[tuple[float, float]], **rest: Any) -> Verdict:
-        self.told.append({"missing": list(missing), **rest, "readable": list(rest["readable"])})
+        outcomes, readable = list(rest["outcomes"]), list(rest["readable"])
+        self.told.append({**rest, "missing": list(missing), "outcomes": outcomes, "readable": readable})
         if self.during is not None:
             self.during()
         if self.away:
@@ -46,8 +47,14 @@ class Scene:
         self.now = 1000.0
         self.record = Record()
         self.changes: list[float | None] = []
-        self.silence = Silence(self.record, lambda: self.changes.append(self.silence.since), clock=lambda: self.now)
+        self.flushes = 0
+        """Said to be due."""
+        self.silence = Silence(self.record, self._changed, clock=lambda: self.now)
         self.silence.listening(True)
+
+    def _changed(self, owed: bool) -> None:
+        self.changes.append(self.silence.since)
+        self.flushes += owed
 
     async def exchange(self) -> dict[str, Any]:
         await self.silence._exchange(self.record)
@@ -110,19 +117,137 @@ async def test_while_no_events_can_come_no_write_waits_for_one(scene: Scene) -> 
     scene.silence.wrote(scene.now)
     scene.silence.listening(False)
     scene.silence.wrote(scene.now)
-    scene.later(GRACE)
-    told = await scene.exchange()
-    assert (told["missing"], told["judge"]) == ([], False)
-
-
-async def test_it_judges_once_it_has_been_listening_for_so_long(scene: Scene) -> None:
-    scene.later(OVER - 1)
-    assert not (await scene.exchange())["judge"]
-    scene.later(1)
-    assert (await scene.exchange())["judge"]
-    scene.silence.listening(False)
+    scene.later(60.0)
+    assert (await scene.exchange())["missing"] == []
     scene.silence.listening(True)
-    assert not (await scene.exchange())["judge"]
+    scene.later(DRAINING / 2)
+    assert (await scene.exchange())["missing"] == []
+    scene.later(DRAINING / 2)
+    assert (await scene.exchange())["missing"] == [(60.0 + DRAINING, 60.0 + DRAINING)] * 2
+
+
+async def test_what_rabbitmq_may_have_lost_is_not_waited_for(scene: Scene) -> None:
+    scene.record.notes = {b"a": True}
+    scene.silence.wrote(scene.now, ("user/1",), b"a")
+    scene.silence.forgive()
+    scene.later(OVER + GRACE)
+    told = await scene.exchange()
+    assert (told["missing"], told["outcomes"]) == ([], [])
+
+
+async def test_it_tells_when_the_last_ten_seconds_of_its_listening_began(scene: Scene) -> None:
+    scene.later(OVER - 1)
+    assert (await scene.exchange())["listened"] is None
+    scene.later(1)
+    assert (await scene.exchange())["listened"] == OVER
+    scene.silence.listening(False)
+    scene.later(30.0)
+    scene.silence.listening(True)
+    scene.later(4.0)
+    assert (await scene.exchange())["listened"] == OVER + 30.0
+
+
+async def test_interruptions_do_not_keep_it_from_noticing(scene: Scene) -> None:
+    """Redis or RabbitMQ is lost and back every second: no ten seconds without, and no event all the while."""
+    scene.record.notes = {b"a": True}
+    for _ in range(3):
+        scene.silence.wrote(scene.now, ("user/1",), b"a")
+    for _ in range(12):
+        scene.silence.listening(True)
+        scene.later(1.0)
+        scene.silence.listening(False)
+        scene.later(0.5)
+    told = await scene.exchange()
+    assert len(told["missing"]) == 3
+    assert told["listened"] == pytest.approx(OVER + 10 * 0.5)
+    assert told["outcomes"] == [True] * 3
+
+
+async def test_nothing_overdue_is_trusted_though_nobody_may_say_so(scene: Scene) -> None:
+    """Until somebody has listened for long enough, no one is told; its end means a flush all the same."""
+    scene.record.verdict = Verdict(silent=False, heard_ago=60.0, overdue=True)
+    await scene.exchange()
+    assert [scene.silence.since, scene.silence.trouble] == [scene.now - 60.0, ""]
+    scene.record.verdict = Verdict(silent=True, heard_ago=60.0)
+    await scene.exchange()
+    assert (scene.silence.trouble, scene.flushes) == (SILENT, 0)
+    scene.silence.heard()
+    assert (scene.silence.since, scene.flushes) == (None, 1)
+
+
+async def test_an_end_of_what_was_not_seen_means_a_flush_too(scene: Scene) -> None:
+    """Whoever saw it may be gone."""
+    scene.silence.heard()
+    scene.record.verdict = Verdict(silent=False, heard_ago=0.0, ended=True)
+    await scene.exchange()
+    assert (scene.silence.since, scene.flushes) == (None, 1)
+
+
+async def test_an_end_that_was_seen_means_one_flush(scene: Scene) -> None:
+    scene.record.verdict = Verdict(silent=True, heard_ago=60.0)
+    await scene.exchange()
+    scene.silence.heard()
+    scene.record.verdict = Verdict(silent=False, heard_ago=0.0, ended=True)
+    await scene.exchange()
+    assert scene.flushes == 1
+
+
+class TestWithoutAVerdict:
+    """Redis does not take the count, or not in time."""
+
+    async def test_after_a_while_nothing_is_trusted_until_there_is_one(self, scene: Scene) -> None:
+        began = scene.now
+        await scene.exchange()
+        scene.record.away = True
+        scene.later(OVER - 1)
+        await scene.exchange()
+        assert scene.silence.since is None
+        scene.later(1)
+        await scene.exchange()
+        assert [scene.silence.since, scene.silence.trouble] == [began, ""]
+        scene.record.away = False
+        await scene.exchange()
+        assert (scene.silence.since, scene.flushes) == (None, 0)
+
+    async def test_events_that_come_are_trusted(self, scene: Scene) -> None:
+        scene.record.away = True
+        for _ in range(20):
+            scene.later(OVER / 2)
+            scene.silence.heard()
+            await scene.exchange()
+            assert scene.silence.since is None
+        scene.later(OVER)
+        await scene.exchange()
+        assert scene.silence.since is not None
+        scene.silence.heard()
+        assert scene.silence.since is None
+
+    async def test_a_silence_that_only_this_process_could_know_of_means_a_flush(self, scene: Scene) -> None:
+        scene.record.away = True
+        for _ in range(3):
+            scene.silence.wrote(scene.now)
+        scene.later(OVER)
+        await scene.exchange()
+        scene.silence.heard()
+        assert (scene.silence.since, scene.flushes) == (None, 1)
+        for _ in range(3):
+            scene.silence.wrote(scene.now)
+        scene.later(OVER - 1)
+        scene.silence.heard()
+        assert scene.flushes == 1
+
+    async def test_what_was_judged_and_read_is_told_again(self, scene: Scene) -> None:
+        scene.record.notes, scene.record.away = {b"a": True}, True
+        scene.silence.wrote(scene.now, ("user/1",), b"a")
+        scene.silence.unreadable()
+        scene.later(OVER + GRACE)
+        await scene.exchange()
+        scene.silence.heard()
+        scene.record.away = False
+        told = await scene.exchange()
+        assert (told["outcomes"], told["readable"]) == ([True], [False, True])
+        told = await scene.exchange()
+        assert (told["outcomes"], told["readable"]) == ([], [])
 
 
 @pytest.mark.parametrize(("heard_ago", "since"), [(None, -math.inf), (60.0, 940.0)])
@@ -184,16 +309,14 @@ async def test_writes_are_judged_by_their_own_events(scene: Scene) -> None:
     assert (told["outcomes"], told["readable"]) == ([], [False])
 
 
-@pytest.mark.parametrize("how", ["silent", "deaf", "heard again"])
+@pytest.mark.parametrize("how", ["silent", "forgiven", "heard again"])
 async def test_writes_that_can_have_no_event_are_not_judged(scene: Scene, how: str) -> None:
-    """When nobody publishes, or we do not listen, each lacks its own."""
+    """When nobody publishes, or RabbitMQ loses them, each lacks its own."""
     scene.record.notes = {b"a": False, b"b": False}
     scene.silence.heard(("user/7",))
     scene.silence.wrote(scene.now, ("user/1",), b"a")
-    if how == "deaf":
-        scene.silence.listening(False)
-        scene.silence.wrote(scene.now, ("user/1",), b"b")
-        scene.silence.listening(True)
+    if how == "forgiven":
+        scene.silence.forgive()
     else:
         scene.record.verdict = Verdict(silent=True, heard_ago=60.0)
         scene.later(1.0)
@@ -235,7 +358,7 @@ async def test_it_exchanges_at_most_once_a_second_and_without_news_every_two(sce
 
 
 async def test_without_a_record_nothing_is_noticed() -> None:
-    silence = Silence(None, lambda: None)
+    silence = Silence(None, lambda owed: None)
     assert silence.known
     await silence.run()  # ends at once
     silence.listening(True)

@@ -100,7 +100,7 @@ async def test_other_arguments_are_a_reason_once(connection: AbstractConnection)
         await channel.declare_queue("ours-deleted", durable=True)
     with pytest.raises(ChannelPreconditionFailed):
         await topology.declare(connection, "ours-deleted")
-    assert await topology.establish(connection) == "queue ours-deleted was declared anew by someone else"
+    assert await topology.establish(connection) == "queue ours-deleted was declared again by someone else"
     assert await topology.establish(connection) == ""
     async with connection.channel() as channel:
         await channel.queue_delete("ours-deleted")
@@ -108,7 +108,7 @@ async def test_other_arguments_are_a_reason_once(connection: AbstractConnection)
     async with connection.channel() as channel:
         await channel.queue_delete("ours-deleted")
         await channel.declare_queue("ours-deleted", durable=True)
-    assert await topology.establish(connection) == "queue ours-deleted was declared anew by someone else"
+    assert await topology.establish(connection) == "queue ours-deleted was declared again by someone else"
 
 
 async def test_a_purge_drops_what_waits(

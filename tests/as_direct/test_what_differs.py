@@ -31,6 +31,7 @@ _Test = TypeVar("_Test", bound=Callable[..., object])
 
 SEEN_HERE: set[str] = set()
 SEEN_ELSEWHERE = {
+    "a metadata value above 64 KiB, unless `MAX_METADATA_BYTES` is higher": "as_direct/test_large_metadata.py",
     "metadata above twice `MAX_METADATA_BYTES`": "e2e/test_envoy_wire.py",
     "`MAX_MESSAGE_BYTES`, `MAX_BYTES_IN_FLIGHT`, `ACCEPT_COMPRESSED`": "e2e/test_envoy_wire.py",
     "spans": "envoy/test_transport.py",
@@ -41,7 +42,9 @@ SEEN_ELSEWHERE = {
     "more than `MAX_CONCURRENT_CALLS` forwarded calls": "e2e/test_isolation.py",
     "a failure right after headers without metadata": "as_direct/test_callers_retries.py",
     "a caller that goes away": "envoy/test_departures.py",
+    "a media service whose name leads to another address": "as_direct/test_addresses.py",
     "TLS files that changed": "envoy/test_tls.py",
+    "a certificate of the media service with a common name and no alternative names": "as_direct/test_names.py",
     "`xds:` targets": "envoy/test_addresses.py",
 }
 """Rows that are not about one call's bytes, and where they are tested."""
@@ -124,6 +127,36 @@ async def test_what_grpcs_library_keeps_of_answers(ways: Ways, method: str) -> N
         outcome, _ = await made(ways, way, method)
         found[way] = len({"endpoint-load-metrics-bin", "grpc-server-stats-bin"} & {*dict(outcome.trailing)})
     assert found == {"grpcio": 0, "envoy": 2 if method in {UNARY, ANY} else 0}
+
+
+@differs("`grpc-message` of an answer with status OK")
+@ALL
+async def test_words_for_a_success(ways: Ways, method: str) -> None:
+    """grpc-js sends `OK`."""
+    ways.upstream.answers[method.encode()] = answered(b"a", trailing=[(b"grpc-message", b"OK")])
+    details = {way: (await made(ways, way, method))[0].details for way in ("direct", "grpcio", "envoy")}
+    assert details == {"direct": "OK", "grpcio": "", "envoy": "OK" if method in {UNARY, ANY} else ""}
+
+
+@differs("`grpc-message` that is no UTF-8")
+@ALL
+async def test_words_that_are_no_text(ways: Ways, method: str) -> None:
+    ways.upstream.answers[method.encode()] = answered(status=b"9", trailing=[(b"grpc-message", b"%FF")])
+    details = {way: (await made(ways, way, method))[0].details for way in ("direct", "grpcio", "envoy")}
+    assert details == {"direct": "%FF", "grpcio": "%C3%BF", "envoy": "%FF" if method in {UNARY, ANY} else "%C3%BF"}
+
+
+@differs("`content-length` of an answer that is a status alone")
+@ALL
+async def test_the_length_of_a_status(ways: Ways, method: str) -> None:
+    """tonic sends it."""
+    more = [(b"grpc-status", b"9"), (b"content-length", b"0")]
+    ways.upstream.answers[method.encode()] = http_answer(200, b"", b"application/grpc", more)
+    found = {}
+    for way in ("direct", "grpcio", "envoy"):
+        outcome, _ = await made(ways, way, method)
+        found[way] = "content-length" in dict(outcome.trailing)
+    assert found == {"direct": True, "grpcio": False, "envoy": method in {UNARY, ANY}}
 
 
 @differs("several values of `x-forwarded-for`, `x-forwarded-host`, `traceparent`")

@@ -83,11 +83,11 @@ async def _nobody_takes_it(_: Stack, process: Process) -> None:
 @pytest.mark.parametrize(
     ("happens", "reason"),
     [
-        (_fails, "the media service answered NOT_FOUND"),
-        (_is_unsuccessful, "success is false, or nobody can tell when a presigned URL in it expires"),
+        (_fails, "its status is NOT_FOUND"),
+        (_is_unsuccessful, "success is false, or a presigned URL in it does not say when it expires"),
         (_is_large, "it is larger than CACHE_MAX_ENTRY_BYTES"),
         (_has_dead_urls, "it was invalidated meanwhile, or its presigned URLs are about to expire"),
-        (_nobody_takes_it, "Redis could not take it"),
+        (_nobody_takes_it, "Redis could not store it"),
     ],
 )
 async def test_what_is_not_stored_says_why_and_is_not_counted(

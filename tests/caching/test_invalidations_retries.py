@@ -224,7 +224,7 @@ async def test_closing_says_what_redis_has_not_taken(caplog: pytest.LogCaptureFi
     await ours.close()
     [record] = caplog.records
     assert record.levelno == logging.WARNING
-    assert record.getMessage() == "stopping with invalidations that Redis has not taken"
+    assert record.getMessage() == "stopping with invalidations that Redis has not confirmed"
     assert record.__dict__["pending"] == 1
 
 

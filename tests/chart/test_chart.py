@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import kubernetes_validate
 import pytest
 from click.testing import CliRunner
 
-from proxy.injector import settings
+from proxy.injector import namespace_wishes, settings
+from proxy.injector.annotations import TYPES
 from proxy.injector.settings import InjectorSettings
 from proxy.injector_cli import webhook
 from proxy.settings.config import declared, variable
 from tests.chart.tools import CHART, environment, objects, one, run, template
+from tests.injector.test_asking import MISTYPED, NOT_OURS
 
 CRDS = {"Certificate", "Issuer", "ServiceMonitor", "PodMonitor", "PrometheusRule"}
 TLS: dict[str, dict[str, Any]] = {
@@ -213,20 +216,63 @@ def test_the_standalone_proxy_gets_settings_that_it_knows() -> None:
         ({"media-cache-proxy.io/inject": "false"}, False, False),
         ({"media-cache-proxy.io/inject": "yes"}, True, True),
         ({"media-cache-proxy.io/inject": "True"}, True, True),
+        *(({f"media-cache-proxy.io/{name}": "x"}, True, False) for name in (*TYPES, "status") if name != "inject"),
+        *(({key: "true"}, True, True) for key in MISTYPED),
+        *(({key: "true"}, True, False) for key in NOT_OURS),
     ],
 )
 def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, pods: bool) -> None:
     """Evaluated by a CEL implementation: who did not ask never waits for us, who asked in other words is told."""
     metadata: dict[str, Any] = {"name": "x"} | ({} if annotations is None else {"annotations": annotations})
     created = {"request": {"operation": "CREATE"}, "object": {"metadata": metadata}}
+    assert [asks(each, created) for each in ("namespaces", "pods")] == [namespaces, pods]
+
+
+@cache
+def conditions(name: str) -> list[str]:
+    """Of one of the configuration's webhooks."""
     webhooks = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
-    results = [all(cel.evaluate(each["expression"], created) for each in hook["matchConditions"]) for hook in webhooks]
-    assert results == [namespaces, pods]
+    (found,) = [each for each in webhooks if each["name"] == f"{name}.media-cache-proxy.io"]
+    return [each["expression"] for each in found["matchConditions"]]
+
+
+def asks(name: str, given: dict[str, Any]) -> bool:
+    return all(cel.evaluate(each, given) for each in conditions(name))
+
+
+@pytest.mark.parametrize(
+    ("labels", "heard"),
+    [
+        ({"media-cache-proxy.io/inject": "true"}, True),
+        ({"media-cache-proxy.io/inject": "false"}, False),
+        ({"media-cache-proxy.io/injected": "true", "media-cache-proxy.io/component": "x"}, False),
+        ({"media-cache-proxy.io/cache-ttl": "5m"}, True),
+        *(({key: "true"}, True) for key in MISTYPED if key != "media-cache-proxy.io/injected"),
+        *(({key: "true"}, False) for key in NOT_OURS),
+    ],
+)
+def test_labels_of_pods_are_heard_too(labels: dict[str, str], heard: bool) -> None:
+    created = {"request": {"operation": "CREATE"}, "object": {"metadata": {"name": "x", "labels": labels}}}
+    assert asks("pods", created) is heard
+
+
+@pytest.mark.parametrize("group", ["labels", "annotations"])
+@pytest.mark.parametrize("key", ["media-cache-proxy.io/inject", *MISTYPED, *NOT_OURS])
+@pytest.mark.parametrize("word", ["enabled", "TRUE", "Off", "ture", "eNabled"])
+def test_of_a_namespace_the_webhook_hears_what_it_warns_of(group: str, key: str, word: str) -> None:
+    given = {"metadata": {"name": "shop", group: {key: word}}}
+    heard = asks("wishes", {"request": {"operation": "UPDATE"}, "object": given})
+    assert heard is bool(namespace_wishes.warnings(given))
+
+
+def test_the_namespaces_that_ask_are_those_that_the_webhook_takes_for_it() -> None:
+    first, _, _ = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
+    assert tuple(first["namespaceSelector"]["matchExpressions"][-1]["values"]) == namespace_wishes.YES
 
 
 @pytest.mark.parametrize(("spec", "asks"), [({"a": 1}, False), ({"a": 2}, True)])
 def test_an_update_is_looked_at_where_it_changes_what_runs(spec: dict[str, int], asks: bool) -> None:
-    for hook in one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]:
+    for hook in one(objects(template()), "MutatingWebhookConfiguration")["webhooks"][:2]:
         (rule,) = hook["rules"]
         assert rule["operations"] == ["CREATE", "UPDATE"]
         given = {"request": {"operation": "UPDATE"}, "object": {"spec": spec}, "oldObject": {"spec": {"a": 1}}}
@@ -234,11 +280,8 @@ def test_an_update_is_looked_at_where_it_changes_what_runs(spec: dict[str, int],
 
 
 def test_the_webhooks_of_the_configuration() -> None:
-    words = [
-        *("enabled", "Enabled", "ENABLED", "enable", "true", "True", "TRUE"),
-        *("yes", "Yes", "YES", "on", "On", "ON", "1"),
-    ]
-    first, second = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
+    words = list(namespace_wishes.YES)
+    first, second, _ = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
     assert (first["name"], second["name"]) == ("namespaces.media-cache-proxy.io", "pods.media-cache-proxy.io")
     for hook, operator in ((first, "In"), (second, "NotIn")):
         assert (hook["failurePolicy"], hook["timeoutSeconds"]) == ("Ignore", 5)
@@ -250,6 +293,13 @@ def test_the_webhooks_of_the_configuration() -> None:
         assert hook["objectSelector"]["matchExpressions"] == [
             {"key": "media-cache-proxy.io/component", "operator": "DoesNotExist"}
         ]
+
+
+def test_no_namespace_ever_waits_for_the_webhook() -> None:
+    found = objects(template("--set", "injector.failurePolicy=Fail,injector.timeoutSeconds=30"))
+    *_, wishes = one(found, "MutatingWebhookConfiguration")["webhooks"]
+    assert (wishes["name"], wishes["failurePolicy"]) == ("wishes.media-cache-proxy.io", "Ignore")
+    assert (wishes["timeoutSeconds"], wishes["sideEffects"]) == (2, "None")
 
 
 def test_no_pod_of_ours_waits_for_ourselves() -> None:

@@ -73,6 +73,36 @@ def test_a_wrong_type_is_refused(path: tuple[str, ...], tmp_path: Path) -> None:
     assert path[-1] in said or "/".join(path) in said
 
 
+SECTIONS = [path for path, value in EVERY.items() if isinstance(value, dict)]
+
+
+@pytest.mark.parametrize("path", SECTIONS, ids=".".join)
+def test_a_section_of_null_is_nothing_or_is_said_to_be_missing(path: tuple[str, ...], tmp_path: Path) -> None:
+    """Helm takes it out before the schema sees it. `limits: null` is how people write that there is none."""
+    file = tmp_path / "values.json"
+    file.write_text(nested(path, None))
+    shown = [] if path == ("standalone",) else ["--set", "standalone.enabled=true"]
+    done = run("helm", "template", "mcp", CHART, "--values", file, *shown)
+    assert done.returncode == 0 or f"missing property '{path[-1]}'" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"injector": {"replicas": "two"}}, "at '/injector/replicas': got string, want null or integer"),
+        ({"sidecar": {"runAsUser": "1000"}}, "at '/sidecar/runAsUser': got string, want null or integer"),
+        ({"sidecar": {"cacheTtl": 3600}}, "at '/sidecar/cacheTtl': got number, want string"),
+        ({"sidecar": {"logLevel": "INFO"}}, "at '/sidecar/logLevel': value must be one of '', 'debug', 'info'"),
+        ({"sidecar": {"resources": {"limits": {"cpu": ["1"]}}}}, "limits/cpu': got array, want"),
+        ({"injector": {"extraEnv": {"A": "b"}}}, "at '/injector/extraEnv': got object, want array"),
+    ],
+)
+def test_a_refusal_is_one_line_that_says_what_is_taken(values: dict[str, Any], said: str, tmp_path: Path) -> None:
+    lines = [each for each in refusal(json.dumps(values), tmp_path).splitlines() if "at '/" in each]
+    assert len(lines) == 1, lines
+    assert said in lines[0]
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -1,9 +1,12 @@
 """What values do to the rendered objects: overrides, autoscalers, ports, labels, names."""
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.chart.tools import CHART, environment, objects, one, run, template
 
@@ -89,6 +92,7 @@ def test_conditions_and_annotations_of_ones_own() -> None:
     assert found["metadata"]["annotations"].keys() == {"admissions.enforcer/disabled", "cert-manager.io/inject-ca-from"}
     for hook in found["webhooks"]:
         assert canary[0] in hook["namespaceSelector"]["matchExpressions"]
+    for hook in found["webhooks"][:2]:  # the last one is about namespaces
         assert canary[0] in hook["objectSelector"]["matchExpressions"]
 
 
@@ -164,3 +168,82 @@ def test_values_that_contradict_each_other_are_refused(value: str, said: str) ->
     done = run("helm", "template", "mcp", CHART, "--kube-version", "1.37", "--set", value)
     assert done.returncode != 0
     assert said in done.stderr
+
+
+LISTENERS = [
+    ("injector", "WEBHOOK_LISTEN_ADDR", "https"),
+    ("injector", "PROBE_ADDR", "metrics"),
+    ("standalone", "LISTEN_ADDR", "grpc"),
+    ("standalone", "PROBE_ADDR", "metrics"),
+]
+
+
+@pytest.mark.parametrize(("component", "variable", "port"), LISTENERS)
+@pytest.mark.parametrize("address", ["[::]:8123", "0.0.0.0:8123"])
+def test_services_probes_and_policies_follow_a_listener_that_is_moved(
+    component: str, variable: str, port: str, address: str
+) -> None:
+    """Else nobody would be there: the webhook would be passed by without a word."""
+    extra = json.dumps([{"name": variable, "value": address}])
+    more = [
+        "--set",
+        "standalone.enabled=true,networkPolicy.enabled=true",
+        "--set-json",
+        f"{component}.extraEnv={extra}",
+    ]
+    found = objects(template(*more))
+    (container,) = one(found, "Deployment", f"-{component}")["spec"]["template"]["spec"]["containers"]
+    assert {each["name"]: each["containerPort"] for each in container["ports"]}[port] == 8123
+    rules = one(found, "NetworkPolicy", f"-{component}")["spec"]["ingress"]
+    assert 8123 in [each["port"] for rule in rules for each in rule["ports"]]
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("127.0.0.1:8123", 'is reached by nobody else; write it as "[::]:8123"'),
+        ("[::1]:8123", "is reached by nobody else"),
+        ("localhost:8123", "is reached by nobody else"),
+        ("8123", 'has no port that a Service can have; write it as "[::]:9000"'),
+    ],
+)
+@pytest.mark.parametrize(("component", "variable"), [each[:2] for each in LISTENERS])
+def test_a_listener_that_nobody_reaches_is_refused(component: str, variable: str, address: str, said: str) -> None:
+    extra = json.dumps([{"name": variable, "value": address}])
+    more = ["--set", "standalone.enabled=true", "--set-json", f"{component}.extraEnv={extra}"]
+    done = run("helm", "template", "mcp", CHART, *more)
+    assert done.returncode != 0
+    assert f'{component}.extraEnv: {variable}: "{address}" {said}' in done.stderr
+
+
+def test_a_section_of_null_is_none() -> None:
+    """No limits; the webhook's own requests; no Secret."""
+    given = environment(objects(template("--set", "sidecar.resources=null,sidecar.redis.secret=null")))
+    assert [given[f"SIDECAR_{each}"] for each in ("CPU_REQUEST", "MEMORY_LIMIT", "REDIS_SECRET")] == ["", "", ""]
+
+
+NEWER = {
+    "injector": [
+        *("namespaceSelector", "objectSelector", "webhookAnnotations", "namespaceRules", "events"),
+        *("port", "metricsPort", "hostNetwork"),
+    ],
+    "tests": ["resources"],
+    "": ["policies"],
+}
+"""What 0.1.0 did not have."""
+
+
+def test_an_upgrade_may_reuse_the_values_of_an_older_release(tmp_path: Path) -> None:
+    """`--reuse-values` takes that release's defaults, too, so newer ones are missing; this chart lacks them."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    yaml = YAML()
+    values = yaml.load(chart / "values.yaml")
+    for section, keys in NEWER.items():
+        for key in keys:
+            del (values[section] if section else values)[key]
+    yaml.dump(values, chart / "values.yaml")
+    more = ["--set", "standalone.enabled=true,networkPolicy.enabled=true"]
+    older, newer = (objects(template(*more, "--skip-tests", chart=each)) for each in (chart, CHART))
+    assert older == newer
+    assert template(*more, chart=chart)

@@ -15,9 +15,9 @@ CHART = ROOT / "charts" / "media-cache-proxy"
 @cache
 def tool(name: str) -> str:
     """The program's path; fetched where it is not there yet."""
-    found = subprocess.run(
-        [sys.executable, ROOT / "scripts" / "kube-tools"], check=True, capture_output=True, text=True
-    )
+    more = [name] if name == "helm3" else []
+    command = [sys.executable, str(ROOT / "scripts" / "kube-tools"), *more]
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
     return str(Path(found.stdout.strip()) / name)
 
 

@@ -16,7 +16,7 @@ MERGE = "application/merge-patch+json"
 
 
 def secret(installation: Installation) -> str:
-    return f"/api/v1/namespaces/{SYSTEM}/secrets/{installation.name}-tls"
+    return f"/api/v1/namespaces/{installation.namespace}/secrets/{installation.name}-tls"
 
 
 def emptied(installation: Installation) -> dict[str, Any]:

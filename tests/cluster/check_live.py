@@ -12,6 +12,7 @@ from tests.cluster.installation import SYSTEM, Installation, pod, sidecar
 from tests.cluster.node import Node
 from tests.support.servers.redis import RedisServer
 
+pytestmark = pytest.mark.timeout(400)  # the first test also installs and waits
 SHOP = "shop"
 MERGE = "application/merge-patch+json"
 _CALLER = """

@@ -19,7 +19,7 @@ def limit_range(**bounds: Any) -> tuple[str, dict[str, Any]]:
 
 
 def quota(scopes: list[str] | None = None, **hard: str) -> tuple[str, dict[str, Any]]:
-    named = {name.replace("_", "."): text for name, text in hard.items()}
+    named = {name.replace("__", "-").replace("_", "."): text for name, text in hard.items()}
     spec = {"hard": named, **({"scopes": scopes} if scopes else {})}
     return "resourcequotas", {"metadata": {"name": "strict"}, "spec": spec}
 
@@ -158,3 +158,69 @@ def test_the_restricted_level(plane: ControlPlane, webhook: Replica) -> None:
     answer = plane.call("POST", "/api/v1/namespaces/restricted/pods?dryRun=All", given)
     assert answer.status == 201, answer.message
     assert sidecar(answer.body)
+
+
+TOGETHER: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any], dict[str, Any], bool]] = {
+    "a default of local storage and a quota": (
+        [limit_range(default={"ephemeral-storage": "1Gi"}), quota(limits_ephemeral__storage="1500Mi")],
+        {},
+        {},
+        True,
+    ),
+    "a smaller quota": (
+        [limit_range(default={"ephemeral-storage": "1Gi"}), quota(limits_ephemeral__storage="1100Mi")],
+        {},
+        {},
+        False,
+    ),
+    "a pod's own resources and a minimum": (
+        [limit_range(min={"cpu": "60m"})],
+        {"requests": {"cpu": "60m"}},
+        {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}},
+        False,
+    ),
+    "a pod's own resources and a default": (
+        [limit_range(default={"cpu": "20m"}, defaultRequest={"cpu": "10m"})],
+        {},
+        {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}},
+        True,
+    ),
+    "a quota of pods with affinity to other namespaces": (
+        [
+            (
+                "resourcequotas",
+                {
+                    "metadata": {"name": "strict"},
+                    "spec": {"hard": {"pods": "0"}, "scopes": ["CrossNamespacePodAffinity"]},
+                },
+            )
+        ],
+        BURSTABLE,
+        {},
+        True,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_demands_that_meet_only_together(name: str, plane: ControlPlane, webhook: Replica) -> None:
+    """Whatever they are: who is created without the sidecar is created in a labelled namespace."""
+    demands, resources, whole, fits = TOGETHER[name]
+    namespace = plane.namespace(f"together-{list(TOGETHER).index(name)}", inject="enabled")
+    for each in demands:
+        demand(plane, namespace, *each)
+    path = f"/api/v1/namespaces/{namespace}/pods?dryRun=All"
+    alone = plane.call("POST", path, _with(resources, whole, {"inject": "false"}))
+    assert alone.status == 201, alone.message
+    answer = plane.call("POST", path, _with(resources, whole))
+    assert answer.status == 201, answer.message
+    if whole and "resources" not in alone.body["spec"]:
+        return  # an API server that does not know them yet
+    assert bool(sidecar(answer.body)) is fits, answer.warnings
+
+
+@pytest.mark.parametrize("wish", ["cpu-limit", "cpu-request"])
+def test_a_guaranteed_pod_with_one_wish_stays_guaranteed(wish: str, plane: ControlPlane, webhook: Replica) -> None:
+    answer = create(plane, "default", GUARANTEED, {"inject": "true", wish: "300m"})
+    assert sidecar(answer.body), answer.message
+    assert answer.body["status"]["qosClass"] == "Guaranteed"

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from tests.cluster.control_plane import Answer, ControlPlane
-from tests.cluster.installation import Replica, pod, sidecar
+from tests.cluster.installation import Installation, Replica, pod, sidecar
+from tests.injector.test_asking import MISTYPED
 
 INJECT = "media-cache-proxy.io/inject"
 
@@ -35,6 +36,52 @@ def test_a_label_is_told(word: str, plane: ControlPlane, webhook: Replica) -> No
     assert bool(sidecar(answer.body)) is (word == "true")
 
 
+SAFE_LABELS = [key for key in MISTYPED if key.partition("/")[0].islower() and key != "media-cache-proxy.io/injected"]
+
+
+@pytest.mark.parametrize(
+    ("group", "key"),
+    [("annotations", each) for each in MISTYPED] + [("labels", each) for each in SAFE_LABELS],
+)
+def test_a_mistyped_key_is_told_where_nobody_opted_in(
+    group: str, key: str, plane: ControlPlane, webhook: Replica
+) -> None:
+    """By the API server's own CEL, which takes capitals in the prefix of an annotation, not of a label."""
+    given = pod({})
+    given["metadata"][group] = {key: "true"}
+    answer = create(plane, given)
+    assert answer.status == 201, answer.message
+    assert sidecar(answer.body) is None
+    assert any(f"not injected: {key}: is unknown" in warning for warning in answer.warnings), answer.warnings
+
+
+def test_who_labels_a_namespace_in_other_words_is_told(
+    plane: ControlPlane, installation: Installation, webhook: Replica
+) -> None:
+    """By kubectl, at once; a word that is understood brings no warning."""
+    plane.namespace("mislabelled")
+    for word, said in (("ture", "'ture' is not understood; accepted: enabled, disabled"), ("enabled", "")):
+        done = installation.kubectl("label", "--overwrite", "namespace", "mislabelled", f"{INJECT}={word}")
+        assert done.returncode == 0, done.stderr
+        assert said in done.stderr
+        assert bool(said) is ("Warning" in done.stderr)
+    done = installation.kubectl("annotate", "namespace", "mislabelled", f"{INJECT}=true")
+    assert "is an annotation of this namespace; make it a label" in done.stderr
+
+
+def test_a_part_that_may_go_without_the_sidecar_reaches_people(plane: ControlPlane, webhook: Replica) -> None:
+    namespace = plane.namespace("partly")
+    given = owned(plane, namespace, pod())
+    given["spec"]["containers"].append(
+        {"name": "worker", "image": "worker:1", "envFrom": [{"configMapRef": {"name": "settings"}}]}
+    )
+    answer = create(plane, given, namespace, dry=False)
+    assert sidecar(answer.body), answer.message
+    plane.wait(lambda: events(plane, namespace, "SidecarNotUsed"), "an Event")
+    (event,) = events(plane, namespace, "SidecarNotUsed")
+    assert "worker: MEDIA_SERVICE_ADDR may come from envFrom" in event["message"]
+
+
 def test_who_does_not_ask_never_waits_for_the_webhook(plane: ControlPlane, webhook: Replica) -> None:
     def asked() -> str:
         text = webhook.get("/metrics")[1]
@@ -59,26 +106,32 @@ def test_a_namespaces_label(word: str, plane: ControlPlane, webhook: Replica) ->
     assert sidecar(create(plane, pod({"inject": "false"}), namespace).body) is None
 
 
-def test_why_there_is_no_sidecar_reaches_people(plane: ControlPlane, webhook: Replica) -> None:
-    """The warning of an admission goes to a controller, which throws it away."""
-    namespace = plane.namespace("told", inject="enabled")
-    template = {"metadata": {"labels": {"app": "x"}}, "spec": {"containers": [{"name": "db", "image": "db:1"}]}}
+def owned(plane: ControlPlane, namespace: str, given: dict[str, Any]) -> dict[str, Any]:
+    """The pod as a ReplicaSet of that namespace makes it."""
+    template = {"metadata": {"labels": {"app": "x"}}, "spec": given["spec"]}
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": template}
     path = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
     uid = plane.make(path, {"metadata": {"name": "db"}, "spec": spec})["metadata"]["uid"]
     reference = {"apiVersion": "apps/v1", "kind": "ReplicaSet", "controller": True, "name": "db", "uid": uid}
-    given = {"metadata": {"generateName": "db-", "ownerReferences": [reference]}, "spec": template["spec"]}
+    metadata = {"annotations": given["metadata"].get("annotations"), "ownerReferences": [reference]}
+    return {"metadata": {**metadata, "generateName": "db-"}, "spec": given["spec"]}
+
+
+def events(plane: ControlPlane, namespace: str, reason: str) -> list[dict[str, Any]]:
+    found = plane.call("GET", f"/api/v1/namespaces/{namespace}/events").body["items"]
+    return [each for each in found if each["reason"] == reason]
+
+
+def test_why_there_is_no_sidecar_reaches_people(plane: ControlPlane, webhook: Replica) -> None:
+    """The warning of an admission goes to a controller, which throws it away."""
+    namespace = plane.namespace("told", inject="enabled")
+    given = owned(plane, namespace, {"metadata": {}, "spec": {"containers": [{"name": "db", "image": "db:1"}]}})
     assert create(plane, given, namespace).status == 201
     for _ in range(3):
         assert create(plane, given, namespace, dry=False).status == 201
-
-    def events() -> list[dict[str, Any]]:
-        found = plane.call("GET", f"/api/v1/namespaces/{namespace}/events").body["items"]
-        return [each for each in found if each["reason"] == "SidecarNotInjected"]
-
-    plane.wait(events, "an Event")
-    (event,) = events()
-    assert event["involvedObject"]["uid"] == uid
+    plane.wait(lambda: events(plane, namespace, "SidecarNotInjected"), "an Event")
+    (event,) = events(plane, namespace, "SidecarNotInjected")
+    assert event["involvedObject"]["uid"] == given["metadata"]["ownerReferences"][0]["uid"]
     assert "the variable MEDIA_SERVICE_ADDR is not there" in event["message"]
     counted = 'media_cache_injector_not_injected_total{asked="namespace",reason="no-address"}'
     assert counted + " 3.0" in webhook.get("/metrics")[1]

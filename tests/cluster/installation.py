@@ -41,17 +41,22 @@ class Replica:
 
 
 class Installation:
-    """One release; `name` is that of the webhook's objects."""
+    """One release; `name` is that of the webhook's objects. `program`: helm (which is 4) or helm3, by default as the
+    variable HELM says.
+    """
 
-    def __init__(self, plane: ControlPlane, release: str = "mcp", namespace: str = SYSTEM) -> None:
+    def __init__(
+        self, plane: ControlPlane, release: str = "mcp", namespace: str = SYSTEM, program: str | None = None
+    ) -> None:
         self.plane, self.release, self.namespace = plane, release, namespace
+        self.program = program or os.environ.get("HELM") or "helm"
         self.name = f"{release}-media-cache-proxy-injector"
         self.configuration = f"{namespace}-{self.name}"
         self.webhooks = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{self.configuration}"
 
     def helm(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Helm 4, as an administrator."""
-        command = [tool("helm"), *map(str, arguments), "--namespace", self.namespace]
+        """As an administrator."""
+        command = [tool(self.program), *map(str, arguments), "--namespace", self.namespace]
         env = {**os.environ, "KUBECONFIG": str(self.plane.kubeconfig())}
         return subprocess.run(command, check=False, capture_output=True, text=True, env=env, timeout=120)
 

@@ -15,6 +15,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from proxy.pb import media_pb2 as pb
@@ -28,6 +29,11 @@ _MOST_TEXTS = 50
 """Violations that are told in full; all are counted."""
 FAILED = "failed fetch "
 """How the message of a failure begins that names its fetch."""
+
+
+def as_logged() -> str:
+    """Now, as the proxies' logs tell it."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Question(Protocol):
@@ -237,7 +243,7 @@ class Checker:
         self._tick(f"answer to {reading.tick} {how}")
         wrong = self._failure(reading, response) if not response.success else self._answer(reading, response, how)
         if wrong:
-            lines = [f"{wrong}: {reading.asked} {how}", f"during {self.during}", *self._log]
+            lines = [f"{wrong}: {reading.asked} {how}", f"at {as_logged()} during {self.during}", *self._log]
             self.wrong("\n  ".join(lines))
 
     def _failure(self, reading: Reading, response: Any) -> str:

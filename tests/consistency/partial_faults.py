@@ -37,11 +37,19 @@ class PartialFaults:
     """`kinds` are its faults; each is mended when it returns."""
 
     def __init__(
-        self, schedule: Schedule, redis: Side, proxies: list[ProxyProcess], publisher: Publisher, *, quick: bool
+        self,
+        schedule: Schedule,
+        redis: Side,
+        to_rabbit: list[FaultyTcp],
+        proxies: list[ProxyProcess],
+        publisher: Publisher,
+        *,
+        quick: bool,
     ) -> None:
+        """`to_rabbit`: the proxies' own ways to RabbitMQ."""
         self._random, self._drawn = schedule.random, schedule.pause
         self._checker = schedule.checker
-        self._redis, self._proxies, self._publisher = redis, proxies, publisher
+        self._redis, self._to_rabbit, self._proxies, self._publisher = redis, to_rabbit, proxies, publisher
         self._quick = quick
         self.stopped: set[ProxyProcess] = set()
         self.kinds: dict[str, Fault] = {
@@ -49,6 +57,10 @@ class PartialFaults:
             "Redis refuses writes as it cannot save": self._cannot_save,
             "one proxy stopped": self._proxy_stopped,
             "publisher mute": self._publisher_mute,
+            "one proxy's way to RabbitMQ cut": self._rabbit_cut,
+            "one proxy's way to RabbitMQ slow": self._rabbit_slow,
+            "one proxy's way to RabbitMQ frozen": self._rabbit_frozen,
+            "one connection to RabbitMQ swallowed": self._rabbit_swallowed,
         }
         if redis.links:
             self.kinds |= {
@@ -77,28 +89,50 @@ class PartialFaults:
     # One proxy's way.
 
     async def _way_cut(self) -> None:
-        link = self._one_way()
+        await self._cut(self._one_way())
+
+    async def _way_slow(self) -> None:
+        await self._slow(self._one_way(), (0.02, 0.06, 0.3))
+
+    async def _way_frozen(self) -> None:
+        await self._frozen(self._one_way())
+
+    async def _cut(self, link: FaultyTcp) -> None:
         await link.refuse()
         await self._pause()
         await link.start()
 
-    async def _way_slow(self) -> None:
-        link = self._one_way()
-        link.delay = self._random.choice((0.02, 0.06, 0.3))
+    async def _slow(self, link: FaultyTcp, seconds: tuple[float, ...]) -> None:
+        link.delay = self._random.choice(seconds)
         await self._pause()
         link.resume()
 
-    async def _way_frozen(self) -> None:
-        link = self._one_way()
+    async def _frozen(self, link: FaultyTcp) -> None:
         link.stall()
         await self._pause()
         link.resume()
 
+    async def _rabbit_cut(self) -> None:
+        await self._cut(self._random.choice(self._to_rabbit))
+
+    async def _rabbit_slow(self) -> None:
+        await self._slow(self._random.choice(self._to_rabbit), (0.06, 0.3, 1.0))
+
+    async def _rabbit_frozen(self) -> None:
+        with self._checker.excused(3.0 * HEARTBEAT):  # what the broker has handed out
+            await self._frozen(self._random.choice(self._to_rabbit))
+
     # One connection.
 
     async def _connection_swallowed(self) -> None:
-        link = self._one_way()
-        await until(lambda: link.open, "a connection to Redis")
+        await self._swallowed(self._one_way())
+
+    async def _rabbit_swallowed(self) -> None:
+        with self._checker.excused(3.0 * HEARTBEAT):
+            await self._swallowed(self._random.choice(self._to_rabbit))
+
+    async def _swallowed(self, link: FaultyTcp) -> None:
+        await until(lambda: link.open, "a connection")
         link.swallow_one(self._random.randrange(link.open))
         await self._pause()
 

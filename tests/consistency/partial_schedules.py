@@ -177,7 +177,42 @@ async def one_of_several_publishers_that_is_mute(world: World, redis: RedisServe
     await world.read(process, USER)
 
 
+async def a_publisher_that_is_mute_while_rabbitmq_comes_and_goes(
+    world: World, redis: RedisServer, rabbit: RabbitServer
+) -> None:
+    """The process is never connected for as long as a silence takes; nor is any event lost by that."""
+    _hasten(world)
+    url = await rabbit.vhost()
+    async with FaultyTcp(rabbit.port) as link:
+        process = await world.process()
+        await world.consume(process, url.replace(f":{rabbit.port}/", f":{link.port}/"))
+        (consumer,) = process.consumers
+        await world.read(process, USER)
+        await world.settle()
+        world.checker.commit(USER.model)
+        for _ in range(3):
+            await world.writing(process, 2)
+
+        async def doubted() -> bool:
+            if process.gap.seconds is None and consumer._presence.up:
+                link.cut()
+                await until(lambda: not consumer._presence.up, "the loss to be noticed")
+            return consumer._silence.since is not None
+
+        await _over(doubted, 6.0)
+        await _over(lambda: False, 2 * WITHOUT_EVENTS)
+        await _over(lambda: process.gap.seconds is None, 2.0)
+        world.checker.applied(USER.model, 1, "mute for longer than is trusted")
+        await world.read(process, USER)
+
+
 def _hasten(world: World) -> None:
     """A silence is noticed sooner."""
-    for name, seconds in (("OVER", 0.5), ("GRACE", 0.05), ("_EXCHANGE_EVERY", 0.2), ("_EXCHANGE_PAUSE", 0.1)):
+    for name, seconds in (
+        ("OVER", 0.5),
+        ("GRACE", 0.05),
+        ("DRAINING", 0.05),
+        ("_EXCHANGE_EVERY", 0.2),
+        ("_EXCHANGE_PAUSE", 0.1),
+    ):
         world.patch.setattr(f"proxy.amqp.silence.{name}", seconds)

@@ -1,15 +1,17 @@
-"""The Redis of a run: `Alone`, `Replicated` (an address that moves between two servers), `Watched` (by Sentinel).
+"""The Redis of a run: `Alone`, `Replicated` (an address that moves between two servers), `Watched` (by Sentinel),
+`Clustered` (three masters).
 
 The first two give each proxy a way of its own, through a `FaultyTcp`, so that a fault can hit one of them alone.
 """
 
 import asyncio
+from itertools import cycle
 from typing import Self
 
 from redis.exceptions import RedisError
 
 from tests.support.servers.redis import RedisServer
-from tests.support.servers.redis_sets import MASTER_NAME, SentinelSet
+from tests.support.servers.redis_sets import MASTER_NAME, RedisCluster, SentinelSet
 from tests.support.servers.server import Startable
 from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
@@ -172,7 +174,37 @@ class Watched(Side):
         self.set.remove()
 
 
-SIDES: dict[str, type[Side]] = {"alone": Alone, "replicated": Replicated, "sentinel": Watched}
+class Clustered(Side):
+    """A Cluster of three masters without replicas; faults hit one after the other."""
+
+    def __init__(self, proxies: int) -> None:
+        super().__init__(0)
+        self._set = RedisCluster()
+        self._turns = cycle(self._set.servers)
+
+    async def start(self) -> Self:
+        await self._set.start()
+        return self
+
+    def addr(self, proxy: int) -> str:
+        return self._set.addr
+
+    async def master(self) -> RedisServer:
+        return next(self._turns)
+
+    async def whole(self) -> None:
+        await self._set.ready()
+
+    def remove(self) -> None:
+        self._set.remove()
+
+
+SIDES: dict[str, type[Side]] = {
+    "alone": Alone,
+    "replicated": Replicated,
+    "sentinel": Watched,
+    "cluster": Clustered,
+}
 
 
 async def _follows(replica: RedisServer, master: RedisServer) -> bool:

@@ -1,12 +1,14 @@
 """`make soak`: proxies, real Redis and RabbitMQ, readers and writers, and a seeded schedule of faults, judged.
 
     python -m tests.consistency.run [--seconds 30] [--seed 1] [--policy media|product] [--proxies 2]
-        [--redis alone|replicated|sentinel] [--faults whole,partial] [--only "failover,one proxy"]
+        [--redis alone|replicated|sentinel|cluster] [--faults whole,partial] [--only "failover,one proxy"]
+        [--beside 20] [--keep DIRECTORY]
     python -m tests.consistency.run --seconds 600 --through PROXY:PORT --straight SERVICE:PORT --models user:1,product:7
 
 Readers and writers go on through every fault. In the end all is mended, and once every event is applied each read must
-see what the origin has. Exit status 1 with the log around each violation. With addresses it reads a deployment instead
-(`deployment.py`).
+see what the origin has. Exit status 1 with the log around each violation. `--beside` has so many processes spin beside
+it; `--keep` keeps the report, the times of the faults and the proxies' logs. With addresses it reads a deployment
+instead (`deployment.py`).
 """
 
 import argparse
@@ -19,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -31,10 +34,13 @@ from tests.consistency.faults import WITHOUT_EVENTS, WholeFaults
 from tests.consistency.partial_faults import HEARTBEAT, WITHIN, PartialFaults
 from tests.consistency.publisher import Publisher
 from tests.consistency.redis_sides import SIDES, Side
+from tests.consistency.reporting import kept, told
 from tests.consistency.schedule import Schedule
+from tests.consistency.spinning import spinning
 from tests.consistency.traffic import BUSY, QUIET, TRAFFIC
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
+from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
 
 _AWAKE_FOR = 20.0  # seconds
@@ -70,15 +76,21 @@ class Run:
         self.applied = Applied(self.checker, self.traffic.lines)
         settings = {
             **self.traffic.settings,
-            "RABBITMQ_ADDR": f"{url}?heartbeat={HEARTBEAT}",
             "MEDIA_SERVICE_ADDR": self.traffic.server.addr,
             "CACHE_TTL_WITHOUT_EVENTS": f"{WITHOUT_EVENTS:g}",
             "LOG_LEVEL": "debug",
         }
-        self.proxies = [ProxyProcess(REDIS_ADDR=redis.addr(proxy), **settings) for proxy in range(plan.proxies)]
+        self.to_rabbit = [FaultyTcp(rabbit.port) for _ in range(plan.proxies)]
+        brokers = [url.replace(f":{rabbit.port}/", f":{link.port}/") for link in self.to_rabbit]
+        self.proxies = [
+            ProxyProcess(REDIS_ADDR=redis.addr(number), RABBITMQ_ADDR=f"{broker}?heartbeat={HEARTBEAT}", **settings)
+            for number, broker in enumerate(brokers)
+        ]
         self.schedule = Schedule(plan.seed, self.checker)
         self.whole = WholeFaults(self.schedule, redis, rabbit, self.proxies, self.traffic.origin, self.publisher)
-        self.partial = PartialFaults(self.schedule, redis, self.proxies, self.publisher, quick=plan.quick)
+        self.partial = PartialFaults(
+            self.schedule, redis, self.to_rabbit, self.proxies, self.publisher, quick=plan.quick
+        )
         self.schedule.kinds |= (self.whole.kinds if "whole" in plan.faults else {}) | (
             self.partial.kinds if "partial" in plan.faults else {}
         )
@@ -194,16 +206,7 @@ class Run:
 
     def report(self) -> str:
         """What was done and what was found, a line each."""
-        counts = self.checker.counts
-        lines = [f"{name:<36} {counts[name]:>8}" for name in sorted(counts)]
-        lines += [f"{'events sent':<36} {self.publisher.sent:>8}", f"{'events lost':<36} {self.publisher.lost:>8}"]
-        lines += [f"{'faults':<36} {self.schedule.counts.total():>8}"]
-        lines += [f"fault: {name:<29} {count:>8}" for name, count in sorted(self.schedule.counts.items())]
-        found = self.checker.found
-        if self.checker.first is not None:
-            lines.append(f"the first after {self.checker.first - self._begun:.1f} s")
-        lines += [f"found: {name:<60} {count:>8}" for name, count in sorted(found.items())]
-        return "\n".join([*lines, f"{'violations':<36} {found.total():>8}", *self.checker.violations[:5]])
+        return told(self.checker, self.publisher, self.schedule, self._begun)
 
 
 def _channel(addr: str) -> grpc.aio.Channel:
@@ -218,6 +221,8 @@ async def running(plan: Plan, rabbit: RabbitServer) -> AsyncIterator[Run]:
         redis = await exits.enter_async_context(SIDES[plan.redis](plan.proxies))
         run = Run(plan, redis, rabbit, await rabbit.vhost())
         exits.callback(run.traffic.close)
+        for link in run.to_rabbit:
+            await exits.enter_async_context(link)
         await exits.enter_async_context(run.traffic.server)
         for proxy in run.proxies:
             await exits.enter_async_context(proxy)
@@ -244,10 +249,16 @@ async def carry_out(run: Run, seconds: float) -> None:
         publisher.cancel()
 
 
-async def _main(seconds: float, plan: Plan) -> int:
+async def _main(seconds: float, plan: Plan, beside: int, keep: Path | None) -> int:
     async with RabbitServer() as rabbit, running(plan, rabbit) as run:
-        await carry_out(run, seconds)
-        print(f"{plan}, {seconds:g} s\n{run.report()}")  # noqa: T201 -- this is what the command is for
+        try:
+            with spinning(beside):
+                await carry_out(run, seconds)
+        finally:
+            report = f"{plan}, {seconds:g} s\n{run.report()}"
+            if keep is not None:
+                kept(keep, report, run.checker, run.schedule, run.proxies)
+        print(report)  # noqa: T201 -- this is what the command is for
         return 1 if run.checker.violations else 0
 
 
@@ -261,6 +272,8 @@ def main() -> int:
     parser.add_argument("--redis", choices=SIDES, default="replicated")
     parser.add_argument("--faults", default="whole,partial", help="which: whole, partial")
     parser.add_argument("--only", default="", help="beginnings of the faults' names, comma separated")
+    parser.add_argument("--beside", type=int, default=0, help="so many processes spin beside it: a busy machine")
+    parser.add_argument("--keep", type=Path, help="a directory for the report, the faults' times, the proxies' logs")
     parser.add_argument("--through", help="address of a deployed proxy; with --straight and --models")
     parser.add_argument("--straight", help="address of the media service behind it")
     parser.add_argument("--models", default="user:1", help="which to read there: user:1,product:7")
@@ -272,7 +285,7 @@ def main() -> int:
     logging.disable(logging.ERROR)  # the AMQP library tells of each connection that we close
     only = tuple(filter(None, given.only.split(",")))
     plan = Plan(given.seed, given.policy, given.proxies, given.redis, frozenset(given.faults.split(",")), only)
-    return asyncio.run(_main(given.seconds, plan))
+    return asyncio.run(_main(given.seconds, plan, given.beside, given.keep))
 
 
 if __name__ == "__main__":

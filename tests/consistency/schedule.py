@@ -5,7 +5,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 
-from tests.consistency.checker import Checker
+from tests.consistency.checker import Checker, as_logged
 
 Fault = Callable[[], Awaitable[None]]
 
@@ -18,6 +18,8 @@ class Schedule:
         self.checker = checker
         self.counts: Counter[str] = Counter()
         self.kinds: dict[str, Fault] = {}
+        self.times: list[str] = []
+        """When each fault began and ended, as logs tell times."""
 
     def keep(self, names: Collection[str]) -> None:
         """Only kinds whose name begins with one of these, all without; KeyError when one names none."""
@@ -37,11 +39,15 @@ class Schedule:
                 if over() and len(self.counts) == len(self.kinds):
                     return
                 self.checker.during = kind
-                self.checker.note(f"fault begins: {kind}")
+                self._tell(f"fault begins: {kind}")
                 await self.kinds[kind]()
-                self.checker.note(f"fault ends: {kind}")
+                self._tell(f"fault ends: {kind}")
                 self.checker.during = f"after {kind}"
                 self.counts[kind] += 1
+
+    def _tell(self, text: str) -> None:
+        self.checker.note(text)
+        self.times.append(f"{as_logged()} {text}")
 
     async def pause(self, least: float, most: float) -> None:
         """So many seconds, drawn."""

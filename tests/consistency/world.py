@@ -147,7 +147,6 @@ class World:
         process.consumers.append(consumer)
         consumer.start()
         await until(lambda: process.gap.seconds is None, "events to arrive")
-        await until(lambda: consumer._silence._listening_since is not None, "writes to wait for theirs")
 
     # What callers do.
 

@@ -253,7 +253,7 @@ async def _events(stage: Stage) -> None:
         return applied == 1 and await stage.proxy.metric('media_cache_events_total{outcome="malformed"}') == 5
 
     await until(counted, "all events to be counted")
-    await stage.proxy.logged("an event that names no model was dropped")
+    await stage.proxy.logged("an event was dropped because it names no model")
 
 
 async def _upstream_misbehaves(stage: Stage) -> None:

@@ -23,11 +23,7 @@ RETURN = 5.0
 
 async def _caches_again(gateway: Gateway, model_id: int, within: float = RETURN) -> None:
     """Waits for a hit on a model that was never read before the outage."""
-
-    async def hit() -> bool:
-        return await gateway.x_cache(model_id) == "hit"
-
-    await until(hit, "a hit", within)
+    await gateway.hits(model_id, within=within)
 
 
 async def test_redis_absent_at_start_then_there(own_redis: RedisServer, upstream: FakeMediaServer) -> None:

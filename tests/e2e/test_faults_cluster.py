@@ -28,11 +28,6 @@ async def _on(cluster: RedisCluster, server: RedisServer) -> list[int]:
     return [number for number, owner in zip(MODELS, owners, strict=True) if owner is server]
 
 
-async def _all_hits(gateway: Gateway) -> bool:
-    reads = [await gateway.read(model_id=number) for number in MODELS]
-    return all(read.x_cache == "hit" for read in reads)
-
-
 async def _true(gateway: Gateway, models: Iterable[int], total: int) -> bool:
     return all([(await gateway.read(model_id=number)).response.data.total == total for number in models])
 
@@ -67,7 +62,7 @@ async def test_one_master_away_holds_up_no_events_of_the_others(
         async with ProxyProcess(**settings) as one, ProxyProcess(**settings) as other, Gateway(other.addr) as gateway:
             await until(lambda: _consumes(one), "a consumer", 60)
             await until(lambda: _consumes(other), "the other consumer", 60)
-            await until(lambda: _all_hits(gateway), "answers to be stored", 60)
+            await gateway.hits(*MODELS, within=60)
             away.freeze()
             for proxy in (one, other):
                 await proxy.logged("a part of Redis cannot be used")
@@ -78,5 +73,5 @@ async def test_one_master_away_holds_up_no_events_of_the_others(
             away.thaw()
             await until(lambda: _up(other), "the master to be back")
             await until(lambda: _true(gateway, MODELS, 1), "all events to be applied", 20)
-            await until(lambda: _all_hits(gateway), "answers to be stored again", 60)
+            await gateway.hits(*MODELS, within=60)
             assert await _true(gateway, MODELS, 1)

@@ -37,11 +37,7 @@ async def _consumes(proxy: ProxyProcess) -> bool:
 
 async def _stored(gateway: Gateway) -> None:
     """Every model is stored, and is without files."""
-
-    async def all_hits() -> bool:
-        return [(await gateway.read(model_id=number)).x_cache for number in MODELS] == ["hit"] * len(MODELS)
-
-    await until(all_hits, "answers to be stored")
+    await gateway.hits(*MODELS)
 
 
 async def _true(gateway: Gateway) -> bool:

@@ -49,7 +49,7 @@ async def test_without_descriptors_who_is_connected_is_served_and_others_once_th
                 await until(lambda: _late_read_works(proxy), "one more caller to be served")
                 await until(lambda: _ready(proxy), "the probes to answer")
                 assert (await gateway.read()).response.data.total == 1
-                await proxy.logged("there are file descriptors again")
+                await proxy.logged("file descriptors are free again")
             assert len(await proxy.logged("no file descriptors are left")) == 1
             # asyncio adds a line of its own, once a minute, where it was the probes that nobody could connect to.
             severe = [line for line in proxy.stderr.splitlines() if '"level": "error"' in line]

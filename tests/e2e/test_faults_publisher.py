@@ -55,13 +55,6 @@ async def _seen(gateway: Gateway, model_id: int, total: int) -> None:
     await until(sees, f"{total} files of {model_id}")
 
 
-async def _hit(gateway: Gateway, model_id: int) -> None:
-    async def hits() -> bool:
-        return await gateway.x_cache(model_id) == "hit"
-
-    await until(hits, f"a hit of {model_id}")
-
-
 @TRANSPORTS
 async def test_a_publisher_that_fell_silent_is_noticed_by_every_proxy(
     settings: dict[str, str], url: str, upstream: FakeMediaServer, transport: str
@@ -69,8 +62,8 @@ async def test_a_publisher_that_fell_silent_is_noticed_by_every_proxy(
     async with _proxy(settings, transport) as one, _proxy(settings) as other:
         async with Gateway(one.addr) as writer, Gateway(other.addr) as reader:
             await publish(url, 7)
-            await _hit(reader, 1)
-            await _hit(reader, 8)
+            await reader.hits(1)
+            await reader.hits(8)
             for number in (2, 3, 4):
                 await writer.upload(number)
             upstream.media.add("User", 1)  # past the proxies, with no event
@@ -84,9 +77,9 @@ async def test_a_publisher_that_fell_silent_is_noticed_by_every_proxy(
             await _silent(one, silent=False)
             await _silent(other, silent=False)
             assert (await reader.read(model_id=8)).response.data.total == 1
-            await _hit(reader, 1)
+            await reader.hits(1)
         for proxy in (one, other):
-            assert len(await proxy.logged("writes succeed and no media event follows")) == 1
+            assert len(await proxy.logged("writes succeed but no media event follows them")) == 1
             assert len(await proxy.logged("media events follow writes again")) == 1
 
 
@@ -126,7 +119,7 @@ async def test_events_that_cannot_be_read_count_as_missing(
 ) -> None:
     """A release of the media service that writes them otherwise: nobody need write through a proxy."""
     async with _proxy(settings) as one, Gateway(one.addr) as reader, publishing(url) as publisher:
-        await _hit(reader, 1)
+        await reader.hits(1)
         for _ in range(3):
             upstream.media.add("User", 1)
             await publisher.raw(b'{"v2": {"model": "user/1"}}')
@@ -145,7 +138,7 @@ async def test_one_mute_media_service_among_several_is_noticed(
         async with Gateway(one.addr) as writer, Gateway(other.addr) as reader:
             for number in range(7, 11):
                 await publish(url, number)  # both have heard of users
-            await _hit(reader, 1)
+            await reader.hits(1)
             upstream.media.add("User", 1)  # past the proxies, with no event
             for number in (2, 3, 4):
                 await writer.upload(number)
@@ -157,7 +150,7 @@ async def test_one_mute_media_service_among_several_is_noticed(
             await until(silent, "the mute one to be noticed", 60)
             await _seen(reader, 1, 1)
             for proxy in (one, other):
-                assert len(await proxy.logged("some writes succeed and no media event of theirs follows")) == 1
+                assert len(await proxy.logged("some writes succeed but no media event follows them")) == 1
                 assert not [line for line in proxy.lines if "media events follow writes again" in line]
 
             async def in_order_again() -> bool:
@@ -174,14 +167,14 @@ async def test_one_of_several_whose_events_cannot_be_read(
 ) -> None:
     """Half of them has been released with another format; nobody writes through a proxy."""
     async with _proxy(settings) as one, Gateway(one.addr) as reader, publishing(url) as publisher:
-        await _hit(reader, 1)
+        await reader.hits(1)
         for number in (7, 8, 9):
             upstream.media.add("User", 1)
             await publisher.raw(b'{"v2": {"model": "user/1"}}')
             await publisher.event(number)
         await _silent(one)
         await _seen(reader, 1, 3)
-        assert len(await one.logged("some writes succeed and no media event of theirs follows")) == 1
+        assert len(await one.logged("some writes succeed but no media event follows them")) == 1
         for _ in range(30):
             await publisher.event(7)
         await _silent(one, silent=False)

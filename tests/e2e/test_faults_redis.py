@@ -29,11 +29,7 @@ async def serving(redis_addr: str, upstream: FakeMediaServer) -> AsyncIterator[t
 
 async def _caches_again(gateway: Gateway, model_id: int) -> None:
     """Waits for a hit on a model that was never read before."""
-
-    async def hit() -> bool:
-        return await gateway.x_cache(model_id) == "hit"
-
-    await until(hit, "a hit", RETURN)
+    await gateway.hits(model_id, within=RETURN)
 
 
 async def _writes_and_reads_its_write(gateway: Gateway) -> None:

@@ -41,11 +41,7 @@ async def _two(
         Gateway(other.addr) as second,
     ):
         for gateway in (first, second):
-
-            async def stored(gateway: Gateway = gateway) -> bool:
-                return {(await gateway.read(model_id=number)).x_cache for number in _MODELS} == {"hit"}
-
-            await until(stored, "answers to be stored")
+            await gateway.hits(*_MODELS)
         yield first, second
 
 

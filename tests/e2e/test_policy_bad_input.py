@@ -14,6 +14,7 @@ from examples.pb import product_pb2 as product
 from proxy.pb import media_pb2 as media
 from tests.admin.test_commands import ask
 from tests.e2e.test_services import TRANSPORTS, Services, serving, x_cache
+from tests.support.servers.children import free_port
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.redis import RedisServer
@@ -150,3 +151,25 @@ async def test_a_policy_with_mistakes_ends_the_start_with_all_of_them(tmp_path: 
     assert "Traceback" not in shown
     for said in ("unknown field 'idd'; did you mean 'id'? accepted: id", "unknown key 'tll'; did you mean 'ttl'?"):
         assert said in shown
+
+
+@TRANSPORTS
+async def test_a_service_that_is_the_proxy_itself(tmp_path: Path, transport: str) -> None:
+    """A call would go round until its deadline. By hand it ends the start; a sidecar knows no such place."""
+    address = f"127.0.0.1:{free_port()}"
+    given = {"POLICY": policy_in(tmp_path, product=address), "TRANSPORT": transport, "LISTEN_ADDR": address}
+    by_hand = ProxyProcess(**given)
+    by_hand.child.spawn()
+    assert await by_hand.exited() == 2
+    assert "is this proxy's own LISTEN_ADDR" in by_hand.stderr + by_hand.stdout
+    async with (
+        ProxyProcess(**given, ON_BAD_SETTINGS="forward") as proxy,
+        grpc.aio.insecure_channel(proxy.addr) as channel,
+    ):
+        get: Any = channel.unary_unary(
+            "/product.ProductService/GetProductByID",
+            request_serializer=product.GetProductByIDRequest.SerializeToString,
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as failed:
+            await get(LAMP, timeout=60)
+        assert failed.value.code() == grpc.StatusCode.UNAVAILABLE

@@ -27,7 +27,7 @@ from tests.support.servers.waiting import until
 from tests.support.services import Catalogue, catalogue_serving, policy_in
 
 SHOP = "hipstershop.ProductCatalogService"
-TAKEN = "the policy has changed and counts from now on"
+TAKEN = "the policy has changed, and the new one is in effect"
 
 
 class ConfigMap:
@@ -205,7 +205,7 @@ async def test_a_bad_one_is_refused_and_the_old_one_stays(redis: RedisServer, tm
     async with serving(redis, tmp_path, transport) as scene:
         whole = scene.config.policy.read_text()
         scene.config.write(whole.replace("tag: \"'product/' + string(request.id)\"", "tag: request.idd"))
-        (line,) = await scene.proxy.logged("the policy has changed and cannot be used")
+        (line,) = await scene.proxy.logged("the policy has changed but cannot be used")
         assert "unknown field 'idd'; did you mean 'id'?" in line
         assert [await x_cache(scene.products.GetProductByID(MUG)) for _ in range(2)] == ["miss", "hit"]
         assert await scene.proxy.metric("media_cache_policy_refused") == 1

@@ -162,6 +162,19 @@ async def test_a_write_that_nobody_understands_flushes_its_own_service_alone(
         assert await services.proxy.metric(failed) == 1
 
 
+async def test_lookup_tells_what_depends_on_what(redis: RedisServer, tmp_path: Path) -> None:
+    async with serving(redis, tmp_path, "grpcio") as services:
+        for _ in range(2):
+            await x_cache(services.products.GetProductBySlug(product.GetProductBySlugRequest(slug="mug")))
+        told = await ask(services.proxy, "lookup", "slug/mug")
+        assert told.out.startswith("slug/mug: 1 stored\n")
+        assert "its answers depend on product/1 too" in told.out
+        told = await ask(services.proxy, "lookup", "product/1")
+        assert "an invalidation also removes what is stored under slug/mug" in told.out
+        document = json.loads((await ask(services.proxy, "lookup", "product/1", "--json")).out)
+        assert [each["tag"] for each in document["dependants"]] == ["slug/mug"]
+
+
 async def test_a_service_is_flushed_by_hand(redis: RedisServer, tmp_path: Path) -> None:
     async with serving(redis, tmp_path, "grpcio") as services:
         files = media.GetFilesByModelRequest(model_type="user", model_id=1)

@@ -96,7 +96,7 @@ async def test_a_change_takes_another_way(
         path = tmp_path / "policy.yaml"
         before = path.read_text()
         policy_over_tls(tmp_path, address, "{mode: off}")
-        await scene.proxy.logged("counts from now on")
+        await scene.proxy.logged("the new one is in effect")
         long = boutique.SearchProductsRequest(query="x" * 101)
         await scene.boutique.SearchProducts(long)
         assert other.calls == ["SearchProducts"]
@@ -106,7 +106,7 @@ async def test_a_change_takes_another_way(
         await scene.boutique.SearchProducts(long)
         assert len(other.calls) == 2
         (tmp_path / "away.pem").write_bytes(scene.own.cert.read_bytes())
-        await scene.proxy.logged("counts from now on", 2)
+        await scene.proxy.logged("the new one is in effect", 2)
         await scene.boutique.SearchProducts(long)
         assert len(other.calls) == 2
 
@@ -118,7 +118,7 @@ async def test_renewed_files_are_taken_up(
     async with serving(redis, authority, tmp_path, transport) as scene:
         stranger.issue().write_to(scene.own)
         long = boutique.SearchProductsRequest(query="x" * 101)
-        await scene.proxy.logged("certificates for upstream were read anew")
+        await scene.proxy.logged("certificates for upstream were reloaded")
         if transport == "grpcio":  # Envoy goes on with the connections that it has
 
             async def refused() -> bool:
@@ -130,7 +130,7 @@ async def test_renewed_files_are_taken_up(
 
             await until(refused, "the stranger to be refused")
         authority.issue().write_to(scene.own)
-        await scene.proxy.logged("certificates for upstream were read anew", 2)
+        await scene.proxy.logged("certificates for upstream were reloaded", 2)
 
         async def served() -> bool:
             try:

@@ -24,6 +24,10 @@ def socket(host: str, port: int) -> dict[str, Any]:
         ("ipv4:10.0.0.1:1,10.0.0.2:2", [socket("10.0.0.1", 1), socket("10.0.0.2", 2)], False),
         ("ipv4:10.0.0.1", [socket("10.0.0.1", 443)], False),
         ("ipv6:[::1]:1,[::2]:2", [socket("::1", 1), socket("::2", 2)], False),
+        ("ipv4:///10.0.0.1:1", [socket("10.0.0.1", 1)], False),
+        ("ipv6:%5B::1%5D:1", [socket("::1", 1)], False),
+        ("[::ffff:10.0.0.1]:1", [socket("10.0.0.1", 1)], False),
+        ("[fe80::1%2]:1", [socket("fe80::1%2", 1)], False),
         ("unix:/run/media.sock", [{"pipe": {"path": "/run/media.sock"}}], False),
         ("unix:///run/media.sock", [{"pipe": {"path": "/run/media.sock"}}], False),
         ("unix:media.sock", [{"pipe": {"path": "media.sock"}}], False),
@@ -40,9 +44,10 @@ def test_a_targets_dns_server_is_asked() -> None:
     assert (found.addresses, found.dns, found.resolver) == ((socket("media", 50056),), True, socket("10.0.0.53", 53))
 
 
-def test_a_target_that_only_grpcs_library_reaches_is_refused() -> None:
-    with pytest.raises(ValueError, match="xds:"):
-        target("xds:///media")
+@pytest.mark.parametrize("text", ["xds:///media", "[fe80::1%eth0]:1"])
+def test_a_target_that_only_grpcs_library_reaches_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"xds:|eth0"):
+        target(text)
 
 
 def test_we_listen_on_every_address_of_a_name() -> None:
@@ -64,6 +69,12 @@ def test_we_listen_on_every_address_of_a_name() -> None:
 def test_all_of_ipv6_is_all_of_ipv4_too() -> None:
     address = {"address": "::", "port_value": 1, "ipv4_compat": True}
     assert listening("[::]:1", lambda _: []) == {"address": {"socket_address": address}}
+
+
+def test_an_interface_is_named_by_its_number() -> None:
+    assert listening("[fe80::1%2]:1", lambda _: []) == {"address": socket("fe80::1%2", 1)}
+    with pytest.raises(ValueError, match=r"LISTEN_ADDR.* by their number"):
+        listening("[fe80::1%eth0]:1", lambda _: [])
 
 
 @pytest.mark.parametrize(("host", "expected"), [("10.0.0.1", True), ("::1", True), ("localhost", False), ("", False)])

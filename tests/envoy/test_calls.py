@@ -230,7 +230,7 @@ async def test_an_unexpected_exception_tells_the_caller_nothing(caplog: pytest.L
     done = await Exchange(framed(b"")).of(Asgi(GetFilesByModel=fails).calls)
     headers: dict[bytes, Any] = dict(done.sent[0]["headers"])
     assert headers[b"grpc-status"] == b"13"
-    assert headers[b"grpc-message"] == b"internal error in the proxy; its log says more"
+    assert headers[b"grpc-message"] == b"internal error in the proxy; see its log"
     assert "hunter2" in caplog.text
 
 

@@ -75,5 +75,5 @@ def test_a_link_is_not_followed(parent: Path, tmp_path_factory: pytest.TempPathF
 
 def test_where_none_can_be_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", "/nonexistent")
-    with pytest.raises(StartError, match="TMPDIR naming one"), own_directory():
+    with pytest.raises(StartError, match="a writable one in TMPDIR"), own_directory():
         pass

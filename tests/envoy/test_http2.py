@@ -13,3 +13,10 @@ def test_a_connection_upstream_that_is_not_used_is_closed() -> None:
     [options] = as_client(3, idle="10s")["typed_extension_protocol_options"].values()
     assert options["common_http_protocol_options"]["idle_timeout"] == "10s"
     assert options["explicit_http_config"]["http2_protocol_options"]["max_concurrent_streams"] == 3
+
+
+def test_values_above_what_the_cheaper_codec_reads_have_the_other() -> None:
+    assert "use_oghttp2_codec" not in http2(1, 64 << 10)
+    assert http2(1, (64 << 10) + 1)["use_oghttp2_codec"]
+    [options] = as_client(1, metadata=1 << 20)["typed_extension_protocol_options"].values()
+    assert options["explicit_http_config"]["http2_protocol_options"]["use_oghttp2_codec"]

@@ -90,7 +90,7 @@ async def test_who_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch, caplo
     process = await shell("trap '' TERM; echo error main ready >&2; while :; do sleep 1; done")
     await until(lambda: process.last)
     assert await process.end() == -9
-    assert "Envoy does not end and is killed" in caplog.messages
+    assert "Envoy does not exit and is killed" in caplog.messages
 
 
 async def test_to_stop_what_is_gone_is_no_error() -> None:

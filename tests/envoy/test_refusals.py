@@ -15,7 +15,7 @@ SETTINGS = Settings(
     [
         (
             ["error adding listener 'callers': cannot bind '127.0.0.1:1': Address already in use", "exiting"],
-            "LISTEN_ADDR: '127.0.0.1:1' cannot be listened on; accepted: a free port of an own address",
+            "LISTEN_ADDR: '127.0.0.1:1' cannot be listened on; accepted: a free port of a local address",
         ),
         (
             ["malformed cluster"],
@@ -23,7 +23,7 @@ SETTINGS = Settings(
         ),
         (["no\n such  thing", " "], "TRANSPORT: 'grpcio' is not accepted by Envoy, which says: no such thing"),
         (["no /ca.pem"], "UPSTREAM_TLS_CA: '/ca.pem' is not accepted by Envoy, which says: no /ca.pem"),
-        ([], "TRANSPORT=envoy: Envoy ended at once and said nothing"),
+        ([], "TRANSPORT=envoy: Envoy exited at once and gave no reason"),
     ],
 )
 def test_one_line(lines: list[str], told: str) -> None:

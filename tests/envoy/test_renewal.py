@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from proxy.envoy.admin import EnvoyAdmin, Updates
-from proxy.envoy.bootstrap import Place
+from proxy.envoy.bootstrap import Place, clusters_of
+from proxy.envoy.listener import routes
 from proxy.envoy.renewal import Renewal
+from proxy.envoy.renewed import CLUSTERS, ROUTES, write
 from proxy.envoy.services import Placed, placed
 from proxy.settings.config import Settings
 from tests.support.services import policy_in
@@ -43,9 +45,10 @@ def services(directory: Path, *, product: str, catalogue: str = "") -> Sequence[
 
 def renewal(directory: Path, first: Sequence[Placed]) -> tuple[Renewal, Admin]:
     place, admin = Place(directory, "pyvoy.so", "roots.pem"), Admin(directory)
-    found = Renewal(Settings(policy="p.yaml"), place, admin, first)
-    found.begin()
-    return found, admin
+    settings = Settings(policy="p.yaml")
+    write(directory, CLUSTERS, clusters_of(settings, place, first))
+    write(directory, ROUTES, [routes(settings, first)])
+    return Renewal(settings, place, admin, first), admin
 
 
 async def test_clusters_come_before_routes_and_stay_for_calls_in_progress(tmp_path: Path) -> None:
@@ -69,7 +72,7 @@ async def test_what_envoy_refuses_waits_for_the_next_start(
     found, admin = renewal(tmp_path, services(tmp_path, product="shop:1"))
     admin.refuses = refused
     assert await found.take_up(services(tmp_path, product="shop:2")) == ("the routes of Envoy",)
-    assert f"Envoy goes on with the routes of the policy before: it refuses its {refused}" in caplog.text
+    assert f"Envoy keeps the routes of the previous policy: it rejects its {refused}" in caplog.text
 
 
 async def test_an_address_that_envoy_cannot_reach_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -75,6 +75,13 @@ def test_the_media_services_name_is_checked() -> None:
     assert context["match_typed_subject_alt_names"][0]["matcher"] == {"exact": "other"}
 
 
+def test_the_dot_at_the_end_of_a_whole_name_is_in_no_certificate() -> None:
+    for socket in (upstream("media.shop.svc.:1"), upstream(upstream_tls_server_name="media.shop.svc.")):
+        config = config_of(socket)
+        [name] = config["common_tls_context"]["validation_context"]["match_typed_subject_alt_names"]
+        assert (config["sni"], name["matcher"]) == ("media.shop.svc", {"exact": "media.shop.svc"})
+
+
 def test_an_address_is_checked_as_one_and_is_no_server_name() -> None:
     config = config_of(upstream("10.0.0.1:1"))
     assert "sni" not in config

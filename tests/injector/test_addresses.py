@@ -73,6 +73,9 @@ def test_what_the_sidecar_could_not_know_is_refused(
         ("dns:///localhost.:50066", True),
         ("passthrough:///[::1]:50066", True),
         ("0.0.0.0:50066", True),
+        ("ipv4:10.0.0.1:50066,127.0.0.1:50066", True),
+        ("[::ffff:127.0.0.1]:50066", True),
+        ("LOCALHOST:50066", True),
         ("localhost:50056", False),
         ("media:50066", False),
         ("10.0.0.1:50066", False),
@@ -81,7 +84,22 @@ def test_what_the_sidecar_could_not_know_is_refused(
     ],
 )
 def test_the_sidecars_own_address_is_known_in_any_spelling(value: str, itself: bool) -> None:
-    assert addresses.names_the_sidecar(literal("M", value), 50066) is itself
+    assert addresses.names_the_sidecar([literal("M", value)], 50066) is itself
+
+
+@pytest.mark.parametrize(
+    ("env", "itself"),
+    [
+        ([literal("H", "localhost"), literal("M", "$(H):50066")], True),
+        ([literal("P", "50066"), literal("M", "dns:///127.0.0.1:$(P)")], True),
+        ([literal("A", "local"), literal("H", "$(A)host"), literal("M", "$(H):50066")], True),
+        ([literal("H", "media"), literal("M", "$(H):50066")], False),
+        ([literal("H", "localhost"), literal("M", "$$(H):50066")], False),
+        ([{"name": "H", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}, literal("M", "$(H):50066")], False),
+    ],
+)
+def test_the_sidecars_own_address_is_known_behind_references(env: list[dict[str, Any]], itself: bool) -> None:
+    assert addresses.names_the_sidecar(original(*env), 50066) is itself
 
 
 def test_an_entry_after_the_referring_one_is_not_seen() -> None:
@@ -91,7 +109,7 @@ def test_an_entry_after_the_referring_one_is_not_seen() -> None:
 
 
 def test_a_source_never_names_the_sidecar() -> None:
-    assert not addresses.names_the_sidecar({"name": "M", "valueFrom": {}}, 50066)
+    assert not addresses.names_the_sidecar([{"name": "M", "valueFrom": {}}], 50066)
 
 
 def test_an_entry_with_a_left_over_source_is_not_swapped() -> None:

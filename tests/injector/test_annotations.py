@@ -33,7 +33,7 @@ def test_an_empty_address_turns_the_dependency_off() -> None:
     ("given", "message"),
     [
         ({"inject": "yes"}, "inject: 'yes' is not understood; accepted: true, false"),
-        ({"inject": True}, "inject: True is no text; put it in quotes"),
+        ({"inject": True}, "inject: True is not a text; put it in quotes"),
         (
             {"containers": "a,,b"},
             "containers: 'a,,b' is not understood; accepted: container names, separated by commas",

@@ -61,3 +61,65 @@ def test_a_static_pod_is_let_alone() -> None:
 @pytest.mark.parametrize("broken", [None, {}, {"metadata": []}, {"metadata": {"annotations": 1, "labels": 2}}], ids=str)
 def test_what_is_no_pod_asks_for_nothing(broken: Any) -> None:
     assert asked(broken).by == "namespace"
+
+
+MISTYPED = [
+    "media-cache-proxy.io/Inject",
+    "media-cache-proxy.io/injected",
+    "media-cache-proxy.io/enabled",
+    "Media-Cache-Proxy.io/inject",
+    "sidecar.media-cache-proxy.io/inject",
+    "sidecar.Media-Cache-Proxy.io/Inject",
+    "media-cache-proxy/inject",
+    "media-cache-proxy-inject",
+    "media-cache.io/injection",
+]
+NOT_OURS = [
+    "sidecar.istio.io/inject",
+    "linkerd.io/inject",
+    "container.apparmor.security.beta.kubernetes.io/media-cache-proxy",
+    "audit.example.com/media-cache-injection-reviewed",
+    "media-cache/team",
+    "app.kubernetes.io/name",
+]
+
+
+@pytest.mark.parametrize("key", MISTYPED)
+@pytest.mark.parametrize("word", ["true", "false"])
+def test_a_mistyped_key_is_a_wish_that_is_not_understood(key: str, word: str) -> None:
+    """Also one that says no: a pod that might not want the sidecar does not get it from its namespace."""
+    found = decided(pod(**{key: word}))
+    assert (found.asked, found.reason, found.operations) == ("pod", "unknown-annotation", ())
+    assert found.warnings[0].startswith(f"not injected: {key}: is unknown; ")
+    assert "inject" in found.warnings[0].partition("is unknown")[2]
+
+
+def test_a_mistyped_label_is_one_too() -> None:
+    given = pod()
+    given["metadata"]["labels"] = {"sidecar.media-cache-proxy.io/inject": "true"}
+    found = decided(given)
+    assert found.asked == "pod"
+    assert "did you mean the annotation media-cache-proxy.io/inject?" in found.warnings[0]
+
+
+@pytest.mark.parametrize("key", NOT_OURS)
+def test_what_is_not_ours_is_let_be(key: str) -> None:
+    assert decided(pod(**{key: "true"})).reason == "injected"
+
+
+def test_other_annotations_as_labels_are_told() -> None:
+    """They are not read there, whoever asks."""
+    given = pod("true")
+    given["metadata"]["labels"] = {"media-cache-proxy.io/cache-ttl": "5m"}
+    found = decided(given)
+    assert found.reason == "injected"
+    said = "media-cache-proxy.io/cache-ttl: is a label of this pod; make it an annotation"
+    assert said in found.warnings[-1]
+    given["metadata"]["annotations"] = {}
+    assert said in decided(given).warnings[0]
+
+
+def test_a_prefix_in_upper_case_is_refused_beside_a_wish() -> None:
+    found = decided(pod("true", **{"Media-Cache-Proxy.io/upstream": "m:1"}))
+    assert not found.allowed
+    assert found.message.startswith("Media-Cache-Proxy.io/upstream: is unknown")

@@ -185,7 +185,7 @@ async def test_an_api_server_that_is_away_does_not_stop_serving(
     assert replica.problem() is None
     assert replica.number("media_cache_injector_certificate_checks_total", outcome="failed") == 3
     assert [record.message for record in caplog.records if record.levelno == logging.ERROR] == [
-        "certificate check failed; what was served is served on"
+        "the certificate check failed; the current certificate stays in use"
     ]
 
 

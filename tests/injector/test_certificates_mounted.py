@@ -63,7 +63,7 @@ async def test_a_bundle_that_others_write_is_judged_and_not_touched(
     write(tmp_path, pair)
     replica = Replica(cluster, Clock(), Mounted(tmp_path), writes_bundle=False)
     await replica.keeper.check()
-    assert (replica.problem() or "").startswith("the webhook configuration's caBundle does not fit the certificate: ")
+    assert (replica.problem() or "").startswith("the webhook configuration's caBundle does not match the certificate: ")
     api.bundles["pods.example"] = base64.b64encode(pair.ca).decode()
     await replica.keeper.check()
     assert replica.problem(), "one of the two webhooks is not trusted yet"

@@ -30,6 +30,9 @@ async def test_the_owner_is_told_once_an_hour() -> None:
     now = 3601.0
     events.tell("shop", POD, "no-address", "again")
     await until(lambda: len(written) == 3, "a third event")
+    events.tell("shop", POD, "unseen", "worker: …", "SidecarNotUsed")
+    await until(lambda: len(written) == 4, "one of another kind")
+    assert written[3]["reason"] == "SidecarNotUsed"
     running.cancel()
 
 

@@ -158,7 +158,9 @@ def test_an_annotation_without_quotes_is_named() -> None:
     text = DEPLOYMENT.replace(
         "labels: {app: gateway}\n    spec", "annotations: {media-cache-proxy.io/inject: true}\n    spec"
     )
-    assert inject(text).errors == ["Deployment gateway: media-cache-proxy.io/inject: True is no text; put it in quotes"]
+    assert inject(text).errors == [
+        "Deployment gateway: media-cache-proxy.io/inject: True is not a text; put it in quotes"
+    ]
 
 
 def test_jobs_in_container_mode_are_left_alone() -> None:

@@ -39,6 +39,10 @@ def test_what_is_left_of_a_quota() -> None:
     assert found.left == {"requests.cpu": Decimal("0.4"), "pods": Decimal(3)}
 
 
+OTHER = {"scopeName": "CrossNamespacePodAffinity", "operator": "Exists"}
+REQUIRED, PREFERRED = (f"{how}DuringSchedulingIgnoredDuringExecution" for how in ("required", "preferred"))
+
+
 @pytest.mark.parametrize(
     ("scope", "spec", "counts"),
     [
@@ -50,6 +54,15 @@ def test_what_is_left_of_a_quota() -> None:
         ({"scopeName": "NotTerminating", "operator": "Exists"}, {"activeDeadlineSeconds": 5}, False),
         ({"scopeName": "NotBestEffort", "operator": "Exists"}, {}, True),
         ({"scopeName": "BestEffort", "operator": "Exists"}, {}, False),
+        (OTHER, {}, False),
+        (OTHER, {"affinity": {"podAffinity": {REQUIRED: [{"topologyKey": "zone"}]}, "podAntiAffinity": None}}, False),
+        (OTHER, {"affinity": {"podAffinity": {REQUIRED: [{"namespaces": ["x"]}]}}}, True),
+        (OTHER, {"affinity": {"podAntiAffinity": {REQUIRED: [{"namespaceSelector": {}}]}}}, True),
+        (
+            OTHER,
+            {"affinity": {"podAntiAffinity": {PREFERRED: [{"podAffinityTerm": {"namespaces": ["x"]}}]}}},
+            True,
+        ),
         ({"scopeName": "New", "operator": "Exists"}, {}, True),
     ],
     ids=str,

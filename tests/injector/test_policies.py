@@ -38,8 +38,14 @@ def test_the_variables_of_a_policy(services: tuple[str, ...], expected: Listed) 
         (Found(trouble="cannot be read: 404"), "shop: cannot be read: 404"),
         (Found("services: ["), "shop: policy.yaml:"),
         (Found("version: 1\nservices: []\nevent: []\n"), "shop: policy.yaml:3:1: "),
-        (Found(text("name: a.A, address_variable: LISTEN_ADDR")), "shop: address_variable LISTEN_ADDR of a.A is the"),
-        (Found(text("name: a.A, address_variable: LD_PRELOAD")), "shop: address_variable LD_PRELOAD of a.A is the"),
+        (
+            Found(text("name: a.A, address_variable: LISTEN_ADDR")),
+            "shop: address_variable LISTEN_ADDR of a.A is one of the",
+        ),
+        (
+            Found(text("name: a.A, address_variable: LD_PRELOAD")),
+            "shop: address_variable LD_PRELOAD of a.A is one of the",
+        ),
     ],
 )
 def test_a_policy_that_cannot_be_used_is_refused(found: Found | None, said: str) -> None:

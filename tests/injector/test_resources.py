@@ -18,8 +18,8 @@ def limits(kind: str = "Container", **bounds: dict[str, str]) -> dict[str, Any]:
 
 
 def quota(used: dict[str, str] | None = None, scopes: list[str] | None = None, **hard: str) -> dict[str, Any]:
-    named = {name.replace("_", "."): text for name, text in hard.items()}
-    taken = {name.replace("_", "."): text for name, text in (used or {}).items()}
+    named = {name.replace("__", "-").replace("_", "."): text for name, text in hard.items()}
+    taken = {name.replace("__", "-").replace("_", "."): text for name, text in (used or {}).items()}
     spec = {"hard": named, **({"scopes": scopes} if scopes else {})}
     return {"metadata": {"name": "q"}, "spec": spec, "status": {"hard": named, "used": taken}}
 
@@ -175,3 +175,57 @@ def test_a_ratio_of_local_storage_is_heeded() -> None:
     bounds: dict[str, Any] = {"maxLimitRequestRatio": {"ephemeral-storage": "1"}, "min": {"ephemeral-storage": "1Gi"}}
     assert fit(limits(**bounds))["limits"]["ephemeral-storage"] == "1024Mi"
     assert fit(limits(max={"ephemeral-storage": "1Gi"})) == USUAL, "there the API server sets a default"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "expected"),
+    [
+        (Wishes(cpu_limit="300m"), "300m"),
+        (Wishes(cpu_limit="25m"), "25m"),
+        (Wishes(cpu_request="300m"), "300m"),
+        (Wishes(cpu_request="2"), "2"),
+    ],
+)
+def test_one_wish_of_a_guaranteed_pod_is_both(wishes: Wishes, expected: str) -> None:
+    """As Kubernetes takes a limit without a request. With the installation's other half the pod would be Burstable."""
+    app = resources({"cpu": "1", "memory": "1Gi"}, {"cpu": "1", "memory": "1Gi"})
+    found = fit(app=app, wishes=wishes)
+    assert (found["requests"]["cpu"], found["limits"]["cpu"]) == (expected, expected)
+    memory = fit(app=app, wishes=Wishes(memory_limit="256Mi"))
+    assert memory["requests"]["memory"] == memory["limits"]["memory"] == "256Mi"
+
+
+SHARED = {"resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}}
+"""A pod's own, of which 60m are its container's."""
+
+
+@pytest.mark.parametrize(
+    ("demanded", "expected"),
+    [
+        (limits(max={"cpu": "500m"}), ("40m", "500m")),
+        (limits(default={"cpu": "20m"}), ("40m", "40m")),
+        (limits(maxLimitRequestRatio={"cpu": "2"}), ("40m", "40m")),
+        (limits(min={"cpu": "40m"}), ("40m", None)),
+    ],
+)
+def test_a_container_of_a_pod_with_resources_of_its_own_is_judged_too(
+    demanded: dict[str, Any], expected: tuple[str, str | None]
+) -> None:
+    found = fit(demanded, spec=SHARED, app=resources({"cpu": "60m"}, {}))
+    assert (found["requests"]["cpu"], found["limits"].get("cpu")) == expected
+
+
+def test_such_a_pods_sidecar_never_has_too_little_to_start() -> None:
+    whole = {"resources": {"requests": {"memory": "100Mi"}, "limits": {"memory": "1Gi"}}}
+    app = resources({"memory": "50Mi"}, {})
+    assert fit(limits(maxLimitRequestRatio={"memory": "4"}), spec=whole, app=app)["limits"]["memory"] == "200Mi"
+    unlimited = {"resources": {"requests": {"memory": "100Mi"}}}
+    assert fit(limits(default={"memory": "64Mi"}), spec=unlimited, app=app)["limits"]["memory"] == "96Mi"
+    for demanded in (limits(maxLimitRequestRatio={"memory": "1"}), limits(max={"memory": "80Mi"})):
+        with pytest.raises(Refused, match="LimitRange allows no more than"):
+            fit(demanded, spec=whole, app=app)
+
+
+def test_what_such_a_pod_has_left_may_be_too_little_for_the_namespace() -> None:
+    with pytest.raises(Refused, match="no less than 60m of cpu, and the pod's own resources too little"):
+        fit(limits(min={"cpu": "60m"}), spec=SHARED, app=resources({"cpu": "60m"}, {}))

@@ -64,6 +64,14 @@ def test_what_creates_no_pod_passes(more: dict[str, Any]) -> None:
     assert found.body["response"] == {"uid": "705ab4f5-6393-11e8-b7cc-42010a800002", "allowed": True}
 
 
+def test_a_namespaces_wish_is_answered_with_what_is_wrong_in_it() -> None:
+    question = review({"metadata": {"name": "shop", "labels": {"media-cache-proxy.io/inject": "ture"}}})
+    question["request"]["resource"] = {"group": "", "version": "v1", "resource": "namespaces"}
+    found = ask(question)
+    assert (found.result, found.reason) == ("skipped", "namespace-wish")
+    assert "'ture' is not understood" in found.body["response"]["warnings"][0]
+
+
 @pytest.mark.parametrize("pod", [None, [], "x", {"metadata": []}, {"metadata": None, "spec": 1}])
 def test_an_object_that_is_no_pod_passes_with_a_warning(pod: Any) -> None:
     assert ask(review({}, object=pod)).result == "skipped"
@@ -75,8 +83,8 @@ def test_an_object_that_is_no_pod_passes_with_a_warning(pod: Any) -> None:
         (b"", "the body is not JSON"),
         (b"\xff", "the body is not JSON"),
         (b"[" * 100_000, "the body is not JSON"),
-        (b"[]", "the body is no AdmissionReview"),
-        (b'{"kind": "Pod"}', "the body is no AdmissionReview"),
+        (b"[]", "the body is not an AdmissionReview"),
+        (b'{"kind": "Pod"}', "the body is not an AdmissionReview"),
         (b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1beta1"}', "accepted: admission.k8s.io/v1"),
         (b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}', "no request with a uid"),
         (b'{"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "request": {"uid": 1}}', "with a uid"),

@@ -8,7 +8,9 @@ from proxy.injector.ports import Ports
 from proxy.injector.settings import InjectorSettings
 
 
-def build(wishes: Wishes | None = None, *, native: bool = True, **settings: Any) -> dict[str, Any]:
+def build(
+    wishes: Wishes | None = None, *, native: bool = True, as_root: bool = False, **settings: Any
+) -> dict[str, Any]:
     return sidecar.build(
         addresses.literal("media:50056"),
         Ports(50066, 9464, 9901),
@@ -16,6 +18,7 @@ def build(wishes: Wishes | None = None, *, native: bool = True, **settings: Any)
         InjectorSettings(**settings),
         native=native,
         resources={},
+        as_root=as_root,
     )
 
 
@@ -32,6 +35,12 @@ def test_it_meets_the_restricted_level_on_its_own() -> None:
 
 def test_the_user_may_be_left_to_the_platform() -> None:
     assert "runAsUser" not in build(run_as_user=None)["securityContext"]
+
+
+def test_beside_an_app_that_is_root_it_has_a_user_of_its_own() -> None:
+    """Left to the pod it would be root, which it must not be: neither it nor the app behind it would ever start."""
+    assert build(run_as_user=None, as_root=True)["securityContext"]["runAsUser"] == 65532
+    assert build(run_as_user=1000, as_root=True)["securityContext"]["runAsUser"] == 1000
 
 
 def test_no_probe_of_the_pod_asks_about_dependencies() -> None:

@@ -14,5 +14,5 @@ def test_a_version(text: str, version: tuple[int, int]) -> None:
 
 @pytest.mark.parametrize("text", ["", "1", "latest", "1.x", "1.3o"])
 def test_no_version(text: str) -> None:
-    with pytest.raises(ValueError, match=r"is no Kubernetes version; accepted: like 1\.33 or v1\.33\.2"):
+    with pytest.raises(ValueError, match=r"is not a Kubernetes version; accepted: like 1\.33 or v1\.33\.2"):
         parse_version(text)

@@ -30,7 +30,7 @@ def _file(name: str) -> Descriptors:
 
 
 def _reflection(upstream: str, tls: UpstreamTls | None, service: str) -> Descriptors:
-    raise BadDescriptors(f"cannot be had by reflection of {upstream}; accepted: a server with reflection, or a file")
+    raise BadDescriptors(f"cannot be read by reflection of {upstream}; accepted: a server with reflection, or a file")
 
 
 SOURCES = Sources(file=_file, reflection=_reflection)

@@ -47,10 +47,10 @@ def test_there_are_enough_of_them() -> None:
     [
         (None, "cannot be read: No such file or directory; accepted: a policy in YAML"),
         (b"", "is empty; accepted: a policy, which begins with version: 1"),
-        (b"\xff\xfe", "is no UTF-8; accepted: a policy in YAML"),
+        (b"\xff\xfe", "is not valid UTF-8; accepted: a policy in YAML"),
         (b"a" * (2 << 20), "is too long; accepted: at most 1 MiB"),
         (b"- a", "policy: a list was given; accepted: keys with values"),
-        (b"{]", "is no YAML: did not find expected node content; accepted: YAML"),
+        (b"{]", "is not valid YAML: did not find expected node content; accepted: YAML"),
     ],
 )
 def test_what_is_no_policy_at_all(tmp_path: Path, data: bytes | None, told: str) -> None:

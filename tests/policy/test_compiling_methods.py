@@ -51,7 +51,7 @@ def test_a_read_says_which_answers_are_stored_and_what_they_depend_on() -> None:
 def test_an_answer_whose_urls_are_unclear_is_not_stored() -> None:
     found = read('tag: "\'x\'", presigned_urls: "[response.message]"')
     assert found.storable(b"", answer("GetProductBySlugResponse", message="https://s3/?X-Amz-Expires=5")) == (
-        "nobody can tell when a presigned URL in it expires"
+        "a presigned URL in it does not say when it expires"
     )
     dated = answer("GetProductBySlugResponse", message="https://s3/?X-Amz-Date=20260101T000000Z&X-Amz-Expires=600")
     verdict = found.storable(b"", dated)
@@ -132,7 +132,7 @@ def test_log_lines_have_what_the_policy_says_and_lack_what_fails() -> None:
             "writes: [{method: UpdateProduct}]",
             "write UpdateProduct: names no tag; accepted: invalidates, alias or look_up",
         ),
-        ("writes: [{method: UpdateProduct, invalidates: \"['a', 1]\"}]", "a list that does not hold strings alone"),
+        ("writes: [{method: UpdateProduct, invalidates: \"['a', 1]\"}]", "a list with items that are not strings"),
         ('writes: [{method: UpdateProduct, invalidates: "[request.slug]"}]', "the tag is empty where no field is set"),
         (
             "writes: [{method: UpdateProduct, look_up: {method: Nope, request: a, invalidates: b}}]",

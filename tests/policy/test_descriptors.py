@@ -51,8 +51,8 @@ def broken() -> descriptor_pb2.FileDescriptorProto:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"\xff", "is no FileDescriptorSet; accepted: what protoc"),
-        (b"", "holds no file; accepted: what protoc"),
+        (b"\xff", "is not a FileDescriptorSet; accepted: what protoc"),
+        (b"", "contains no file; accepted: what protoc"),
         (
             file_set(file("a.proto", "b.proto")),
             "lacks b.proto, which a.proto imports; accepted: what protoc --include_imp",

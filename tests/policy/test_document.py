@@ -68,7 +68,7 @@ def test_every_mistake_is_noted_at_its_place() -> None:
     document.mapping(nodes["ttl"][1], "ttl", [])
     assert [str(mistake) for mistake in sorted(document.mistakes)] == [
         "p.yaml:1:6: tag: a list was given; accepted: a text",
-        "p.yaml:2:1: policy: 'tag' is here twice; accepted: each key once",
+        "p.yaml:2:1: policy: 'tag' appears twice; accepted: each key once",
         "p.yaml:3:6: ttl: is empty; accepted: a text",
         "p.yaml:3:6: ttl: nothing was given; accepted: keys with values",
         "p.yaml:4:6: lst: keys with values were given; accepted: a list",
@@ -81,12 +81,12 @@ def test_every_mistake_is_noted_at_its_place() -> None:
     ("text", "told"),
     [
         ("", r"p.yaml:1:1: is empty; accepted: a policy, .*"),
-        ("a: [", r"p.yaml:2:1: is no YAML: .*"),
-        ("a: *b", r"p.yaml:1:4: is no YAML: .*"),
-        ("a: \x07", r"p.yaml:1:1: is no YAML: .*"),
-        ("[" * 5000, r"p.yaml:\d+:\d+: is no YAML: .*"),
+        ("a: [", r"p.yaml:2:1: is not valid YAML: .*"),
+        ("a: *b", r"p.yaml:1:4: is not valid YAML: .*"),
+        ("a: \x07", r"p.yaml:1:1: is not valid YAML: .*"),
+        ("[" * 5000, r"p.yaml:\d+:\d+: is not valid YAML: .*"),
         ("a" * (MOST_BYTES + 1), r"p.yaml:1:1: is too long; accepted: at most 1 MiB"),
-        ("\ud800", r"p.yaml:1:1: is no YAML: .*"),
+        ("\ud800", r"p.yaml:1:1: is not valid YAML: .*"),
     ],
 )
 def test_what_is_no_yaml_is_one_line(text: str, told: str) -> None:

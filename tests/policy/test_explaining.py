@@ -1,6 +1,7 @@
 """proxy.policy.explaining: what a policy makes of one call."""
 
 import pytest
+from grpc import StatusCode
 
 from proxy.policy.explaining import explained
 from proxy.policy.failures import ExpressionError
@@ -27,6 +28,15 @@ def test_a_read_and_its_answer() -> None:
         "aliases": "none",
     }
     assert dict(explained(PRODUCT, "GetProductBySlug", {"slug": "mug"}, {}))["stored"].startswith("no: ")
+
+
+def test_a_read_that_is_answered_with_a_status() -> None:
+    kept = "ttl: 1h, negative_ttl: {NOT_FOUND: 30s}"
+    policy = compiled(f"{SERVICE}    reads: [{{method: GetProductBySlug, tag: \"'slug/' + request.slug\", {kept}}}]")
+    told = dict(explained(policy, "GetProductBySlug", {"slug": "mug"}, None, StatusCode.NOT_FOUND))
+    assert told["stored"] == "yes, for 30s at most (CACHE_TTL being 1h)"
+    told = dict(explained(policy, "GetProductBySlug", {"slug": "mug"}, None, StatusCode.UNAVAILABLE))
+    assert told["stored"] == "no: its status is UNAVAILABLE"
 
 
 def test_a_write() -> None:

@@ -1,6 +1,8 @@
 """proxy.policy.jsonish: values and messages as people write them."""
 
 import pytest
+from google.protobuf import timestamp_pb2, wrappers_pb2
+from google.protobuf.message import Message
 
 from proxy.pb import media_pb2 as pb
 from proxy.policy.document import Document
@@ -35,3 +37,28 @@ def test_what_is_no_such_message_is_told_in_one_line(value: object) -> None:
     with pytest.raises(BadMessage) as failed:
         message_of(value, pb.GetFilesByModelRequest())
     assert "\n" not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (3, wrappers_pb2.Int64Value(value=3)),
+        ("2026-01-02T03:04:05Z", timestamp_pb2.Timestamp(seconds=1767323045)),
+        ({"seconds": 1}, None),
+        ("soon", None),
+        ([], None),
+    ],
+)
+def test_a_well_known_message_is_spelled_as_json_has_it(value: object, message: Message | None) -> None:
+    kind = timestamp_pb2.Timestamp() if message is None else type(message)()
+    if message is not None:
+        assert message_of(value, kind) == message
+        return
+    with pytest.raises(BadMessage, match="Timestamp: "):
+        message_of(value, kind)
+
+
+def test_a_value_within_itself_is_told() -> None:
+    with pytest.raises(BadMessage, match="is a part of itself"):
+        value_of(Document("&a {x: [*a]}", "p.yaml").root)
+    assert value_of(Document("[&a {x: 1}, *a]", "p.yaml").root) == [{"x": 1}, {"x": 1}]

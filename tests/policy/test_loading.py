@@ -7,8 +7,10 @@ import pytest
 from proxy.policy.document import MOST_BYTES
 from proxy.policy.loading import load_policy
 from proxy.policy.mistakes import PolicyError
+from proxy.settings.flags import NOWHERE
 from proxy.settings.tolerance import ROUTES_OF
 from tests.policy import EXAMPLES, PRODUCT, SERVICE
+from tests.support.servers.certificates import Authority
 
 
 def test_no_path_is_the_built_in_policy() -> None:
@@ -26,7 +28,7 @@ def test_descriptors_lie_beside_the_policy(tmp_path: Path) -> None:
     ("data", "told"),
     [
         (None, "cannot be read: No such file or directory"),
-        (b"\xff\xfe", "is no UTF-8; accepted: a policy in YAML"),
+        (b"\xff\xfe", "is not valid UTF-8; accepted: a policy in YAML"),
         (b" " * (MOST_BYTES + 1), "is too long; accepted: at most 1 MiB"),
         (SERVICE.encode(), "product.binpb cannot be read: No such file or directory"),
     ],
@@ -84,3 +86,37 @@ def test_of_a_policy_that_cannot_be_used_the_routes_are_kept(
     others = {name: service.upstream for name, service in policy.services.items() if name != "media.MediaService"}
     assert others == expected
     assert not any(policy.services[name].unary for name in others), "nothing of them is known"
+
+
+def test_such_a_policy_stores_nothing_and_hears_no_event(tmp_path: Path) -> None:
+    policy = load_policy(f"{ROUTES_OF}{tmp_path / 'none.yaml'}")
+    asked = [read.asked(b"") for read in policy.reads.values()]
+    assert asked
+    assert all(each is not None and each.bypass for each in asked)
+    assert policy.events == ()
+    assert policy.large, "uploads have their memory all the same"
+
+
+def test_such_a_policy_keeps_a_service_behind_tls(tmp_path: Path, authority: Authority) -> None:
+    """With its files where they are of use."""
+    text = SERVICE.replace(
+        "descriptors: product.binpb", "descriptors: missing\n    upstream_tls: {server_name: p, ca: %s}"
+    )
+    (tmp_path / "p.yaml").write_text(text % authority.ca)
+    (tmp_path / "q.yaml").write_text(text % "none.pem")
+    for name, ca in (("p", str(authority.ca)), ("q", "")):
+        tls = load_policy(f"{ROUTES_OF}{tmp_path}/{name}.yaml").services["product.ProductService"].upstream_tls
+        assert tls is not None
+        assert (tls.on, tls.server_name, tls.ca) == (True, "p", ca)
+
+
+def test_a_service_is_never_where_the_proxy_itself_listens(tmp_path: Path) -> None:
+    """As after a swap of the app's variable whose ConfigMap held the sidecar's address already."""
+    environ, listen = {"PRODUCT_SERVICE_ADDR": "localhost:50066"}, "127.0.0.1:50066"
+    path = str(EXAMPLES / "product.yaml")
+    with pytest.raises(PolicyError) as failed:
+        load_policy(path, environ=environ, listen_addr=listen)
+    said = "'localhost:50066', where product.ProductService is (PRODUCT_SERVICE_ADDR), is this proxy's own LISTEN_ADDR"
+    assert said in str(failed.value)
+    policy = load_policy(f"{ROUTES_OF}{path}", environ=environ, listen_addr=listen)
+    assert policy.services["product.ProductService"].upstream == NOWHERE

@@ -34,7 +34,7 @@ def test_a_server_tells_what_its_services_look_like(channel: grpc.Channel) -> No
 
 
 def test_a_service_that_it_does_not_have_is_told(channel: grpc.Channel) -> None:
-    with pytest.raises(BadDescriptors, match="cannot be had by reflection"):
+    with pytest.raises(BadDescriptors, match="cannot be read by reflection"):
         ask(channel, "no.Such")
 
 

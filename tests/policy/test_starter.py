@@ -2,7 +2,9 @@
 
 import re
 
+import pytest
 import yaml
+from google.protobuf import descriptor_pb2
 
 from proxy.policy.descriptors import Descriptors
 from proxy.policy.starter import starter
@@ -31,3 +33,36 @@ def test_reads_are_told_by_the_proto_and_streams_are_named() -> None:
     assert "#   - method: Plain" in text.partition("reads:")[2]
     assert "# Up is a stream" in text
     assert yaml.safe_load(text)["services"] == [{"name": "s.Streams", "upstream": "s:1", "descriptors": "s.binpb"}]
+
+
+@pytest.mark.parametrize(
+    ("service", "method", "tag"),
+    [
+        ("shop.Products", "GetProductByID", "'product/' + string(request.id)"),
+        ("shop.Products", "ArchiveProduct", "'product/' + string(request.id)"),
+        ("shop.Products", "ListAllProducts", "'products'"),
+        ("shop.Products", "SearchSKUs", "'skus'"),
+        ("shop.StockService", "Get", "'stock/' + string(request.id)"),
+        ("shop.StockService", "Set", "'stock/' + string(request.id)"),
+        ("shop.Service", "Get", "'get/' + string(request.id)"),
+        ("Orders", "Watch", "'watch/' + string(request.id)"),
+        ("Orders", "Cancel", "'cancel/' + string(request.id)"),
+    ],
+)
+def test_a_guess_is_about_what_the_names_say(service: str, method: str, tag: str) -> None:
+    package, _, name = service.rpartition(".")
+    file = descriptor_pb2.FileDescriptorProto(name="s.proto", package=package, syntax="proto3")
+    message = file.message_type.add(name="M")
+    message.field.add(name="id", number=1, type=3, label=1)
+    kind = f".{package}.M" if package else ".M"
+    file.service.add(name=name).method.add(name=method, input_type=kind, output_type=kind)
+    text = starter(Descriptors([file]), file="p.yaml", source="s.binpb", upstream="s:1")
+    assert (f'tag: "{tag}"' in text) or (f'invalidates: "[{tag}, ' in text)
+
+
+def test_what_is_of_several_things_already_has_no_second_plural() -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="s.proto", syntax="proto3")
+    file.message_type.add(name="M")
+    file.service.add(name="Orders").method.add(name="CancelOrders", input_type=".M", output_type=".M")
+    text = starter(Descriptors([file]), file="p.yaml", source="s.binpb", upstream="s:1")
+    assert "['orders', 'orders']" in text

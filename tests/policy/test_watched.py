@@ -69,3 +69,24 @@ def test_what_changes_while_it_is_read_has_changed(tmp_path: Path) -> None:
     path.write_text("ab")
     watched.reading(path)
     assert watched.changed
+
+
+def test_what_was_kept_is_read_again_whatever_the_file_holds_by_then(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_bytes(b"first")
+    watched = Watched(keeping=True)
+    assert watched.read(path, 3) == b"firs"
+    watched.save(tmp_path / "read")
+    path.write_bytes(b"second")
+    again = Watched.saved(tmp_path / "read")
+    assert again.read(path, 3) == b"firs"
+    assert again.changed
+    again.forget()
+    assert (again.read(path, 9), again.told(path)) == (b"second", None)
+    assert Watched().keep("name", b"x") == b"x"
+
+
+def test_nothing_is_kept_for_nobody(tmp_path: Path) -> None:
+    watched = read(Path(policy_in(tmp_path, product="shop:1")))
+    watched.save(tmp_path / "read")
+    assert (tmp_path / "read").stat().st_size < 1000

@@ -80,6 +80,7 @@ CASES: dict[str, tuple[Any, str, Any, str]] = {
 }
 
 NEEDS = {
+    "unset_addrs": ("--media-service-addr=media:1",),
     "listen_tls_cert": ("--listen-tls-key=/k",),
     "listen_tls_key": ("--listen-tls-cert=/c",),
     "listen_tls_client_ca": ("--listen-tls-cert=/c", "--listen-tls-key=/k"),
@@ -212,6 +213,8 @@ def test_a_day_in_all_and_no_caching_at_all_are_fine(ttl: float, stale_if_error:
         ("[::1]:50066", "[::]:50066"),
         ("dns:///localhost:50066", "127.0.0.1:50066"),
         ("10.0.0.7:50066", "10.0.0.7:50066"),
+        ("0.0.0.0:50066", "127.0.0.1:50066"),
+        ("ipv4:127.0.0.1:50066", "127.0.0.1:50066"),
     ],
 )
 def test_a_proxy_of_itself_is_refused(target: str, listen: str) -> None:

@@ -60,7 +60,18 @@ def test_by_default_it_ends_the_command(mode: str) -> None:
 
 
 def test_unset_addresses() -> None:
-    assert read(UNSET_ADDRS="none")[0]["redis_addr"] is None
-    assert read(UNSET_ADDRS="none")[0]["rabbitmq_addr"] == ()
-    assert read(UNSET_ADDRS="none", REDIS_ADDR="redis:1")[0]["redis_addr"] is not None
+    none = {"UNSET_ADDRS": "none", "MEDIA_SERVICE_ADDR": "media:1"}
+    assert read(**none)[0]["redis_addr"] is None
+    assert read(**none)[0]["rabbitmq_addr"] == ()
+    assert read(**none, REDIS_ADDR="redis:1")[0]["redis_addr"] is not None
     assert read()[0]["redis_addr"] is not None
+
+
+@pytest.mark.parametrize("given", [{}, {"MEDIA_SERVICE_ADDR": ""}, {"MEDIA_SERVICE_ADDR": " "}])
+def test_in_a_pod_there_is_no_default_media_service(given: dict[str, str]) -> None:
+    """Its address may come from an optional ConfigMap; the default port could be the app's own."""
+    assert read(UNSET_ADDRS="none", **given)[2] == 2
+    seen, faults, status, _ = read(UNSET_ADDRS="none", ON_BAD_SETTINGS="forward", **given)
+    assert (status, seen["media_service_addr"]) == (0, flags.NOWHERE)
+    assert faults[0].startswith("MEDIA_SERVICE_ADDR: ")
+    assert read()[0]["media_service_addr"] == "localhost:50056"

@@ -11,9 +11,9 @@ import pytest
 from examples.pb import product_pb2, product_pb2_grpc
 from examples.product_service.server import running
 from examples.product_service.settings import ProductSettings
-from proxy.errors import SettingError
+from proxy.errors import BadPolicyError, SettingError
 from proxy.settings.config import declared
-from proxy.settings.tolerance import Taken
+from proxy.settings.tolerance import PolicyFault, Taken
 from tests.support.calling import Gateway
 from tests.support.servers.process import ProxyProcess
 from tests.support.servers.redis import RedisServer
@@ -131,6 +131,16 @@ def test_a_second_failure_for_the_same_reason_ends_it() -> None:
         first.after(error)
     with pytest.raises(SettingError, match="REDIS_TLS_CA"):
         Taken.of(DEFAULTS, ()).after(error)
+
+
+def test_where_only_the_policy_is_wrong_all_else_stays_as_it_is() -> None:
+    error = BadPolicyError("p.yaml:1:1: is no YAML")
+    found = taken(policy="p.yaml", cache_ttl=60.0).after(error)
+    assert found.settings == taken(policy="routes-of:p.yaml", cache_ttl=60.0).settings
+    assert found.faults == (PolicyFault(error),)
+    assert isinstance(found.faults[0], PolicyFault)
+    least = found.after(BadPolicyError("p.yaml: something else"))
+    assert (least.settings.cache_ttl, least.settings.policy) == (0.0, "routes-of:p.yaml")
 
 
 @pytest.mark.usefixtures("each_transport")

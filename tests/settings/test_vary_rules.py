@@ -83,7 +83,7 @@ async def test_every_name_that_is_accepted_tells_callers_apart(redis: RedisServe
     [
         ("grpcio", "x-envoy-peer-metadata", "gRPC's library keeps it to itself"),
         ("grpcio", "endpoint-load-metrics-bin", "gRPC's library keeps it to itself"),
-        ("envoy", "x-envoy-external-address", "Envoy takes it for an instruction to itself"),
+        ("envoy", "x-envoy-external-address", "Envoy takes it as an instruction to itself"),
         ("envoy", "host", "with HTTP/2 it is the authority"),
         ("envoy", "content-type", "it describes a connection or a message, not a caller"),
     ],
@@ -93,7 +93,7 @@ def test_a_name_that_never_arrives_ends_the_start(transport: str, name: str, why
         Settings(transport=transport, cache_vary_metadata=("authorization", name))
     assert str(raised.value) == (
         f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={transport}: {why}; "
-        "accepted: names by which callers can be told apart"
+        "accepted: metadata that tells callers apart"
     )
 
 

@@ -22,9 +22,9 @@ def _written(*ago: float) -> Missing:
 
 
 async def _told(
-    record: EventRecord, missing: Missing = (), *, heard: float | None = None, judge: bool = True
+    record: EventRecord, missing: Missing = (), *, heard: float | None = None, listened: float | None = 10.0
 ) -> Verdict:
-    return await record.exchange(heard_ago=heard, missing=missing, judge=judge, enough=3, over=10.0)
+    return await record.exchange(heard_ago=heard, missing=missing, enough=3, over=10.0, listened=listened)
 
 
 @pytest.fixture
@@ -87,13 +87,26 @@ async def test_the_event_of_one_of_several_writes_speaks_for_those_before_it(
     assert (await _told(one, _written(14, 13))).silent
 
 
-async def test_who_may_not_judge_begins_no_silence_but_knows_of_one(
-    records: tuple[EventRecord, EventRecord],
+@pytest.mark.parametrize("listened", [None, 31.0])
+async def test_who_has_not_listened_for_long_enough_begins_no_silence_but_knows_of_one(
+    records: tuple[EventRecord, EventRecord], listened: float | None
 ) -> None:
     one, other = records
-    assert not (await _told(one, _written(30, 20, 12), judge=False)).silent
-    assert (await _told(other)).silent
-    assert (await _told(one, judge=False)).silent
+    assert await _told(one, _written(30, 20, 12), listened=listened) == Verdict(False, None, overdue=True)
+    assert await _told(other, listened=29.0) == Verdict(True, None)
+    assert await _told(one, listened=listened) == Verdict(True, None)
+
+
+@pytest.mark.parametrize("listened", [None, 10.0])
+async def test_whoever_ends_what_was_overdue_is_told_so(
+    records: tuple[EventRecord, EventRecord], listened: float | None
+) -> None:
+    one, other = records
+    assert not (await _told(other, heard=40.0)).ended
+    assert not (await _told(one, _written(30, 20, 12), listened=listened)).ended
+    assert (await _told(other, heard=0.0)).ended
+    assert not (await _told(other, heard=0.0)).ended
+    assert not (await _told(one)).overdue
 
 
 class TestInPart:
@@ -101,7 +114,7 @@ class TestInPart:
 
     @staticmethod
     async def _judged(record: EventRecord, outcomes: str, readable: str = "") -> bool:
-        rules = {"heard_ago": 1.0, "missing": (), "judge": True, "enough": 3, "over": 10.0}
+        rules = {"heard_ago": 1.0, "missing": (), "listened": 10.0, "enough": 3, "over": 10.0}
         lists = {"outcomes": [each == "1" for each in outcomes], "readable": [each == "1" for each in readable]}
         return (await record.exchange(**rules, **lists)).in_part  # type: ignore[arg-type]
 

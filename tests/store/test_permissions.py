@@ -68,7 +68,7 @@ async def test_the_line_says_what_to_grant_and_comes_once(
             return watched.link.permissions.missing == ""
 
         await until(works, "it to have worked for a while")
-        assert _told(caplog)[1:] == [("INFO", "Redis refuses no command of ours any more")]
+        assert _told(caplog)[1:] == [("INFO", "Redis no longer refuses any of the proxy's commands")]
         await _permit(own_redis, "-@all")
         await _refused(watched, *command)
         assert [level for level, _ in _told(caplog)] == ["WARNING", "INFO", "WARNING"]

@@ -17,7 +17,7 @@ from tests.support.servers.streams import StreamServer
 
 _OTHERS = {
     "active replica": ("role:active-replica\r\nrun_id:1", "role is active-replica"),
-    "no role": ("redis_version:1\r\nrun_id:1", "tells no role"),
+    "no role": ("redis_version:1\r\nrun_id:1", "reports no role"),
     "no run id": ("role:master", "no run_id"),
     "a replica": ("role:slave\r\nrun_id:1", "read-only replica"),
     "loading": ("role:master\r\nrun_id:1\r\nloading:1", "loading its data"),
@@ -55,7 +55,7 @@ async def test_what_is_no_master_is_refused_in_its_own_words(info: str, words: s
 
 async def test_a_proxy_that_knows_no_info_is_refused_in_its_own_words() -> None:
     async with _answering(b"-ERR unsupported command 'INFO'\r\n") as port:
-        with pytest.raises(RedisConnectionError, match=r"hides several: .*unsupported command"):
+        with pytest.raises(RedisConnectionError, match=r"in front of several: .*unsupported command"):
             await _greeted(port)
 
 

@@ -156,7 +156,7 @@ async def test_a_key_that_is_no_hash_is_a_problem_in_words(stack: Stack, redis: 
     process = await stack.process()
     await redis.cli("SET", KEY, "text")
     found = await listed(process)
-    assert "something else than a hash" in found.problem
+    assert "the key is not a hash" in found.problem
     assert found.entries == []
 
 

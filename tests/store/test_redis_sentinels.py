@@ -76,7 +76,7 @@ async def test_a_master_that_is_down() -> None:
                 try:
                     await found.discover_master("media")
                 except MasterNotFoundError as error:
-                    return "takes it for down" in str(error)
+                    return "considers it down" in str(error)
                 return False
 
             await until(told, "the Sentinel to notice")

@@ -80,7 +80,7 @@ class TestFollowing:
         with caplog.at_level(logging.WARNING):
             following.confirmed(7.0)
         assert not following.doubt
-        assert f"wait no longer for its replica {A}" in caplog.text
+        assert f"no longer wait for its replica {A}" in caplog.text
         following.seen(_told(), 8.0)
         assert not following.doubt  # it is forgotten
 

@@ -71,11 +71,11 @@ async def test_what_proxies_know_together_is_there_while_its_slot_moves(cluster:
     async with storing(cluster.addr) as store:
         record = EventRecord(store.topology, "moving")
         missing = ((30.0, 29.0), (20.0, 19.0))
-        await record.exchange(heard_ago=None, missing=missing, judge=True, enough=3, over=10.0)
+        await record.exchange(heard_ago=None, missing=missing, enough=3, over=10.0, listened=10.0)
         async with _moving(cluster, b"moving:events", await _other(cluster, b"moving:events")):
-            told = await record.exchange(heard_ago=None, missing=((12.0, 11.0),), judge=True, enough=3, over=10.0)
+            told = await record.exchange(heard_ago=None, missing=((12.0, 11.0),), enough=3, over=10.0, listened=10.0)
             assert told.silent
-        told = await record.exchange(heard_ago=1.0, missing=(), judge=True, enough=3, over=10.0)
+        told = await record.exchange(heard_ago=1.0, missing=(), enough=3, over=10.0, listened=10.0)
         assert not told.silent
 
 

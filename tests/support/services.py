@@ -52,6 +52,8 @@ class Catalogue(ProductCatalogServiceServicer):
         self.calls: list[str] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self.control = ""
+        self.mute = False
+        """It has no reflection."""
         self.held: asyncio.Event | None = None
         """Until it is set, nothing is answered."""
 
@@ -80,12 +82,25 @@ class Catalogue(ProductCatalogServiceServicer):
             await self.held.wait()
 
 
+class _Muting(grpc.aio.ServerInterceptor):
+    """A catalogue's reflection, which may be off."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+
+    async def intercept_service(self, continuation: Any, details: grpc.HandlerCallDetails) -> Any:
+        if self._catalogue.mute and details.method.startswith("/grpc.reflection."):
+            return None
+        return await continuation(details)
+
+
 @asynccontextmanager
 async def catalogue_serving(
     credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[tuple[Catalogue, str]]:
     """The catalogue, and where it is; it tells by reflection what it looks like. Without credentials in plaintext."""
-    catalogue, server = Catalogue(), grpc.aio.server()
+    catalogue = Catalogue()
+    server = grpc.aio.server(interceptors=[_Muting(catalogue)])
     add_ProductCatalogServiceServicer_to_server(catalogue, server)
     reflection.enable_server_reflection(["hipstershop.ProductCatalogService"], server)
     if credentials is None:

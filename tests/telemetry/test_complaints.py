@@ -5,18 +5,35 @@ import logging
 
 import pytest
 
+from proxy.settings.tolerance import PolicyFault
 from proxy.telemetry import complaints
+from proxy.telemetry.complaints import Complaints
 from tests.support.servers.waiting import until
 
 
-def test_a_remark() -> None:
-    assert complaints.remark(()) == ""
-    assert complaints.remark(("A: x", "B: y")) == "nothing is cached: A: x; B: y"
+def test_a_remark_and_a_count_of_what_is_wrong_still() -> None:
+    counts: list[int] = []
+    assert Complaints((), counts.append).remark == ""
+    found = Complaints(("A: x", PolicyFault("p.yaml: y")), counts.append)
+    assert found.remark == "nothing is cached: A: x; p.yaml: y"
+    found.mended(PolicyFault)
+    assert (found.remark, counts) == ("nothing is cached: A: x", [0, 2, 1])
+    found.mended(str)
+    assert (found.remark, counts) == ("", [0, 2, 1, 0])
 
 
-async def test_again_and_again(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_again_and_again_until_nothing_is_wrong(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(complaints, "_EVERY", 0.0)
-    running = asyncio.create_task(complaints.run(("A: x",)))
+    found = Complaints((PolicyFault("p.yaml: y"),), lambda _: None)
+    running = asyncio.create_task(found.run())
     await until(lambda: len(caplog.records) >= 2, "a second line")
+    found.mended(PolicyFault)
+    told = len(caplog.records)
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert len(caplog.records) == told
+    assert not running.done()
     running.cancel()
     assert {record.levelno for record in caplog.records} == {logging.ERROR}

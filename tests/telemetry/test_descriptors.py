@@ -18,7 +18,7 @@ def test_a_line_each_way_however_often_it_looks(caplog: pytest.LogCaptureFixture
         descriptors.look()
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
-    assert f"no file descriptors are left of {limit}" in caplog.messages[0]
+    assert f"no file descriptors are left (limit: {limit})" in caplog.messages[0]
 
 
 def test_none_to_look_with_is_none_left(caplog: pytest.LogCaptureFixture) -> None:

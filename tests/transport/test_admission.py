@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-from proxy.transport.admission import Admission
+from proxy.transport.admission import COMMON, Admission
 
 
 class Clock:
@@ -35,14 +35,14 @@ def one() -> str:
 
 def test_as_many_as_allowed_enter_and_leaving_makes_room() -> None:
     admission = Admission(2)
-    assert [admission.enter(one) for _ in range(3)] == [True, True, False]
+    assert [admission.enter(one) for _ in range(3)] == [COMMON, COMMON, None]
     assert admission.in_progress == 2
-    admission.leave(one)
-    assert [admission.enter(one), admission.enter(one)] == [True, False]
+    admission.leave()
+    assert [admission.enter(one), admission.enter(one)] == [COMMON, None]
 
 
 def entered(admission: Admission, peer: str, calls: int = 1) -> int:
-    return sum(admission.enter(lambda: peer) for _ in range(calls))
+    return sum(admission.enter(lambda: peer) is not None for _ in range(calls))
 
 
 def test_a_connection_that_takes_all_it_can_get_leaves_places_for_others() -> None:
@@ -71,10 +71,12 @@ def test_what_a_connection_gives_back_of_the_reserve_it_may_take_again() -> None
     admission = Admission(1000)
     taken = entered(admission, "greedy", 5000)
     for _ in range(3):
-        admission.leave(lambda: "greedy")
+        admission.leave("greedy")
     assert entered(admission, "greedy", 5000) == 3
-    for _ in range(taken):
-        admission.leave(lambda: "greedy")
+    for _ in range(9):
+        admission.leave("greedy")
+    for _ in range(taken - 9):
+        admission.leave()
     assert admission.in_progress == 0
     assert not admission._reserved
 
@@ -84,9 +86,7 @@ def test_who_calls_is_not_asked_before_the_reserve() -> None:
         raise AssertionError
 
     admission = Admission(10)
-    assert all(admission.enter(unasked) for _ in range(9))
-    for _ in range(9):
-        admission.leave(unasked)
+    assert [admission.enter(unasked) for _ in range(9)] == [COMMON] * 9
 
 
 async def test_idle_waits_from_now_on_even_if_there_was_no_call_for_long() -> None:
@@ -102,8 +102,8 @@ async def test_a_call_that_arrives_meanwhile_starts_the_wait_anew() -> None:
     admission = Admission(2, clock, clock.sleep)
 
     def short_call() -> None:
-        assert admission.enter(one)
-        admission.leave(one)
+        assert admission.enter(one) == COMMON
+        admission.leave()
 
     clock.meanwhile = [short_call]
     await admission.idle(2.0)
@@ -119,7 +119,7 @@ async def test_a_call_in_progress_is_waited_for_and_then_the_pause() -> None:
         await asyncio.sleep(0)
     assert clock.slept == []
     clock.now += 50
-    admission.leave(one)
+    admission.leave()
     await idle
     assert clock.slept == [2.0]
 
@@ -133,6 +133,6 @@ async def test_a_call_that_arrived_during_the_pause_and_stays_is_waited_for() ->
         await asyncio.sleep(0)
     assert not idle.done()
     clock.now += 50
-    admission.leave(one)
+    admission.leave()
     await idle
     assert clock.slept == [2.0, 2.0]

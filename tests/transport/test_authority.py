@@ -21,7 +21,7 @@ METHODS = ("/media.MediaService/GetFilesByModel", "/media.MediaService/GetFileUR
         *(("media:50056", "media:50056"), ("media", "media"), ("[::1]:50056", "[::1]:50056")),
         *(("dns:media:1", "media:1"), ("dns:///media:1", "media:1"), ("dns://10.0.0.1:53/media:1", "media:1")),
         *(("ipv4:10.0.0.1:1,10.0.0.2:2", "10.0.0.1:1"), ("ipv4:///10.0.0.1:1", "10.0.0.1:1")),
-        *(("ipv6:[::1]:1,[::2]:2", "[::1]:1"), ("ipv6:[::1]:1", "[::1]:1")),
+        *(("ipv6:[::1]:1,[::2]:2", "[::1]:1"), ("ipv6:%5B::1%5D:1", "[::1]:1")),
         *(("unix:/run/media.sock", "localhost"), ("unix:///run/m", "localhost"), ("unix-abstract:m", "localhost")),
     ],
 )

@@ -32,7 +32,7 @@ async def test_one_too_many_is_closed_and_the_log_says_so() -> None:
             readers = [await connected(proxy.listen_port, stack) for _ in range(8)]
             closed = [asyncio.ensure_future(reader.read(-1)) for reader in readers]
             await until(lambda: sum(each.done() for each in closed) >= 4, "those that are too many to be closed")
-            await proxy.logged("there are 5 connections of callers")
+            await proxy.logged("5 connections of callers are open")
             assert (await status_of(unary(kept, "/any.Service/Anything")))[0].name == "OK"
 
             async def shown() -> bool:

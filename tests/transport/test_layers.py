@@ -24,7 +24,7 @@ async def test_an_unexpected_exception_is_logged_and_callers_learn_nothing_of_it
 
     async with Chain(routes={METHOD: fails}) as chain:
         status = await status_of(chain.unary(METHOD))
-        assert status == (StatusCode.INTERNAL, "internal error in the proxy; its log says more")
+        assert status == (StatusCode.INTERNAL, "internal error in the proxy; see its log")
         # A call is recorded after its caller has the answer.
         await until(lambda: chain.recorder.server == [(METHOD, StatusCode.INTERNAL)], "the call to be recorded")
     (record,) = (record for record in caplog.records if record.name == "proxy.transport.layers")

@@ -115,7 +115,9 @@ async def test_uploads_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
         await until(lambda: chain.admission.in_progress == 2)
         code, details = await status_of(chain.unary(UPLOAD, b"small"))
         assert code is StatusCode.RESOURCE_EXHAUSTED
-        assert details.startswith("uploads under way take 104857600 of 134217728 bytes and left none for 52428800 more")
+        assert details.startswith(
+            "uploads in progress use 104857600 of 134217728 bytes, and 52428800 more did not become free"
+        )
         assert details.endswith("(one counts as 52428800 until it is here)")
         for call in silent:
             call.cancel()

@@ -85,7 +85,7 @@ async def test_a_fault_of_ours_on_it_is_logged_and_the_long_way_answers(
     monkeypatch.setattr(way.process.core.cache, "ended", broken)
     with caplog.at_level(logging.ERROR):
         assert (await way.ask(())).x_cache == "hit"
-    assert "failed on the straight way" in caplog.text
+    assert "failed on the fast path" in caplog.text
 
 
 async def test_a_caller_who_leaves_while_redis_is_asked_is_counted_once(own_redis: RedisServer) -> None:

@@ -13,6 +13,6 @@ connection.request("POST", "/mutate", body=b"{}", headers={"Content-Type": "appl
 response = connection.getresponse()
 text = response.read().decode()
 # What is no AdmissionReview gets a 400 that says so: the webhook itself has answered.
-if (response.status, text) != (400, "the body is no AdmissionReview\n"):
+if (response.status, text) != (400, "the body is not an AdmissionReview\n"):
     sys.exit(f"the webhook answered {response.status}: {text}")
 sys.stdout.write("the webhook answers over TLS\n")

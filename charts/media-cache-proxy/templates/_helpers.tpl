@@ -58,7 +58,7 @@ not make. */}}
 -}}
 {{/* What selects pods stays ours whatever commonLabels says. */}}
 {{- $selecting := include "mcp.selectorLabels" . | fromYaml -}}
-{{- toYaml (merge dict $selecting $root.Values.commonLabels $ours) -}}
+{{- toYaml (merge dict $selecting ($root.Values.commonLabels | default dict) $ours) -}}
 {{- end -}}
 
 {{/* Those and the labels of monitoring, each key once; takes (list . "component" labels). */}}
@@ -78,6 +78,33 @@ Takes (list rendered extra): YAML text and a list. */}}
 {{- end -}}
 {{- range index . 1 }}{{- if hasKey $extra .name }}{{- $env = append $env . }}{{- $_ := unset $extra .name }}{{- end }}{{- end -}}
 {{- toYaml $env -}}
+{{- end -}}
+
+{{/* `helm upgrade --reuse-values` knows no value that is newer than the release: on unless it is false, and the ports.
+Takes (list values key). */}}
+{{- define "mcp.on" -}}
+{{- $values := index . 0 -}}
+{{- if ne (get $values (index . 1) | toString) "false" -}}true{{- end -}}
+{{- end -}}
+{{- define "mcp.injectorPort" -}}{{ .Values.injector.port | default 9443 }}{{- end -}}
+{{- define "mcp.injectorMetricsPort" -}}{{ .Values.injector.metricsPort | default 9464 }}{{- end -}}
+
+{{/* The port of an address in an environment; takes (list environment name value): YAML text, whose the address is. */}}
+{{- define "mcp.port" -}}
+{{- $name := index . 1 -}}
+{{- range index . 0 | fromYamlArray -}}
+{{- if eq .name $name -}}
+{{- $address := .value | default "" -}}
+{{- $port := regexFind "[0-9]+$" $address -}}
+{{- if not (and $port (regexMatch "^(\\[.+\\]|[^:]+):[0-9]+$" $address)) -}}
+{{- fail (printf "%s: %s: %q has no port that a Service can have; write it as \"[::]:9000\"" (index $ 2) $name $address) -}}
+{{- end -}}
+{{- if regexMatch "^(localhost|127[.].*|\\[::1\\]):" $address -}}
+{{- fail (printf "%s: %s: %q is reached by nobody else; write it as \"[::]:%s\"" (index $ 2) $name $address $port) -}}
+{{- end -}}
+{{- $port -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "mcp.selectorLabels" -}}
@@ -211,4 +238,38 @@ topologySpreadConstraints:
 {{ include "mcp.address" (list "REDIS_ADDR" $values.redis "redis-addr") }}
 {{ include "mcp.address" (list "RABBITMQ_ADDR" $values.rabbitmq "rabbitmq-addr") }}
 {{ include "mcp.tlsEnv" $values.tls | trim }}
+{{- end -}}
+
+{{/* Where the API server finds the webhook. */}}
+{{- define "mcp.webhookClient" -}}
+{{- $tls := .Values.injector.tls -}}
+service:
+  name: {{ include "mcp.injector" . }}
+  namespace: {{ .Release.Namespace }}
+  path: /mutate
+  port: 443
+{{- if and (eq $tls.mode "existingSecret") $tls.caBundle }}
+caBundle: {{ $tls.caBundle | b64enc }}
+{{- end }}
+{{- end -}}
+
+{{/* The values of a namespace's label that ask for the sidecar, as a list of JSON and of CEL. */}}
+{{- define "mcp.yes" -}}
+{{ list "enabled" "Enabled" "ENABLED" "enable" "true" "True" "TRUE" "yes" "Yes" "YES" "on" "On" "ON" "1" | toJson }}
+{{- end -}}
+
+{{/* CEL: whether a key was probably meant to be one of ours and is not; of pods, and of namespaces. */}}
+{{- define "mcp.likeOurs" -}}
+key.matches('(?i)^media-cache-proxy[.]io/|^[^/]*media-cache.*inject')
+{{- end -}}
+{{- define "mcp.mistypedAnnotation" -}}
+{{- $known := list "inject" "containers" "env" "upstream" "policy" "port" "probe-port" "admin-port" "mode" "redis-secret"
+  "rabbitmq-secret" "redis-addr" "rabbitmq-addr" "cache-ttl" "log-level" "cpu-request" "cpu-limit" "memory-request"
+  "memory-limit" "allow-jobs" "status" -}}
+{{- $keys := list -}}
+{{- range $known }}{{- $keys = append $keys (printf "'media-cache-proxy.io/%s'" .) }}{{- end -}}
+{{ include "mcp.likeOurs" . }} && !(key in [{{ join ", " $keys }}])
+{{- end -}}
+{{- define "mcp.mistypedLabel" -}}
+{{ include "mcp.likeOurs" . }} && !(key in ['media-cache-proxy.io/inject', 'media-cache-proxy.io/injected', 'media-cache-proxy.io/component'])
 {{- end -}}

@@ -83,7 +83,7 @@ def _read(most: int) -> Read:
         path=f"/{_NAME}/{method.name}",
         digest=_DIGEST,
         said={"bypass": _BYPASS},
-        unfit="success is false, or nobody can tell when a presigned URL in it expires",
+        unfit="success is false, or a presigned URL in it does not say when it expires",
         limits=Limits(keyed=False),
         requests=Messages(method.input_type),
         responses=Messages(method.output_type),

@@ -17,9 +17,9 @@ class Model(str):
 
     @classmethod
     def of(cls, model_type: str, model_id: int) -> Self:
-        """The model as callers and events spell it; ValueError when the id is no int64."""
+        """The model as callers and events spell it; ValueError when the id is not an int64."""
         if model_id not in INT64:
-            raise ValueError(f"model_id {model_id} is no int64")
+            raise ValueError(f"model_id {model_id} is not an int64")
         folded, *others = foldings(model_type)
         made = cls(f"{folded}/{model_id}")
         made.also = tuple(others)

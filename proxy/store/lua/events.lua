@@ -4,10 +4,12 @@
 --      of these ended, q 1 once that is a silence, i the id of this Redis; o whether each of the last writes had an event
 --      of its own ('1', '0'), ot when the last of them was told, ou when the last '0' was, op 1 once that is a silence in
 --      part; e, et, eu, ep the same of whether the last events named what they changed
--- ARGV: ms since an event was applied ('' none), whether to judge ('1'), so many make a silence, the first of them so
---       many ms ago, an id for a Redis that has none, life in ms, the latest '1' and '0' of writes, of events; then
---       for each write without its event: ms since it began, ms since it ended
--- Reply: 1 for a silence, ms since an event was applied (-1: never), the id, 1 for a silence in part
+-- ARGV: ms since an event was applied ('' none), before how many ms the first of them must have ended to be a silence
+--       ('' nobody may say so), how many it takes, and before how many ms to be overdue, an id for a Redis that has none,
+--       life in ms, the latest '1' and '0' of writes, of events; then for each write without its event: ms since it
+--       began, ms since it ended
+-- Reply: 1 for a silence, ms since an event was applied (-1: never), the id, 1 for a silence in part, 1 where they are
+--       overdue and no silence, 1 when this call has ended one of these
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -18,8 +20,11 @@ local function set(name, value)
 end
 
 local heard, missing, first, silent = number('h'), number('n'), number('f'), number('q')
+local function ended_before(ms) return missing >= tonumber(ARGV[3]) and now - first >= tonumber(ms) end
+local ended = 0
 if heard > now then heard = now end -- Redis' clock was set back
 if ARGV[1] ~= '' then
+  if silent == 1 or ended_before(ARGV[4]) then ended = 1 end
   heard = math.max(heard, now - ARGV[1])
   missing, silent = 0, 0
   set('h', string.format('%.0f', heard))
@@ -34,7 +39,7 @@ for at = 9, #ARGV, 2 do
     set('f', string.format('%.0f', first))
   end
 end
-if silent == 0 and ARGV[2] == '1' and missing >= tonumber(ARGV[3]) and now - first >= tonumber(ARGV[4]) then
+if silent == 0 and ARGV[2] ~= '' and ended_before(ARGV[2]) then
   silent = 1
   set('q', 1)
 end
@@ -69,4 +74,5 @@ if not id then
   id = ARGV[5]
   set('i', id)
 end
-return {silent, heard == 0 and -1 or now - heard, id, part}
+local overdue = silent == 0 and ended_before(ARGV[4]) and 1 or 0
+return {silent, heard == 0 and -1 or now - heard, id, part, overdue, ended}

@@ -73,11 +73,14 @@ class Authority:
         """The file of the CA's certificate."""
         return self.directory / f"{self.name}.pem"
 
-    def issue(self, *names: str, expired: bool = False) -> Issued:
-        """A certificate for these host names and addresses, good for servers and for clients."""
+    def issue(self, *names: str, expired: bool = False, common_name: str = "a client") -> Issued:
+        """A certificate for these host names and addresses, good for servers and for clients.
+
+        `common_name` is that of one without names; else it is the first name.
+        """
         self._issued += 1
         key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0] if names else "a client")])
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0] if names else common_name)])
         builder = self._builder(subject, key, expired=expired)
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         if names:

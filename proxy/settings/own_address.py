@@ -1,0 +1,61 @@
+"""Whether a target leads back to the proxy itself: a call sent there would go round until its deadline."""
+
+import re
+from ipaddress import IPv6Address, ip_address
+
+from proxy.settings.setting_types import split_host_port
+
+_LISTS = re.compile(r"ipv[46]:/*(.+)")
+_OTHERS = re.compile(r"(unix|unix-abstract|xds):")
+_LOCAL = frozenset({"localhost", "ip6-localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104 -- compared, not bound
+
+
+def endpoints(target: str) -> list[tuple[str, int]]:
+    """The hosts and ports that a gRPC target names, hosts in one spelling; none for a socket, a name without a port."""
+    if _OTHERS.match(target):
+        return []
+    addresses = match[1].split(",") if (match := _LISTS.fullmatch(target)) else [target.rpartition("/")[2]]
+    found = []
+    for each in addresses:
+        text = re.sub(r"^(dns|passthrough):", "", each)
+        try:
+            host, port = split_host_port(text)
+        except ValueError:
+            continue
+        found.append((_spelled(host), port))
+    return found
+
+
+def leads_back(target: str, listen: str) -> bool:
+    """Whether calls sent to `target` would surely come back to the listener."""
+    own_host, own_port = split_host_port(listen)
+    own_host = _spelled(own_host)
+    return any(port == own_port and _reaches(host, own_host) for host, port in endpoints(target))
+
+
+def is_loopback(host: str) -> bool:
+    """Of a host as `endpoints` spells it: one that stays on this machine."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host in _LOCAL
+    return address.is_loopback or address.is_unspecified
+
+
+def _reaches(host: str, own_host: str) -> bool:
+    if host == own_host:
+        return True
+    if own_host in {"0.0.0.0", "::"}:  # noqa: S104 -- compared, not bound
+        return is_loopback(host)
+    return host in _LOCAL and own_host in _LOCAL
+
+
+def _spelled(host: str) -> str:
+    host = host.lower().rstrip(".")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return host
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return str(address)

@@ -1,0 +1,91 @@
+"""`looked_up`: a listing with what its answers depend on besides their tag, and with what depends on the tag.
+
+Redis keeps the second (`Dependants`); the first the policy tells of an answer once more, so that it is what the policy
+says that counts now. Nothing else of an answer is shown.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from proxy.calls.entry import decode
+from proxy.calls.event_gap import EventGap
+from proxy.calls.keys import Keys, split_prefixed
+from proxy.calls.reads import Read, Verdict
+from proxy.errors import RedisUnavailableError
+from proxy.store.redis_listing import ListedDependant, ListedEntry, Listing, listing
+from proxy.store.redis_node import Budget, Node
+from proxy.store.redis_scripts import Script
+from proxy.store.redis_topology import Topology
+from proxy.store.script_runs import run_script
+
+_RELATIONS = Script("relations")
+_MOST_NAMED = 100
+_MOST_BYTES = 1 << 20
+"""Of the answers that are looked into: Redis answers nobody else meanwhile."""
+_TIMEOUT = 1.0
+
+
+async def looked_up(topology: Topology, keys: Keys, tag: str, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
+    """What is stored under a tag; RedisUnavailableError. `reads` are the policy's."""
+    told = await listing(topology, keys.of_tag(tag), gap, reads)
+    if not any(read.dependent for read in reads.values()):
+        return told
+    looked = list(_looked_into(told, reads))
+    asked: list[Node] = []
+
+    def arguments(node: Node) -> tuple[bytes, ...]:
+        asked.append(node)
+        return b"%d" % _MOST_NAMED, *(b"e" + bytes.fromhex(entry.field) for entry in looked)
+
+    both = keys.of_tag(tag), keys.of_dependants(tag)
+    reply = await run_script(topology, _RELATIONS, both, arguments, Budget(_TIMEOUT))
+    if not isinstance(reply, list) or len(reply) != 3:
+        raise RedisUnavailableError("Redis answered a script with something else")
+    count, named, values = reply
+    further = {
+        entry.field: _further_tags(value, reads[f"/{entry.method}"], asked[-1].run_id)
+        for entry, value in zip(looked, values, strict=True)
+    }
+    dependants = [
+        ListedDependant(name.decode(errors="replace"), left / 1000)
+        for name, left in zip(named[::2], named[1::2], strict=True)
+    ]
+    return replace(
+        told,
+        entries=[replace(entry, further_tags=further.get(entry.field)) for entry in told.entries],
+        dependants=sorted(dependants, key=lambda each: each.tag),
+        dependants_count=count,
+    )
+
+
+def _looked_into(told: Listing, reads: Mapping[str, Read]) -> list[ListedEntry]:
+    """The entries whose answers may have further tags, as far as they are not too much to look into."""
+    left = _MOST_BYTES
+    found: list[ListedEntry] = []
+    for entry in told.entries:
+        read = reads.get(f"/{entry.method}")
+        if read is not None and read.dependent and entry.this_run:
+            left -= entry.bytes or 0
+            if left >= 0:
+                found.append(entry)
+    return found
+
+
+def _further_tags(value: bytes, read: Read, run_id: bytes) -> list[str] | None:
+    """None where nobody can tell."""
+    identity = _identity(value)
+    parts, stored = split_prefixed(identity), decode(value, run_id=run_id, identity=identity)
+    if stored is None or len(parts) < 3 or parts[1] != read.digest:
+        return None
+    if stored.negative is not None:
+        return []
+    verdict = read.storable(parts[2], stored.body)
+    return sorted(verdict.further_tags) if isinstance(verdict, Verdict) else None
+
+
+def _identity(value: bytes) -> bytes:
+    """Of an entry as it is stored; empty where it is none."""
+    header, _, rest = value.partition(b"\n")
+    words = header.split(b" ")
+    length = words[5].removeprefix(b"-") if len(words) > 5 else b""
+    return rest[: int(length)] if length.isdigit() and len(length) < 8 else b""

@@ -1,0 +1,18 @@
+"""proxy.policy.hints: what is accepted instead."""
+
+import pytest
+
+from proxy.policy.hints import hint
+
+
+@pytest.mark.parametrize(
+    ("complaint", "accepted"),
+    [
+        ("found no matching overload for '_+_' applied to '(string, int)'", "string(…) makes a string of a number"),
+        ("expression of type 'wrapper(int)' cannot be the operand of a select operation", "without .value"),
+        ("something else", ""),
+    ],
+)
+def test_it_tells_what_is_meant(complaint: str, accepted: str) -> None:
+    assert accepted in hint(complaint)
+    assert bool(hint(complaint)) is bool(accepted)
