@@ -11,6 +11,8 @@ CALLERS = 8
 """At which the targets are judged: a gateway that resolves one page's fields at once."""
 HIT = 1.25
 """CPU of a hit: of the bare echo's, at `CALLERS`."""
+HIT_REACHED = 1.4
+"""What the gate goes by as long as the target is missed: `make bench ARGS=profile` says by what."""
 FORWARDED = 1.9
 """CPU of a forwarded call: of the bare echo's, at `CALLERS`."""
 HIT_IN_ENVOY, FORWARDED_IN_ENVOY = 2.0, 1.1
