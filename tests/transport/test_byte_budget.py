@@ -81,3 +81,15 @@ async def test_a_cancellation_that_meets_a_grant_takes_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert budget.left == 10
+
+
+async def test_it_tells_whether_somebody_waits() -> None:
+    budget = ByteBudget(10)
+    await budget.take(6)
+    assert not budget.waited_for
+    waiting = asyncio.create_task(budget.take(8))
+    await settle()
+    assert budget.waited_for
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert not budget.waited_for
