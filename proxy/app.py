@@ -12,7 +12,6 @@ import time
 from collections import ChainMap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
 from proxy import __version__, program_pages, starting
@@ -22,6 +21,7 @@ from proxy.errors import StartError
 from proxy.policy.watched import Watched
 from proxy.reloading import Reloading
 from proxy.served import Served
+from proxy.service_states import ServiceStates
 from proxy.settings import otel
 from proxy.settings.config import Settings
 from proxy.settings.tolerance import PolicyFault
@@ -150,24 +150,21 @@ class _App:
         self._transport = make_transport(settings, self._core, self._metrics)
         self._consuming = Consuming(settings, self._core, self._metrics)
         self._upstream = Dependency("upstream", lambda up: self._metrics.dependency("upstream", up=up), time.monotonic)
-        self._metrics.upstream_answers.connected = lambda: self._upstream.state.up
+        self._services = ServiceStates(self._core, self._metrics.upstream_answers, lambda: self._upstream.state)
         self._http: HttpServers | None = None
 
     def _make_http(self) -> "HttpServers":
         """Takes long: run it in a thread, beside what is served already."""
+        from proxy.admin.conditions import Conditions  # noqa: PLC0415 -- as the next
         from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
 
-        dependencies: dict[str, Callable[[], State]] = {"upstream": self._upstream_state}
+        dependencies: dict[str, Callable[[], State]] = {"upstream": self._services.default}
         if self._core.redis is not None:
             dependencies["redis"] = self._core.redis_state
         states, depths = ChainMap(dependencies, self._consuming.states), self._consuming.depths
-        parts = (self._settings, self._sources, self._core, self._metrics, states, lambda: self._unready)
-        return HttpServers(*parts, self._transport.statistics, depths, remark=lambda: self._complaints.remark)
-
-    def _upstream_state(self) -> State:
-        """Whether the media service is connected, and what is wrong with its answers all the same."""
-        state = self._upstream.state
-        return replace(state, reason=self._metrics.upstream_answers.reason) if state.up else state
+        conditions = Conditions(states, lambda: self._unready, self._services, depths, lambda: self._complaints.remark)
+        parts = (self._settings, self._sources, self._core, self._metrics)
+        return HttpServers(*parts, conditions, self._transport.statistics)
 
     async def run(self) -> int:
         """Start, serve, drain, stop."""

@@ -143,12 +143,12 @@ def envoy_config(**values: Any) -> None:
     """
     settings = config.Settings(**values)
     _require_envoy()
-    from proxy.envoy import launch, supervisor  # noqa: PLC0415
+    from proxy.envoy import launch, placing  # noqa: PLC0415
     from proxy.envoy.bootstrap import Place  # noqa: PLC0415
 
     try:
         place = Place(Path("/run/media-cache-proxy"), launch.module(), launch.authorities())
-        click.echo(json.dumps(supervisor.shown(settings, place), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(placing.shown(settings, place), indent=2, ensure_ascii=False))
     except SettingError:
         raise
     except StartError as error:

@@ -5,7 +5,7 @@ of the time of all imports.
 from collections.abc import Awaitable, Callable, Mapping
 
 from proxy.admin.api import Admin
-from proxy.admin.stats import Dependencies, Queues
+from proxy.admin.conditions import Conditions
 from proxy.core import Core
 from proxy.settings.config import Settings
 from proxy.telemetry.metrics import Metrics
@@ -15,24 +15,20 @@ from proxy.telemetry.probes import Probes
 class HttpServers:
     """Each as far as it has an address. `statistics` are the transport's own."""
 
-    def __init__(  # noqa: PLR0913 -- what they show
+    def __init__(
         self,
         settings: Settings,
         sources: Mapping[str, str],
         core: Core,
         metrics: Metrics,
-        dependencies: Dependencies,
-        unready: Callable[[], str | None],
+        conditions: Conditions,
         statistics: Callable[[], Awaitable[bytes]],
-        queues: Queues = tuple,
-        *,
-        remark: Callable[[], str] = str,
     ) -> None:
-        self.admin = (
-            Admin(settings, sources, core, metrics, dependencies, unready, queues) if settings.admin_addr else None
-        )
+        self.admin = Admin(settings, sources, core, metrics, conditions) if settings.admin_addr else None
         probes = settings.probe_addr
-        self.probes = Probes(probes, unready, metrics, statistics, remark=remark) if probes else None
+        self.probes = (
+            Probes(probes, conditions.unready, metrics, statistics, remark=conditions.faults) if probes else None
+        )
 
     async def stop(self) -> None:
         """They answer nobody any more."""

@@ -118,8 +118,8 @@ class Reloading:
         if self._told == str(error):
             return
         self._told = str(error)
-        self._observer.refused()
         first, *more = str(error).splitlines()
+        self._observer.refused(first)
         extra = {"mistakes": len(more) + 1} if more else {}
         log.error("the policy has changed but cannot be used; the previous one stays in effect: %s", first, extra=extra)
 

@@ -58,6 +58,7 @@ class Served:
         """What calls meet of this policy."""
         settings, metrics, store = shared.settings, shared.metrics, shared.store
         metrics.serves(policy.labels, policy.reads)
+        metrics.upstream_answers.serves({name: service.called for name, service in policy.services.items()})
         shared.invalidations.concerned = partial(concerned, policy)
         fetch = _fetcher(upstreams)
         keys = Keys(settings.cache_namespace, settings.cache_vary_metadata, policy.reads)

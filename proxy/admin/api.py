@@ -26,13 +26,15 @@ from aiohttp import hdrs, web
 
 from proxy.admin import requests
 from proxy.admin.access import Access, Refusal
+from proxy.admin.conditions import Conditions
 from proxy.admin.explain import Explainer, Upstream
 from proxy.admin.page import PAGE, POLICY
 from proxy.admin.requests import BadRequestError
-from proxy.admin.stats import Dependencies, Queues, Stats
+from proxy.admin.stats import Stats
 from proxy.core import Core
 from proxy.errors import RedisUnavailableError
 from proxy.printable import printable_json
+from proxy.service_states import ServiceStates
 from proxy.settings import otel
 from proxy.settings.config import Settings
 from proxy.store.redis_census import census
@@ -45,6 +47,7 @@ from proxy.telemetry.metrics import Metrics
 _logger = logging.getLogger(__name__)
 
 _READ = ("GET", "HEAD")
+_UNHEARD = State(up=True, seconds=None)
 _CONFIRM_WITHIN = 3.0
 """Seconds that Redis has to confirm an invalidation before the answer is that it is kept and tried again."""
 _BODY_WITHIN = 5.0
@@ -82,18 +85,16 @@ class Admin:
         sources: Mapping[str, str],
         core: Core,
         metrics: Metrics,
-        dependencies: Dependencies,
-        unready: Callable[[], str | None],
-        queues: Queues = tuple,
+        conditions: Conditions,
     ) -> None:
         self._settings = settings
         self._sources = sources
         self._core = core
         self._metrics = metrics
-        self._upstream_state = dependencies.get("upstream", lambda: State(up=True, seconds=None))
+        self._services = conditions.services or ServiceStates(core, metrics.upstream_answers, lambda: _UNHEARD)
         self._policy = core.cache.policy
         self._log_level = settings.log_level
-        self._stats = Stats(metrics, self._policy, core.recent, dependencies, unready, queues)
+        self._stats = Stats(metrics, self._policy, core.recent, conditions)
         self._access = Access(settings.admin_addr, settings.admin_token)
         self._listener = HttpListener("ADMIN_ADDR", settings.admin_addr, self._answer)
         self._looking = asyncio.Lock()
@@ -134,7 +135,7 @@ class Admin:
             return _refused(refusal)
         route = _PAGE_ROUTE if request.path == "/" else self._routes.get(request.path)
         if route is None:
-            return _error(404, f"not found; there are {', '.join(('/', *self._routes))}")
+            return _error(404, f"not found; accepted: {', '.join(('/', *self._routes))}")
         if request.method not in route.methods:
             return _not_allowed(route.methods)
         return _page() if route is _PAGE_ROUTE else await self._served(route, request)
@@ -256,12 +257,9 @@ class Admin:
         return 200, {"mode": mode, "before": before}
 
     def _upstream(self, method: str) -> Upstream:
-        """Of a method's service; how one is that has an upstream of its own is not known here."""
-        service = self._core.policy.services[self._core.policy.reads[method].service]
-        if service.upstream not in {"", self._core.upstream.target}:
-            return Upstream(service.called)
-        state, answers = self._upstream_state(), self._metrics.upstream_answers
-        return Upstream(service.called, state.up or state.seconds is None, answers.away, state.reason)
+        """Of a method's service."""
+        state = self._services.of(method)
+        return Upstream(state.called, state.up is not False, state.away, state.reason)
 
     def _redis_trouble(self) -> str:
         return self._core.redis_state().reason
@@ -285,7 +283,7 @@ def _refused(refusal: Refusal) -> web.Response:
 
 
 def _not_allowed(methods: tuple[str, ...]) -> web.Response:
-    response = _error(405, f"not with this method; accepted: {', '.join(methods)}")
+    response = _error(405, f"this method is not allowed; accepted: {', '.join(methods)}")
     response.headers[hdrs.ALLOW] = ", ".join(methods)
     return response
 

@@ -13,6 +13,7 @@ from proxy.printable import printable
 _MOST_SHOWN = 5
 _MOST_TAGS = 10
 _LONGEST = 60
+_STATES = {"well": "all is well", "limited": "working, with restrictions", "wrong": "something is wrong"}
 
 
 def stats_lines(told: dict[str, Any]) -> list[str]:
@@ -20,6 +21,8 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
     results, recent, upstream = told["results"], told["last_5_minutes"], told["upstream"]
     counts = ", ".join(f"{name} {count}" for name, count in results.items())
     rows = [
+        ("state", _STATES[told["verdict"]["state"]]),
+        *(("", reason) for reason in told["verdict"]["reasons"]),
         ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
         ("up", ", ".join(filter(None, (_span(told["uptime"]), _memory(told["memory_bytes"]), told["unready"])))),
         ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
@@ -33,6 +36,7 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
         ),
         *_callers_rows(told["callers"]),
         *((name, _dependency(state)) for name, state in told["dependencies"].items()),
+        *((each["name"], _service(each)) for each in told["services"]),
         *((f"queue {queue['name']}", _depth(queue)) for queue in told["queues"]),
         ("pending", f"{_counted(told['invalidations']['pending'], 'invalidation')} not confirmed by Redis yet"),
     ]
@@ -159,6 +163,14 @@ def _dependency(state: dict[str, Any]) -> str:
         if state["up"]
         else f"lost{since}" + (f": {reason}" if reason else "")
     )
+
+
+def _service(each: dict[str, Any]) -> str:
+    """One with an upstream of its own."""
+    if each["up"] is None:
+        return f"{each['target']}, not connected: nothing was asked of it lately"
+    reason = each["reason"]
+    return f"{each['target']}, {'up' + (', but: ' + reason if reason else '') if each['up'] else 'lost: ' + reason}"
 
 
 def _whose(each: dict[str, Any]) -> str:

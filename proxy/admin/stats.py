@@ -2,27 +2,23 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from proxy import __version__
+from proxy.admin.conditions import Conditions
+from proxy.admin.verdict import verdict
 from proxy.caching.policy import Policy
-from proxy.telemetry.dependency import State
+from proxy.service_states import ServiceState
 from proxy.telemetry.invalidation_log import Invalidation, InvalidationLog
 from proxy.telemetry.metrics import Metrics
 from proxy.telemetry.popular import PopularModel
-from proxy.telemetry.queue_depths import QueueDepth
 from proxy.telemetry.readings import RESULTS, Reading, hit_ratio, read
 from proxy.telemetry.series import Series
 
-Dependencies = Mapping[str, Callable[[], State]]
-
 _TOP_MODELS = 20
-
-
-Queues = Callable[[], Iterable[QueueDepth]]
 
 
 class Stats:
@@ -33,18 +29,15 @@ class Stats:
         metrics: Metrics,
         policy: Policy,
         recent: InvalidationLog,
-        dependencies: Dependencies,
-        unready: Callable[[], str | None],
-        queues: Queues = tuple,
+        conditions: Conditions,
     ) -> None:
         self._registry, self._methods = metrics.registry, metrics.methods
         self._callers = metrics.callers
         self._policy = policy
         self._recent = recent
-        self._dependencies = dependencies
-        self._unready = unready
-        self._queues = queues
+        self._conditions = conditions
         self._popular = metrics.popular
+        self._policy_reloads = metrics.policy_reloads
         self._started = time.monotonic()
         self.series = Series(self._reading)
 
@@ -53,6 +46,12 @@ class Stats:
         `since`; none without it.
         """
         reading = self._reading()
+        services = self._conditions.services.apart() if self._conditions.services is not None else []
+        told = self._told(reading, services, since)
+        told["verdict"] = verdict(told, services, self._conditions.faults(), self._policy_reloads.mistake)
+        return told
+
+    def _told(self, reading: Reading, services: Sequence[ServiceState], since: float | None) -> dict[str, Any]:
         return {
             "version": __version__,
             "now": time.time(),
@@ -60,7 +59,7 @@ class Stats:
             "memory_bytes": _resident_bytes(),
             "mode": self._policy.mode,
             "ttl": self._policy.ttl,
-            "unready": self._unready(),
+            "unready": self._conditions.unready(),
             "results": {result: reading.results[result] for result in RESULTS},
             "hit_ratio": hit_ratio(reading.results),
             "methods": {
@@ -82,14 +81,15 @@ class Stats:
                 "fetches_in_flight": reading.fetches,
             },
             "shadow_differences": reading.shadow_differences,
-            "dependencies": {name: asdict(state()) for name, state in self._dependencies.items()},
+            "dependencies": {name: asdict(state()) for name, state in self._conditions.dependencies.items()},
+            "services": [_shown_service(each) for each in services],
             "invalidations": {
                 "pending": reading.pending,
                 "by_source": dict(reading.invalidations),
                 "last": [_shown(each) for each in self._recent],
             },
             "events": dict(reading.events),
-            "queues": [asdict(each) for each in self._queues()],
+            "queues": [asdict(each) for each in self._conditions.queues()],
             "top_models": {
                 "seconds": self._popular.seconds,
                 "models": [_shown_model(each) for each in self._popular.top(_TOP_MODELS)],
@@ -111,6 +111,10 @@ def _resident_bytes() -> int | None:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
         return None
+
+
+def _shown_service(each: ServiceState) -> dict[str, Any]:
+    return {"name": each.name, "target": each.target, "up": each.up, "reason": each.reason}
 
 
 def _shown_model(each: PopularModel) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class Observer(unclear.Observer, Protocol):
     @property
     def popular(self) -> Popular: ...
     def request(self, method: str, result: Outcome, tier: Literal["redis", "none"], seconds: float) -> None: ...
-    def answered(self, *, successful: bool) -> None: ...
+    def answered(self, method: str, *, successful: bool) -> None: ...
     def shadow_difference(self) -> None: ...
 
 
@@ -89,7 +89,7 @@ class Methods:
         if (tag := self._cache.tag_of(call)) is not None:
             self._observer.popular.read(tag, cached=answer.age is not None)
         if answer.age is None and answer.reply.ok and answer.result != "coalesced":
-            self._observer.answered(successful=counted != "failure")
+            self._observer.answered(call.method, successful=counted != "failure")
         tracing.answered(answer.result, None if tier == "none" else tier)
         ours: Metadata = (_X_CACHE[answer.result],)
         if answer.age is not None:

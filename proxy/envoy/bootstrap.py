@@ -52,6 +52,11 @@ class Place:
         return str(self.directory / "admin.sock")
 
     @property
+    def config(self) -> Path:
+        """What Envoy is started with."""
+        return self.directory / "envoy.json"
+
+    @property
     def policy(self) -> Path:
         """All that the policy was read from which Envoy's configuration is of."""
         return self.directory / "policy.read"

@@ -1,53 +1,97 @@
-"""The policy's services, found out by a process that ends then: what it loads for that would stay in `serve` for good,
-30 MB that the interpreter inside Envoy has anyway.
+"""Writes all that Envoy and the interpreter inside begin with into their directory.
 
-That process keeps what it has read in a file, by which the interpreter inside Envoy makes the policy: it must answer
-what Envoy's routes lead to it, and the policy's own file may have changed meanwhile.
+With a policy a process of its own does so and ends: what it loads for that, and what it makes of some hundred methods,
+would stay in `serve` for good, 30 MB that the interpreter inside Envoy has anyway.
+
+It also keeps what it has read, and the interpreter inside makes its policy of that: it must answer what Envoy's routes
+lead to it, and the policy's own file may have changed meanwhile.
 """
 
+import json
 import os
 import pickle
+import socket
 import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 
+from proxy.envoy import renewed
+from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
+from proxy.envoy.listener import routes
 from proxy.envoy.services import Placed, builtin, placed
-from proxy.policy.mistakes import PolicyError
+from proxy.envoy.tls import secrets
+from proxy.errors import SettingError, StartError
 from proxy.policy.watched import Watched
 from proxy.settings.config import Settings
 
 _PROGRAM = "from proxy.envoy.placing import main; main()"
 
 
-def placed_apart(settings: Settings, read: Path) -> tuple[Placed, ...]:
-    """As POLICY has it; PolicyError with every mistake. `read` is the file for all that was read (`Watched.saved`)."""
+def written(settings: Settings, place: Place) -> None:
+    """As POLICY has it; PolicyError with every mistake, StartError for an address that Envoy cannot use."""
     if not settings.policy:
-        return builtin(settings)
+        _write(settings, place, builtin(settings))
+        return
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path or os.curdir for path in sys.path)}
-    asked = pickle.dumps((settings, read))
+    asked = pickle.dumps((settings, place))
     command = [sys.executable, "-P", "-c", _PROGRAM]
     done = subprocess.run(command, input=asked, env=environment, stdout=subprocess.PIPE, check=False)  # noqa: S603 -- ours
     if done.returncode:
-        return _placed(settings, read)  # whatever was wrong with that process, it is not the policy
-    found: tuple[Placed, ...] | PolicyError = pickle.loads(done.stdout)  # noqa: S301 -- by ourselves
-    if isinstance(found, PolicyError):
-        raise found
-    return found
+        _write_by_policy(settings, place)  # whatever was wrong with that process, it is not the policy
+        return
+    failed: StartError | None = pickle.loads(done.stdout)  # noqa: S301 -- by ourselves
+    if failed is not None:
+        raise failed
 
 
 def main() -> None:
     """That process."""
-    settings, read = pickle.load(sys.stdin.buffer)  # noqa: S301 -- by ourselves
-    found: object
+    settings, place = pickle.load(sys.stdin.buffer)  # noqa: S301 -- by ourselves
+    failed = None
     try:
-        found = _placed(settings, read)
-    except PolicyError as error:
-        found = error
-    sys.stdout.buffer.write(pickle.dumps(found))
+        _write_by_policy(settings, place)
+    except StartError as error:
+        failed = error
+    sys.stdout.buffer.write(pickle.dumps(failed))
 
 
-def _placed(settings: Settings, read: Path) -> tuple[Placed, ...]:
+def shown(settings: Settings, place: Place) -> dict[str, object]:
+    """The whole of Envoy's configuration, for reading: what it has from files of its own, since it may change, stands
+    in its place.
+    """
+    return _rendered(replace(settings, policy=""), place, placed(settings))
+
+
+def resolve(host: str) -> Sequence[str]:
+    """The addresses of a name, as this machine knows it; OSError when it does not."""
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def _write_by_policy(settings: Settings, place: Place) -> None:
     watched = Watched(keeping=True)
-    found = placed(settings, watched)
-    watched.save(read)
-    return found
+    services = placed(settings, watched)
+    _write(settings, place, services)
+    renewed.write(place.directory, renewed.CLUSTERS, clusters_of(settings, place, services))
+    renewed.write(place.directory, renewed.ROUTES, [routes(settings, services)])
+    watched.save(place.policy)
+
+
+def _write(settings: Settings, place: Place, services: Sequence[Placed]) -> None:
+    for name, secret in secrets(settings, services).items():
+        (place.directory / name).write_text(json.dumps(secret))
+    place.config.write_text(json.dumps(_rendered(settings, place, services), indent=1))
+
+
+def _rendered(settings: Settings, place: Place, services: Sequence[Placed]) -> dict[str, object]:
+    try:
+        return bootstrap(settings, place, resolve, services)
+    except SettingError:
+        raise
+    except ValueError as error:
+        raise SettingError(str(error)) from None
+    except OSError:
+        raise StartError(
+            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of a local address"
+        ) from None

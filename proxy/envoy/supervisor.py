@@ -5,33 +5,24 @@ A crash is an end by a signal after callers have been served. If Envoy exits by 
 """
 
 import asyncio
-import json
 import logging
 import signal
-import socket
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from proxy.envoy import launch, renewed
-from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
+from proxy.envoy import launch
+from proxy.envoy.bootstrap import Place
 from proxy.envoy.control import Hello
 from proxy.envoy.directory import own_directory
-from proxy.envoy.listener import routes
-from proxy.envoy.placing import placed_apart
+from proxy.envoy.placing import written
 from proxy.envoy.process import EnvoyProcess
 from proxy.envoy.refusals import explained
-from proxy.envoy.services import Placed
-from proxy.envoy.tls import secrets
-from proxy.errors import SettingError, StartError
+from proxy.errors import StartError
 from proxy.retry import jittered
 from proxy.settings.config import Settings
 
 _log = logging.getLogger(__name__)
 
-_CONFIG = "envoy.json"
 _UP_WITHIN = 60.0
 _STABLE = 60.0
 """Seconds after which a crash counts as the first one again."""
@@ -44,46 +35,8 @@ async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequenc
     with own_directory() as directory:
         place = Place(directory, launch.module(), launch.authorities())
         launch.laid_out(directory)
-        command = launch.command(directory / _CONFIG, settings.log_level)
+        command = launch.command(place.config, settings.log_level)
         return await _Supervisor(settings, sources, faults, place, command).run()
-
-
-def written(settings: Settings, place: Place) -> None:
-    """Puts there all that Envoy and the interpreter inside are to begin with, of one reading of the policy."""
-    services = placed_apart(settings, place.policy)
-    for name, secret in secrets(settings, services).items():
-        (place.directory / name).write_text(json.dumps(secret))
-    (place.directory / _CONFIG).write_text(json.dumps(rendered(settings, place, services), indent=1))
-    if settings.policy:
-        renewed.write(place.directory, renewed.CLUSTERS, clusters_of(settings, place, services))
-        renewed.write(place.directory, renewed.ROUTES, [routes(settings, services)])
-
-
-def rendered(settings: Settings, place: Place, services: Sequence[Placed] | None = None) -> dict[str, object]:
-    """Envoy's configuration; StartError for an address that it cannot use."""
-    try:
-        return bootstrap(settings, place, resolve, services)
-    except SettingError:
-        raise
-    except ValueError as error:
-        raise SettingError(str(error)) from None
-    except OSError:
-        raise StartError(
-            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of a local address"
-        ) from None
-
-
-def shown(settings: Settings, place: Place) -> dict[str, object]:
-    """The whole of it, for reading: what Envoy has from files of its own, since it may change, stands in its place."""
-    with TemporaryDirectory() as directory:
-        services = placed_apart(settings, Path(directory) / "policy.read")
-    return rendered(replace(settings, policy=""), place, services)
-
-
-def resolve(host: str) -> Sequence[str]:
-    """The addresses of a name, as this machine knows it; OSError when it does not."""
-    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-    return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 class _Supervisor:

@@ -1,4 +1,4 @@
-"""`Failing`: logs once when the media service is connected but answers with failures, and once when that is over.
+"""`Failing`: logs once when a service is connected but answers with failures, and once when that is over.
 
 It begins with the fifth failure in a row, or when at least half of the answers of ten seconds, and at least five, are
 failures. It is over with the first good answer after five seconds without a failure.
@@ -19,13 +19,21 @@ _AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
 class Failing:
-    """Told of each answer. `tell` is the metric; `clock` is in seconds and only goes forward."""
+    """Told of each answer. `tell` is the metric; `clock` is in seconds and only goes forward. `called` is the service
+    in log lines.
+    """
 
-    def __init__(self, tell: Callable[[bool], None], clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        tell: Callable[[bool], None],
+        clock: Callable[[], float] = time.monotonic,
+        called: str = "the media service",
+    ) -> None:
         self.connected: Callable[[], bool] = lambda: True
         """While it is not, that is said elsewhere, and failures are no news."""
         self._tell = tell
         self._clock = clock
+        self._called = called
         self._since: float | None = None
         self._last, self._last_at = "", 0.0
         self._begun, self._good, self._failed, self._in_a_row = clock(), 0, 0, 0
@@ -50,7 +58,7 @@ class Failing:
             away, self._since = now - self._since, None
             self._tell(False)
             fields = {"dependency": "upstream", "failing_seconds": round(away, 1)}
-            _log.info("the media service answers without failures again after %.1f s", away, extra=fields)
+            _log.info("%s answers without failures again after %.1f s", self._called, away, extra=fields)
 
     def failed(self, why: str, count: int = 1) -> None:
         """It answered with this status, or with UNSUCCESSFUL."""
@@ -63,7 +71,7 @@ class Failing:
             self._since = now
             self._tell(True)
             fields = {"dependency": "upstream", "failures": self._failed, "good_answers": self._good}
-            _log.warning("the media service answers with failures: %s", why, extra=fields)
+            _log.warning("%s answers with failures: %s", self._called, why, extra=fields)
 
     def _turn(self) -> float:
         """Begins to count anew where the time is up; the time."""

@@ -18,12 +18,13 @@ from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
 from proxy.telemetry.crowded import crowded
 from proxy.telemetry.durations import Durations, Observed
-from proxy.telemetry.failing import UNSUCCESSFUL, Failing
+from proxy.telemetry.failing import UNSUCCESSFUL
 from proxy.telemetry.method_labels import OTHER, MethodLabels
 from proxy.telemetry.policy_failures import policy_failures
 from proxy.telemetry.policy_reloads import PolicyReloads
 from proxy.telemetry.popular import Popular
 from proxy.telemetry.span_names import SERVER_ERRORS
+from proxy.telemetry.upstream_answers import UpstreamAnswers
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass", "failure"]
 Tier = Literal["redis", "none"]
@@ -101,12 +102,7 @@ class Metrics:
         self._client_successes: dict[str, Observed] = {}
         self._hits: dict[str, tuple[Counter, Observed, Observed]] = {}
         self._request_children: dict[tuple[str, Result, Tier], tuple[Counter, Observed]] = {}
-        failing = Gauge(
-            "media_cache_upstream_failing",
-            "Whether the media service is connected but answers with failures (1), or not (0)",
-            registry=self.registry,
-        )
-        self.upstream_answers = Failing(failing.set)
+        self.upstream_answers = UpstreamAnswers(self.registry)
         self.callers = Callers(self.registry, lambda: (*self.methods.by_path.values(), OTHER), self._ended)
         self.bad_settings = process_metrics.declare(self.registry)
         self.popular = Popular()
@@ -218,17 +214,19 @@ class Metrics:
         """A call to an upstream service ended."""
         error = "" if code is StatusCode.OK else code.name
         if code in _FAILURES:
-            self.upstream_answers.failed(error)
+            self.upstream_answers.of(method).failed(error)
         elif code is not StatusCode.CANCELLED and (error or method not in self.methods.cached):
-            self.upstream_answers.good()  # of a cacheable method `answered` knows more: what the message says
+            self.upstream_answers.of(
+                method
+            ).good()  # of a cacheable method `answered` knows more: what the message says
         self._observe(self._client_calls, self._client_successes, method, code, error, seconds)
 
-    def answered(self, *, successful: bool) -> None:
+    def answered(self, method: str, *, successful: bool) -> None:
         """Upstream answered a cacheable call with OK, and in the message with success or a failure."""
         if successful:
-            self.upstream_answers.good()
+            self.upstream_answers.of(method).good()
         else:
-            self.upstream_answers.failed(UNSUCCESSFUL)
+            self.upstream_answers.of(method).failed(UNSUCCESSFUL)
 
     def forwarded_calls(
         self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool

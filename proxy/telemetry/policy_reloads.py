@@ -9,24 +9,29 @@ class PolicyReloads:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._changes = Counter(
             "media_cache_policy_reloads_total",
-            "Changes of the policy's file: taken up, or refused for mistakes in it",
+            "Changes of the policy's file: taken up, or refused because of mistakes",
             ("outcome",),
             registry=registry,
         )
         self._refused = Gauge(
             "media_cache_policy_refused",
-            "Whether the policy's file has mistakes as it is now (1), so that an older one counts",
+            "Whether the policy's file has mistakes now (1), so that the previous policy stays in effect, or not (0)",
             registry=registry,
         )
         for outcome in ("taken", "refused"):
             self._changes.labels(outcome)
 
+        self.mistake = ""
+        """Why the file cannot be used as it is now: its first mistake; empty: it can."""
+
     def taken(self) -> None:
-        """The file counts as it is now."""
+        """The file is in effect as it is now."""
+        self.mistake = ""
         self._changes.labels("taken").inc()
         self._refused.set(0)
 
-    def refused(self) -> None:
-        """It has mistakes."""
+    def refused(self, mistake: str) -> None:
+        """It has mistakes; `mistake` is the first."""
+        self.mistake = mistake
         self._changes.labels("refused").inc()
         self._refused.set(1)

@@ -65,6 +65,11 @@ class Upstream:
         if tls is not None:
             tls.on_change(self._renew)
 
+    @property
+    def connected(self) -> bool | None:
+        """Whether it is connected now; None: it is not known, since nothing was asked of it for a while."""
+        return _CONNECTED.get(self._channel.get_state())
+
     def _open(self) -> None:
         self._channel = open_channel(self.target, self._tls)
         prepared = lru_cache(maxsize=_KEPT_METHODS)

@@ -155,7 +155,7 @@ class TestHttp:
         async def broken(*_: object) -> None:
             raise RuntimeError("hidden reason")
 
-        monkeypatch.setattr(module, "listing", broken)
+        monkeypatch.setattr(module, "looked_up", broken)
         answer = await admin.get("/lookup", **USER)
         assert answer.status == 500
         assert "hidden reason" not in answer.text

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from proxy.admin.conditions import Conditions
 from proxy.admin.lines import lookup_lines, stats_lines, table
 from proxy.admin.stats import Stats
 from proxy.caching.policy import Policy
@@ -16,7 +17,7 @@ TITLE = "\x1b]0;owned\x07user"
 
 def told(metrics: Metrics, log: InvalidationLog | None = None) -> dict[str, Any]:
     policy = Policy("on", 3600.0, 600.0, 0.0, 1 << 20)
-    return Stats(metrics, policy, log or InvalidationLog(), {}, lambda: None).document(None)
+    return Stats(metrics, policy, log or InvalidationLog(), Conditions({}, lambda: None)).document(None)
 
 
 def test_a_models_name_sets_no_title() -> None:

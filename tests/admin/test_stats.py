@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from proxy.admin.conditions import Conditions
 from proxy.admin.stats import Stats
 from proxy.caching.policy import Policy
 from proxy.policy.builtin.model import Model
@@ -22,7 +23,7 @@ def policy() -> Policy:
 
 
 def test_a_fresh_process_tells_zeros_and_no_ratio(policy: Policy) -> None:
-    told = Stats(media_metrics(), policy, InvalidationLog(), {}, lambda: "starting").document(None)
+    told = Stats(media_metrics(), policy, InvalidationLog(), Conditions({}, lambda: "starting")).document(None)
     assert json.loads(json.dumps(told, allow_nan=False)) == told
     assert set(told["results"].values()) == {0}
     assert told["memory_bytes"] > 1 << 20
@@ -33,7 +34,7 @@ def test_a_fresh_process_tells_zeros_and_no_ratio(policy: Policy) -> None:
 
 
 def test_a_mode_that_was_switched_shows_at_once(policy: Policy) -> None:
-    stats = Stats(media_metrics(), policy, InvalidationLog(), {}, lambda: None)
+    stats = Stats(media_metrics(), policy, InvalidationLog(), Conditions({}, lambda: None))
     policy.mode = "off"
     assert stats.document(None)["mode"] == "off"
 
@@ -44,8 +45,7 @@ def test_dependencies_say_how_long_and_why(policy: Policy) -> None:
         media_metrics(),
         policy,
         InvalidationLog(),
-        {name: lambda name=name: states[name] for name in states},  # type: ignore[misc]
-        lambda: None,
+        Conditions({name: lambda name=name: states[name] for name in states}, lambda: None),  # type: ignore[misc]
     )
     assert stats.document(None)["dependencies"] == {
         "redis": {"up": False, "seconds": 3.5, "reason": "refused"},
@@ -56,7 +56,7 @@ def test_dependencies_say_how_long_and_why(policy: Policy) -> None:
 def test_what_happened_before_it_was_made_is_no_point_of_the_series(policy: Policy) -> None:
     metrics = media_metrics()
     metrics.request(READ, "hit", "redis", 0.001)
-    stats = Stats(metrics, policy, InvalidationLog(), {}, lambda: None)
+    stats = Stats(metrics, policy, InvalidationLog(), Conditions({}, lambda: None))
     metrics.request(READ, "miss", "none", 0.05)
     stats.series.take()
     metrics.request(READ, "miss", "none", 0.05)
@@ -72,7 +72,7 @@ def test_an_id_beyond_what_javascript_knows_is_text(policy: Policy) -> None:
     user = Model.of("user", 2**63 - 1)
     log.invalidated(user, "event", user.described("avatars"))
     log.flushed("asked for", 2)
-    told = Stats(media_metrics(), policy, log, {}, lambda: None).document(None)
+    told = Stats(media_metrics(), policy, log, Conditions({}, lambda: None)).document(None)
     assert [each.pop("tag") for each in told["invalidations"]["last"]] == [None, user]
     assert [each.pop("shown") for each in told["invalidations"]["last"]] == ["everything", f"user {2**63 - 1}"]
     assert told["invalidations"]["last"] == [
@@ -98,7 +98,7 @@ def test_the_most_read_models_are_told_with_what_the_cache_answered(policy: Poli
     for cached in (True, True, False):
         metrics.popular.read("user/7", cached=cached)
     metrics.popular.read("single", cached=False)
-    told = Stats(metrics, policy, InvalidationLog(), {}, lambda: None).document(None)["top_models"]
+    told = Stats(metrics, policy, InvalidationLog(), Conditions({}, lambda: None)).document(None)["top_models"]
     assert told["models"] == [
         {"model_type": "user", "model_id": "7", "reads": 3, "cached": 2},
         {"model_type": "single", "model_id": "", "reads": 1, "cached": 0},
@@ -108,7 +108,7 @@ def test_the_most_read_models_are_told_with_what_the_cache_answered(policy: Poli
 
 def test_queues_are_told_as_rabbitmq_said_last(policy: Policy) -> None:
     depths = QueueDepths(iter((100.0, 101.0, 104.0)).__next__)
-    stats = Stats(Metrics(), policy, InvalidationLog(), {}, lambda: None, depths)
+    stats = Stats(Metrics(), policy, InvalidationLog(), Conditions({}, lambda: None, queues=depths))
     depths.told("ours-uploaded", 12, 2)
     depths.told("ours-deleted", 0, 2)
     depths.missing("gone")

@@ -1,9 +1,12 @@
 """What values do to the rendered objects: overrides, autoscalers, ports, labels, names."""
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml import YAML
 
 from tests.chart.tools import CHART, environment, objects, one, run, template
 
@@ -89,6 +92,7 @@ def test_conditions_and_annotations_of_ones_own() -> None:
     assert found["metadata"]["annotations"].keys() == {"admissions.enforcer/disabled", "cert-manager.io/inject-ca-from"}
     for hook in found["webhooks"]:
         assert canary[0] in hook["namespaceSelector"]["matchExpressions"]
+    for hook in found["webhooks"][:2]:  # the last one is about namespaces
         assert canary[0] in hook["objectSelector"]["matchExpressions"]
 
 
@@ -216,3 +220,30 @@ def test_a_section_of_null_is_none() -> None:
     """No limits; the webhook's own requests; no Secret."""
     given = environment(objects(template("--set", "sidecar.resources=null,sidecar.redis.secret=null")))
     assert [given[f"SIDECAR_{each}"] for each in ("CPU_REQUEST", "MEMORY_LIMIT", "REDIS_SECRET")] == ["", "", ""]
+
+
+NEWER = {
+    "injector": [
+        *("namespaceSelector", "objectSelector", "webhookAnnotations", "namespaceRules", "events"),
+        *("port", "metricsPort", "hostNetwork"),
+    ],
+    "tests": ["resources"],
+    "": ["policies"],
+}
+"""What 0.1.0 did not have."""
+
+
+def test_an_upgrade_may_reuse_the_values_of_an_older_release(tmp_path: Path) -> None:
+    """`--reuse-values` takes that release's defaults, too, so newer ones are missing; this chart lacks them."""
+    chart = tmp_path / "chart"
+    shutil.copytree(CHART, chart)
+    yaml = YAML()
+    values = yaml.load(chart / "values.yaml")
+    for section, keys in NEWER.items():
+        for key in keys:
+            del (values[section] if section else values)[key]
+    yaml.dump(values, chart / "values.yaml")
+    more = ["--set", "standalone.enabled=true,networkPolicy.enabled=true"]
+    older, newer = (objects(template(*more, "--skip-tests", chart=each)) for each in (chart, CHART))
+    assert older == newer
+    assert template(*more, chart=chart)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from proxy.core import Core
-from proxy.envoy.listener import APP, listener
+from proxy.envoy.listener import APP, PROTOBUF, listener
 from proxy.pb import media_pb2
 from proxy.settings.config import Settings
 from proxy.telemetry.metrics import Metrics
@@ -23,21 +23,40 @@ def manager(**settings: Any) -> dict[str, Any]:
 
 def routes(**settings: Any) -> list[dict[str, Any]]:
     """Those for a usual content-type; behind them come the same but the first for one that has parameters."""
+    return [each for each in every_route(**settings) if "grpc" in each["match"]]
+
+
+def every_route(**settings: Any) -> list[dict[str, Any]]:
     [host] = manager(**settings)["route_config"]["virtual_hosts"]
     found: list[dict[str, Any]] = host["routes"]
-    return [each for each in found if "grpc" in each["match"]]
+    return found
 
 
 def test_a_content_type_with_parameters_changes_nothing() -> None:
-    [host] = manager()["route_config"]["virtual_hosts"]
-    behind = host["routes"][len(routes()) :]
     plain = [{"name": "content-type", "string_match": {"exact": "application/grpc"}}]
     usually = [each for each in routes() if each["match"].get("headers") != plain]
-    for usual, other in zip(usually, behind, strict=True):
+    for usual, other in zip(usually, every_route()[-len(usually) :], strict=True):
         assert {**other, "match": None} == {**usual, "match": None}
-        *fields, parameters = other["match"].pop("headers")
-        assert {**other["match"], "grpc": {}, **({"headers": fields} if fields else {})} == usual["match"]
+        (parameters,) = other["match"].pop("headers")
+        assert {**other["match"], "grpc": {}} == usual["match"]
         assert parameters["name"] == "content-type"
+
+
+def test_a_read_has_one_route_for_all_other_spellings_of_protobuf() -> None:
+    (found,) = [each for each in every_route() if PROTOBUF in each["match"].get("headers", ())]
+    assert found["match"] == {"path": f"{MEDIA}/GetFilesByModel", "headers": [PROTOBUF]}
+    before = every_route().index(found)
+    assert before < every_route().index(
+        next(each for each in routes() if each["match"] == {"path": found["match"]["path"], "grpc": {}})
+    )
+
+
+def test_only_what_goes_upstream_is_tried_again_and_that_is_said_once() -> None:
+    """Of each route it would take 1.5 kB of memory."""
+    [host] = manager()["route_config"]["virtual_hosts"]
+    assert host["retry_policy"]["num_retries"] == 1
+    said = {each["route"]["cluster"]: each["route"].get("retry_policy") for each in host["routes"]}
+    assert said == {"media": None, "own": {}}
 
 
 def route(path: str, **settings: Any) -> dict[str, Any]:

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 
 from proxy.core import Core
-from proxy.envoy.placing import placed_apart
-from proxy.envoy.services import builtin, placed, placed_by
+from proxy.envoy.bootstrap import Place, clusters_of
+from proxy.envoy.listener import routes
+from proxy.envoy.placing import written
+from proxy.envoy.renewed import CLUSTERS, ROUTES, write
+from proxy.envoy.services import placed, placed_by
+from proxy.errors import BadPolicyError
 from proxy.policy.mistakes import PolicyError
 from proxy.policy.watched import Watched
 from proxy.settings.config import Settings
@@ -20,28 +24,60 @@ SHOP = "hipstershop.ProductCatalogService"
 READ = """{method: ListProducts, tag: "'products'", ttl: 1m}"""
 
 
-def test_they_are_those_that_the_policy_has(tmp_path: Path) -> None:
+def place(directory: Path) -> Place:
+    return Place(directory, "pyvoy.so", "roots.pem")
+
+
+def told(directory: Path) -> list[str]:
+    """The files for Envoy."""
+    return [(directory / f"{name}.json").read_text() for name in ("clusters", "routes")]
+
+
+def files_of(directory: Path, settings: Settings) -> list[str]:
+    """Those that a policy as it is read here would have."""
+    services = placed(settings)
+    write(directory, CLUSTERS, clusters_of(settings, place(directory), services))
+    write(directory, ROUTES, [routes(settings, services)])
+    return told(directory)
+
+
+def test_envoys_files_are_of_the_policy(tmp_path: Path) -> None:
     settings = Settings(policy=policy_in(tmp_path, product="shop:1"))
-    assert placed_apart(settings, tmp_path / "read") == placed(settings)
-    assert placed_apart(Settings(), tmp_path / "none") == builtin(Settings())
+    written(settings, place(tmp_path))
+    assert "ProductService/GetProductByID" in told(tmp_path)[1]
+    found = told(tmp_path)
+    assert found == files_of(tmp_path, settings)
+    assert "product.ProductService" not in (tmp_path / "envoy.json").read_text()
+
+
+def test_without_a_policy_all_is_in_the_configuration(tmp_path: Path) -> None:
+    written(Settings(), place(tmp_path))
+    assert [each.name for each in tmp_path.iterdir()] == ["envoy.json"]
+    assert "MediaService/GetFilesByModel" in (tmp_path / "envoy.json").read_text()
 
 
 def test_every_mistake_is_told_at_its_place(tmp_path: Path) -> None:
     settings = Settings(policy=policy_in(tmp_path, product="shop:1", more="  - {exchange: e}\n"))
     with pytest.raises(PolicyError) as apart:
-        placed_apart(settings, tmp_path / "read")
+        written(settings, place(tmp_path))
     with pytest.raises(PolicyError) as here:
         placed(settings)
     assert apart.value.mistakes == here.value.mistakes
     assert str(apart.value) == str(here.value)
 
 
+def test_an_upstream_that_envoy_cannot_reach_is_the_policys_fault(tmp_path: Path) -> None:
+    settings = Settings(policy=policy_in(tmp_path, product="xds:///shop"))
+    with pytest.raises(BadPolicyError, match="POLICY: upstream: 'xds:///shop' cannot be reached with TRANSPORT=envoy"):
+        written(settings, place(tmp_path))
+
+
 def test_nothing_of_it_stays(tmp_path: Path) -> None:
     path = policy_in(tmp_path, product="shop:1")
     program = (
-        "import sys; from pathlib import Path; from proxy.envoy.placing import placed_apart; "
+        "import sys; from pathlib import Path; from proxy.envoy.placing import Place, written; "
         "from proxy.settings.config import Settings; "
-        f"assert len(placed_apart(Settings(policy={path!r}), Path({str(tmp_path / 'read')!r}))) == 2; "
+        f"written(Settings(policy={path!r}), Place(Path({str(tmp_path)!r}), 'x', 'y')); "
         "found = [name for name in ('grpc', 'cel_expr_python', 'yaml', 'google.protobuf') if name in sys.modules]; "
         "assert not found, found"
     )
@@ -54,12 +90,13 @@ async def test_whoever_serves_has_the_policy_that_envoy_was_told_of_though_its_f
 ) -> None:
     """Between the two readings the policy is replaced, and its descriptors are."""
     settings = Settings(policy=policy_in(tmp_path, product="shop:1"), redis_addr=None)
-    told = placed_apart(settings, tmp_path / "read")
+    expected = placed(settings)
+    written(settings, place(tmp_path))
     policy_in(tmp_path, product="shop:2", change=("method: GetProductByID", "method: GetAllProductz"))
     (tmp_path / "product.binpb").write_bytes(b"\xff")
-    core = Core.build(settings, Metrics(), files=Watched.saved(tmp_path / "read"))
+    core = Core.build(settings, Metrics(), files=Watched.saved(place(tmp_path).policy))
     try:
-        assert placed_by(core.policy, settings) == told
+        assert placed_by(core.policy, settings) == expected
         assert core.files.changed  # and so the first look takes them up
     finally:
         await core.close()
@@ -72,9 +109,10 @@ async def test_so_has_it_where_the_service_says_itself_what_it_looks_like(tmp_pa
         )
         (tmp_path / "policy.yaml").write_text(text)
         settings = Settings(policy=str(tmp_path / "policy.yaml"), redis_addr=None)
-        told = await asyncio.to_thread(placed_apart, settings, tmp_path / "read")
-    core = Core.build(settings, Metrics(), files=Watched.saved(tmp_path / "read"))  # nobody is there to be asked
+        expected = await asyncio.to_thread(placed, settings)
+        await asyncio.to_thread(written, settings, place(tmp_path))
+    core = Core.build(settings, Metrics(), files=Watched.saved(place(tmp_path).policy))  # nobody is there to be asked
     try:
-        assert placed_by(core.policy, settings) == told
+        assert placed_by(core.policy, settings) == expected
     finally:
         await core.close()

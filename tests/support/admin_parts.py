@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 
 from proxy.admin.api import Admin
-from proxy.admin.stats import Dependencies
+from proxy.admin.conditions import Conditions, Dependencies
 from proxy.settings.config import Settings
 from tests.support.in_process import Process
 
@@ -51,7 +51,8 @@ async def admin_of(process: Process, *, unready: str | None = None, **settings: 
     redis = process.core.redis
     dependencies: Dependencies = {} if redis is None else {"redis": lambda: redis.state}
     sources = {"cache_ttl": "environment"}
-    admin = Admin(given, sources, process.core, process.metrics, dependencies, lambda: unready)
+    conditions = Conditions(dependencies, lambda: unready)
+    admin = Admin(given, sources, process.core, process.metrics, conditions)
     port = await admin.start()
     try:
         async with aiohttp.ClientSession() as session:

@@ -31,6 +31,7 @@ def media_metrics() -> Metrics:
     """Metrics that know the methods of the media service."""
     metrics = Metrics()
     metrics.serves(POLICY.labels, POLICY.reads)
+    metrics.upstream_answers.serves({name: service.called for name, service in POLICY.services.items()})
     return metrics
 
 

@@ -72,12 +72,15 @@ def test_a_failure_by_the_message_counts_like_one_by_the_status() -> None:
     metrics = media_metrics()
     for _ in range(20):
         metrics.client_call("/media.MediaService/GetFilesByModel", StatusCode.OK, 0.01)
-        metrics.answered(successful=True)
+        metrics.answered("/media.MediaService/GetFilesByModel", successful=True)
     for _ in range(5):
         metrics.client_call("/media.MediaService/GetFilesByModel", StatusCode.OK, 0.01)
-        metrics.answered(successful=False)
-    assert metrics.upstream_answers.reason == "it answers with failures, the last one success = false"
-    assert metrics.registry.get_sample_value("media_cache_upstream_failing") == 1
+        metrics.answered("/media.MediaService/GetFilesByModel", successful=False)
+    assert (
+        metrics.upstream_answers.of("/media.MediaService/GetFilesByModel").reason
+        == "it answers with failures, the last one success = false"
+    )
+    assert metrics.registry.get_sample_value("media_cache_upstream_failing", {"service": "media.MediaService"}) == 1
 
 
 @pytest.mark.parametrize(("why", "away"), [("UNAVAILABLE", True), ("DEADLINE_EXCEEDED", True), ("INTERNAL", False)])

@@ -15,7 +15,7 @@ def test_a_refusal_stands_until_the_file_can_be_used() -> None:
         return [*outcomes, registry.get_sample_value("media_cache_policy_refused")]
 
     assert seen() == [0, 0, 0]
-    reloads.refused()
+    reloads.refused("p.yaml:1:1: wrong")
     assert seen() == [0, 1, 1]
     reloads.taken()
     assert seen() == [1, 1, 0]

@@ -84,12 +84,13 @@ async def test_a_cancellation_that_meets_a_grant_takes_nothing() -> None:
 
 
 async def test_it_tells_whether_somebody_waits() -> None:
-    budget = ByteBudget(10)
+    budget, told = ByteBudget(10), list[bool]()
     await budget.take(6)
-    assert not budget.waited_for
+    told.append(budget.waited_for)
     waiting = asyncio.create_task(budget.take(8))
     await settle()
-    assert budget.waited_for
+    told.append(budget.waited_for)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert not budget.waited_for
+    told.append(budget.waited_for)
+    assert told == [False, True, False]

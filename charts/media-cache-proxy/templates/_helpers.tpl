@@ -80,6 +80,15 @@ Takes (list rendered extra): YAML text and a list. */}}
 {{- toYaml $env -}}
 {{- end -}}
 
+{{/* `helm upgrade --reuse-values` knows no value that is newer than the release: on unless it is false, and the ports.
+Takes (list values key). */}}
+{{- define "mcp.on" -}}
+{{- $values := index . 0 -}}
+{{- if ne (get $values (index . 1) | toString) "false" -}}true{{- end -}}
+{{- end -}}
+{{- define "mcp.injectorPort" -}}{{ .Values.injector.port | default 9443 }}{{- end -}}
+{{- define "mcp.injectorMetricsPort" -}}{{ .Values.injector.metricsPort | default 9464 }}{{- end -}}
+
 {{/* The port of an address in an environment; takes (list environment name value): YAML text, whose the address is. */}}
 {{- define "mcp.port" -}}
 {{- $name := index . 1 -}}

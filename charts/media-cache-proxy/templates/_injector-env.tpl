@@ -7,16 +7,17 @@
 {{- $resources := $sidecar.resources | default dict -}}
 {{- $requests := $resources.requests | default dict -}}
 {{- $limits := $resources.limits | default dict -}}
-{{- if eq (int .Values.injector.port) (int .Values.injector.metricsPort) -}}
-{{- fail (printf "injector.port and injector.metricsPort: are both %d; choose two ports" (int .Values.injector.port)) -}}
+{{- $port := include "mcp.injectorPort" . -}}
+{{- if eq $port (include "mcp.injectorMetricsPort" .) -}}
+{{- fail (printf "injector.port and injector.metricsPort: are both %s; choose two ports" $port) -}}
 {{- end -}}
-- {name: WEBHOOK_LISTEN_ADDR, value: "[::]:{{ .Values.injector.port }}"}
-- {name: PROBE_ADDR, value: "[::]:{{ .Values.injector.metricsPort }}"}
+- {name: WEBHOOK_LISTEN_ADDR, value: "[::]:{{ $port }}"}
+- {name: PROBE_ADDR, value: "[::]:{{ include "mcp.injectorMetricsPort" . }}"}
 - {name: WEBHOOK_NAMESPACE, value: {{ .Release.Namespace | quote }}}
 - {name: WEBHOOK_SERVICE, value: {{ $name | quote }}}
 - {name: WEBHOOK_CONFIGURATION, value: {{ include "mcp.configuration" . | quote }}}
-- {name: WEBHOOK_NAMESPACE_RULES, value: {{ .Values.injector.namespaceRules | quote }}}
-- {name: WEBHOOK_EVENTS, value: {{ .Values.injector.events | quote }}}
+- {name: WEBHOOK_NAMESPACE_RULES, value: {{ include "mcp.on" (list .Values.injector "namespaceRules") | default "false" | quote }}}
+- {name: WEBHOOK_EVENTS, value: {{ include "mcp.on" (list .Values.injector "events") | default "false" | quote }}}
 - {name: LOG_LEVEL, value: {{ .Values.injector.logLevel | quote }}}
 - {name: LOG_FORMAT, value: {{ .Values.injector.logFormat | quote }}}
 - {name: TLS_MODE, value: {{ $tls.mode | quote }}}

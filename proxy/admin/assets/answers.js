@@ -9,7 +9,12 @@ function showReads(methods) {
   if ($("methods").children.length !== names.length) {
     $("methods").replaceChildren(...names.map((value) => Object.assign(element("option"), { value })));
   }
-  const rows = names.map((name) => [name, percent(methods[name].hit_ratio), count(total(methods[name].results)), count(methods[name].results.failure)]);
+  const rows = names.map((name) => {
+    const { hit_ratio, results } = methods[name];
+    const row = cells([name, percent(hit_ratio), count(total(results)), count(results.failure)]);
+    if (results.failure) row.lastChild.className = "bad";
+    return row;
+  });
   if (names.length > 1) put("reads", table(["Method", "From the cache", "Answers", "Failures"], rows, "reads"));
 }
 
@@ -28,7 +33,7 @@ function showLookup(found, now) {
   const shown = [element("p", `${found.model_type ? `${found.model_type} ${found.model_id}` : found.tag}: ${found.entries.length} stored`, "verdict")];
   const notes = [];
   if (found.problem) notes.push(found.problem);
-  if (found.invalidation_pending) notes.push("An invalidation that Redis has not taken yet is pending.");
+  if (found.invalidation_pending) notes.push("An invalidation is pending: Redis has not confirmed it yet.");
   if (found.writes?.length) notes.push("A write is under way: nothing is stored until it has ended.");
   if (found.leases?.length) notes.push(`${found.leases.length} being fetched.`);
   const last = found.last_invalidation;

@@ -119,7 +119,7 @@ function showStats(stats) {
   $("saved-note").textContent = `${count(stats.upstream.calls)} went upstream`;
   showMode(stats);
   showState(stats);
-  showDependencies(stats.dependencies);
+  showDependencies(stats);
   showCallers(stats);
   const pending = stats.invalidations.pending;
   $("pending").textContent = pending ? `Redis has not confirmed ${count(pending)} invalidations yet; reads of their models bypass the cache.` : "";
@@ -143,26 +143,14 @@ function showMode(stats) {
 
 const NAMES = { redis: "Redis", rabbitmq: "RabbitMQ", upstream: "Media service" };
 
-// What a person wants to know first: is all well, and if not, why.
-function showState(stats) {
-  const { redis, rabbitmq, upstream } = stats.dependencies;
-  const serious = [], notes = [];
-  if (stats.unready) notes.push(`It is not ready: ${stats.unready}.`);
-  if (stats.last_5_minutes.refused) serious.push("It refused calls in the last 5 minutes, because a limit was reached: see Limits.");
-  if (stats.last_5_minutes.statuses.INTERNAL) serious.push("Callers got INTERNAL in the last 5 minutes: see the log.");
-  if (upstream && !upstream.up && upstream.seconds !== null) serious.push("The media service is lost: only stored answers are served.");
-  if (upstream?.up && upstream.reason) serious.push("The media service answers with failures.");
-  if (redis && !redis.up && redis.seconds !== null) serious.push("Redis is lost: every call goes to the media service.");
-  if (redis?.up && redis.reason) serious.push("Redis refuses commands that the cache needs.");
-  if (rabbitmq && !rabbitmq.up && rabbitmq.seconds !== null) notes.push("RabbitMQ is lost: stored answers are served for a shorter time (CACHE_TTL_WITHOUT_EVENTS).");
-  if (rabbitmq?.up && rabbitmq.reason) notes.push("Media events are missing or cannot be applied: stored answers are served for a shorter time.");
-  if (stats.invalidations.pending) notes.push("Invalidations are waiting for Redis.");
-  if (stats.mode !== "on") notes.push(`The mode is ${stats.mode}: nothing is answered from the cache.`);
-  else if (!redis) notes.push("Redis is not configured: nothing is cached.");
-  else if (!(stats.ttl > 0)) notes.push("CACHE_TTL is 0: nothing is cached.");
-  $("state").className = `card ${serious.length ? "serious" : notes.length ? "notes" : "well"}`;
-  $("verdict").textContent = serious.length ? "Something is wrong" : notes.length ? "Working, with restrictions" : "All is well";
-  $("reasons").replaceChildren(...[...serious, ...notes].map((text) => element("li", text)));
+const VERDICTS = { well: ["well", "All is well"], limited: ["notes", "Working, with restrictions"], wrong: ["serious", "Something is wrong"] };
+
+// What a person wants to know first: is all well, and if not, why. The proxy says so itself; `stats` prints the same.
+function showState({ verdict }) {
+  const [className, text] = VERDICTS[verdict.state];
+  $("state").className = `card ${className}`;
+  $("verdict").textContent = text;
+  $("reasons").replaceChildren(...verdict.reasons.map((reason) => element("li", reason)));
 }
 
 // The last answer is old news: nothing on the page may look as if it were well now.
@@ -173,17 +161,21 @@ function showGone(since) {
   $("reasons").replaceChildren(element("li", "All below is what it said last."));
 }
 
-function showDependencies(dependencies) {
-  const items = Object.entries(NAMES).map(([name, title]) => {
-    const state = dependencies[name];
-    const item = element("li", undefined, !state || state.seconds === null ? "absent" : !state.up ? "down" : state.reason ? "warn" : "up");
-    item.id = `dependency-${name}`;
-    const since = state && state.seconds !== null ? ` for ${span(state.seconds)}` : "";
-    const text = !state ? "not configured" : state.up ? `up${since}${state.reason ? `, but: ${state.reason}` : ""}` : `lost${since}${state.reason ? `: ${state.reason}` : ""}`;
-    item.append(element("span", undefined, "dot"), element("span", title), element("span", text, "state"));
-    return item;
-  });
-  $("dependencies").replaceChildren(...items);
+function dependency(id, title, state, about = "") {
+  const known = state && state.up !== null && state.seconds !== null;
+  const item = element("li", undefined, !known ? "absent" : !state.up ? "down" : state.reason ? "warn" : "up");
+  item.id = `dependency-${id}`;
+  const since = known && state.seconds !== undefined ? ` for ${span(state.seconds)}` : "";
+  const why = state?.reason ? `${state.up ? ", but" : ""}: ${state.reason}` : "";
+  const text = !state ? "not configured" : state.up === null ? "nothing was asked of it lately" : !known ? "not heard of yet" : `${state.up ? "up" : "lost"}${since}${why}`;
+  item.append(element("span", undefined, "dot"), element("span", title), element("span", `${text}${about}`, "state"));
+  return item;
+}
+
+function showDependencies({ dependencies, services }) {
+  const items = Object.entries(NAMES).map(([name, title]) => dependency(name, title, dependencies[name]));
+  const apart = services.map((each) => dependency(each.name, each.name, each, ` (${each.target})`));
+  $("dependencies").replaceChildren(...items, ...apart);
 }
 
 function showCallers(stats) {
