@@ -41,6 +41,23 @@ def test_check_shows_what_is_cached_and_warns() -> None:
     assert run("check", "--strict", EXAMPLES / "boutique.yaml").exit_code == 0
 
 
+def test_check_warns_of_what_would_not_be_served_here(tmp_path: Path) -> None:
+    (tmp_path / "product.binpb").write_bytes((EXAMPLES / "product.binpb").read_bytes())
+    text = (EXAMPLES / "product.yaml").read_text()
+    path = tmp_path / "p.yaml"
+    path.write_text(
+        text.replace("upstream: localhost:50055", "upstream: xds:///shop\n    upstream_tls: {ca: none.pem}")
+    )
+    result = run("check", path)
+    assert result.exit_code == 0
+    assert (
+        "warning: product.ProductService: upstream: 'xds:///shop' cannot be reached with TRANSPORT=envoy"
+        in result.stderr
+    )
+    assert "warning: serve would not start here: POLICY: " in result.stderr
+    assert "none.pem' cannot be read" in result.stderr
+
+
 def test_check_says_every_mistake_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("version: 2\nservices: []\nevnts: []")
