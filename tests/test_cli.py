@@ -123,9 +123,9 @@ def test_no_command_shows_the_help_and_is_a_mistake(capsys: pytest.CaptureFixtur
         (["serv"], "media-cache-proxy: no such command 'serv'"),
         (["--nonsense"], "media-cache-proxy: no such option '--nonsense'"),
         (["serve", "--cache-tll=1h"], "media-cache-proxy: no such option '--cache-tll'"),
-        (["serve", "extra"], "media-cache-proxy: Got unexpected extra argument (extra)"),
-        (["serve", "--cache-ttl"], "media-cache-proxy: Option '--cache-ttl' requires an argument"),
-        (["config", "--json=x"], "media-cache-proxy: Option '--json' does not take a value"),
+        (["serve", "extra"], "media-cache-proxy: got unexpected extra argument (extra)"),
+        (["serve", "--cache-ttl"], "media-cache-proxy: option '--cache-ttl' requires an argument"),
+        (["config", "--json=x"], "media-cache-proxy: option '--json' does not take a value"),
     ],
 )
 def test_a_command_or_flag_that_is_not_known_is_one_line_with_a_hint(
