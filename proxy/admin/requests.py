@@ -17,7 +17,6 @@ from proxy.calls.tags import UNDESCRIBED, Description
 from proxy.policy.builtin.model import INT64, Model
 from proxy.policy.builtin.operators import INT32, read_of
 from proxy.policy.compiled import Read
-from proxy.policy.jsonish import BadMessage, message_of
 from proxy.policy.tags import LONGEST_TAG
 
 _LONGEST = 1000
@@ -150,6 +149,8 @@ def asked(given: Mapping[str, Any], reads: Mapping[str, Read]) -> Asked:
 def _of_method(
     given: Mapping[str, Any], reads: Mapping[str, Read], metadata: Metadata
 ) -> tuple[Call, dict[str, object]]:
+    from proxy.policy.jsonish import BadMessage, message_of  # noqa: PLC0415 -- YAML and JSON, 1 MB; few ask for it
+
     wanted = text(given, "method").removeprefix("/")
     found = [path for path in reads if wanted in {path[1:], path.rpartition("/")[2]}]
     if len(found) != 1:

@@ -18,7 +18,6 @@ _BOTH = (
     # The time that a peer has to answer a ping. The core's own option for keepalive (`grpc.keepalive_timeout_ms`) sets
     # no timer in grpcio 1.85, only TCP_USER_TIMEOUT: a peer that hangs while its kernel acknowledges had one minute.
     ("grpc.http2.ping_timeout_ms", PING_TIMEOUT_MS),
-    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
 )
 
 SERVER_OPTIONS: tuple[tuple[str, int], ...] = (  # `Limits` has the others
@@ -33,6 +32,8 @@ SERVER_OPTIONS: tuple[tuple[str, int], ...] = (  # `Limits` has the others
     ("grpc.so_reuseport", 0),
     # A caller that vanished or hangs is noticed after 80 s. Clients never mind pings from a server.
     ("grpc.keepalive_time_ms", 60_000),
+    # TCP_USER_TIMEOUT. It counts the time in which a caller reads nothing, too: one that pauses has as long as that.
+    ("grpc.keepalive_timeout_ms", 60_000 + PING_TIMEOUT_MS),
     # Callers may ping as often as they like, with or without calls: no GOAWAY "too_many_pings".
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_ping_strikes", 0),
@@ -54,6 +55,7 @@ CLIENT_OPTIONS: tuple[tuple[str, int], ...] = (
     # Servers with defaults end connections that ping more often than every 5 minutes ("too_many_pings"). Keepalive also
     # sets TCP_USER_TIMEOUT, so that a call on a dead connection fails after 20 s.
     ("grpc.keepalive_time_ms", 360_000),
+    ("grpc.keepalive_timeout_ms", PING_TIMEOUT_MS),
     # Transparent retries alone (gRFC A6): a call that upstream never processed is made once more. To the caller's
     # library it has begun, so that it cannot. Any other retry, and load balancing, is the caller's to decide: they take
     # a service config, and we take none out of DNS.

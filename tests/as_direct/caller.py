@@ -94,6 +94,12 @@ class HandCaller:
         async with asyncio.timeout(timeout):
             return await self._outcome(1)
 
+    @property
+    def local_port(self) -> int:
+        """Its own."""
+        port: int = self._writer.get_extra_info("sockname")[1]
+        return port
+
     async def ended(self) -> bytes:
         """Reads in silence, answering no ping, until the other side has closed; what its GOAWAY said."""
         return b"".join([each.payload[8:] async for each in self._received() if each.kind == GOAWAY])

@@ -4,13 +4,17 @@ What the options do is tested where it shows: in test_forward.py, test_upstream.
 """
 
 import asyncio
+import os
+import socket
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
 import grpc.aio
 import pytest
 
-from proxy.transport.channel_options import CLIENT_OPTIONS, PING_TIMEOUT_MS
+from proxy.transport.channel_options import CLIENT_OPTIONS
 from proxy.transport.channel_options import SERVER_OPTIONS as FIXED
 from proxy.transport.limits import Limits
 from tests.as_direct.caller import HandCaller
@@ -46,17 +50,41 @@ def test_our_pings_do_not_annoy_servers_with_defaults() -> None:
     assert "grpc.keepalive_permit_without_calls" not in options
 
 
-async def test_a_peer_that_answers_no_ping_is_let_go() -> None:
-    """Though its kernel acknowledges every byte. The times are the options', a twentieth as long."""
-    times = {"grpc.keepalive_time_ms", *(name for name, value in SERVER_OPTIONS if value == PING_TIMEOUT_MS)}
-    options = [(name, value // 20 if name in times else value) for name, value in SERVER_OPTIONS]
+@asynccontextmanager
+async def silent_caller(options: Sequence[tuple[str, int]]) -> AsyncIterator[HandCaller]:
+    """Of a server with these options."""
     server = grpc.aio.server(options=options)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     caller = await HandCaller.connected(port)
     try:
-        async with asyncio.timeout(30):
-            assert await caller.ended() == b"ping_timeout"
+        yield caller
     finally:
         await caller.close()
         await server.stop(None)
+
+
+async def test_a_peer_that_answers_no_ping_is_let_go() -> None:
+    """Though its kernel acknowledges every byte. The times are the options', a twentieth as long."""
+    times = {"grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"}
+    options = [(name, value // 20 if name in times else value) for name, value in SERVER_OPTIONS]
+    async with silent_caller(options) as caller, asyncio.timeout(30):
+        assert await caller.ended() == b"ping_timeout"
+
+
+async def test_a_caller_that_reads_nothing_has_as_long_as_one_that_hangs() -> None:
+    """Linux counts the time in which the receiver's window is closed."""
+    options = dict(SERVER_OPTIONS)
+    async with silent_caller(SERVER_OPTIONS) as caller:
+        hangs = options["grpc.keepalive_time_ms"] + options["grpc.http2.ping_timeout_ms"]
+        assert user_timeouts(caller.local_port) == [hangs]
+
+
+def user_timeouts(peer: int) -> list[int]:
+    """TCP_USER_TIMEOUT in ms of this process' sockets that are connected to a port."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):  # noqa: PTH208 -- names are all that is needed
+        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as one:
+            if one.family in {socket.AF_INET, socket.AF_INET6} and one.getpeername()[1] == peer:
+                found.append(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT))
+    return found

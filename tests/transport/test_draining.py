@@ -13,6 +13,7 @@ from tests.abuse.attack import attacker, fields
 from tests.support.raw_http2 import DATA, END_STREAM, GOAWAY, headers, message
 from tests.support.raw_upstream import BIG, Context, RawUpstream, Seen, requests, unary
 from tests.support.servers.process import ProxyProcess
+from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
 
 METHODS = ("/media.MediaService/GetFileURL", "/any.Service/Anything")
@@ -70,6 +71,24 @@ async def test_calls_in_progress_at_the_end_of_the_drain_are_answered(transport:
     expected = {"CANCELLED: CANCELLED"} if transport == "grpcio" else set[str]()
     assert set(callers.outcomes) <= expected, callers.outcomes
     assert sum(callers.outcomes.values()) < _CALLERS
+
+
+async def test_callers_whose_connections_grow_old_have_left_before_the_end() -> None:
+    """As with a Kubernetes Service: new connections go to another proxy. No call fails, and the drain is short."""
+    async with RawUpstream() as upstream:
+        given = {"TRANSPORT": "grpcio", "MEDIA_SERVICE_ADDR": upstream.address}
+        given |= {"MAX_CONNECTION_AGE": "1s", "DRAIN_TIME": "5m"}
+        async with ProxyProcess(**given) as leaving, ProxyProcess(**given) as staying:
+            async with FaultyTcp(leaving.listen_port) as service:
+                callers = Callers(service.addr)
+                calling = asyncio.create_task(callers.run())
+                await until(lambda: callers.served > 2 * _CALLERS, "all to call")
+                service.target = ("127.0.0.1", staying.listen_port)
+                leaving.terminate()
+                assert await leaving.exited(timeout=60) == 0
+                calling.cancel()
+                await asyncio.gather(calling, return_exceptions=True)
+    assert callers.outcomes == {}
 
 
 async def test_envoy_asks_callers_to_leave_with_the_first_answer_of_the_drain() -> None:
