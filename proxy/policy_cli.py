@@ -6,6 +6,7 @@
 """
 
 import json
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -124,7 +125,7 @@ def check(file: str, strict: bool) -> None:
 
     loaded = _loaded(file)
     click.echo("\n".join(lines(loaded)))
-    found = list(warnings(loaded))
+    found = [*warnings(loaded), *_where_served(loaded)]
     for warning in found:
         click.echo(f"warning: {warning}", err=True)
     if found and strict:
@@ -219,6 +220,23 @@ def explain(file: str, method: str, request: str, response: str | None, status: 
         click.echo(f"{name:<{width}}  {value}")
 
 
+def _where_served(loaded: Any) -> Iterator[str]:
+    """What `serve` could not use as things are here: it may run elsewhere, or with the other transport."""
+    from proxy.envoy.addresses import target  # noqa: PLC0415 -- help loads none of it
+    from proxy.tls import Leg  # noqa: PLC0415
+
+    for service in loaded.services.values():
+        try:
+            target(service.upstream or "localhost:1")
+        except ValueError:
+            yield f"{service.name}: upstream: {service.upstream!r} cannot be reached with TRANSPORT=envoy"
+        try:
+            if service.upstream_tls is not None and service.upstream_tls.on:
+                Leg.to(service.upstream_tls)
+        except StartError as error:
+            yield f"serve would not start here: {error}"
+
+
 def _status_code(name: str) -> Any:
     from grpc import StatusCode  # noqa: PLC0415 -- help loads none of it
 
@@ -257,7 +275,7 @@ def _loaded(file: str) -> Any:
     """A policy as `serve` would load it in the same environment."""
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
 
-    names = ("media_service_addr", "cache_bypass_per_page", *_TLS)
+    names = ("media_service_addr", "cache_bypass_per_page", "transport", *_TLS)
     given = click.Command("", params=flags.options(*names)).make_context("", []).params
     try:
         return load_policy(
@@ -265,6 +283,7 @@ def _loaded(file: str) -> Any:
             constants={"CACHE_BYPASS_PER_PAGE": given.pop("cache_bypass_per_page")},
             default_upstream=given["media_service_addr"],
             connect=_reflecting(given),
+            transport=given["transport"],
         )
     except StartError as error:
         for line in str(error).splitlines():

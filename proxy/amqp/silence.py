@@ -9,7 +9,7 @@ them; `EventRecord` keeps the count):
     heard     an event that was applied; what was missing before it is so no more, whichever model it names
     overdue   `ENOUGH` missing ones with no event since the first of them began, which ended `OVER` seconds ago or more
     silence   the same, once a proxy has listened for `OVER` seconds since the first of them ended
-    ended     by the next event that is applied, whoever applies it
+    ended     by the next event that is applied, whoever applies it, and not by a Redis that has lost the count
 A write with `success = false` or an unknown outcome has no event to wait for. An event may come before its write is
 answered: it counts from the write's beginning. One that is late by less than `GRACE` is never missing.
 
@@ -60,6 +60,8 @@ OVER = 10.0  # seconds
 GRACE = 2.0
 DRAINING = 0.5  # seconds, of which an event needs a few milliseconds
 _MOST_OUTCOMES = 30
+_INEXACT = 1.0
+"""Seconds by which one and the same event may seem to be later or earlier: an exchange takes its time."""
 _EXCHANGE_EVERY = 2.0
 _EXCHANGE_PAUSE = 1.0  # whatever happens
 
@@ -252,8 +254,9 @@ class Silence:
         if self._heard_at == heard_at and (verdict.silent or verdict.overdue):
             self._owed.forget()
             self._become(State.SILENT if verdict.silent else State.OVERDUE, at)
-        else:  # or it is older than what was heard meanwhile
+        elif self._state not in _OF_ALL or self.since is None or at > self.since + _INEXACT:
             self._become(self._at_most_in_part, ended=ended)
+        # else no event has ended it: the record was lost, with all that Redis had stored or by an eviction
 
     def _no_verdict(self, now: float) -> None:
         known_at = max(self._verdict_at, self._any_heard_at)

@@ -13,6 +13,11 @@ class ByteBudget:
         """Below 0 while somebody holds more than it had taken."""
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
+    @property
+    def waited_for(self) -> bool:
+        """Whether somebody waits for what others hold."""
+        return any(not granted.done() for _, granted in self._waiting)
+
     async def take(self, size: int) -> None:
         """Waits until `size` bytes (at most the capacity) are left, and no one waits who came before."""
         if not self._waiting and size <= self.left:

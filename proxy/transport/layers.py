@@ -39,9 +39,17 @@ _LARGEST_UPLOAD = 50 << 20
 """Bytes that an upload is taken for where it is known only once it is here: the media service's own limit."""
 _UPLOAD_WAITS = 10.0
 """Seconds that an upload waits for room before it is refused."""
+_UPLOAD_ARRIVES = 8.0
+"""Seconds within which an upload that has room has to arrive if others wait for that: fewer than those wait."""
 
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; see its log")
+
+_TOO_SLOW = Reply(
+    code=StatusCode.RESOURCE_EXHAUSTED,
+    limit="uploads",
+    details=f"the upload did not arrive within {_UPLOAD_ARRIVES:g} s, and others wait for the memory kept for it",
+)
 
 _UNREAD = (
     "its request did not arrive: the caller left, or gRPC's core refused a request above MAX_MESSAGE_BYTES, metadata "
@@ -200,7 +208,7 @@ class Layers:
         except TimeoutError:
             return self._no_room(held, known=announced is not None)
         try:
-            body = await read()
+            body = await self._arrived(read)
             if isinstance(body, Reply):
                 return body
             size = len(body)
@@ -209,6 +217,17 @@ class Layers:
             return await handler(Call(method, body, metadata, deadline))
         finally:
             self._uploads.give(held)
+
+    async def _arrived(self, read: Read) -> bytes | Reply:
+        """The message of an upload that has room. Who lets others wait for it by not sending loses it to them."""
+        reading = asyncio.ensure_future(read())
+        try:
+            while not (await asyncio.wait({reading}, timeout=_UPLOAD_ARRIVES))[0]:
+                if self._uploads.waited_for:
+                    return _TOO_SLOW
+            return reading.result()
+        finally:
+            reading.cancel()
 
     def _no_room(self, size: int, *, known: bool) -> Reply:
         taken = UPLOADS_AT_ONCE - self._uploads.left

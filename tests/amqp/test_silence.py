@@ -254,9 +254,28 @@ class TestWithoutAVerdict:
 async def test_a_silence_counts_from_the_last_event(scene: Scene, heard_ago: float | None, since: float) -> None:
     scene.record.verdict = Verdict(silent=True, heard_ago=heard_ago)
     await scene.exchange()
-    scene.record.verdict = NOTHING
+    scene.record.verdict = Verdict(silent=False, heard_ago=0.0)
     await scene.exchange()
     assert scene.changes == [since, since, None]  # the second: what is known at first
+
+
+@pytest.mark.parametrize("heard_ago", [None, 60.0])
+@pytest.mark.parametrize("lost", [None, 60.9])
+async def test_a_record_that_was_lost_ends_no_silence(
+    scene: Scene, heard_ago: float | None, lost: float | None
+) -> None:
+    """Redis was restarted, flushed, or has evicted it; another proxy may have told it again what it had heard."""
+    scene.record.verdict = Verdict(silent=True, heard_ago=heard_ago)
+    await scene.exchange()
+    since = scene.silence.since
+    if heard_ago is not None or lost is None:
+        scene.later(1.0)
+        scene.record.verdict = Verdict(silent=False, heard_ago=lost)
+        await scene.exchange()
+        assert [scene.silence.since, scene.silence.trouble, scene.flushes] == [since, SILENT, 0]
+    scene.record.verdict = Verdict(silent=False, heard_ago=0.5)
+    await scene.exchange()
+    assert [scene.silence.since, scene.silence.trouble, scene.flushes] == [None, "", 1]
 
 
 async def test_an_event_here_ends_it_at_once(scene: Scene) -> None:
@@ -289,7 +308,7 @@ async def test_a_silence_in_part_makes_doubtful_whatever_is_stored(scene: Scene)
     await scene.exchange()
     assert scene.changes[-1] == scene.now - 60.0
     assert [scene.silence.since, scene.silence.trouble] == [scene.now - 60.0, SILENT]
-    scene.record.verdict = NOTHING
+    scene.record.verdict = Verdict(silent=False, heard_ago=0.0)
     await scene.exchange()
     assert [scene.silence.since, scene.silence.trouble] == [None, ""]
 

@@ -20,6 +20,23 @@ async def test_no_partial_fault_makes_a_read_of_products_wrong(own_rabbit: Rabbi
             assert counts[what] > 0, what
 
 
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(
+    ("redis", "only"), [("sentinel", ("failover", "planned failover")), ("cluster", ("Redis killed", "Redis frozen"))]
+)
+async def test_no_failover_makes_a_read_of_products_wrong(
+    own_rabbit: RabbitServer, redis: str, only: tuple[str, ...]
+) -> None:
+    """Another master may know less of what depends on what."""
+    async with running(Plan(_SEED, "product", redis=redis, only=only), own_rabbit) as run:
+        await carry_out(run, _SECONDS)
+        assert run.checker.violations == [], run.report()
+        assert set(run.schedule.counts) == set(run.schedule.kinds)
+        for what in ("answers by slug: hit", "invalidations applied"):
+            assert run.checker.counts[what] > 0, what
+
+
 @pytest.mark.timeout(400)  # a broker that is killed takes half a minute to start on a machine that is busy
 async def test_no_fault_makes_a_read_wrong(own_rabbit: RabbitServer) -> None:
     async with running(Plan(_SEED, redis="alone", quick=True), own_rabbit) as run:

@@ -81,3 +81,16 @@ async def test_a_cancellation_that_meets_a_grant_takes_nothing() -> None:
     with pytest.raises(asyncio.CancelledError):
         await waiting
     assert budget.left == 10
+
+
+async def test_it_tells_whether_somebody_waits() -> None:
+    budget, told = ByteBudget(10), list[bool]()
+    await budget.take(6)
+    told.append(budget.waited_for)
+    waiting = asyncio.create_task(budget.take(8))
+    await settle()
+    told.append(budget.waited_for)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    told.append(budget.waited_for)
+    assert told == [False, True, False]
