@@ -5,6 +5,7 @@ same account in ticks of 10 ms).
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,30 +20,40 @@ class Tree:
 
     def cpu(self) -> float:
         """Seconds computed so far."""
-        return sum(time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED) for pid in self._pids())
+        return sum(time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED) for pid in self.pids())
 
     def resident(self) -> float:
         """MB now: what each process has for itself, and the pages of files once, since they share those (a parent and a
         child run the same Python): as many as the process has that has most of them.
         """
-        pids = self._pids()
+        pids = self.pids()
         own = sum(_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in pids)
         return own + max(_status(pid, "RssFile") for pid in pids)
 
     def private(self) -> list[float]:
         """MB that each process has for itself, a parent before its children."""
-        return [_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in self._pids()]
+        return [_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in self.pids()]
 
     def peak(self) -> float:
         """MB at most so far; of several processes the sum of their peaks."""
-        return sum(_status(pid, "VmHWM") for pid in self._pids())
+        return sum(_status(pid, "VmHWM") for pid in self.pids())
 
-    def _pids(self) -> list[int]:
+    def pids(self) -> list[int]:
+        """Its own, and its descendants', a parent before its children."""
         found = [self.pid]
         for pid in found:
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
                 found += map(int, children.read_text().split())
         return found
+
+
+def threads(pid: int) -> dict[int, float]:
+    """Seconds that each thread of a process has computed so far, by its id."""
+    found = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            found[int(thread.name)] = int((thread / "schedstat").read_text().split()[0]) / 1e9
+    return found
 
 
 def _status(pid: int, field: str) -> float:

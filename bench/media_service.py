@@ -1,7 +1,6 @@
 """A media service for the benchmarks, in a process of its own: `python -m bench.media_service PORT`.
 
 Plain grpc.aio over the generated code, as the cheapest real one would be; `--delay` stands for signing and database.
-With `--echo` it answers fixed bytes and parses nothing, on the proxy's own channel options: the limit of the runtime.
 """
 
 import argparse
@@ -48,25 +47,11 @@ async def _mebibyte(_: bytes, __: Context) -> AsyncIterator[bytes]:
         yield messages.STREAM_MESSAGE
 
 
-class _Echo(grpc.GenericRpcHandler):
-    def __init__(self) -> None:
-        fixed = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read())).SerializeToString()
-
-        async def echo(_: bytes, __: Context) -> bytes:
-            return fixed
-
-        self._handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(echo)
-
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        return self._handler if handler_call_details.method == messages.READ else None
-
-
-async def _serve(port: int, *, delay: float, echo: bool) -> None:
+async def _serve(port: int, *, delay: float) -> None:
     options = (*SERVER_OPTIONS, *Limits().server_options)
-    server = grpc.aio.server(handlers=[_Echo()] if echo else [_Download()], options=options)
-    if not echo:
-        servicer = _Media(delay)  # type: ignore[abstract] # the rest is UNIMPLEMENTED
-        add_MediaServiceServicer_to_server(servicer, server)
+    server = grpc.aio.server(handlers=[_Download()], options=options)
+    servicer = _Media(delay)  # type: ignore[abstract] # the rest is UNIMPLEMENTED
+    add_MediaServiceServicer_to_server(servicer, server)
     server.add_insecure_port(f"127.0.0.1:{port}")
     await server.start()
     await server.wait_for_termination()
@@ -77,9 +62,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("port", type=int)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds before a GetFilesByModel is answered")
-    parser.add_argument("--echo", action="store_true", help="fixed bytes, nothing parsed")
     given = parser.parse_args()
-    asyncio.run(_serve(given.port, delay=given.delay, echo=given.echo))
+    asyncio.run(_serve(given.port, delay=given.delay))
 
 
 if __name__ == "__main__":

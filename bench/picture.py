@@ -32,18 +32,18 @@ def side_by_side(rows: Mapping[str, Row], limit: str, path: Path) -> None:
 
 
 def profile(found: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """Shares of the event loop's time, a bar for each kind of call."""
+    """CPU of a call by owner, a bar for each kind of call."""
     places = list(dict.fromkeys(place for each in found.values() for place in each))
     with mpl.rc_context(fname=_STYLE):
-        figure, axes = plt.subplots(figsize=(11, 4))
+        figure, axes = plt.subplots(figsize=(11, 7))
         left = dict.fromkeys(found, 0.0)
         for number, place in enumerate(places):
-            shares = [100 * found[kind].get(place, 0.0) for kind in found]
+            micros = [found[kind].get(place, 0.0) for kind in found]
             colour = plt.get_cmap("tab20")(number % 20)
-            axes.barh(list(found), shares, left=list(left.values()), color=colour, label=place, height=0.6)
-            left = {kind: start + share for (kind, start), share in zip(left.items(), shares, strict=True)}
-        axes.set_xlabel("% of the event loop's running time")
-        axes.set_xlim(0, 100)
+            axes.barh(list(found), micros, left=list(left.values()), color=colour, label=place, height=0.6)
+            left = {kind: start + share for (kind, start), share in zip(left.items(), micros, strict=True)}
+        axes.set_xlabel("µs of CPU a call, 8 callers")
+        axes.invert_yaxis()
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2, frameon=False)
         figure.tight_layout()
         figure.savefig(path, metadata={"Date": None})

@@ -1,98 +1,106 @@
-"""Where the time of a call goes: samples of the proxy's event loop thread (py-spy), each given to the code that ran.
+"""Where a call's CPU goes: py-spy's samples of every Python thread, native frames included, each given to its owner.
 
-A sample belongs to the innermost frame. What gRPC's core, its Cython layer and uvloop do has no frame of its own: it
-shows as the one that runs the event loop. So does the loop's waiting, but py-spy leaves out a thread that sleeps.
+The kernel's account of each thread says how much CPU a call took; the samples say for whom (`owners`). Threads without
+a sample never run Python: those of gRPC's core, or of Envoy. The servers that do the least (`floors`) are looked at in
+the same way: what the proxy takes beyond them is what could be removed at most.
 """
 
 import asyncio
+import re
 import sys
 import sysconfig
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import load
+from bench import load, owners
+from bench.accounting import threads
 from bench.load import Asked
-from bench.stack import Stack
+from bench.stack import FLOORS, Stack
 from bench.subjects import FORWARDED, READ, check
 
-_SECONDS, _RATE, _CALLERS, _CALLS = 8, 200, 8, 1000
-_THREAD = "MainThread"
-_SERVER = "proxy-grpcio"
+Shares = dict[str, float]
+"""By owner, µs of CPU a call."""
 
-_PLACES = (
-    ("Runner.run (", "gRPC's core and Cython, uvloop: turns, kernel, receiving from Redis"),
-    ("_read (proxy/transport/server", "gRPC: starting to read the request"),
-    ("Upstream.", "gRPC as a client: starting the call"),
-    ("Wire.send (", "sending to Redis: the kernel's send()"),
-    ("Wire._flush (", "sending to Redis: the kernel's send()"),
-    ("proxy/store/redis_wire", "Redis' replies: parsing"),
-    ("proxy/store/redis_link", "asking Redis: queueing, deadline, breaker, matching"),
-    ("proxy/store/redis_waits", "asking Redis: queueing, deadline, breaker, matching"),
-    ("proxy/store/redis_node", "asking Redis: queueing, deadline, breaker, matching"),
-    ("proxy/store", "the store: which node, entry found"),
-    ("proxy/calls", "key and entry: memo, header, checksum"),
-    ("proxy/caching", "the cache's rules"),
-    ("proxy/transport", "transport: layers, limits, metadata"),
-    ("proxy/telemetry", "telemetry: metrics, tracing off"),
-    ("prometheus_client", "telemetry: metrics, tracing off"),
-    ("grpc/", "gRPC's Python layer"),
-    ("asyncio", "asyncio: tasks and futures"),
-    ("inspect.py", "gRPC's Python layer"),
-    ("<frozen abc>", "gRPC's Python layer"),
+ECHO, LOOK, HIT, FORWARDING, PASSED, IN_ENVOY = (
+    *("bare echo", "echo with one HGET", "hit", "bare forwarding", "forwarded call", "hit in Envoy"),
 )
-_ELSE = "everything else"
+_SECONDS, _RATE, _CALLERS, _CALLS = 8, 150, 8, 1000
+_THREAD = re.compile(r"thread \((\d+)\)")
 
 
-async def run() -> dict[str, dict[str, float]]:
-    """By kind of call, the share of each cost."""
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """A kind of call: whom it asks what, and whose its threads are that run no Python."""
+
+    server: str
+    asked: Asked
+    others: str = owners.CORE_THREADS
+
+
+KINDS = {
+    ECHO: _Kind("echo", READ),
+    LOOK: _Kind("look", READ),
+    HIT: _Kind("proxy-grpcio", READ),
+    FORWARDING: _Kind("pass", FORWARDED),
+    PASSED: _Kind("proxy-grpcio", FORWARDED),
+    IN_ENVOY: _Kind("proxy-envoy", READ, owners.ENVOY),
+}
+
+
+async def run() -> dict[str, Shares]:
+    """By kind of call."""
     async with Stack() as stack:
-        await stack.start(_SERVER)
+        await stack.start(*FLOORS, "proxy-grpcio", "proxy-envoy")
         await check(stack)
-        return {"hit": await _shares(stack, READ), "forwarded": await _shares(stack, FORWARDED)}
+        return {name: await _of(stack, kind) for name, kind in KINDS.items()}
 
 
-async def _shares(stack: Stack, asked: Asked) -> dict[str, float]:
+async def _of(stack: Stack, kind: _Kind) -> Shares:
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as folder:
         raw = Path(folder, "raw")
-        await _record(stack, asked, raw)
-        return shares(_read(raw))
-
-
-async def _record(stack: Stack, asked: Asked, raw: Path) -> None:
-    server = stack.servers[_SERVER]
-    spy = await asyncio.create_subprocess_exec(
-        str(Path(sysconfig.get_path("scripts"), "py-spy")),
-        *("record", "--pid", str(server.tree.pid), "--duration", str(_SECONDS), "--rate", str(_RATE)),
-        *("--format", "raw", "--function", "--threads", "--output", str(raw)),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-
-    async def asking() -> None:
-        while spy.returncode is None:
-            await load.run(server.address, server.tree, asked, callers=_CALLERS, calls=_CALLS)
-
-    await asyncio.gather(spy.wait(), asking())
-    if spy.returncode:
-        print(f"py-spy ended with status {spy.returncode}", file=sys.stderr)
+        spent, calls = await _record(stack, kind, raw)
+        return per_call(_read(raw), spent, calls, kind.others)
 
 
 def _read(raw: Path) -> list[str]:
     return raw.read_text().splitlines()
 
 
-def shares(folded: list[str]) -> dict[str, float]:
-    """Of folded stacks (`frame;frame;frame count`): the share of each place in the event loop's running time."""
-    found: Counter[str] = Counter()
+async def _record(stack: Stack, kind: _Kind, raw: Path) -> tuple[dict[int, float], int]:
+    """Seconds of each thread, and for how many calls."""
+    server = stack.servers[kind.server]
+    pid = server.tree.pids()[-1]  # Envoy's, of a proxy that has one
+    spy = await asyncio.create_subprocess_exec(
+        str(Path(sysconfig.get_path("scripts"), "py-spy")),
+        *("record", "--pid", str(pid), "--duration", str(_SECONDS), "--rate", str(_RATE), "--format", "raw"),
+        *("--native", "--threads", "--full-filenames", "--output", str(raw)),
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    before, runs = threads(pid), 0
+    while spy.returncode is None:
+        await load.run(server.address, server.tree, kind.asked, callers=_CALLERS, calls=_CALLS)
+        runs += 1
+    if await spy.wait():
+        print(f"py-spy ended with status {spy.returncode}", file=sys.stderr)
+    return {thread: seconds - before.get(thread, 0.0) for thread, seconds in threads(pid).items()}, runs * _CALLS
+
+
+def per_call(folded: Iterable[str], spent: Mapping[int, float], calls: int, others: str) -> Shares:
+    """Of folded stacks (`thread (ID): name;frame;frame count`): µs of a call by owner, the dearest first."""
+    samples: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for line in folded:
         stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
-        if _THREAD in frames[0]:
-            found[_place(frames[-1])] += int(count)
-    total = sum(found.values())
-    return {place: count / total for place, count in found.most_common()}
-
-
-def _place(frame: str) -> str:
-    return next((place for part, place in _PLACES if part in frame), _ELSE)
+        thread, *frames = stack.split(";")
+        named = _THREAD.match(thread)
+        if named and frames and not owners.waits(frames):
+            samples[int(named[1])][owners.owner(frames)] += int(count)
+    found: defaultdict[str, float] = defaultdict(float)
+    for number, seconds in spent.items():
+        shares = samples.get(number) or Counter({others: 1})
+        for name, of_it in shares.items():
+            found[name] += 1e6 * seconds / calls * of_it / shares.total()
+    return dict(sorted(found.items(), key=lambda each: -each[1]))

@@ -2,7 +2,7 @@
 
 origin   compiled: fixed answers at once, to all     media  a media service in Python, whose answers vary
 slow     the same, after 50 ms                       redis  a redis-server
-echo     fixed bytes on the proxy's channel options
+echo     the least that a server on grpc.aio can do; look: and one HGET; pass: a call of its own to `origin` (`floors`)
 proxy-…  `media-cache-proxy serve`, once for each transport, before `origin`
 naive    cache-aside as one would write it           envoy  a plain Envoy before `origin`
 """
@@ -28,6 +28,8 @@ from tests.support.servers.waiting import until
 TRANSPORTS = ("grpcio", "envoy")
 """As `TRANSPORT` takes them."""
 SLOW = 0.050
+FLOORS: dict[str, tuple[str, ...]] = {"echo": (), "look": ("redis",), "pass": ("origin",)}
+"""By server, what it asks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,10 @@ class Stack:
                 await self._program(name, folder, "bench.media_service")
             elif name == "slow":
                 await self._program(name, folder, "bench.media_service", "--delay", str(SLOW))
-            elif name == "echo":
-                await self._program(name, folder, "bench.media_service", "--echo")
+            elif name in FLOORS:
+                await self._program(
+                    name, folder, "bench.floors", name, *(self.servers[each].address for each in FLOORS[name])
+                )
             elif name == "naive":
                 places = (self.servers["redis"].address, self.servers["origin"].address)
                 await self._program(name, folder, "bench.naive", *places)

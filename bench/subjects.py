@@ -14,6 +14,8 @@ from bench.stack import SLOW, TRANSPORTS, Stack
 from proxy.pb import media_pb2 as pb
 
 ECHO = "bare grpc.aio echo"
+LOOK = "bare grpc.aio, one HGET"
+FORWARDING = "bare grpc.aio, forwarded"
 PLAIN_ENVOY = "Envoy, forwarded"
 ORIGIN = "origin (nghttpd), direct"
 _FRAME = len(messages.framed(b""))
@@ -106,6 +108,8 @@ ALL = (
     Subject(ORIGIN, "origin", _fixed("origin", READ)),
     Subject("media service of 50 ms, direct", "slow", _fixed("slow", READ), slowest=SLOW),
     Subject(ECHO, "echo", _fixed("echo", READ)),
+    Subject(LOOK, "look", _fixed("look", READ)),
+    Subject(FORWARDING, "pass", _fixed("pass", FORWARDED)),
     *itertools.chain.from_iterable(of_transport(transport) for transport in TRANSPORTS),
     Subject("naive cache-aside, hit", "naive", _fixed("naive", READ)),
     Subject(PLAIN_ENVOY, "envoy", _fixed("envoy", FORWARDED)),
@@ -122,7 +126,7 @@ async def check(stack: Stack) -> None:
     """
     right = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read()))
     right = _without_date(right.SerializeToString())
-    for name in ("origin", "slow", "echo", "naive", *(f"proxy-{transport}" for transport in TRANSPORTS)):
+    for name in ("origin", "slow", "echo", "look", "naive", *(f"proxy-{transport}" for transport in TRANSPORTS)):
         if name not in stack.servers:
             continue
         async with Caller(stack.servers[name].address) as caller:

@@ -155,8 +155,9 @@ class _App:
 
     def _make_http(self) -> "HttpServers":
         """Takes long: run it in a thread, beside what is served already."""
-        from proxy.admin.conditions import Conditions  # noqa: PLC0415 -- as the next
-        from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
+        with starting.without_authorities():
+            from proxy.admin.conditions import Conditions  # noqa: PLC0415 -- as the next
+            from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
 
         dependencies: dict[str, Callable[[], State]] = {"upstream": self._services.default}
         if self._core.redis is not None:

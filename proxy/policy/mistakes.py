@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Self
 
 from proxy.errors import BadPolicyError
@@ -57,6 +56,8 @@ def not_understood(what: str, given: str, accepted: str) -> str:
 
 def unknown(what: str, given: str, known: Iterable[str]) -> str:
     """The sentence for a name that is not known, with the nearest one that is."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- what serves makes no mistakes, mostly
+
     names = list(known)
     nearest = get_close_matches(given, names, n=1)
     meant = f"; did you mean {nearest[0]!r}?" if nearest else ""

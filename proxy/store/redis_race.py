@@ -7,11 +7,13 @@ up; uvloop has no alternative.
 import asyncio
 import socket
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from aiohappyeyeballs import start_connection
-from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
+
+if TYPE_CHECKING:
+    from redis.asyncio.cluster import ClusterNode
 
 _Connection = TypeVar("_Connection", bound=AbstractConnection)
 _DELAY = 0.1
@@ -52,6 +54,6 @@ def race_in(pool: ConnectionPool) -> None:
     pool.connection_class = racing(pool.connection_class)
 
 
-def race_to(node: ClusterNode) -> None:
+def race_to(node: "ClusterNode") -> None:
     """The same for a Cluster's node."""
     node.connection_class = racing(node.connection_class)

@@ -5,13 +5,17 @@ from typing import Any, cast
 
 from redis.asyncio.client import Redis
 from redis.asyncio.connection import ConnectionPool
-from redis.asyncio.sentinel import MasterNotFoundError, Sentinel
+from redis.asyncio.sentinel import MasterNotFoundError, Sentinel, SentinelConnectionPool
 from redis.exceptions import AuthenticationError, RedisError
 from redis.utils import str_if_bytes
 
 from proxy.reasons import in_words
+from proxy.settings.setting_types import RedisTarget
+from proxy.store.redis_connecting import CONNECTING, once, options
 
 _IN_PROGRESS = "failover_in_progress"
+_SENTINEL_TIMEOUT = 0.2
+"""Seconds to connect to one, and for its answer: several may be away, and the connect as a whole has 1 s."""
 
 
 class Sentinels(Sentinel):
@@ -83,3 +87,22 @@ class Sentinels(Sentinel):
 def _place(sentinel: Redis) -> str:
     where = sentinel.connection_pool.connection_kwargs
     return f"{where['host']}:{where['port']}"
+
+
+def sentinels_of(target: RedisTarget) -> Sentinels:
+    """Who is asked for the master: with the URL's TLS options, and the first credentials that they do not mind."""
+    given, tls = options(target)
+    asking = {name: value for name, value in given.items() if name.startswith("ssl_")}
+    asking |= {**CONNECTING, "retry": once(), "ssl": tls}
+    asking |= {"socket_timeout": _SENTINEL_TIMEOUT, "socket_connect_timeout": _SENTINEL_TIMEOUT}
+    masters: dict[str, str] = {name: given[name] for name in ("username", "password") if name in given}
+    if target.sentinel_password:
+        return Sentinels(target.nodes, asking, ({"password": target.sentinel_password}, {}))
+    return Sentinels(target.nodes, asking, ({}, masters) if masters else ({},))
+
+
+def pool_of(target: RedisTarget, sentinels: Sentinels) -> ConnectionPool:
+    """Of connections to the master."""
+    given, tls = options(target)
+    given |= {**CONNECTING, "retry": once()}
+    return SentinelConnectionPool(target.master, sentinels, ssl=tls, **given)  # type: ignore[no-untyped-call]

@@ -3,13 +3,14 @@
 redis-py itself takes paths and reads the files at each connection, even incomplete ones.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from redis.asyncio.cluster import RedisCluster
 from redis.asyncio.connection import ConnectionPool, RedisSSLContext, SSLConnection
-from redis.asyncio.sentinel import SentinelManagedSSLConnection
 
 from proxy.tls import Leg
+
+if TYPE_CHECKING:
+    from redis.asyncio.cluster import RedisCluster
 
 
 class _LegsContext(RedisSSLContext):
@@ -38,11 +39,11 @@ def connections(leg: Leg, base: type[SSLConnection] = SSLConnection) -> type[SSL
 
 def secure_pool(pool: ConnectionPool, leg: Leg) -> None:
     """For what this pool connects to from now on."""
-    managed = issubclass(pool.connection_class, SentinelManagedSSLConnection)
-    pool.connection_class = connections(leg, SentinelManagedSSLConnection if managed else SSLConnection)
+    secure = pool.connection_class if issubclass(pool.connection_class, SSLConnection) else SSLConnection
+    pool.connection_class = connections(leg, secure)
 
 
-def secure_cluster(cluster: RedisCluster, leg: Leg) -> None:
+def secure_cluster(cluster: "RedisCluster", leg: Leg) -> None:
     """For asking its nodes for the slot map, and for the nodes that the map names."""
     connection_class = connections(leg)
     cluster.nodes_manager.connection_kwargs["connection_class"] = connection_class

@@ -10,7 +10,6 @@ from typing import Protocol
 from redis.exceptions import AskError
 
 from proxy.settings.setting_types import RedisTarget
-from proxy.store.redis_cluster import Cluster
 from proxy.store.redis_connecting import Listeners, Probing
 from proxy.store.redis_node import Node
 from proxy.store.redis_one_node import OneNode
@@ -45,4 +44,8 @@ def topology(
     """The topology for a `REDIS_ADDR`. Without `tls` a rediss address' own options hold, without `probing` it is not
     tried whether Redis takes invalidations.
     """
-    return (Cluster if target.kind == "cluster" else OneNode)(target, scripts, told, tls, probing)
+    if target.kind == "cluster":
+        from proxy.store.redis_cluster import Cluster  # noqa: PLC0415 -- takes 5 MB of redis-py that others do not need
+
+        return Cluster(target, scripts, told, tls, probing)
+    return OneNode(target, scripts, told, tls, probing)

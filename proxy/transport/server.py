@@ -15,7 +15,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import grpc
 import grpc.aio
@@ -28,6 +28,7 @@ from proxy.telemetry import span_names
 from proxy.telemetry.callers import Use
 from proxy.tls import Leg
 from proxy.transport.admission import Admission
+from proxy.transport.arrived import Answer, Arrived
 from proxy.transport.channel_options import SERVER_OPTIONS
 from proxy.transport.connections import Connections, established
 from proxy.transport.credentials import server_credentials
@@ -86,28 +87,27 @@ class Routes(grpc.GenericRpcHandler):
 
     def take_up(self, routes: Mapping[str, Handler], upstreams: Whereabouts, every: Iterable[Hits]) -> None:
         """For calls that begin from now on."""
-        unary = {method: self._unary_method(method, handler) for method, handler in routes.items()}
+        unary: dict[str, Answer] = {method: self._long_way(method, handler) for method, handler in routes.items()}
         for hits in every:
             long_way = self._long_way(hits.method, routes[hits.method])
-            way = Straight(hits, self._admission, self._layers.unread, self._patience, long_way)
-            unary[hits.method] = grpc.stream_unary_rpc_method_handler(way.serve)
+            unary[hits.method] = Straight(hits, self._admission, self._layers.unread, self._patience, long_way).serve
         self._unary, self._upstreams = unary, upstreams
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         """What answers a method; None is UNIMPLEMENTED."""
         method = handler_call_details.method
+        metadata: Metadata = handler_call_details.invocation_metadata or ()
         if known := self._unary.get(method):
-            return known
-        if not _PATH.fullmatch(method):
+            arrived = Arrived(known, metadata)
+        elif _PATH.fullmatch(method):
+            work = partial(forward_stream, self._upstreams.of(method), self._layers.large, method)
+            arrived = Arrived(partial(self._serve, method, work), metadata, stream=True)
+        else:
             return None
-        work = partial(forward_stream, self._upstreams.of(method), self._layers.large, method)
-        return grpc.stream_stream_rpc_method_handler(partial(self._serve, method, work))
-
-    def _unary_method(self, method: str, handler: Handler) -> "grpc.RpcMethodHandler[Any, Any]":
-        """Its grpc.aio kind is stream-unary: unlike unary-unary, that hands over before the request is read."""
-        return grpc.stream_unary_rpc_method_handler(self._long_way(method, handler))
+        return cast("grpc.RpcMethodHandler[Any, Any]", arrived)
 
     def _long_way(self, method: str, handler: Handler) -> LongWay:
+        """Handed over before its request is read."""
         limit = None if method in self._layers.large_methods else self._call_timeout
 
         def work(begun: Begun | None, context: Context, metadata: Metadata) -> Awaitable[Reply]:
@@ -119,16 +119,15 @@ class Routes(grpc.GenericRpcHandler):
             read = partial(read_message, context, self._layers.unread, patience)
             return self._layers.unary(method, handler, metadata, left, read)
 
-        async def serve(requests: object, context: Context, begun: Begun | None = None) -> bytes | None:
-            return await self._serve(method, partial(work, begun), requests, context, begun)
+        async def serve(metadata: Metadata, context: Context, begun: Begun | None = None) -> bytes | None:
+            return await self._serve(method, partial(work, begun), metadata, context, begun)
 
         return serve
 
     async def _serve(
-        self, method: str, work: _Work, _requests: object, context: Context, begun: Begun | None = None
+        self, method: str, work: _Work, metadata: Metadata, context: Context, begun: Begun | None = None
     ) -> bytes | None:
         """One call. It is cancelled when the caller goes away or its deadline passes."""
-        metadata: Metadata = tuple(context.invocation_metadata() or ())
         return await self._layers.serve(
             method,
             metadata,

@@ -47,7 +47,10 @@ class Hits(Protocol):
     def left(self, started: float) -> None: ...
 
 
-LongWay = Callable[[object, Context, Begun | None], Awaitable[bytes | None]]
+class LongWay(Protocol):
+    """Answers a call that is no hit, as far as it has got."""
+
+    def __call__(self, metadata: Metadata, context: Context, begun: Begun | None = None) -> Awaitable[bytes | None]: ...
 
 
 class Straight:
@@ -63,12 +66,11 @@ class Straight:
         self._patience = patience
         self._long_way = long_way
 
-    async def serve(self, requests: object, context: Context) -> bytes | None:
+    async def serve(self, metadata: Metadata, context: Context) -> bytes | None:
         """Answers one call."""
-        metadata: Metadata = context.invocation_metadata() or ()  # type: ignore[assignment]  # pairs, in a tuple
         caller = self._caller(metadata)
         if caller is None or not self._admission.enter_common():
-            return await self._long_way(requests, context, None)
+            return await self._long_way(metadata, context)
         begun = Begun(time.perf_counter())
         context.add_done_callback(self._left)  # type: ignore[arg-type]  # the stub names a class for a function
         try:
@@ -89,7 +91,7 @@ class Straight:
             _log.exception(
                 "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
             )
-        return await self._long_way(requests, context, begun)
+        return await self._long_way(metadata, context, begun)
 
     def _caller(self, metadata: Metadata) -> Metadata | None:
         """What tells this caller apart; None: it takes the long way."""

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import tables
+from bench import owners, profile, tables
 from bench.load import Sample
 from bench.side_by_side import Row
 from bench.targets import Target
@@ -44,3 +44,25 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
         for name, spent in (("echo", (100, 200, 110)), ("hit", (120, 240, 220)))
     )
     assert hit.ratio(echo, 8, lambda sample: sample.cpu_us) == 1.2
+
+
+def test_what_is_left_of_a_call_is_told_beside_what_the_least_server_takes() -> None:
+    found = {
+        profile.ECHO: {owners.CORE: 100.0},
+        profile.LOOK: {owners.CORE: 110.0},
+        profile.HIT: {owners.CORE: 115.0, "ours: proxy/calls/entry.py": 30.0, "ours: proxy/errors.py": 0.1},
+        profile.FORWARDING: {owners.CORE: 180.0},
+        profile.PASSED: {owners.CORE: 200.0, "ours: proxy/transport/upstream.py": 25.0},
+        profile.IN_ENVOY: {owners.ENVOY: 50.0, "pyvoy": 20.0, "ours: proxy/calls/entry.py": 12.0},
+    }
+    assert tables.left(found).splitlines()[0] == (
+        "* A hit takes 145 µs, 30 of them in our own files. The echo with one HGET takes 110, 1.10 x the bare echo's "
+        "100: that much grpc.aio, the event loop and the kernel take of any proxy."
+    )
+    assert tables.left(found).splitlines()[2] == (
+        "* A hit in Envoy takes 82 µs, 12 of them in our own files and 70 in Envoy and pyvoy."
+    )
+    shown = tables.profile(found).splitlines()
+    assert shown[2] == "| gRPC's core and Cython | 100.0 | 110.0 | 115.0 | 180.0 | 200.0 |  |"
+    assert "| ours: other files |  |  | 0.1 |  |  |  |" in shown
+    assert shown[-1] == "| in all | 100 | 110 | 145 | 180 | 225 | 82 |"

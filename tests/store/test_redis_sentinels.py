@@ -5,8 +5,7 @@ from redis.asyncio.sentinel import MasterNotFoundError
 
 from proxy.settings.config import Settings
 from proxy.settings.setting_types import RedisAddr
-from proxy.store.redis_one_node import _sentinels
-from proxy.store.redis_sentinels import Sentinels
+from proxy.store.redis_sentinels import Sentinels, sentinels_of
 from tests.support.redis_parts import cached, request_key, storing
 from tests.support.servers.redis_sets import SentinelSet
 from tests.support.servers.waiting import until
@@ -22,7 +21,7 @@ async def _works(addr: str) -> None:
 def _found_by(addr: str) -> Sentinels:
     target = RedisAddr().parse(addr)
     assert target is not None
-    return _sentinels(target)
+    return sentinels_of(target)
 
 
 async def test_their_own() -> None:
@@ -36,7 +35,7 @@ async def test_their_own_as_a_setting() -> None:
     async with SentinelSet(sentinel_password="pw") as sentinels:
         settings = Settings(redis_addr=RedisAddr().parse(sentinels.addr), sentinel_password="pw")
         assert settings.redis is not None
-        found = _sentinels(settings.redis)
+        found = sentinels_of(settings.redis)
         assert await found.discover_master("media") == ("127.0.0.1", sentinels.master.port)
         await found.aclose()
 

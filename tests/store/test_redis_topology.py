@@ -9,7 +9,7 @@ from proxy.errors import RedisUnavailableError
 from proxy.policy.builtin.model import Model
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_node import Budget
-from proxy.store.redis_one_node import _sentinels
+from proxy.store.redis_sentinels import sentinels_of
 from tests.support.redis_parts import body_of, cached, ready, request_key, storing
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.redis_sets import SentinelSet
@@ -62,7 +62,7 @@ class TestTls:
     def test_the_urls_options_are_for_the_sentinels_too(self) -> None:
         target = RedisAddr().parse("rediss+sentinel://u:pw@h1:1,h2:2/media/0?ssl_ca_certs=/ca.pem")
         assert target is not None
-        for client in _sentinels(target).sentinels:
+        for client in sentinels_of(target).sentinels:
             options = client.connection_pool.connection_kwargs
             assert options["ssl_ca_certs"] == "/ca.pem"
             assert (options["username"], options["password"]) == (None, None)

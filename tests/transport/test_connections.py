@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from contextlib import AsyncExitStack
 
 import grpc.aio
@@ -54,6 +55,33 @@ async def test_connections_of_a_port_are_counted() -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             stack.callback(writer.close)
             await until(lambda number=number: connections.established(port) == number + 1)  # type: ignore[misc]
+
+
+async def _echoing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    while line := await reader.readline():
+        writer.write(line)
+    writer.close()
+
+
+async def test_a_count_leaves_connections_and_what_else_is_open_as_they_were() -> None:
+    async with StreamServer(_echoing) as server:
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            await until(lambda: connections.established(server.port) == 1)
+            writer.write(b"still here\n")
+            assert await reader.readline() == b"still here\n"
+            theirs.send(b"x")
+            assert ours.recv(1) == b"x"
+        writer.close()
+        await until(lambda: connections.established(server.port) == 0)
+
+
+async def test_connections_of_other_processes_are_not_looked_at() -> None:
+    async with RawUpstream() as upstream, ProxyProcess(MEDIA_SERVICE_ADDR=upstream.address) as proxy:
+        async with AsyncExitStack() as stack:
+            await connected(proxy.listen_port, stack)
+            assert connections.established(proxy.listen_port) == 0
 
 
 async def test_it_is_said_once_until_there_were_fewer(caplog: pytest.LogCaptureFixture) -> None:

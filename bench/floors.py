@@ -1,0 +1,129 @@
+"""Servers that do the least that a call can cost on grpc.aio: what is left of a proxy's cost is its own.
+
+    python -m bench.floors PORT echo             fixed bytes
+    python -m bench.floors PORT look REDIS       the value of one key, by one HGET on one shared connection
+    python -m bench.floors PORT pass UPSTREAM    what upstream answers, by one unary call on one channel
+
+As the proxy they run on uvloop, with the proxy's own channel options. They parse nothing, check nothing, count nothing,
+and know no limit, no deadline and no failure.
+"""
+
+import argparse
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+import hiredis
+import uvloop
+
+from bench import messages
+from proxy.pb import media_pb2 as pb
+from proxy.transport.channel_options import CLIENT_OPTIONS, SERVER_OPTIONS
+from proxy.transport.limits import Limits
+
+Context = grpc.aio.ServicerContext[Any, Any]
+Answer = Callable[[bytes, Context], Awaitable[bytes]]
+
+KEY, FIELD = b"bench:floor", b"answer"
+"""Where `look` finds its answer."""
+
+
+def answer() -> bytes:
+    """What is answered to a read."""
+    return messages.answer(pb.GetFilesByModelRequest.FromString(messages.read())).SerializeToString()
+
+
+class _Redis(asyncio.Protocol):
+    """One connection for all calls; a command is written at once, and replies come in order."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        self._asked: deque[asyncio.Future[bytes]] = deque()
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def ask(self, *command: bytes) -> asyncio.Future[bytes]:
+        """The reply, once it is here."""
+        reply: asyncio.Future[bytes] = self._loop.create_future()
+        self._asked.append(reply)
+        self._transport.write(hiredis.pack_command(command))
+        return reply
+
+    def data_received(self, data: bytes) -> None:
+        self._reader.feed(data)
+        while (reply := self._reader.gets()) is not False:
+            waiting = self._asked.popleft()
+            if not waiting.done():
+                waiting.set_result(reply)
+
+
+async def _echo() -> Answer:
+    fixed = answer()
+
+    async def echo(_: bytes, __: Context) -> bytes:
+        return fixed
+
+    return echo
+
+
+async def _look(address: str) -> Answer:
+    host, _, port = address.rpartition(":")
+    _, redis = await asyncio.get_running_loop().create_connection(_Redis, host, int(port))
+    await redis.ask(b"HSET", KEY, FIELD, answer())
+
+    async def look(_: bytes, __: Context) -> bytes:
+        return await redis.ask(b"HGET", KEY, FIELD)
+
+    return look
+
+
+async def _pass(address: str, method: str) -> Answer:
+    channel = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
+    upstream: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+
+    async def forward(request: bytes, _: Context) -> bytes:
+        return await upstream(request)
+
+    return forward
+
+
+class _Service(grpc.GenericRpcHandler):
+    """One method alone."""
+
+    def __init__(self, method: str, do: Answer) -> None:
+        self._method = method
+        self._handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(do)
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
+        return self._handler if handler_call_details.method == self._method else None
+
+
+async def _serve(port: int, kind: str, address: str) -> None:
+    if kind == "pass":
+        service = _Service(messages.FORWARDED, await _pass(address, messages.FORWARDED))
+    else:
+        service = _Service(messages.READ, await (_look(address) if kind == "look" else _echo()))
+    server = grpc.aio.server(handlers=[service], options=(*SERVER_OPTIONS, *Limits().server_options))
+    server.add_insecure_port(f"127.0.0.1:{port}")
+    await server.start()
+    await server.wait_for_termination()
+
+
+def main() -> None:
+    """Serves until it is killed."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("port", type=int)
+    parser.add_argument("kind", choices=("echo", "look", "pass"))
+    parser.add_argument("address", nargs="?", default="", help="of Redis or of upstream")
+    given = parser.parse_args()
+    uvloop.run(_serve(given.port, given.kind, given.address))
+
+
+if __name__ == "__main__":
+    main()

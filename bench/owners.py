@@ -1,0 +1,70 @@
+"""Whose a sample of py-spy is: the innermost frame that belongs to somebody. Pure.
+
+A frame is `name (file:line)`, with native ones among Python's. Frames of the interpreter, libc and the kernel's calls
+are nobody's: they work for whoever called them.
+"""
+
+import re
+from collections.abc import Sequence
+
+CORE = "gRPC's core and Cython"
+CORE_THREADS = "gRPC's core: threads of its own"
+ENVOY = "Envoy's core"
+LOOP = "uvloop: turns, waiting"
+SENDING, RECEIVING = "Redis' socket: sending", "Redis' socket: receiving"
+BARE = "the bare server's own handler"
+OURS = "ours: "
+ELSE = "everything else"
+
+_OWNERS = (
+    ("/cygrpc.", CORE),
+    ("/grpc/", "gRPC's Python layer"),
+    ("/inspect.py", "gRPC's Python layer"),
+    ("<frozen abc>", "gRPC's Python layer"),
+    ("hiredis", "Redis' replies: hiredis"),
+    ("/prometheus_client/", "prometheus_client"),
+    ("/pyvoy/", "pyvoy"),
+    ("/_bin/envoy", ENVOY),
+    ("/asyncio/", "asyncio: tasks and futures"),
+    ("_asynciomodule.c", "asyncio: tasks and futures"),
+)
+_LOOP = re.compile(r"\(/project/(uvloop|build/libuv)")
+_OF_OURS = re.compile(r"/(proxy/[\w/]+\.py)")
+_FLOOR = "/bench/floors.py"
+_SENDS = re.compile(r"^(Wire\.send|Wire\._flush|_Redis\.ask) ")
+_READS = "uv__read"
+_WAITS = re.compile(
+    r"^(epoll_p?wait|p?poll|select|PyThread_acquire_lock_timed|pthread_cond_(timed)?wait|sem_\w*wait|take_gil"
+    r"|clock_nanosleep)\b|\d+Thread4park\b"
+)
+_NEAR = 3
+"""Frames from the innermost within which a wait shows: below it may be names that libc does not tell."""
+
+
+def waits(frames: Sequence[str]) -> bool:
+    """Whether the thread did nothing: py-spy cannot always tell. What such a call costs is shared out with the rest."""
+    return any(_WAITS.search(frame) for frame in frames[-_NEAR:])
+
+
+def owner(frames: Sequence[str]) -> str:
+    """Whose work it was; `frames` from the outermost."""
+    in_loop = ""
+    for frame in reversed(frames):
+        if _LOOP.search(frame):
+            in_loop = RECEIVING if _READS in frame or in_loop == RECEIVING else LOOP
+            continue
+        named = _named(frame)
+        if not named:
+            continue
+        if in_loop and not (_SENDS.match(frame)):
+            return in_loop
+        return SENDING if in_loop else named
+    return in_loop or ELSE
+
+
+def _named(frame: str) -> str:
+    if found := _OF_OURS.search(frame):
+        return OURS + found[1]
+    if _FLOOR in frame:
+        return BARE
+    return next((name for part, name in _OWNERS if part in frame), "")
