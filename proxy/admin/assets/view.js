@@ -223,7 +223,7 @@ function showEvents(stats) {
   }
   const outcomes = Object.entries(stats.events).filter(([, number]) => number).map(([outcome, number]) => `${count(number)} ${outcome}`);
   const configured = stats.dependencies.rabbitmq;
-  const text = !configured ? "RabbitMQ is not configured: stored answers live until CACHE_TTL_WITHOUT_EVENTS has passed, or until a write through this proxy." : outcomes.length ? `Events at this proxy: ${outcomes.join(", ")}.` : "No event has reached this proxy yet.";
+  const text = !configured ? "This proxy consumes no events: stored answers are served until CACHE_TTL has passed, or until a write through a proxy." : outcomes.length ? `Events at this proxy: ${outcomes.join(", ")}.` : "No event has reached this proxy yet.";
   parts.push(element("p", text, "quiet"));
   put("events", ...parts);
 }
