@@ -220,14 +220,26 @@ class Layers:
 
     async def _arrived(self, read: Read) -> bytes | Reply:
         """The message of an upload that has room. Who lets others wait for it by not sending loses it to them."""
-        reading = asyncio.ensure_future(read())
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            nonlocal timer
+            if self._uploads.waited_for:
+                limit.reschedule(loop.time())
+            else:
+                timer = loop.call_later(_UPLOAD_ARRIVES, look)
+
+        timer = loop.call_later(_UPLOAD_ARRIVES, look)
         try:
-            while not (await asyncio.wait({reading}, timeout=_UPLOAD_ARRIVES))[0]:
-                if self._uploads.waited_for:
-                    return _TOO_SLOW
-            return reading.result()
+            # In the call's own task: a transport cancels that one when its caller leaves.
+            async with asyncio.timeout(None) as limit:
+                return await read()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            return _TOO_SLOW
         finally:
-            reading.cancel()
+            timer.cancel()
 
     def _no_room(self, size: int, *, known: bool) -> Reply:
         taken = UPLOADS_AT_ONCE - self._uploads.left
