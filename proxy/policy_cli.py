@@ -172,7 +172,7 @@ def test(files: tuple[str, ...]) -> None:
             ran, failed = ran + 1, failed + bool(found)
             for difference in found:
                 click.echo(str(difference))
-    click.echo(f"{ran} cases, {failed} differ")
+    click.echo(f"{ran} case{'' if ran == 1 else 's'}, {failed} {'differs' if failed == 1 else 'differ'}")
     if failed:
         raise click.exceptions.Exit(1)
 

@@ -98,7 +98,7 @@ def test_test_runs_cases_and_prints_what_differs(tmp_path: Path) -> None:
     )
     result = run("test", path)
     assert result.exit_code == 1
-    assert result.stdout == f'{path}:2:84: a case: tag: expected "user/1", found "/0"\n1 cases, 1 differ\n'
+    assert result.stdout == f'{path}:2:84: a case: tag: expected "user/1", found "/0"\n1 case, 1 differs\n'
 
 
 def test_test_refuses_what_it_cannot_read(tmp_path: Path) -> None:
