@@ -175,6 +175,7 @@ function dependency(id, title, state, about = "") {
 function showDependencies({ dependencies, services }) {
   const items = Object.entries(NAMES).map(([name, title]) => dependency(name, title, dependencies[name]));
   const apart = services.map((each) => dependency(each.name, each.name, each, ` (${each.target})`));
+  for (const item of apart) item.classList.add("service");  // names of any length: a row of its own
   $("dependencies").replaceChildren(...items, ...apart);
 }
 
