@@ -24,8 +24,16 @@ from bench.subjects import FORWARDED, READ, check
 Shares = dict[str, float]
 """By owner, µs of CPU a call."""
 
-ECHO, LOOK, HIT, FORWARDING, PASSED, IN_ENVOY = (
-    *("bare echo", "echo with one HGET", "hit", "bare forwarding", "forwarded call", "hit in Envoy"),
+ECHO, LOOK, SHAPE, HIT, FORWARDING, PASSED, IN_ENVOY = (
+    *(
+        "bare echo",
+        "echo with one HGET",
+        "echo with one HGET in a hit's shape",
+        "hit",
+        "bare forwarding",
+        "forwarded call",
+        "hit in Envoy",
+    ),
 )
 _ROUNDS, _SECONDS, _RATE = 4, 3, 150
 _CALLERS, _CALLS = 8, 500
@@ -44,6 +52,7 @@ class _Kind:
 KINDS = {
     ECHO: _Kind("echo", READ),
     LOOK: _Kind("look", READ),
+    SHAPE: _Kind("shape", READ),
     HIT: _Kind("proxy-grpcio", READ),
     FORWARDING: _Kind("pass", FORWARDED),
     PASSED: _Kind("proxy-grpcio", FORWARDED),
