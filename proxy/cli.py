@@ -54,6 +54,8 @@ def cli() -> None:
     """
 
 
+_CLICKS_OWN = ("Missing ", "No such ", "Got ", "Option ")
+"""How sentences of click's begin, which ours do not."""
 _SERVE_HELP = """Run the proxy until SIGTERM or Ctrl-C.
 
 Each setting is a flag or the environment variable shown with it; the flag wins. A variable that is empty counts as
@@ -233,6 +235,8 @@ def _told(error: click.ClickException) -> str:
         if isinstance(error.param, flags.SettingOption):
             return message  # it says all that is accepted
     command = error.ctx.command_path if error.ctx else PROGRAM
+    if message.startswith(_CLICKS_OWN):
+        message = message[0].lower() + message[1:]
     return f"{message.removesuffix('.')}; see: {command} --help"
 
 

@@ -187,6 +187,7 @@ def policy_by(settings: Settings, watched: Watched) -> compiled.Policy:
         connect=reflecting(settings),
         watched=watched,
         listen_addr=settings.listen_addr,
+        transport=settings.transport,
     )
 
 

@@ -172,7 +172,7 @@ def test(files: tuple[str, ...]) -> None:
             ran, failed = ran + 1, failed + bool(found)
             for difference in found:
                 click.echo(str(difference))
-    click.echo(f"{ran} cases, {failed} differ")
+    click.echo(f"{ran} case{'' if ran == 1 else 's'}, {failed} {'differs' if failed == 1 else 'differ'}")
     if failed:
         raise click.exceptions.Exit(1)
 
@@ -275,7 +275,7 @@ def _loaded(file: str) -> Any:
     """A policy as `serve` would load it in the same environment."""
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
 
-    names = ("media_service_addr", "cache_bypass_per_page", *_TLS)
+    names = ("media_service_addr", "cache_bypass_per_page", "transport", *_TLS)
     given = click.Command("", params=flags.options(*names)).make_context("", []).params
     try:
         return load_policy(
@@ -283,6 +283,7 @@ def _loaded(file: str) -> Any:
             constants={"CACHE_BYPASS_PER_PAGE": given.pop("cache_bypass_per_page")},
             default_upstream=given["media_service_addr"],
             connect=_reflecting(given),
+            transport=given["transport"],
         )
     except StartError as error:
         for line in str(error).splitlines():

@@ -76,7 +76,7 @@ def test_python_m_and_the_console_script_are_one_command_with_one_name() -> None
     [
         (["explain", "user", "1", "--page", "x"], "--page: 'x' is not understood; accepted: a whole number"),
         (["mode", "of"], "MODE: 'of' is not understood; accepted: 'on', 'off', 'shadow'"),
-        (["policy", "check"], "Missing argument 'FILE'"),
+        (["policy", "check"], "missing argument 'FILE'"),
         (["inject", "-f", "/no/file"], "--filename: '/no/file': No such file or directory"),
     ],
 )
@@ -120,12 +120,12 @@ def test_no_command_shows_the_help_and_is_a_mistake(capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["serv"], "media-cache-proxy: No such command 'serv'"),
-        (["--nonsense"], "media-cache-proxy: No such option '--nonsense'"),
-        (["serve", "--cache-tll=1h"], "media-cache-proxy: No such option '--cache-tll'"),
-        (["serve", "extra"], "media-cache-proxy: Got unexpected extra argument (extra)"),
-        (["serve", "--cache-ttl"], "media-cache-proxy: Option '--cache-ttl' requires an argument"),
-        (["config", "--json=x"], "media-cache-proxy: Option '--json' does not take a value"),
+        (["serv"], "media-cache-proxy: no such command 'serv'"),
+        (["--nonsense"], "media-cache-proxy: no such option '--nonsense'"),
+        (["serve", "--cache-tll=1h"], "media-cache-proxy: no such option '--cache-tll'"),
+        (["serve", "extra"], "media-cache-proxy: got unexpected extra argument (extra)"),
+        (["serve", "--cache-ttl"], "media-cache-proxy: option '--cache-ttl' requires an argument"),
+        (["config", "--json=x"], "media-cache-proxy: option '--json' does not take a value"),
     ],
 )
 def test_a_command_or_flag_that_is_not_known_is_one_line_with_a_hint(

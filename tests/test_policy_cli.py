@@ -58,6 +58,25 @@ def test_check_warns_of_what_would_not_be_served_here(tmp_path: Path) -> None:
     assert "none.pem' cannot be read" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("name", "transport", "status"),
+    [("te", "grpcio", 2), ("te", "envoy", 2), ("host", "envoy", 2), ("host", "grpcio", 0), ("x-tenant", "envoy", 0)],
+)
+def test_metadata_that_never_arrives_tells_nobody_apart(
+    name: str, transport: str, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRANSPORT", transport)
+    (tmp_path / "product.binpb").write_bytes((EXAMPLES / "product.binpb").read_bytes())
+    text = (EXAMPLES / "product.yaml").read_text()
+    path = tmp_path / "p.yaml"
+    path.write_text(text.replace("        ttl: 5m\n", f"        ttl: 5m\n        vary: [x-a, {name}]\n"))
+    result = run("check", path)
+    assert result.exit_code == status
+    if status:
+        told = f":25:9: read GetAllProducts: vary: {name!r} never reaches the cache with TRANSPORT={transport}: "
+        assert told in result.stderr
+
+
 def test_check_says_every_mistake_with_its_place(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     path.write_text("version: 2\nservices: []\nevnts: []")
@@ -79,7 +98,7 @@ def test_test_runs_cases_and_prints_what_differs(tmp_path: Path) -> None:
     )
     result = run("test", path)
     assert result.exit_code == 1
-    assert result.stdout == f'{path}:2:84: a case: tag: expected "user/1", found "/0"\n1 cases, 1 differ\n'
+    assert result.stdout == f'{path}:2:84: a case: tag: expected "user/1", found "/0"\n1 case, 1 differs\n'
 
 
 def test_test_refuses_what_it_cannot_read(tmp_path: Path) -> None:

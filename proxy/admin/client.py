@@ -74,6 +74,6 @@ class AdminClient:
 
     def _unreachable(self, error: Exception) -> NoReturn:
         raise AdminError(
-            f"ADMIN_ADDR: no answer from {self._place}: {in_words(error)}; is the proxy running, and with the same "
+            f"ADMIN_ADDR: cannot ask {self._place}: {in_words(error)}; is the proxy running, and with the same "
             "ADMIN_ADDR?"
         ) from error

@@ -232,7 +232,7 @@ def _named(what: tuple[str, ...]) -> dict[str, str]:
     model_type, model_id = _at_most_two(what)
     if not re.fullmatch(r"\s*[+-]?[0-9]+\s*", model_id):
         raise click.UsageError(
-            f"{model_id!r} is no id; accepted: a whole number, or a tag in one word in place of both"
+            f"{model_id!r} is not an id; accepted: a whole number, or a tag in one word in place of both"
         )
     return {"model_type": model_type, "model_id": str(int(model_id))}
 

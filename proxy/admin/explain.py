@@ -137,7 +137,7 @@ class Explainer:
                 "stale",
                 f"The answer stored {found.age} s ago has expired; it is served while a fresh one is fetched.",
             ]
-        result, *why = _absent(key, stored)
+        result, *why = _absent(key, stored, reachable=upstream.connected)
         if found is not None and self._policy.stands_in(key.read.limits, found.entry, found.now_ms):
             if upstream.away or not upstream.connected:
                 return ["stale", f"{upstream.trouble}: the stored answer stands in.", why[0], *gap]
@@ -186,11 +186,11 @@ def _bypassed(read: Read, call: Call) -> str:
     if "CACHE_BYPASS_PER_PAGE" not in said or "per_page" not in asked:
         return f"By the policy, this read bypasses the cache: bypass is {' '.join(said.split())}"
     if "isPlain" in said and not is_plain(str(asked.get("model_type", ""))):
-        return "It names a type that the service may take for another than we would (with letters like İ, ß and ς)."
+        return "The service may fold the case of its type differently from the proxy (letters like İ, ß and ς)."
     per_page = asked["per_page"]
     return (
-        f"per_page is {per_page or 'not set, which means 20'}, and from CACHE_BYPASS_PER_PAGE on reads must see the "
-        "truth: a caller that reads so much may delete what it finds."
+        f"per_page is {per_page or 'not set, which means 20'}, and reads of CACHE_BYPASS_PER_PAGE or more bypass the "
+        "cache: a caller that reads so much may delete what it finds."
     )
 
 
@@ -204,13 +204,16 @@ def _gap(gap: EventGap) -> list[str]:
     ]
 
 
-def _absent(key: RequestKey, stored: Listing) -> list[str]:
+def _absent(key: RequestKey, stored: Listing, *, reachable: bool) -> list[str]:
     """Why there is no fresh entry, and so what the lease script would say."""
     field = key.field.hex()
     entry = next((each for each in stored.entries if each.field == field), None)
     lease = next((each for each in stored.leases if each.field == field), None)
     reason = _of_entry(entry) if entry is not None else "Nothing is stored for this request."
-    return [*_fetching(reason, lease, stored), *([] if entry is not None else _others(key, stored))]
+    return [
+        *_fetching(reason, lease, stored, reachable=reachable),
+        *([] if entry is not None else _others(key, stored)),
+    ]
 
 
 _NOT_COUNTED = {
@@ -237,8 +240,8 @@ def _of_entry(entry: ListedEntry) -> str:
             return "What is stored cannot be read by this version."
 
 
-def _fetching(reason: str, lease: ListedLease | None, stored: Listing) -> list[str]:
-    """The result, the reason, and what becomes of the fetch."""
+def _fetching(reason: str, lease: ListedLease | None, stored: Listing, *, reachable: bool) -> list[str]:
+    """The result, the reason, and what becomes of the fetch, if the service is `reachable`."""
     if stored.problem:
         return ["miss", reason, f"{stored.problem[0].upper()}{stored.problem[1:]}."]
     if stored.writes:
@@ -256,6 +259,8 @@ def _fetching(reason: str, lease: ListedLease | None, stored: Listing) -> list[s
             reason,
             f"Another call has been fetching it for {lease.age:.1f} s: this one waits for its answer.",
         ]
+    if not reachable:
+        return ["miss", reason]
     unless = "unless it fails, is larger than CACHE_MAX_ENTRY_BYTES, or its presigned URLs are about to expire"
     return ["miss", reason, f"The call would fetch it and store the answer, {unless}."]
 

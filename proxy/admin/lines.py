@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from proxy.printable import printable
+from proxy.settings.setting_types import Duration
 
 _MOST_SHOWN = 5
 _MOST_TAGS = 10
@@ -23,7 +24,7 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
     rows = [
         ("state", _STATES[told["verdict"]["state"]]),
         *(("", reason) for reason in told["verdict"]["reasons"]),
-        ("mode", f"{told['mode']}, ttl {_span(told['ttl'])}"),
+        ("mode", f"{told['mode']}, ttl {Duration().text(told['ttl'])}"),
         ("up", ", ".join(filter(None, (_span(told["uptime"]), _memory(told["memory_bytes"]), told["unready"])))),
         ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
         ("answers", counts),

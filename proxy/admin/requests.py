@@ -67,9 +67,9 @@ def parameters(query: Mapping[str, str], body: bytes, content_type: str) -> dict
     try:
         found = json.loads(body)
     except (ValueError, RecursionError):
-        raise BadRequestError("body: no JSON; accepted: a JSON object") from None
+        raise BadRequestError("body: is not valid JSON; accepted: a JSON object") from None
     if not isinstance(found, dict):
-        raise BadRequestError("body: no JSON object; accepted: a JSON object")
+        raise BadRequestError("body: is not a JSON object; accepted: a JSON object")
     return {**given, **found}
 
 
@@ -162,7 +162,7 @@ def _of_method(
         value = json.loads(request or "{}") if isinstance(request, str) else request
         message = message_of(value, reads[found[0]].requests.default())
     except (ValueError, RecursionError):
-        raise BadRequestError("request: no JSON; accepted: the message in protobuf's JSON") from None
+        raise BadRequestError("request: is not valid JSON; accepted: the message in protobuf's JSON") from None
     except BadMessage as bad:
         raise BadRequestError(f"request: {bad}; accepted: the message in protobuf's JSON") from None
     return Call(found[0], message.SerializeToString(), metadata), {"method": found[0][1:], "request": value}
@@ -189,7 +189,7 @@ def _metadata(given: Any) -> Metadata:
     found = [_METADATA.fullmatch(pair.strip()) if isinstance(pair, str) else None for pair in pairs]
     if not all(found):
         # Never what was given: it may be a credential.
-        raise BadRequestError("metadata: not understood; accepted: key: value, several in a list")
+        raise BadRequestError("metadata: is not understood; accepted: 'key: value', or a list of these")
     return tuple((match[1].lower(), match[2]) for match in found if match)  # as gRPC sends them
 
 

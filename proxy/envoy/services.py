@@ -73,6 +73,7 @@ def placed(settings: Settings, watched: "Watched | None" = None) -> tuple[Placed
         connect=connect,
         listen_addr=settings.listen_addr,
         watched=watched,
+        transport="envoy",
     )
     return placed_by(found, settings)
 

@@ -13,7 +13,7 @@ from proxy.calls.tags import Description, Plain
 from proxy.policy.document import Document, Source
 from proxy.policy.expressions import BadExpression, Expression, Language, Returns, Variable
 from proxy.policy.failures import ExpressionError, WrongTypeError
-from proxy.policy.tags import EmptyTagError, checked, checked_all
+from proxy.policy.tags import LONGEST_TAG, EmptyTagError, TooLongTagError, checked, checked_all
 
 _LITERAL = r"(?:'[^'\\\s][^'\\]*'|\"[^\"\\\s][^\"\\]*\")"
 _TERM = rf"(?:{_LITERAL}|[A-Za-z_][\w.]*(?:\([\w.]*\))?)"
@@ -55,7 +55,7 @@ class Checker:
 
     def never_empty(self, source: Source, what: str, evaluate: Callable[[], object]) -> None:
         """Notes an expression that gives an empty tag or none at all, as the default message shows."""
-        if _NEVER_EMPTY.fullmatch(source.text):
+        if _NEVER_EMPTY.fullmatch(source.text) and len(source.text) <= LONGEST_TAG:
             return  # the first evaluation of an expression takes 20 KB for good, with its message's class
         try:
             evaluate()
@@ -64,6 +64,8 @@ class Checker:
             self.document.wrong(source.place, f"{what}: the tag is empty where no field is set; accepted: {accepted}")
         except WrongTypeError as error:
             self.document.wrong(source.place, f"{what}: {error}; accepted: strings")
+        except TooLongTagError as error:
+            self.document.wrong(source.place, f"{what}: {error} where no field is set; accepted: shorter ones")
         except ExpressionError:
             return  # a field that is not set may well be what it fails on
 

@@ -21,6 +21,7 @@ from proxy.policy.expressions import Language
 from proxy.policy.mistakes import PolicyError, not_understood, unknown
 from proxy.settings.setting_types import GrpcTarget
 from proxy.settings.upstream_tls import UpstreamTls
+from proxy.settings.vary_rules import withheld
 
 REFLECTION = "reflection"
 BUILTIN = "builtin"
@@ -37,6 +38,8 @@ class Sources:
     """By upstream (empty: the default one), how it is reached (None: as that one), and service."""
     addresses: Mapping[str, str] = field(default_factory=dict)
     """What the environment says where a service is, by its `address_variable`."""
+    transport: str = "grpcio"
+    """By which the policy is served."""
 
 
 @cache
@@ -121,6 +124,7 @@ class _Compiler:
             for each in given.writes or ()
         ]
         self._each_once(given)
+        self._each_arrives(given)
         return Service(
             name,
             given.upstream or "",
@@ -221,6 +225,13 @@ class _Compiler:
             answered = [("response", name_of(method.response)) for method in methods if method.unary]
             self._languages[descriptors] = Language(descriptors.pool, self._constants, (*asked, *answered))
         return self._languages[descriptors]
+
+    def _each_arrives(self, given: form.Service) -> None:
+        """Metadata that never does would tell nobody apart."""
+        for read in given.reads or ():
+            name = read.method.text if read.method else ""
+            if told := withheld(read.vary or (), self._sources.transport, f"read {name}: vary"):
+                self._document.wrong(read.at_key("vary"), told)
 
     def _each_once(self, given: form.Service) -> None:
         seen: set[str] = set()

@@ -48,6 +48,7 @@ def load_policy(
     connect: Connect = in_plaintext,
     watched: Watched | None = None,
     environ: Mapping[str, str] = os.environ,
+    transport: str = "grpcio",
     listen_addr: str = "",
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
@@ -85,7 +86,7 @@ def load_policy(
 
     # That variable is a setting of ours, which a flag may override.
     addresses = {name: text for name, text in environ.items() if name != "MEDIA_SERVICE_ADDR"}
-    sources = Sources(described, reflected, addresses)
+    sources = Sources(described, reflected, addresses, transport)
     policy = compile_policy(policy_text(path, watched), path, sources, constants)
     loops = [each for each in policy.services.values() if _leads_back(each.upstream, listen_addr)]
     if loops:

@@ -19,6 +19,7 @@ def served_policy(
     connect: "Connect",
     watched: Watched,
     listen_addr: str = "",
+    transport: str = "grpcio",
 ) -> Policy:
     """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
 
@@ -35,4 +36,5 @@ def served_policy(
         connect=connect,
         watched=watched,
         listen_addr=listen_addr,
+        transport=transport,
     )

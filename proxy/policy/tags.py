@@ -19,6 +19,10 @@ class EmptyTagError(ExpressionError):
     """An expression gave an empty tag."""
 
 
+class TooLongTagError(ExpressionError):
+    """An expression gave a tag that is too long."""
+
+
 class TooManyTagsError(ExpressionError):
     """An expression gave more tags than are taken."""
 
@@ -28,7 +32,7 @@ def checked(tag: str) -> str:
     if not tag:
         raise EmptyTagError("the tag is empty")
     if len(tag) > LONGEST_TAG or len(tag.encode()) > LONGEST_TAG:
-        raise ExpressionError(f"the tag is longer than {LONGEST_TAG} bytes")
+        raise TooLongTagError(f"the tag is longer than {LONGEST_TAG} bytes")
     return tag
 
 

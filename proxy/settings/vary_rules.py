@@ -23,8 +23,8 @@ _ENVOY = {
 }
 
 
-def withheld(names: tuple[str, ...], transport: str) -> str:
-    """A line about the first of these names that never arrives; empty: all do."""
+def withheld(names: tuple[str, ...], transport: str, said_by: str = "CACHE_VARY_METADATA") -> str:
+    """A line about the first of these names that never arrives; empty: all do. `said_by`: where they stand."""
     of_transport = _ENVOY if transport == "envoy" else _GRPCIO
     for name in names:
         reason = _ALWAYS.get(name) or of_transport.get(name)
@@ -32,7 +32,7 @@ def withheld(names: tuple[str, ...], transport: str) -> str:
             reason = _OF_ENVOY
         if reason:
             return (
-                f"CACHE_VARY_METADATA: {name!r} never reaches the cache with TRANSPORT={transport}: {reason}; "
+                f"{said_by}: {name!r} never reaches the cache with TRANSPORT={transport}: {reason}; "
                 "accepted: metadata that tells callers apart"
             )
     return ""

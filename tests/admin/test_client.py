@@ -52,7 +52,7 @@ def test_nobody_there_is_one_line_with_what_to_look_at() -> None:
     with pytest.raises(AdminError) as failure:
         AdminClient(f"127.0.0.1:{port}", "").get("/stats")
     assert str(failure.value) == (
-        f"ADMIN_ADDR: no answer from 127.0.0.1:{port}: connection refused; is the proxy running, and with the same "
+        f"ADMIN_ADDR: cannot ask 127.0.0.1:{port}: connection refused; is the proxy running, and with the same "
         "ADMIN_ADDR?"
     )
 
@@ -73,5 +73,5 @@ async def test_what_is_no_proxy_is_one_line(answer: bytes) -> None:
         writer.close()
 
     async with StreamServer(other) as server:
-        with pytest.raises(AdminError, match=rf"^ADMIN_ADDR: no answer from 127\.0\.0\.1:{server.port}: [^\n]+$"):
+        with pytest.raises(AdminError, match=rf"^ADMIN_ADDR: cannot ask 127\.0\.0\.1:{server.port}: [^\n]+$"):
             await asyncio.to_thread(AdminClient(f"127.0.0.1:{server.port}", "").get, "/stats")

@@ -157,7 +157,7 @@ async def test_redis_away_an_order_is_kept_and_status_3(proxy: ProxyProcess, own
 async def test_no_proxy_is_one_line_and_status_1(arguments: list[str]) -> None:
     shown = await run(*arguments, ADMIN_ADDR=f"127.0.0.1:{free_port()}")
     assert (shown.status, shown.out) == (1, "")
-    assert shown.err.startswith("media-cache-proxy: ADMIN_ADDR: no answer from 127.0.0.1:")
+    assert shown.err.startswith("media-cache-proxy: ADMIN_ADDR: cannot ask 127.0.0.1:")
     assert shown.err.count("\n") == 1
 
 
@@ -173,8 +173,8 @@ async def test_a_wrong_token_is_one_line_and_status_1(proxy: ProxyProcess) -> No
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lookup"], "Missing argument 'TAG | TYPE ID'"),
-        (["lookup", "user", "soon"], "'soon' is no id; accepted: a whole number"),
+        (["lookup"], "missing argument 'TAG | TYPE ID'"),
+        (["lookup", "user", "soon"], "'soon' is not an id; accepted: a whole number"),
         (["mode", "sometimes"], "MODE: 'sometimes' is not understood; accepted: 'on', 'off', 'shadow'"),
         (["stats", "--admin-addr=soon"], "ADMIN_ADDR: 'soon' is not understood; accepted: host:port"),
         (["ping", "--redis-addr=redis://u:hidden@h:x"], "REDIS_ADDR: 'redis://***@h***' is not understood"),

@@ -123,7 +123,7 @@ async def test_another_callers_entry_is_named_as_such(stack: Stack) -> None:
         ({}, {"metadata": "cache-control: no-store"}, "no-store"),
         ({}, {"per_page": 100}, "per_page is 100"),
         ({"cache_bypass_per_page": 20}, {"per_page": 0}, "per_page is not set, which means 20"),
-        ({}, {"model_type": "Stra\u00dfe"}, "It names a type that the service may take for another"),
+        ({}, {"model_type": "Stra\u00dfe"}, "The service may fold the case of its type"),
     ],
 )
 async def test_a_bypass_says_which_rule_it_is(

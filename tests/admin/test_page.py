@@ -119,6 +119,11 @@ async def _attribute(browser: Browser, selector: str, name: str) -> str:
     return await browser.run(lambda driver: str(driver.find_element("css selector", selector).get_attribute(name)))
 
 
+async def test_without_events_the_page_says_how_long_answers_are_served(page: Browser) -> None:
+    await page.shows("#events", "stored answers are served until CACHE_TTL has passed")
+    assert "CACHE_TTL_WITHOUT_EVENTS" not in await page.text("#events")  # which counts only where events are lost
+
+
 async def test_a_purge_is_confirmed_first_and_told_when_done(page: Browser, gateway: Gateway) -> None:
     await gateway.read("User", 1)
     await page.type("#model-id", "1")

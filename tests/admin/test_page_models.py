@@ -88,6 +88,23 @@ async def test_a_dependency_is_green_only_while_nothing_is_wrong_with_it(
     ]
 
 
+async def test_the_long_name_of_a_service_does_not_run_into_its_state(
+    page: tuple[Browser, ProxyProcess, str],
+) -> None:
+    browser, _, _ = page
+    script = """
+        document.body.style.width = arguments[0];
+        showDependencies({ dependencies: {}, services: ["shop.ProductCatalogService", "a".repeat(100)]
+          .map((name) => ({ name, target: "shop:50055", up: true, reason: "" })) });
+        return [...document.querySelectorAll("#dependencies .service")].map((item) => {
+          const [, name, state] = item.children;
+          return [name.scrollWidth <= name.clientWidth, state.scrollWidth <= state.clientWidth, state.clientWidth > 60];
+        });"""
+    for width in ("1100px", "390px"):
+        shown = await browser.run(lambda driver, width=width: driver.execute_script(script, width))  # type: ignore[misc]
+        assert shown == [[True, True, True]] * 2
+
+
 async def test_what_a_person_selects_or_is_at_stays_while_the_page_is_updated(
     page: tuple[Browser, ProxyProcess, str],
 ) -> None:

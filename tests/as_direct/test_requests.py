@@ -72,8 +72,9 @@ async def test_a_far_deadline_is_one(ways: Ways, way: str, method: str, deadline
 
 @EACH_WAY
 @EACH_METHOD
-async def test_a_near_deadline_is_told(ways: Ways, way: str, method: str) -> None:
-    _, arrived = await through(ways, way, method, [(b"grpc-timeout", b"9S")])
+@pytest.mark.parametrize("deadline", [b"9S", b"9000m", b"9000000u", b"00000009S"])
+async def test_a_near_deadline_is_told(ways: Ways, way: str, method: str, deadline: bytes) -> None:
+    _, arrived = await through(ways, way, method, [(b"grpc-timeout", deadline)])
     [told] = arrived.of(b"grpc-timeout")
     assert 8.0 < int(told[:-1]) * {b"m": 1e-3, b"S": 1.0, b"u": 1e-6}[told[-1:]] <= 9.1
 

@@ -38,6 +38,7 @@ SEEN_ELSEWHERE = {
     "`rpc_*` metrics": "envoy/test_forwarded.py",
     "RST_STREAM of the media service before its headers": "e2e/test_transparent_retries.py",
     "the same after its headers, or a connection that ends then": "envoy/test_forwarded.py",
+    "a media service that allows 0 calls at once for a while": "e2e/test_transparent_retries.py",
     "GOAWAY to callers after SIGTERM": "transport/test_draining.py",
     "more than `MAX_CONCURRENT_CALLS` forwarded calls": "e2e/test_isolation.py",
     "a failure right after headers without metadata": "as_direct/test_callers_retries.py",

@@ -125,8 +125,11 @@ async def test_the_commands_speak_of_tags_and_methods(redis: RedisServer, tmp_pa
 
 NOT_UNDERSTOOD = [
     (["explain", "Invented"], "method: 'Invented' is not understood; accepted: a read of the policy: media.MediaS"),
-    (["explain", GET, '{"idd": 7}'], 'request: Message type "product.GetProductByIDRequest" has no field named'),
-    (["explain", GET, "{"], "request: no JSON; accepted: the message in protobuf's JSON"),
+    (
+        ["explain", GET, '{"idd": 7}'],
+        'request: product.GetProductByIDRequest: Message type "product.GetProductByIDRequest" has no field named',
+    ),
+    (["explain", GET, "{"], "request: is not valid JSON; accepted: the message in protobuf's JSON"),
     (["lookup", "x" * 600], "is not understood; accepted: a text of at most 512 bytes"),
     (["invalidate", ""], "tag: '' is not understood; accepted: a text of at most 512 bytes"),
 ]

@@ -14,6 +14,7 @@ from tests.support.raw_media import REFUSED_STREAM, Deed, RawMedia, answered, hu
 from tests.support.raw_upstream import BIG, RawUpstream, status_of, unary
 from tests.support.servers.nginx import Nginx
 from tests.support.servers.process import ProxyProcess
+from tests.support.servers.waiting import until
 
 READ = "/media.MediaService/GetFilesByModel"
 UNARY = "/media.MediaService/GetFileURL"
@@ -106,6 +107,28 @@ async def test_a_burst_before_the_limit_of_upstream_is_known() -> None:
                 calls = [status_of(unary(callers[n % 2], METHODS[1 + n % 2], b"asked")) for n in range(100)]
                 assert Counter(code for code, _ in await asyncio.gather(*calls)) == {StatusCode.OK: 100}
     assert media.refused or media.connections == 1
+
+
+@pytest.mark.parametrize("method", [UNARY, ANYTHING])
+async def test_a_media_service_that_changes_its_limit_of_calls_at_once(method: str, transport: str) -> None:
+    """Direct, calls wait, with a limit of 0 as well; Envoy begins new connections and is refused there."""
+    async with RawMedia(most=100).serving() as media:
+        async with ProxyProcess(MEDIA_SERVICE_ADDR=f"127.0.0.1:{media.port}") as proxy:
+            async with grpc.aio.insecure_channel(proxy.addr, options=BIG) as caller:
+                for most in (100, 1, 2):
+                    media.allow(most)
+                    calls = [status_of(unary(caller, method, b"asked", timeout=30)) for _ in range(20)]
+                    assert Counter(code for code, _ in await asyncio.gather(*calls)) == {StatusCode.OK: 20}, most
+                media.allow(0)
+                paused = asyncio.create_task(status_of(unary(caller, method, b"asked", timeout=2)))
+                away = StatusCode.UNAVAILABLE if transport == "envoy" else StatusCode.DEADLINE_EXCEEDED
+                assert (await paused)[0] is away
+                media.allow(1)
+
+                async def passes() -> bool:
+                    return await status_of(unary(caller, method, b"asked", timeout=30)) == (StatusCode.OK, "")
+
+                await until(passes, "calls to pass again")
 
 
 async def test_an_nginx_that_ends_its_connections_after_so_many_calls_costs_none(transport: str) -> None:

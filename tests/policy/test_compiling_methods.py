@@ -147,3 +147,9 @@ def test_log_lines_have_what_the_policy_says_and_lack_what_fails() -> None:
 def test_what_cannot_be_meant_is_a_mistake(text: str, told: str) -> None:
     (found,) = mistakes(f"{SERVICE}    {text}")
     assert told in found
+
+
+def test_a_tag_that_is_always_too_long_is_told() -> None:
+    for tag in (f"'{'x' * 600}'", f"request.slug + '{'x' * 600}'"):
+        (told,) = mistakes(f'{SERVICE}    reads: [{{method: GetProductBySlug, tag: "{tag}", ttl: 1m}}]')
+        assert told.endswith("tag: the tag is longer than 512 bytes where no field is set; accepted: shorter ones")

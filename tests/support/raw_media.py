@@ -75,6 +75,8 @@ class RawMedia:
     def __init__(self, *script: Deed, windows: bool = True, most: int = 0) -> None:
         self.refused = 0
         self._most = most
+        self._limited = most > 0
+        self._writers = set[asyncio.StreamWriter]()
         self._now = Counter[int]()
         """Calls in progress, by the number of their connection."""
         self.taken = 0
@@ -98,12 +100,23 @@ class RawMedia:
         number = self.connections
         try:
             await reader.readexactly(len(PREFACE))
-            limit = MAX_CONCURRENT_STREAMS.to_bytes(2) + self._most.to_bytes(4) if self._most else b""
-            writer.write(frame(SETTINGS, 0, 0, limit))
+            writer.write(self._settings())
+            self._writers.add(writer)
             async for received in frames(reader):
                 self._take(received.kind, received.flags, received.stream, received.payload, writer, number)
         finally:
+            self._writers.discard(writer)
             self.open -= 1
+
+    def allow(self, most: int) -> None:
+        """So many calls at once from now on, 0 as well, on each connection that there is or will be."""
+        self._most, self._limited = most, True
+        for writer in self._writers:
+            writer.write(self._settings())
+
+    def _settings(self) -> bytes:
+        limit = MAX_CONCURRENT_STREAMS.to_bytes(2) + self._most.to_bytes(4) if self._limited else b""
+        return frame(SETTINGS, 0, 0, limit)
 
     def _take(
         self, kind: int, flags: int, stream: int, payload: bytes, writer: asyncio.StreamWriter, number: int
@@ -115,7 +128,7 @@ class RawMedia:
             size = len(payload).to_bytes(4)
             if self._windows:
                 writer.write(frame(WINDOW_UPDATE, 0, 0, size) + frame(WINDOW_UPDATE, 0, stream, size))
-        elif kind == HEADERS and self._most:
+        elif kind == HEADERS and self._limited:
             self._take_few(stream, writer, number)
         elif kind == HEADERS:
             self.calls.append((number, stream))

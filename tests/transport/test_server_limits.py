@@ -118,7 +118,7 @@ async def test_uploads_do_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> 
         assert details.startswith(
             "uploads in progress use 104857600 of 134217728 bytes, and 52428800 more did not become free"
         )
-        assert details.endswith("(one counts as 52428800 until it is here)")
+        assert details.endswith("(an upload counts as 52428800 until it has arrived)")
         for call in silent:
             call.cancel()
         await until(lambda: chain.admission.in_progress == 0)

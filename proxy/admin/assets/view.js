@@ -175,6 +175,7 @@ function dependency(id, title, state, about = "") {
 function showDependencies({ dependencies, services }) {
   const items = Object.entries(NAMES).map(([name, title]) => dependency(name, title, dependencies[name]));
   const apart = services.map((each) => dependency(each.name, each.name, each, ` (${each.target})`));
+  for (const item of apart) item.classList.add("service");  // names of any length: a row of its own
   $("dependencies").replaceChildren(...items, ...apart);
 }
 
@@ -223,7 +224,7 @@ function showEvents(stats) {
   }
   const outcomes = Object.entries(stats.events).filter(([, number]) => number).map(([outcome, number]) => `${count(number)} ${outcome}`);
   const configured = stats.dependencies.rabbitmq;
-  const text = !configured ? "RabbitMQ is not configured: stored answers live until CACHE_TTL_WITHOUT_EVENTS has passed, or until a write through this proxy." : outcomes.length ? `Events at this proxy: ${outcomes.join(", ")}.` : "No event has reached this proxy yet.";
+  const text = !configured ? "This proxy consumes no events: stored answers are served until CACHE_TTL has passed, or until a write through a proxy." : outcomes.length ? `Events at this proxy: ${outcomes.join(", ")}.` : "No event has reached this proxy yet.";
   parts.push(element("p", text, "quiet"));
   put("events", ...parts);
 }
