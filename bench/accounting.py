@@ -47,12 +47,12 @@ class Tree:
         return found
 
 
-def threads(pid: int) -> dict[int, float]:
-    """Seconds that each thread of a process has computed so far, by its id."""
+def threads(pid: int) -> dict[int, int]:
+    """Nanoseconds that each thread of a process has computed so far, by its id."""
     found = {}
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # it has ended
-            found[int(thread.name)] = int((thread / "schedstat").read_text().split()[0]) / 1e9
+            found[int(thread.name)] = int((thread / "schedstat").read_text().split()[0])
     return found
 
 

@@ -2,6 +2,8 @@
 
     python -m bench.floors PORT echo             fixed bytes
     python -m bench.floors PORT look REDIS       the value of one key, by one HGET on one shared connection
+    python -m bench.floors PORT shape REDIS      the same in a hit's shape: a call is there before its request is read,
+                                                 so that it may be refused; two trailers say what the cache did
     python -m bench.floors PORT pass UPSTREAM    what upstream answers, by one unary call on one channel
 
 As the proxy they run on uvloop, with the proxy's own channel options. They parse nothing, check nothing, count nothing,
@@ -83,6 +85,18 @@ async def _look(address: str) -> Answer:
     return look
 
 
+async def _shape(address: str) -> Answer:
+    look = await _look(address)
+
+    async def shape(_: bytes, context: Context) -> bytes:
+        request: bytes = await context.read()
+        answered = await look(request, context)
+        context.set_trailing_metadata((("x-cache", "hit"), ("age", "12")))
+        return answered
+
+    return shape
+
+
 async def _pass(address: str, method: str) -> Answer:
     channel = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
     upstream: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
@@ -96,9 +110,10 @@ async def _pass(address: str, method: str) -> Answer:
 class _Service(grpc.GenericRpcHandler):
     """One method alone."""
 
-    def __init__(self, method: str, do: Answer) -> None:
+    def __init__(self, method: str, do: Answer, *, reads: bool = False) -> None:
+        kind: Any = grpc.stream_unary_rpc_method_handler if reads else grpc.unary_unary_rpc_method_handler
         self._method = method
-        self._handler: grpc.RpcMethodHandler[bytes, bytes] = grpc.unary_unary_rpc_method_handler(do)
+        self._handler: grpc.RpcMethodHandler[bytes, bytes] = kind(do)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         return self._handler if handler_call_details.method == self._method else None
@@ -107,6 +122,8 @@ class _Service(grpc.GenericRpcHandler):
 async def _serve(port: int, kind: str, address: str) -> None:
     if kind == "pass":
         service = _Service(messages.FORWARDED, await _pass(address, messages.FORWARDED))
+    elif kind == "shape":
+        service = _Service(messages.READ, await _shape(address), reads=True)
     else:
         service = _Service(messages.READ, await (_look(address) if kind == "look" else _echo()))
     server = grpc.aio.server(handlers=[service], options=(*SERVER_OPTIONS, *Limits().server_options))
@@ -119,7 +136,7 @@ def main() -> None:
     """Serves until it is killed."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("port", type=int)
-    parser.add_argument("kind", choices=("echo", "look", "pass"))
+    parser.add_argument("kind", choices=("echo", "look", "shape", "pass"))
     parser.add_argument("address", nargs="?", default="", help="of Redis or of upstream")
     given = parser.parse_args()
     uvloop.run(_serve(given.port, given.kind, given.address))

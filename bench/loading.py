@@ -72,8 +72,9 @@ def main() -> None:
     account.wrap(SourceFileLoader, "exec_module")
     account.wrap(ExtensionFileLoader, "create_module")
     account.wrap(ExtensionFileLoader, "exec_module")
-    for name in sys.argv[1:]:
-        starting.load(name)  # as `serve` does
+    with starting.without_authorities():
+        for name in sys.argv[1:]:
+            starting.load(name)  # as `serve` does
     print(json.dumps(account.spent))
 
 

@@ -12,7 +12,7 @@ import sysconfig
 import tempfile
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import load, owners
@@ -24,10 +24,19 @@ from bench.subjects import FORWARDED, READ, check
 Shares = dict[str, float]
 """By owner, µs of CPU a call."""
 
-ECHO, LOOK, HIT, FORWARDING, PASSED, IN_ENVOY = (
-    *("bare echo", "echo with one HGET", "hit", "bare forwarding", "forwarded call", "hit in Envoy"),
+ECHO, LOOK, SHAPE, HIT, FORWARDING, PASSED, IN_ENVOY = (
+    *(
+        "bare echo",
+        "echo with one HGET",
+        "echo with one HGET in a hit's shape",
+        "hit",
+        "bare forwarding",
+        "forwarded call",
+        "hit in Envoy",
+    ),
 )
-_SECONDS, _RATE, _CALLERS, _CALLS = 8, 150, 8, 1000
+_ROUNDS, _SECONDS, _RATE = 4, 3, 150
+_CALLERS, _CALLS = 8, 500
 _THREAD = re.compile(r"thread \((\d+)\)")
 
 
@@ -43,6 +52,7 @@ class _Kind:
 KINDS = {
     ECHO: _Kind("echo", READ),
     LOOK: _Kind("look", READ),
+    SHAPE: _Kind("shape", READ),
     HIT: _Kind("proxy-grpcio", READ),
     FORWARDING: _Kind("pass", FORWARDED),
     PASSED: _Kind("proxy-grpcio", FORWARDED),
@@ -50,47 +60,61 @@ KINDS = {
 }
 
 
+@dataclass(slots=True)
+class _Record:
+    """Of one kind, all rounds."""
+
+    stacks: list[str] = field(default_factory=list)
+    spent: Counter[int] = field(default_factory=Counter)
+    """Nanoseconds by thread."""
+    calls: int = 0
+
+
 async def run() -> dict[str, Shares]:
-    """By kind of call."""
+    """By kind of call. They take turns, so that what else the machine does falls on all alike."""
     async with Stack() as stack:
         await stack.start(*FLOORS, "proxy-grpcio", "proxy-envoy")
         await check(stack)
-        return {name: await _of(stack, kind) for name, kind in KINDS.items()}
+        found = {name: _Record() for name in KINDS}
+        for _ in range(_ROUNDS):
+            for name, kind in KINDS.items():
+                await _record(stack, kind, found[name])
+        return {
+            name: per_call(found[name].stacks, found[name].spent, found[name].calls, kind.others)
+            for name, kind in KINDS.items()
+        }
 
 
-async def _of(stack: Stack, kind: _Kind) -> Shares:
+async def _record(stack: Stack, kind: _Kind, record: _Record) -> None:
+    server = stack.servers[kind.server]
+    pid = server.tree.pids()[-1]  # Envoy's, of a proxy that has one
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as folder:
         raw = Path(folder, "raw")
-        spent, calls = await _record(stack, kind, raw)
-        return per_call(_read(raw), spent, calls, kind.others)
+        spy = await asyncio.create_subprocess_exec(
+            str(Path(sysconfig.get_path("scripts"), "py-spy")),
+            *("record", "--pid", str(pid), "--duration", str(_SECONDS), "--rate", str(_RATE), "--format", "raw"),
+            *("--native", "--threads", "--full-filenames", "--output", str(raw)),
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        before = threads(pid)
+        while spy.returncode is None:
+            await load.run(server.address, server.tree, kind.asked, callers=_CALLERS, calls=_CALLS)
+            record.calls += _CALLS
+        if await spy.wait():
+            print(f"py-spy ended with status {spy.returncode}", file=sys.stderr)
+        record.spent.update({thread: spent - before.get(thread, 0) for thread, spent in threads(pid).items()})
+        record.stacks += _read(raw)
 
 
 def _read(raw: Path) -> list[str]:
     return raw.read_text().splitlines()
 
 
-async def _record(stack: Stack, kind: _Kind, raw: Path) -> tuple[dict[int, float], int]:
-    """Seconds of each thread, and for how many calls."""
-    server = stack.servers[kind.server]
-    pid = server.tree.pids()[-1]  # Envoy's, of a proxy that has one
-    spy = await asyncio.create_subprocess_exec(
-        str(Path(sysconfig.get_path("scripts"), "py-spy")),
-        *("record", "--pid", str(pid), "--duration", str(_SECONDS), "--rate", str(_RATE), "--format", "raw"),
-        *("--native", "--threads", "--full-filenames", "--output", str(raw)),
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    before, runs = threads(pid), 0
-    while spy.returncode is None:
-        await load.run(server.address, server.tree, kind.asked, callers=_CALLERS, calls=_CALLS)
-        runs += 1
-    if await spy.wait():
-        print(f"py-spy ended with status {spy.returncode}", file=sys.stderr)
-    return {thread: seconds - before.get(thread, 0.0) for thread, seconds in threads(pid).items()}, runs * _CALLS
-
-
-def per_call(folded: Iterable[str], spent: Mapping[int, float], calls: int, others: str) -> Shares:
-    """Of folded stacks (`thread (ID): name;frame;frame count`): µs of a call by owner, the dearest first."""
+def per_call(folded: Iterable[str], spent: Mapping[int, int], calls: int, others: str) -> Shares:
+    """Of folded stacks (`thread (ID): name;frame;frame count`) and each thread's nanoseconds: by owner, the dearest
+    first.
+    """
     samples: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for line in folded:
         stack, _, count = line.rpartition(" ")
@@ -99,8 +123,8 @@ def per_call(folded: Iterable[str], spent: Mapping[int, float], calls: int, othe
         if named and frames and not owners.waits(frames):
             samples[int(named[1])][owners.owner(frames)] += int(count)
     found: defaultdict[str, float] = defaultdict(float)
-    for number, seconds in spent.items():
+    for number, nanoseconds in spent.items():
         shares = samples.get(number) or Counter({others: 1})
         for name, of_it in shares.items():
-            found[name] += 1e6 * seconds / calls * of_it / shares.total()
+            found[name] += nanoseconds / 1000 / calls * of_it / shares.total()
     return dict(sorted(found.items(), key=lambda each: -each[1]))

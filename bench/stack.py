@@ -2,7 +2,7 @@
 
 origin   compiled: fixed answers at once, to all     media  a media service in Python, whose answers vary
 slow     the same, after 50 ms                       redis  a redis-server
-echo     the least that a server on grpc.aio can do; look: and one HGET; pass: a call of its own to `origin` (`floors`)
+echo     the least that a server on grpc.aio can do; look, shape: with one HGET; pass: one call to `origin` (`floors`)
 proxy-…  `media-cache-proxy serve`, once for each transport, before `origin`
 naive    cache-aside as one would write it           envoy  a plain Envoy before `origin`
 """
@@ -28,7 +28,7 @@ from tests.support.servers.waiting import until
 TRANSPORTS = ("grpcio", "envoy")
 """As `TRANSPORT` takes them."""
 SLOW = 0.050
-FLOORS: dict[str, tuple[str, ...]] = {"echo": (), "look": ("redis",), "pass": ("origin",)}
+FLOORS: dict[str, tuple[str, ...]] = {"echo": (), "look": ("redis",), "shape": ("redis",), "pass": ("origin",)}
 """By server, what it asks."""
 
 

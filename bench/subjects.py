@@ -15,6 +15,7 @@ from proxy.pb import media_pb2 as pb
 
 ECHO = "bare grpc.aio echo"
 LOOK = "bare grpc.aio, one HGET"
+SHAPE = "bare grpc.aio, one HGET in a hit's shape"
 FORWARDING = "bare grpc.aio, forwarded"
 PLAIN_ENVOY = "Envoy, forwarded"
 ORIGIN = "origin (nghttpd), direct"
@@ -109,6 +110,7 @@ ALL = (
     Subject("media service of 50 ms, direct", "slow", _fixed("slow", READ), slowest=SLOW),
     Subject(ECHO, "echo", _fixed("echo", READ)),
     Subject(LOOK, "look", _fixed("look", READ)),
+    Subject(SHAPE, "shape", _fixed("shape", READ)),
     Subject(FORWARDING, "pass", _fixed("pass", FORWARDED)),
     *itertools.chain.from_iterable(of_transport(transport) for transport in TRANSPORTS),
     Subject("naive cache-aside, hit", "naive", _fixed("naive", READ)),
@@ -126,7 +128,15 @@ async def check(stack: Stack) -> None:
     """
     right = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read()))
     right = _without_date(right.SerializeToString())
-    for name in ("origin", "slow", "echo", "look", "naive", *(f"proxy-{transport}" for transport in TRANSPORTS)):
+    for name in (
+        "origin",
+        "slow",
+        "echo",
+        "look",
+        "shape",
+        "naive",
+        *(f"proxy-{transport}" for transport in TRANSPORTS),
+    ):
         if name not in stack.servers:
             continue
         async with Caller(stack.servers[name].address) as caller:

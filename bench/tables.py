@@ -112,7 +112,7 @@ def folded(each: Mapping[str, float]) -> dict[str, float]:
 
 def left(found: Mapping[str, Mapping[str, float]]) -> str:
     """What remains of each kind of call beside the server that does the least for it, and whose it is."""
-    pairs = ((profiled.HIT, profiled.LOOK), (profiled.PASSED, profiled.FORWARDING))
+    pairs = ((profiled.HIT, profiled.SHAPE), (profiled.PASSED, profiled.FORWARDING))
     lines = [_left(name, found[name], least, found[least], found[profiled.ECHO]) for name, least in pairs]
     inside = found[profiled.IN_ENVOY]
     lines.append(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from bench.load import Sample
 from bench.side_by_side import Row
-from bench.subjects import ECHO, FORWARDING, LOOK, ORIGIN, PLAIN_ENVOY
+from bench.subjects import ECHO, FORWARDING, ORIGIN, PLAIN_ENVOY, SHAPE
 
 CALLERS = 8
 """At which the targets are judged: a gateway that resolves one page's fields at once."""
@@ -45,7 +45,7 @@ class Target:
 
 def of_rows(rows: Mapping[str, Row]) -> list[Target]:
     """What is judged of the side by side run."""
-    echo, look, bare = rows[ECHO], rows[LOOK], rows[FORWARDING]
+    echo, shape, bare = rows[ECHO], rows[SHAPE], rows[FORWARDING]
     hit, forwarded = rows["proxy (grpcio), hit"], rows["proxy (grpcio), forwarded"]
     inside, past, plain = (rows[name] for name in ("proxy (envoy), hit", "proxy (envoy), forwarded", PLAIN_ENVOY))
     at = f"{CALLERS} callers"
@@ -53,12 +53,14 @@ def of_rows(rows: Mapping[str, Row]) -> list[Target]:
         _origin(rows),
         Target(f"CPU of a hit / of the bare echo, {at}", hit.ratio(echo, CALLERS, _cpu), HIT),
         Target(
-            f"of it without us: the echo with one HGET / the bare echo, {at}", look.ratio(echo, CALLERS, _cpu), None
+            f"of it without us: one HGET in a hit's shape / the bare echo, {at}", shape.ratio(echo, CALLERS, _cpu), None
         ),
         Target(f"CPU of a forwarded call / of the bare echo, {at}", forwarded.ratio(echo, CALLERS, _cpu), FORWARDED),
         Target(f"of it without us: bare forwarding / the bare echo, {at}", bare.ratio(echo, CALLERS, _cpu), None),
         Target("p50 of a hit / of the bare echo, 1 caller", hit.ratio(echo, 1, _p50), 1.3),
-        Target("of it without us: the echo with one HGET / the bare echo, 1 caller", look.ratio(echo, 1, _p50), None),
+        Target(
+            "of it without us: one HGET in a hit's shape / the bare echo, 1 caller", shape.ratio(echo, 1, _p50), None
+        ),
         Target("TRANSPORT=envoy: CPU of a hit / of the bare echo, 64 callers", inside.ratio(echo, 64, _cpu), 0.33),
         Target(
             "TRANSPORT=envoy: CPU of a hit / of plain Envoy's call, 64 callers",

@@ -55,7 +55,7 @@ def test_a_threads_time_is_shared_out_by_its_samples_and_the_time_of_the_others_
         f"thread (7): MainThread;main (a.py:1);{LOOP};decode (/w/proxy/calls/entry.py:74) 3",
         f"thread (7): MainThread;main (a.py:1);{LOOP};epoll_pwait (/usr/lib/libc.so.6) 50",
     ]
-    found = per_call(stacks, {7: 0.4, 8: 0.1, 9: 0.2}, 1000, owners.CORE_THREADS)
+    found = per_call(stacks, {7: 400_000_000, 8: 100_000_000, 9: 200_000_000}, 1000, owners.CORE_THREADS)
     assert found == {
         "ours: proxy/calls/entry.py": pytest.approx(300),
         owners.CORE_THREADS: pytest.approx(300),

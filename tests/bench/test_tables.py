@@ -49,15 +49,15 @@ def test_a_ratio_is_the_median_of_the_rounds_own_ratios() -> None:
 def test_what_is_left_of_a_call_is_told_beside_what_the_least_server_takes() -> None:
     found = {
         profile.ECHO: {owners.CORE: 100.0},
-        profile.LOOK: {owners.CORE: 110.0},
+        profile.SHAPE: {owners.CORE: 110.0},
         profile.HIT: {owners.CORE: 115.0, "ours: proxy/calls/entry.py": 30.0, "ours: proxy/errors.py": 0.1},
         profile.FORWARDING: {owners.CORE: 180.0},
         profile.PASSED: {owners.CORE: 200.0, "ours: proxy/transport/upstream.py": 25.0},
         profile.IN_ENVOY: {owners.ENVOY: 50.0, "pyvoy": 20.0, "ours: proxy/calls/entry.py": 12.0},
     }
     assert tables.left(found).splitlines()[0] == (
-        "* A hit takes 145 µs, 30 of them in our own files. The echo with one HGET takes 110, 1.10 x the bare echo's "
-        "100: that much grpc.aio, the event loop and the kernel take of any proxy."
+        "* A hit takes 145 µs, 30 of them in our own files. The echo with one HGET in a hit's shape takes 110, "
+        "1.10 x the bare echo's 100: that much grpc.aio, the event loop and the kernel take of any proxy."
     )
     assert tables.left(found).splitlines()[2] == (
         "* A hit in Envoy takes 82 µs, 12 of them in our own files and 70 in Envoy and pyvoy."
