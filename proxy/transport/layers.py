@@ -221,11 +221,12 @@ class Layers:
     async def _arrived(self, read: Read) -> bytes | Reply:
         """The message of an upload that has room. Who lets others wait for it by not sending loses it to them."""
         loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle | None = None
 
         def look() -> None:
             nonlocal timer
             if self._uploads.waited_for:
-                limit.reschedule(loop.time())
+                limit.reschedule(time.monotonic())
             else:
                 timer = loop.call_later(_UPLOAD_ARRIVES, look)
 
