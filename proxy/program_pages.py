@@ -1,7 +1,7 @@
-"""Pages of programs and libraries that nothing but the start has used: memory that is given back once it is over.
+"""Gives back the memory of program and library pages that only the start has used.
 
-Envoy's executable has 105 MB, of which its start touches a half. A page that is needed again is mapped out of the
-kernel's cache of files, together with the 15 around it, in about a microsecond.
+Envoy's executable has 105 MB, of which its start touches half. A page that is needed again is mapped from the kernel's
+page cache, together with the 15 around it, in about a microsecond.
 """
 
 import ctypes
@@ -9,14 +9,13 @@ from pathlib import Path
 
 _DONTNEED = 4  # MADV_DONTNEED (madvise(2))
 _LEAST_KB = 1024
-"""Resident in a mapping that is worth it. A smaller one may be of a library that another thread loads right now."""
+"""Smaller mappings are left alone: they gain little, and may belong to a library that another thread is loading."""
 
 
 def unwritten(smaps: str) -> list[tuple[int, int]]:
-    """Address and length of each mapping of a file that is never written to; `smaps` is as in proc_pid_smaps(5).
+    """Address and length of each file mapping that was never written to; `smaps` has the format of proc_pid_smaps(5).
 
-    What the loader has written into a mapping before it made it read-only, the addresses of what was loaded, is in no
-    file and has to stay.
+    A mapping into which the loader wrote addresses before it made it read-only has pages that are in no file: it stays.
     """
     found = []
     start, end, candidate, resident = 0, 0, False, 0
@@ -33,10 +32,10 @@ def unwritten(smaps: str) -> list[tuple[int, int]]:
 
 
 def give_back() -> None:
-    """Those of this process. It takes some milliseconds; calls may be served meanwhile."""
+    """Drops these pages of this process, in some milliseconds; calls may be served meanwhile."""
     try:
         smaps = Path("/proc/self/smaps").read_text()
-    except OSError:  # a sandbox that tells nothing of memory; a start does not fail for that
+    except OSError:  # a sandbox without /proc: the start must not fail for that
         return
     advise = ctypes.CDLL(None).madvise
     advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)

@@ -1,22 +1,22 @@
-"""`Listening`: for how long this process has taken events, not counted the time in which it took none. Pure; time is
-passed in.
+"""`Listening`: how long this process has listened to events, leaving out the time in which it took none.
 
-What waits in the queues comes once they are read again. So only time spent listening tells that an event does not come;
-and interruptions, however many, must not mean that nobody ever finds that out.
+Events that wait in the queues are applied once the process reads them again, so only time spent listening shows that
+an event does not come. And however often a process is interrupted, the time it has listened adds up. Pure: callers pass
+the time in.
 """
 
 from collections import deque
 
 
 class Listening:
-    """Remembers as much as is asked for, the latest."""
+    """Remembers the latest periods of listening, as many as add up to what is asked for."""
 
     def __init__(self, most: float) -> None:
-        """`most`: seconds of listening that are ever asked for."""
+        """`most`: the most seconds of listening that `since` is ever asked for."""
         self._most = most
         self._since: float | None = None
         self._before: deque[tuple[float, float]] = deque()
-        """When it listened earlier: from, to."""
+        """Earlier periods of listening: from, to."""
         self._listened = 0.0
         """Seconds in `_before`."""
 
@@ -33,7 +33,7 @@ class Listening:
                 self._before.popleft()
 
     def since(self, now: float, seconds: float) -> float | None:
-        """When the last so many seconds of listening began; None: it has not listened for so long."""
+        """When the latest `seconds` of listening began; None: it has not listened for that long in all."""
         left = seconds
         if self._since is not None:
             if now - self._since >= left:

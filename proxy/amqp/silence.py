@@ -1,35 +1,36 @@
 """`Silence`: notices that the media service has ceased to publish, or publishes what cannot be read.
 
-The media service does not reconnect to RabbitMQ: after a restart of the broker its writes go on to succeed and no event
-follows, while every proxy is connected and has no reason to doubt. It shows in our own writes.
+The media service does not reconnect to RabbitMQ. After a restart of the broker its writes go on to succeed, but no
+event follows them; every proxy is connected and sees nothing wrong. The proxies' own writes show it.
 
-Rules, for all proxies of a namespace together (they share the queues, so that the event of one's write reaches any of
-them; `EventRecord` keeps the count):
-    missing   a write through a proxy that has succeeded, and an event that names no model
-    heard     an event that was applied; what was missing before it is so no more, whichever model it names
-    overdue   `ENOUGH` missing ones with no event since the first of them began, which ended `OVER` seconds ago or more
-    silence   the same, once a proxy has listened for `OVER` seconds since the first of them ended
-    ended     by the next event that is applied, whoever applies it, and not by a Redis that has lost the count
+Rules, for all proxies of a namespace together (they share the queues, so any of them may receive the event of a write;
+`EventRecord` keeps the count):
+    missing   a write through a proxy that has succeeded and has had no event; also an event that names no model
+    heard     an event that was applied: nothing before it is missing any more, whichever model it names
+    overdue   `ENOUGH` are missing, no event came since the first of them began, and it ended `OVER` seconds ago or more
+    silence   the same, and a proxy has listened for `OVER` seconds since the first of them ended
+    ended     by the next event that any proxy applies. A Redis that has lost the count does not end it
 A write with `success = false` or an unknown outcome has no event to wait for. An event may come before its write is
-answered: it counts from the write's beginning. One that is late by less than `GRACE` is never missing.
+answered, so it counts from the beginning of the write. An event that is late by less than `GRACE` is never missing.
 
-While a process takes no events (RabbitMQ lost, no Redis) they pile up in the queues. So a write is missing its event
-only once its process has listened (`Listening`) for `DRAINING` since, and the seconds of a silence are those of
-listening; and where RabbitMQ may have lost events, the writes before that are forgiven. But however often proxies are
-interrupted, nothing overdue is trusted: only what people are told waits until it is a silence.
+While a process takes no events (RabbitMQ lost, no Redis), they pile up in the queues. So a write is missing its event
+only once its process has listened (`Listening`) for `DRAINING` since, and a silence is measured in seconds of
+listening. Where RabbitMQ may have lost events, the writes before that are forgiven. However often proxies are
+interrupted, nothing that was stored is trusted while events are overdue; only the log line and the metric wait until it
+is a silence.
 
-Of what nobody can tell, since Redis does not take the count, nothing is trusted either: after `OVER` seconds without a
-verdict and without an event, until there is one.
+When Redis does not take the count, nobody can tell. After `OVER` seconds without a verdict and without an event, what
+was stored is not trusted either, until there is a verdict.
 
-One of several media services that is mute while others publish shows in the writes that have no event of their own
+When one of several media services is mute and the others publish, the writes that have no event of their own show it
 (`Owed`):
-    in part   `ENOUGH` of the last 15 writes that were judged, of all proxies; or of the last 15 events named no
-              model while others between them did
+    in part   `ENOUGH` of the last 15 judged writes of all proxies had no event; or `ENOUGH` of the last 15 events named
+              no model, while others between them did
     ended     once 30 in a row were good, or none was bad for an hour
-What this does not see: a mute one through which fewer of the writes go, and what is changed past the proxies only; and
-none of this with `CACHE_EVENT_WINDOW=0`, where nothing tells an event from an operator's order.
+Not noticed: a mute service through which fewer of the writes go; changes made only past the proxies; and all of this
+with `CACHE_EVENT_WINDOW=0`, where nothing tells an event from an operator's order.
 
-What was stored before any of these ended is older than some event that never came: it is to be flushed.
+When any of these ends, everything stored before is flushed: it is older than some event that never came.
 """
 
 import asyncio
@@ -79,7 +80,7 @@ class Verdict(Protocol):
     def overdue(self) -> bool: ...
     @property
     def ended(self) -> bool:
-        """By what this process has told, be it a silence or what was overdue."""
+        """What this process told has just ended a silence, or what was overdue."""
 
 
 class Record(Notes, Protocol):
@@ -164,7 +165,7 @@ class Silence:
         self._listening.told(self._clock(), listens=listens)
 
     def forgive(self) -> None:
-        """RabbitMQ may have lost the events of all writes until now."""
+        """RabbitMQ may have lost the events of all writes until now: none of them is missing its event any more."""
         self._missing.clear()
         self._owed.forget()
 

@@ -1,5 +1,6 @@
-"""What the tags of an expression begin with, as far as its text tells: those of `'product/' + string(request.id)` begin
-with `product/`. Of what the text does not tell, the *head* is any tag's.
+"""The *head* of an expression's tags: what they begin with, as far as the expression's text tells.
+
+Those of `'product/' + string(request.id)` begin with `product/`. Where the text does not tell, the head fits any tag.
 """
 
 import re

@@ -1,11 +1,11 @@
-"""Whose stored answers a flush of one service's share must remove: also those of services that depend on its tags.
+"""Which services a flush of one service's share concerns: itself, and those whose answers depend on its tags.
 
-A share is flushed where nobody can say what of a service has changed: any of its tags may have. Which of another
-service's answers lie under these, or have them as further tags, only the expressions tell:
-    named     by a service: what its reads' tags, its writes' and its events' begin with
-    concerned a service with a read whose tag, or a further tag of whose answers, may be one of those
-What begins with a text that some service names is that service's; what no text tells may be anybody's. So the built-in
-service, whose tags only messages tell, is concerned by no other.
+A share is flushed when nobody can say what has changed in a service, so any of its tags may have. Only the expressions
+of the policy tell which answers of other services are stored under these tags, or have them as further tags:
+    named     what the tags of a service's reads, writes and events begin with
+    concerned a service with a read whose tag, or one of its further tags, may begin so
+A tag that begins with what some service names belongs to that service; one whose beginning no text tells may belong to
+any. The tags of the built-in service are found only in messages, so a flush of another service does not concern it.
 """
 
 from collections.abc import Collection, Iterator

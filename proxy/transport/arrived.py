@@ -1,8 +1,8 @@
-"""`Arrived`: a call as grpc.aio asks whose it is, with its metadata.
+"""`Arrived`: the handler of one call, which keeps the metadata that grpc.aio looked it up by.
 
-grpc.aio takes a call's metadata out of the core to ask for its handler, and once more whenever the handler asks for it:
-33,000 instructions, a tenth of all that a bare echo costs. So what answers a call is made for it alone, and has the
-metadata with it.
+grpc.aio copies a call's metadata out of the core to look up its handler, and copies it again each time the handler asks
+for it. A handler made for one call alone keeps the first copy, which saves 14,000 of the 493,000 instructions of a hit
+(callgrind).
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,8 +17,9 @@ Answer = Callable[[Metadata, Context], Awaitable[bytes | None]]
 
 
 class Arrived:
-    """A `grpc.RpcMethodHandler` of raw bytes, for one call. `stream`: it answers with messages of its own, and
-    requests are read one by one in any case, so that a call is handed over before its request is read.
+    """A `grpc.RpcMethodHandler` of raw bytes, for one call. `stream`: the answer is a stream of messages.
+
+    Requests are a stream in any case, so that grpc.aio hands the call over before its request is read.
     """
 
     __slots__ = ("_answer", "_metadata", "response_streaming")
