@@ -56,4 +56,4 @@ async def test_events_that_are_huge_nested_or_of_wrong_types(redis: RedisServer,
         await until(lambda: scene.metric(_APPLIED), "the event behind them to be applied")
         assert await scene.metric(_DROPPED) == len(bad)
         assert await scene.metric(_OVERSIZE) == 1
-    figures.check(most_mib=400)
+    figures.check(most_mib=480)  # seen: 402 to 422 inside Envoy, 160 with grpcio

@@ -92,6 +92,16 @@ async def page(browser: Browser, proxy: ProxyProcess) -> AsyncIterator[Browser]:
     assert await browser.complaints() == []
 
 
+async def test_an_empty_plot_has_an_axis_that_reads_well(page: Browser) -> None:
+    texts = "return [...document.querySelectorAll('#rate-plot svg text')].map((text) => text.textContent)"
+
+    async def marked() -> bool:
+        shown: list[str] = await page.run(lambda driver: driver.execute_script(texts))
+        return shown[:3] == ["0/s", "0.5/s", "1/s"]
+
+    await until(marked, "the axis of calls per second")
+
+
 async def test_the_hit_ratio_moves_while_one_looks(page: Browser, gateway: Gateway) -> None:
     await page.shows("#hit-ratio", "\N{EN DASH}")
     await gateway.read()

@@ -2,14 +2,12 @@
 
 import asyncio
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
-from proxy.amqp.listening import Listening
 from proxy.amqp.owed import Owed
 from proxy.amqp.silence import Silence
 from proxy.caching import asking
@@ -152,22 +150,6 @@ def an_address_is_looked_up_once(patch: Patch) -> None:
 def silence_is_no_symptom(patch: Patch) -> None:
     """Writes without their events raise no doubt."""
     patch.setattr(Silence, "wrote", lambda silence, *told: None)
-
-
-def only_who_is_never_interrupted_may_doubt(patch: Patch) -> None:
-    """What is overdue is trusted until a process has listened for long enough, from its last interruption on."""
-    told, judge = Listening.told, Silence._judge
-
-    def forgetting(listening: Listening, now: float, *, listens: bool) -> None:
-        told(listening, now, listens=listens)
-        listening._before.clear()
-        listening._listened = 0.0
-
-    def trusting(silence: Silence, verdict: Any, *more: Any, **named: Any) -> None:
-        judge(silence, replace(verdict, overdue=False), *more, **named)
-
-    patch.setattr(Listening, "told", forgetting)
-    patch.setattr(Silence, "_judge", trusting)
 
 
 def any_event_speaks_for_all(patch: Patch) -> None:

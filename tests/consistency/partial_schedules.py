@@ -177,35 +177,6 @@ async def one_of_several_publishers_that_is_mute(world: World, redis: RedisServe
     await world.read(process, USER)
 
 
-async def a_publisher_that_is_mute_while_rabbitmq_comes_and_goes(
-    world: World, redis: RedisServer, rabbit: RabbitServer
-) -> None:
-    """The process is never connected for as long as a silence takes; nor is any event lost by that."""
-    _hasten(world, over=2.0)  # longer than a busy machine takes to cut a connection
-    url = await rabbit.vhost()
-    async with FaultyTcp(rabbit.port) as link:
-        process = await world.process()
-        await world.consume(process, url.replace(f":{rabbit.port}/", f":{link.port}/"))
-        (consumer,) = process.consumers
-        await world.read(process, USER)
-        await world.settle()
-        world.checker.commit(USER.model)
-        for _ in range(3):
-            await world.writing(process, 2)
-
-        async def doubted() -> bool:
-            if process.gap.seconds is None and consumer._presence.up:
-                link.cut()
-                await until(lambda: not consumer._presence.up, "the loss to be noticed")
-            return consumer._silence.since is not None
-
-        await _over(doubted, 8.0)
-        await _over(lambda: consumer._silence.since is not None or process.gap.seconds is None, 10.0)
-        await _over(lambda: process.gap.seconds is None, 2 * WITHOUT_EVENTS)
-        world.checker.applied(USER.model, 1, "mute for longer than is trusted")
-        await world.read(process, USER)
-
-
 def _hasten(world: World, over: float = 0.5) -> None:
     """A silence is noticed sooner."""
     for name, seconds in (

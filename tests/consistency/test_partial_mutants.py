@@ -19,10 +19,6 @@ CASES: list[tuple[Mutant, Schedule]] = [
     (mutants.a_lost_replica_means_nothing, partial_schedules.a_master_whose_replica_was_promoted),
     (mutants.an_address_is_looked_up_once, partial_schedules.an_address_that_leads_elsewhere),
     (mutants.silence_is_no_symptom, partial_schedules.a_publisher_that_is_mute),
-    (
-        mutants.only_who_is_never_interrupted_may_doubt,
-        partial_schedules.a_publisher_that_is_mute_while_rabbitmq_comes_and_goes,
-    ),
     (mutants.any_event_speaks_for_all, partial_schedules.one_of_several_publishers_that_is_mute),
 ]
 

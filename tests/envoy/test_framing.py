@@ -64,7 +64,7 @@ def test_binary_metadata_is_base64_padded_or_not_one_or_several(value: bytes, de
 
 @pytest.mark.parametrize("value", [b"A", b"*"])
 def test_binary_metadata_that_is_no_base64_is_told(value: bytes) -> None:
-    with pytest.raises(ValueError, match="no base64"):
+    with pytest.raises(ValueError, match="not base64"):
         framing.head([(b"k-bin", value)])
 
 

@@ -287,7 +287,7 @@ def test_a_full_pipe_holds_nobody_up_and_what_was_dropped_is_counted(pipe: tuple
     for _ in range(2_000):  # 200 kB: the pipe takes 64 kB, the queue 50 kB; nobody reads
         writer.emit(record("x" * 20))
     received = b""
-    while b"log lines dropped" not in received:
+    while b"log lines were dropped" not in received:
         received += os.read(pipe[0], 1 << 16)
     writer.close()
     entries = [json.loads(line) for line in received.splitlines()]

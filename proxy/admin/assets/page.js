@@ -7,14 +7,14 @@ let seen = 0;
 let answered = Date.now();
 
 const ratioPlot = new Plot($("ratio-plot"), "Hit ratio over time",
-  [{ name: "hit ratio", kind: "a", value: (point) => point.hit_ratio }], (share) => `${+(share * 100).toFixed(1)} %`, 1);
+  [{ name: "hit ratio", kind: "a", value: (point) => point.hit_ratio }], (share) => `${+(share * 100).toFixed(1)} %`, 1, 1);
 const latencyPlots = ["hit", "miss"].map((result) => new Plot($(`${result}-plot`), `How long a ${result} takes over time`,
   [{ name: "median", kind: "a", value: (point) => point[`${result}_p50`] }, { name: "99th percentile", kind: "b", value: (point) => point[`${result}_p99`] }],
-  duration, null));
+  duration, null, 0.01));
 const ratePlot = new Plot($("rate-plot"), "Calls per second over time",
   [{ name: "from the cache", kind: "a", value: (point) => cached(point.results) / point.seconds },
     { name: "all", kind: "b", value: (point) => answers(point.results) / point.seconds }],
-  (rate) => `${+rate.toFixed(rate < 10 ? 1 : 0)}/s`, null);
+  (rate) => `${+rate.toFixed(rate < 10 ? 1 : 0)}/s`, null, 1);
 
 class Refused extends Error {
   constructor(status, message) {

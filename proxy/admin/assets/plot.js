@@ -19,13 +19,15 @@ function roundUp(value) {
   return [1, 2, 5, 10].map((times) => times * power).find((candidate) => candidate >= value * 0.999);
 }
 
-// lines: [{name, kind: "a" | "b", value(point)}]; format(value) is its text; top: the largest value, or null.
+// lines: [{name, kind: "a" | "b", value(point)}]; format(value) is its text; top: the largest value, or null; idle: the
+// top of the axis while there is no value above 0.
 class Plot {
-  constructor(place, title, lines, format, top) {
+  constructor(place, title, lines, format, top, idle) {
     this.title = title;
     this.lines = lines;
     this.format = format;
     this.top = top;
+    this.idle = idle;
     this.points = [];
     this.chart = place.appendChild(svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" }));
     this.chart.addEventListener("pointermove", (event) => this.follow(event));
@@ -47,7 +49,7 @@ class Plot {
     const oldest = points.length ? points[0].at : now;
     this.begin = now - Math.min(LONGEST, Math.max(SHORTEST, now - oldest));
     const largest = Math.max(0, ...points.flatMap((point) => this.lines.map((line) => line.value(point) ?? 0)));
-    this.high = this.top ?? (largest > 0 ? roundUp(largest) : 0.01);
+    this.high = this.top ?? (largest > 0 ? roundUp(largest) : this.idle);
     this.chart.replaceChildren(...this.axes(), ...this.lines.flatMap((line) => this.trace(line)));
     this.cursor = this.chart.appendChild(svg("line", { class: "cursor", y1: TOP, y2: HEIGHT - BOTTOM, visibility: "hidden" }));
     this.read(null);
