@@ -54,7 +54,8 @@ async def test_no_redis_configured(upstream: FakeMediaServer) -> None:
 async def test_redis_killed_and_restarted(own_redis: RedisServer, upstream: FakeMediaServer) -> None:
     async with ProxyProcess(REDIS_ADDR=own_redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
         async with Gateway(proxy.addr) as gateway:
-            assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
+            assert await gateway.x_cache() == "miss"
+            await gateway.hits()
             own_redis.kill()
             assert [await gateway.x_cache() for _ in range(20)] == ["miss"] * 20
             await own_redis.start()
@@ -65,7 +66,8 @@ async def test_redis_killed_and_restarted(own_redis: RedisServer, upstream: Fake
 async def test_redis_frozen(own_redis: RedisServer, upstream: FakeMediaServer) -> None:
     async with ProxyProcess(REDIS_ADDR=own_redis.addr, MEDIA_SERVICE_ADDR=upstream.addr) as proxy:
         async with Gateway(proxy.addr) as gateway:
-            assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
+            assert await gateway.x_cache() == "miss"
+            await gateway.hits()
             own_redis.freeze()
             reads = await asyncio.gather(*(gateway.read(model_id=number) for number in range(100, 150)))
             assert {read.x_cache for read in reads} == {"miss"}
@@ -87,7 +89,8 @@ async def test_after_an_outage_old_entries_wait_for_others_invalidations(
         straight = {"REDIS_ADDR": own_redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr}
         async with ProxyProcess(**through) as writer, ProxyProcess(**straight) as reader:
             async with Gateway(writer.addr) as writing, Gateway(reader.addr) as reading:
-                assert [await reading.x_cache() for _ in range(2)] == ["miss", "hit"]
+                assert await reading.x_cache() == "miss"
+                await reading.hits()
                 await way.refuse()
                 way.cut()
                 await writing.upload()
@@ -144,7 +147,8 @@ async def test_rabbitmq_trouble_leaves_serving_alone(
         REDIS_ADDR=redis.addr, MEDIA_SERVICE_ADDR=upstream.addr, RABBITMQ_ADDR=url, CACHE_TTL="2s"
     ) as proxy:
         async with Gateway(proxy.addr) as gateway:
-            assert [await gateway.x_cache() for _ in range(2)] == ["miss", "hit"]
+            assert await gateway.x_cache() == "miss"
+            await gateway.hits()
             await gateway.upload()
             assert len((await gateway.read()).uuids) == 1
             await until(lambda: _is_away(proxy), "RabbitMQ to be reported away")
