@@ -123,15 +123,12 @@ class _CallerGoneError(asyncio.CancelledError):
 class _Request:
     """A request as it comes in; watched once it is whole."""
 
-    __slots__ = ("_begin", "_call", "_departures", "_encoding", "_limits", "_more", "_receive", "_received", "_watched")
+    __slots__ = ("_begin", "_departures", "_encoding", "_limits", "_more", "_receive", "_received", "_watched")
 
     def __init__(
         self, receive: Receive, encoding: bytes, departures: Departures, limits: Limits, received: Any = None
     ) -> None:
         """`received` is an event that came before."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 -- an ASGI application runs in one
-        self._call = task  # (an upload is read in another task)
         self._receive = receive
         self._received = received
         self._encoding = encoding
@@ -168,7 +165,9 @@ class _Request:
         prefix, data = start[: framing.PREFIX], start[framing.PREFIX :]
         if self._more:
             data = await self._rest(data, framing.length(prefix))
-        self._watched = self._departures.enter(self._receive, self._call)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- an ASGI application runs in one
+        self._watched = self._departures.enter(self._receive, task)
         return framing.message(prefix, data, self._encoding, self._limits)
 
     def close(self) -> None:
