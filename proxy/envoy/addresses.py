@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from typing import Any
-from urllib.parse import unquote
 
+from proxy.settings.grpc_target import listed, split_target
 from proxy.settings.setting_types import split_host_port
 
 Json = dict[str, Any]
@@ -33,18 +33,14 @@ class Target:
 
 def target(text: str) -> Target:
     """A gRPC target; ValueError for one that only gRPC's own library can reach."""
-    scheme, _, rest = (
-        text.partition(":") if re.match(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):", text) else ("", "", text)
-    )
-    if scheme:  # it is a URI
-        rest = unquote(rest)
+    scheme, rest = split_target(text)
     match scheme:
         case "unix":
             return Target((pipe(re.sub(r"^//", "", rest)),))
         case "unix-abstract":
             return Target((pipe(f"@{rest}"),))
         case "ipv4" | "ipv6":
-            return Target(tuple(_socket(*split_host_port(each, _DEFAULT_PORT)) for each in rest.lstrip("/").split(",")))
+            return Target(tuple(_socket(*split_host_port(each, _DEFAULT_PORT)) for each in listed(rest)))
         case "" | "dns":
             authority, _, endpoint = rest.removeprefix("//").rpartition("/")
             resolver = _socket(*split_host_port(authority, 53)) if authority else None

@@ -1,25 +1,22 @@
 """Whether a target leads back to the proxy itself: a call sent there would go round until its deadline."""
 
-import re
 from ipaddress import IPv6Address, ip_address
 
+from proxy.settings.grpc_target import listed, split_target
 from proxy.settings.setting_types import split_host_port
 
-_LISTS = re.compile(r"ipv[46]:/*(.+)")
-_OTHERS = re.compile(r"(unix|unix-abstract|xds):")
 _LOCAL = frozenset({"localhost", "ip6-localhost", "127.0.0.1", "::1", "0.0.0.0", "::"})  # noqa: S104 -- compared, not bound
 
 
 def endpoints(target: str) -> list[tuple[str, int]]:
     """The hosts and ports that a gRPC target names, hosts in one spelling; none for a socket, a name without a port."""
-    if _OTHERS.match(target):
+    scheme, rest = split_target(target)
+    if scheme in {"unix", "unix-abstract", "xds"}:
         return []
-    addresses = match[1].split(",") if (match := _LISTS.fullmatch(target)) else [target.rpartition("/")[2]]
     found = []
-    for each in addresses:
-        text = re.sub(r"^(dns|passthrough):", "", each)
+    for each in listed(rest) if scheme in {"ipv4", "ipv6"} else [rest.rpartition("/")[2]]:
         try:
-            host, port = split_host_port(text)
+            host, port = split_host_port(each)
         except ValueError:
             continue
         found.append((_spelled(host), port))

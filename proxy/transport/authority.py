@@ -3,8 +3,7 @@
 An upstream that routes by host (a mesh, an ingress, a cloud's load balancer) has no route for the proxy's name.
 """
 
-import re
-from urllib.parse import unquote
+from proxy.settings.grpc_target import listed, split_target
 
 _LOCAL = "localhost"
 """Of a Unix socket, whose path is no legal authority (RFC 3986, 3.2): servers reset a call that names it."""
@@ -17,12 +16,11 @@ def authority(target: str, server_name: str = "") -> str:
     """
     if server_name:
         return server_name
-    match = re.match(r"(dns|ipv4|ipv6|unix|unix-abstract|xds):", target)
-    rest = unquote(target[match.end() :]) if match else target
-    match match[1] if match else "":
+    scheme, rest = split_target(target)
+    match scheme:
         case "unix" | "unix-abstract":
             return _LOCAL
         case "ipv4" | "ipv6":
-            return rest.lstrip("/").partition(",")[0]
+            return listed(rest)[0]
         case _:
             return rest.rpartition("/")[2]

@@ -15,6 +15,7 @@ from proxy.settings.own_address import endpoints, is_loopback, leads_back
         ("passthrough:///[::1]:1", [("::1", 1)]),
         ("ipv4:127.0.0.1:1,10.0.0.1:2", [("127.0.0.1", 1), ("10.0.0.1", 2)]),
         ("ipv6:[::1]:1,[fe80::1]:2", [("::1", 1), ("fe80::1", 2)]),
+        ("ipv6:%5B::1%5D:1", [("::1", 1)]),
         ("[::ffff:127.0.0.1]:1", [("127.0.0.1", 1)]),
         ("unix:/run/media", []),
         ("unix:///run/media:1", []),
