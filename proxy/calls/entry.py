@@ -85,6 +85,14 @@ def decode(value: object, *, run_id: bytes, identity: bytes) -> Entry | None:
     return Entry(body, born, fresh, stale) if length >= 0 else _negative(body, born, fresh, stale)
 
 
+def identity_of(value: bytes) -> bytes:
+    """The identity in an entry's bytes, for whoever does not know which request they answer; empty: there is none."""
+    header, _, rest = value.partition(b"\n")
+    words = header.split(b" ")
+    length = words[5].removeprefix(b"-") if len(words) > 5 else b""
+    return rest[: int(length)] if length.isdigit() and len(length) < 8 else b""
+
+
 def _negative(stored: bytes, born: int, fresh: int, stale: int) -> Entry | None:
     head, _, rest = stored.partition(b"\n")
     try:

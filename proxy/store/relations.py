@@ -7,11 +7,11 @@ says that counts now. Nothing else of an answer is shown.
 from collections.abc import Mapping
 from dataclasses import replace
 
-from proxy.calls.entry import decode
+from proxy.calls.entry import decode, identity_of
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import Keys, split_prefixed
 from proxy.calls.reads import Read, Verdict
-from proxy.errors import RedisUnavailableError
+from proxy.errors import UnexpectedReplyError
 from proxy.store.redis_listing import ListedDependant, ListedEntry, Listing, listing
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_scripts import Script
@@ -40,7 +40,7 @@ async def looked_up(topology: Topology, keys: Keys, tag: str, gap: EventGap, rea
     both = keys.of_tag(tag), keys.of_dependants(tag)
     reply = await run_script(topology, _RELATIONS, both, arguments, Budget(_TIMEOUT))
     if not isinstance(reply, list) or len(reply) != 3:
-        raise RedisUnavailableError("Redis answered a script with something else")
+        raise UnexpectedReplyError
     count, named, values = reply
     further = {
         entry.field: _further_tags(value, reads[f"/{entry.method}"], asked[-1].run_id)
@@ -73,7 +73,7 @@ def _looked_into(told: Listing, reads: Mapping[str, Read]) -> list[ListedEntry]:
 
 def _further_tags(value: bytes, read: Read, run_id: bytes) -> list[str] | None:
     """None where nobody can tell."""
-    identity = _identity(value)
+    identity = identity_of(value)
     parts, stored = split_prefixed(identity), decode(value, run_id=run_id, identity=identity)
     if stored is None or len(parts) < 3 or parts[1] != read.digest:
         return None
@@ -81,11 +81,3 @@ def _further_tags(value: bytes, read: Read, run_id: bytes) -> list[str] | None:
         return []
     verdict = read.storable(parts[2], stored.body)
     return sorted(verdict.further_tags) if isinstance(verdict, Verdict) else None
-
-
-def _identity(value: bytes) -> bytes:
-    """Of an entry as it is stored; empty where it is none."""
-    header, _, rest = value.partition(b"\n")
-    words = header.split(b" ")
-    length = words[5].removeprefix(b"-") if len(words) > 5 else b""
-    return rest[: int(length)] if length.isdigit() and len(length) < 8 else b""

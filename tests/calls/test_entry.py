@@ -29,6 +29,16 @@ def test_round_trip(body: bytes, identity: bytes) -> None:
     assert _decoded(_stored(body, identity=identity), identity=identity) == Entry(body, 1000, 61000, 71000)
 
 
+@given(st.binary(max_size=200), st.binary(max_size=100))
+def test_its_identity_can_be_told_without_knowing_it(body: bytes, identity: bytes) -> None:
+    assert entry.identity_of(_stored(body, identity=identity)) == identity
+
+
+def test_so_can_that_of_a_status_and_that_of_noise_is_empty() -> None:
+    assert entry.identity_of(_stored_status(REFUSED)) == IDENTITY
+    assert entry.identity_of(b"noise") == entry.identity_of(b"1 2 3 4 5 x 7\nnoise") == b""
+
+
 def test_a_large_body() -> None:
     body = bytes(range(256)) * 4096
     found = _decoded(_stored(body))
