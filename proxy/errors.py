@@ -9,6 +9,13 @@ class RedisRefusedError(RedisUnavailableError):
     """Redis answered with an error; the connection is fine."""
 
 
+class UnexpectedReplyError(RedisUnavailableError):
+    """A reply has another form than the command's; `to` names the command."""
+
+    def __init__(self, to: str = "a script") -> None:
+        super().__init__(f"Redis gave an unexpected reply to {to}")
+
+
 class StartError(Exception):
     """The proxy cannot start; the text is one line for the person who started it."""
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from proxy.calls.keys import Keys, RequestKey
-from proxy.errors import RedisUnavailableError
+from proxy.errors import RedisUnavailableError, UnexpectedReplyError
 from proxy.store.model_hash import LIMITS, LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_scripts import Script, send_script
@@ -94,7 +94,7 @@ class Dependants:
         keys = (self._keys.of_dependants(tag),)
         reply = await run_script(self._topology, CLOSE, keys, lambda _: arguments, budget, durable=True)
         if not isinstance(reply, list) or len(reply) < 2:
-            raise RedisUnavailableError("Redis gave an unexpected reply to a script")
+            raise UnexpectedReplyError
         now_ms, marked, *names = reply
         if not marked:
             raise RedisUnavailableError("Redis is full: what depends on a tag could be stored outdated")
@@ -133,7 +133,7 @@ async def all_of(asked: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
 def _judged(replies: Sequence[object], passed_ms: float) -> Overtaken:
     ages = [age for reply in replies if isinstance(reply, list) for age in reply]
     if not all(isinstance(reply, list) for reply in replies):
-        raise RedisUnavailableError("Redis gave an unexpected reply to a script")
+        raise UnexpectedReplyError
     if any(isinstance(age, int) and age <= passed_ms + _MARGIN_MS for age in ages):
         return "invalidated"
     return "crowded" if b"full" in ages else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from uuid import uuid4
 
-from proxy.errors import RedisUnavailableError
+from proxy.errors import RedisUnavailableError, UnexpectedReplyError
 from proxy.store.redis_link import REDIRECTIONS
 from proxy.store.redis_node import Budget
 from proxy.store.redis_scripts import Script
@@ -72,7 +72,7 @@ class EventRecord:
         arguments = (heard, *rules, proposed, b"%d" % _LIFE_MS, *lists, *ages)
         reply = await run_script(self._topology, _EVENTS, (self._key,), lambda node: arguments, Budget(_PATIENCE))
         if not isinstance(reply, list) or len(reply) != 6:
-            raise RedisUnavailableError("Redis gave an unexpected reply to a script")
+            raise UnexpectedReplyError
         silent, ago_ms, named, in_part, overdue, ended = reply
         self.id = named.decode("ascii", "replace")
         heard_ago = None if ago_ms < 0 else ago_ms / 1000

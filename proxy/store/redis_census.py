@@ -7,7 +7,7 @@ time is bounded; what was counted until then is a lower bound.
 import time
 from dataclasses import dataclass
 
-from proxy.errors import RedisUnavailableError
+from proxy.errors import RedisUnavailableError, UnexpectedReplyError
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_topology import Topology
 
@@ -46,7 +46,7 @@ async def census(topology: Topology, pattern: bytes, within: float) -> Census:
 async def _step(node: Node, cursor: bytes, pattern: bytes) -> tuple[bytes, list[bytes]]:
     reply = await node.ask(Budget(_STEP), b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _COUNT)
     if not isinstance(reply, list):
-        raise RedisUnavailableError("Redis gave an unexpected reply to SCAN")
+        raise UnexpectedReplyError("SCAN")
     return reply[0], reply[1]
 
 

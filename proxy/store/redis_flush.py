@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from proxy.calls.keys import share_of
-from proxy.errors import RedisUnavailableError
+from proxy.errors import RedisUnavailableError, UnexpectedReplyError
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_scripts import Script
 from proxy.store.redis_topology import Topology
@@ -40,7 +40,7 @@ async def of_services(topology: Topology, keys: tuple[bytes, ...], services: Col
 async def _of_service(topology: Topology, keys: tuple[bytes, ...], share: bytes) -> set[bytes]:
     reply = await run_script(topology, _OF_SERVICE, keys, lambda _: (share,), Budget(FLUSH_STEP))
     if not isinstance(reply, list) or len(reply) != len(keys):
-        raise RedisUnavailableError("Redis gave an unexpected reply to a script")
+        raise UnexpectedReplyError
     return {key for key, told in zip(keys, reply, strict=True) if told}
 
 
@@ -49,7 +49,7 @@ async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[by
     while True:
         reply = await node.ask(Budget(FLUSH_STEP), b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
         if not isinstance(reply, list):
-            raise RedisUnavailableError("Redis gave an unexpected reply to SCAN")
+            raise UnexpectedReplyError("SCAN")
         cursor, names = reply
         batches = [(name,) for name in names] if node.one_slot else [tuple(names)] if names else []
         for outcome in await asyncio.gather(*map(invalidate, batches), return_exceptions=True):

@@ -13,7 +13,7 @@ from proxy.calls.entry import VERSION
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import split_prefixed
 from proxy.calls.reads import Read
-from proxy.errors import RedisUnavailableError
+from proxy.errors import UnexpectedReplyError
 from proxy.store.redis_node import Budget, Node
 from proxy.store.redis_scripts import Script
 from proxy.store.redis_topology import Topology
@@ -120,7 +120,7 @@ async def listing(topology: Topology, key: bytes, gap: EventGap, reads: Mapping[
 
 def _told(reply: object, node: Node, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
     if not isinstance(reply, list) or len(reply) < 3 or len(reply) % 3:
-        raise RedisUnavailableError("Redis gave an unexpected reply to a script")
+        raise UnexpectedReplyError
     now, count, ttl, *rest = reply
     told = Listing(key.decode(), max(0, count), ttl / 1000 if ttl >= 0 else None)
     if count < 0:

@@ -15,7 +15,7 @@ from proxy.calls import entry
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import Keys, RequestKey
 from proxy.calls.reads import Verdict
-from proxy.errors import RedisUnavailableError
+from proxy.errors import RedisUnavailableError, UnexpectedReplyError
 from proxy.settings.setting_types import RedisTarget
 from proxy.store.dependants import SCRIPTS, Dependants, Left, Overtaken, all_of
 from proxy.store.model_hash import LIMITS
@@ -154,7 +154,7 @@ class RedisStore:
             self.release(key, Grant("lease", token, run_id))
             raise
         if not isinstance(reply, list) or len(reply) != 3:
-            raise RedisUnavailableError("Redis gave an unexpected reply to a script")
+            raise UnexpectedReplyError
         kind, value, now_ms = reply
         if kind != b"entry":
             return Grant(kind.decode(), value, run_id)
