@@ -240,9 +240,10 @@ def _where_served(loaded: Any) -> Iterator[str]:
 def _status_code(name: str) -> Any:
     from grpc import StatusCode  # noqa: PLC0415 -- help loads none of it
 
-    known = [code.name for code in StatusCode if code is not StatusCode.OK]
-    if name.upper() not in known:
-        raise click.UsageError(f"--status: {name!r} is not understood; accepted: {', '.join(known)}")
+    from proxy.calls.statuses import ERRORS  # noqa: PLC0415
+
+    if name.upper() not in ERRORS:
+        raise click.UsageError(f"--status: {name!r} is not understood; accepted: {', '.join(ERRORS)}")
     return StatusCode[name.upper()]
 
 

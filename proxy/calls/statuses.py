@@ -1,9 +1,13 @@
 """Which status other than OK is stored in the place of an answer, and for how long: `negative_ttl` of a policy."""
 
+from grpc import StatusCode
+
 from proxy.calls.call import Reply
 from proxy.calls.entry import negative
 from proxy.calls.reads import Limits, Verdict
 
+ERRORS = tuple(code.name for code in StatusCode if code is not StatusCode.OK)
+"""The names of all but OK."""
 FORBIDDEN = "the origin forbids it (cache-control)"
 """Why an answer is not stored whose origin does not want that."""
 _LONGEST_STATUS = 8192

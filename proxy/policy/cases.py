@@ -16,7 +16,7 @@ from grpc import StatusCode
 
 from proxy.calls.call import Reply
 from proxy.calls.reads import Verdict
-from proxy.calls.statuses import status_verdict
+from proxy.calls.statuses import ERRORS, status_verdict
 from proxy.policy.bodies import BadBody
 from proxy.policy.compiled import Policy, Read, Write
 from proxy.policy.compiled_events import Event
@@ -29,8 +29,7 @@ from proxy.settings.setting_types import Duration
 
 _METHOD = Text("service/method, like shop.Products/Get", r"/?[\w.]+/\w+")
 _TEXT = Text()
-_STATUSES = tuple(code.name for code in StatusCode if code is not StatusCode.OK)
-_STATUS = Text(f"a status other than OK: {', '.join(_STATUSES)}", "|".join(_STATUSES))
+_STATUS = Text(f"a status other than OK: {', '.join(ERRORS)}", "|".join(ERRORS))
 
 
 class _Json(Kind):
@@ -156,9 +155,10 @@ def _read(read: Read, case: Case) -> _Compared:
         yield "tag", case.tag.place, case.tag.text, read.tag_of(request)
     if case.bypass is not None:
         yield "bypass", case.at_key("bypass"), case.bypass, read.bypasses(request)
-    verdict = _verdict(read, request, case)
-    if verdict is None:
+    if case.status is None and case.response is None:
         return
+    status = None if case.status is None else StatusCode[case.status.text]
+    verdict = answer_verdict(read, request, case.response and case.response.value, status)
     if case.stored is not None:
         yield "stored", case.at_key("stored"), case.stored, isinstance(verdict, Verdict)
     found = verdict if isinstance(verdict, Verdict) else Verdict()
@@ -170,13 +170,11 @@ def _read(read: Read, case: Case) -> _Compared:
         yield "aliases", case.at_key("aliases"), _texts(case.aliases), sorted(found.aliases)
 
 
-def _verdict(read: Read, request: Message, case: Case) -> Verdict | str | None:
-    """What the answer of a case says of its storage; None where there is none."""
-    if case.status is not None:
-        return status_verdict(read.limits, Reply(code=StatusCode[case.status.text]), None)
-    if case.response is None:
-        return None
-    answer = message_of(case.response.value, read.responses.default())
+def answer_verdict(read: Read, request: Message, response: Any, status: StatusCode | None) -> Verdict | str:
+    """How an answer may be stored, or why it may not: a message in protobuf's JSON, or a `status` in its place."""
+    if status is not None:
+        return status_verdict(read.limits, Reply(code=status), None)
+    answer = message_of(response, read.responses.default())
     return read.storable(request.SerializeToString(), answer.SerializeToString())
 
 

@@ -6,9 +6,7 @@ from typing import Any
 
 from grpc import StatusCode
 
-from proxy.calls.call import Reply
-from proxy.calls.statuses import status_verdict
-from proxy.policy.cases import longest_life
+from proxy.policy.cases import answer_verdict, longest_life
 from proxy.policy.compiled import Policy, Read, Write
 from proxy.policy.jsonish import BadMessage, message_of
 from proxy.policy.mistakes import unknown
@@ -36,13 +34,9 @@ def _read(read: Read, request: Any, response: Any, status: StatusCode | None) ->
     yield "vary", "CACHE_VARY_METADATA" if read.limits.vary is None else ", ".join(read.limits.vary) or "nothing"
     yield "metadata", "keyed" if read.limits.keyed else "all"
     yield "digest", read.digest.hex()
-    if status is not None:
-        verdict = status_verdict(read.limits, Reply(code=status), None)
-    elif response is not None:
-        answer = message_of(response, read.responses.default())
-        verdict = read.storable(message.SerializeToString(), answer.SerializeToString())
-    else:
+    if status is None and response is None:
         return
+    verdict = answer_verdict(read, message, response, status)
     if isinstance(verdict, str):
         yield "stored", f"no: {verdict}"
         return
