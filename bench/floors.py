@@ -22,9 +22,9 @@ import hiredis
 import uvloop
 
 from bench import messages
+from bench.serving import serve
 from proxy.pb import media_pb2 as pb
-from proxy.transport.channel_options import CLIENT_OPTIONS, SERVER_OPTIONS
-from proxy.transport.limits import Limits
+from proxy.transport.channel_options import CLIENT_OPTIONS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Answer = Callable[[bytes, Context], Awaitable[bytes]]
@@ -126,10 +126,7 @@ async def _serve(port: int, kind: str, address: str) -> None:
         service = _Service(messages.READ, await _shape(address), reads=True)
     else:
         service = _Service(messages.READ, await (_look(address) if kind == "look" else _echo()))
-    server = grpc.aio.server(handlers=[service], options=(*SERVER_OPTIONS, *Limits().server_options))
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
+    await serve(port, [service])
 
 
 def main() -> None:

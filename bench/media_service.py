@@ -6,16 +6,16 @@ Plain grpc.aio over the generated code, as the cheapest real one would be; `--de
 import argparse
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc
 import grpc.aio
 
 from bench import messages
+from bench.serving import serve
 from proxy.pb import media_pb2 as pb
 from proxy.pb.media_pb2_grpc import MediaServiceServicer, add_MediaServiceServicer_to_server
-from proxy.transport.channel_options import SERVER_OPTIONS
-from proxy.transport.limits import Limits
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -48,13 +48,8 @@ async def _mebibyte(_: bytes, __: Context) -> AsyncIterator[bytes]:
 
 
 async def _serve(port: int, *, delay: float) -> None:
-    options = (*SERVER_OPTIONS, *Limits().server_options)
-    server = grpc.aio.server(handlers=[_Download()], options=options)
     servicer = _Media(delay)  # type: ignore[abstract] # the rest is UNIMPLEMENTED
-    add_MediaServiceServicer_to_server(servicer, server)
-    server.add_insecure_port(f"127.0.0.1:{port}")
-    await server.start()
-    await server.wait_for_termination()
+    await serve(port, [_Download()], partial(add_MediaServiceServicer_to_server, servicer))
 
 
 def main() -> None:

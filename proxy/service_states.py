@@ -12,6 +12,7 @@ from proxy.policy.compiled import Service
 from proxy.telemetry.dependency import State
 from proxy.telemetry.method_labels import OTHER
 from proxy.telemetry.upstream_answers import UpstreamAnswers
+from proxy.transport.upstream import Upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,7 @@ class ServiceStates:
 
     def _state(self, service: Service) -> ServiceState:
         answers = self._answers.of_service(service.name)
-        upstream = self._core.upstreams.of(f"/{service.name}/")
+        upstream = self._upstream(service.name)
         if upstream is self._core.upstream:
             state = self._default()
             up, reason = state.up if state.seconds is not None else None, state.reason
@@ -69,8 +70,11 @@ class ServiceStates:
         return ServiceState(service.name, service.called, upstream.target, up, reason, answers.away)
 
     def _is_apart(self, name: str) -> bool:
-        return self._core.upstreams.of(f"/{name}/") is not self._core.upstream
+        return self._upstream(name) is not self._core.upstream
 
     def _connected(self, name: str) -> bool:
-        upstream = self._core.upstreams.of(f"/{name}/")
+        upstream = self._upstream(name)
         return self._default().up if upstream is self._core.upstream else upstream.connected is not False
+
+    def _upstream(self, name: str) -> Upstream:
+        return self._core.upstreams.of(f"/{name}/")

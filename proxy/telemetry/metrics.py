@@ -216,17 +216,17 @@ class Metrics:
         if code in _FAILURES:
             self.upstream_answers.of(method).failed(error)
         elif code is not StatusCode.CANCELLED and (error or method not in self.methods.cached):
-            self.upstream_answers.of(
-                method
-            ).good()  # of a cacheable method `answered` knows more: what the message says
+            # Of a cacheable method `answered` knows more: what the message says.
+            self.upstream_answers.of(method).good()
         self._observe(self._client_calls, self._client_successes, method, code, error, seconds)
 
     def answered(self, method: str, *, successful: bool) -> None:
         """Upstream answered a cacheable call with OK, and in the message with success or a failure."""
+        answers = self.upstream_answers.of(method)
         if successful:
-            self.upstream_answers.of(method).good()
+            answers.good()
         else:
-            self.upstream_answers.of(method).failed(UNSUCCESSFUL)
+            answers.failed(UNSUCCESSFUL)
 
     def forwarded_calls(
         self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool

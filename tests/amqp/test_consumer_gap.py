@@ -3,7 +3,8 @@
 import asyncio
 import math
 import time
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from proxy.calls.event_gap import EventGap
 from proxy.store.event_record import Verdict
 from tests.support.amqp import publishing
-from tests.support.amqp_consumer import UPLOADED, once, running
+from tests.support.amqp_consumer import UPLOADED, Running, once, running
 from tests.support.servers.rabbitmq import RabbitServer
 from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
@@ -139,14 +140,21 @@ class _Record:
         return self.verdict
 
 
-async def test_a_silence_of_all_that_ends_means_a_flush_though_a_part_is_silent_still(
-    rabbit: RabbitServer, gap: EventGap
-) -> None:
-    """What was stored before it is older than events that never came."""
+@asynccontextmanager
+async def _settled(rabbit: RabbitServer, gap: EventGap) -> AsyncIterator[tuple[Running, _Record]]:
+    """One that owes no flush and has a closed gap, and what it goes by."""
     url, record = await rabbit.vhost(), _Record()
     await once(url)
     async with running(url, gap=gap, record=record) as one:
         await _closed(gap)
+        yield one, record
+
+
+async def test_a_silence_of_all_that_ends_means_a_flush_though_a_part_is_silent_still(
+    rabbit: RabbitServer, gap: EventGap
+) -> None:
+    """What was stored before it is older than events that never came."""
+    async with _settled(rabbit, gap) as (one, record):
         flushed = one.cache.flushes_begun
         record.verdict = Verdict(silent=True, heard_ago=60.0, in_part=True)
         await until(lambda: one.seen.missing[-1:] == [True], "the silence to be known")
@@ -162,10 +170,7 @@ async def test_a_silence_of_all_that_ends_means_a_flush_though_a_part_is_silent_
 async def test_what_is_overdue_is_told_to_nobody_and_means_a_flush_in_the_end(
     rabbit: RabbitServer, gap: EventGap
 ) -> None:
-    url, record = await rabbit.vhost(), _Record()
-    await once(url)
-    async with running(url, gap=gap, record=record) as one:
-        await _closed(gap)
+    async with _settled(rabbit, gap) as (one, record):
         flushed = one.cache.flushes_begun
         record.verdict = Verdict(silent=False, heard_ago=60.0, overdue=True)
         await until(lambda: gap.seconds is not None, "the doubt")
