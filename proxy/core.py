@@ -142,7 +142,7 @@ class Core:
 
     @property
     def hits(self) -> tuple[Hits, ...]:
-        """One for each read."""
+        """One for each read, where there is a Redis."""
         return self.served.hits
 
     @property
