@@ -77,7 +77,7 @@ class Callers(Collector):
         """The metrics, as Prometheus names them."""
         calls = CounterMetricFamily(
             "media_cache_calls",
-            "Calls of callers that have ended, by method and by the gRPC status that the caller got",
+            "Callers' calls that have ended, by method and by the gRPC status that the caller got",
             labels=("method", "status"),
         )
         zeros = {(method, status): 0 for method in self._methods() for status in _STATUSES}
@@ -85,16 +85,16 @@ class Callers(Collector):
             calls.add_metric(labels, count)
         refusals = CounterMetricFamily(
             "media_cache_refusals",
-            "Calls that the proxy refused by itself, by the setting (or fixed limit, in lower case) that was reached",
+            "Calls that the proxy itself refused, by the limit reached: a setting, or in lower case a fixed limit",
             labels=("limit",),
         )
         for limit, count in self._refused.items():
             refusals.add_metric((limit,), count)
         used = GaugeMetricFamily(
-            "media_cache_limit_used", "What is in use of a limit now: calls, bytes or connections", labels=("limit",)
+            "media_cache_limit_used", "Calls, bytes or connections in use under a limit now", labels=("limit",)
         )
         most = GaugeMetricFamily(
-            "media_cache_limit_max", "The most that a limit allows: calls, bytes or connections", labels=("limit",)
+            "media_cache_limit_max", "Maximum calls, bytes or connections under a limit", labels=("limit",)
         )
         for limit, use in self.uses().items():
             used.add_metric((limit,), use.used)

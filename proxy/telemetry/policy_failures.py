@@ -9,7 +9,7 @@ def policy_failures(registry: CollectorRegistry, label: Callable[[str], str]) ->
     """A counter of one more, by a method's path; `label` is what the method is called."""
     counter = Counter(
         "media_cache_policy_failures_total",
-        "Messages that the policy cannot make sense of: a read is forwarded, after a write everything is flushed",
+        "Messages that the policy cannot interpret: a read is forwarded; after a write, its service's answers are flushed",
         ("method",),
         registry=registry,
     )

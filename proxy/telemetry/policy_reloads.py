@@ -9,7 +9,7 @@ class PolicyReloads:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._changes = Counter(
             "media_cache_policy_reloads_total",
-            "Changes of the policy's file: taken up, or refused because of mistakes",
+            "Changes of the policy's file: applied, or refused because of mistakes",
             ("outcome",),
             registry=registry,
         )

@@ -13,10 +13,10 @@ def declare(registry: CollectorRegistry) -> Gauge:
     """The number of wrong settings, to be set; all else is kept by the libraries."""
     bad_settings = Gauge(
         "media_cache_bad_settings",
-        "Settings that were wrong at the start, for which ON_BAD_SETTINGS=forward lets nothing be cached",
+        "Settings that were wrong at the start; nothing is cached because of them (ON_BAD_SETTINGS=forward)",
         registry=registry,
     )
-    build = Info("media_cache_build", "What is running, as labels; the value is always 1", registry=registry)
+    build = Info("media_cache_build", "Versions of the proxy and of Python, as labels; the value is always 1", registry=registry)
     build.info({"version": __version__, "python": platform.python_version()})
     ProcessCollector(registry=registry)
     GCCollector(registry=registry)
