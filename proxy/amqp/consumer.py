@@ -118,7 +118,7 @@ class EventConsumer:
         return self._presence.state(self._duty.trouble or self._silence.trouble or (RIVAL if self._claim.rival else ""))
 
     def wrote(self, began: float, tags: tuple[str, ...], intent: bytes) -> None:
-        """A write through this process succeeded, so its event is expected. It began at `began`, by `time.monotonic`."""
+        """A write through this process succeeded, so its event is expected. It began at `began` (`time.monotonic`)."""
         self._silence.wrote(began, tags, intent)
 
     def start(self) -> None:

@@ -264,13 +264,15 @@ class Deliveries:
 
 
 def _sent_at(message: AbstractIncomingMessage, received: float) -> float:
-    """When the message was sent, in seconds since 1970. A timestamp older than a message can be, such as 0, is ignored."""
+    """When the message was sent, in seconds since 1970. A timestamp that is too old to be true,
+    such as 0, is ignored.
+    """
     sent_at = message.timestamp.timestamp() if message.timestamp else received
     return sent_at if received - sent_at < _LONGEST_WAIT else received
 
 
 def _returns(message: AbstractIncomingMessage) -> int:
-    """How often the message was returned to its queue, up to a maximum, since each return doubles how long it is kept."""
+    """How often the message was returned to its queue, up to a maximum; each return doubles how long it is kept."""
     counted = message.headers.get("x-delivery-count")
     returns = counted if isinstance(counted, int) else _COUNTED_AS if message.redelivered else 0
     return max(0, min(returns, _MOST_COUNTED))

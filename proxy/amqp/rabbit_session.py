@@ -41,7 +41,7 @@ _CLOSE_TIMEOUT = 3.0
 
 
 class RabbitSession:
-    """A connection, and why it ended. `wake` is set when it has ended, or when its owner should check something else."""
+    """A connection, and why it ended. `wake` is set when it has ended, or when its owner should check something."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
