@@ -220,7 +220,7 @@ class _App:
         return await probes.start() if probes is not None else None
 
     async def _start_admin(self) -> int | None:
-        """If its port is taken, perhaps by another container of the pod, the proxy goes on without it and serves calls."""
+        """If its port is taken, perhaps by another container of the pod, the proxy serves calls without it."""
         admin = self._http.admin if self._http is not None else None
         try:
             return await admin.start() if admin is not None else None
