@@ -1,4 +1,4 @@
-"""Until when presigned URLs work (`presigned.py`), and what is left of one without its signature.
+"""`Life`: how long presigned URLs may be served (`presigned.py` reads when they expire), and URLs without signatures.
 
 A margin is subtracted, since the caller still has to use the URL.
 """
@@ -9,22 +9,26 @@ from dataclasses import dataclass
 from proxy.calls.presigned import End, end_of
 
 TEMPORARY = 300.0
-"""How long a URL may be kept that dies with a session whose end nobody tells, in seconds, unless a setting says so."""
+"""Seconds that a URL signed with temporary credentials may be kept, since it does not say when their session ends. The
+default of CACHE_TTL_TEMPORARY_CREDENTIALS."""
 _LARGEST_MARGIN = 300.0  # seconds
 _MARGIN_SHARE = 0.1  # of the signed life
 
 
 @dataclass(frozen=True, slots=True)
 class Life:
-    """How long some URLs work, margin taken off."""
+    """How long some URLs may be served, after the margin."""
 
     until: float | None = None
-    """Seconds since 1970; None: none of them expires."""
+    """Seconds since 1970; None if there is no such bound."""
     seconds: float | None = None
-    """The shortest signed life: a bound that needs no common clock."""
+    """The shortest signed life from now: a bound that needs no common clock; None if there is no such bound."""
 
     def usable_from(self, now: float) -> float | None:
-        """For how many seconds, by our own clock too, should the one that `until` is compared with be behind."""
+        """Seconds that they may be served from `now`, which is Unix time by this host's clock; None means forever.
+
+        It also holds if the clock that `until` is later compared with is behind.
+        """
         if self.until is None:
             return self.seconds
         left = self.until - now
@@ -35,9 +39,9 @@ UNLIMITED = Life()
 
 
 def life_of(urls: Iterable[str], temporary: float = TEMPORARY) -> Life:
-    """How long all of them work; ValueError where that is unclear of one.
+    """How long all of these URLs may be served; raises ValueError if that is unclear for any of them.
 
-    `temporary`: how long a URL that was signed with temporary credentials may be kept, in seconds.
+    `temporary` is how long a URL signed with temporary credentials may be kept, in seconds.
     """
     try:
         ends = [end_of(url) for url in urls if url]
@@ -50,12 +54,12 @@ def life_of(urls: Iterable[str], temporary: float = TEMPORARY) -> Life:
 
 
 def unsigned(url: str) -> str:
-    """The URL without its query: date, life and signature differ each time it is signed."""
+    """The URL without its query, since date, life and signature differ each time it is signed."""
     return url.partition("?")[0]
 
 
 def _bounds(end: End, temporary: float) -> tuple[float | None, float | None]:
-    """Usable until and usable for, margin taken off."""
+    """The time until which, and the seconds for which, a URL may be served, after the margin."""
     margin = min(_LARGEST_MARGIN, _MARGIN_SHARE * end.life) if end.life is not None else _LARGEST_MARGIN
     life = None if end.life is None else end.life - margin
     if end.temporary:

@@ -1,18 +1,18 @@
-"""`End`: when a presigned URL stops working, as its query says. Pure.
+"""`End`: when a presigned URL stops working, as its parameters say. Pure.
 
-    X-Amz-, X-Goog-, X-Tos-, X-Obs- and their like   `…-Date` and `…-Expires`, a life in seconds
-    x-oss-expires alone, Expires and its like        a moment: seconds since 1970, or an ISO 8601 date
+    X-Amz-, X-Goog-, X-Tos-, X-Obs- and the like     `…-Date` and `…-Expires`, a life in seconds
+    x-oss-expires alone, Expires and the like        a moment: seconds since 1970, or an ISO 8601 date
     Azure                                            `se`, and `ske`: when the key ends that signed it
     Tencent COS                                      `q-sign-time` and `q-key-time`, each `begin;end`
-    CloudFront                                       `Policy`: JSON in a base64 of its own
+    CloudFront                                       `Policy`: JSON in a base64 alphabet of its own
     JSON Web Tokens, Akamai, Fastly, UPYUN, Rails    inside the token
-    temporary credentials                            a security token, or a key named `ASIA…` or `STS.…`: dead with its
-                                                     session, which no query tells
+    temporary credentials                            a security token, or a key named `ASIA…` or `STS.…`: the URL stops
+                                                     working with its session, whose end no parameter says
 
-Parameters are looked for wherever they may be (`url_parts.py`). All ends that are found count, of parameters given
-twice too: the first is the URL's. A URL that is signed and tells no end that can be read is unclear, and so is an end
-that cannot be read. It is signed by the names in it, or when it holds both what looks like a signature and what looks
-like a time.
+Parameters are found anywhere in a URL (`url_parts.py`). All ends that are found count, also those of a parameter that
+is given twice; the earliest is the URL's. A URL is unclear if it is signed and no end is found, or if an end cannot be
+read. It counts as signed if a parameter has the name of a signature, or if its values include both something that looks
+like a signature and something that looks like a time.
 """
 
 import base64
@@ -29,10 +29,10 @@ from proxy.calls.url_parts import parameters, plain
 
 _VERSION_4 = re.compile(r"(x-[a-z0-9]+-)expires|(x-(?:amz|goog|oss|tos|obs)-)date")
 _DATE = "%Y%m%dT%H%M%SZ"
-# strptime imports its module at its first use: now, not when no file descriptor is left to read it by.
+# strptime imports a module at its first use, which would fail later if no file descriptor were left: so it is used now.
 datetime.strptime("20000101T000000Z", _DATE)  # noqa: DTZ007 -- not used
 _MOMENTS = ("expire", "expiry", "expiration", "expires-at", "expires_at", "exp", "deadline", "e")
-"""What else says it, where something is signed: elsewhere these words mean anything."""
+"""Parameters that say when a signed URL ends; in other URLs, these words may mean anything."""
 _MOMENT_NAME = re.compile(
     r".*[-_](expires?|expiry|expiration|exp)|(expire|expiry|expiration|expires[-_]at|exp|deadline)"
 )
@@ -49,41 +49,41 @@ _MAC = re.compile(
     r"(?<![0-9A-Za-z])(?:[0-9A-Fa-f]{32,}"
     r"|(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])(?=[^0-9]*[0-9])[0-9A-Za-z_+/-]{22,}={0,2})(?![0-9A-Za-z])"
 )
-"""What looks like a signature."""
+"""Matches what looks like a signature."""
 _TIME = re.compile(r"(?<![0-9A-Za-z])[12][0-9]{9}(?![0-9A-Za-z])")
-"""Seconds since 1970."""
+"""Matches seconds since 1970."""
 _PATH_END = re.compile(r"[/~]exp=([0-9]+)~")
 _SIGNED_PATH = re.compile(
     r"/p/[0-9A-Za-z_-]{20,}/n/[^/]+/b/[^/]+/o/"  # a pre-authenticated request of Oracle's
     r"|/[0-9A-Za-z_+=-]{20,},[12][0-9]{9}/"  # CDN77
-    r"|/20[0-9]{10}/[0-9a-f]{32}/|/[0-9a-f]{32}/[4-9a-f][0-9a-f]{7}/"  # Alibaba's CDN: when it was signed, or ends
+    r"|/20[0-9]{10}/[0-9a-f]{32}/|/[0-9a-f]{32}/[4-9a-f][0-9a-f]{7}/"  # Alibaba's CDN: when it was signed, or its end
 )
 _HEX_TIME = re.compile(r"[4-9A-Fa-f][0-9A-Fa-f]{7}")
 _CONTENT = frozenset(("v", "ver", "version", "rev", "etag", "id", "uuid", "versionid", "filename"))
-"""Names of parameters that tell contents apart: neither a signature nor an end."""
-_LOOKED_INTO = 1024  # characters of a text that may hold a signature
-_LONGEST = 1 << 40  # seconds; a larger number is no life
-_LAST = 10**11  # seconds since 1970; a later moment is none, but milliseconds, say
+"""The names of parameters that identify the content; their values are neither signatures nor ends."""
+_LOOKED_INTO = 1024  # characters of a text that are searched for a signature
+_LONGEST = 1 << 40  # seconds; a larger number is not a life
+_LAST = 10**11  # seconds since 1970; a larger number is not in seconds but, for example, in milliseconds
 _CLOUDFRONT = str.maketrans("-_~", "+=/")
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Of one URL; what is not told is None."""
+    """When one URL ends; None for what it does not say."""
 
     at: float | None = None
     """Seconds since 1970."""
     life: float | None = None
-    """Seconds, from its signing on."""
+    """Seconds, counted from when it was signed."""
     temporary: bool = False
-    """Signed with temporary credentials: it may be dead before that."""
+    """It was signed with temporary credentials, so it may stop working earlier."""
 
 
 _Query = dict[str, list[str]]
 
 
 def end_of(url: str) -> End | None:
-    """None when nothing says that the URL expires; ValueError when it is unclear."""
+    """When a URL ends; None if nothing says that it expires. Raises ValueError if it is unclear."""
     query: _Query = {}
     for name, value in parameters(url):
         query.setdefault(name.lower(), []).append(value)
@@ -104,13 +104,13 @@ def end_of(url: str) -> End | None:
 
 
 def _temporary(query: _Query) -> bool:
-    """Whether it was signed with credentials that end with a session."""
+    """Whether a URL was signed with credentials that end with a session."""
     keys = (text for name, texts in query.items() if _KEY.fullmatch(name) for text in texts)
     return any(map(_SESSION.fullmatch, query)) or any(key.startswith(_SESSION_KEY) for key in keys)
 
 
 def _looks_signed(query: _Query) -> bool:
-    """Whether there is a signature and a time, by their looks: its end may be meant, or its begin."""
+    """Whether anything looks like a signature, and anything like a time: the time may be the URL's end."""
     texts = [text for name, texts in query.items() if name and name not in _CONTENT for text in texts]
     return any(_MAC.search(text, 0, _LOOKED_INTO) for text in texts) and any(
         _TIME.search(text) or _HEX_TIME.fullmatch(text) for text in texts
@@ -137,14 +137,14 @@ def _moments(query: _Query, *names: str) -> Iterator[End]:
 
 
 def _plain_moments(query: _Query) -> Iterator[End]:
-    """Those whose name and looks leave no doubt, whether anything else says that the URL is signed or not."""
+    """The ends whose name and form leave no doubt, so they count even if nothing else says that the URL is signed."""
     for name, texts in query.items():
         if _MOMENT_NAME.fullmatch(name):
             yield from (End(_moment(text)) for text in texts if _TIME.fullmatch(text))
 
 
 def _inside(query: _Query) -> Iterator[End]:
-    """Ends within another parameter's value."""
+    """The ends that are inside the value of another parameter, such as a token."""
     if "signature" in query or "key-pair-id" in query:
         for text in query.get("policy", []):
             yield from (End(at) for at in _policy(text))
@@ -160,7 +160,7 @@ def _inside(query: _Query) -> Iterator[End]:
 
 
 def _rails(text: str) -> Iterator[str]:
-    """The end of a message of Active Storage's; nothing for other texts and for those without an end."""
+    """The end of a signed message of Rails' Active Storage; nothing for any other text, or one without an end."""
     message, _, mac = text.partition("--")
     if mac and message.startswith("eyJfcmFpbHMi"):
         told = _json(message.translate(str.maketrans("-_", "+/"))).get("_rails")
@@ -170,7 +170,7 @@ def _rails(text: str) -> Iterator[str]:
 
 
 def _policy(text: str) -> Iterator[float]:
-    """Each statement of a CloudFront policy must end."""
+    """The end of each statement of a CloudFront policy; raises ValueError if a statement has none."""
     statements = _json(text.translate(_CLOUDFRONT)).get("Statement")
     for end in statements if isinstance(statements, list) else [statements]:
         for name in ("Condition", "DateLessThan", "AWS:EpochTime"):
@@ -179,7 +179,7 @@ def _policy(text: str) -> Iterator[float]:
 
 
 def _web_token(text: str) -> Iterator[float]:
-    """The end of a JSON Web Token; nothing for other texts and for tokens that tell none."""
+    """The end of a JSON Web Token; nothing for any other text, or a token without an end."""
     parts = text.split(".")
     if len(parts) == 3 and text.startswith("eyJ"):
         claims = _json(parts[1].translate(str.maketrans("-_", "+/")))
@@ -188,22 +188,22 @@ def _web_token(text: str) -> Iterator[float]:
 
 
 def _json(text: str) -> dict[str, object]:
-    """The object in base64, padded or not."""
+    """The JSON object in base64, padded or not; raises ValueError if there is none."""
     bare = text.rstrip("=")
     try:
         found = json.loads(base64.b64decode(bare + "=" * (-len(bare) % 4), validate=True))
     except (binascii.Error, RecursionError) as error:
         raise ValueError(str(error)) from None
     if not isinstance(found, dict):
-        raise ValueError("not an object")  # noqa: TRY004 -- one kind of error for all that is unclear
+        raise ValueError("not an object")  # noqa: TRY004 -- everything unclear is one kind of error
     return found
 
 
 def _moment(text: str) -> float:
-    """Seconds since 1970, or an ISO 8601 date (in UTC, where it names no zone)."""
+    """The seconds since 1970 that a text says: as a number, or as an ISO 8601 date (UTC if it names no zone)."""
     if re.fullmatch(r"[+-]?[0-9]+", text):
         return _number(int(text[:40]))
-    # A plus that was not encoded arrives as a blank.
+    # A plus sign that was not percent-encoded arrives as a blank.
     moment = datetime.fromisoformat(text.strip().replace(" ", "+") if "T" in text else text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 

@@ -1,4 +1,4 @@
-"""What the cache knows of a method whose answers are stored: `Read`, made by a policy, and what it says of messages."""
+"""`Read`: what the cache knows about a method whose answers are stored, and what the policy says about its messages."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from proxy.calls.tags import UNDESCRIBED, Description
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a policy says of how answers of a read live; None: as the settings have it. Durations in seconds."""
+    """How long a read's answers live, as the policy says; None means the setting applies. Durations are in seconds."""
 
     ttl: float | None = None
     stale_if_error: float | None = None
@@ -19,48 +19,48 @@ class Limits:
     max_entry_bytes: int | None = None
     vary: tuple[str, ...] | None = None
     keyed: bool = True
-    """A fetch carries of the caller's metadata only what is in the key, tracing headers and `propagate`."""
+    """Of the caller's metadata, a fetch carries only what is in the key, tracing headers and `propagate`."""
     propagate: tuple[str, ...] = ()
     negative_ttl: Mapping[str, float] = field(default_factory=dict)
-    """How long a status other than OK is kept, by its name; none is that is not there."""
+    """How long each status other than OK is kept, by its name; any other status is not stored."""
 
     def longest_stale(self, default: float) -> float:
-        """The longer of the two stale allowances; `default` is that of the settings."""
+        """The longer of the two stale allowances in seconds; `default` is the one of the settings."""
         given = [each for each in (self.stale_if_error, self.stale_while_revalidate) if each is not None]
         return max(given if len(given) == 2 else [default, *given])
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What a request says."""
+    """What the policy says about a request."""
 
     tag: str
-    """What its answer lies under."""
+    """The tag that its answer is stored under."""
     canonical: bytes
-    """The request, written so that two spellings of one message are the same bytes."""
+    """The request in canonical form: two encodings of one message are the same bytes."""
     bypass: bool = False
-    """It is forwarded, neither answered from the cache nor stored."""
+    """The request is forwarded; it is not answered from the cache and its answer is not stored."""
     about: Description = UNDESCRIBED
     problem: str = ""
-    """Why the policy could not tell, so that it is forwarded too."""
+    """Why the policy could not evaluate the request, which is then forwarded too; empty if it could."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What an answer says of its own storage."""
+    """How an answer may be stored."""
 
     aliases: tuple[str, ...] = ()
     further_tags: tuple[str, ...] = ()
     life: Life = UNLIMITED
-    """Of the presigned URLs in it."""
+    """How long the presigned URLs in it may be served."""
     negative: bytes = b""
-    """The status that is stored in the place of a message; see `proxy.calls.entry`."""
+    """The status that is stored instead of a message; see `proxy.calls.entry`."""
     longest_ttl: float | None = None
-    """Seconds that the origin lets it be kept; None: it says nothing of it."""
+    """The longest time in seconds that it may be kept; None if neither the origin nor `negative_ttl` bounds it."""
 
 
 class Excess(str):
-    """Why an answer is not stored that has more further tags than are taken."""
+    """The reason why an answer is not stored if it has too many further tags."""
 
     __slots__ = ()
 
@@ -78,11 +78,11 @@ class Read(Protocol):
 
     @property
     def kind(self) -> str:
-        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+        """The kind of its tags, such as `product`: what its expression begins with, or empty if that is no literal."""
 
     @property
     def digest(self) -> bytes:
-        """Of what the policy says of this read: another one never serves what this one stored."""
+        """A hash of what the policy says about this read. An entry stored under another one is never served."""
 
     @property
     def limits(self) -> Limits: ...
@@ -92,19 +92,19 @@ class Read(Protocol):
         """Whether its answers may have further tags."""
 
     def asked(self, body: bytes) -> Asked | None:
-        """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
+        """What the policy says about a request; None if it cannot be parsed or has unknown fields."""
 
     def storable(self, request: bytes, response: bytes, temporary: float = TEMPORARY) -> Verdict | str:
-        """What an OK answer to this request says of its storage, or why it is not to be stored.
+        """How the OK answer to this request may be stored, or the reason why it may not be.
 
-        `temporary`: how long a URL that was signed with temporary credentials may be kept, in seconds.
+        `temporary` is how long a URL signed with temporary credentials may be kept, in seconds.
         """
 
     def successful(self, request: bytes, response: bytes) -> bool:
-        """Whether an OK answer counts as a success; true where nobody can tell."""
+        """Whether an OK answer counts as a success; true if the policy cannot tell."""
 
     def shown(self, body: bytes) -> Mapping[str, Any]:
-        """The fields of a request by name, as JSON has them; empty where it is none."""
+        """The fields of a request by name, in protobuf's JSON mapping; empty if `asked` would give None."""
 
     def comparable(self, response: bytes) -> object:
-        """What of an answer is the same each time it is fetched while nothing changes."""
+        """The answer without the signatures of its presigned URLs: it compares equal until the data changes."""

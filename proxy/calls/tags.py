@@ -17,7 +17,7 @@ class Description:
     fields: Mapping[str, Plain] = field(default_factory=dict)
 
     def to_say_of(self, tag: str) -> Mapping[str, Plain]:
-        """The fields of a line about a tag: the policy's, else the tag itself."""
+        """The fields of a log line about a tag: the policy's, or else the tag itself."""
         return self.fields or {"tag": tag}
 
 
@@ -25,12 +25,12 @@ UNDESCRIBED = Description()
 
 
 def told_kind(tag: str, about: Description, said: str) -> str:
-    """What a tag is of, for traces: `said`, the policy's own word, else the kind of what the policy describes. Empty
-    where neither is: then the tag may be all a caller's text, of any number and secret.
+    """A tag's kind for traces: `said`, the policy's literal, or else the tag's own if the policy describes it. Empty if
+    neither is there, since the whole tag may then be a caller's text: secret, or of too many values.
     """
     return said or (kind_of(tag) if about.fields else "")
 
 
 def kind_of(tag: str) -> str:
-    """What stands before its last slash, the whole of a tag without one: `user` of `user/123`."""
+    """The part of a tag before its last slash, or the whole tag if it has none: `user` of `user/123`."""
     return tag.rpartition("/")[0] if "/" in tag else tag

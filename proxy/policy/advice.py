@@ -1,4 +1,4 @@
-"""What `policy check` warns about: policies that can be served and are most likely not meant so."""
+"""What `policy check` warns about: policies that can be served but are probably mistakes."""
 
 import re
 from collections.abc import Iterator
@@ -11,13 +11,13 @@ from proxy.policy.compiled import Policy, Read, Service
 from proxy.policy.failures import ExpressionError
 
 SHORT_TTL = 300.0
-"""That nothing invalidates a tag is taken as meant where its answers live no longer than this, in seconds."""
+"""Seconds. No warning that nothing invalidates a tag if its answers live no longer than this: that is then intended."""
 _DEPTH = 3
 _PROBE = "probe"
 
 
 def warnings(policy: Policy) -> Iterator[str]:
-    """One line for each."""
+    """The warnings, one line each."""
     for service in policy.services.values():
         for read in service.reads.values():
             what = f"{service.name}/{read.name}"
@@ -39,19 +39,19 @@ def warnings(policy: Policy) -> Iterator[str]:
 
 
 def _is_invalidated(read: Read, service: Service, policy: Policy) -> bool:
-    """Whether a write or an event names the tag of a read, or a further one, as far as their beginnings tell."""
+    """Whether a write or an event names the tag of a read or one of its further tags; only their heads are compared."""
     if read.aliases is not None and any(write.alias(write.requests.default()) for write in service.writes.values()):
         return True
     return bool({_shape(_tag(read)), *_further(read)} & _named(policy))
 
 
 def _named(policy: Policy) -> set[str]:
-    """How the tags begin that writes and events name."""
+    """The beginnings of the tags that writes and events name."""
     return {_shape(tag) for tag in (*_tags_named(policy), *_literals(policy))}
 
 
 def _further(read: Read) -> set[str]:
-    """How the further tags of a read begin, as far as its expression spells that out."""
+    """The beginnings of a read's further tags that its expression spells out."""
     return {_shape(text) for text in _quoted(read.said.get("further_tags", ""))} - {""}
 
 
@@ -72,7 +72,7 @@ def _tags_named(policy: Policy) -> Iterator[str]:
 
 
 def _literals(policy: Policy) -> Iterator[str]:
-    """The texts in the expressions of writes and events: of those whose values are only known from a real message."""
+    """The string literals in the expressions of writes and events, since some give tags only for a real message."""
     for service in policy.services.values():
         for write in service.writes.values():
             yield from _quoted(write.said.get("invalidates", ""))
@@ -85,12 +85,12 @@ def _quoted(expression: str) -> list[str]:
 
 
 def _shape(tag: str) -> str:
-    """How a tag begins: what stands before its first slash."""
+    """The beginning of a tag: everything before its first slash."""
     return tag.partition("/")[0]
 
 
 def _filled(message: Message, depth: int = _DEPTH) -> Message:
-    """A message whose fields all hold something."""
+    """The message itself, with a value in every field, down to `depth` levels of submessages."""
     for field in message.DESCRIPTOR.fields:
         value = _value(field)
         if field.is_repeated:

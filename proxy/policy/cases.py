@@ -1,7 +1,7 @@
-"""`policy test`: cases in YAML beside a policy, and what differs from what they expect.
+"""`policy test`: test cases in YAML next to a policy, and where the policy's results differ from them.
 
-A case is a read, a write or an event, with the expected outcome; what a case does not name is not compared. What a read
-is answered is a message or a status. The forms below are the reference.
+A case is a read, a write or an event, with the expected outcome; what a case does not mention is not compared. The
+answer to a read is a message or a status. The forms below are the reference.
 """
 
 import base64
@@ -33,7 +33,7 @@ _STATUS = Text(f"a status other than OK: {', '.join(ERRORS)}", "|".join(ERRORS))
 
 
 class _Json(Kind):
-    """Any value."""
+    """Any JSON value."""
 
     accepted = "a value, as JSON has it"
 
@@ -47,7 +47,7 @@ class _Json(Kind):
 
 @dataclass(frozen=True, slots=True)
 class _Given:
-    """A value that was given, and that may be null."""
+    """A value that was given; it may be null, unlike a key that is missing."""
 
     value: Any
 
@@ -109,7 +109,7 @@ class Difference:
 
 
 def read_cases(text: str, file: str) -> Cases:
-    """The cases in a file's text; PolicyError with every mistake."""
+    """The cases in a file's text; raises PolicyError with every mistake in it."""
     document = Document(text, file)
     cases = read_form(document, document.root, Cases, "cases")
     for case in cases.cases or ():
@@ -123,7 +123,7 @@ def read_cases(text: str, file: str) -> Cases:
 
 
 def differences(policy: Policy, case: Case) -> Iterator[Difference]:
-    """Where the policy differs from what a case expects."""
+    """How the policy's results differ from what a case expects; nothing if they agree."""
     name = case.name.text if case.name else ""
     try:
         for what, place, expected, found in _compared(policy, case):
@@ -171,7 +171,7 @@ def _read(read: Read, case: Case) -> _Compared:
 
 
 def answer_verdict(read: Read, request: Message, response: Any, status: StatusCode | None) -> Verdict | str:
-    """How an answer may be stored, or why it may not: a message in protobuf's JSON, or a `status` in its place."""
+    """How an answer (`status`, or else `response` in protobuf's JSON) may be stored, or why not; raises BadMessage."""
     if status is not None:
         return status_verdict(read.limits, Reply(code=status), None)
     answer = message_of(response, read.responses.default())
@@ -192,7 +192,7 @@ def _write(write: Write, case: Case) -> _Compared:
 
 
 def _events(events: list[Event], case: Case) -> _Compared:
-    """What a message invalidates through all the queues that receive it."""
+    """Compares what a message invalidates through all the queues that receive it."""
     routing_key = case.event.routing_key.text if case.event and case.event.routing_key else ""
     tags: set[str] = set()
     part = None
@@ -213,7 +213,7 @@ def _life(read: Read, verdict: Verdict | str, case: Case) -> float | None:
 
 
 def longest_life(read: Read, verdict: Verdict, now: float, default: float = 3600.0) -> float:
-    """The longest time, in seconds, that an answer fetched now is served; without jitter."""
+    """The most seconds that an answer fetched at `now` (Unix time) is served, without jitter. `default`: CACHE_TTL."""
     bounds = [default if read.limits.ttl is None else read.limits.ttl]
     if verdict.further_tags:
         bounds.append(read.limits.ttl_with_further_tags)
@@ -227,7 +227,7 @@ def longest_life(read: Read, verdict: Verdict, now: float, default: float = 3600
 
 
 def body_of(event: Event, value: Any) -> bytes:
-    """A message's body: a text is the body itself, an object is encoded in this event's format."""
+    """A message's body: a text is the body itself, anything else is encoded in this event's format."""
     if isinstance(value, str):
         return value.encode()
     if event.message is not None:
@@ -236,12 +236,12 @@ def body_of(event: Event, value: Any) -> bytes:
 
 
 def json_bytes(value: Any) -> bytes:
-    """A value as JSON."""
+    """A value as JSON, UTF-8 encoded."""
     return json.dumps(value).encode()
 
 
 def enveloped(value: Any) -> bytes:
-    """An object in its envelope."""
+    """A body of the form `envelope` that holds this object in base64."""
     return json_bytes({"data": base64.b64encode(json_bytes(value)).decode()})
 
 

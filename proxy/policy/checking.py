@@ -1,4 +1,4 @@
-"""`Checker`: compiles the expressions of one service or event, and notes what is wrong with them at their places."""
+"""`Checker`: compiles the expressions of one service or event, and records each mistake with its place."""
 
 import logging
 import re
@@ -19,7 +19,7 @@ _LITERAL = r"(?:'[^'\\\s][^'\\]*'|\"[^\"\\\s][^\"\\]*\")"
 _TERM = rf"(?:{_LITERAL}|[A-Za-z_][\w.]*(?:\([\w.]*\))?)"
 _JOINED = rf"\s*{_LITERAL}(?:\s*\+\s*{_TERM})*\s*"
 _NEVER_EMPTY = re.compile(rf"{_JOINED}|\s*\[{_JOINED}(?:,{_JOINED})*\]\s*")
-"""A text that begins with a literal, or a list of such texts, as tags are mostly written."""
+"""An expression that begins with a string literal, or a list of such expressions; most tags are written like that."""
 _HINTS = {
     "response": "the tag and what else is asked before the fetch must come from the request alone",
 }
@@ -29,12 +29,12 @@ _TAKEN = frozenset(
         *("message", "asctime", "ts", "level", "logger", "exception", "source", "age", "reason", "suppressed"),
     }
 )
-"""What a log record has itself (it refuses others of these names), and what our lines say besides."""
+"""The attributes of a log record, which refuses extra fields of these names, and the other fields of our log lines."""
 
 
 @dataclass
 class Checker:
-    """Expressions over one pool of descriptors."""
+    """Compiles expressions in one `language`; mistakes go to `document`."""
 
     document: Document
     language: Language
@@ -42,7 +42,10 @@ class Checker:
     def expression(
         self, source: Source | None, what: str, variables: Mapping[str, str], returns: Returns, message: str = ""
     ) -> Expression | None:
-        """The expression; None where none is given or it is wrong, which is noted. `variables`: names to types."""
+        """The compiled expression; None if there is no source, or after a mistake, which is recorded.
+
+        `variables` maps names to types; `message` is the type to return if `returns` is "message".
+        """
         if source is None:
             return None
         kinds = {name: Variable(kind) for name, kind in variables.items()}
@@ -54,9 +57,9 @@ class Checker:
             return None
 
     def never_empty(self, source: Source, what: str, evaluate: Callable[[], object]) -> None:
-        """Notes an expression that gives an empty tag or none at all, as the default message shows."""
+        """Records a mistake if the expression gives an unusable tag for the default message, as `evaluate` does."""
         if _NEVER_EMPTY.fullmatch(source.text) and len(source.text) <= LONGEST_TAG:
-            return  # the first evaluation of an expression takes 20 KB for good, with its message's class
+            return  # not evaluated: with its message's class, the first evaluation takes 20 KB that are never freed
         try:
             evaluate()
         except EmptyTagError:
@@ -67,12 +70,12 @@ class Checker:
         except TooLongTagError as error:
             self.document.wrong(source.place, f"{what}: {error} where no field is set; accepted: shorter ones")
         except ExpressionError:
-            return  # a field that is not set may well be what it fails on
+            return  # it may fail only because a field is not set
 
     def description(
         self, subject: Source | None, log: Mapping[str, Source] | None, variables: Mapping[str, str], what: str
     ) -> Callable[..., Description]:
-        """What log lines call a message, and its fields in them; of an expression that fails, nothing."""
+        """A callable that gives what log lines call a message, and their fields; what fails to evaluate is left out."""
         named = self.expression(subject, f"{what}: subject", variables, "text")
         fields = self.log_fields(log, variables, what)
 
@@ -88,7 +91,7 @@ class Checker:
     def log_fields(
         self, log: Mapping[str, Source] | None, variables: Mapping[str, str], what: str
     ) -> Callable[..., Mapping[str, Plain]]:
-        """The fields of a log line."""
+        """A callable that gives the fields of a log line; what fails to evaluate is left out."""
         for name, source in (log or {}).items():
             if name in _TAKEN:
                 accepted = "other names, like product_name"
@@ -118,17 +121,17 @@ def _hint(text: str) -> str:
 
 
 def one_tag(expression: Expression, variable: str = "request") -> Callable[[Any], str]:
-    """A callable that gives one tag of a message."""
+    """A callable that gives the one tag of a message, or raises ExpressionError."""
     return lambda value: checked(expression(**{variable: value}))
 
 
 def tags(expression: Expression, variable: str = "request") -> Callable[[Any], tuple[str, ...]]:
-    """A callable that gives the tags of a message."""
+    """A callable that gives the tags of a message, or raises ExpressionError."""
     return lambda value: checked_all(expression(**{variable: value}))
 
 
 def answer_tags(expression: Expression | None) -> Callable[[Message, Message], tuple[str, ...]] | None:
-    """A callable that gives the tags of a request and its answer."""
+    """A callable that gives the tags of a request and its answer, or raises ExpressionError."""
     if expression is None:
         return None
     return lambda request, response: checked_all(expression(request=request, response=response))

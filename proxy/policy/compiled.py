@@ -1,4 +1,4 @@
-"""A policy at run time: one plain object for each method, whose callables hide the interpreter.
+"""A policy at run time: one plain object for each method, whose callables hide the CEL interpreter.
 
 The callables raise ExpressionError if an expression fails on a message, and nothing else.
 """
@@ -30,20 +30,20 @@ class Read:
     path: str
     """As on the wire: `/shop.Products/Get`."""
     digest: bytes
-    """Of what the policy says of this read: another one never serves what this one stored."""
+    """A hash of what the policy says about this read, 16 bytes. An entry stored under another one is never served."""
     said: Mapping[str, str]
-    """The expressions as the policy has them, by their keys; for people."""
+    """The expressions as the policy spells them, by key; for people."""
     unfit: str
-    """Why an answer that upstream gave is not stored."""
+    """The reason to log if an OK answer is not stored."""
     limits: Limits
     requests: Messages
     responses: Messages
     judged: Messages
-    """The responses as far as `stores` looks at them."""
+    """The responses with only the fields that `stores` uses."""
     tag_of: Callable[[Message], str]
     bypasses: Callable[[Message], bool]
     stores: Callable[[Message, Message], bool] | None
-    """None: every OK answer."""
+    """None means that every OK answer is stored."""
     aliases: Callable[[Message, Message], tuple[str, ...]] | None
     further_tags: Callable[[Message, Message], tuple[str, ...]] | None
     presigned_urls: Callable[[Message], list[str]] | None
@@ -56,11 +56,14 @@ class Read:
 
     @property
     def kind(self) -> str:
-        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+        """The kind of its tags, such as `product`: what its expression begins with, or empty if that is no literal."""
         return literal_kind(self.said.get("tag", ""))
 
     def asked(self, body: bytes) -> Asked | None:
-        """What a request says; None where it is no such message, or has fields that the descriptors do not know."""
+        """The tag of a request and its canonical bytes; None if it cannot be parsed or has unknown fields.
+
+        If an expression fails, the read bypasses the cache and `problem` says why.
+        """
         request = self.requests.whole(body)
         if request is None:
             return None
@@ -72,7 +75,10 @@ class Read:
         return Asked(tag, canonical, bypass, self.describe(request))
 
     def storable(self, request: bytes, response: bytes, temporary: float = TEMPORARY) -> Verdict | str:
-        """What an OK answer to this request says of its storage, or why it is not to be stored."""
+        """How the OK answer to this request may be stored, or the reason why it may not be.
+
+        `temporary` bounds, in seconds, how long an answer with temporarily signed URLs is kept (see `life_of`).
+        """
         if self.stores is None and self.aliases is None and self.further_tags is None and self.presigned_urls is None:
             return _PLAIN_VERDICT
         try:
@@ -92,7 +98,7 @@ class Read:
             return self.unfit
 
     def successful(self, request: bytes, response: bytes) -> bool:
-        """Whether an OK answer counts as a success; true where nobody can tell."""
+        """Whether an OK answer counts as a success; true if the policy cannot tell."""
         if self.stores is None:
             return True
         try:
@@ -101,7 +107,7 @@ class Read:
             return True
 
     def shown(self, body: bytes) -> Mapping[str, Any]:
-        """The fields of a request by name, as JSON has them; empty where it is none."""
+        """The fields of a request by name, in protobuf's JSON mapping; empty if `asked` would give None."""
         request = self.requests.whole(body)
         if request is None:
             return {}
@@ -113,7 +119,7 @@ class Read:
         return found
 
     def comparable(self, response: bytes) -> object:
-        """What of an answer is the same each time it is fetched while nothing changes: all but URLs' signatures."""
+        """The answer without the signatures of its presigned URLs: it compares equal until the data changes."""
         if self.presigned_urls is None:
             return response
         try:
@@ -129,15 +135,15 @@ _PLAIN_VERDICT = Verdict()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LookUp:
-    """Another method of the service, which tells what a write changes."""
+    """Another method of the service, whose answer says what a write changes."""
 
     path: str
     request: Callable[[Message], bytes]
-    """Of the write's request: the request to ask with."""
+    """Makes the request of this method from the write's."""
     tags: Callable[[Message, bytes], tuple[str, ...]]
-    """Of the write's request and the answer."""
+    """Gives the tags, from the write's request and this method's answer."""
     describe: Callable[[bytes], Mapping[str, Plain]]
-    """Of the answer."""
+    """Gives more fields for the write's log line, from the answer."""
     responses: Messages
 
 
@@ -149,66 +155,68 @@ class Write:
     name: str
     path: str
     said: Mapping[str, str]
-    """The expressions as the policy has them, by their keys; for people."""
+    """The expressions as the policy spells them, by key; for people."""
     large: bool
+    """Requests may have up to 50 MiB."""
     flush_reason: str
-    """Why everything is flushed where no tag could be found."""
+    """The reason to log for a flush because no tag could be found."""
     requests: Messages
     invalidates: Callable[[Message], tuple[str, ...]]
     alias: Callable[[Message], str]
-    """Empty: none."""
+    """Gives an empty text if there is no alias."""
     look_up: LookUp | None
     succeeded: Callable[[bytes, bool], bool]
-    """Whether an OK answer changed something; the second, where it cannot be read."""
+    """Whether an OK answer means a change; the second argument is returned if the answer cannot be read."""
     announced: bool
-    """An event is to follow when it succeeds."""
+    """An event should follow each success."""
     describe: Callable[[Message], Description]
     share: str = ""
-    """The service whose answers are flushed where nobody can tell its tags; empty: all are."""
+    """The service whose answers are flushed if no tag can be found; empty means all services."""
 
     @property
     def kind(self) -> str:
-        """What its tags are of, by the policy's own word; empty: only a tag tells."""
+        """The kind of its tags, such as `product`: what its expression begins with, or empty if that is no literal."""
         return literal_kind(self.said.get("invalidates", ""))
 
     @property
     def identity(self) -> object:
-        """All that a policy says of it that decides what is invalidated; equal for what is the same."""
+        """Everything in the policy that decides what it invalidates; equal for writes that invalidate the same."""
         return {name: text for name, text in self.said.items() if name != "subject"}, self.announced
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Service:
-    """One service: where it is, and its methods by path."""
+    """One service: its address, and its methods by path."""
 
     name: str
     upstream: str
-    """A gRPC target; empty: the default one."""
+    """A gRPC target; empty means the default upstream."""
     upstream_tls: UpstreamTls | None
-    """None: as of the default one."""
+    """None means the default upstream's settings."""
     address_variable: str
+    """The environment variable in which callers keep the address; empty if there is none."""
     unary: tuple[str, ...]
-    """The paths of its unary methods, cached or not."""
+    """The paths of all its unary methods, cached or not."""
     reads: Mapping[str, Read]
     writes: Mapping[str, Write]
     descriptors: Descriptors
     builtin: bool = False
-    """The built-in policy's, taken in or served as it is."""
+    """It comes from the built-in policy, which is served as it is or included by another one."""
 
     @property
     def called(self) -> str:
-        """As sentences for people have it."""
+        """What messages for people call it."""
         return "the media service" if self.builtin else self.name
 
     @property
     def labels(self) -> dict[str, str]:
-        """What metrics call its unary methods, by path; those of the built-in policy by their bare names."""
+        """The metric labels of its unary methods, by path; methods of the built-in policy have their bare names."""
         return {path: path.rpartition("/")[2] if self.builtin else path[1:] for path in self.unary}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
-    """A whole policy, as it was checked."""
+    """A whole policy, checked."""
 
     services: Mapping[str, Service]
     """By full name."""
@@ -216,23 +224,23 @@ class Policy:
 
     @property
     def files(self) -> list[str]:
-        """The paths of certificates and keys that it names."""
+        """The paths of the certificates and keys that it names."""
         ways = [service.upstream_tls for service in self.services.values() if service.upstream_tls is not None]
         return [path for way in ways for path in (way.ca, way.cert, way.key) if path]
 
     @property
     def unary(self) -> list[str]:
-        """The paths of all unary methods."""
+        """The paths of the unary methods of all services."""
         return [path for service in self.services.values() for path in service.unary]
 
     @property
     def labels(self) -> dict[str, str]:
-        """What metrics call the unary methods, by path."""
+        """The metric labels of the unary methods of all services, by path."""
         return {path: label for service in self.services.values() for path, label in service.labels.items()}
 
     @property
     def described(self) -> dict[str, DescriptorPool]:
-        """By each service's name, who knows what it looks like."""
+        """The pool with each service's descriptors, by the service's name."""
         return {name: service.descriptors.pool for name, service in self.services.items()}
 
     @property
@@ -242,10 +250,10 @@ class Policy:
 
     @property
     def reads(self) -> dict[str, Read]:
-        """Of all services, by path."""
+        """The reads of all services, by path."""
         return {path: read for service in self.services.values() for path, read in service.reads.items()}
 
     @property
     def writes(self) -> dict[str, Write]:
-        """Of all services, by path."""
+        """The writes of all services, by path."""
         return {path: write for service in self.services.values() for path, write in service.writes.items()}

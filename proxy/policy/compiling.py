@@ -1,6 +1,6 @@
-"""A policy file to `compiled` objects: every mistake at once, each at its place, or a policy that can be served.
+"""Compiles a policy file to `compiled` objects, or reports every mistake in it at once, each with its place.
 
-Where descriptors come from is the caller's to say (`Sources`): this module does no I/O.
+The caller says where descriptors come from (`Sources`); this module does no I/O.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,26 +25,26 @@ from proxy.settings.vary_rules import withheld
 
 REFLECTION = "reflection"
 BUILTIN = "builtin"
-"""What stands for the directory of the built-in policy in a path of descriptors."""
+"""Stands for the built-in policy's directory in the paths of descriptors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """Where a policy's descriptors come from; each raises BadDescriptors."""
+    """Where a policy's descriptors and its services' addresses come from. The callables raise BadDescriptors."""
 
     file: Callable[[str], Descriptors]
-    """By the path that the policy gives."""
+    """Takes the path as the policy gives it."""
     reflection: Callable[[str, UpstreamTls | None, str], Descriptors]
-    """By upstream (empty: the default one), how it is reached (None: as that one), and service."""
+    """Takes an upstream (empty means the default), its TLS settings (None means the default ones), and a service."""
     addresses: Mapping[str, str] = field(default_factory=dict)
-    """What the environment says where a service is, by its `address_variable`."""
+    """The environment's address of each service, by its `address_variable`."""
     transport: str = "grpcio"
-    """By which the policy is served."""
+    """The transport that the policy is served with, as in TRANSPORT."""
 
 
 @cache
 def builtin_text() -> str:
-    """The built-in policy, as a file."""
+    """The text of the built-in policy's file."""
     return files("proxy.policy").joinpath("builtin", "media.yaml").read_text(encoding="utf-8")
 
 
@@ -54,12 +54,15 @@ def _builtin_descriptors(name: str) -> Descriptors:
 
 
 def builtin_policy(constants: Mapping[str, int]) -> Policy:
-    """The policy that is served where none is named."""
+    """The policy that is served if POLICY is empty. `constants` are whole numbers that expressions may name."""
     return compile_policy(builtin_text(), "builtin/media.yaml", _NO_SOURCES, constants)
 
 
 def compile_policy(text: str, file: str, sources: Sources, constants: Mapping[str, int]) -> Policy:
-    """The policy in a file's text; PolicyError with every mistake of it."""
+    """The policy in a file's text; raises PolicyError with every mistake in it.
+
+    `file` is the path to show in mistakes; `constants` are whole numbers that expressions may name.
+    """
     given, document = form.read_policy(text, file)
     compiler = _Compiler(document, sources, constants)
     services = {service.name: service for each in given.services or () if (service := compiler.service(each))}
@@ -74,14 +77,14 @@ def compile_policy(text: str, file: str, sources: Sources, constants: Mapping[st
 
 
 def _with_share(service: Service) -> Service:
-    """Of several services: what is flushed after its writes is its own share."""
+    """The service of a policy with several: its writes flush only its own share."""
     return replace(service, writes={path: replace(each, share=service.name) for path, each in service.writes.items()})
 
 
 class _Compiler:
     def __init__(self, document: Document, sources: Sources, constants: Mapping[str, int]) -> None:
         self.builtin_events: tuple[form.Event, ...] = ()
-        """Those of the built-in services that the policy takes in."""
+        """The events of the built-in services that the policy includes."""
         self._document = document
         self._sources = sources
         self._constants = constants
@@ -93,7 +96,7 @@ class _Compiler:
         self._builtin = file_is_builtin(document)
 
     def service(self, given: form.Service) -> Service | None:
-        """A service with its methods; None after a mistake that leaves nothing of it to check."""
+        """A service with its methods; None after a mistake that leaves nothing more to check in it."""
         if given.name is None:
             return None
         name, named = given.name.text, given.name.place
@@ -150,7 +153,7 @@ class _Compiler:
         return event
 
     def _addressed(self, given: form.Service) -> form.Service:
-        """With the address that the environment gives of it, as the injector hands over the app's own."""
+        """The service with its address from the environment, where the injector puts the app's own value."""
         variable = given.address_variable
         address = self._sources.addresses.get(variable.text, "").strip() if variable else ""
         if not variable or not address:
@@ -205,7 +208,7 @@ class _Compiler:
             return None
 
     def _method(self, methods: Mapping[str, Method], source: Source | None) -> Method | None:
-        """The method that a read or a write names; None after a mistake."""
+        """The unary method that a read or a write names; None after a mistake."""
         if source is None:
             return None
         method = methods.get(source.text)
@@ -218,7 +221,7 @@ class _Compiler:
         return method
 
     def _language(self, descriptors: Descriptors) -> Language:
-        """One for all services that are described together."""
+        """The language of these descriptors: services from one set share it."""
         if descriptors not in self._languages:
             methods = [each for name in descriptors.services() for each in descriptors.methods(name).values()]
             asked = [("request", name_of(method.request)) for method in methods if method.unary]
@@ -227,7 +230,7 @@ class _Compiler:
         return self._languages[descriptors]
 
     def _each_arrives(self, given: form.Service) -> None:
-        """Metadata that never does would tell nobody apart."""
+        """Reports `vary` metadata that never reaches the proxy: it could not tell callers apart."""
         for read in given.reads or ():
             name = read.method.text if read.method else ""
             if told := withheld(read.vary or (), self._sources.transport, f"read {name}: vary"):
@@ -244,7 +247,7 @@ class _Compiler:
 
 
 def upstream_tls(document: Document, given: form.UpstreamTls | None, name: str) -> UpstreamTls | None:
-    """How a policy says that a service is reached; None: it says nothing of it."""
+    """A service's TLS settings from `upstream_tls`, with paths relative to the policy; None if there are none."""
     if given is None:
         return None
     what = f"service: upstream_tls of {name}"

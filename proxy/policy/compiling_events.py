@@ -1,4 +1,4 @@
-"""The events of a policy: from what a policy says of an exchange's messages to `Event`."""
+"""Compiles the events of a policy: from what the file says about an exchange's messages to `Event`."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ _LONGEST_QUEUE = 128
 def compile_event(
     document: Document, given: form.Event, known: Mapping[str, Descriptors], constants: Mapping[str, int]
 ) -> Event | None:
-    """The event; None after a mistake. `known` are the descriptors of the policy's services."""
+    """The event; None after a mistake. `known` maps the policy's services to their descriptors."""
     if given.exchange is None or not given.routing_keys:
         if given.exchange is not None and given.routing_keys is not None:
             document.wrong(given.at_key("routing_keys"), "event: routing_keys: is empty; accepted: at least one")
@@ -67,7 +67,7 @@ def compile_event(
 def _body(
     document: Document, given: form.Event, known: Mapping[str, Descriptors]
 ) -> tuple[Body, str, DescriptorPool, type[Message] | None] | None:
-    """How a body is read, the type of `event`, its descriptors, and the class of a body that is a message."""
+    """The reader of a body, the type of `event`, its pool, and the class of a protobuf body; None after a mistake."""
     name = given.body.text if given.body else "json"
     if name in _JSON:
         if not given.fields:

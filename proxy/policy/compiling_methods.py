@@ -1,4 +1,4 @@
-"""The reads and writes of a service: from what a policy says of a method to `Read` and `Write`."""
+"""Compiles the reads and writes of a service: from what the file says about a method to `Read` and `Write`."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -27,7 +27,7 @@ _NOT_SAID_OF_ANSWERS = frozenset({"subject", "log"})
 
 
 def compile_read(checker: Checker, service: str, given: form.Read, method: Method | None) -> Read | None:
-    """The read; None after a mistake."""
+    """The read; None after a mistake, which goes to the checker's document."""
     if given.places and "tag" not in given.places:
         checker.document.wrong(given.place, f"read: tag is missing; accepted: {EXPRESSION.accepted}")
     if method is None:
@@ -74,7 +74,7 @@ def compile_read(checker: Checker, service: str, given: form.Read, method: Metho
 def compile_write(
     checker: Checker, service: str, given: form.Write, method: Method | None, methods: Mapping[str, Method]
 ) -> Write | None:
-    """The write; None after a mistake."""
+    """The write; None after a mistake, which goes to the checker's document. `methods` are all of the service."""
     if method is None:
         return None
     what = f"write {method.name}"
@@ -163,7 +163,7 @@ def _unfit(given: form.Read) -> str:
 
 
 def _digest(service: str, given: form.Read) -> bytes:
-    """Of all that decides which answers are stored and found; how log lines call them does not."""
+    """A hash of everything that decides which answers are stored and found; `subject` and `log` do not."""
     said = [service]
     for name, *_ in keys_of(form.Read):
         value = getattr(given, name)
@@ -173,7 +173,7 @@ def _digest(service: str, given: form.Read) -> bytes:
 
 
 def said(given: form.Read | form.Write | form.Event) -> dict[str, str]:
-    """The expressions of a form, by their keys."""
+    """The text of each expression of a form, by its key."""
     values = ((name, getattr(given, name)) for name, kind, *_ in keys_of(type(given)) if kind is EXPRESSION)
     return {name: value.text.strip() for name, value in values if value is not None}
 
@@ -186,7 +186,7 @@ def _said_of(look_up: form.LookUp | None) -> dict[str, str]:
 
 
 def _texts(given: form.Write) -> list[str]:
-    """All expressions of a write that look at its request."""
+    """The text of every expression of a write."""
     sources = [given.invalidates, given.alias, given.subject, given.succeeded, *(given.log or {}).values()]
     if given.look_up is not None:
         sources += [given.look_up.request, given.look_up.invalidates]

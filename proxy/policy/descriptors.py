@@ -8,7 +8,7 @@ from google.protobuf.descriptor import Descriptor, MethodDescriptor, ServiceDesc
 from google.protobuf.message import DecodeError, Message
 
 MOST_BYTES = 16 << 20
-"""Of a file; the largest public API's set has 10 MiB."""
+"""The largest file that is read; the set of the largest public API has 10 MiB."""
 _WELL_KNOWN = (
     "google/protobuf/any.proto",
     "google/protobuf/duration.proto",
@@ -22,7 +22,7 @@ _WELL_KNOWN = (
 
 
 class BadDescriptors(Exception):  # noqa: N818 -- it is told to a person, not raised to a caller
-    """Bytes that are no usable FileDescriptorSet; the text says why and what is accepted."""
+    """Descriptors that cannot be had or used; the text says why and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +36,11 @@ class Method:
     response: Descriptor
     unary: bool
     reads: bool
-    """`idempotency_level` is NO_SIDE_EFFECTS."""
+    """Its `idempotency_level` is NO_SIDE_EFFECTS."""
 
 
 class Descriptors:
-    """The services and messages of one set."""
+    """The services and messages of one set of proto files, in a pool of their own. Raises BadDescriptors."""
 
     def __init__(self, files: Iterable[descriptor_pb2.FileDescriptorProto]) -> None:
         self.pool = descriptor_pool.DescriptorPool()
@@ -51,7 +51,7 @@ class Descriptors:
 
     @classmethod
     def of(cls, data: bytes) -> "Descriptors":
-        """Those of a serialized FileDescriptorSet; BadDescriptors."""
+        """The descriptors in a serialized FileDescriptorSet; raises BadDescriptors."""
         if len(data) > MOST_BYTES:
             raise BadDescriptors(f"is too long; accepted: at most {MOST_BYTES >> 20} MiB")
         files = descriptor_pb2.FileDescriptorSet()
@@ -65,7 +65,7 @@ class Descriptors:
 
     @property
     def data(self) -> bytes:
-        """The set, serialized."""
+        """The set as a serialized FileDescriptorSet."""
         return descriptor_pb2.FileDescriptorSet(file=self._files.values()).SerializeToString()
 
     def services(self) -> Iterator[str]:
@@ -75,16 +75,16 @@ class Descriptors:
             yield from (prefix + service.name for service in file.service)
 
     def methods(self, service: str) -> dict[str, Method]:
-        """The methods of a service by name; KeyError where there is no such service."""
+        """The methods of a service by name; raises KeyError if there is no such service."""
         found: ServiceDescriptor = self.pool.FindServiceByName(service)
         return {method.name: _method(service, method) for method in found.methods}
 
     def message(self, name: str) -> type[Message]:
-        """The class of a message type; KeyError where there is no such type."""
+        """The class of a message type, by its full name; raises KeyError if there is no such type."""
         return message_factory.GetMessageClass(self.pool.FindMessageTypeByName(name))
 
     def _add(self, name: str, importers: tuple[str, ...]) -> None:
-        """Adds a file behind those that it imports."""
+        """Adds a file after the files that it imports. `importers` is the chain that led to it."""
         if name in self._added:
             return
         if name in importers:
@@ -105,7 +105,7 @@ _HOW = "what protoc --include_imports --descriptor_set_out, or buf build -o, wri
 
 
 def _well_known(name: str) -> descriptor_pb2.FileDescriptorProto | None:
-    """protobuf's own files, which a set may leave out."""
+    """One of protobuf's own files, which a set may leave out; None for any other name."""
     if name not in _WELL_KNOWN:
         return None
     from google.protobuf import (  # noqa: F401, PLC0415 -- importing them fills the default pool; few policies need it

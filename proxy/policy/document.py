@@ -1,4 +1,4 @@
-"""YAML with positions: `Document` reads text into nodes; a `Source` is a text in it that knows its line and column.
+"""YAML with positions: `Document` parses a file into nodes; a `Source` is a text in it with its line and column.
 
 Values are kept as written: `1h`, `yes` and `007` stay texts until the reader of the key decides what they are, so
 YAML's implicit types have no effect.
@@ -13,25 +13,25 @@ import yaml
 from proxy.policy.mistakes import Mistake, Place, PolicyError, not_understood, shown, unknown
 
 MOST_BYTES = 1 << 20
-"""A policy of a thousand methods has a tenth of it."""
+"""The largest file that is read; a policy of a thousand methods has a tenth of it."""
 
 Node = yaml.Node
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A text of the file."""
+    """One scalar of the file."""
 
     text: str
     place: Place
-    """Of its first character."""
+    """The place of its first character."""
     exact: bool = True
-    """On one line and without escapes: column n of the text is n - 1 columns behind `place`."""
+    """It is on one line and has no escapes: column n of the text is n - 1 columns after `place`."""
     indent: int = 0
-    """Of a literal block: how far its lines are moved to the right."""
+    """The number of columns by which the lines of a literal block are indented; 0 for any other scalar."""
 
     def at(self, line: int, column: int) -> Place:
-        """The place of a position within the text, both counted from 1; of the whole text where that cannot be told."""
+        """The place of a line and column of the text, counted from 1; `place` itself if it cannot be told."""
         if self.indent:
             return Place(self.place.file, self.place.line + line - 1, self.indent + column)
         if self.exact and line == 1:
@@ -40,7 +40,10 @@ class Source:
 
 
 class Document:
-    """One file being read. Mistakes are collected, so that a person sees all of them at once."""
+    """One file being read. Mistakes are collected, so that a person sees all of them at once.
+
+    Raises PolicyError if the text is not YAML at all.
+    """
 
     def __init__(self, text: str, file: str) -> None:
         self.file = file
@@ -53,11 +56,11 @@ class Document:
         return Place(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def wrong(self, at: Node | Place, text: str) -> None:
-        """Notes a mistake."""
+        """Records a mistake."""
         self.mistakes.append(Mistake(at if isinstance(at, Place) else self.place(at), text))
 
     def mapping(self, node: Node, what: str, known: Iterable[str] | None) -> dict[str, tuple[Place, Node]]:
-        """The keys of a mapping, where each stands, and their values. `known` None: any key."""
+        """The place and value of each key of a mapping. `known` lists the accepted keys; None accepts any."""
         if not isinstance(node, yaml.MappingNode):
             self.wrong(node, f"{what}: {_found(node)}; accepted: keys with values")
             return {}
@@ -74,14 +77,14 @@ class Document:
         return found
 
     def items(self, node: Node, what: str) -> Iterator[Node]:
-        """The items of a list."""
+        """The items of a list; an empty value is a list without any."""
         if isinstance(node, yaml.SequenceNode):
             yield from node.value
         elif not _is_empty(node):
             self.wrong(node, f"{what}: {_found(node)}; accepted: a list")
 
     def text(self, node: Node, what: str, accepted: str = "a text") -> Source | None:
-        """A scalar that is not empty."""
+        """A scalar that is not empty; None after a mistake."""
         if not isinstance(node, yaml.ScalarNode):
             whole = ", in quotes as a whole" if "expression" in accepted else ""
             self.wrong(node, f"{what}: {_found(node)}; accepted: {accepted}{whole}")
@@ -93,7 +96,7 @@ class Document:
         return source
 
     def word(self, node: Node, what: str, pattern: re.Pattern[str], accepted: str) -> Source | None:
-        """A scalar of a certain spelling."""
+        """A scalar that matches a pattern as a whole; None after a mistake."""
         source = self.text(node, what, accepted)
         if source is not None and not pattern.fullmatch(source.text):
             self.wrong(source.place, not_understood(what, source.text, accepted))
@@ -101,7 +104,7 @@ class Document:
         return source
 
     def flag(self, node: Node, what: str) -> bool:
-        """`true` or `false`."""
+        """Whether a scalar is `true`; False after a mistake too."""
         source = self.word(node, what, re.compile("true|false"), "true, false")
         return source is not None and source.text == "true"
 
@@ -140,11 +143,11 @@ class Document:
 
 
 _CUT_OFF = re.compile(r"""(?:^|:|-)\s+(?:'[^']*'|"[^"]*"|\[[^\]]*\]|\{[^}]*\})\s*[^\s,#]""")
-"""A value that begins with a quote or a bracket and goes on behind its end."""
+"""A value that begins with a quote or a bracket and goes on after the closing one."""
 
 
 def _hint(line: str) -> str:
-    """What is accepted in place of a line that is no YAML, where that is plain."""
+    """What is accepted in place of a line that is not valid YAML."""
     if "\t" in line[: len(line) - len(line.lstrip())]:
         return "; accepted: lines that are indented with spaces"
     if _CUT_OFF.search(line):

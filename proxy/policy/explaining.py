@@ -1,4 +1,4 @@
-"""`policy explain`: what a policy makes of one call, without a proxy."""
+"""`policy explain`: what a policy does with one call, without a proxy."""
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,8 +16,10 @@ from proxy.settings.setting_types import Duration
 def explained(
     policy: Policy, method: str, request: Any, response: Any, status: StatusCode | None = None
 ) -> list[tuple[str, str]]:
-    """Names and what the policy says of a request and its answer, a message or a `status`; BadMessage for a method or
-    message that it does not know, ExpressionError.
+    """What the policy says about a request and its answer, as lines of a name and a text.
+
+    `request` and `response` are in protobuf's JSON mapping; `status` is the answer instead of `response`. Raises
+    BadMessage for a method or message that is not known, and ExpressionError.
     """
     found = _method(policy, method)
     if isinstance(found, Read):

@@ -1,9 +1,9 @@
-"""`Expression`: a CEL expression, checked against protobuf descriptors when it is made, as a plain callable.
+"""`Expression`: a CEL expression as a plain callable, checked against protobuf descriptors when it is made.
 
 `Language` is CEL over the descriptors of one service: the standard, the strings extension and `own_functions`.
-An environment with its variables takes 1.5 ms and 140 KiB. So there is one for all expressions of a service, in which
-each variable has a name for every type that it may have, and one without variables, in which expressions are kept. An
-expression has one of its own only where something is wrong with it, so that what CEL says fits the text, or where it
+An environment with variables takes 1.5 ms and 140 KiB. So all expressions of a service are checked in one, in which
+each variable has a name for every type that it may have, and kept in another one without variables. An expression is
+checked in an environment of its own only if it has a mistake, so that CEL's message fits the text, or if its variables
 cannot safely be renamed.
 """
 
@@ -42,7 +42,7 @@ _PLAIN = (str, int, float, bool)
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is wrong with an expression, and where in it, from line 1 and column 1."""
+    """What is wrong with an expression, and where; line and column of its text count from 1."""
 
     line: int
     column: int
@@ -59,12 +59,12 @@ class BadExpression(Exception):  # noqa: N818 -- it is told to a person, not rai
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A variable of an expression: a message's full name, or `int`, or `json` for a JSON object."""
+    """A variable's type: a message's full name, or `int`, or `json` for a JSON object."""
 
     type: str
 
     def declared(self) -> Any:
-        """As CEL declares it."""
+        """The type as CEL's bindings declare it."""
         match self.type:
             case "int":
                 return cel.Type.INT
@@ -75,7 +75,7 @@ class Variable:
 
 
 class Expression:
-    """Called with its variables; ExpressionError, and nothing else, where it fails."""
+    """Is called with its variables; raises only ExpressionError."""
 
     __slots__ = ("_constants", "_evaluate", "_names", "_own", "_type", "text")
 
@@ -88,8 +88,8 @@ class Expression:
         own: Sequence[tuple[OwnCall, "Expression"]] = (),
         names: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """`own` are the calls of `own_functions`, each with the expression of its field; `names` are what variables
-        are called where it was checked.
+        """`own` are the calls of `own_functions`, each with the expression of its field; `names` maps variables to
+        their names in the environment that checked it.
         """
         self.text = text
         self._evaluate = checked.eval
@@ -106,11 +106,11 @@ class Expression:
             try:
                 data[call.variable] = call.of(field(**variables))
             except ExpressionError:
-                continue  # it may not be needed; where it is, CEL says that there is none
+                continue  # it may not be needed; if it is, CEL reports that the variable has no value
         try:
             value = self._evaluate(data=data)
             plain = value.plain_value()
-        except (RuntimeError, TypeError, ValueError) as error:  # what the bindings raise for a budget or a wrong value
+        except (RuntimeError, TypeError, ValueError) as error:  # the bindings, for a budget or a wrong value
             raise ExpressionError(_cut(str(error))) from None
         if value.type() == cel.Type.ERROR:
             raise ExpressionError(_cut(str(plain)))
@@ -142,7 +142,7 @@ _STRINGS = re.compile(
 
 
 def _strings_extension() -> list[Any]:
-    """Loaded where an expression names one of its functions: it is a library of 7 MB."""
+    """The strings extension. It is a library of 7 MB, loaded only if an expression names one of its functions."""
     from cel_expr_python.ext import ext_strings  # noqa: PLC0415 -- see above
 
     return [ext_strings.ExtStrings()]
@@ -151,28 +151,28 @@ def _strings_extension() -> list[Any]:
 Declared = tuple[str, str]
 """A variable's name and type."""
 _OWN_CALLS = 4
-"""Of each of our functions in one expression, that all are checked with."""
+"""The calls of each own function that the common environment declares; an expression with more is checked alone."""
 _PLAIN_LITERAL = r"'[^']*'|\"[^\"]*\""
 _NOT_PLAIN = re.compile(r"[\\`]|//|\'\'\'|\"\"\"")
-"""Texts in which it takes CEL itself to tell where a literal ends, or a comment."""
+"""Marks texts in which only CEL itself can tell where a literal or a comment ends."""
 
 
 class Language:
-    """CEL over one pool of descriptors; `constants` are names that every expression may use, whole numbers."""
+    """CEL over one pool of descriptors; `constants` are whole numbers that every expression may name."""
 
     def __init__(self, pool: DescriptorPool, constants: Mapping[str, int], expected: Iterable[Declared] = ()) -> None:
-        """`expected` are variables with types that expressions are going to have."""
+        """`expected` are the variables, with their types, that expressions are going to have."""
         self._pool = pool
         self._constants = dict(constants)
         self._functions = own_functions.declarations()
         self._names = {each: f"{each[0]}_{number}_" for number, each in enumerate(dict.fromkeys(expected))}
-        """What each variable is called in the environment that all are checked in."""
+        """The name of each variable in the common environment."""
         self._common: dict[bool, Any] = {}
         self._shared: dict[bool, Any] = {}
-        """Environments, without and with the strings extension: with all variables, and with none."""
+        """The environments with all variables (common) and without any (shared), by whether they have strings."""
 
     def compile(self, text: str, variables: Mapping[str, Variable], returns: Returns, message: str = "") -> Expression:
-        """The expression; BadExpression with every fault of it. `message` is the type of a message that it returns."""
+        """The expression; raises BadExpression with all its faults. `message` is the type that "message" returns."""
         try:
             text.encode()
         except UnicodeEncodeError:
@@ -199,7 +199,7 @@ class Language:
         return Expression(text, kept, returns, used, own, names or {})
 
     def _renamed(self, text: str, variables: Mapping[str, Variable], calls: Sequence[OwnCall]) -> dict[str, str] | None:
-        """The names of the variables where all are checked; None: this text cannot be."""
+        """The variables' names in the common environment; None if this text cannot be checked there."""
         found = {name: self._names.get((name, kind.type)) for name, kind in variables.items()}
         many = any(call.number >= _OWN_CALLS for call in calls)
         if None in found.values() or many or _NOT_PLAIN.search(text) or own_functions.misplaced(text) is not None:
@@ -207,7 +207,7 @@ class Language:
         return {name: other for name, other in found.items() if other is not None}
 
     def _checked_in_common(self, texts: Iterable[str], names: Mapping[str, str], *, strings: bool) -> Any:
-        """The last of these texts as CEL checked it; None: something is wrong with one."""
+        """The last of these texts, checked; None if any of them has a mistake."""
         if strings not in self._common:
             declared = {name: Variable(type_).declared() for (_, type_), name in self._names.items()}
             declared |= {call.variable: call.type for call in own_functions.every_call(_OWN_CALLS)}
@@ -231,7 +231,7 @@ class Language:
         *,
         strings: bool,
     ) -> Any:
-        """The expression as CEL checked it under the names that it has itself; BadExpression."""
+        """The expression, checked with its variables' own names; raises BadExpression."""
         declared = {name: variable.declared() for name, variable in variables.items()} | self._declared_constants()
         try:
             checked = self._environment(declared, strings=strings).compile(text)
@@ -258,7 +258,7 @@ class Language:
         return found or [Fault(1, 1, f"{_cut(first)}; accepted: a CEL expression")]
 
     def _helpful(self, text: str, variables: Mapping[str, Any]) -> str:
-        """CEL's sentence; of an unknown name or field one that says which there are."""
+        """CEL's message with what is accepted; for an unknown name or field, one that lists the known ones."""
         if (name := _UNDECLARED.match(text)) and name[1] not in variables:
             return f"no variable is called {name[1]!r}; accepted: {', '.join(variables)}"
         if text.startswith("Syntax error"):

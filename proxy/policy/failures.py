@@ -1,9 +1,11 @@
-"""`ExpressionError`: an expression of a policy that failed on a message. Apart from CEL, which few processes load."""
+"""`ExpressionError`: an expression of a policy failed on a message. This module does not import CEL, which few
+processes need.
+"""
 
 
 class ExpressionError(Exception):
-    """An expression that failed on a message. The text is CEL's, cut, and may name what the message holds."""
+    """An expression failed on a message. The text is CEL's, cut, and may contain values of the message."""
 
 
 class WrongTypeError(ExpressionError):
-    """An expression of a type that only a message shows gave something else than is accepted."""
+    """An expression whose type is only known at run time gave a value of a type that is not accepted."""

@@ -1,4 +1,4 @@
-"""What a policy file may say: its forms, each key declared once with its kind and its help.
+"""The forms of a policy file: each key is declared once, with its kind and its help.
 
 A missing key is None, so that a policy that includes a built-in service can override single keys of it.
 """
@@ -34,10 +34,10 @@ _QUEUE = Text("1 to 64 letters, digits, dots, dashes or underscores", r"[A-Za-z0
 FIELD_TYPES = ("text", "int64", "text?", "int64?")
 _FIELD = Text(", ".join(FIELD_TYPES), r"(text|int64)\??")
 STORABLE = ("NOT_FOUND", "INVALID_ARGUMENT", "FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED")
-"""Statuses that a service gives to every caller for the same request. All others depend on the moment or the caller."""
+"""The statuses that a service returns to every caller for the same request. Others depend on the time or the caller."""
 JSON_BODIES = ("json", "envelope")
 _key = key
-"""For a form with a key of that name."""
+"""Another name for `key`, for a form that has a key called `key`."""
 
 T = TypeVar("T", bound=Form)
 
@@ -247,13 +247,13 @@ class Policy(Form):
 
 
 def read_policy(text: str, file: str) -> tuple[Policy, Document]:
-    """The form of a file; the document holds the mistakes found so far. PolicyError if it is not YAML at all."""
+    """The form of a file, and its document with the mistakes found so far; raises PolicyError if it is not YAML."""
     document = Document(text, file)
     return read_form(document, document.root, Policy, "policy"), document
 
 
 def overridden(form: T, by: T) -> T:
-    """A form, overridden by the keys that another one of its kind gives."""
+    """A copy of a form in which the keys that `by` gives replace its own."""
     given = {name: getattr(by, name) for name, *_ in keys_of(type(by)) if getattr(by, name) is not None}
     more: dict[str, Any] = {**given, "places": {**form.places, **by.places}}
     return replace(form, **more)

@@ -1,6 +1,6 @@
-"""The *head* of an expression's tags: what they begin with, as far as the expression's text tells.
+"""The *head* of an expression's tags: what they begin with, as far as the expression's text shows it.
 
-Those of `'product/' + string(request.id)` begin with `product/`. Where the text does not tell, the head fits any tag.
+The tags of `'product/' + string(request.id)` begin with `product/`. Where the text shows nothing, any tag may follow.
 """
 
 import re
@@ -13,13 +13,13 @@ _OPENING, _CLOSING = "([{", ")]}"
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How tags begin, or a whole tag."""
+    """The beginning of some tags, or one whole tag."""
 
     text: str
     whole: bool = False
 
     def meets(self, other: "Head") -> bool:
-        """Whether there is a tag of both."""
+        """Whether any tag fits both heads."""
         if self.whole and other.whole:
             return self.text == other.text
         if self.whole:
@@ -34,15 +34,15 @@ ANY = Head("")
 
 @lru_cache(maxsize=1024)
 def heads(expression: str) -> frozenset[Head]:
-    """Of an expression that gives a tag, or a list of tags; empty where it gives none."""
+    """The heads of an expression that gives a tag or a list of tags; no heads if the list is always empty."""
     tokens: list[str] = []
     at, end = 0, len(expression.rstrip())
     while at < end:
         match = _TOKEN.match(expression, at)
         if match is None:
-            return frozenset({ANY})  # an escape, a text of several lines
+            return frozenset({ANY})  # an escape, or a literal of several lines
         if match[1] and tokens and re.fullmatch(r"\w+|'.*'|\".*\"", tokens[-1]):
-            return frozenset({ANY})  # r'…', '''…'''
+            return frozenset({ANY})  # r'…' or '''…'''
         tokens.append(match[1] or match[2] or match[3])
         at = match.end()
     return _heads(tokens)
@@ -62,7 +62,7 @@ def _heads(tokens: list[str]) -> frozenset[Head]:
 
 
 def _of_choice(tokens: list[str]) -> frozenset[Head]:
-    """Behind the question mark: `a : b`, where b may be a choice as well."""
+    """The heads of what follows a question mark: `a : b`, where b may be a choice as well."""
     depth = pending = 0
     for at, part in enumerate(tokens):
         depth += (part in _OPENING) - (part in _CLOSING)
@@ -76,7 +76,7 @@ def _of_choice(tokens: list[str]) -> frozenset[Head]:
 
 
 def _of_list(tokens: list[str]) -> frozenset[Head] | None:
-    """Of what is a list, or in parentheses; None where it is neither, for all that can be told."""
+    """The heads of a list or of an expression in parentheses; None if it is neither, as far as the tokens show."""
     if not tokens or tokens[-1] not in _CLOSING:
         return None
     opening = _opened(tokens)
@@ -91,7 +91,7 @@ def _of_list(tokens: list[str]) -> frozenset[Head] | None:
 
 
 def _opened(tokens: list[str]) -> int:
-    """Where the bracket begins that the last token ends."""
+    """The index of the bracket that the last token closes."""
     depth = 0
     for at in range(len(tokens) - 1, -1, -1):
         depth += (tokens[at] in _CLOSING) - (tokens[at] in _OPENING)
@@ -101,7 +101,7 @@ def _opened(tokens: list[str]) -> int:
 
 
 def _split(tokens: list[str], by: str) -> list[list[str]]:
-    """The parts between these tokens, outside of brackets."""
+    """The parts between the tokens `by` that are outside any brackets."""
     parts: list[list[str]] = [[]]
     depth = 0
     for token in tokens:

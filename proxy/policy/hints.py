@@ -1,4 +1,4 @@
-"""What is accepted in the place of what CEL complains of, where its own sentence does not tell people."""
+"""Says what is accepted for those of CEL's complaints whose own text does not help people."""
 
 import re
 
@@ -15,5 +15,5 @@ _HINTS = (
 
 
 def hint(complaint: str) -> str:
-    """Empty: there is none."""
+    """What is accepted instead; empty if there is no hint for this complaint."""
     return next((accepted for pattern, accepted in _HINTS if pattern.search(complaint)), "")

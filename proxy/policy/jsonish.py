@@ -1,4 +1,4 @@
-"""Converts YAML and JSON, as people write messages in cases and on the command line, to values and messages."""
+"""Converts the YAML and JSON in which people write messages, in cases and on the command line, to protobuf messages."""
 
 import json
 import re
@@ -15,16 +15,18 @@ _JSON = re.compile(r"null|true|false|-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]
 
 
 _WELL_KNOWN = "google.protobuf."
-"""Some of these are no objects in JSON: a wrapper is its value, a Timestamp a text."""
+"""The package of types that may not be objects in JSON: a wrapper is its value, a Timestamp is a text."""
 
 
 class BadMessage(Exception):  # noqa: N818 -- it is told to a person, not raised to a caller
-    """What was written is no such message."""
+    """What was written is not a message of the expected type."""
 
 
 def value_of(node: Node, within: tuple[Node, ...] = ()) -> Any:
-    """The JSON value that a node spells: a plain scalar that JSON knows is what JSON takes it for, all else is text.
-    BadMessage for a node within itself, as YAML can spell it. `within`: the nodes around it.
+    """The JSON value that a node spells: an unquoted number, true, false or null is what it is in JSON, any other
+    scalar is a text.
+
+    Raises BadMessage for a node that contains itself, which YAML allows. `within` are the nodes around it.
     """
     if any(node is each for each in within):
         raise BadMessage("is a part of itself; accepted: what JSON can spell")
@@ -41,7 +43,7 @@ def value_of(node: Node, within: tuple[Node, ...] = ()) -> Any:
 
 
 def message_of(value: Any, message: Message) -> Message:
-    """The message that a JSON value spells, in protobuf's own mapping; BadMessage."""
+    """Fills `message` from a JSON value in protobuf's JSON mapping and returns it; raises BadMessage."""
     name = message.DESCRIPTOR.full_name
     if not isinstance(value, dict) and not name.startswith(_WELL_KNOWN):
         raise BadMessage(f"{name}: {shown(json.dumps(value))} is not a JSON object")

@@ -1,7 +1,7 @@
-"""What the value of a key may be: each *kind* reads a node and says in one line what is accepted.
+"""The *kinds* of value that a key of a policy may have: each reads a node and says in one line what is accepted.
 
 A form is a dataclass whose fields are made with `key`: name, kind and help are declared once, and the reader, the
-messages and the reference in docs/policies.md come from there.
+messages and the reference in docs/policies.md are made from that.
 """
 
 import re
@@ -19,36 +19,36 @@ F = TypeVar("F", bound="Form")
 
 
 def key(kind: "Kind", text: str, *, required: bool = False) -> Any:
-    """One key of a form: what it holds, and its help."""
+    """Declares one key of a form: the kind of its value, and its help."""
     return field(default=None, metadata={"kind": kind, "help": text, "required": required})
 
 
 @dataclass
 class Form:
-    """What a mapping of the file holds."""
+    """What one mapping of the file holds."""
 
     place: Place
     places: dict[str, Place] = field(default_factory=dict)
-    """Where each given key stands."""
+    """The place of each key that was given."""
 
     def at_key(self, name: str) -> Place:
-        """Where a key stands, or the form where it was not given."""
+        """The place of a key, or of the form if the key was not given."""
         return self.places.get(name, self.place)
 
 
 class Kind:
-    """Reads one node; None after a mistake, which the document then has."""
+    """Reads one node, and says what it accepts."""
 
     accepted: str
 
     def read(self, document: Document, node: Node, what: str) -> Any:
-        """The value."""
+        """The value; None after a mistake, which is recorded in the document. `what` names the value in it."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Text(Kind):
-    """A `Source` of a certain spelling."""
+    """A text that matches `pattern` as a whole, read as a `Source`."""
 
     accepted: str = "a text"
     pattern: str = r"(?s).+"
@@ -62,7 +62,7 @@ EXPRESSION = Text("a CEL expression")
 
 @dataclass(frozen=True)
 class Value(Kind):
-    """What a setting of the same kind holds."""
+    """A value of a setting's type."""
 
     type: SettingType
 
@@ -83,7 +83,7 @@ class Value(Kind):
 
 @dataclass(frozen=True)
 class Words(Value):
-    """What a setting of several words holds: in one text, or as a list; either may be empty."""
+    """The words of a setting that takes several, in one text or as a list; either may be empty."""
 
     @property
     def accepted(self) -> str:  # type: ignore[override]  # the setting's own words
@@ -109,7 +109,7 @@ class Flag(Kind):
 
 @dataclass(frozen=True)
 class Several(Kind):
-    """A list of texts, as a tuple of what `each` reads; one alone may stand without its list."""
+    """A list, read as a tuple of what `each` reads; a single item may be given without the list."""
 
     each: Kind
 
@@ -125,7 +125,7 @@ class Several(Kind):
 
 @dataclass(frozen=True)
 class Named(Kind):
-    """A mapping of names of one's own to what `each` reads."""
+    """A mapping whose names the policy's author chooses, to what `each` reads."""
 
     each: Kind
     accepted_names: str = "letters, digits and underscores"
@@ -169,14 +169,14 @@ class Forms(Kind, Generic[F]):
 
 
 def keys_of(form: "type[Form]") -> Iterator[tuple[str, Kind, str, bool]]:
-    """The keys of a form: name, kind, help, and whether it must be there."""
+    """The keys of a form: name, kind, help, and whether it is required."""
     for each in fields(form):
         if "kind" in each.metadata:
             yield each.name, each.metadata["kind"], each.metadata["help"], each.metadata["required"]
 
 
 def read_form(document: Document, node: Node, form: type[F], what: str) -> F:
-    """A form with what could be read of it; a key that is missing or wrong is None."""
+    """The form in a node; a key that is missing or wrong is None. Mistakes are recorded in the document."""
     kinds = {name: (kind, required) for name, kind, _, required in keys_of(form)}
     given = document.mapping(node, what, kinds)
     made = form(document.place(node))

@@ -1,4 +1,4 @@
-"""Loads a policy from its file, with the descriptors that it names: files, or reflection of the upstream."""
+"""Loads a policy from its file, with the descriptors that it names, from files or by reflection of the upstream."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 
 DEFAULT_UPSTREAM = "localhost:50056"
 DEFAULT_CONSTANTS = {"CACHE_BYPASS_PER_PAGE": 100}
-"""Settings that expressions may name, with their defaults."""
+"""The settings that expressions may name, with their defaults."""
 
 Connect = Callable[[str, UpstreamTls | None], "grpc.Channel"]
-"""A channel to a gRPC target; None: over TLS or not as the settings say. SettingError for files of no use."""
+"""Makes a channel to a gRPC target with these TLS settings, None for the process's own; raises SettingError if their
+files cannot be used."""
 
 
 def in_plaintext(target: str, _: UpstreamTls | None) -> "grpc.Channel":
-    """For tools without settings."""
+    """A plaintext channel, for tools that have no settings."""
     import grpc  # noqa: PLC0415 -- few policies need it
 
     return grpc.insecure_channel(target)
@@ -51,9 +52,9 @@ def load_policy(
     transport: str = "grpcio",
     listen_addr: str = "",
 ) -> Policy:
-    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
+    """The policy in a file, or the built-in one if `path` is empty; raises PolicyError with every mistake.
 
-    `watched` reads each file. No service may be where the proxy itself listens.
+    `watched` reads each file. A service must not be at `listen_addr`, where the proxy itself listens.
     """
     if not path:
         return builtin_policy(constants)
@@ -84,7 +85,7 @@ def load_policy(
         with closing(channel):
             return ask(channel, service)
 
-    # That variable is a setting of ours, which a flag may override.
+    # MEDIA_SERVICE_ADDR is one of the proxy's own settings, which a flag may override.
     addresses = {name: text for name, text in environ.items() if name != "MEDIA_SERVICE_ADDR"}
     sources = Sources(described, reflected, addresses, transport)
     policy = compile_policy(policy_text(path, watched), path, sources, constants)
@@ -109,8 +110,9 @@ def _loop(service: Service, listen_addr: str) -> str:
 def _routes(
     path: str, constants: Mapping[str, int], watched: Watched, environ: Mapping[str, str], listen_addr: str
 ) -> Policy:
-    """Of a policy that cannot be used: where services are, as far as that can be read. Nothing is stored by it, and no
-    event heard: what it would have said of that, nobody knows. What may be invalidated is.
+    """A policy that only routes, for a file that cannot be used: each service's address, as far as it can be read.
+
+    Nothing is stored and no events are consumed, since the file cannot say how. The built-in writes still invalidate.
     """
     builtin = builtin_policy(constants).services
     policy = Policy({name: _uncached(each) for name, each in builtin.items()}, ())
@@ -136,7 +138,7 @@ def _uncached(service: Service) -> Service:
 
 
 def _usable(tls: UpstreamTls | None) -> UpstreamTls | None:
-    """With its files if they are of any use; it stays TLS without."""
+    """The settings without their files if these cannot be used; the connection stays TLS."""
     if tls is None or not tls.on:
         return tls
     import ssl  # noqa: PLC0415 -- few need it
@@ -151,7 +153,7 @@ def _usable(tls: UpstreamTls | None) -> UpstreamTls | None:
 
 
 def _target(address: str) -> str:
-    """Empty where it is none."""
+    """The address as a gRPC target; empty if it is not one."""
     try:
         return GrpcTarget().parse(address.strip())
     except ValueError:
@@ -159,7 +161,7 @@ def _target(address: str) -> str:
 
 
 def policy_text(path: str, watched: Watched | None = None) -> str:
-    """The text of a policy's file; PolicyError where it cannot be read."""
+    """The text of a policy's file; raises PolicyError if it cannot be read."""
     try:
         return (watched or Watched()).read(Path(path), MOST_BYTES).decode()
     except UnicodeDecodeError:
@@ -171,7 +173,7 @@ def policy_text(path: str, watched: Watched | None = None) -> str:
 
 
 def descriptors_in(path: Path, watched: Watched | None = None) -> Descriptors:
-    """The descriptors in a file; BadDescriptors."""
+    """The descriptors in a file; raises BadDescriptors."""
     try:
         return Descriptors.of((watched or Watched()).read(path, MOST_DESCRIPTOR_BYTES))
     except OSError as error:

@@ -1,7 +1,7 @@
-"""`Messages`: bytes to messages of one type, for expressions: whole, or only the fields that expressions name.
+"""`Messages`: parses bytes into messages of one type for expressions, whole or with only the fields that they name.
 
-A write may be one message of 50 MiB, most of it a field that no expression uses. Parsing would copy it, and passing it
-to an expression would copy it again; so only the fields that the expressions name are parsed.
+A write may be one message of 50 MiB, most of it in a field that no expression uses. Parsing would copy it, and passing
+it to an expression would copy it again; so only the fields that the expressions name are parsed.
 """
 
 import re
@@ -18,20 +18,20 @@ from proxy.policy.failures import ExpressionError
 
 
 class Messages:
-    """The messages of one type."""
+    """Parses the messages of one type."""
 
     def __init__(self, descriptor: Descriptor, variable: str = "", expressions: Iterable[str] = ()) -> None:
-        """`expressions` use a message under the name `variable`; without them it is always parsed whole."""
+        """`expressions` use a message under the name `variable`. If that is empty, messages are always parsed whole."""
         self._descriptor = descriptor
         self._named = _named(descriptor, variable, expressions) if variable else None
 
     @cached_property
     def _class(self) -> type[Message]:
-        """Made when it is needed: of the methods that a policy names, few may be called."""
+        """The message class, made on first use: few of the methods that a policy names may ever be called."""
         return message_factory.GetMessageClass(self._descriptor)
 
     def whole(self, body: bytes) -> Message | None:
-        """The message; None where it is none, or has fields that the descriptors do not know."""
+        """The whole message; None if it cannot be parsed or has fields that the descriptors do not know."""
         message = self._class()
         try:
             message.ParseFromString(body)
@@ -42,7 +42,7 @@ class Messages:
         return message if message.ByteSize() == size else None
 
     def readable(self, body: bytes) -> Message:
-        """The message, unknown fields or not, only what is looked at. ExpressionError where it is none."""
+        """The message with at least the fields that expressions name; raises ExpressionError if it cannot be parsed."""
         try:
             if self._named is not None:
                 body = wire.only(body, self._named)
@@ -53,12 +53,12 @@ class Messages:
         return message
 
     def default(self) -> Message:
-        """The message without any field set."""
+        """A new message with no field set."""
         return self._class()
 
 
 def without_signatures(message: Message, urls: Set[str]) -> Message:
-    """The message itself, in which each of these URLs has lost its query."""
+    """Cuts the query off each of these URLs in the message, in place, and returns it."""
     for field, value in message.ListFields():
         values = value if field.is_repeated else [value]
         if field.message_type is not None:
@@ -75,9 +75,9 @@ def without_signatures(message: Message, urls: Set[str]) -> Message:
 
 
 def _named(descriptor: Descriptor, variable: str, expressions: Iterable[str]) -> frozenset[int] | None:
-    """The numbers of the fields that expressions name; None where one uses the message as a whole.
+    """The numbers of the fields that expressions name; None if one uses the message as a whole.
 
-    Rather too many than too few: what stands in a literal or a comment counts too.
+    Also None if the type has groups. Names in literals and comments count too: too many fields do no harm.
     """
     names: set[str] = set()
     for text in expressions:

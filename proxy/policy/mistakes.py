@@ -11,7 +11,7 @@ _LONGEST_SHOWN = 120
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """Where in a file; line and column count from 1, columns in characters."""
+    """A position in a file; line and column count from 1, columns in characters."""
 
     file: str
     line: int = 1
@@ -23,7 +23,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Mistake:
-    """One mistake: where it is, what was found there and what is accepted."""
+    """One mistake: where it is, and a text that says what was found there and what is accepted."""
 
     place: Place
     text: str
@@ -33,30 +33,30 @@ class Mistake:
 
 
 class PolicyError(BadPolicyError):
-    """A policy that cannot be used; the text has a line for each mistake, in the order of the file."""
+    """A policy cannot be used; the text has a line for each mistake, in the order of the file."""
 
     def __init__(self, mistakes: Iterable[Mistake]) -> None:
         self.mistakes: Sequence[Mistake] = sorted(set(mistakes))
         super().__init__("\n".join(map(str, self.mistakes)))
 
     def __reduce__(self) -> tuple[type[Self], tuple[Sequence[Mistake]]]:
-        """For whoever takes it to another process."""
+        """For pickling, which carries it to another process."""
         return type(self), (self.mistakes,)
 
 
 def shown(text: str) -> str:
-    """A text out of a file as a message quotes it, on one line and cut where it is long."""
+    """A text from a file as messages quote it: on one line, and cut if it is long."""
     return repr(text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…")
 
 
 def not_understood(what: str, given: str, accepted: str) -> str:
-    """The sentence for a value that is not understood."""
+    """The message for a value that is not understood."""
     return f"{what}: {shown(given)} is not understood; accepted: {accepted}"
 
 
 def unknown(what: str, given: str, known: Iterable[str]) -> str:
-    """The sentence for a name that is not known, with the nearest one that is."""
-    from difflib import get_close_matches  # noqa: PLC0415 -- what serves makes no mistakes, mostly
+    """The message for an unknown name, with the nearest known one."""
+    from difflib import get_close_matches  # noqa: PLC0415 -- most processes report no mistakes
 
     names = list(known)
     nearest = get_close_matches(given, names, n=1)

@@ -1,8 +1,9 @@
-"""Functions of ours in expressions, as `request.name.casefold()`: CEL checks them, Python calls them before it.
+"""The proxy's own functions in expressions, such as `request.name.casefold()`. CEL checks them; Python calls them.
 
-CEL's bindings (cel-expr-python 0.1.3) keep for good what they hand to a function in Python and what it answers: a few
-hundred bytes at each evaluation (measured). So an expression is checked with these functions declared, and evaluated
-with each call of one in a variable. For that it must be called on a field, not on something that CEL first works out.
+CEL's bindings (cel-expr-python 0.1.3) never free what they pass to a function in Python and what it returns: a few
+hundred bytes at each evaluation (measured). So an expression is checked with these functions declared, but Python calls
+them before the evaluation, in which a variable holds each result. That is why such a function can only be called on a
+field, not on the result of another CEL expression.
 """
 
 import re
@@ -36,30 +37,31 @@ _LEFT = re.compile(rf"{_LITERAL}|\.\s*({_NAMES})\s*\(")
 
 @dataclass(frozen=True, slots=True)
 class OwnCall:
-    """One call: its variable stands in the expression for what the function makes of `field`."""
+    """One call of a function on `field`; in the expression, a variable replaces it."""
 
     field: str
+    """The CEL path that the function is called on, such as `request.name`."""
     function: str
     number: int
-    """Among the calls of this function in the expression."""
+    """Counts the calls of this function in the expression, from 0."""
 
     @property
     def variable(self) -> str:
-        """Its name in the expression."""
+        """The name of the variable that holds the result."""
         return f"own_{self.function}_{self.number}_"
 
     def of(self, text: str) -> object:
-        """What the function makes of a text."""
+        """The function's result for a text."""
         return _GIVEN[self.function][1](text)
 
     @property
     def type(self) -> Any:
-        """Of the variable, as CEL declares it."""
+        """The type of the result, as CEL's bindings declare it."""
         return _GIVEN[self.function][0]
 
 
 def declarations() -> list[Any]:
-    """For checking."""
+    """The functions as CEL's bindings declare them, for checking expressions."""
     return [
         cel.FunctionDecl(name, [cel.Overload(f"string_{name}", returns, [_TEXT], is_member=True, impl=implementation)])
         for name, (returns, implementation) in _GIVEN.items()
@@ -67,7 +69,7 @@ def declarations() -> list[Any]:
 
 
 def apart(text: str, variables: Collection[str]) -> tuple[str, list[OwnCall]]:
-    """The expression with variables in the place of its calls, and the calls."""
+    """The expression with each call replaced by its variable, and the calls. Only fields of `variables` count."""
     calls: dict[tuple[str, str], OwnCall] = {}
 
     def variable(found: "re.Match[str]") -> str:
@@ -83,12 +85,12 @@ def apart(text: str, variables: Collection[str]) -> tuple[str, list[OwnCall]]:
 
 
 def every_call(most: int) -> Iterator[OwnCall]:
-    """What may stand in an expression with `most` calls of each function; for declaring them all."""
+    """All calls that an expression with at most `most` calls of each function can have, to declare their variables."""
     for function in _GIVEN:
         yield from (OwnCall("", function, number) for number in range(most))
 
 
 def misplaced(text: str) -> tuple[int, str] | None:
-    """Where a call is left that is not on a field, and of which function; None: none is."""
+    """The first remaining call, which is not on a field: its position and function; None if no call remains."""
     found = next((each for each in _LEFT.finditer(text) if each[1] is not None), None)
     return None if found is None else (found.start(1), found[1])

@@ -1,4 +1,4 @@
-"""Descriptors by gRPC server reflection: what a server says its services look like. The one I/O of this package."""
+"""Reads descriptors by gRPC server reflection: the server itself describes its services."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -11,7 +11,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from proxy.policy.descriptors import BadDescriptors, Descriptors
 
 _VERSIONS = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
-"""Their messages are the same on the wire."""
+"""The versions of the service, newest first; their messages are the same on the wire."""
 _ELSE = "a server with reflection, or a file"
 _MOST_FILES = 1000
 _OWN = ("grpc.reflection.", "grpc.health.")
@@ -21,7 +21,10 @@ Response: Any = reflection_pb2.ServerReflectionResponse
 
 
 def ask(channel: grpc.Channel, *services: str, timeout: float = 10.0) -> Descriptors:
-    """The descriptors of these services, without any: of all that the server names; BadDescriptors."""
+    """The descriptors of these services, or if none is named, of all that the server lists; raises BadDescriptors.
+
+    `timeout` bounds each request, in seconds.
+    """
     problem = ""
     for version in _VERSIONS:
         try:
@@ -45,7 +48,7 @@ def _names(channel: grpc.Channel, version: str, timeout: float) -> Iterator[str]
 def _files(
     channel: grpc.Channel, version: str, services: tuple[str, ...], timeout: float
 ) -> list[descriptor_pb2.FileDescriptorProto]:
-    """The files of these services, and those that they import, asked for one round after the other."""
+    """The proto files of these services and all that they import, requested level by level."""
     found: dict[str, descriptor_pb2.FileDescriptorProto] = {}
     requests = [Request(file_containing_symbol=name) for name in services]
     while requests:

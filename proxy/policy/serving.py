@@ -1,4 +1,4 @@
-"""The policy that a process serves by. Without a file of its own neither CEL nor YAML is loaded for it."""
+"""The policy that a process serves. The built-in policy needs neither CEL nor YAML, so neither is imported for it."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ def served_policy(
     listen_addr: str = "",
     transport: str = "grpcio",
 ) -> Policy:
-    """The policy in a file, of an empty path the built-in one; PolicyError with every mistake.
+    """The policy in a file, or the built-in one if `path` is empty; raises PolicyError with every mistake.
 
     `watched` reads each file.
     """

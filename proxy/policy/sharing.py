@@ -1,10 +1,10 @@
-"""Which services a flush of one service's share concerns: itself, and those whose answers depend on its tags.
+"""Which services a flush of one service's share concerns: the service itself, and those that depend on its tags.
 
-A share is flushed when nobody can say what has changed in a service, so any of its tags may have. Only the expressions
-of the policy tell which answers of other services are stored under these tags, or have them as further tags:
-    named     what the tags of a service's reads, writes and events begin with
-    concerned a service with a read whose tag, or one of its further tags, may begin so
-A tag that begins with what some service names belongs to that service; one whose beginning no text tells may belong to
+A share is flushed when nobody can say what has changed in a service, so any of its tags may have changed. Only the
+policy's expressions show which answers of other services are stored under these tags, or have them as further tags:
+    named      the heads of the tags of a service's reads, writes and events
+    concerned  a service that has a read whose tag, or one of whose further tags, may have such a head
+A tag with a head that some service names belongs to that service; a tag whose head is not in the text may belong to
 any. The tags of the built-in service are found only in messages, so a flush of another service does not concern it.
 """
 
@@ -15,7 +15,7 @@ from proxy.policy.heads import ANY, Head, heads
 
 
 def concerned(policy: Policy, services: Collection[str]) -> frozenset[str]:
-    """These services, and those whose answers may depend on tags of theirs."""
+    """The names of these services, and of those whose answers may depend on their tags."""
     named = {name: frozenset(_named(policy, service)) for name, service in policy.services.items()}
     theirs = {head for name in services for head in named.get(name, {ANY})}
     known = {head for found in named.values() for head in found if head != ANY}
@@ -26,7 +26,7 @@ def concerned(policy: Policy, services: Collection[str]) -> frozenset[str]:
 
 
 def _of(theirs: set[Head], known: set[Head], on: Head) -> bool:
-    """Whether what an answer depends on may be a tag of theirs."""
+    """Whether a tag that an answer depends on may be one of theirs."""
     if any(head != ANY and head.meets(on) for head in theirs):
         return True
     return ANY in theirs and not (on != ANY and any(head.meets(on) for head in known))
@@ -45,7 +45,7 @@ def _named(policy: Policy, service: Service) -> Iterator[Head]:
 
 
 def _on(service: Service) -> Iterator[Head]:
-    """What its answers depend on."""
+    """The heads of the tags that a service's answers depend on."""
     for read in service.reads.values():
         if not service.builtin:
             yield from heads(read.said["tag"]) if "tag" in read.said else (ANY,)

@@ -1,4 +1,4 @@
-"""`policy init`: a commented policy with every method of some services, in which nothing is switched on yet."""
+"""`policy init`: writes a commented policy with every method of some services, in which nothing is switched on yet."""
 
 import json
 import re
@@ -34,8 +34,8 @@ _EVENTS = """
 def starter(
     descriptors: Descriptors, *, file: str, source: str, upstream: str, tls: Mapping[str, str] | None = None
 ) -> str:
-    """The policy's text. `source` is what it names its descriptors by: a path, or `reflection`. `tls` is what it says
-    under `upstream_tls`; None: nothing.
+    """The policy's text. `source` goes under `descriptors`: a path, or `reflection`. `tls` goes under `upstream_tls`,
+    which is left out if it is None. `file` is the path to show in the first comment.
     """
     where = f"    upstream: {upstream}\n    descriptors: {source}\n{_tls(tls)}"
     parts = [_HEAD.format(file=file)]
@@ -70,7 +70,7 @@ def _service(name: str, methods: dict[str, Method], where: str) -> Iterator[str]
 
 
 def _is_read(method: Method) -> bool:
-    """What the proto says, else what the name does."""
+    """Whether the proto says that a method has no side effects, or its name says so."""
     return method.reads or method.name.startswith(_READS)
 
 
@@ -79,8 +79,8 @@ def _fields(message: Descriptor) -> str:
 
 
 def _tag(method: Method) -> str:
-    """A guess: the method's subject and the first field that could name it; of a list or a search the subject alone,
-    since whoever changes one thing cannot know which lists and queries it is in.
+    """A guess: the method's subject and the first field that could identify it. A list or a search has the subject
+    alone, since a write of one thing cannot know which lists and search results contain it.
     """
     subject = _subject(method)
     if method.name.startswith(_SEVERAL) or "All" in method.name:
@@ -96,8 +96,8 @@ def _tag(method: Method) -> str:
 
 
 def _subject(method: Method) -> str:
-    """`GetProductByID` and `ArchiveProduct` are about `product`, `ListProducts` about `products`; `Get` says nothing of
-    it, so it is about what its service is called by.
+    """`GetProductByID` and `ArchiveProduct` are about `product`, `ListProducts` about `products`. A name such as `Get`
+    does not say, so the service's name is used.
     """
     first, *more = _WORDS.findall(method.name.partition("By")[0]) or [method.name]
     words = [word for word in more if word != "All"] if more or first in _VERBS else [first]

@@ -1,4 +1,4 @@
-"""What a policy caches, as the table of `policy check`."""
+"""The table that `policy check` prints: what a policy caches."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ _LONGEST = 72
 
 
 def lines(policy: Policy) -> list[str]:
-    """The table: method, read or write, tag, TTL; then the events."""
+    """The lines of the table: method, read or write, tag, TTL; then the events."""
     if not policy.reads:
         return ["nothing is cached: the policy has no reads"]
     rows = [("METHOD", "", "TAG", "TTL"), *_rows(policy)]
@@ -38,7 +38,7 @@ def _ttl(read: Read) -> str:
 
 
 def _named(write: Write) -> str:
-    """How a write names its tags."""
+    """How a write finds its tags."""
     if "invalidates" in write.said:
         return write.said["invalidates"]
     ways = [f"alias {write.said['alias']}"] if "alias" in write.said else []

@@ -7,11 +7,11 @@ from functools import lru_cache
 from proxy.policy.failures import ExpressionError
 
 MOST_TAGS = 64
-"""Of one write, one event or one answer."""
+"""The most tags of one write, one event or one answer."""
 MOST_ALIASES = 1000
-"""Of one answer."""
+"""The most aliases of one answer."""
 LONGEST_TAG = 512
-"""Bytes, as UTF-8."""
+"""The longest tag, in bytes of UTF-8."""
 _LITERAL = re.compile(r"""[\s(\[]*(?:'([^'\\/]+)|"([^"\\/]+))""")
 
 
@@ -24,11 +24,11 @@ class TooLongTagError(ExpressionError):
 
 
 class TooManyTagsError(ExpressionError):
-    """An expression gave more tags than are taken."""
+    """An expression gave more than `MOST_TAGS` tags."""
 
 
 def checked(tag: str) -> str:
-    """The tag; ExpressionError where it is empty or too long."""
+    """The tag itself; raises EmptyTagError or TooLongTagError."""
     if not tag:
         raise EmptyTagError("the tag is empty")
     if len(tag) > LONGEST_TAG or len(tag.encode()) > LONGEST_TAG:
@@ -37,7 +37,7 @@ def checked(tag: str) -> str:
 
 
 def checked_all(tags: Iterable[str]) -> tuple[str, ...]:
-    """The tags, each once, in their order; ExpressionError where they are too many or one cannot be used."""
+    """The tags, each once, in their order; raises ExpressionError if there are too many or one cannot be used."""
     found = dict.fromkeys(tags)
     if len(found) > MOST_TAGS:
         raise TooManyTagsError(f"there are more than {MOST_TAGS} tags")
@@ -45,7 +45,7 @@ def checked_all(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def bounded_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
-    """The aliases, each once, in their order; ExpressionError where they are too many."""
+    """The aliases, each once, in their order; raises ExpressionError if there are too many."""
     found = tuple(dict.fromkeys(aliases))
     if len(found) > MOST_ALIASES:
         raise ExpressionError(f"there are more than {MOST_ALIASES} aliases")
@@ -54,6 +54,6 @@ def bounded_aliases(aliases: Iterable[str]) -> tuple[str, ...]:
 
 @lru_cache(maxsize=1024)
 def literal_kind(expression: str) -> str:
-    """The text that an expression of tags begins with, up to a slash; empty where it begins with something else."""
+    """The literal that an expression of tags begins with, up to a slash; empty if it begins with anything else."""
     found = _LITERAL.match(expression)
     return "" if found is None else (found[1] or found[2]).strip()

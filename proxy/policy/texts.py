@@ -1,18 +1,18 @@
-"""What expressions make of a text by functions of ours. Apart from CEL, which few processes load."""
+"""What the own functions of expressions do with a text. This module does not import CEL, which few processes need."""
 
 from proxy.policy import spellings
 
 
 def casefolded(text: str) -> str:
-    """For comparing without regard to case."""
+    """The text case-folded as Unicode defines it, for case-insensitive comparison."""
     return _whole(text.casefold())
 
 
 def foldings(text: str) -> list[str]:
-    """All that databases make of it when they compare so."""
+    """Every form that databases may compare by, depending on their locale; usually one."""
     return [_whole(each) for each in spellings.foldings(text)]
 
 
 def _whole(text: str) -> str:
-    """CEL's bindings cut what comes from Python at a NUL; then it would be the tag of another text."""
+    """The text without NULs: CEL's bindings would cut it there, and its tag would be that of another text."""
     return text.replace("\0", "\ufffd")

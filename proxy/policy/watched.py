@@ -1,7 +1,7 @@
-"""`Watched`: the files that a policy was read from, whether they have changed since, and what they held.
+"""`Watched`: the files that a policy was read from, whether they have changed since, and what they contained.
 
-A ConfigMap's files are replaced by turning one symbolic link, so that what counts is where a path leads: the inode, its
-size and its time.
+Kubernetes replaces a ConfigMap's files by changing one symbolic link, so what counts is the file that a path leads to:
+its device, inode, size and modification time.
 """
 
 import pickle
@@ -13,8 +13,8 @@ Stamp = tuple[int, ...]
 
 
 class Watched:
-    """Made anew for each reading. One that is `keeping` holds all that was read, so that a policy can be read a second
-    time, in another process, and is the same whatever the files hold by then.
+    """The files of one reading of a policy. With `keeping` it keeps everything that was read, so that another process
+    can read the same policy again, whatever the files contain by then.
     """
 
     def __init__(self, *, keeping: bool = False) -> None:
@@ -24,17 +24,20 @@ class Watched:
 
     @classmethod
     def saved(cls, file: Path) -> Self:
-        """The one that `save` has put there."""
-        found: Self = pickle.loads(file.read_bytes())  # noqa: S301 -- by ourselves, in a directory of ours
+        """The object that `save` wrote to a file; it keeps nothing more."""
+        found: Self = pickle.loads(file.read_bytes())  # noqa: S301 -- the proxy wrote it, in a directory of its own
         found._keeping = False
         return found
 
     def save(self, file: Path) -> None:
-        """For the process that reads the policy next."""
+        """Writes this object to a file, for the process that reads the policy next."""
         file.write_bytes(pickle.dumps(self))
 
     def read(self, path: Path, most: int) -> bytes:
-        """What a file holds, or held when it was read first: at most so many bytes, and one more; OSError."""
+        """A file's content, as kept from its first reading if it was; raises OSError.
+
+        At most `most` + 1 bytes are read, so that a file that is too large can be told.
+        """
         kept = self.told(path)
         if kept is not None:
             return kept
@@ -43,26 +46,26 @@ class Watched:
             return self.keep(path, file.read(most + 1))
 
     def told(self, what: Hashable) -> bytes | None:
-        """What was kept under this name."""
+        """What was kept under this name; None if nothing was."""
         return self._kept.get(what)
 
     def keep(self, what: Hashable, data: bytes) -> bytes:
-        """The same bytes, kept under this name where anything is."""
+        """Keeps the bytes under this name, if it is `keeping`, and returns them."""
         if self._keeping:
             self._kept[what] = data
         return data
 
     def forget(self) -> None:
-        """What is kept is not read again."""
+        """Drops everything that was kept."""
         self._kept.clear()
 
     def reading(self, path: Path) -> None:
-        """To be told before a file is read."""
+        """Remembers a file's state; must be called before the file is read."""
         self._stamps.setdefault(path, _stamp(path))
 
     @property
     def changed(self) -> bool:
-        """Whether any of them is another one than it was when it was read."""
+        """Whether any of the files has changed since it was read."""
         return any(_stamp(path) != seen for path, seen in self._stamps.items())
 
 

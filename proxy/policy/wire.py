@@ -1,8 +1,8 @@
-"""Reads single fields out of a serialized message without copying the rest (protobuf encoding specification).
+"""Reads single fields of a serialized message without copying the rest (protobuf encoding specification).
 
-An upload is one message of up to 50 MiB, most of it one `bytes` field: parsing it would copy it. This walks the
-top-level tags and looks only at the fields asked for. What a message says is up to upstream's library, so it is read
-alike here: a field of another kind than declared is an unknown field, not a malformed message.
+An upload is one message of up to 50 MiB, most of it one `bytes` field, which parsing would copy. This module walks the
+top-level tags and looks only at the fields asked for. It must read a message as upstream's protobuf library does: a
+field of another wire type than declared is an unknown field, not a malformed message.
 """
 
 from collections.abc import Iterator, Set
@@ -13,25 +13,25 @@ _VARINT, _I64, _LEN, _SGROUP, _EGROUP, _I32 = range(6)
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """The top-level fields that were asked for and found; of several alike the last one."""
+    """The top-level fields that were asked for and found; of several with one number, the last one."""
 
     _numbers: dict[int, int]
     _texts: dict[int, bytes]
 
     def number(self, field: int) -> int:
-        """An int64, from a varint's 64 bits as two's complement; 0 where there is none."""
+        """An int64, the two's complement of a varint's 64 bits; 0 if the field was not found."""
         value = self._numbers.get(field, 0)
         return value - (1 << 64) if value >= 1 << 63 else value
 
     def text(self, field: int) -> str:
-        """Empty where there is none; UnicodeDecodeError (a ValueError) for what upstream refuses too."""
+        """A text; empty if the field was not found. Raises UnicodeDecodeError if it is not UTF-8, as upstream does."""
         return self._texts.get(field, b"").decode()
 
 
 def fields(body: bytes, *, numbers: Set[int] = frozenset(), texts: Set[int] = frozenset()) -> Fields:
-    """The varints and the length-delimited fields of these numbers; MalformedError.
+    """The varints (`numbers`) and length-delimited fields (`texts`) with these field numbers; raises MalformedError.
 
-    Groups, which proto3 does not have, are unknown fields and passed over whole.
+    Groups, which proto3 does not have, are unknown fields and skipped whole.
     """
     integers: dict[int, int] = {}
     strings: dict[int, bytes] = {}
@@ -45,26 +45,26 @@ def fields(body: bytes, *, numbers: Set[int] = frozenset(), texts: Set[int] = fr
 
 
 def only(body: bytes, numbers: Set[int]) -> bytes:
-    """The message with these top-level fields alone, as they stand; MalformedError."""
+    """The message with only these top-level fields, byte for byte; raises MalformedError."""
     return b"".join(body[whole] for field, _, whole in _walk(body) if field in numbers)
 
 
 _NUMBERS = range(1, 1 << 29)
-"""A larger one is malformed: cut to 32 bits, as some read tags, it would be another field."""
+"""The valid field numbers. A larger one is malformed: libraries that cut tags to 32 bits would see another field."""
 
 
 class MalformedError(ValueError):
-    """The bytes are no protobuf message."""
+    """The bytes are not a protobuf message."""
 
 
 def _walk(body: bytes) -> Iterator[tuple[int, int | slice | None, slice]]:
-    """Each top-level field: its number, its value or where its bytes are, and where all of it is."""
+    """Each top-level field: its number, its value as in `_value`, and the slice that is the whole field."""
     at, end, depth = 0, len(body), 0
     while at < end:
         begin = at
         tag, at = _varint(body, at)
         number, kind = tag >> 3, tag & 7
-        if number not in _NUMBERS and (number or not depth):  # protobuf takes a 0 inside of an unknown group
+        if number not in _NUMBERS and (number or not depth):  # protobuf accepts a 0 within an unknown group
             raise MalformedError(f"field number {number}")
         if kind in {_SGROUP, _EGROUP}:
             depth += 1 if kind == _SGROUP else -1
@@ -79,7 +79,7 @@ def _walk(body: bytes) -> Iterator[tuple[int, int | slice | None, slice]]:
 
 
 def _value(body: bytes, at: int, kind: int) -> tuple[int | slice | None, int]:
-    """A field's value and the place after it: a number, where its bytes are, or None for the fixed-size kinds."""
+    """A field's value and the index after it. The value is a number, the slice of its bytes, or None if fixed-size."""
     if kind == _VARINT:
         return _varint(body, at)
     if kind == _LEN:
@@ -93,7 +93,7 @@ def _value(body: bytes, at: int, kind: int) -> tuple[int | slice | None, int]:
 
 
 def _varint(body: bytes, at: int) -> tuple[int, int]:
-    """A varint of at most 64 bits and the place after it."""
+    """A varint, cut to 64 bits, and the index after it."""
     value = 0
     for shift in range(0, 70, 7):
         try:

@@ -1,1 +1,1 @@
-"""What can be set, declared once, and the only reader of the environment."""
+"""The settings: declared once, and the only place that reads them from the environment."""

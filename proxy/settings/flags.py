@@ -1,4 +1,4 @@
-"""The flags of the settings, and how variables are read: unset, empty, or not understood."""
+"""`SettingOption`: the flag and the environment variable of a setting, which may be unset, empty or not understood."""
 
 import os
 import re
@@ -13,11 +13,11 @@ from proxy.settings.config import declared
 _UNSET = frozenset({"redis_addr", "rabbitmq_addr"})
 _FAULTS = "media-cache-proxy.faults"
 _EAGER = frozenset({"on_bad_settings", "unset_addrs"})
-"""Known before the others are read."""
+"""These settings are read first, since they decide how the others are read."""
 NOWHERE = "dns:///media-service-addr-is-wrong.invalid:50056"
-"""Calls fail there as they would at the address that is wrong; the default could be the app's own port."""
+"""Stands in for a wrong MEDIA_SERVICE_ADDR: calls fail, whereas the default could lead to the app's own port."""
 FALLBACKS: Mapping[str, Any] = {"media_service_addr": NOWHERE, "redis_addr": None, "rabbitmq_addr": ()}
-"""What a setting is that could not be read and does not end the start, where that is not its default."""
+"""The values used with ON_BAD_SETTINGS=forward for settings that were not understood; others get their default."""
 _CLICKS = (
     (re.compile(r"^(.+) is not a valid integer\.?$"), r"\1 is not understood; accepted: a whole number"),
     (re.compile(r"^(.+) is not one of (.+?)\.?$"), r"\1 is not understood; accepted: \2"),
@@ -25,13 +25,15 @@ _CLICKS = (
 
 
 class SettingOption(click.Option):
-    """A flag whose environment variable may be empty on purpose (`REDIS_ADDR=`: no Redis)."""
+    """A flag whose environment variable may be empty on purpose (`REDIS_ADDR=` means no Redis)."""
 
     def resolve_envvar_value(self, ctx: click.Context) -> str | None:
-        """The variable as it is; unset, or empty where the type takes no empty text, is the default."""
+        """The text of the variable; None, which means the default, when it is unset, or empty and its type accepts no
+        empty text.
+        """
         value = os.environ.get(str(self.envvar))
         if ctx.params.get("unset_addrs") == "none":
-            if self.name == "media_service_addr":  # its default is for one's own machine; in a pod it would be the app
+            if self.name == "media_service_addr":  # its default is for a developer's machine; in a pod the app has it
                 return (value or "").strip()
             if value is None and self.name in _UNSET:
                 return ""
@@ -44,7 +46,9 @@ class SettingOption(click.Option):
         return ""
 
     def type_cast_value(self, ctx: click.Context, value: Any) -> Any:
-        """The value; where a wrong one must not end the start, what stands in for it, and `faults` says so."""
+        """The value. With ON_BAD_SETTINGS=forward a wrong value is replaced and listed in `faults`; else it raises
+        click.BadParameter.
+        """
         try:
             return super().type_cast_value(ctx, value)
         except click.BadParameter as error:
@@ -55,18 +59,18 @@ class SettingOption(click.Option):
 
 
 def faults(context: click.Context) -> list[str]:
-    """One line for each setting whose value was not understood and did not end the command."""
+    """One line for each setting that was not understood and was replaced."""
     found: list[str] = context.meta.get(_FAULTS, [])
     return found
 
 
 def options(*names: str) -> list[click.Parameter]:
-    """One flag for each setting, or for each named one, with its environment variable."""
+    """The flags of all settings, or of those in `names` (field names of `Settings`)."""
     return [option(setting) for setting in declared() if not names or setting.name in names]
 
 
 def option(setting: Field[Any], prefix: str = "") -> SettingOption:
-    """The flag of a setting, with its environment variable; `prefix` (`sidecar_`) begins the names of both."""
+    """The flag of one setting. `prefix` (`sidecar_`) is put before the names of flag and variable."""
     name = prefix + setting.name
     return SettingOption(
         [f"--{name.replace('_', '-')}"],
@@ -82,7 +86,7 @@ def option(setting: Field[Any], prefix: str = "") -> SettingOption:
 
 
 def one_line(error: click.BadParameter) -> str:
-    """`CACHE_TTL: 'soon' is not understood; accepted: …`: the variable, what was given, what is accepted."""
+    """The error in one line that names the variable: `CACHE_TTL: 'soon' is not understood; accepted: …`."""
     param = error.param
     if isinstance(param, SettingOption):
         return f"{param.envvar}: {error.message}"
@@ -94,7 +98,7 @@ def one_line(error: click.BadParameter) -> str:
 
 
 def _in_our_words(message: str) -> str:
-    """click's own messages as all others are."""
+    """A message of click's own, worded like those of `SettingType.convert`."""
     for pattern, words in _CLICKS:
         message = pattern.sub(words, message)
     return " ".join(message.split()).removesuffix(".")

@@ -1,5 +1,6 @@
-"""OpenTelemetry's own variables, as `config` shows them, and whether they ask for traces at all; `span_export` reads
-them for what else they mean.
+"""OpenTelemetry's own variables: how `config` shows them, and whether they ask for traces at all.
+
+`proxy.telemetry.span_export` and OpenTelemetry's SDK read the rest of what they say.
 """
 
 import os
@@ -15,13 +16,15 @@ DEFAULTS = {
     "OTEL_SERVICE_NAME": "media-cache-proxy",
     "OTEL_TRACES_SAMPLER": "parentbased_always_on",
 }
-"""What holds where a variable is not set; without an endpoint nothing is traced."""
+"""The values of variables that are not set. Without an endpoint nothing is traced."""
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 _HEADER = re.compile(r"(=)[^,]*")
 
 
 def shown(environment: Mapping[str, str] = os.environ) -> dict[str, tuple[str, str]]:
-    """By variable its value, credentials masked, and its source: DEFAULTS, and what else begins with OTEL_."""
+    """Each variable of `DEFAULTS`, and each other one that is set and begins with OTEL_: its value, with credentials
+    masked, and its source, `default` or `environment`.
+    """
     given = {name: value for name, value in environment.items() if name.startswith("OTEL_") and value.strip()}
     found = {name: (value, "default") for name, value in DEFAULTS.items()}
     found |= {name: (_masked(name, value.strip()), "environment") for name, value in given.items()}
@@ -29,12 +32,12 @@ def shown(environment: Mapping[str, str] = os.environ) -> dict[str, tuple[str, s
 
 
 def given(*names: str) -> str:
-    """The first of these variables that is set and not empty."""
+    """The value of the first of these variables that is set and not empty; "" if none is."""
     return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
 
 
 def traced() -> bool:
-    """There is a collector, and nothing says that it is to have no spans."""
+    """Whether spans are made and sent: an endpoint is set, and no other variable turns tracing off."""
     off = given("OTEL_SDK_DISABLED").lower() == "true" or given("OTEL_TRACES_EXPORTER") == "none"
     return bool(given(*ENDPOINTS)) and not off and given("OTEL_TRACES_SAMPLER").lower() != "always_off"
 

@@ -1,4 +1,4 @@
-"""Whether a target leads back to the proxy itself: a call sent there would go round until its deadline."""
+"""Whether a gRPC target leads back to the proxy itself: a call sent there would loop until its deadline."""
 
 from ipaddress import IPv6Address, ip_address
 
@@ -9,7 +9,10 @@ _LOCAL = frozenset({"localhost", "ip6-localhost", "127.0.0.1", "::1", "0.0.0.0",
 
 
 def endpoints(target: str) -> list[tuple[str, int]]:
-    """The hosts and ports that a gRPC target names, hosts in one spelling; none for a socket, a name without a port."""
+    """The hosts and ports that a gRPC target names, without Unix sockets and names without a port.
+
+    Hosts are in lower case, and IP addresses in their shortest spelling.
+    """
     scheme, rest = split_target(target)
     if scheme in {"unix", "unix-abstract", "xds"}:
         return []
@@ -24,14 +27,14 @@ def endpoints(target: str) -> list[tuple[str, int]]:
 
 
 def leads_back(target: str, listen: str) -> bool:
-    """Whether calls sent to `target` would surely come back to the listener."""
+    """Whether calls sent to the gRPC target `target` certainly reach the listener at `listen` (host:port)."""
     own_host, own_port = split_host_port(listen)
     own_host = _spelled(own_host)
     return any(port == own_port and _reaches(host, own_host) for host, port in endpoints(target))
 
 
 def is_loopback(host: str) -> bool:
-    """Of a host as `endpoints` spells it: one that stays on this machine."""
+    """Whether connections to `host`, spelled as in `endpoints`, stay on this machine."""
     try:
         address = ip_address(host)
     except ValueError:

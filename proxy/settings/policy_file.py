@@ -1,10 +1,10 @@
-"""The type of POLICY: the path of a policy. `proxy.policy` checks whether it can be used."""
+"""`PolicyFile`: the type of POLICY. `proxy.policy` reads the file and checks whether it can be used."""
 
 from proxy.settings.setting_types import SettingType
 
 
 class PolicyFile(SettingType):
-    """The path of a policy."""
+    """The path of a policy file, at most 4,096 printable characters."""
 
     name = "path"
     accepted = "the path of a policy file; empty: the built-in policy"

@@ -1,6 +1,6 @@
-"""What must never be shown: credentials in addresses, signatures in presigned URLs.
+"""Masks what must never be shown: credentials in addresses, and signatures in presigned URLs.
 
-`without_credentials` is for one address; `redacted` for any text that goes to a log, as defence in depth.
+`without_credentials` is for addresses. `redacted` is for every text that goes to a log, as a second line of defence.
 """
 
 import re
@@ -8,7 +8,7 @@ import re
 _SCHEME = re.compile(r"[a-z]{1,12}(?:\+[a-z]{1,12})?://")
 _NEXT_URL = re.compile(r",(?=[a-z]{1,12}(?:\+[a-z]{1,12})?://)")
 _HARMLESS = re.compile(r"(?:\*\*\*@)?(?:(?:\[[0-9A-Fa-f:.]+\]|[\w.-]+)(?::[0-9]{1,5}\b)?,?)*(?:/[\w.-]*)*")
-"""Hosts with ports, then a path."""
+"""Hosts with or without ports, then a path."""
 
 _USER_INFORMATION = re.compile(r"(://)[^\s\"'<>]*@")
 _SIGNATURE = re.compile(
@@ -16,15 +16,15 @@ _SIGNATURE = re.compile(
 )
 
 _BYTES = re.compile(r"""\b(?:b|rb|br|B)(?:'(?:[^'\\]|\\.)*(?:'|\Z)|"(?:[^"\\]|\\.)*(?:"|\Z))""", re.DOTALL)
-"""A literal, which may be cut short."""
+"""A bytes literal of Python; its end may have been cut off."""
 
 
 def without_credentials(address: str) -> str:
     """An address, or several separated by commas, with everything that may be a credential masked.
 
-    What was mistyped must not leak either: a password with a stray `/` or `,`, one without a host behind it, one in a
-    form that is not ours (`host:6379,password=…`). So all before the last `@` goes, and of the rest stays what can
-    only be hosts, ports and a path.
+    A mistyped address must not leak a credential either: a password may contain `/` or `,`, may lack the host after
+    it, or may be written in another program's form (`host:6379,password=…`). So everything before the last `@` is
+    masked, and of the rest only what can be nothing but hosts, ports and a path is kept.
     """
     return ",".join(_masked(url) for url in _NEXT_URL.split(address))
 
@@ -41,12 +41,12 @@ def _masked(url: str) -> str:
 
 
 def without_bytes(text: str) -> str:
-    """Text in which a library shows bytes as Python writes them: what was on the wire, a credential or a payload."""
+    """Replaces bytes literals by `<bytes>`: a library's message may quote what was on the wire, such as a password."""
     return _BYTES.sub("<bytes>", text) if "b'" in text or 'b"' in text else text
 
 
 def redacted(text: str) -> str:
-    """Text for a log with the user information of URLs and the signatures of presigned URLs masked."""
+    """The text with the user information of URLs and the signatures of presigned URLs masked."""
     if "://" in text and "@" in text:
         text = _USER_INFORMATION.sub(r"\1***@", text)
     if "=" in text or "%3" in text:

@@ -1,4 +1,4 @@
-"""The options after the `?` of a Redis address: TLS options of rediss, and the Sentinels' own password."""
+"""Parses what follows the `?` in a Redis address: TLS options (rediss), and the Sentinels' password."""
 
 import re
 from urllib.parse import parse_qsl
@@ -10,13 +10,15 @@ _TLS = {
     "ssl_cert_reqs": r"none|optional|required",
     "ssl_check_hostname": r"true|false",
 }
-"""redis-py takes any other name too, and fails on it at each connection."""
+"""The accepted options, by name. redis-py accepts unknown ones as well, but then each attempt to connect fails."""
 _PASSWORD = "sentinel_password"  # noqa: S105 -- the name of one
 
 
 def redis_query(query: str, scheme: str, kind: str | None) -> tuple[str, str]:
-    """What of it is for redis-py, and the Sentinels' password; ValueError when anything is not understood. `scheme` is
-    redis or rediss, `kind` sentinel, cluster or None.
+    """The part of the query that is for redis-py, and the Sentinels' password or "".
+
+    `scheme` is `redis` or `rediss`; `kind` is `sentinel`, `cluster` or None. ValueError: an option is unknown, has a
+    wrong value or does not go with `scheme` or `kind`.
     """
     pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=bool(query))
     passwords = [value for name, value in pairs if name == _PASSWORD]

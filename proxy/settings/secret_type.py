@@ -1,4 +1,4 @@
-"""`Secret`: the type of a setting that is never shown, neither in errors nor among the settings in effect."""
+"""`Secret`: the type of a setting whose value is never shown, neither in errors nor among the settings in effect."""
 
 import re
 
@@ -8,7 +8,7 @@ _MASK = "***"
 
 
 class Secret(SettingType):
-    """A token that can stand in an HTTP header; empty: none."""
+    """A token or password of characters that may be sent in an HTTP header; "" means none."""
 
     name = "secret"
     secret = True
@@ -23,5 +23,5 @@ class Secret(SettingType):
         return _MASK if value else ""
 
     def shown(self, text: str) -> str:
-        """Nothing of it: what was mistyped may be the secret all the same."""
+        """Always `***`: even a mistyped text may contain the secret."""
         return _MASK

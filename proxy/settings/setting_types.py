@@ -1,7 +1,7 @@
-"""The types of setting values: each turns text into a value, or says in one line what was given and what is accepted.
+"""The types of setting values. Each turns text into a value, or says in one line what was given and what is accepted.
 
-They are click parameter types, so that `serve`'s help, its errors and the webhook's check of annotation values
-come from one place. Each also writes its value back as text for a person (`text`); credentials show in neither.
+They are click parameter types, so that `serve --help`, its errors and the webhook's check of annotation values
+come from one place. Each type also writes its values as text for a person (`text`). Neither shows credentials.
 """
 
 import re
@@ -23,26 +23,26 @@ _HOST_PORT = re.compile(r"(\[[^\[\]]+\]|[0-9A-Za-z_.-]{1,253}):([0-9]{1,5})")
 
 
 class SettingType(click.ParamType[Any]):
-    """Text to value. `accepted` completes the sentence "… is not understood; accepted: …"."""
+    """The base of all types. `accepted` completes the sentence "… is not understood; accepted: …"."""
 
     accepted: str
     secret = False
-    """The value may hold credentials: it must not be shown but through `text`."""
+    """True: the value may hold credentials and must be shown only as `text` writes it."""
 
     def parse(self, text: str) -> Any:
         """The value; ValueError when the text is not understood."""
         raise NotImplementedError
 
     def text(self, value: Any) -> str:
-        """The value as a person would write it; `parse` takes it back where nothing had to be masked."""
+        """The value as a person would write it. `parse` accepts it unless something had to be masked."""
         return str(value)
 
     def shown(self, text: str) -> str:
-        """What an error may show of a text that was not understood: never a credential, whatever the setting."""
+        """What an error shows of `text`, which was not understood: never a credential, whatever the setting."""
         return without_credentials(text) if self.secret or "@" in text or "://" in text else text
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """click's entry point; a value that is no text has been converted already."""
+        """Called by click; a value that is not text was converted before. click.BadParameter: it is not understood."""
         if not isinstance(value, str):
             return value
         try:
@@ -54,7 +54,7 @@ class SettingType(click.ParamType[Any]):
 
 
 class Duration(SettingType):
-    """Seconds as a float."""
+    """A time in seconds, as a float from 0 to `maximum`."""
 
     name = "duration"
 
@@ -77,7 +77,7 @@ class Duration(SettingType):
 
 
 class Count(SettingType):
-    """An integer between two bounds; with `sizes`, also 64KiB, 1MiB."""
+    """An integer from `low` to `high`. With `sizes` it is a number of bytes, which may be written as 64KiB or 1MiB."""
 
     name = "number"
 
@@ -98,7 +98,7 @@ class Count(SettingType):
 
 
 class OneOf(SettingType):
-    """One of some words, in any case; `also` has other spellings of some of them."""
+    """One of `words`, given in any case. `also` maps further spellings to words."""
 
     name = "word"
 
@@ -114,11 +114,12 @@ class OneOf(SettingType):
         return word
 
 
-LOG_LEVEL = OneOf("debug", "info", "warning", "error", also={"warn": "warning"})  # as the services around say
+LOG_LEVEL = OneOf("debug", "info", "warning", "error", also={"warn": "warning"})
+"""The services around the proxy read the same variable and write `warn`."""
 
 
 class Name(SettingType):
-    """A short name that is safe inside keys and queue names."""
+    """A short name that is safe in Redis keys and queue names."""
 
     name = "name"
     accepted = "1 to 64 letters, digits, dots, dashes or underscores, not beginning with amq."
@@ -135,7 +136,7 @@ class Name(SettingType):
 
 
 class MetadataKeys(SettingType):
-    """Lower-case request metadata keys, without duplicates."""
+    """A tuple of request metadata keys in lower case, without duplicates."""
 
     name = "keys"
     accepted = "metadata keys of letters, digits, dots, dashes or underscores, separated by commas; empty: none"
@@ -151,7 +152,7 @@ class MetadataKeys(SettingType):
 
 
 class HostPort(SettingType):
-    """An address to listen on, as given."""
+    """An address to listen on, as text; port 0 lets the system choose a port."""
 
     name = "host:port"
     accepted = "host:port, like 127.0.0.1:50066, 0.0.0.0:9464 or [::1]:0"
@@ -167,7 +168,7 @@ class HostPort(SettingType):
 
 
 class GrpcTarget(SettingType):
-    """A target for gRPC's C core (https://github.com/grpc/grpc/blob/master/doc/naming.md)."""
+    """A gRPC target in the spelling that gRPC's C core takes (https://github.com/grpc/grpc/blob/master/doc/naming.md)."""
 
     name = "target"
     accepted = "a gRPC target: host:port, dns:///host:port, ipv4:a.b.c.d:port, ipv6:[…]:port, unix:/path"
@@ -181,23 +182,27 @@ class GrpcTarget(SettingType):
             return text
         endpoint = match[2].rpartition("/")[2]
         _node(endpoint, default_port=443)
-        # The scheme is grpc-go's own: "dial this as it is". The C core does not know it and would look it up in DNS.
+        # In grpc-go `passthrough` means "connect to this address as it is". The C core does not know the scheme and
+        # would look the whole text up in DNS.
         return endpoint if match[1] == "passthrough" else text
 
 
 @dataclass(frozen=True, slots=True)
 class RedisTarget:
-    """Where Redis is. `url` is what redis-py's `from_url` takes; Sentinel and Cluster name several `nodes`."""
+    """Where Redis is and how to log in."""
 
     kind: str
     """`single`, `sentinel` or `cluster`."""
     url: str = field(repr=False)
+    """For redis-py's `from_url`: scheme, credentials, the first node, the database and the TLS options."""
     nodes: tuple[tuple[str, int], ...]
+    """Host and port of every node that was named: of Redis itself, or of the Sentinels."""
     master: str = ""
+    """The name of the master that the Sentinels are asked for."""
     sentinel_password: str = field(default="", repr=False)
 
     def __str__(self) -> str:
-        """The address for a person, credentials masked."""
+        """The address as a person would write it, with credentials masked."""
         parts = urlsplit(self.url)
         scheme = parts.scheme if self.kind == "single" else f"{parts.scheme}+{self.kind}"
         nodes = ",".join(f"{bracketed(host)}:{port}" for host, port in self.nodes)
@@ -208,7 +213,7 @@ class RedisTarget:
 
 
 class RedisAddr(SettingType):
-    """A `RedisTarget`, or None when empty."""
+    """A `RedisTarget`, or None for an empty text."""
 
     name = "address"
     secret = True
@@ -243,7 +248,7 @@ class RedisAddr(SettingType):
 
 
 class AmqpAddrs(SettingType):
-    """The AMQP URLs of a cluster's nodes, in the order to try; none when empty."""
+    """A tuple of the AMQP URLs of a cluster's nodes, in the order in which they are tried; empty for an empty text."""
 
     name = "urls"
     secret = True
@@ -266,7 +271,10 @@ class AmqpAddrs(SettingType):
 
 
 def split_host_port(text: str, default_port: int | None = None) -> tuple[str, int]:
-    """`host:port` or `[v6]:port` to its parts, brackets removed; ValueError otherwise. Port 0 is a port here."""
+    """The host (IPv6 without brackets) and the port of `host:port` or `[v6]:port`; ValueError for anything else.
+
+    Port 0 is accepted. With `default_port` the port may be left out.
+    """
     if default_port is not None and not _HOST_PORT.fullmatch(text):
         text = f"{text}:{default_port}"
     match = _HOST_PORT.fullmatch(text)
@@ -278,7 +286,7 @@ def split_host_port(text: str, default_port: int | None = None) -> tuple[str, in
 
 
 def _node(text: str, default_port: int | None = None) -> tuple[str, int]:
-    """A host and port to connect to."""
+    """The host and port to connect to, so port 0 is a ValueError."""
     host, port = split_host_port(text, default_port)
     if port == 0:
         raise ValueError(text)
@@ -286,5 +294,5 @@ def _node(text: str, default_port: int | None = None) -> tuple[str, int]:
 
 
 def bracketed(host: str) -> str:
-    """A host as it stands in a URL: IPv6 in brackets."""
+    """The host as a URL has it: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host else host

@@ -1,5 +1,7 @@
-"""The types of the TLS settings, and which of them do not fit together: a certificate without its key, files for a
-connection without TLS. `proxy.tls` checks whether the files can be read: nothing here accesses a disk.
+"""The types of the TLS settings, and which settings contradict each other: a certificate without its key, or files for
+a connection without TLS.
+
+Nothing here reads a file: `proxy.tls` checks whether the files can be used.
 """
 
 import re
@@ -10,11 +12,11 @@ from proxy.settings.setting_types import SettingType
 
 _PARTS = ("CA", "CERT", "KEY", "SERVER_NAME")
 _AMQP_TLS = frozenset({"cafile", "capath", "cadata", "certfile", "keyfile", "no_verify_ssl"})
-"""What aiormq reads of TLS in the query of a URL."""
+"""The TLS options that aiormq reads from the query of a URL."""
 
 
 class PemFile(SettingType):
-    """The path of a file of certificates or of a key."""
+    """The path of a PEM file with certificates or a private key, at most 4,096 printable characters."""
 
     name = "path"
     accepted = "the path of a PEM file; empty: none"
@@ -25,12 +27,12 @@ class PemFile(SettingType):
         return text
 
     def shown(self, text: str) -> str:
-        """Nothing of a key that was given in the place of its path, nor of an address with a password."""
+        """Masks a key that was given in place of its path, and the credentials in an address."""
         return "***" if "-----" in text or "\n" in text else super().shown(text)
 
 
 class ServerName(SettingType):
-    """The name that a server's certificate is checked against."""
+    """The host name or IP address that a server's certificate must be issued for."""
 
     name = "name"
     accepted = "a host name or an IP address; empty: the one in the address"
@@ -42,9 +44,9 @@ class ServerName(SettingType):
 
 
 def contradiction(given: Mapping[str, str], redis: str, rabbitmq: Sequence[str]) -> str:
-    """The first line that names a variable, its value and what is accepted; empty: all of it fits together.
+    """One line about the first contradiction (the variable, its value, what is accepted); "" if there is none.
 
-    `given` holds every variable with TLS in its name, `redis` and `rabbitmq` the addresses as URLs.
+    `given` has the value of every variable with _TLS in its name; `redis` and `rabbitmq` are the addresses as URLs.
     """
     return next(_contradictions(given, redis, rabbitmq), "")
 

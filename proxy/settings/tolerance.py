@@ -1,11 +1,11 @@
-"""ON_BAD_SETTINGS=forward: the settings of a proxy whose own settings are wrong.
+"""`Taken`: the settings that a proxy serves with when some are wrong and ON_BAD_SETTINGS is `forward`.
 
-A sidecar that ended at its start would keep the app from starting. So it forwards: the addresses of the listener and
-the media service are used as far as possible, nothing is cached, and no events are taken from the shared queues. No
-protection is given up: if that is impossible, the start ends after all.
+A sidecar that failed to start would keep the app from starting. So the proxy forwards: it uses the addresses of the
+listener and the media service as far as it can, caches nothing, and takes no events from the shared queues. It never
+gives up callers' protection: where it would have to, the start fails after all.
 
-Where only the policy is wrong, all else is as it was set, so that the policy counts once it can be used, without a
-restart (`proxy.reloading`). Until then nothing is cached, since no policy says what.
+When only the policy is wrong, all other settings stay as given, so that the policy takes effect as soon as it can be
+used, without a restart (`proxy.reloading`). Until then nothing is cached, since no policy says what may be.
 """
 
 import ipaddress
@@ -21,35 +21,37 @@ from proxy.settings.setting_types import split_host_port
 
 _UNCACHED: dict[str, Any] = {
     "cache_mode": "off",
-    "cache_ttl": 0.0,  # the mode may be changed while the proxy runs
+    "cache_ttl": 0.0,  # an operator can switch the mode back on while the proxy runs
     "cache_stale_if_error": 0.0,
     "cache_stale_while_revalidate": 0.0,
     "rabbitmq_addr": (),
     **{f"rabbitmq_tls_{part}": "" for part in ("ca", "cert", "key", "server_name")},
 }
 ROUTES_OF = "routes-of:"
-"""Before the path in `policy`: only where its services are is taken from it. Calls go there even so."""
+"""Put before the path in `policy`: only the addresses of its services are read, so that their calls are forwarded."""
 _OPTIONAL = ("listen_tls_", "redis_", "sentinel_", "rabbitmq_", "upstream_tls_", "cache_", "policy")
-"""What goes when settings do not fit together, or name files that cannot be used."""
+"""Beginnings of the names of settings that are dropped when settings contradict each other or name unusable files."""
 
 
 class PolicyFault(str):
-    """The line for a policy that cannot be used: it may be put right while the proxy serves."""
+    """The line about a policy that cannot be used. Unlike other faults it can be mended while the proxy runs."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """The settings to serve with, and one line for each that was wrong."""
+    """The settings to serve with, and one line for each fault in those that were given."""
 
     settings: Settings
     faults: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, values: Mapping[str, Any], faults: Sequence[str]) -> Self:
-        """`faults` are of values that could not be read, with the fallback in their place; SettingError as `Settings`
-        where faults are not tolerated.
+        """Makes the settings of `values`, by field name; each value that was not understood has been replaced, and has
+        its line in `faults`.
+
+        SettingError: they contradict each other, and ON_BAD_SETTINGS is `exit` or protection would be lost.
         """
         if values["on_bad_settings"] != "forward":
             return cls(Settings(**values))
@@ -67,7 +69,11 @@ class Taken:
             return cls(_least(given, str(error)), (*faults, *({str(error)} - set(faults))))
 
     def after(self, error: SettingError) -> Self:
-        """What to serve with when these settings named what could not be used; the error again when nothing is left."""
+        """What to serve with after these settings led to `error`, for example because a file cannot be read.
+
+        SettingError with the text of `error`: faults are not tolerated, it is in `faults` already, or protection would
+        be lost.
+        """
         if self.settings.on_bad_settings != "forward" or str(error) in self.faults:
             raise error
         if str(error).startswith("OTEL_"):
@@ -81,7 +87,7 @@ class Taken:
 
 
 def _least(values: dict[str, Any], error: str) -> Settings:
-    """The settings without what is optional; SettingError when callers would lose what protects them."""
+    """The settings that forwarding needs; SettingError when callers would lose TLS on an address others can reach."""
     if values["listen_tls_cert"] and not _on_loopback(values["listen_addr"]):
         raise SettingError(error)
     upstream_tls = {"upstream_tls": values["upstream_tls"]}

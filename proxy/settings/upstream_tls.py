@@ -1,4 +1,4 @@
-"""`UpstreamTls`: how a service is reached over TLS, as UPSTREAM_TLS_* or a policy says. Paths are of PEM files."""
+"""`UpstreamTls`: the TLS settings of the connection to a service, from UPSTREAM_TLS_* or from a policy."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -8,20 +8,23 @@ from proxy.settings.config import Settings
 
 @dataclass(frozen=True, slots=True)
 class UpstreamTls:
-    """Empty: the public CAs, no certificate of ours, the name that the address has."""
+    """The first three are paths of PEM files.
+
+    Empty means: the public CAs, no client certificate, and the host of the service's address as its name.
+    """
 
     ca: str = ""
     cert: str = ""
     key: str = ""
     server_name: str = ""
     on: bool = True
-    """False: plaintext, whatever the settings say."""
+    """False: plaintext, whatever UPSTREAM_TLS says."""
     said_by: str = "UPSTREAM_TLS"
-    """How messages name it: before `_CA`, `_CERT` and `_KEY`, or a policy's `upstream_tls`."""
+    """How messages name the source: a policy's `upstream_tls`, or what precedes `_CA`, `_CERT` and `_KEY`."""
 
     @classmethod
     def of(cls, settings: Settings) -> Self | None:
-        """For whatever says nothing else; None: plaintext."""
+        """The TLS of services whose policy says nothing about it; None means plaintext."""
         if settings.upstream_tls != "on":
             return None
         return cls(

@@ -1,11 +1,11 @@
-"""Names that CACHE_VARY_METADATA may not contain: those that a transport does not pass to the cache.
+"""`withheld`: the names that CACHE_VARY_METADATA may not contain, because a transport does not pass them to the cache.
 
-Callers that differ only in such a name would get each other's answers.
-`tests/settings/test_vary_rules.py` tries every name that is known to be special, with each transport.
+Callers that differ only in such metadata would get each other's answers. `tests/settings/test_vary_rules.py` tries
+every name that is known to be special, with each transport.
 """
 
-_OF_GRPC = "gRPC's library keeps it to itself"
-_OF_ENVOY = "Envoy takes it as an instruction to itself"
+_OF_GRPC = "gRPC's library removes it"
+_OF_ENVOY = "Envoy takes it as an instruction"
 _OF_THE_CONNECTION = "it describes a connection or a message, not a caller"
 
 _ALWAYS = {
@@ -24,7 +24,9 @@ _ENVOY = {
 
 
 def withheld(names: tuple[str, ...], transport: str, said_by: str = "CACHE_VARY_METADATA") -> str:
-    """A line about the first of these names that never arrives; empty: all do. `said_by`: where they stand."""
+    """One line about the first of `names` that `transport` withholds; "" if it passes them all. `said_by` is the
+    setting, or the place in a policy, that the line begins with.
+    """
     of_transport = _ENVOY if transport == "envoy" else _GRPCIO
     for name in names:
         reason = _ALWAYS.get(name) or of_transport.get(name)

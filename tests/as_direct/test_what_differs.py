@@ -139,7 +139,7 @@ async def test_words_for_a_success(ways: Ways, method: str) -> None:
     assert details == {"direct": "OK", "grpcio": "", "envoy": "OK" if method in {UNARY, ANY} else ""}
 
 
-@differs("`grpc-message` that is no UTF-8")
+@differs("a `grpc-message` that is not UTF-8")
 @ALL
 async def test_words_that_are_no_text(ways: Ways, method: str) -> None:
     ways.upstream.answers[method.encode()] = answered(status=b"9", trailing=[(b"grpc-message", b"%FF")])
@@ -147,7 +147,7 @@ async def test_words_that_are_no_text(ways: Ways, method: str) -> None:
     assert details == {"direct": "%FF", "grpcio": "%C3%BF", "envoy": "%FF" if method in {UNARY, ANY} else "%C3%BF"}
 
 
-@differs("`content-length` of an answer that is a status alone")
+@differs("`content-length` of an answer that consists of a status only")
 @ALL
 async def test_the_length_of_a_status(ways: Ways, method: str) -> None:
     """tonic sends it."""

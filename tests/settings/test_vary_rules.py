@@ -81,9 +81,9 @@ async def test_every_name_that_is_accepted_tells_callers_apart(redis: RedisServe
 @pytest.mark.parametrize(
     ("transport", "name", "why"),
     [
-        ("grpcio", "x-envoy-peer-metadata", "gRPC's library keeps it to itself"),
-        ("grpcio", "endpoint-load-metrics-bin", "gRPC's library keeps it to itself"),
-        ("envoy", "x-envoy-external-address", "Envoy takes it as an instruction to itself"),
+        ("grpcio", "x-envoy-peer-metadata", "gRPC's library removes it"),
+        ("grpcio", "endpoint-load-metrics-bin", "gRPC's library removes it"),
+        ("envoy", "x-envoy-external-address", "Envoy takes it as an instruction"),
         ("envoy", "host", "with HTTP/2 it is the authority"),
         ("envoy", "content-type", "it describes a connection or a message, not a caller"),
     ],

@@ -1,1 +1,1 @@
-"""The policy of `media.MediaService`: what counts where POLICY names no file, and the same in Python."""
+"""The built-in policy, for `media.MediaService`, as a file and as the same in Python. It is used if POLICY is empty."""

@@ -1,8 +1,8 @@
-"""`media.yaml` as plain callables: what is served where POLICY names no file, which is nearly everywhere.
+"""`media.yaml` as plain callables: the policy that is served if POLICY is empty, as it nearly always is.
 
-The interpreter of expressions and the reader of YAML take 5 MB and 40 ms of each start. What stands here is compared
-with what they make of media.yaml, part by part and by drawn messages (tests/policy/builtin). People read the file: so
-do `policy check` and the like.
+The CEL interpreter and the YAML parser would take 5 MB and 40 ms of each start. Tests compare this module with the
+compiled media.yaml, part by part and with generated messages (tests/policy/builtin). People, `policy check` and the
+like read the file.
 """
 
 from collections.abc import Callable, Mapping
@@ -35,13 +35,13 @@ _BYPASS = (
     "!request.model_type.isPlain() || CACHE_BYPASS_PER_PAGE > 0 && "
     "(request.per_page == 0 ? 20 : request.per_page) >= CACHE_BYPASS_PER_PAGE"
 )
-"""As media.yaml has it: operators are told by it why a read is forwarded."""
+"""The expression of media.yaml, which tells operators why a read is forwarded."""
 _PER_PAGE = 20
-"""What the media service takes a `per_page` of 0 for."""
+"""What a `per_page` of 0 means to the media service."""
 
 
 def media_policy(constants: Mapping[str, int]) -> Policy:
-    """The policy that is served where none is named."""
+    """The policy that is served if POLICY is empty. `constants` must have CACHE_BYPASS_PER_PAGE."""
     writes = (_upload(), _delete())
     read = _read(constants["CACHE_BYPASS_PER_PAGE"])
     service = Service(
@@ -163,7 +163,7 @@ def _delete() -> Write:
 
 
 class _Body:
-    """`event` of a media event."""
+    """The value of `event` for a media event."""
 
     __slots__ = ("collection", "collection_name", "media_id", "model_id", "model_type")
 
@@ -210,7 +210,7 @@ def _tag(folded: str, of: Any) -> str:
 
 
 def _tags(of: Any) -> tuple[str, ...]:
-    """Of a request, a file or an event."""
+    """The tags of a request, a file or an event: one for each folding of its type."""
     return checked_all(_tag(folded, of) for folded in foldings(of.model_type))
 
 

@@ -1,4 +1,4 @@
-"""The methods of `media.MediaService` as `media.yaml` has them, written out for who must not load protobuf."""
+"""The methods of `media.MediaService` as in `media.yaml`, written out for code that must not import protobuf."""
 
 SERVICE = "media.MediaService"
 GET_FILES_BY_MODEL = f"/{SERVICE}/GetFilesByModel"
@@ -6,6 +6,6 @@ UPLOAD_FILE = f"/{SERVICE}/UploadFile"
 READS = (GET_FILES_BY_MODEL,)
 WRITES = (UPLOAD_FILE, f"/{SERVICE}/DeleteFile")
 LARGE = frozenset({UPLOAD_FILE})
-"""Writes whose requests may be large."""
+"""The writes whose requests may have up to 50 MiB."""
 _OTHERS = ("GetFileByID", "GetFileByUUID", "GetFileURL", "GetAllMedia")
 UNARY = (*READS, *WRITES, *(f"/{SERVICE}/{name}" for name in _OTHERS))

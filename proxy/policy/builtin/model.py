@@ -1,4 +1,4 @@
-"""`Model`: whose files an answer of the media service holds, as the tag `user/123`."""
+"""`Model`: the owner of the files in an answer of the media service, as the tag `user/123`."""
 
 from typing import Self
 
@@ -10,14 +10,14 @@ _AVATARS = frozenset({"avatar", "avatars"})
 
 
 class Model(str):
-    """A user, a product, anything that owns files. Two spellings of one type are one model (`User`, `user`)."""
+    """A user, a product, anything that owns files. Types that differ only in case (`User`, `user`) are one model."""
 
     also: tuple[str, ...] = ()
-    """Other types that the media service may take this spelling for; empty for one that is plain."""
+    """Other types that this spelling may mean to the media service; empty if it is plain."""
 
     @classmethod
     def of(cls, model_type: str, model_id: int) -> Self:
-        """The model as callers and events spell it; ValueError when the id is not an int64."""
+        """The model of a type, in any spelling, and an id; raises ValueError if the id is not an int64."""
         if model_id not in INT64:
             raise ValueError(f"model_id {model_id} is not an int64")
         folded, *others = foldings(model_type)
@@ -32,12 +32,12 @@ class Model(str):
 
     @property
     def type(self) -> str:
-        """Case-folded: the media service compares it without regard to case, stored rows and events keep any case."""
+        """The type, case-folded: the media service ignores its case, while stored rows and events keep any case."""
         return self.rpartition("/")[0]
 
     @property
     def id(self) -> int:
-        """int64, exact."""
+        """The id, an exact int64."""
         return int(self.rpartition("/")[2])
 
     def described(self, collection: str) -> Description:
@@ -46,7 +46,7 @@ class Model(str):
 
 
 def described(folded: str, model_type: str, model_id: int, collection: str) -> Description:
-    """What log lines call a model's files. `folded`: its type without regard to case; `model_type`: as they show it."""
+    """What log lines call a model's files. `folded` is its case-folded type, `model_type` the type that they show."""
     avatar = folded == "user" and collection in _AVATARS
     fields: dict[str, Plain] = {"model_type": model_type, "model_id": model_id, "collection": collection}
     return Description("user avatar" if avatar else "model media", fields)

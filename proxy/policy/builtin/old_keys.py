@@ -1,11 +1,14 @@
-"""What the gateway's own cache, which this one replaces, calls the answers that a tag invalidates (OLD_CACHE_KEYS)."""
+"""The keys under which the gateway's own cache, which this one replaces, stores a tag's answers (OLD_CACHE_KEYS)."""
 
 from proxy.calls.tags import Description
 from proxy.policy.builtin.model import Model
 
 
 def old_keys(tag: str, about: Description) -> tuple[bytes, ...]:
-    """Keys in lower case as the gateway asks, and as rows are mostly stored; none for what is no model's."""
+    """The keys with the type in lower case, as the gateway sends it, and capitalized, as most rows store it.
+
+    Empty if `about` has no collection, so the tag is not a model.
+    """
     if "collection" not in about.fields:
         return ()
     model, collection = Model(tag), about.fields["collection"]

@@ -1,4 +1,4 @@
-"""What operators may say of `media.MediaService` in place of a method and a request: whose files, which of them."""
+"""Turns what operators name, a model and which of its files, into a call of `media.MediaService`."""
 
 from proxy.calls.call import Call, Metadata
 from proxy.pb.media_pb2 import GetFilesByModelRequest
@@ -8,7 +8,7 @@ INT32 = range(-(2**31), 2**31)
 
 
 def read_of(model_type: str, model_id: int, collection: str, page: int, per_page: int, metadata: Metadata = ()) -> Call:
-    """The call that reads a model's files; EncodeError or ValueError for what no message can hold."""
+    """The call that reads a model's files; raises EncodeError or ValueError if a value does not fit the message."""
     request = GetFilesByModelRequest(
         model_type=model_type, model_id=model_id, collection_name=collection, page=page, per_page=per_page
     )
