@@ -1,10 +1,11 @@
-"""`Claim`: notices proxies with another Redis on the same queues, since each side then misses half of the events.
+"""`Claim`: detects proxies that use another Redis but the same queues, because each side then misses half of the
+events.
 
-    claim   `<prefix>-redis`, a queue without consumers. One of its arguments is the id of our Redis, which the broker
-            compares at each declaration. Declared every 30 s; it expires two minutes after the last declaration.
+    claim   `<prefix>-redis`, a queue without consumers. One of its arguments is the id of the proxies' Redis, which the
+            broker compares at each declaration. It is declared every 30 s and expires two minutes after the last time.
     rival   a proxy whose declaration is refused has found the claim of another Redis, and leaves a message in its
-            queue. Those who made the claim see the message by the length of the queue.
-If our user may not declare the queue or write to it, nothing is noticed.
+            queue. The proxies that made the claim notice the message by the length of the queue.
+If the proxy's user may not declare the queue or write to it, nothing is detected.
 """
 
 import logging
@@ -18,28 +19,30 @@ from pamqp.common import Arguments
 
 RIVAL = "proxies with another Redis consume from the same queues, so each side misses some of the events"
 _LIFE = 120.0  # seconds
-_DIGITS = 12  # of the id, as a number that AMQP and Erlang know how to compare
+_DIGITS = 12  # hexadecimal digits of the id, which fit a number that AMQP and Erlang can compare
 _logger = logging.getLogger(__name__)
 
 
 class Channels(Protocol):
-    """A channel for one operation; see `Topology`."""
+    """Provides a channel for one operation; see `Topology.channel`."""
 
     def channel(self, connection: AbstractConnection) -> AbstractAsyncContextManager[AbstractChannel]: ...
 
 
 class Claim:
-    """Of the queues of one prefix, for one Redis."""
+    """The claim of one Redis to the queues of one prefix."""
 
     def __init__(self, prefix: str, channels: Channels) -> None:
         self._name = f"{prefix}-redis"
         self._channels = channels
         self._refused = False
         self.rival = False
-        """Another Redis is behind our queues, as far as is known."""
+        """Whether proxies with another Redis use the same queues, as far as is known."""
 
     async def make(self, connection: AbstractConnection, redis_id: str) -> None:
-        """Once at the start of each session, and every 30 s. `redis_id` is hexadecimal; empty: not known yet."""
+        """Declares the claim; to be called at the start of each session and every 30 s. `redis_id` is hexadecimal, or
+        empty while it is not known.
+        """
         if self._refused or not redis_id:
             return
         arguments: Arguments = {"x-expires": int(_LIFE * 1000), "x-max-length": int(redis_id[:_DIGITS], 16)}
@@ -60,7 +63,7 @@ class Claim:
                     message = Message(b"", expiration=_LIFE / 2)
                     await channel.default_exchange.publish(message, self._name, mandatory=False)
         except ChannelClosed:
-            pass  # gone by itself, or not ours to write to
+            pass  # the queue has expired, or the user may not write to it
 
     def _met(self, rival: bool) -> None:
         if rival and not self.rival:

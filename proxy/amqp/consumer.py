@@ -1,27 +1,28 @@
-"""`EventConsumer`: keeps us connected to RabbitMQ, and knows when events may have been missed.
+"""`EventConsumer`: keeps the proxy connected to RabbitMQ, and knows when events may have been missed.
 
-A *session* is one connection's life. aio-pika's robust connection is not used: it brings a deleted queue back by itself
-and says nothing. The steps of a session, and the reasons for their order:
+A *session* lasts as long as one connection. aio-pika's robust connection is not used, because it silently restores a
+deleted queue. The steps of a session, and the reasons for their order:
 
- 1. It looks for our queues, and for the mark of `topology.py`, before it declares anything: a declaration hides that a
-    queue was missing. Other reasons to think that events were missed come from before: an attempt to connect failed
-    (publishers lose events while the broker is down), our queue was deleted, a message could not be decoded.
- 2. With such a reason it removes the mark, so that the owed flush is not forgotten if this process ends.
- 3. It declares the queues that are missing, and consumes. From now on the broker reports when a queue is deleted, so
-    that none can disappear unnoticed between step 1 and the declaration of the existing ones.
- 4. It declares and binds everything. From now on no event that is published is missed.
- 5. Only now it owes a flush: with an earlier one, events published before step 4 would be lost.
- 6. The flush runs beside the session and is retried until it is done, whatever happens to the session. Events are
-    applied and acknowledged meanwhile: each acknowledgement stands for its own invalidation, which Redis has confirmed,
-    and not for the flush. A reason found while a flush runs leads to another flush after it.
- 7. Once it is done the mark is declared. Every `check_interval` seconds, 1 and 4 are repeated.
+ 1. It looks for the proxy's queues, and for the mark of `topology.py`, before it declares anything, because a
+    declaration hides that a queue was missing. Events may also have been missed before the session: an attempt to
+    connect failed (publishers lose events while the broker is down), a queue was deleted, a message could not be
+    decoded.
+ 2. If events may have been missed, it removes the mark, so that the owed flush is not forgotten if this process ends.
+ 3. It declares the queues that are missing, and consumes. From now on the broker reports the deletion of a queue, so
+    none can disappear unnoticed between step 1 and the declaration of the existing ones.
+ 4. It declares and binds everything. From now on, no published event is missed.
+ 5. Only now does it owe a flush: an earlier flush would not cover events that were published before step 4.
+ 6. The flush runs beside the session and is retried until it is done, whatever happens to the session. Meanwhile events
+    are applied and acknowledged: an acknowledgement says that Redis has confirmed that event's invalidation, and says
+    nothing about the flush. If events may have been missed while a flush runs, another flush follows.
+ 7. Once the flush is done, the mark is declared. Steps 1 and 4 are repeated every `check_interval` seconds.
 
-While this process cannot apply events (`duty.py`) it consumes none, and binds the queues without declaring them; once
-it can it consumes, and declares them after that.
+While this process cannot apply events (`duty.py`), it consumes none, and binds the queues without declaring them. Once
+it can apply events again, it consumes first and declares the queues after that.
 
 A message that the AMQP library cannot decode (such as a timestamp in nanoseconds) ends the connection before its
 delivery tag is known, each time it is delivered. So the next session purges the queues and owes a flush, which
-invalidates more than the dropped events would have.
+invalidates more than the purged events would have.
 """
 
 import asyncio
@@ -49,15 +50,15 @@ from proxy.retry import Pauses, jittered
 from proxy.telemetry.dependency import State
 from proxy.tls import Leg
 
-_DUTY_LOOKS = 8  # in the time that Redis is given to confirm
-_STEADY = 5.0  # seconds after which the loss of a session is no longer the fault of its start
+_DUTY_LOOKS = 8  # checks within the time that Redis is given to confirm
+_STEADY = 5.0  # seconds; a session that lasted longer does not count as a failed attempt
 _logger = logging.getLogger(__name__)
 
 
 class EventConsumer:
-    """Applies media events from `start()` to `stop()`. Nothing waits for it; no failure of RabbitMQ leaves it.
+    """Applies media events from `start()` to `stop()`. Nothing waits for it, and it raises no failure of RabbitMQ.
 
-    `urls` are the nodes of one cluster, at least one, in the order to try.
+    `urls` are the nodes of one cluster, at least one, in the order in which they are tried.
     """
 
     def __init__(  # noqa: PLR0913 -- what only tests vary comes last
@@ -78,9 +79,9 @@ class EventConsumer:
         patience: float = PATIENCE,
         record: Record | None = None,
     ) -> None:
-        """`events` are the policy's. `gap` is told from `start()` on whether events may be missing; `able` says which
-        invalidations Redis takes now, as far as is known, and `patience` how many seconds it has to take one; `record`
-        is what the proxies know together of events, None: this one notices no silence.
+        """`events` are the policy's. `gap` is told, from `start()` on, whether events may be missing. `able` says which
+        invalidations Redis accepts now, as far as is known, and `patience` how many seconds it has to confirm one.
+        `record` is what all proxies together know about events; without it, no silence is noticed.
         """
         self._urls, self._tls = tuple(urls), tls
         by_queue = {f"{prefix}-{event.queue}": event for event in events}
@@ -100,7 +101,7 @@ class EventConsumer:
         self._duty, self._patience = Duty(able, patience), patience
         self._gap = gap or EventGap(math.inf, lambda: 0.0)
         self._missed = ""
-        """Why the next session owes a flush."""
+        """Why the next session owes a flush; empty if it does not."""
         self._undecodable = self._marked = False
         self._session: RabbitSession | None = None
         self._grace = 0.0
@@ -108,20 +109,20 @@ class EventConsumer:
 
     @property
     def settled(self) -> bool:
-        """The first attempt to connect has ended, and no flush is owed or under way."""
+        """Whether the first attempt to connect has ended, and no flush is owed or running."""
         return self._presence.known and self._flushes.settled
 
     @property
     def state(self) -> State:
-        """Whether events arrive."""
+        """Whether events arrive, for operators."""
         return self._presence.state(self._duty.trouble or self._silence.trouble or (RIVAL if self._claim.rival else ""))
 
     def wrote(self, began: float, tags: tuple[str, ...], intent: bytes) -> None:
-        """A write through this process succeeded, so that its event is to be expected; it began at `began`."""
+        """A write through this process succeeded, so its event is expected. It began at `began` (`time.monotonic`)."""
         self._silence.wrote(began, tags, intent)
 
     def start(self) -> None:
-        """Begins; returns at once."""
+        """Starts consuming in the background."""
         self._observer.dependency("rabbitmq", up=False)
         self._gap.opened(NEVER)
         self._tasks = [
@@ -132,9 +133,9 @@ class EventConsumer:
         ]
 
     async def stop(self, grace: float = 1.0) -> None:
-        """Takes no more messages, lets those in hand be applied within `grace` seconds, and disconnects.
+        """Takes no more messages, waits up to `grace` seconds until those in hand are applied, and disconnects.
 
-        The rest is not acknowledged and comes again. Takes at most some seconds more, also with a frozen broker.
+        The others stay unacknowledged and are delivered again. With a frozen broker it takes a few seconds more.
         """
         self._grace = grace
         for task in self._tasks:
@@ -151,7 +152,7 @@ class EventConsumer:
                 await self._connect_and_consume()
             except CONNECTION_EXCEPTIONS as error:
                 self._lost((self._session and self._session.lost) or why(error))
-            except Exception as error:  # a fault of ours must not end the consumer for good
+            except Exception as error:  # a bug in this code must not end the consumer for good
                 _logger.exception("the event consumer failed and is being restarted")
                 self._lost(why(error))
             if time.monotonic() - began > _STEADY:
@@ -159,7 +160,7 @@ class EventConsumer:
             await asyncio.sleep(next(pauses))
 
     async def _connect_and_consume(self) -> None:
-        """One session, from the attempt to connect to the loss of the connection, which it raises."""
+        """Runs one session. Raises the error with which the attempt to connect or the connection ended."""
         missed, self._missed = self._missed, "RabbitMQ could not be reached"
         self._session = None
         context = self._tls.context if self._tls is not None else None
@@ -183,7 +184,7 @@ class EventConsumer:
             await session.close()
 
     async def _begin(self, session: RabbitSession, missed: str) -> str:
-        """Steps 1 to 4; why events may have been missed, if they may."""
+        """Steps 1 to 4. Returns why events may have been missed; empty if they were not."""
         missed = await self._prepare(session.connection, missed)
         if self._duty.on:
             await self._intake.open(session, in_part=self._duty.in_part)
@@ -192,7 +193,7 @@ class EventConsumer:
         return missed
 
     async def _prepare(self, connection: AbstractConnection, missed: str) -> str:
-        """Steps 1 to 3, without consuming; why events may have been missed, if they may."""
+        """Steps 1 to 3 without consuming. Returns why events may have been missed; empty if they were not."""
         found = await self._topology.look(connection)
         missed = missed or found.missed
         if missed:
@@ -206,7 +207,7 @@ class EventConsumer:
         return missed
 
     async def _watch(self, session: RabbitSession) -> None:
-        """Step 7, and what duty asks for, until the session ends."""
+        """Step 7, and consuming according to `Duty`, until the session ends."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(self._check_interval):
@@ -247,7 +248,7 @@ class EventConsumer:
             self._gap.opened(NEVER)
 
     async def _mind(self) -> None:
-        """Looks whether this process can apply events, and tells the session when that changes."""
+        """Checks whether this process can apply events, and wakes the session when that changes."""
         while True:
             await asyncio.sleep(self._patience / _DUTY_LOOKS)
             crowded = self._deliveries.waiting >= CROWDED
@@ -266,25 +267,25 @@ class EventConsumer:
                 self._session.wake.set()
 
     def _close_gap(self) -> None:
-        """Events arrive and are applied, and nothing that is stored has missed one."""
+        """Closes the gap if events arrive and are applied, and nothing that is stored has missed one."""
         heard = self._silence.known and self._silence.since is None and not self._claim.rival
         if self._taking and heard and self._flushes.settled:
             self._gap.closed()
 
     @property
     def _taking(self) -> bool:
-        """Events come, and can be applied."""
+        """Whether events arrive and can be applied."""
         session = self._session
         return self._presence.up and self._duty.on and session is not None and self._intake.open_in(session)
 
     def _on_silence(self, owed: bool) -> None:
-        """What is known of a silence is something else now; `owed`: what was stored meanwhile would count again."""
+        """The state of a silence has changed. `owed`: it has ended, and what was stored meanwhile must be flushed."""
         if self._silence.since is not None:
             self._gap.opened(self._silence.since)
         if owed:
             self._flushes.owe("media events were missing")
         self._observer.events_missing(bool(self._silence.trouble))
-        self._on_settled()  # the id of Redis may be known now
+        self._on_settled()  # the id of Redis may have become known
 
     def _on_settled(self) -> None:
         self._close_gap()

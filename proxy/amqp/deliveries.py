@@ -1,10 +1,10 @@
 """`Deliveries`: how each arriving message is handled.
 
-    names tags      invalidated, however long that takes; acknowledged afterwards, never before
-    names none      counted, logged without its payload, rejected for good (a dead-letter policy may keep it); if the
-                    policy says so, everything is flushed first
-    cannot be       the part of Redis with its tag is away: held for a while, longer each time, then returned to the
-    applied here    queue for a proxy that reaches that part
+    names tags      they are invalidated, however long that takes; the message is acknowledged afterwards, never before
+    names none      it is counted, logged without its payload, and rejected without requeueing (a dead-letter policy may
+                    keep it); if the policy says so, everything is flushed first
+    cannot be       the part of Redis with its tag is away: it is held for a while, longer each time, then returned to
+    applied here    the queue for a proxy that reaches that part
 
 Messages are handled concurrently, so that a held invalidation does not block others; the consumer's prefetch limits how
 many. An acknowledgement on a lost connection is dropped: the broker delivers the message again, and invalidating twice
@@ -35,41 +35,41 @@ Outcome = Literal["applied", "malformed", "oversize", "retried"]
 
 _ANSWER_TIMEOUT = 10.0  # seconds
 _COUNTED_AS = 2
-"""Returns of a message that was returned before, where the broker does not tell how often."""
+"""Assumed number of returns of a redelivered message, if the broker does not report one."""
 _MOST_COUNTED = 6
 _MORE_PATIENT = 50
-"""So many that wait double the time that each of them is kept."""
+"""Number of waiting messages that doubles the time for which each is kept."""
 _LONGEST_WAIT = 30 * 86_400.0
-"""Seconds: a queue that nobody asks for is gone after a week."""
+"""Seconds that a message can have waited: an unused queue expires after a week."""
 _logger = logging.getLogger(__name__)
 
 
 class Invalidator(Protocol):
-    """The cache, as far as events go. Each method returns once Redis has confirmed, however long Redis is away."""
+    """What events need of the cache. Each method returns once Redis has confirmed, however long Redis is away."""
 
     async def invalidate(
         self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None
     ) -> None:
-        """Nothing stored of this tag before the call is served after it. `sent_at` is in seconds since 1970."""
+        """Removes everything that was stored for the tag before this call. `sent_at` is in seconds since 1970."""
 
     async def flush(self, reason: str) -> None:
-        """Nothing stored of any tag before the call is served after it."""
+        """Removes everything that was stored for any tag before this call."""
 
     async def flush_in_time(self, reason: str, service: str = "") -> None:
-        """The same, of one service where one is named, but not more often than every few seconds."""
+        """Flushes everything, or what belongs to `service`, but at most once every few seconds."""
 
 
 class EventObserver(Protocol):
-    """Where the consumer's counts go."""
+    """Receives the consumer's counts."""
 
     def event(self, kind: str, outcome: Outcome) -> None:
-        """One message was dealt with, or (`retried`) an attempt to do so failed."""
+        """One message was handled, or (`retried`) an attempt to handle it failed."""
 
     def dependency(self, name: str, *, up: bool) -> None:
-        """A system we depend on was lost or is back."""
+        """A system that the proxy depends on was lost or is back."""
 
     def events_missing(self, missing: bool) -> None:
-        """Writes succeed and no event follows, or does again."""
+        """Whether writes succeed without being followed by events."""
 
 
 @dataclass(slots=True)
@@ -77,10 +77,12 @@ class InHand:
     """A message that is being handled."""
 
     since: float
+    """When it arrived, by `time.monotonic`."""
     returns: int
-    """How often it has gone back to the queue."""
+    """How often it has been returned to the queue."""
     tags: tuple[str, ...] = ()
     limit: asyncio.Timeout | None = None
+    """Ends its handling when it is rescheduled; None while the message cannot be handed back."""
 
 
 class Deliveries:
@@ -97,9 +99,9 @@ class Deliveries:
         clock: Callable[[], float] = time.time,
         pauses: Pauses = jittered,
     ) -> None:
-        """`events` says what the policy has for the messages of a queue, by the consumer's tag."""
+        """`events` returns the policy's event for a consumer tag, which is the queue's name."""
         self.place: span_names.Place = {}
-        """Of the broker that messages come from, for spans."""
+        """The broker that messages come from, for spans."""
         self._invalidator = invalidator
         self._observer = observer
         self._events = events
@@ -111,7 +113,7 @@ class Deliveries:
         self._tasks: dict[asyncio.Task[None], InHand] = {}  # ordered by age
 
     async def take(self, message: AbstractIncomingMessage) -> None:
-        """aio-pika's callback. It would cancel what it awaits when the connection goes, so it awaits nothing."""
+        """The callback for aio-pika, which cancels it when the connection ends; therefore it awaits nothing."""
         in_hand = InHand(time.monotonic(), _returns(message))
         task = asyncio.create_task(self._traced(message, in_hand), name="event")
         self._tasks[task] = in_hand
@@ -130,22 +132,20 @@ class Deliveries:
 
     @property
     def oldest(self) -> float | None:
-        """When the message that has been in hand for the longest time came, by `time.monotonic`, of those that could be
-        applied; None: none is.
-        """
+        """When the oldest message in hand that can be applied arrived, by `time.monotonic`; None if there is none."""
         return next((each.since for each in self._tasks.values() if not self._waits(each)), None)
 
     @property
     def waiting(self) -> int:
-        """How many cannot be applied now, since a tag's part of Redis is away."""
+        """How many messages cannot be applied now, because the part of Redis with one of their tags is away."""
         return sum(map(self._waits, self._tasks.values()))
 
     def _waits(self, each: InHand) -> bool:
         return not all(map(self._able.of, each.tags))
 
     def hand_back(self, patience: float) -> None:
-        """Gives back what cannot be applied and has waited for long enough: the longer, the more of it there is, so
-        that where nobody can apply it little goes to and fro.
+        """Returns messages to the queue that cannot be applied and have waited for `patience` seconds: for longer after
+        each return and the more messages wait, so that few go back and forth if nobody can apply them.
         """
         now = time.monotonic()
         waiting = [each for each in self._tasks.values() if each.limit is not None and self._waits(each)]
@@ -156,12 +156,14 @@ class Deliveries:
                 each.limit = None
 
     def keep_newest(self, count: int) -> None:
-        """Gives up all others: their connection is gone, so they come again. Bounds what reconnects can pile up."""
+        """Drops all but the newest `count` messages. Their connection is gone, so they are delivered again. This bounds
+        how many accumulate over reconnects.
+        """
         for task in list(self._tasks)[: max(0, len(self._tasks) - count)]:
             task.cancel()
 
     async def finish(self, grace: float) -> None:
-        """Lets what is under way end within `grace` seconds; gives up the rest: not acknowledged, it comes again."""
+        """Waits up to `grace` seconds for messages in hand, then drops the others, which will be delivered again."""
         tasks = set(self._tasks)
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace)
@@ -175,7 +177,7 @@ class Deliveries:
             await self._handle(message, in_hand, span)
 
     async def _handle(self, message: AbstractIncomingMessage, in_hand: InHand, span: tracing.Scope) -> None:
-        """All that is done for one message."""
+        """Handles one message completely."""
         received = self._clock()
         event, routing_key = self._events(message.consumer_tag or ""), message.routing_key or ""
         kind = event.kind(routing_key)
@@ -193,7 +195,7 @@ class Deliveries:
             return
         if tags:
             tracing.about(told_kind(tags[0], about, event.tag_kind))
-        # What follows may wait for as long as Redis is away; hundreds of bodies need not.
+        # The next step may wait for as long as Redis is away; hundreds of bodies need not stay in memory meanwhile.
         message.body = b""  # type: ignore[misc]  # the abstract class lists no slots, the real one has this
         in_hand.tags, sent_at = tuple(tags), _sent_at(message, received)
         try:
@@ -221,7 +223,7 @@ class Deliveries:
             await asyncio.gather(*map(invalidate, tags))
 
     async def _done_in_the_end(self, work: Callable[[], Awaitable[None]], kind: str) -> None:
-        """Returns once it is done: what fails here is a fault of ours or of Redis, never of the message."""
+        """Retries the work until it succeeds, because a failure here is never caused by the message."""
 
         def failed(times: int, error: Exception) -> None:
             self._observer.event(kind, "retried")
@@ -231,7 +233,7 @@ class Deliveries:
         await until_done(work, failed, self._pauses)
 
     async def _answer(self, message: AbstractIncomingMessage, *, good: bool, again: bool = False) -> None:
-        """Acknowledges, returns or rejects; never waits for the socket: the library's futures end oddly."""
+        """Acknowledges, returns or rejects. It does not wait for the socket: the library's futures are unreliable."""
         tag = message.delivery_tag
         if tag is None:
             return
@@ -239,7 +241,7 @@ class Deliveries:
             async with asyncio.timeout(_ANSWER_TIMEOUT):
                 if good:
                     await message.channel.basic_ack(tag, wait=False)
-                elif again:  # not by reject: newer brokers count that towards the delivery limit of a quorum queue
+                elif again:  # newer brokers count a reject towards the delivery limit of a quorum queue
                     await message.channel.basic_nack(tag, requeue=True, wait=False)
                 else:
                     await message.channel.basic_reject(tag, requeue=False, wait=False)
@@ -262,13 +264,15 @@ class Deliveries:
 
 
 def _sent_at(message: AbstractIncomingMessage, received: float) -> float:
-    """Seconds since 1970. What no message can have waited for, a `timestamp` of 0 for one, is not its time."""
+    """When the message was sent, in seconds since 1970. A timestamp that is too old to be true,
+    such as 0, is ignored.
+    """
     sent_at = message.timestamp.timestamp() if message.timestamp else received
     return sent_at if received - sent_at < _LONGEST_WAIT else received
 
 
 def _returns(message: AbstractIncomingMessage) -> int:
-    """How often it has gone back to its queue, as far as that matters: each time it is kept twice as long."""
+    """How often the message was returned to its queue, up to a maximum; each return doubles how long it is kept."""
     counted = message.headers.get("x-delivery-count")
     returns = counted if isinstance(counted, int) else _COUNTED_AS if message.redelivered else 0
     return max(0, min(returns, _MOST_COUNTED))

@@ -1,17 +1,17 @@
 """`Duty`: whether this process consumes events now. It does so only while it can apply them. Pure; time is passed in.
 
 Rules:
-    on -> off    Redis cannot be used, or an event in hand has waited for Redis' confirmation, for `patience` seconds
-    off -> on    Redis can be used, and has confirmed what every event that was in hand asked for
-    on -> part   some masters of a Cluster can be used and others not, for `patience` seconds
-    part -> off  so many events wait for the other masters that there is no room left
-    part -> on   all can be used
-Off duty, messages in hand go back to RabbitMQ, and another proxy with a working Redis applies them. Their invalidations
-are still held and retried here, because their confirmation shows that Redis accepts writes again. If no proxy is on
-duty, the events wait in the queue and are not passed back and forth.
+    on -> off    for `patience` seconds, Redis cannot be used or an event in hand waits for Redis' confirmation
+    off -> on    Redis can be used, and has confirmed the invalidations of all events that were in hand
+    on -> part   for `patience` seconds, some masters of a Cluster cannot be used
+    part -> off  so many events wait for these masters that there is no room for others
+    part -> on   all masters can be used
+Off duty, messages in hand are returned to RabbitMQ, and another proxy with a working Redis applies them. Their
+invalidations are still held and retried here, because their confirmation shows that Redis accepts writes again. If no
+proxy is on duty, events wait in the queue and are not passed back and forth.
 
-With only a part of Redis, this process takes events that no fully connected proxy takes, applies what it can, and
-returns the others after a while, since other proxies may reach the lost master.
+With only a part of Redis, this process takes events that no fully connected proxy takes, applies those it can, and
+returns the others after a while, since other proxies may reach the lost masters.
 """
 
 from collections.abc import Callable
@@ -20,12 +20,15 @@ from dataclasses import dataclass
 OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
 IN_PART = "a part of Redis cannot be used: media events go first to proxies that can use all of it"
 PATIENCE = 1.0
-"""Seconds: longer than a slow answer or a busy machine takes, short enough to hand back within two of a loss."""
+"""Seconds: longer than a slow answer or a busy machine takes, but short enough that events are handed back within 2 s
+of a loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Able:
-    """Whether Redis takes invalidations, as far as this process knows: any at all, all of them, those of a tag."""
+    """Whether Redis accepts invalidations, as far as this process knows: `any` of them, the `whole` of them, those `of`
+    a tag.
+    """
 
     any: Callable[[], bool] = lambda: True
     whole: Callable[[], bool] = lambda: True
@@ -33,7 +36,7 @@ class Able:
 
 
 class Duty:
-    """On at first: at a start Redis has `patience` to be there."""
+    """Whether one process is on duty. It starts on duty, and Redis has `patience` seconds to become usable."""
 
     def __init__(self, able: Able, patience: float = PATIENCE) -> None:
         self._able = able
@@ -43,19 +46,19 @@ class Duty:
         self._crowded = False
         self.on = True
         self.in_part = False
-        """On duty with a part of Redis."""
+        """Whether it is on duty with only a part of Redis."""
         self.doubtful_since: float | None = None
-        """Since when events have not been applied; None while they are."""
+        """Since when events may not have been applied; None while they are."""
 
     @property
     def trouble(self) -> str:
-        """Why not all events are taken; empty: all are."""
+        """Why not all events are taken; empty if all are."""
         return OFF_DUTY if not self.on else IN_PART if self.in_part else ""
 
     def looked(self, now: float, oldest: float | None, *, crowded: bool = False) -> bool:
-        """To be called several times in `patience`; True when duty has changed. `oldest`: when the event that has been
-        in hand for the longest time was taken, of those that could be applied; None: none is. `crowded`: there is no
-        room for more of those that cannot.
+        """Updates the state, several times per `patience`; True if it has changed. `oldest`: when the oldest event in
+        hand that could be applied was taken; None if there is none. `crowded`: there is no room for more events that
+        cannot be applied.
         """
         whole = self._able.whole()
         self._crowded = not whole and (crowded or self._crowded)

@@ -1,4 +1,4 @@
-"""`Flushes`: the flush that is owed where events may have been missed, tried until it is done."""
+"""`Flushes`: the flush that is owed after events may have been missed, retried until it is done."""
 
 import asyncio
 import logging
@@ -10,7 +10,9 @@ _logger = logging.getLogger(__name__)
 
 
 class Flushes:
-    """One flush at a time. A reason that comes while one runs asks for one more: that one may have begun too early."""
+    """Runs one flush at a time. A reason that arises while one runs leads to another, since that one may have begun too
+    early. `settled` is called each time when no flush is owed any more.
+    """
 
     def __init__(
         self,
@@ -25,17 +27,17 @@ class Flushes:
         self._owed = asyncio.Event()
         self._reason = ""
         self.settled = True
-        """No flush is owed or under way."""
+        """Whether no flush is owed or running."""
 
     def owe(self, reason: str) -> None:
-        """Everything that is stored by now must go."""
+        """Requests that everything stored so far is flushed."""
         _logger.info("events may have been missed, so the cache is flushed: %s", reason)
         self._reason = reason
         self.settled = False
         self._owed.set()
 
     async def run(self) -> None:
-        """Pays what is owed, for ever; calls `settled` each time nothing more is."""
+        """Runs owed flushes until cancelled."""
         while True:
             await self._owed.wait()
             self._owed.clear()  # before the flush begins

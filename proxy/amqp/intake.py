@@ -1,4 +1,4 @@
-"""`Intake`: the channel of a session on which events come; there is none while this process takes none."""
+"""`Intake`: the channel on which a session receives events; there is none while this process takes no events."""
 
 from contextlib import suppress
 
@@ -9,21 +9,21 @@ from proxy.amqp.deliveries import Deliveries
 from proxy.amqp.rabbit_session import RabbitSession
 
 PREFETCH = 10
-"""Messages in hand for each of the two queues. A process that hangs keeps them, and nobody else applies them, until the
-broker misses its heartbeats: so there are few, and yet enough for thousands of events a second.
+"""Maximum number of messages in hand per queue. If a process hangs, nobody else can apply them until the broker misses
+its heartbeats, so the number is small, but large enough for thousands of events a second.
 """
 
 ROOM_IN_PART = 500
-"""Messages in hand for each queue while a part of Redis is away: those that wait for it must not hold up the others."""
+"""The same while a part of Redis is away, so that messages that wait for it do not block the others."""
 CROWDED = 400
-"""So many that wait for it leave too little room for the others."""
+"""Number of messages waiting for that part that leaves too little room for others."""
 _BEHIND = -1
-"""The priority of a consumer that stands behind those who can apply everything."""
+"""Priority of a consumer in a process that cannot apply everything, below that of processes that can."""
 _STOP_TIMEOUT = 2.0  # seconds
 
 
 class Intake:
-    """Of the queues of one consumer; of one session after the other."""
+    """The intake of one consumer's queues, in one session after another."""
 
     def __init__(self, queues: tuple[str, ...], deliveries: Deliveries, prefetch: int) -> None:
         self._queues = queues
@@ -33,12 +33,12 @@ class Intake:
         self._in_part = False
 
     def open_in(self, session: RabbitSession) -> bool:
-        """Whether events come through this session now."""
+        """Whether events arrive through this session now."""
         return self._taken is not None and self._taken[0] is session
 
     async def open(self, session: RabbitSession, *, in_part: bool = False) -> None:
-        """Takes events from now on, if it does not yet; the end of the channel or of a consumer ends the session.
-        `in_part`: takes many, and only those that nobody takes who is not so.
+        """Starts taking events, if it does not do so already. The end of the channel or of a consumer ends the session.
+        `in_part`: takes more messages at a time, but only those that no process with all of Redis takes.
         """
         if self.open_in(session) and in_part is self._in_part:
             return
@@ -58,14 +58,16 @@ class Intake:
         self._taken, self._in_part = (session, channel), in_part
 
     async def hand_back(self, session: RabbitSession) -> None:
-        """Takes no more events; what is in hand goes back to its place in the queue, for others."""
+        """Stops taking events; RabbitMQ requeues the messages in hand at their old position, for others."""
         if self._taken is not None and self._taken[0] is session:
             channel, self._taken = self._taken[1], None
             await session.unwatch(channel)
             await channel.close()
 
     async def let_go(self, session: RabbitSession, grace: float) -> None:
-        """Cancels the consumers, lets messages in hand end, and closes the channel: behind the acknowledgements."""
+        """Cancels the consumers, waits up to `grace` seconds for messages in hand, and closes the channel after their
+        acknowledgements.
+        """
         if self._taken is None or self._taken[0] is not session:
             return
         channel, self._taken = self._taken[1], None

@@ -1,7 +1,7 @@
-"""`Listening`: how long this process has listened to events, leaving out the time in which it took none.
+"""`Listening`: how long this process has listened to events, without the time in which it took none.
 
 Events that wait in the queues are applied once the process reads them again, so only time spent listening shows that
-an event does not come. And however often a process is interrupted, the time it has listened adds up. Pure: callers pass
+an event is missing. However often a process is interrupted, the periods in which it listened add up. Pure: callers pass
 the time in.
 """
 
@@ -9,19 +9,19 @@ from collections import deque
 
 
 class Listening:
-    """Remembers the latest periods of listening, as many as add up to what is asked for."""
+    """Remembers the latest periods of listening, as many as can be asked for."""
 
     def __init__(self, most: float) -> None:
-        """`most`: the most seconds of listening that `since` is ever asked for."""
+        """`most`: the largest number of seconds that `since` is ever asked for."""
         self._most = most
         self._since: float | None = None
         self._before: deque[tuple[float, float]] = deque()
         """Earlier periods of listening: from, to."""
         self._listened = 0.0
-        """Seconds in `_before`."""
+        """The sum of `_before`, in seconds."""
 
     def told(self, now: float, *, listens: bool) -> None:
-        """Whether it listens now; may be said as often as you like."""
+        """Records whether the process listens at `now`; repeating the same state does no harm."""
         if listens and self._since is None:
             self._since = now
         elif not listens and self._since is not None:
@@ -33,7 +33,7 @@ class Listening:
                 self._before.popleft()
 
     def since(self, now: float, seconds: float) -> float | None:
-        """When the latest `seconds` of listening began; None: it has not listened for that long in all."""
+        """When the latest `seconds` of listening began; None if it has not listened for so long in total."""
         left = seconds
         if self._since is not None:
             if now - self._since >= left:

@@ -1,12 +1,13 @@
-"""`Owed`: which of our own writes have had an event of their own, so that one mute media service among several shows.
+"""`Owed`: which writes through this process had an event of their own, which reveals one mute media service of several.
 
 Rules:
-    owed      a write through this process that has succeeded; its tags' hashes hold a note of it, which the next event
-              that names the tag answers, whoever applies it (`lua/invalidate.lua`)
-    judged    once its event would have come: it has had its event, or has had none. A note that is gone (evicted,
-              flushed, removed by a proxy of another version) says nothing
-    none      counts only where events come and name tags of that kind: some event was applied after the write ended
-              (else all are mute, which shows otherwise), and some event here has named a tag of the kind
+    owed      a successful write through this process is owed an event. The hashes of its tags hold a note of it, and
+              the next event that names the tag answers the note, whichever proxy applies it (`lua/invalidate.lua`)
+    judged    once the event should have arrived, the write has had its event or has not. From a missing note (evicted,
+              flushed, removed by a proxy of another version) nothing is concluded
+    without   a write without its event counts only if events arrive and name tags of its kind: an event was applied
+              after the write ended (otherwise all services are mute, which `Silence` detects), and an event in this
+              process has named a tag of that kind
 """
 
 import asyncio
@@ -23,10 +24,10 @@ _MOST_KINDS = 1000
 
 
 class Notes(Protocol):
-    """Where the notes are; see `EventRecord`."""
+    """Looks the notes up; see `EventRecord`."""
 
     async def answered(self, tag: str, intent: bytes) -> bool | None:
-        """Whether an event has named the tag since the write began; None: nobody knows."""
+        """Whether an event has named the tag since the write with this intent began; None if that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +38,19 @@ class _Write:
 
 
 class Owed:
-    """Of this process. Of more writes than it can keep, the latest are not judged."""
+    """The owed events of this process. If there are more writes than it can keep, the latest are not judged."""
 
     def __init__(self) -> None:
         self._writes: deque[_Write] = deque()
         self._kinds: OrderedDict[str, None] = OrderedDict()
 
     def wrote(self, tags: tuple[str, ...], intent: bytes, now: float) -> None:
-        """A write has succeeded."""
+        """A write that changed these tags succeeded at `now`."""
         if tags and len(self._writes) < _MOST_OWED:
             self._writes.append(_Write(tags, intent, now))
 
     def heard(self, tags: Iterable[str]) -> None:
-        """An event was applied that names these."""
+        """An event that names these tags was applied."""
         for kind in map(kind_of, tags):
             self._kinds[kind] = None
             self._kinds.move_to_end(kind)
@@ -57,12 +58,12 @@ class Owed:
                 self._kinds.popitem(last=False)
 
     def forget(self) -> None:
-        """What is owed now is not judged."""
+        """Drops all writes, so that they are not judged."""
         self._writes.clear()
 
     async def judged(self, notes: Notes, until: float, heard_at: float = -math.inf) -> list[bool]:
-        """Of the writes that had ended by then, in their order, whether each has had its event; those that say nothing
-        are left out. `heard_at`: when any proxy applied an event last.
+        """Judges and removes the writes that ended no later than `until`: for each, in order, whether it had its event.
+        Writes from which nothing can be concluded are left out. `heard_at`: when any proxy last applied an event.
         """
         due: list[_Write] = []
         while self._writes and self._writes[0].ended <= until:
@@ -78,6 +79,6 @@ class Owed:
         return all(kind_of(tag) in self._kinds for tag in write.tags)
 
     async def _answered(self, notes: Notes, write: _Write) -> bool | None:
-        """Of several tags one that is answered is enough: an event may name fewer than its write has changed."""
+        """One answered tag of several is enough, because an event may name fewer tags than its write changed."""
         told = [await notes.answered(tag, write.intent) for tag in write.tags]
         return True if True in told else None if None in told else False

@@ -1,4 +1,4 @@
-"""`Presence`: whether RabbitMQ is connected, since when, and a log line at each change."""
+"""`Presence`: whether RabbitMQ is connected and since when, with a log line at each change."""
 
 import logging
 import time
@@ -12,14 +12,14 @@ _FIELDS = {"dependency": "rabbitmq"}
 
 
 class Observer(Protocol):
-    """Who counts."""
+    """Counts changes."""
 
     def dependency(self, name: str, *, up: bool) -> None:
-        """A system we depend on was lost or is back."""
+        """A system that the proxy depends on was lost or is back."""
 
 
 class Presence:
-    """Nothing is known at first."""
+    """The state of the connection to RabbitMQ, unknown until the first attempt to connect has ended."""
 
     def __init__(self, observer: Observer, queues: Iterable[str]) -> None:
         self._observer = observer
@@ -30,7 +30,7 @@ class Presence:
 
     @property
     def known(self) -> bool:
-        """The first attempt to connect has ended."""
+        """Whether the first attempt to connect has ended."""
         return self._lost_at is not None or self._back_at is not None
 
     @property
@@ -38,12 +38,12 @@ class Presence:
         return self._lost_at is None and self._back_at is not None
 
     def state(self, trouble: str) -> State:
-        """For operators; `trouble` is what is wrong though RabbitMQ is there."""
+        """The state for operators; `trouble` says what is wrong although RabbitMQ is connected."""
         since = self._lost_at if self._lost_at is not None else self._back_at
         return State(self.up, None if since is None else time.monotonic() - since, self._why or trouble)
 
     def lost(self, why: str) -> None:
-        """One line when it is lost, none for the attempts that follow."""
+        """The connection was lost, or an attempt to connect failed. Only the first of these is logged."""
         self._why = why
         if self._lost_at is None:
             self._lost_at = time.monotonic()
@@ -51,7 +51,7 @@ class Presence:
             _logger.warning("RabbitMQ lost: %s", why, extra=_FIELDS)
 
     def back(self) -> None:
-        """Connected, with all that events need."""
+        """The connection is up, with all queues and bindings that events need."""
         now = self._back_at = time.monotonic()
         self._observer.dependency("rabbitmq", up=True)
         if self._lost_at is None:

@@ -2,8 +2,9 @@
 
 The library must not be cancelled while it waits for an answer: it swallows the cancellation, or keeps waiting for an
 answer that cannot arrive (measured with aiormq 7.2: a stop that hung). So every operation on the broker is a *step* in
-a task of its own. A step that takes too long is not cancelled: its connection is closed, which ends it. The library
-itself cancels what waits when it misses heartbeats: to us that is a lost connection, and must not end our own tasks.
+its own task. A step that takes too long is not cancelled; instead its connection is closed, which ends it. The library
+itself cancels waiting operations when heartbeats are missed. That counts as a lost connection, and must not end the
+tasks of the consumer.
 """
 
 import asyncio
@@ -28,38 +29,40 @@ from proxy.telemetry import span_names
 T = TypeVar("T")
 
 HEARTBEAT = 5
-"""Seconds, where the URL sets none. The broker takes our messages back once it has heard nothing of us for two of them,
-and we count it as lost after three and a little more. Shorter ones are known for false alarms.
+"""Seconds between heartbeats, if the URL sets none. The broker requeues the messages in hand once it has received
+nothing for two intervals, and the proxy counts the broker as lost after slightly more than three. Shorter intervals are
+known to cause false alarms.
 """
 STEP_TIMEOUT = 10.0
-"""Seconds for what talks to the broker in one go."""
+"""Seconds for one step."""
 
-_PATIENCE = 1.0  # seconds that a step still has when it is given up
+_PATIENCE = 1.0  # seconds for which a cancelled or closed step may still run
 _CLOSE_TIMEOUT = 3.0
 
 
 class RabbitSession:
-    """A connection and why it ended. `wake` is set when it did, or when there is something else to look at."""
+    """A connection, and why it ended. `wake` is set when it has ended, or when its owner should check something."""
 
     def __init__(self, connection: AbstractConnection) -> None:
         self.connection = connection
         self.place: span_names.Place = {}
-        """Where the broker is, for spans."""
+        """The broker's address, for spans."""
         self.wake = asyncio.Event()
         self.lost = ""
-        """Why it ended, in a few words without anything of a message; empty: it has not."""
+        """Why it ended, in a few words without any content of messages; empty if it has not ended."""
         self.queue_deleted = False
         self.undecodable = False
-        """A message came that the library cannot decode."""
+        """Whether a message arrived that the library cannot decode."""
         self.heard_until = math.inf
-        """When events ceased to arrive, by `time.monotonic`: earlier than anybody knew where the broker fell silent."""
+        """When events ceased to arrive, by `time.monotonic`; earlier than the loss was noticed if the broker fell
+        silent."""
         self._closing = False
         self._wire = connection.transport.connection if connection.transport is not None else None
         connection.close_callbacks.add(self._connection_closed)
 
     @classmethod
     async def first(cls, urls: Sequence[str], context: ssl.SSLContext | None = None) -> Self:
-        """To the first node that takes us; raises what the last one said."""
+        """Connects to the first node that accepts; raises the last node's error."""
         *others, last = urls
         for url in others:
             with suppress(*CONNECTION_EXCEPTIONS):
@@ -69,7 +72,7 @@ class RabbitSession:
     @classmethod
     async def open(cls, url: str, context: ssl.SSLContext | None = None) -> Self:
         """Connects; raises one of aio-pika's CONNECTION_EXCEPTIONS, or TimeoutError. `context` is for amqps; without
-        it the URL's own TLS options hold.
+        it, the URL's own TLS options apply.
         """
         connection = unconnected(url, context)
         try:
@@ -85,17 +88,19 @@ class RabbitSession:
         return session
 
     async def watch(self, channel: AbstractChannel) -> None:
-        """The end of this channel, or of one of its consumers, ends the session."""
+        """Lets the end of this channel, or of one of its consumers, end the session."""
         channel.close_callbacks.add(self._channel_closed)
         (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._consumer_cancelled)
 
     async def unwatch(self, channel: AbstractChannel) -> None:
-        """Its end, which is wanted, ends nothing else."""
+        """Undoes `watch`, before the channel is closed on purpose."""
         channel.close_callbacks.discard(self._channel_closed)
         (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.discard(self._consumer_cancelled)
 
     async def step(self, work: Coroutine[Any, Any, T], timeout: float = STEP_TIMEOUT) -> T:
-        """The result of `work`; TimeoutError after `timeout` s. When cancelled, it leaves the work a moment to end."""
+        """Returns the result of `work`; raises TimeoutError after `timeout` seconds, or AMQPConnectionError if the
+        connection ended. When it is cancelled, the work gets a moment to end.
+        """
         began = time.monotonic()
         task = _owned(work)
         try:
@@ -115,17 +120,17 @@ class RabbitSession:
         return task.result()
 
     def check(self) -> None:
-        """AMQPConnectionError when the session has ended."""
+        """Raises AMQPConnectionError if the session has ended."""
         if self.lost:
             raise AMQPConnectionError(self.lost)
 
     async def close(self) -> None:
-        """Disconnects, within some seconds whatever the other end does. Does not count as a loss."""
+        """Disconnects within a few seconds, whatever the broker does. This does not count as a loss."""
         self._closing = True
         await _end(_owned(self.connection.close()))
 
     def _connection_closed(self, _: Any, error: BaseException | None) -> None:
-        # Every loss of the connection is an OSError, a cancellation or nothing. Anything else was raised by decoding.
+        # A lost connection shows as OSError, a cancellation or None. Any other error was raised while decoding.
         self.undecodable = isinstance(error, Exception) and not isinstance(error, OSError)
         if isinstance(self._wire, aiormq.connection.Connection) and self._wire.is_connection_was_stuck:
             missed = (self._wire.heartbeat_timeout + 1) * self._wire.HEARTBEAT_GRACE_MULTIPLIER
@@ -147,7 +152,9 @@ class RabbitSession:
 
 
 def unconnected(url: str, context: ssl.SSLContext | None = None) -> Connection:
-    """What is to connect, with our heartbeat where the URL names none, and our name in the broker's lists."""
+    """A connection that is not connected yet, with the default heartbeat if the URL sets none, and with the name that
+    the broker lists.
+    """
     parsed = make_url(url)
     if "heartbeat" not in parsed.query:
         parsed = parsed.update_query(heartbeat=HEARTBEAT)
@@ -155,7 +162,7 @@ def unconnected(url: str, context: ssl.SSLContext | None = None) -> Connection:
 
 
 def why(error: BaseException | None) -> str:
-    """A few words for a log line, without any of a message."""
+    """The error in a few words for a log line, without any content of messages."""
     match error:
         case None:
             return "connection closed"
@@ -170,9 +177,11 @@ def why(error: BaseException | None) -> str:
 
 
 def _refusal(error: BaseException) -> str:
-    """What the broker said as it refused to open the connection (a virtual host that is missing, full, or not ours).
+    """What the broker said when it refused the connection (a virtual host that is missing, full or forbidden); or
+    empty.
 
-    aiormq 7.2 raises that it expected another frame, and leaves the one that came nowhere but in its own variables.
+    aiormq 7.2 only raises that it expected another frame, and keeps the received one nowhere but in its local
+    variables.
     """
     trace = error.__traceback__
     while isinstance(error, InvalidFrameError) and trace is not None:
@@ -184,20 +193,20 @@ def _refusal(error: BaseException) -> str:
 
 
 def _is_cancelled() -> bool:
-    """By its owner, not by the library."""
+    """Whether the current task was cancelled by its owner, not by the library."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
 def _owned(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-    """A task whose error counts as seen: whoever waits for it may be cancelled."""
+    """Starts a task whose error counts as retrieved, because the one who awaits it may be cancelled."""
     task = asyncio.create_task(work, name="events: step")
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task
 
 
 async def _end(task: "asyncio.Task[Any]") -> None:
-    """Waits for the end of a task that should end by itself; cancels it when it does not, against all odds."""
+    """Waits for a task that should end by itself, and cancels it if it does not."""
     await asyncio.wait({task}, timeout=_CLOSE_TIMEOUT)
     if not task.done():
         task.cancel()

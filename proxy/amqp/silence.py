@@ -1,36 +1,37 @@
-"""`Silence`: notices that the media service has ceased to publish, or publishes what cannot be read.
+"""`Silence`: detects that the media service no longer publishes, or publishes only events that cannot be read.
 
-The media service does not reconnect to RabbitMQ. After a restart of the broker its writes go on to succeed, but no
-event follows them; every proxy is connected and sees nothing wrong. The proxies' own writes show it.
+The media service does not reconnect to RabbitMQ. After a restart of the broker, its writes still succeed, but no events
+follow them; every proxy is connected and sees nothing wrong. The proxies' own writes reveal it.
 
 Rules, for all proxies of a namespace together (they share the queues, so any of them may receive the event of a write;
 `EventRecord` keeps the count):
-    missing   a write through a proxy that has succeeded and has had no event; also an event that names no model
-    heard     an event that was applied: nothing before it is missing any more, whichever model it names
-    overdue   `ENOUGH` are missing, no event came since the first of them began, and it ended `OVER` seconds ago or more
-    silence   the same, and a proxy has listened for `OVER` seconds since the first of them ended
-    ended     by the next event that any proxy applies. A Redis that has lost the count does not end it
-A write with `success = false` or an unknown outcome has no event to wait for. An event may come before its write is
-answered, so it counts from the beginning of the write. An event that is late by less than `GRACE` is never missing.
+    missing   a write through a proxy has succeeded without an event so far; an event that names no model counts too
+    heard     an event was applied: nothing before it is missing any more, whichever model it names
+    overdue   `ENOUGH` are missing, no event came since the first write began, and that write ended at least `OVER`
+              seconds ago
+    silence   the same, and a proxy has listened for `OVER` seconds since that write ended
+    ended     any proxy has applied an event. If Redis loses the count, that does not end a silence
+A write with `success = false` or an unknown outcome is not expected to have an event. An event may arrive before its
+write is answered, so events count from the beginning of the write. An event that is less than `GRACE` late is never
+missing.
 
-While a process takes no events (RabbitMQ lost, no Redis), they pile up in the queues. So a write is missing its event
-only once its process has listened (`Listening`) for `DRAINING` since, and a silence is measured in seconds of
-listening. Where RabbitMQ may have lost events, the writes before that are forgiven. However often proxies are
-interrupted, nothing that was stored is trusted while events are overdue; only the log line and the metric wait until it
-is a silence.
+While a process takes no events (RabbitMQ or Redis is away), they wait in the queues. So the event of a write is missing
+only after the process has listened (`Listening`) for another `DRAINING` seconds, and a silence is measured in seconds
+of listening. If RabbitMQ may have lost events, writes before that do not count. However often proxies are interrupted,
+stored answers are not trusted while events are overdue; only the log line and the metric wait for a silence.
 
-When Redis does not take the count, nobody can tell. After `OVER` seconds without a verdict and without an event, what
-was stored is not trusted either, until there is a verdict.
+If Redis does not accept the count, the state is unknown. After `OVER` seconds without a verdict and without an event,
+stored answers are not trusted either, until there is a verdict.
 
-When one of several media services is mute and the others publish, the writes that have no event of their own show it
+If one of several media services is mute while the others publish, the writes without an event of their own reveal it
 (`Owed`):
     in part   `ENOUGH` of the last 15 judged writes of all proxies had no event; or `ENOUGH` of the last 15 events named
-              no model, while others between them did
-    ended     once 30 in a row were good, or none was bad for an hour
-Not noticed: a mute service through which fewer of the writes go; changes made only past the proxies; and all of this
-with `CACHE_EVENT_WINDOW=0`, where nothing tells an event from an operator's order.
+              no model, with readable events between them
+    ended     the last 30 were all good, or none was bad for an hour
+Not detected: a mute service that receives fewer of the writes; changes that bypass the proxies; and all of this with
+`CACHE_EVENT_WINDOW=0`, because an event then looks like an operator's command.
 
-When any of these ends, everything stored before is flushed: it is older than some event that never came.
+When any of these ends, everything stored before is flushed, because it is older than some event that never came.
 """
 
 import asyncio
@@ -59,16 +60,16 @@ SILENT_IN_PART = (
 ENOUGH = 3
 OVER = 10.0  # seconds
 GRACE = 2.0
-DRAINING = 0.5  # seconds, of which an event needs a few milliseconds
+DRAINING = 0.5  # seconds; an event needs only a few milliseconds
 _MOST_OUTCOMES = 30
 _INEXACT = 1.0
-"""Seconds by which one and the same event may seem to be later or earlier: an exchange takes its time."""
+"""Seconds by which the time of an event may differ between two exchanges, because an exchange takes time."""
 _EXCHANGE_EVERY = 2.0
-_EXCHANGE_PAUSE = 1.0  # whatever happens
+_EXCHANGE_PAUSE = 1.0  # minimum time between two exchanges
 
 
 class Verdict(Protocol):
-    """What the record says."""
+    """What the record says; see `proxy.store.event_record`."""
 
     @property
     def silent(self) -> bool: ...
@@ -80,15 +81,15 @@ class Verdict(Protocol):
     def overdue(self) -> bool: ...
     @property
     def ended(self) -> bool:
-        """What this process told has just ended a silence, or what was overdue."""
+        """Whether this process' report has just ended a silence, or ended events being overdue."""
 
 
 class Record(Notes, Protocol):
-    """Where the proxies of a namespace count together; see `EventRecord`."""
+    """The common count of all proxies of a namespace; see `EventRecord`."""
 
     @property
     def id(self) -> str:
-        """Of their Redis; empty until the first exchange."""
+        """The id of their Redis; empty until the first exchange."""
 
     async def exchange(
         self,
@@ -104,7 +105,7 @@ class Record(Notes, Protocol):
 
 
 class State(Enum):
-    """What is known of the events."""
+    """What is known about the events."""
 
     THERE = "there"
     UNTOLD = "nobody can tell"
@@ -119,77 +120,77 @@ _logger = logging.getLogger(__name__)
 
 
 class Silence:
-    """Of this process. Without a record nothing is noticed."""
+    """What this process knows of a silence. Without a record, nothing is detected."""
 
     def __init__(
         self, record: Record | None, changed: Callable[[bool], None], *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """`changed` is called when `since` or `trouble` changes, and once at first, when the first verdict is there;
-        with True where what is stored is to be flushed.
+        """`changed` is called when `since` or `trouble` changes, and after the first verdict; with True if everything
+        stored must be flushed.
         """
         self._record = record
         self._changed = changed
         self._clock = clock
         self._heard_at = -math.inf
         self._told_at = -math.inf
-        """Of what was heard, the part that the record knows."""
+        """The last `_heard_at` that the record knows."""
         self._missing: list[tuple[float, float]] = []
         self._listening = Listening(OVER + GRACE)
         self._owed = Owed()
         self._any_heard_at = -math.inf
-        """By any proxy, as far as is known."""
+        """When any proxy last applied an event, as far as is known."""
         self._verdict_at = clock()
         self._ended_at = -math.inf
-        """When a flush was said to be due, last."""
+        """When a flush was last requested."""
         self._state = State.THERE
         self._in_part = False
         self._said = ""
-        """To people, of what lasts."""
+        """The last state that was logged; empty if it was good."""
         self._outcomes = _latest()
-        """Of writes that were judged, those that the record does not know."""
+        """Whether each judged write had its event, for those that the record does not know yet."""
         self._readable = _latest()
-        """Whether each of the latest events named what it changed."""
+        """Whether each of the latest events named what it changed, for those that the record does not know yet."""
         self._news = asyncio.Event()
         self.known = record is None
-        """A verdict is there, or cannot be had."""
+        """Whether there has been a verdict, or cannot be one."""
         self.since: float | None = None
-        """Since when events may be missing; None: they are not."""
+        """Since when events may be missing, by `clock`; None if they are not."""
 
     @property
     def trouble(self) -> str:
-        """What is wrong, for people; empty: nothing."""
+        """What is wrong, for people; empty if nothing is."""
         return SILENT if self._state is State.SILENT else SILENT_IN_PART if self._in_part else ""
 
     def listening(self, listens: bool) -> None:
-        """Whether this process takes events now; may be said as often as you like."""
+        """Records whether this process takes events now; repeating the same state does no harm."""
         self._listening.told(self._clock(), listens=listens)
 
     def forgive(self) -> None:
-        """RabbitMQ may have lost the events of all writes until now: none of them is missing its event any more."""
+        """RabbitMQ may have lost the events of all writes so far, so they no longer count as missing."""
         self._missing.clear()
         self._owed.forget()
 
     def heard(self, tags: Iterable[str] = ()) -> None:
-        """An event was applied that names these."""
+        """An event that names these tags was applied."""
         overdue = self._overdue
         self._heard_at = self._any_heard_at = self._clock()
         self._missing.clear()
         self._owed.heard(tags)
         self._readable.append(True)
         if self._state in _OF_ALL:
-            self._owed.forget()  # its events went where all went
+            self._owed.forget()  # the silence explains why their events are missing
         self._news.set()
         self._become(self._at_most_in_part, ended=overdue)
 
     def wrote(self, began: float, tags: tuple[str, ...] = (), intent: bytes = b"") -> None:
-        """A write through this process succeeded that began then, by `time.monotonic`."""
+        """A write through this process succeeded; it began at `began`, by `time.monotonic`."""
         if began > self._heard_at:
             self._miss(began)
         if self._state not in _OF_ALL:
             self._owed.wrote(tags, intent, self._clock())
 
     def unreadable(self) -> None:
-        """An event came that names no model."""
+        """An event arrived that names no model."""
         self._miss(self._clock())
         self._readable.append(False)
 
@@ -199,7 +200,7 @@ class Silence:
 
     @property
     def _overdue(self) -> bool:
-        """By what this process knows and the record does not."""
+        """Whether events are overdue by what this process knows and the record does not."""
         since = self._listening.since(self._clock(), OVER)
         return len(self._missing) >= ENOUGH and since is not None and self._missing[0][1] <= since
 
@@ -248,7 +249,7 @@ class Silence:
             self._changed(False)
 
     def _judge(self, verdict: Verdict, now: float, heard_at: float, *, ended: bool) -> None:
-        """`heard_at`: what the verdict knows of; `ended`: it is over what this process has not seen."""
+        """`heard_at`: the last event that the verdict covers; `ended`: it ended something this process had not seen."""
         ago = verdict.heard_ago
         at = NEVER if ago is None else now - ago
         self._any_heard_at, self._in_part = max(self._any_heard_at, at), verdict.in_part
@@ -257,7 +258,7 @@ class Silence:
             self._become(State.SILENT if verdict.silent else State.OVERDUE, at)
         elif self._state not in _OF_ALL or self.since is None or at > self.since + _INEXACT:
             self._become(self._at_most_in_part, ended=ended)
-        # else no event has ended it: the record was lost, with all that Redis had stored or by an eviction
+        # else no event has ended it: the record was lost, by an eviction or with all of Redis' data
 
     def _no_verdict(self, now: float) -> None:
         known_at = max(self._verdict_at, self._any_heard_at)
@@ -269,7 +270,7 @@ class Silence:
         return State.IN_PART if self._in_part else State.THERE
 
     def _become(self, state: State, since: float | None = None, *, ended: bool = False) -> None:
-        """`since`: of a silence of all, or since when nobody can tell; `ended`: of one that was not seen before."""
+        """`since`: when a complete silence or the unknown state began; `ended`: a silence not seen here has ended."""
         before, self._state = self._state, state
         self.since = NEVER if state is State.IN_PART else since
         over = before in _MISSING and state not in _OF_ALL and state is not before

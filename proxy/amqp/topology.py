@@ -1,20 +1,22 @@
-"""`Topology`: what must exist in RabbitMQ for events to reach us, and whether it has existed all the time.
+"""`Topology`: what must exist in RabbitMQ for events to reach the proxy, and whether it has existed all the time.
 
     exchange  the publishers' exchange, as the policy names it (`damar.events`): topic, durable.
-    queue     ours, one for each event of the policy. A queue that did not exist has missed events.
-    mark      `<prefix>-caught-up`, an exchange of ours that is bound *to* the publishers' exchange; nothing is ever
+    queue     the proxy's, one for each event of the policy. A queue that did not exist has missed events.
+    mark      `<prefix>-caught-up`, an exchange of the proxy that is bound *to* the publishers' exchange; nothing is
+    ever
               published to it. While it exists, no event has been missed and no flush is owed. Each exchange of the
               publishers has its own mark; those after the first are named `<prefix>-caught-up-<exchange>`.
 
 The mark is declared once a flush is done, and removed before anything else when a flush is owed, so that a process
 killed in between leaves the flush to the next one. The broker itself removes the mark in the two cases that leave no
-other trace: when the publishers' exchange is deleted and declared again (our bindings are deleted with it, and so is
-the mark, which is auto-delete), and when the broker restarts (the mark is not durable) while publishers lose events.
+other trace: when the publishers' exchange is deleted and declared again (the proxy's bindings are deleted with it, and
+so is the mark, which is auto-delete), and when the broker restarts (the mark is not durable) while publishers lose
+events.
 
-If our user may not declare the mark, these two cases are not noticed unless a reconnect attempt fails meanwhile.
+If the proxy's user may not declare the mark, these two cases go unnoticed unless a reconnect attempt fails meanwhile.
 
-All operations of a connection share a channel until the broker refuses one, which it does by closing the channel:
-aio-pika 10.2 keeps some 10 KB of every channel for as long as its connection lives, and these are done every 30 s.
+The operations on a connection share one channel, until the broker refuses an operation, which closes the channel. They
+run every 30 s, and aio-pika 10.2 keeps some 10 KB of every channel for as long as its connection lives.
 """
 
 import logging
@@ -32,7 +34,7 @@ from pamqp.common import Arguments
 from proxy.telemetry.queue_depths import QueueDepths
 
 RETIRED_PREFIX = "api-gateway-media"
-"""The in-process subscriber's own queues, which have no arguments (contract, section 2)."""
+"""The prefix of the gateway's retired in-process subscriber, whose queues were declared without arguments."""
 
 _SEVEN_DAYS = 7 * 86_400_000
 _OTHERWISE = (
@@ -44,33 +46,34 @@ _logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What a look at the broker showed. `missed` says why events may have been missed; empty: they were not."""
+    """What `look` found on the broker."""
 
     missing: tuple[str, ...]
     """Queues that do not exist."""
     missed: str
+    """Why events may have been missed; empty if they were not."""
 
 
 class Source(NamedTuple):
-    """Where the messages of a queue come from."""
+    """Where the messages of a queue come from: the exchange and the routing keys."""
 
     exchange: str
     keys: tuple[str, ...]
 
 
 class Topology:
-    """The queues of one prefix. Remembers what it has complained about already, and a channel."""
+    """The queues of one prefix. It remembers what it has already logged, and a channel."""
 
     def __init__(self, prefix: str, sources: Mapping[str, Source]) -> None:
-        """`sources` by the end of our queue's name."""
+        """`sources` by the queue's name without the prefix."""
         self.queues = {f"{prefix}-{end}": source for end, source in sources.items()}
-        """By name."""
+        """The sources by the queue's full name."""
         exchanges = dict.fromkeys(source.exchange for source in sources.values())
         self._marks = {
             exchange: f"{prefix}-caught-up" + (f"-{exchange}" if number else "")
             for number, exchange in enumerate(exchanges)
         }
-        """By exchange."""
+        """The mark of each exchange."""
         self._mark_refused = False
         self._arguments: Arguments = None if prefix == RETIRED_PREFIX else {"x-expires": _SEVEN_DAYS}
         self._foreign: set[str] = set()
@@ -79,7 +82,9 @@ class Topology:
         self.depths = QueueDepths()
 
     async def look(self, connection: AbstractConnection, *, at_mark: bool = True) -> Findings:
-        """Changes nothing; must come before anything that does, or the evidence is gone."""
+        """Looks for what is missing, without changing anything. It must run before anything is declared, which would
+        destroy the evidence. `at_mark`: whether to look for the marks too.
+        """
         missing = []
         for queue in self.queues:
             try:
@@ -99,7 +104,9 @@ class Topology:
         return Findings((), "")
 
     async def _marked(self, connection: AbstractConnection, exchange: str) -> bool:
-        """Binding the mark once more changes nothing where it stands, and the broker looks at permissions first."""
+        """Whether the exchange's mark exists: binding it again changes nothing if it does. The broker checks
+        permissions first, so without them the mark counts as existing.
+        """
         if self._mark_refused:
             return True
         try:
@@ -112,17 +119,17 @@ class Topology:
         return True
 
     async def declare(self, connection: AbstractConnection, queue: str) -> None:
-        """Declares one queue; ChannelPreconditionFailed where it exists with other arguments."""
+        """Declares one queue. Raises ChannelPreconditionFailed if it exists with other arguments."""
         async with self.channel(connection) as channel:
             await channel.declare_queue(queue, durable=True, arguments=self._arguments)
 
     async def establish(self, connection: AbstractConnection, *, declare: bool = True) -> str:
-        """Declares and binds all of it, whether it is there or not. Without `declare` the queues are only bound: who
-        consumes none is not told when one is deleted, and must not hide that by declaring it anew.
+        """Declares and binds everything, whether it exists or not. Without `declare`, queues are only bound: a process
+        that consumes none is not told when one is deleted, and must not hide that by declaring it again.
 
-        What exists with other arguments is used as it is. Its first sight gives a reason to think that events were
-        missed, since someone has declared it behind our back; otherwise the answer is empty. So is what our user may
-        not declare or bind: where it all exists events come. Where the exchange does not, binding to it says so.
+        A queue that exists with other arguments is used as it is. When it is first found, events may have been missed,
+        because someone else has declared it; the reason is returned then, and otherwise an empty string. What the user
+        may not declare or bind is used as it is, too; if the exchange does not exist, binding to it raises an error.
         """
         missed = ""
         for exchange in self._marks:
@@ -139,7 +146,7 @@ class Topology:
         return missed
 
     async def _declared_otherwise(self, connection: AbstractConnection, queue: str) -> bool:
-        """Declares a queue; True when it is seen with other arguments for the first time."""
+        """Declares a queue; True if it is found with other arguments for the first time."""
         known = f"queue {queue}" in self._foreign
         with self._forgiving(f"queue {queue}"):
             await self.declare(connection, queue)
@@ -147,7 +154,7 @@ class Topology:
         return not known and f"queue {queue}" in self._foreign
 
     async def mark(self, connection: AbstractConnection) -> None:
-        """Says to all who come later that nothing was missed up to now; only once the flush is done."""
+        """Records for later sessions that nothing was missed so far; to be called only once the flush is done."""
         for exchange, mark in self._marks.items():
             if self._mark_refused:
                 return
@@ -159,7 +166,7 @@ class Topology:
                 self._without_mark(refusal, exchange)
 
     async def unmark(self, connection: AbstractConnection) -> None:
-        """Says that a flush is owed; no error where there is no mark."""
+        """Records that a flush is owed. It is no error if there is no mark."""
         for exchange, mark in self._marks.items():
             if self._mark_refused:
                 return
@@ -170,7 +177,7 @@ class Topology:
                 self._without_mark(refusal, exchange)
 
     async def purge(self, connection: AbstractConnection) -> None:
-        """Drops every message that waits; only with a flush owed, which does what they asked for."""
+        """Drops all waiting messages; to be called only if a flush is owed, which covers their invalidations."""
         for queue in self.queues:
             async with self.channel(connection) as channel:
                 await (await channel.get_queue(queue, ensure=False)).purge()
@@ -191,7 +198,7 @@ class Topology:
 
     @contextmanager
     def _forgiving(self, what: str) -> Iterator[None]:
-        """Goes on where the broker refuses to declare or bind something; a line in the log the first time."""
+        """Continues if the broker refuses to declare or bind something; logs that the first time."""
         try:
             yield
         except ChannelPreconditionFailed as refusal:
@@ -205,7 +212,7 @@ class Topology:
 
     @asynccontextmanager
     async def channel(self, connection: AbstractConnection) -> AsyncIterator[AbstractChannel]:
-        """A channel for one operation; whatever that ends with, the next one finds a usable one."""
+        """A channel for one operation. However that ends, the next operation gets a usable channel."""
         kept, self._open = self._open, None
         if kept is not None and kept[0] is connection and not kept[1].is_closed:
             channel = kept[1]

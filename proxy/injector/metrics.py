@@ -16,7 +16,7 @@ class WebhookMetrics:
         PlatformCollector(registry=self.registry)
         self.admissions = Counter(
             "media_cache_injector_admissions_total",
-            "Admission requests answered, by what became of the pod and why.",
+            "Admission requests answered, by what was done with the pod and why.",
             ("result", "reason"),
             registry=self.registry,
         )
@@ -28,7 +28,7 @@ class WebhookMetrics:
         )
         self.not_injected = Counter(
             "media_cache_injector_not_injected_total",
-            "Pods let through without the sidecar that somebody wanted: the pod itself, a label of it, its namespace.",
+            "Pods created without a sidecar that was requested by the pod, one of its labels, or its namespace.",
             ("asked", "reason"),
             registry=self.registry,
         )
@@ -44,7 +44,7 @@ class WebhookMetrics:
         )
         self.certificate_life = Gauge(
             "media_cache_injector_certificate_life_seconds",
-            "How long the certificate that is being served is valid in all.",
+            "Total validity period of the certificate that is being served.",
             registry=self.registry,
         )
         self.certificate_checks = Counter(

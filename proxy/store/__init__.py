@@ -1,1 +1,1 @@
-"""Redis: one shared, pipelined connection a node, the scripts that keep answers and leases right, and the breaker."""
+"""Redis: one shared, pipelined connection per node, the scripts that store answers and leases, and the breaker."""

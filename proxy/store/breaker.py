@@ -3,20 +3,21 @@
 Rules:
     closed -> open    one failure (no answer in time, connection lost), or more than half of the last 32 answers slow
     open   -> closed  a background ping answered within the limit
-    A failure is an *outage*: other processes' invalidations may not have arrived. Slowness is not.
+    A failure is an *outage*: other processes' invalidations may not have arrived. Slowness is no outage.
 
-The circuit breakers on PyPI count failures of the protected call and use it as a probe; this one also opens on a
-median, and only pings close it, so that no caller waits for a probe.
+The circuit breakers on PyPI count failures of the protected call and use that call as a probe. This one also opens on a
+slow median, and only pings close it, so that no caller waits for a probe.
 """
 
 from collections import deque
 
 SLOW = 0.010
+"""Seconds beyond which an answer is slow."""
 _WINDOW = 32
 
 
 class Breaker:
-    """Starts open: nothing is known of the node yet."""
+    """One node's. It starts open, because nothing is known about the node yet."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -25,7 +26,7 @@ class Breaker:
         self._slow = 0
 
     def answered(self, seconds: float) -> bool:
-        """An answer took that long; True when this opened the breaker."""
+        """Records an answer that took so long; True if this opened the breaker."""
         recent = self._recent
         if len(recent) == _WINDOW and recent[0]:
             self._slow -= 1
@@ -38,11 +39,11 @@ class Breaker:
         return False
 
     def failed(self, reason: str) -> bool:
-        """No usable answer; True when this opened the breaker."""
+        """Records that there was no usable answer; True if this opened the breaker."""
         return self._open(reason)
 
     def pinged(self, seconds: float) -> bool:
-        """A background ping was answered; True when this closed the breaker."""
+        """Records that a background ping was answered; True if this closed the breaker."""
         if self.closed or seconds > SLOW:
             return False
         self.closed = True

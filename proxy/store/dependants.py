@@ -1,11 +1,12 @@
-"""`Dependants`: which answers depend on a tag that is not their own, kept in a hash beside the tag's.
+"""`Dependants`: which answers depend on a tag that is not their own, kept in a second hash per tag.
 
-An answer lies under its own tag P; that it depends on D too, only the answer has told. Two keys are never changed at
-once, so the order is what counts:
-    fill        enter P with each D, and in the same script see when D was invalidated last; then P's own fill
-    invalidate  D, with a mark that stays as long as a fetch may take; then all that is entered; only then it is done
-Whoever comes first is seen by the other. What is compared are ages: the mark's on its own server's clock, and on ours
-the time from before the fetch until the server's answer is here, so that no delay on the way can make it too short.
+An answer is stored under its own tag P, and only the answer reveals that it depends on D too. Two keys never change
+atomically, so the order of steps guarantees consistency:
+    fill        registers P with each D, and reads in the same script when D was last invalidated; then P's own fill
+    invalidate  D, with a mark that stays as long as a fetch may take; then every registered dependant; only then is the
+                invalidation done
+Whichever comes first is seen by the other. Two ages are compared: the mark's, by its own server's clock, and the
+fetch's, by this process' clock from before the fetch until the server's reply, so that no delay makes it too short.
 """
 
 import asyncio
@@ -26,33 +27,35 @@ DEPEND, CLOSE, FORGET = map(Script, ("depend", "close", "forget"))
 SCRIPTS = DEPEND, CLOSE, FORGET
 MOST_DEPENDANTS = 10_000
 BATCH = 200
-"""Tags that are invalidated by one script, where one server has them all."""
+"""Maximum number of tags that one script invalidates, if one server holds them all."""
 LONGEST_FETCH = 10.0
-"""Seconds; an answer that took longer is not stored where it has further tags. A lease lives as long."""
+"""Seconds. An answer with further tags that took longer is not stored. A lease lives as long."""
 MARK_MS = b"%d" % ((LONGEST_FETCH + 5.0) * 1000)
-"""How long a mark is kept once its tag is open again: longer than any fetch that is stored, by what clocks differ."""
+"""Milliseconds for which a mark is kept once its tag is open again: the longest fetch that is stored, and a margin for
+clocks that differ."""
 _MARGIN_MS = 100.0
 _KEPT_LONGER_MS = 5000
-"""A dependant than its answer: they may lie on servers whose clocks differ."""
+"""By how much a dependant is kept longer than its answer: they may be on servers whose clocks differ."""
 
 Overtaken = Literal["", "invalidated", "crowded", "late", "another master"]
-"""Why an answer must not be stored; empty: it may be."""
+"""Why an answer must not be stored; empty if it may be."""
 
 
 Remove = Callable[[tuple[bytes, ...], float], Coroutine[Any, Any, None]]
-"""Invalidates tags by their hashes, all of one slot, within so many seconds."""
+"""Invalidates tags, given their hashes (all in one slot) and a timeout in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """What is left to invalidate of a tag: what depends on it, as its server had it at a time of its own clock."""
+    """The dependants of an invalidated tag, which are still to be invalidated."""
 
     tags: tuple[str, ...]
     at_ms: int
+    """When the server returned them, by its own clock."""
 
 
 class Dependants:
-    """Of one namespace."""
+    """The dependants of all tags of one namespace."""
 
     def __init__(self, topology: Topology, keys: Keys, remove: Remove) -> None:
         self._topology = topology
@@ -62,8 +65,8 @@ class Dependants:
     async def enter(
         self, key: RequestKey, further: Sequence[str], keep_ms: int, began: float, budget: Budget
     ) -> Overtaken:
-        """Before a fill: what depends on what, and whether the answer fetched since `began`, of `time.monotonic`, still
-        holds. RedisUnavailableError.
+        """Before a fill: registers the key's tag with its further tags, for `keep_ms`. Returns whether the answer may
+        still be stored; its fetch began at `began`, by `time.monotonic`. Raises RedisUnavailableError.
         """
         groups = self._groups([(tag, self._keys.of_dependants(tag)) for tag in dict.fromkeys(further)])
         arguments = (
@@ -86,9 +89,9 @@ class Dependants:
         return _judged(replies, passed_ms)
 
     async def close(self, tag: str, told: tuple[bytes, ...], budget: Budget) -> Left | None:
-        """With a tag's own invalidation: what depends on the tag, and is left to remove (None: nothing is). From now on
-        no answer that depends on it is stored whose fetch began before. `told`: window, intent, its life, intent to
-        clear. RedisUnavailableError.
+        """Runs beside a tag's own invalidation. Returns the dependants, which are left to remove; None means that there
+        are none. From now on, no answer that depends on the tag is stored if its fetch began before. `told` holds
+        window, intent, its life and the intent to clear. Raises RedisUnavailableError.
         """
         arguments = *told, MARK_MS, *LIMITS
         keys = (self._keys.of_dependants(tag),)
@@ -102,19 +105,19 @@ class Dependants:
         return Left(tags, now_ms) if tags else None
 
     async def remove(self, tags: Sequence[str], timeout: float) -> None:
-        """Invalidates tags because of another one on which answers under them depend."""
+        """Invalidates tags because answers under them depend on another tag. Raises RedisUnavailableError."""
         groups = self._groups([(tag, self._keys.of_tag(tag)) for tag in tags])
         await all_of([self._remove(tuple(name for _, name in names), timeout) for _, names in groups])
 
     def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
-        """They are invalidated: they depend no more, unless they were stored again since."""
+        """Removes `tags` from the dependants, since they are invalidated, unless they were registered again."""
         key = self._keys.of_dependants(tag)
         node = self._topology.node_for(key)
         if node is not None:
             send_script(node, FORGET, key, b"%d" % left.at_ms, *(each.encode() for each in tags))
 
     def _groups(self, names: Sequence[tuple[str, bytes]]) -> list[tuple[Node | None, list[tuple[str, bytes]]]]:
-        """What one script may take together."""
+        """The names, grouped by what one script may process; each group with its node."""
         nodes = self._topology.nodes()
         if len(nodes) == 1 and not nodes[0].one_slot:
             return [(nodes[0], list(names[at : at + BATCH])) for at in range(0, len(names), BATCH)]
@@ -122,7 +125,7 @@ class Dependants:
 
 
 async def all_of(asked: Sequence[Coroutine[Any, Any, Any]]) -> list[Any]:
-    """Their replies; every one has ended before the first of their errors is raised."""
+    """The results of all. If any fail, the first error is raised once all have ended."""
     replies = await asyncio.gather(*asked, return_exceptions=True)
     for reply in replies:
         if isinstance(reply, BaseException):

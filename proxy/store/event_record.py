@@ -21,24 +21,28 @@ _LIFE_MS = 7 * 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the record says. `heard_ago`: seconds since any proxy applied an event; None: not in the last week."""
+    """What the record says."""
 
     silent: bool
+    """Events are missing: the writes through the proxies have none."""
     heard_ago: float | None
+    """Seconds since any proxy applied an event; None if that was never, or more than a week ago."""
     in_part: bool = False
-    """Of the writes through the proxies some have no event of their own, or some events cannot be read, while others
-    come and can."""
+    """Some of the writes through the proxies have no event of their own, or some events cannot be read, while other
+    events arrive and can be read."""
     overdue: bool = False
-    """It would be a silence, if only somebody had been listening for long enough."""
+    """It would be a silence if this process had been listening for long enough."""
     ended: bool = False
-    """What was told now has ended one of these two."""
+    """This exchange ended a silence, or ended events being overdue."""
 
 
 class EventRecord:
-    """Of one namespace. `id` tells one Redis from another; while a proxy runs it outlives what the Redis stores."""
+    """The record of one namespace. `id` distinguishes one Redis from another. While a proxy runs, the id survives the
+    loss of Redis' data.
+    """
 
     def __init__(self, topology: Topology, namespace: str, key_of: Callable[[str], bytes] = str.encode) -> None:
-        """`key_of` tells the hash of a tag; without it no notes are found there."""
+        """`key_of` returns the key of a tag's hash; with the default, `answered` finds no notes."""
         self._topology = topology
         self._key_of = key_of
         self._key = f"{namespace}:events".encode()
@@ -57,12 +61,15 @@ class EventRecord:
         outcomes: Iterable[bool] = (),
         readable: Iterable[bool] = (),
     ) -> Verdict:
-        """Tells when this process applied an event (seconds ago), and of each write without its event how many seconds
-        ago it began and ended; `enough` of them are overdue when the first ended `over` seconds ago, and a silence when
-        it ended before this process began to listen, `listened` seconds ago; None: it has not for long enough.
-        `outcomes`: of some writes, whether each has had an event of its own; `readable`: of some events, whether each
-        named what it changed.
-        RedisUnavailableError when Redis does not take it.
+        """Reports what this process has seen, and returns what all processes together know. Durations are in seconds.
+
+        `heard_ago`: how long ago this process applied an event; None if it has none to report.
+        `missing`: how long ago each write without its event began and ended.
+        `enough` missing events are overdue once the first write ended `over` ago. They are a silence once it ended
+        `listened` ago, which is how long this process has been listening; None means not long enough.
+        `outcomes`: for some writes, whether each had an event of its own.
+        `readable`: for some events, whether each named what it changed.
+        Raises RedisUnavailableError if Redis does not accept the report.
         """
         ages = [b"%d" % (seconds * 1000) for pair in missing for seconds in pair]
         heard = b"" if heard_ago is None else b"%d" % (heard_ago * 1000)
@@ -79,7 +86,7 @@ class EventRecord:
         return Verdict(silent == 1, heard_ago, in_part == 1, overdue == 1, ended == 1)
 
     async def answered(self, tag: str, intent: bytes) -> bool | None:
-        """Whether an event has named the tag since the write with this intent began; None: nobody knows."""
+        """Whether an event has named the tag since the write with this intent began; None if that is unknown."""
         key = self._key_of(tag)
         node = self._topology.node_for(key)
         if node is None:

@@ -1,8 +1,9 @@
-"""`Fullness`: a Redis that has no memory left and may evict nothing. It answers and takes invalidations, so that it
-stays in use, and stores nothing more: what is no hit already is a miss, and without a word nobody would know why.
+"""`Fullness`: logs that a Redis has no memory left and may evict nothing.
 
-    full   a line at the first refusal for want of memory
-    over   a minute after the last one
+Such a Redis answers and accepts invalidations, so it stays in use, but it stores nothing new. All further requests are
+misses, and without a log line nobody would know why.
+    full   from the first refusal for lack of memory, which is logged
+    over   a minute after the last refusal
 """
 
 import logging
@@ -17,7 +18,7 @@ FULL = "Redis is full (maxmemory) and may not evict anything, so no answers are 
 
 
 class Fullness:
-    """Of one server."""
+    """The memory of one server, judged by its replies."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -25,11 +26,11 @@ class Fullness:
 
     @property
     def trouble(self) -> str:
-        """What is wrong; empty: there is room, as far as is known."""
+        """What is wrong; empty if there is room, as far as is known."""
         return FULL if self._clock() < self._over_at else ""
 
     def refused(self, error: Exception) -> None:
-        """Redis answered with an error of any kind."""
+        """Takes an error of any kind that Redis replied with."""
         if _SIGN not in str(error):
             return
         if not self.trouble:

@@ -8,7 +8,8 @@ from proxy.settings.config import LONGEST_WINDOW
 MOST_FIELDS = 256
 LONGEST_MARK_MS = int(LONGEST_WINDOW * 1000)
 LONGEST_INTENT_MS = 600_000
-"""Of a write under way, whatever deadline its caller set: were its process killed, nobody would clear it sooner."""
+"""The longest life of a write's intent, whatever deadline its caller set: if the process is killed, nobody clears the
+intent sooner."""
 
 LIMITS = b"%d" % MOST_FIELDS, b"%d" % LONGEST_MARK_MS, b"%d" % LONGEST_INTENT_MS
-"""The last arguments of the scripts."""
+"""These limits in the order in which the scripts take them as arguments."""

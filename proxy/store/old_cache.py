@@ -1,7 +1,7 @@
 """`OldCache`: deletes the entries of a gateway's own cache for a tag, once the tag's invalidation is confirmed.
 
-It is for the time in which that cache is still in front of the proxy (docs/migration.md): its own subscriber ignores
-today's events, so its answers would stay outdated until they expire. Off by default.
+It serves a migration in which that cache is still in front of the proxy (docs/migration.md): the cache's own subscriber
+ignores today's events, so its answers would stay outdated until they expire. Off by default.
 
 Nothing waits for it or depends on it: a deletion that Redis refuses is lost, and the old cache's TTL remains the bound.
 A fetch in progress may still store what it has read, so each key is deleted twice.
@@ -16,24 +16,24 @@ from proxy.store.redis_node import Node
 from proxy.store.redis_scripts import send
 
 _AGAIN_AFTER = 2.0
-"""Seconds, longer than a fetch of the gateway's takes."""
+"""Seconds; longer than a fetch of the gateway takes."""
 _MOST_WAITING = 10_000
-"""Second deletions that are not due yet; what comes on top is deleted once."""
+"""Maximum number of second deletions that are not due yet; keys beyond it are deleted only once."""
 
 
 class Journal(Protocol):
-    """Who is told of confirmed invalidations; see `InvalidationLog`."""
+    """Receives confirmed invalidations; see `InvalidationLog`."""
 
     def invalidated(self, tag: str, source: str, about: Description) -> None: ...
     def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None: ...
 
 
 KeysOf = Callable[[str, Description], tuple[bytes, ...]]
-"""What that cache calls the answers that a tag invalidates; none for what it does not hold."""
+"""Returns the keys of that cache for the answers that a tag invalidates; empty if it holds none."""
 
 
 class OldCache:
-    """A journal in front of another one. Made inside the event loop; `close` it."""
+    """A journal that passes everything on to another journal. Created inside the event loop, ended by `close`."""
 
     def __init__(self, journal: Journal, node_for: Callable[[bytes], Node | None], keys_of: KeysOf) -> None:
         self._journal = journal
@@ -43,7 +43,7 @@ class OldCache:
         self._later = asyncio.get_running_loop().call_later
 
     def invalidated(self, tag: str, source: str, about: Description) -> None:
-        """Deletes at once, and once more a little later."""
+        """Deletes the tag's keys at once, and again after 2 s."""
         self._journal.invalidated(tag, source, about)
         keys = self._keys_of(tag, about)
         self._delete(keys)
@@ -58,15 +58,15 @@ class OldCache:
             self._again.add(handle)
 
     def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None:
-        """Which keys that cache has is not known; its time to live bounds what was missed."""
+        """Deletes nothing, because the keys of that cache are not known; its TTL bounds what stays outdated."""
         self._journal.flushed(reason, models, services)
 
     def close(self) -> None:
-        """Second deletions that are not due yet are given up."""
+        """Drops second deletions that are not due yet."""
         for handle in self._again:
             handle.cancel()
         self._again.clear()
 
     def _delete(self, keys: tuple[bytes, ...]) -> None:
-        for key in keys:  # one by one: on a Cluster each lies somewhere else
+        for key in keys:  # one by one, because a Cluster has them on different nodes
             send(self._node_for(key), b"UNLINK", key)

@@ -1,10 +1,10 @@
-"""`Permissions`: logs once which commands Redis refuses to our user (NOPERM) or does not have, and what to grant.
+"""`Permissions`: logs which commands Redis refuses to the proxy's user (NOPERM) or does not have, and what to grant.
 
 A refusal is a normal reply, so the connection stays and every call is a miss; without a log line nobody would know why.
 Rules:
-    refused   one line for each command or script, at its first refusal
-    granted   one line once all refused commands have worked again; a later refusal is logged anew. A script may
-              work without the command that it lacks, so it must not have been refused for some seconds
+    refused   one line per command or script, at its first refusal
+    granted   one line once all refused commands have worked again; a later refusal is logged again. A script may
+              happen to work without the command that it lacks, so it counts only 2 s after its last refusal
 """
 
 import logging
@@ -21,9 +21,9 @@ log = logging.getLogger(__name__)
 
 _NAMED = re.compile(r"run the '([^']+)' command")
 _IN_A_SCRIPT = ("The user executing the script", "ACL failure in script")
-"""Redis, Valkey."""
+"""How Redis and Valkey begin a refusal inside a script."""
 _OF_KEYS = re.compile(r"\bkeys?\b")
-"""Redis: one of the keys used as arguments; Valkey: a key."""
+"""Redis writes "one of the keys used as arguments", Valkey "a key"."""
 _OF_SCRIPTS = frozenset((b"EVALSHA", b"EVAL"))
 _UNKNOWN = re.compile(r"unknown (?:redis )?command", re.IGNORECASE)
 _SETTLED = 2.0  # seconds
@@ -31,7 +31,7 @@ _CALLS = re.compile(rb"redis\.p?call\('(\w+)'")
 
 
 class Permissions:
-    """Of one connection's user. `scripts` are the sources of the scripts that are called by their SHA-1."""
+    """What one connection's user may do. `scripts` are the sources of the scripts that are called by their SHA-1."""
 
     def __init__(self, scripts: Sequence[bytes], clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,10 +39,11 @@ class Permissions:
         self._refused: dict[tuple[bytes, ...], str] = {}
         self._refused_at: dict[tuple[bytes, ...], float] = {}
         self.missing = ""
-        """The first of what is refused, and what to do; empty: nothing is. Looked at for each reply."""
+        """The first refusal that still holds, and what to do about it; empty if there is none. An attribute, because it
+        is read for each reply."""
 
     def refused(self, command: tuple[bytes, ...], error: Exception) -> None:
-        """Redis answered a command, of which the first two words are given, with an error of any kind."""
+        """Takes an error of any kind that Redis replied with, and the first two words of the command."""
         if not _is_refusal(error):
             return
         self._refused_at[command] = self._clock()
@@ -54,7 +55,7 @@ class Permissions:
         log.warning("%s", what, extra={"dependency": "redis", "command": command[0].decode()})
 
     def worked(self, command: tuple[bytes, ...]) -> None:
-        """Redis carried a command out."""
+        """Takes the first two words of a command that Redis carried out."""
         if command not in self._refused:
             return
         if command[0] in _OF_SCRIPTS and self._clock() - self._refused_at[command] < _SETTLED:

@@ -1,7 +1,7 @@
 """`census`: how many models are stored, and about how many bytes their answers take.
 
-It counts by SCAN, in small steps, and takes the size of a sample: Redis does not know how large a namespace is. The
-time is bounded; what was counted until then is a lower bound.
+Redis does not know how large a namespace is, so the keys are counted by SCAN in small steps, and the size is estimated
+from a sample. The time is bounded; if it runs out, the count is a lower bound.
 """
 
 import time
@@ -19,16 +19,19 @@ _ENTRY = b"e"
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """What was found until the time was up, if it was."""
+    """What was counted."""
 
     models: int
     bytes: int | None
-    """Of their answers, by the mean of a sample; None: there is no model."""
+    """The size of their answers, estimated from a sample; None if there is no model."""
     complete: bool
+    """False if the time ran out first."""
 
 
 async def census(topology: Topology, pattern: bytes, within: float) -> Census:
-    """Of the keys that match on all masters, in so many seconds. RedisUnavailableError when one of them is away."""
+    """Counts the keys that match on all masters, for at most `within` seconds. Raises RedisUnavailableError if a master
+    is away.
+    """
     if not (nodes := topology.nodes()):
         raise RedisUnavailableError("not connected yet")
     until, models, sizes, complete = time.monotonic() + within, 0, list[int](), True
@@ -51,7 +54,7 @@ async def _step(node: Node, cursor: bytes, pattern: bytes) -> tuple[bytes, list[
 
 
 async def _size(node: Node, name: bytes) -> int:
-    """Bytes of the answers in one hash."""
+    """The size of the answers in one hash, in bytes."""
     fields = await node.ask(Budget(_STEP), b"HKEYS", name)
     lengths = [
         await node.ask(Budget(_STEP), b"HSTRLEN", name, field)

@@ -1,4 +1,4 @@
-"""`Cluster`: one node for each master, the slot map read again when a reply or a lost node contradicts it."""
+"""`Cluster`: one node per master; the slot map is read again when a reply or a lost node contradicts it."""
 
 import asyncio
 import random
@@ -20,16 +20,16 @@ from proxy.store.redis_race import race_to, racing
 from proxy.store.redis_tls import secure_cluster
 from proxy.tls import Leg
 
-_REFRESH_TIMEOUT = 0.5  # for each node that is asked for the map
+_REFRESH_TIMEOUT = 0.5  # seconds, for each node that is asked for the map
 _REFRESH_EVERY = 30.0
-_REFRESH_EVERY_DOWN = 0.5  # while a node is away or a slot is nobody's: a successor announces itself to nobody
+_REFRESH_EVERY_DOWN = 0.5  # while a node is away or a slot has no owner, because a new master does not announce itself
 _REFRESH_PAUSE = 0.1
 _GUEST = 30.0
-"""Seconds that a node is kept which has no slots, since keys were last said to be on their way to it."""
+"""Seconds for which a node without slots is kept after the last reply that said that keys are moving to it."""
 
 
 class Cluster:
-    """A Redis Cluster."""
+    """The topology of a Redis Cluster."""
 
     def __init__(
         self, target: RedisTarget, scripts: Sequence[bytes], told: Listeners, tls: Leg | None, probing: Probing | None
@@ -43,7 +43,7 @@ class Cluster:
         self._nodes: dict[str, Node] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._guests: dict[str, float] = {}
-        """Nodes without slots of their own, to which keys are on their way, and when that was last said."""
+        """Nodes that own no slots but to which keys are moving, and when a reply last said so."""
         self._like: ClusterNode | None = None
         self._stale = asyncio.Event()
         self._up = True
@@ -55,7 +55,7 @@ class Cluster:
         return tuple(self._nodes.values())
 
     def redirected(self, error: AskError, by: Node) -> Node | None:
-        # No host means the one that was asked (`cluster-preferred-endpoint-type unknown-endpoint`).
+        # An empty host means the node that replied (`cluster-preferred-endpoint-type unknown-endpoint`).
         name = f"{error.host or by.name.rpartition(':')[0]}:{error.port}"
         if isinstance(error, MovedError):
             if name in self._nodes:
@@ -66,7 +66,7 @@ class Cluster:
         return self._nodes.get(name)
 
     def _invite(self, name: str) -> None:
-        """A node that has joined to take slots is in no map before the first of them has arrived as a whole."""
+        """Adds a node that joined to take over slots; no map shows it before its first slot has moved completely."""
         self._guests[name] = time.monotonic()
         if name not in self._nodes and self._like is not None:
             host, _, port = name.rpartition(":")
@@ -88,14 +88,14 @@ class Cluster:
             await self._end(list(self._tasks))
 
     async def _refresh(self) -> None:
-        """Takes the slot map of the first node that tells one, in no fixed order: one of them may be frozen."""
+        """Adopts the slot map of the first node that returns one, in random order because one of them may be frozen."""
         known = [(host, int(port)) for host, _, port in (name.rpartition(":") for name in self._nodes)]
         seeds = list(dict.fromkeys((*self._target.nodes, *known)))
         reason = ""
         for seed in random.sample(seeds, len(seeds)):
             try:
                 slots = await self._slots(seed)
-            except Exception as error:  # noqa: BLE001 -- redis-py raises whatever it trips over in a map that is none
+            except Exception as error:  # noqa: BLE001 -- redis-py raises errors of any type for a malformed map
                 reason = in_words(error)
                 continue
             if slots:
@@ -108,7 +108,7 @@ class Cluster:
     async def _slots(self, seed: tuple[str, int]) -> dict[int, list[ClusterNode]]:
         """The slot map as one node sees it."""
         manager = self._client(seed).nodes_manager
-        asked = tuple(manager.startup_nodes.values())  # whose connection it is; it may replace them by what it finds
+        asked = tuple(manager.startup_nodes.values())  # they hold the connection, and the manager may replace them
         try:
             async with asyncio.timeout(_REFRESH_TIMEOUT):
                 await manager.initialize()
@@ -120,7 +120,7 @@ class Cluster:
         masters = {f"{nodes[0].host}:{nodes[0].port}": nodes[0] for nodes in slots.values()}
         self._like = next(iter(masters.values()))
         now = time.monotonic()
-        await self._end([name for name in self._guests if name in masters])  # begins anew, with a probe
+        await self._end([name for name in self._guests if name in masters])  # started again below, with a probe
         self._guests = {name: at for name, at in self._guests.items() if name not in masters and now - at < _GUEST}
         for name, master in masters.items():
             if name not in self._nodes:
@@ -168,7 +168,7 @@ class Cluster:
             ssl=tls,
             retry=once(),
             require_full_coverage=False,
-            address_remap=lambda told: (told[0] or seed[0], told[1]),  # no host: the one that was asked
+            address_remap=lambda told: (told[0] or seed[0], told[1]),  # an empty host means the node that replied
             **settings,
             **CONNECTING,
         )
@@ -180,7 +180,7 @@ class Cluster:
 
 
 async def _disconnected(nodes: Iterable[ClusterNode]) -> None:
-    """Closes their connections, also when cancelled meanwhile: then once they are closed."""
+    """Closes their connections. If it is cancelled meanwhile, the cancellation is raised once they are closed."""
     closing = asyncio.gather(*(node.disconnect() for node in nodes), return_exceptions=True)
     try:
         await asyncio.shield(closing)

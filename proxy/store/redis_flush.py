@@ -1,4 +1,4 @@
-"""A flush: every tag of the namespace, or of some services, invalidated on every master."""
+"""`flush`: invalidates every tag of the namespace, or of some services, on every master."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -11,28 +11,30 @@ from proxy.store.redis_topology import Topology
 from proxy.store.script_runs import run_script
 
 FLUSH_STEP = 1.0
-"""Seconds for one step."""
+"""Seconds that one step may take."""
 _OF_SERVICE = Script("of_service")
-_SCAN_COUNT = b"200"  # keys looked at in one step, and invalidated in one script
+_SCAN_COUNT = b"200"  # keys scanned in one step, and invalidated by one script
 
 
 async def flush(
     nodes: Sequence[Node], pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]]
 ) -> int:
-    """Calls `invalidate` with the keys of one script, for all keys that match; answers how many it took. Raises
-    when a node is away.
+    """Calls `invalidate` for all keys that match `pattern`, with the keys of one script at a time. Returns the sum of
+    its results. Raises RedisUnavailableError if a node is away.
     """
     if not nodes:
         raise RedisUnavailableError("not connected yet")
     removed = 0
-    for _ in range(2 if len(nodes) > 1 else 1):  # a moving key may slip the first pass
+    for _ in range(2 if len(nodes) > 1 else 1):  # a key that moves between nodes may escape the first pass
         for node in nodes:
             removed += await _flush_node(node, pattern, invalidate)
     return removed
 
 
 async def of_services(topology: Topology, keys: tuple[bytes, ...], services: Collection[str]) -> tuple[bytes, ...]:
-    """Those that concern one of these services. Whose fetch begins after this look begins after the flush did."""
+    """The keys that concern one of these services. A fetch that begins after this check also begins after the flush,
+    so the flush need not cover it. Raises RedisUnavailableError.
+    """
     found = set().union(*[await _of_service(topology, keys, share_of(service)) for service in services])
     return tuple(key for key in keys if key in found)
 

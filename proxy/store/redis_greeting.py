@@ -1,7 +1,7 @@
 """`Greeting`: what must be known about a server before its first reply is used, and which servers cannot be used.
 
-Only a master can: with anything else (a replica, one of several masters that replicate each other, a proxy in front of
-several servers) an invalidation may be undone.
+Only a master can be used. On anything else (a replica, one of several masters that replicate each other, a proxy in
+front of several servers) an invalidation may be undone.
 """
 
 import asyncio
@@ -26,18 +26,18 @@ _MASTERS = re.compile(rb"cluster_size:(\d+)")
 
 @dataclass(frozen=True, slots=True)
 class Greeting:
-    """Of one connection."""
+    """What the server said on one connection."""
 
     reign: bytes
-    """The id of the server process' time as a master, as stored with each answer; see `reign`."""
+    """The id of the server process' time as a master, as stored with each answer; see the function `reign`."""
     replication: Replication
     in_cluster: bool
-    """The server is a Cluster's node: the keys of one script must be of one slot."""
+    """The server is a node of a Cluster, so the keys of one script must be in one slot."""
 
 
 async def greet(connection: AbstractConnection, scripts: Sequence[bytes] = (), *, in_cluster: bool = True) -> Greeting:
-    """Asks for it and leaves the scripts there; raises when the server is of no use to us. `in_cluster`: whether
-    several masters may share the keys.
+    """Queries the server and loads the scripts into it. `in_cluster`: whether several masters may share the keys.
+    Raises redis-py's ConnectionError if the server cannot be used, and ResponseError if it refuses a command.
     """
     try:
         info = await _ask(connection, b"INFO")
@@ -48,7 +48,7 @@ async def greet(connection: AbstractConnection, scripts: Sequence[bytes] = (), *
             f"this is not a Redis server, or it is a proxy in front of several: {error}"
         ) from error
     except RedisConnectionError as error:
-        # twemproxy says no more than that.
+        # twemproxy closes the connection and gives no other reason.
         raise RedisConnectionError(
             f"{error} It closed at the command INFO, as a proxy in front of several servers does"
         ) from error
@@ -64,24 +64,24 @@ async def greet(connection: AbstractConnection, scripts: Sequence[bytes] = (), *
 
 
 async def reign_behind(make: Callable[[], AbstractConnection]) -> bytes | None:
-    """The reign of the server that a new connection reaches; None when none is made, or to a server of no use."""
+    """The reign of the server that a new connection reaches; None if it reaches none that can be used."""
     connection, writer = make(), None
     try:
         async with asyncio.timeout(CONNECT_TIMEOUT):
             await connection.connect()  # type: ignore[no-untyped-call]
             writer = connection._writer  # noqa: SLF001 -- redis-py forgets it when it closes
             return (await greet(connection)).reign
-    except Exception:  # noqa: BLE001 -- redis-py raises whatever it trips over in what is no Redis
+    except Exception:  # noqa: BLE001 -- redis-py raises errors of any type if the server is not a Redis
         return None
     finally:
         with suppress(RedisError, OSError):
             await connection.disconnect(nowait=True)
         if writer is not None:
-            writer.transport.abort()  # a frozen server would keep what is not sent yet
+            writer.transport.abort()  # a plain close would keep unsent data for as long as the server is frozen
 
 
 def reign(run_id: bytes, history: bytes) -> bytes:
-    """The id of one server process' time as a master: of its `run_id` and `master_replid`."""
+    """The id of one server process' time as a master: a hash of its `run_id` and `master_replid`, in hex."""
     return blake2b(run_id + history, digest_size=20).hexdigest().encode()
 
 
@@ -102,7 +102,7 @@ def _require_of_use(values: dict[bytes, bytes]) -> None:
 
 
 async def _require_one_master(connection: AbstractConnection) -> None:
-    """A Cluster of one master holds every key, so that it may be used as one server."""
+    """A Cluster with a single master holds every key there, so it may be used as one server."""
     try:
         masters = _MASTERS.search(await _ask(connection, b"CLUSTER", b"INFO"))
     except ResponseError as error:

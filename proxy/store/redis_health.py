@@ -1,7 +1,7 @@
-"""`Health`: whether a server can be used, reported to its owner, and what follows an outage.
+"""`Health`: whether a server can be used, which its owner is told, and what is ignored after an outage.
 
-Outage rule: after an outage that this process noticed, entries born before its end are ignored for 2 s, so that
-invalidations held by other processes arrive first.
+After an outage that this process noticed, entries born before its end are ignored for 2 s, so that invalidations held
+by other processes arrive first.
 """
 
 import math
@@ -17,7 +17,9 @@ _QUARANTINE = 2.0
 
 @dataclass(slots=True)
 class Health:
-    """`changed` hears that it can be used, or cannot and why; `wake` asks for a ping at once."""
+    """The health of one server. `changed` is called when it becomes usable, or unusable for a reason; `wake` asks for a
+    ping at once.
+    """
 
     changed: Callable[[bool, str], None]
     wake: Callable[[], None]
@@ -28,7 +30,7 @@ class Health:
     _quarantine_ends: float = 0.0
 
     def min_born_ms(self) -> int:
-        """Entries born before this count as absent; 0 outside the two seconds after an outage."""
+        """Entries born before this count as absent: milliseconds since 1970; 0 except for 2 s after an outage."""
         if self._min_born_ms and time.monotonic() >= self._quarantine_ends:
             self._min_born_ms = 0
         return self._min_born_ms
@@ -41,14 +43,14 @@ class Health:
             self.changed(False, reason)
 
     def failed(self, reason: str) -> None:
-        """No usable answer."""
+        """There was no usable answer."""
         self._outage_seen = True
         if self.breaker.failed(reason):
             self.changed(False, reason)
             self.wake()
 
     def refused(self, reason: str) -> None:
-        """It answers, and yet cannot be used; that is told though it could not be used before for another reason."""
+        """The server answers but cannot be used. `changed` is called even if it was unusable for another reason."""
         self._outage_seen = True
         if self.breaker.failed(reason) or self.breaker.reason != reason:
             self.breaker.reason = reason
@@ -56,18 +58,18 @@ class Health:
             self.wake()
 
     def answered(self, seconds: float) -> None:
-        """It took that long to answer."""
+        """The server took so long to answer."""
         if self.breaker.answered(seconds):
             self.changed(False, self.breaker.reason)
             self.wake()
 
     def pinged(self, seconds: float) -> None:
-        """It took that long to answer a ping, and can be used."""
+        """The server took so long to answer a ping, and can be used."""
         if not self.breaker.pinged(seconds):
             return
         now = time.monotonic()
         if self._outage_seen:
-            end_ms = self.clock.now_ms(now) + self.clock.error_ms(now)  # at the latest
+            end_ms = self.clock.now_ms(now) + self.clock.error_ms(now)  # the latest possible end of the outage
             self._outage_seen = False
             self._min_born_ms, self._quarantine_ends = math.ceil(end_ms), now + _QUARANTINE
         self.changed(True, "")

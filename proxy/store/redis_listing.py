@@ -1,7 +1,7 @@
 """`Listing`: what Redis holds for one tag, without bodies, credentials or anything derived from them.
 
-Redis has no command for a part of a hash's value, so a script reads it (`lua/list.lua`); the amount that it reads is
-limited, since Redis answers nobody else meanwhile. A look-up takes no lease and fetches nothing.
+Redis has no command that reads part of a hash's value, so a script does it (`lua/list.lua`). The amount that it reads
+is limited, because Redis answers nobody else meanwhile. A look-up takes no lease and fetches nothing.
 """
 
 import re
@@ -21,7 +21,7 @@ from proxy.store.script_runs import run_script
 
 _LIST = Script("list")
 _MOST_FIELDS = 1024
-"""The proxy's own hashes have a quarter of it at most."""
+"""Maximum number of fields that are listed. The proxy's own hashes have at most a quarter of it."""
 _MOST_BYTES = 4 << 20
 _BEGINNING = 1024
 _TIMEOUT = 1.0
@@ -29,85 +29,92 @@ _TIMEOUT = 1.0
 
 @dataclass(frozen=True, slots=True)
 class ListedEntry:
-    """One stored answer. Durations in seconds by Redis' clock; None: it could not be read that far."""
+    """One stored answer. Durations are in seconds by Redis' clock. None means that this part could not be read."""
 
     field: str
-    """What names the request within the model, as hex: the same on every proxy."""
+    """The request's name within the model, in hex; the same on every proxy."""
     bytes: int | None
-    """As stored."""
+    """The stored size."""
     state: str
-    """fresh; stale: expired, may stand in; expired; other run: from before this Redis started, never served;
-    other clock: of a later time than now, from before its clock was set back, not served;
-    after outage: not served for the moments after an outage; no events: it would be fresh, were events not missing
-    (CACHE_TTL_WITHOUT_EVENTS), and may stand in; unread: beyond the bound of one look-up; unreadable.
+    """fresh;
+    stale: expired, but may stand in while upstream is away;
+    expired;
+    other run: written before this Redis started, never served;
+    other clock: born later than now, so written before the clock was set back, not served;
+    after outage: not served for 2 s after an outage;
+    no events: no longer fresh only because events are missing (CACHE_TTL_WITHOUT_EVENTS); may stand in;
+    unread: beyond the amount that one look-up reads;
+    unreadable.
     """
     method: str | None = None
-    """Of which service and method it is an answer."""
+    """The service and method that the answer is from, as `package.Service/Method`."""
     request: Mapping[str, Any] | None = None
-    """The request's fields; of some of them below."""
+    """The request's fields; some of them are repeated below."""
     model_type: str | None = None
     collection: str | None = None
     page: int | None = None
     per_page: int | None = None
     by_caller: bool | None = None
-    """Only for callers with the same vary-metadata."""
+    """Whether it is served only to callers with the same vary-metadata."""
     age: float | None = None
     ttl: float | None = None
-    """Until it is no longer fresh."""
+    """How much longer it is fresh."""
     stale_ttl: float | None = None
-    """Until it cannot even stand in."""
+    """How much longer it may stand in."""
     this_run: bool | None = None
-    """Written under the Redis process that runs now."""
+    """Whether it was written under the present run id of Redis."""
     further_tags: list[str] | None = None
-    """On which the answer depends besides; None: it was not looked into (`proxy.store.relations`)."""
+    """The further tags that the answer depends on; None if that was not determined (`proxy.store.relations`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedLease:
-    """A fetch that may fill a field, as Redis knows it."""
+    """A lease, held by a fetch that may fill a field. Durations are in seconds."""
 
     field: str
     age: float
     ttl: float
-    """Below 0: it has run out, and whoever asks next takes it over."""
+    """Negative once it has expired; the next reader takes it over."""
     this_run: bool
+    """Whether it was granted under the present run id of Redis."""
 
 
 @dataclass(frozen=True, slots=True)
 class ListedDependant:
-    """A tag under which answers depend on this one: its invalidation removes them too."""
+    """A tag whose answers depend on the listed tag, and are removed with it."""
 
     tag: str
     ttl: float
-    """Seconds for which it is remembered."""
+    """Seconds until it is forgotten."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """All of one model."""
+    """All that is stored for one tag."""
 
     key: str
     """The Redis key of its hash."""
     fields: int = 0
     ttl: float | None = None
-    """Until Redis drops the hash."""
+    """Seconds until Redis drops the hash; None if it does not exist or does not expire."""
     entries: list[ListedEntry] = field(default_factory=list)
     leases: list[ListedLease] = field(default_factory=list)
     closed_for: float = 0.0
-    """Seconds that no lease is given yet, after an event."""
+    """Seconds for which no lease is granted, after an event."""
     marked: bool = False
-    """The mark of an invalidation is there."""
+    """Whether the hash holds the mark of an invalidation."""
     writes: list[float] = field(default_factory=list)
-    """Seconds that each write under way may still keep the model uncached."""
+    """For each write in progress, the seconds for which its intent may still stand."""
     dependants: list[ListedDependant] = field(default_factory=list)
-    """The first hundred."""
+    """At most a hundred of them, sorted by tag."""
     dependants_count: int = 0
+    """How many there are."""
     problem: str = ""
-    """What else is wrong with it, in one line."""
+    """What is wrong with the hash, in one line; empty if nothing is."""
 
 
 async def listing(topology: Topology, key: bytes, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
-    """What the hash at `key` holds; RedisUnavailableError when that cannot be told now. `reads` are the policy's."""
+    """Lists the hash at `key`. `reads` are the policy's, by path. Raises RedisUnavailableError."""
     asked: list[Node] = []
 
     def arguments(node: Node) -> tuple[bytes, ...]:
@@ -210,5 +217,5 @@ def _lease(name: str, value: bytes, now: _Now) -> Iterator[ListedLease]:
 
 
 def _number(text: bytes) -> int:
-    """The number; 0 for foreign bytes."""
+    """The number; 0 if the bytes are not the proxy's."""
     return int(text) if re.fullmatch(rb"-?[0-9]{1,16}", text) else 0

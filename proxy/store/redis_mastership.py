@@ -1,8 +1,8 @@
 """`Mastership`: whether the server behind a link is still the master that the address names.
 
 There are three sources: the server itself after each invalidation, if it had replicas (`Following`); a new connection
-to the address from time to time; and the server at each ping. There is one connection, so reads go to the server that
-was written to, and no command blocks on it: WAIT would delay the reads behind it.
+to the address from time to time; and the server at each ping. All commands share one connection, so reads go to the
+server that was written to. No command may block that connection: WAIT would delay the reads behind it.
 """
 
 import asyncio
@@ -24,29 +24,31 @@ _MOST_PAST = 64
 _TURNS, _TURNS_WITHIN = 3, 60.0
 """How often, within how many seconds, an address must lead elsewhere to count as leading to different servers."""
 _STEADY = 10
-"""Looks that must all find the same server before such an address is relied on again."""
+"""Consecutive checks that must find the server in use before such an address is trusted again."""
 _MOVED = 3
-"""Looks that all find another server than the one in use: such an address has moved once more."""
+"""Consecutive checks that must find another server before such an address counts as moved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """How the address comes to mean a server."""
+    """How the address is resolved to a server."""
 
     settling: float = 10.0
-    """Seconds that it may still name a master that was deposed. Sentinel demotes one after 8 to 10 s."""
+    """Seconds for which the address may still name a deposed master. Sentinel demotes one after 8 to 10 s."""
     look_every: float = 1.0
-    """Seconds between two looks where it leads, each a new connection; what is written to the wrong server, and read
-    there, is outdated for that long."""
+    """Seconds between two checks of where the address leads, each with a new connection. If it leads elsewhere, writes
+    and reads go to the wrong server for that long."""
     by_map: bool = False
-    """A Cluster's map names the masters, so that a new connection to one of them tells only that it lives."""
+    """Whether a Cluster's map names the master: then a new connection to it only shows that the server is alive."""
 
 
 @dataclass(slots=True)
 class Mastership:
-    """`renewed` is told at once when another server is master: since when this process may have relied on one that was
-    none, or None when it has relied on the new one before, and nobody knows what it has missed in between. `doubted`
-    hears why the present one may be deposed.
+    """The mastership of the server behind `link`.
+
+    `renewed` is called at once when another server is master, with the time (of `time.monotonic`) since when this
+    process may have relied on a server that was no master. It gets None if this process used the new master before,
+    since nobody knows what that one has missed. `doubted` is called with the reason why the present one may be deposed.
     """
 
     link: Link
@@ -55,7 +57,7 @@ class Mastership:
     renewed: Callable[[float | None], None]
     doubted: Callable[[str], None]
     since: float = field(default_factory=time.monotonic)
-    """When the present master was first met."""
+    """When this process first connected to the present master, by `time.monotonic`."""
     _following: Following = field(init=False)
     _reign: bytes = b""
     _past: dict[bytes, None] = field(default_factory=dict)
@@ -64,26 +66,27 @@ class Mastership:
     _proven: int = 0
     _looked_at: float = field(default_factory=time.monotonic)
     _elsewhere: deque[float] = field(default_factory=lambda: deque(maxlen=_TURNS))
-    """When the address led to another server, the last times."""
+    """When the last checks led to another server."""
     _wavering: str = ""
+    """The doubt while the address leads to different servers; empty while it does not."""
     _steady: int = 0
-    """Looks in a row that found this server; below 0, that found another one."""
+    """The number of consecutive checks that found this server; negative if they found another one."""
 
     def __post_init__(self) -> None:
         self._following = self._new_following()
 
     @property
     def doubt(self) -> str:
-        """Why the server may be deposed; empty: it is the master."""
+        """Why the server may be deposed; empty if it is the master."""
         return self._wavering or self._following.doubt
 
     @property
     def _unproven(self) -> str:
-        """Why what is written now is not confirmed yet; empty: it is."""
+        """Why what is written now cannot be confirmed yet; empty if it can."""
         return self._wavering or self._following.unproven
 
     def connected(self) -> None:
-        """The link has a new connection, and no request was sent on it yet."""
+        """The link has a new connection, on which no request has been sent yet."""
         greeting, now = self.link.greeting, time.monotonic()
         if greeting is None:
             return
@@ -101,13 +104,15 @@ class Mastership:
         self._following.seen(greeting.replication, now)
 
     def told(self, info: bytes, asked_at: float) -> bool:
-        """Takes an answer to INFO in; False: this is no master of ours any more, and its connection was given up."""
+        """Takes a reply to INFO, asked for at `asked_at`. False if the server can no longer be used as the master; its
+        connection is dropped then.
+        """
         told, greeting = Replication.told(info), self.link.greeting
         if not told.master:
             self.link.drop("this Redis is a read-only replica now")
             return False
         if greeting is not None and greeting.replication.history not in {b"", told.history}:
-            # It was a replica for a moment, or has its first one; only a new connection learns what counts now.
+            # It was a replica for a moment, or has got its first replica. Only a new connection reads the new reign.
             self.link.drop("this Redis began another replication history")
             return False
         self._following.seen(told, asked_at)
@@ -116,8 +121,9 @@ class Mastership:
         return True
 
     async def proven(self, timeout: float) -> None:
-        """Returns once the server was seen to be the master after what was written until now; at once where it never
-        had a replica. RedisUnavailableError when that is in doubt. One look stands for all that wrote before it.
+        """Returns once a check, begun after everything written so far, has found that the server is the master; at once
+        if it never had a replica. Raises RedisUnavailableError if that is in doubt, or after `timeout` seconds. One
+        check covers all writes before it.
         """
         self._written += 1
         mine = self._written
@@ -139,7 +145,7 @@ class Mastership:
         self._proven = covered
 
     async def run(self) -> None:
-        """Looks where the address leads, until cancelled."""
+        """Checks where the address leads, until cancelled."""
         while True:
             await asyncio.sleep(_LOOK_IN_DOUBT_EVERY)
             due = not self.naming.by_map and time.monotonic() - self._looked_at >= self.naming.look_every

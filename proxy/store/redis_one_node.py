@@ -1,4 +1,4 @@
-"""`OneNode`: a single server, or the master that Sentinels name; they are asked again at every connect."""
+"""`OneNode`: a single server, or the master that Sentinels name; they are asked again for each connection."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from proxy.store.redis_sentinels import Sentinels
 
 _BY_SENTINELS = Naming(settling=5.0, look_every=5.0)
-"""They know of a promotion after a second, and tell each other every two. The old master loses its replicas at once."""
+"""A Sentinel learns of a promotion within a second, and Sentinels tell each other every two seconds. The old master
+loses its replicas at once."""
 
 
 class OneNode:
-    """A single server, or the master that Sentinels name: asked anew at every connect."""
+    """The topology of a single server, or of a master that Sentinels name."""
 
     def __init__(
         self, target: RedisTarget, scripts: Sequence[bytes], told: Listeners, tls: Leg | None, probing: Probing | None

@@ -1,7 +1,7 @@
 """`Pings`: periodic checks of a server, so that no caller's time is spent on finding out its state.
 
-Once a second while the server can be used, ten times as often while it cannot: its time, its replicas, and whether it
-accepts an invalidation. Only an answer to all of them closes the breaker.
+They ask for the server's time and its replicas, and check that it accepts an invalidation: once a second while the
+server can be used, every 0.1 s while it cannot. The breaker closes only when all of this succeeds.
 """
 
 import asyncio
@@ -20,26 +20,26 @@ from proxy.store.write_probe import WriteProbe
 log = logging.getLogger(__name__)
 
 _EVERY, _EVERY_WHEN_AWAY = 1.0, 0.1
-_DEAD_AFTER = 2.0
+_DEAD_AFTER = 2.0  # seconds
 _EVICTS_NOTHING = b"maxmemory_policy:noeviction"
 
 
 @dataclass(slots=True)
 class Pings:
-    """On a link of which `run` takes the connection for dead when it is silent."""
+    """The pings on one link. `run` drops the link's connection if a ping is not answered within 2 s."""
 
     link: Link
     health: Health
     mastership: Mastership
     probe: WriteProbe | None
     wake: asyncio.Event
-    """Set: ping at once."""
+    """Set it to ping at once."""
     in_cluster: bool
     evicts: bool = True
-    """Whether the server may evict keys; a setting that can be changed while it runs."""
+    """Whether the server may evict keys, a setting that can be changed while it runs."""
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Pings until cancelled."""
         while True:
             if self.link.connected.is_set():
                 await self._once()
@@ -81,7 +81,9 @@ class Pings:
             self.health.pinged(ended - begun)
 
     def _tell(self, set_back: float) -> None:
-        """What is stored would live longer by so much, and what lies ahead count once more when the clock is there."""
+        """Takes by how many seconds Redis' clock was set back. Entries would live longer by that much, and those born
+        ahead of the clock would become valid again later, so the cache is flushed.
+        """
         if set_back:
             log.warning(
                 "Redis' clock was set back by %.0f s: the whole cache will be flushed",
@@ -95,7 +97,9 @@ class Pings:
         return (*own, (b"CLUSTER", b"INFO")) if self.in_cluster else own
 
     async def _refusal(self) -> str:
-        """Why the server takes no invalidation; empty: it does. Its time is not the ping's: a disk may be in it."""
+        """Why the server accepts no invalidation; empty if it does. It is not part of the measured time of the ping,
+        because a write may wait for a disk.
+        """
         for known in (True, False):
             commands = () if self.probe is None else self.probe.commands(self.link.run_id, known=known)
             try:
@@ -105,11 +109,11 @@ class Pings:
             except RedisRefusedError as error:
                 return refusal(error)
             except REDIRECTIONS:
-                pass  # the key's slot is on its way
+                pass  # the key's slot is moving
             break
         return ""
 
 
 def refusal(error: RedisRefusedError) -> str:
-    """A server's words for why it takes no invalidation, in ours."""
+    """The reason why a server accepts no invalidations, for logs and status."""
     return f"Redis takes no invalidations: {error}"

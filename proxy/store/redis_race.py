@@ -1,7 +1,7 @@
-"""If a name has several addresses and one drops packets, the next one is tried in parallel (RFC 8305).
+"""Connecting to a name with several addresses: if one does not answer, the next is tried in parallel (RFC 8305).
 
-redis-py leaves this to `asyncio.open_connection`, which tries one address after the other, each until the kernel gives
-up; uvloop has no alternative.
+redis-py leaves this to `asyncio.open_connection`, which tries the addresses one after another, each until the kernel
+gives up; uvloop has no alternative.
 """
 
 import asyncio
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 _Connection = TypeVar("_Connection", bound=AbstractConnection)
 _DELAY = 0.1
-"""Seconds that an address has for itself. The RFC's least: connecting to a Sentinel has 0.2 s in all."""
+"""Seconds until the next address is tried as well. It is the RFC's minimum, because connecting to a Sentinel may take
+0.2 s in all."""
 
 
 def racing(base: type[_Connection]) -> type[_Connection]:
-    """The class of connections that race the addresses of their host."""
+    """A subclass of `base` whose connections race the addresses of their host."""
 
     class Racing(base):  # type: ignore[valid-type, misc]
         _first: socket.socket | None = None
@@ -50,10 +51,10 @@ def racing(base: type[_Connection]) -> type[_Connection]:
 
 
 def race_in(pool: ConnectionPool) -> None:
-    """For what this pool connects to from now on."""
+    """Makes the future connections of a pool race."""
     pool.connection_class = racing(pool.connection_class)
 
 
 def race_to(node: "ClusterNode") -> None:
-    """The same for a Cluster's node."""
+    """Makes the future connections to a Cluster's node race."""
     node.connection_class = racing(node.connection_class)

@@ -21,7 +21,9 @@ class Script:
 
 
 def send(node: Node | None, *command: bytes, batch: int = 1) -> Reply | None:
-    """Fire and forget: what is not stored is only not stored. The future tells the outcome; None: not sent."""
+    """Sends a command that nobody needs to wait for; if it is lost, only something is not stored. The future has the
+    outcome; None means that the command was not sent.
+    """
     try:
         reply = node.send(*command, batch=batch) if node is not None else None
     except RedisUnavailableError:
@@ -32,7 +34,7 @@ def send(node: Node | None, *command: bytes, batch: int = 1) -> Reply | None:
 
 
 def send_script(node: Node, script: Script, key: bytes, *arguments: bytes, batch: int = 1) -> Reply | None:
-    """The same for a script on one key."""
+    """Does the same for a script on one key."""
     reply = send(node, b"EVALSHA", script.sha, b"1", key, *arguments, batch=batch)
     if reply is not None:
         reply.add_done_callback(lambda done: _again_if_unknown(done, node, script, key, arguments))
@@ -40,6 +42,8 @@ def send_script(node: Node, script: Script, key: bytes, *arguments: bytes, batch
 
 
 def _again_if_unknown(done: Reply, node: Node, script: Script, key: bytes, arguments: tuple[bytes, ...]) -> None:
-    """After a SCRIPT FLUSH the first fill finds its script unknown; it must not cost each key a lease's life."""
+    """After a SCRIPT FLUSH, Redis does not know the script; without a second try, each key's lease would have to
+    expire.
+    """
     if not done.cancelled() and isinstance(done.exception(), NoScriptError):
         send(node, b"EVAL", script.source, b"1", key, *arguments)

@@ -1,4 +1,4 @@
-"""`Sentinels`: asks for the current master, with the right credentials, and says why there is none."""
+"""`Sentinels`: asks for the current master, with the right credentials, and reports why there is none."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
@@ -15,11 +15,13 @@ from proxy.store.redis_connecting import CONNECTING, once, options
 
 _IN_PROGRESS = "failover_in_progress"
 _SENTINEL_TIMEOUT = 0.2
-"""Seconds to connect to one, and for its answer: several may be away, and the connect as a whole has 1 s."""
+"""Seconds to connect to a Sentinel, and for its answer: several may be away, and connecting may take 1 s in all."""
 
 
 class Sentinels(Sentinel):
-    """What redis-py's connections to a master ask. `credentials` are tried in turn while a Sentinel minds."""
+    """The Sentinels that redis-py's connections ask for their master. `credentials` are tried in turn until a Sentinel
+    accepts them.
+    """
 
     def __init__(
         self, nodes: Sequence[tuple[str, int]], options: Mapping[str, Any], credentials: Sequence[Mapping[str, str]]
@@ -33,17 +35,17 @@ class Sentinels(Sentinel):
 
     @property
     def pools(self) -> Sequence[ConnectionPool]:
-        """Of all connections to Sentinels."""
+        """The pools of all connections to Sentinels."""
         return [client.connection_pool for first, others in self._others.items() for client in (first, *others)]
 
     async def aclose(self) -> None:
-        """Closes the connections to them."""
+        """Closes the connections to Sentinels."""
         for first, others in self._others.items():
             for client in (first, *others):
                 await client.aclose()
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
-        """Host and port; MasterNotFoundError says what each Sentinel said."""
+        """Host and port of the master. Raises MasterNotFoundError, whose text says what each Sentinel answered."""
         reasons: dict[str, list[str]] = {}
         for number, sentinel in enumerate(self.sentinels):
             try:
@@ -51,7 +53,7 @@ class Sentinels(Sentinel):
             except (RedisError, OSError) as error:
                 found = in_words(error)
             if not isinstance(found, str):
-                # redis-py's order: who answered is asked first the next time.
+                # As in redis-py, the one that answered is asked first the next time.
                 self.sentinels[0], self.sentinels[number] = sentinel, self.sentinels[0]
                 return found
             reasons.setdefault(found, []).append(_place(sentinel))
@@ -59,13 +61,13 @@ class Sentinels(Sentinel):
         raise MasterNotFoundError(f"No master found for {service_name!r}: {told}")
 
     async def _told_by(self, sentinel: Redis, name: str) -> tuple[str, int] | str:
-        """Where the master is, or why this Sentinel tells none."""
+        """The master's address, or why this Sentinel names none."""
         client, masters = await self._masters(sentinel)
         state = masters.get(name)
         if state is None:
             return f"Sentinel knows no {name!r}"
         if _IN_PROGRESS in str(state.get("flags")):
-            # Its list names the old master until all replicas follow the new one, this command does not.
+            # SENTINEL MASTERS names the old master until all replicas follow the new one; this command does not.
             found = await client.sentinel_get_master_addr_by_name(name)
             if not isinstance(found, tuple):
                 return f"Sentinel knows no {name!r}"
@@ -80,7 +82,7 @@ class Sentinels(Sentinel):
             try:
                 return client, cast("dict[str, dict[str, Any]]", await client.sentinel_masters())
             except AuthenticationError:
-                continue  # it wants others, or none
+                continue  # it needs other credentials, or none
         return last, cast("dict[str, dict[str, Any]]", await last.sentinel_masters())
 
 
@@ -90,7 +92,9 @@ def _place(sentinel: Redis) -> str:
 
 
 def sentinels_of(target: RedisTarget) -> Sentinels:
-    """Who is asked for the master: with the URL's TLS options, and the first credentials that they do not mind."""
+    """The Sentinels of a `REDIS_ADDR`, with the URL's TLS options. They are tried without credentials and then with the
+    master's, or with their own password and then without.
+    """
     given, tls = options(target)
     asking = {name: value for name, value in given.items() if name.startswith("ssl_")}
     asking |= {**CONNECTING, "retry": once(), "ssl": tls}
@@ -102,7 +106,7 @@ def sentinels_of(target: RedisTarget) -> Sentinels:
 
 
 def pool_of(target: RedisTarget, sentinels: Sentinels) -> ConnectionPool:
-    """Of connections to the master."""
+    """The pool of connections to the master."""
     given, tls = options(target)
     given |= {**CONNECTING, "retry": once()}
     return SentinelConnectionPool(target.master, sentinels, ssl=tls, **given)  # type: ignore[no-untyped-call]

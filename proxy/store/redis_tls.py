@@ -1,6 +1,6 @@
 """Gives each of redis-py's connections the newest certificates of a `Leg`.
 
-redis-py itself takes paths and reads the files at each connection, even incomplete ones.
+redis-py itself takes paths and reads the files for each connection, even while they are being written.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _LegsContext(RedisSSLContext):
-    """What an SSLConnection asks for the context of the handshake that it begins."""
+    """Provides an SSLConnection with the TLS context for its handshake."""
 
     __slots__ = ("_leg",)
 
@@ -27,7 +27,7 @@ class _LegsContext(RedisSSLContext):
 
 
 def connections(leg: Leg, base: type[SSLConnection] = SSLConnection) -> type[SSLConnection]:
-    """The class of connections that go by the leg's files."""
+    """A subclass of `base` whose connections use the leg's current files."""
 
     class Connection(base):  # type: ignore[valid-type, misc]
         def __init__(self, **options: Any) -> None:
@@ -38,13 +38,13 @@ def connections(leg: Leg, base: type[SSLConnection] = SSLConnection) -> type[SSL
 
 
 def secure_pool(pool: ConnectionPool, leg: Leg) -> None:
-    """For what this pool connects to from now on."""
+    """Makes the future connections of a pool use the leg's files."""
     secure = pool.connection_class if issubclass(pool.connection_class, SSLConnection) else SSLConnection
     pool.connection_class = connections(leg, secure)
 
 
 def secure_cluster(cluster: "RedisCluster", leg: Leg) -> None:
-    """For asking its nodes for the slot map, and for the nodes that the map names."""
+    """Does the same for the nodes that are asked for the slot map, and for those that the map names."""
     connection_class = connections(leg)
     cluster.nodes_manager.connection_kwargs["connection_class"] = connection_class
     for node in cluster.nodes_manager.startup_nodes.values():

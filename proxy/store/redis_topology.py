@@ -1,7 +1,7 @@
-"""`Topology`: which `Node` holds a key: one server, the Sentinels' current master, or the owner of the slot.
+"""`Topology`: which `Node` holds a key: a single server, the Sentinels' current master, or the owner of the slot.
 
-redis-py finds and reaches servers: its URL parser, Sentinel connection and Cluster slot map. Only the nodes made from
-them, and their tasks, are our own.
+redis-py finds the servers (URL parser, Sentinel connections, Cluster slot map); this package makes the nodes and runs
+their tasks.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ class Topology(Protocol):
     """Finds nodes; `run` keeps them connected until cancelled."""
 
     def node_for(self, key: bytes) -> Node | None:
-        """The node that holds a key; None while that is not known."""
+        """The node that holds a key; None while it is not known."""
 
     def nodes(self) -> Sequence[Node]:
         """All masters known now."""
 
     def redirected(self, error: AskError, by: Node) -> Node | None:
-        """The node that a MOVED or ASK names, which `by` answered; a MOVED also has the map read anew. None when it is
-        not known yet.
+        """The node that a MOVED or ASK of the node `by` names; None if it is not known yet. After a MOVED, the map is
+        read again.
         """
 
     async def run(self) -> None:
@@ -41,8 +41,8 @@ def topology(
     tls: Leg | None = None,
     probing: Probing | None = None,
 ) -> Topology:
-    """The topology for a `REDIS_ADDR`. Without `tls` a rediss address' own options hold, without `probing` it is not
-    tried whether Redis takes invalidations.
+    """The topology for a `REDIS_ADDR`. Without `tls`, the TLS options of a `rediss` address apply. Without `probing`,
+    it is not checked whether Redis accepts invalidations.
     """
     if target.kind == "cluster":
         from proxy.store.redis_cluster import Cluster  # noqa: PLC0415 -- takes 5 MB of redis-py that others do not need

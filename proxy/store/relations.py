@@ -1,7 +1,7 @@
-"""`looked_up`: a listing with what its answers depend on besides their tag, and with what depends on the tag.
+"""`looked_up`: a listing that includes the further tags of its answers, and the tag's dependants.
 
-Redis keeps the second (`Dependants`); the first the policy tells of an answer once more, so that it is what the policy
-says that counts now. Nothing else of an answer is shown.
+Redis keeps the dependants (`Dependants`). The further tags are evaluated again from each answer by the present policy.
+Nothing else of an answer is shown.
 """
 
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ from proxy.store.script_runs import run_script
 _RELATIONS = Script("relations")
 _MOST_NAMED = 100
 _MOST_BYTES = 1 << 20
-"""Of the answers that are looked into: Redis answers nobody else meanwhile."""
+"""Maximum size of all answers that are read, because Redis answers nobody else meanwhile."""
 _TIMEOUT = 1.0
 
 
 async def looked_up(topology: Topology, keys: Keys, tag: str, gap: EventGap, reads: Mapping[str, Read]) -> Listing:
-    """What is stored under a tag; RedisUnavailableError. `reads` are the policy's."""
+    """What is stored under a tag. `reads` are the policy's, by path. Raises RedisUnavailableError."""
     told = await listing(topology, keys.of_tag(tag), gap, reads)
     if not any(read.dependent for read in reads.values()):
         return told
@@ -59,7 +59,7 @@ async def looked_up(topology: Topology, keys: Keys, tag: str, gap: EventGap, rea
 
 
 def _looked_into(told: Listing, reads: Mapping[str, Read]) -> list[ListedEntry]:
-    """The entries whose answers may have further tags, as far as they are not too much to look into."""
+    """The entries whose answers may have further tags, while their total size stays within the limit."""
     left = _MOST_BYTES
     found: list[ListedEntry] = []
     for entry in told.entries:
@@ -72,7 +72,7 @@ def _looked_into(told: Listing, reads: Mapping[str, Read]) -> list[ListedEntry]:
 
 
 def _further_tags(value: bytes, read: Read, run_id: bytes) -> list[str] | None:
-    """None where nobody can tell."""
+    """The further tags of a stored answer, sorted; None if they cannot be determined."""
     identity = identity_of(value)
     parts, stored = split_prefixed(identity), decode(value, run_id=run_id, identity=identity)
     if stored is None or len(parts) < 3 or parts[1] != read.digest:

@@ -1,4 +1,4 @@
-"""Running a script of ours where its keys are: redirections are followed, a slot that is on its way is waited for."""
+"""`run_script`: runs a script on the node that holds its keys. It follows redirections and waits for a moving slot."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,8 +23,8 @@ async def run_script(
     *,
     durable: bool = False,
 ) -> object:
-    """The script's reply; RedisUnavailableError. The keys are of one slot, the arguments those for the node that is
-    asked. `durable`: it counts only once the node was seen to be the master after it.
+    """Returns the script's reply; raises RedisUnavailableError. All keys are in one slot. `arguments` gets the node
+    that is asked. With `durable`, it returns only once the node was found to be the master after the script ran.
     """
     node, call, asking = topology.node_for(keys[0]), (b"EVALSHA", script.sha), False
     if node is None:
@@ -38,7 +38,7 @@ async def run_script(
         except AskError as error:  # MOVED too
             node = topology.redirected(error, node) or node
             asking = not isinstance(error, MovedError)
-        except TryAgainError:  # the slot is on its way
+        except TryAgainError:  # the slot is moving
             await asyncio.sleep(_TRY_AGAIN)
             budget.left -= _TRY_AGAIN
     raise RedisUnavailableError("the key's slot is moving")

@@ -1,7 +1,7 @@
 """`WriteProbe`: an invalidation of an otherwise unused key, by which a server shows that it accepts invalidations.
 
 A server that answers reads but refuses writes (a full disk, too few replicas, a forbidden command) cannot be
-invalidated, so its entries cannot be trusted. Only the script itself shows this: a server without free memory refuses
+invalidated, so its entries cannot be trusted. Only the script itself reveals this: a server without free memory refuses
 to store, but accepts invalidations.
 """
 
@@ -9,14 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import uuid4
 
-_INTENT_MS = b"2000"  # should the second half never come
+_INTENT_MS = b"2000"  # bounds the intent if the second command is never sent
 _MOST_TRIED = 100_000
-"""Names of keys, until one is in a slot of the server's: of 16,384 slots it has one at least."""
+"""Maximum number of key names that are tried until one is in a slot of the server: it may own only one of 16,384."""
 
 
 @dataclass(slots=True)
 class WriteProbe:
-    """Of one server. `sha`, `source` and `limits` are the script's, `owns` tells whether a key is the server's."""
+    """The probe of one server. `sha`, `source` and `limits` are the script's; `owns` says whether the server holds a
+    key.
+    """
 
     sha: bytes
     source: bytes
@@ -26,8 +28,8 @@ class WriteProbe:
     _key: bytes = b""
 
     def commands(self, run_id: bytes, *, known: bool = True) -> tuple[tuple[bytes, ...], ...]:
-        """What to send: sets a write intent, and takes it away. Not `known`: with the script's source. Empty: the
-        server owns no key.
+        """The commands to send: one sets a write intent, the other clears it. They contain the script's source if it is
+        not `known` to the server. Empty if the server owns no key.
         """
         if not self._key or not self.owns(self._key):
             names = (b"%b{%d}" % (self.prefix, number) for number in range(_MOST_TRIED))

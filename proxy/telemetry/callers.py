@@ -1,7 +1,7 @@
-"""`Callers`: calls by gRPC status, refusals by limit, and how full each limit is.
+"""`Callers`: calls by gRPC status, refusals by limit, and how much of each limit is in use.
 
-A limit is named by its setting, or by a word of `_FIXED` where there is no setting. Each refusal is counted; the log
-has one line a minute for each limit, with how many there were since the line before.
+A limit has the name of its setting, or a word of `_FIXED` if it has no setting. Every refusal is counted. The log has
+at most one line a minute for each limit, with the number of refusals since the previous line.
 """
 
 import logging
@@ -18,7 +18,7 @@ from proxy.telemetry.log import RateLimit
 _log = logging.getLogger(__name__)
 
 Ended = Mapping[tuple[str, str], int]
-"""Method and gRPC status -> how many calls ended so, since the start."""
+"""Label of the method and gRPC status -> how many calls have ended with that status since the start."""
 
 _SETTINGS = (
     *("MAX_CONCURRENT_CALLS", "MAX_BYTES_IN_FLIGHT", "MAX_METADATA_BYTES", "MAX_MESSAGE_BYTES"),
@@ -27,25 +27,25 @@ _SETTINGS = (
 _FIXED = ("uploads", "unread")
 LIMITS = (*_SETTINGS, *_FIXED)
 _STATUSES = ("OK", "INTERNAL", "RESOURCE_EXHAUSTED")
-"""What is there at zero from the start: a rate over a series that appears with its first increment misses that one."""
+"""Exported as 0 from the start: Prometheus' `rate` misses the first increment of a series that begins with it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """How much of a limit is in use, in its own unit: calls, bytes, connections."""
+    """How much of a limit is in use, in the limit's unit: calls, bytes or connections."""
 
     used: int
     limit: int
 
 
 class Callers(Collector):
-    """In `registry` from the start. `methods` tells the labels that calls have; `ended` counts the calls."""
+    """Registers itself in `registry`. `methods` returns the labels of all methods; `ended` returns the calls so far."""
 
     def __init__(
         self, registry: CollectorRegistry, methods: Callable[[], Iterable[str]], ended: Callable[[], Ended]
     ) -> None:
         self.ended = ended
-        """Replaced by a transport that counts by itself what its callers got."""
+        """A transport that counts the statuses itself replaces this."""
         self._methods = methods
         self._refused = Counter[str](dict.fromkeys(LIMITS, 0))
         self._untold = Counter[str]()
@@ -54,7 +54,7 @@ class Callers(Collector):
         registry.register(self)
 
     def refused(self, limit: str, details: str, count: int = 1) -> None:
-        """The proxy refused a call, or `count` of them; `details` is what the callers were told."""
+        """Counts `count` calls that were refused because of `limit`; `details` is what the callers were told."""
         self._refused[limit] += count
         self._untold[limit] += count
         if self._lines.admit(limit) is not None:
@@ -63,21 +63,21 @@ class Callers(Collector):
             _log.warning("calls refused by the proxy: %s%s", details, named, extra=fields)
 
     def limited(self, limit: str, use: Callable[[], Use]) -> None:
-        """From now on `use` says how full this limit is. Said of one limit twice, the fuller one counts."""
+        """Registers `use`, which says how much of `limit` is in use. If there are several, the fullest one counts."""
         self._uses[limit].append(use)
 
     def uses(self) -> dict[str, Use]:
-        """How full each limit is now."""
+        """The present use of each limit, by its name."""
         return {
             limit: max((use() for use in uses), key=lambda use: use.used / use.limit)
             for limit, uses in self._uses.items()
         }
 
     def collect(self) -> Iterable[Metric]:
-        """The metrics, as Prometheus names them."""
+        """The metrics, for the Prometheus client."""
         calls = CounterMetricFamily(
             "media_cache_calls",
-            "Calls of callers that have ended, by method and by the gRPC status that the caller got",
+            "Calls that have ended, by method and by the gRPC status that the caller got",
             labels=("method", "status"),
         )
         zeros = {(method, status): 0 for method in self._methods() for status in _STATUSES}
@@ -85,16 +85,16 @@ class Callers(Collector):
             calls.add_metric(labels, count)
         refusals = CounterMetricFamily(
             "media_cache_refusals",
-            "Calls that the proxy refused by itself, by the setting (or fixed limit, in lower case) that was reached",
+            "Calls that the proxy itself refused, by the limit reached: a setting, or in lower case a fixed limit",
             labels=("limit",),
         )
         for limit, count in self._refused.items():
             refusals.add_metric((limit,), count)
         used = GaugeMetricFamily(
-            "media_cache_limit_used", "What is in use of a limit now: calls, bytes or connections", labels=("limit",)
+            "media_cache_limit_used", "Calls, bytes or connections that count against a limit now", labels=("limit",)
         )
         most = GaugeMetricFamily(
-            "media_cache_limit_max", "The most that a limit allows: calls, bytes or connections", labels=("limit",)
+            "media_cache_limit_max", "Calls, bytes or connections that a limit allows at most", labels=("limit",)
         )
         for limit, use in self.uses().items():
             used.add_metric((limit,), use.used)

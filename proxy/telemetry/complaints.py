@@ -1,4 +1,4 @@
-"""`Complaints`: log lines about wrong settings, for as long as the proxy serves with other values in their place."""
+"""`Complaints`: repeated log lines about wrong settings, while the proxy serves with other values in their place."""
 
 import asyncio
 import logging
@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 _log = logging.getLogger(__name__)
 
 _EVERY = 60.0
-"""Seconds; nobody reads the first lines of a process that runs for weeks."""
+"""Seconds between two lines. They are repeated since nobody reads the first lines of a process that runs for weeks."""
 
 
 class Complaints:
-    """One line for each wrong setting; `count` is told how many there are."""
+    """`faults` has one line for each wrong setting; `count` is called with their number whenever it changes."""
 
     def __init__(self, faults: Sequence[str], count: Callable[[int], None]) -> None:
         self.faults = tuple(faults)
@@ -20,16 +20,16 @@ class Complaints:
 
     @property
     def remark(self) -> str:
-        """For `/readyz`; empty: nothing is wrong."""
+        """What `/readyz` adds to its answer; "" if no setting is wrong."""
         return f"nothing is cached: {'; '.join(self.faults)}" if self.faults else ""
 
     def mended(self, kind: type[str]) -> None:
-        """The settings of which lines of this kind tell are right now."""
+        """Removes the lines of this class, since their settings have been put right."""
         self.faults = tuple(fault for fault in self.faults if not isinstance(fault, kind))
         self._count(len(self.faults))
 
     async def run(self) -> None:
-        """Logs them again and again, until cancelled."""
+        """Logs the lines every minute, until cancelled."""
         while True:
             if self.faults:
                 _log.error(

@@ -1,4 +1,4 @@
-"""How many answers were not stored because too many tags depend on each other, by method."""
+"""The metric of answers that were not stored because too many tags depend on each other."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,13 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 def crowded(registry: CollectorRegistry, label: Callable[[str], str]) -> Callable[[str, str], None]:
-    """A counter of one more, by a method's path and the limit; `label` is what the method is called."""
+    """A function that counts one answer, given its method's path and the limit (`answer` or `tag`); `label` returns
+    the label of a path.
+    """
     counter = Counter(
         "media_cache_further_tags_refused_total",
-        "Answers that were not stored: they have more than 64 further tags (answer), or one of these tags has 10,000 "
-        "dependants (tag)",
+        "Answers that were not stored because they have more than 64 further tags (limit answer), or because one of "
+        "these tags has 10,000 dependants already (limit tag)",
         ("method", "limit"),
         registry=registry,
     )

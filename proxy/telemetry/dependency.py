@@ -10,19 +10,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Whether a dependency can be used now; for how many seconds that has been so, None: nothing was heard yet."""
+    """Whether a dependency can be used now."""
 
     up: bool
     seconds: float | None
+    """For how long `up` has had its value; None before the first report."""
     reason: str = ""
-    """Why it cannot, in one line without credentials; while it can: what is wrong with it all the same."""
+    """Why the dependency cannot be used, or what is wrong with it although it can: one line without credentials."""
 
 
 class Dependency:
-    """Heard of by its `changed`, which may be called as often as its owner likes."""
+    """The state of one dependency. Its owner reports it to `changed`, as often as it likes."""
 
     def __init__(self, name: str, tell: Callable[[bool], None], clock: Callable[[], float]) -> None:
-        """`tell` is the metric; `clock` is in seconds and only goes forward."""
+        """`tell` sets the metric; `clock` returns monotonic seconds."""
         self._name = name
         self._tell = tell
         self._clock = clock
@@ -34,20 +35,20 @@ class Dependency:
 
     @property
     def state(self) -> State:
-        """What was heard last."""
+        """What was reported last."""
         return State(self._up, self._clock() - self._since if self.known else None, self._reason)
 
     @property
     def known(self) -> bool:
-        """Whether anything was heard yet."""
+        """Whether anything has been reported yet."""
         return self._heard.is_set()
 
     async def first_heard(self) -> None:
-        """Returns once it is known whether it is usable."""
+        """Waits for the first report."""
         await self._heard.wait()
 
     def changed(self, up: bool, reason: str = "") -> None:
-        """It is usable, or it is not and why."""
+        """Reports that the dependency can be used (`up`), or that it cannot and why."""
         if up is not self._up or not self.known:
             self._up, self._since = up, self._clock()
         self._reason = "" if up else reason or "unreachable"

@@ -1,7 +1,7 @@
-"""`Descriptors`: logs once when the process has no file descriptors left, and once when it has some again.
+"""`Descriptors`: logs once when the process has no file descriptors left, and once when some are free again.
 
-Without one nobody can connect, and the libraries that accept connections log little or nothing about it: gRPC waits
-silently. Connected callers are still served.
+Without one no caller can connect, and the libraries that accept connections log little or nothing about it: gRPC waits
+silently. Callers that are connected are still served.
 """
 
 import asyncio
@@ -14,24 +14,24 @@ log = logging.getLogger(__name__)
 
 _EVERY = 1.0
 _FEW = 2
-"""The look itself takes one, so that with fewer than this many left the next connection may be the last."""
+"""With fewer free descriptors than this, the next connection may be the last: counting them takes one itself."""
 
 
 class Descriptors:
-    """`left` tells how many more there may be; OSError when not even one to look with."""
+    """`left` returns how many more descriptors can be opened; OSError when it has none to look with."""
 
     def __init__(self, left: Callable[[], int] | None = None) -> None:
         self._left = left or _left
         self._out = False
 
     async def run(self) -> None:
-        """Looks each second until cancelled."""
+        """Looks every second until cancelled."""
         while True:
             self.look()
             await asyncio.sleep(_EVERY)
 
     def look(self) -> None:
-        """Once; a line only when something has changed."""
+        """Looks once, and logs a line if descriptors have run out or are free again since the last look."""
         try:
             out = self._left() < _FEW
         except OSError:
@@ -41,7 +41,7 @@ class Descriptors:
             if out:
                 limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
                 log.warning(
-                    "no file descriptors are left (limit: %d): nobody new can connect until some are closed; "
+                    "no file descriptors are left (limit: %d): no further caller can connect until some are closed; "
                     "raise the limit (ulimit -n, LimitNOFILE=)",
                     limit,
                 )
@@ -51,4 +51,4 @@ class Descriptors:
 
 def _left() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return limit - len(list(Path("/proc/self/fd").iterdir())) + 1  # the one that lists them
+    return limit - len(list(Path("/proc/self/fd").iterdir())) + 1  # the listing has opened one itself

@@ -1,7 +1,8 @@
-"""`Failing`: logs once when a service is connected but answers with failures, and once when that is over.
+"""`Failing`: logs once when a connected service begins to answer with failures, and once when it answers well again.
 
-It begins with the fifth failure in a row, or when at least half of the answers of ten seconds, and at least five, are
-failures. It is over with the first good answer after five seconds without a failure.
+A service is failing from the fifth failure in a row, or once at least five answers, and at least half of all answers,
+of a window of ten seconds are failures. It is well again with the first good answer after five seconds without a
+failure.
 """
 
 import logging
@@ -14,13 +15,13 @@ _ENOUGH = 5
 _WINDOW = 10.0
 _QUIET = 5.0
 UNSUCCESSFUL = "success = false"
-"""OK for gRPC, and a failure by the message."""
+"""Names the failure of an answer whose gRPC status is OK and whose message reports a failure."""
 _AWAY = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED"})
 
 
 class Failing:
-    """Told of each answer. `tell` is the metric; `clock` is in seconds and only goes forward. `called` is the service
-    in log lines.
+    """Hears of each answer of one service. `tell` sets the metric, `clock` returns monotonic seconds, and `called` is
+    what log lines call the service.
     """
 
     def __init__(
@@ -30,7 +31,8 @@ class Failing:
         called: str = "the media service",
     ) -> None:
         self.connected: Callable[[], bool] = lambda: True
-        """While it is not, that is said elsewhere, and failures are no news."""
+        """Whether there is a connection. Without one, which is reported elsewhere, a service does not count as
+        failing."""
         self._tell = tell
         self._clock = clock
         self._called = called
@@ -41,16 +43,16 @@ class Failing:
 
     @property
     def reason(self) -> str:
-        """What is wrong, in one line; empty: nothing."""
+        """What is wrong, in one line; "" if the service is not failing."""
         return "" if self._since is None else f"it answers with failures, the last one {self._last}"
 
     @property
     def away(self) -> bool:
-        """It fails in such a way that stored answers may stand in."""
+        """Whether it fails with a status for which expired answers may be served in place of its own."""
         return self._since is not None and self._last in _AWAY
 
     def good(self, count: int = 1) -> None:
-        """It answered as it should."""
+        """Counts `count` good answers."""
         now = self._turn()
         self._good += count
         self._in_a_row = 0
@@ -61,7 +63,7 @@ class Failing:
             _log.info("%s answers without failures again after %.1f s", self._called, away, extra=fields)
 
     def failed(self, why: str, count: int = 1) -> None:
-        """It answered with this status, or with UNSUCCESSFUL."""
+        """Counts `count` failures; `why` is the gRPC status or `UNSUCCESSFUL`."""
         now = self._turn()
         self._failed += count
         self._in_a_row += count
@@ -74,7 +76,7 @@ class Failing:
             _log.warning("%s answers with failures: %s", self._called, why, extra=fields)
 
     def _turn(self) -> float:
-        """Begins to count anew where the time is up; the time."""
+        """Begins a new window if the present one is over; returns the time."""
         now = self._clock()
         if now - self._begun >= _WINDOW:
             self._begun, self._good, self._failed = now, 0, 0

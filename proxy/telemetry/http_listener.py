@@ -1,7 +1,7 @@
-"""`HttpListener`: an HTTP server on one address, with limits for strangers.
+"""`HttpListener`: an HTTP server on one address, which limits what strangers can use.
 
-Header sizes, bodies and the number of connections are limited. If there are too many connections, the oldest is closed
-(refusing the new one would let idle connections lock everybody out).
+Header sizes, bodies and the number of connections are limited. When there are too many connections, the oldest is
+closed: if the new one were refused, idle connections could lock everybody out.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from proxy.settings.setting_types import split_host_port
 from proxy.telemetry.listening import listening_socket
 
 LARGEST_BODY = 16 << 10
-"""Bytes; reading a longer one raises aiohttp's HTTPRequestEntityTooLarge."""
+"""Maximum size of a request's body in bytes; reading a longer one raises aiohttp's HTTPRequestEntityTooLarge."""
 
 _MOST_CONNECTIONS = 64
 _IDLE_SECONDS = 75.0
@@ -28,7 +28,7 @@ Answer = Callable[[web.BaseRequest], Awaitable[web.Response]]
 
 
 class HttpListener:
-    """`setting` is the variable that named the address, for the message of a start that failed."""
+    """`setting` is the variable that `addr` (host:port) comes from, for the message when the start fails."""
 
     def __init__(self, setting: str, addr: str, answer: Answer) -> None:
         self._setting = setting
@@ -38,7 +38,10 @@ class HttpListener:
         self._listener: asyncio.Server | None = None
 
     async def start(self) -> int:
-        """Listens; the port, which counts where the address said 0. StartError when the address cannot be bound."""
+        """Begins to listen and returns the port, which the system has chosen if the address says 0.
+
+        StartError: the address cannot be bound.
+        """
         http = web.Server(
             self._named,
             access_log=None,
@@ -62,7 +65,7 @@ class HttpListener:
         return bound
 
     async def stop(self) -> None:
-        """Closes the listener and every connection, answers under way included after a second."""
+        """Closes the listener and every connection; answers in progress have one second to finish."""
         if self._listener is None or self._http is None:
             return
         self._listener.close()
@@ -77,21 +80,21 @@ class HttpListener:
 
 
 def _admit(http: web.Server) -> web.RequestHandler:
-    """Serves one connection more; the oldest ones beyond the limit are cut, whatever they wait for."""
+    """The handler of one more connection; the oldest connections beyond the limit are cut, whatever they wait for."""
     connections = http.connections
     for oldest in connections[: max(0, len(connections) + 1 - _MOST_CONNECTIONS)]:
         if oldest.transport is not None:
-            # Asked for its class, uvloop's transport is none of asyncio's.
+            # An isinstance check would fail: uvloop's transport does not inherit from asyncio's classes.
             cast("asyncio.WriteTransport", oldest.transport).abort()
     return http()
 
 
 def _bounded(message: Any, payload: Any, protocol: Any, writer: Any, task: asyncio.Task[None]) -> web.BaseRequest:
-    """aiohttp's own factory, with another limit for bodies."""
+    """Does what aiohttp's own factory does, with another limit for bodies."""
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=LARGEST_BODY)
 
 
 def line(status: int, text: str) -> web.Response:
-    """One line of plain text."""
+    """A response of one line of plain text."""
     return web.Response(status=status, text=f"{text}\n")

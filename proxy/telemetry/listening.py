@@ -1,6 +1,6 @@
-"""`listening_socket`: `[::]` is every address, IPv4 and IPv6, and IPv4 alone on a machine without IPv6.
+"""`listening_socket`: a socket that listens. `[::]` means every address, and every IPv4 address where IPv6 is missing.
 
-asyncio's own listeners on `::` take IPv6 only, and fail where the kernel has none.
+asyncio's own listeners on `::` accept IPv6 only, and fail if the kernel does not support it.
 """
 
 import errno
@@ -11,7 +11,10 @@ _NO_IPV6 = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL})
 
 
 def listening_socket(host: str, port: int) -> socket.socket:
-    """Bound and listening; OSError when the address cannot be had. `host` without brackets, or a name."""
+    """A non-blocking socket that listens; OSError when the address cannot be bound.
+
+    `host` is a name or an IP address without brackets.
+    """
     if host == "::":
         try:
             return _bound(socket.AF_INET6, ("::", port), dual=True)

@@ -1,7 +1,7 @@
-"""Structured logs on the standard library's logging: how a record becomes a line, and how lines get out.
+"""Structured logs on the standard library's logging: how a record becomes a line, and how lines are written.
 
-`json` is one object a line: `ts level msg logger`, `trace_id span_id` where a call is traced, then the fields given as
-`extra`, an exception as the one field `exception`. `console` is for a person at a terminal.
+`json` writes one object per line: `ts`, `level`, `msg`, `logger`, then `trace_id` and `span_id` if a call is traced,
+then the fields given as `extra`, and an exception as the field `exception`. `console` is for a person at a terminal.
 
 Lines go to stderr: stdout is for the output of commands, and messages of gRPC's C core and the interpreter are on
 stderr too, in order. A separate thread writes them, so that a stalled reader of the log (a full pipe) never blocks the
@@ -30,7 +30,7 @@ STDERR = 2
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 TraceIds = Callable[[], tuple[str, str] | None]
-"""The trace id and span id of what is running now; None where nothing is traced."""
+"""Returns the trace id and the span id of the current span in hex; None if nothing is traced."""
 
 _STANDARD = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}
 _LONGEST_TEXT = 4096
@@ -41,7 +41,7 @@ _COLOURS = {"debug": "\x1b[2m", "info": "\x1b[32m", "warning": "\x1b[33m", "erro
 
 
 def setup(level: str, style: str, *, fd: int = STDERR, trace_ids: TraceIds = lambda: None) -> None:
-    """Send every record to `fd` as `json` or `console` lines. Called again, it replaces what it set up before."""
+    """Sends all records to `fd` as lines in the style `json` or `console`. A further call replaces the set-up."""
     root = logging.getLogger()
     for handler in [handler for handler in root.handlers if isinstance(handler, LineWriter)]:
         root.removeHandler(handler)
@@ -51,38 +51,38 @@ def setup(level: str, style: str, *, fd: int = STDERR, trace_ids: TraceIds = lam
     writer.addFilter(SpareOthers())
     root.addHandler(writer)
     logging.captureWarnings(True)
-    # Each of its lines says that a connection was lost or not made: the consumer says so itself, once.
+    # All of its lines say that a connection was lost or not made, which the consumer logs itself, once.
     logging.getLogger("aiormq.connection").setLevel(logging.CRITICAL)
     set_level(level)
 
 
 def coloured(fd: int) -> bool:
-    """A terminal, and nobody said that colours are not wanted (https://no-color.org)."""
+    """Whether to write colours: `fd` is a terminal, and NO_COLOR is not set (https://no-color.org)."""
     return os.isatty(fd) and not os.environ.get("NO_COLOR")
 
 
 def end() -> None:
-    """Writes what is queued, within a second, and nothing that is logged later: what stderr says next is the last."""
+    """Writes what is queued, within a second, and discards later records: the caller writes the last line on stderr."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, LineWriter):
             handler.close()
 
 
 def set_level(level: str) -> None:
-    """The least severe lines of ours that are shown; of the libraries' lines, warnings at the least."""
+    """Sets the lowest level of the proxy's own lines; libraries' lines below warning are never shown."""
     logging.getLogger("proxy").setLevel(LEVELS[level])
     logging.getLogger().setLevel(max(LEVELS[level], logging.WARNING))
 
 
 class RateLimit:
-    """At most one line for each key in `seconds`; remembers how many it kept back."""
+    """Admits at most one line per key in `seconds` and counts the others. Remembers at most `keys` keys."""
 
     def __init__(self, seconds: float = 60.0, *, clock: Callable[[], float] = time.monotonic, keys: int = 256) -> None:
         self._seconds, self._clock, self._keys = seconds, clock, keys
         self._seen: dict[object, tuple[float, int]] = {}
 
     def admit(self, key: object) -> int | None:
-        """How many lines were kept back since the last one; None: keep this one back, too."""
+        """None if the line is to be suppressed, else the number of lines suppressed since the last one."""
         now = self._clock()
         last, kept_back = self._seen.get(key, (-math.inf, 0))
         if now - last < self._seconds:
@@ -96,14 +96,14 @@ class RateLimit:
 
 
 class SpareOthers(logging.Filter):
-    """Lets a library say the same thing once a minute; our own lines pass."""
+    """Suppresses lines that a library repeats within a minute; the proxy's own lines pass."""
 
     def __init__(self, limit: RateLimit | None = None) -> None:
         super().__init__()
         self._limit = limit or RateLimit()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the record is shown; the next one shown says how many were not, as field `suppressed`."""
+        """Whether the record is shown. Its field `suppressed` then says how many were not shown before it."""
         if record.name == "proxy" or record.name.startswith("proxy."):
             return True
         kept_back = self._limit.admit((record.name, record.levelno, _text(record.msg)))
@@ -113,20 +113,20 @@ class SpareOthers(logging.Filter):
 
 
 class LineWriter(logging.Handler):
-    """Queues lines, at most `limit` characters of them, for a thread that writes them to `fd`."""
+    """Queues lines for a thread that writes them to `fd`. More than `limit` characters are not queued but dropped."""
 
     def __init__(self, fd: int, *, limit: int = _MOST_WAITING) -> None:
         super().__init__()
         self._fd, self._limit = fd, limit
         self._lines: SimpleQueue[str | threading.Event | None] = SimpleQueue()
-        # Each count has one writer: who logs (the handler's lock is held), and the thread.
+        # Each count is changed by one thread only: the first two under the handler's lock, the others by the writer.
         self._queued = self._dropped = 0
         self._written = self._confessed = 0
         self._thread: threading.Thread | None = None
         self._closed = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Queue the record's line."""
+        """Queues the record's line, or counts it as dropped."""
         if self._closed:
             return
         if self._queued - self._written > self._limit:
@@ -138,15 +138,15 @@ class LineWriter(logging.Handler):
         self._start()
 
     def flush(self) -> None:
-        """Wait until what is queued was written, a second at most."""
+        """Waits until what is queued was written, for at most one second."""
         if self._thread is not None:
             written = threading.Event()
             self._lines.put(written)
             written.wait(timeout=1.0)
 
     def close(self) -> None:
-        """End the thread once it wrote what is queued; a second at most is waited for that. No line follows."""
-        with self.lock or nullcontext():  # as `emit` is called
+        """Ends the thread after it has written what is queued, or after one second. Later lines are discarded."""
+        with self.lock or nullcontext():  # `emit` runs under this lock
             self._closed = True
         if self._thread is not None:
             self._lines.put(None)
@@ -178,26 +178,26 @@ class LineWriter(logging.Handler):
         return self.format(record)
 
     def _write(self, line: str) -> None:
-        # Straight to the descriptor: a thread that hangs in a buffered stream would hold its lock at exit.
+        # Not through `sys.stderr`: a thread that hangs in a buffered stream would hold the stream's lock at exit.
         rest = memoryview(f"{line}\n".encode("utf-8", "backslashreplace"))
         while rest:
             try:
                 rest = rest[os.write(self._fd, rest) :]
             except BlockingIOError:  # someone made the descriptor non-blocking
                 time.sleep(0.05)
-            except OSError:  # the log's reader is gone: there is nobody left to tell
+            except OSError:  # the log's reader is gone
                 return
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line."""
+    """Formats a record as one JSON object on one line."""
 
     def __init__(self, trace_ids: TraceIds = lambda: None) -> None:
         super().__init__()
         self._trace_ids = trace_ids
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line without its end. A field with the name of one of ours is shown as `field_…`."""
+        """The line without its end. A field of `extra` whose name is taken becomes `field_NAME`."""
         entry: dict[str, Any] = {
             "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname.lower(),
@@ -215,7 +215,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class ConsoleFormatter(logging.Formatter):
-    """`12:03:04.567 warning consumer     RabbitMQ lost  attempt=3`, an exception indented below."""
+    """Formats a record as `12:03:04.567 warning consumer     RabbitMQ lost  attempt=3`, and an exception below it."""
 
     def __init__(self, *, colour: bool) -> None:
         super().__init__()
@@ -225,7 +225,7 @@ class ConsoleFormatter(logging.Formatter):
         """The line without its end, in local time."""
         at = datetime.fromtimestamp(record.created, UTC).astimezone().strftime("%H:%M:%S")
         level = record.levelname.lower()
-        # The package would widen the column, and ours is the only `cache` there is.
+        # The package is left out to keep the column narrow.
         name = record.name.rpartition(".")[2] if record.name.startswith("proxy.") else record.name
         fields = "".join(f" {name}={_on_one_line(value)}" for name, value in _fields(record).items())
         colour, plain = (_COLOURS.get(level, ""), "\x1b[0m") if self._colour else ("", "")
@@ -239,7 +239,7 @@ class ConsoleFormatter(logging.Formatter):
 def _message(record: logging.LogRecord) -> str:
     try:
         text = record.getMessage()
-    except Exception:  # noqa: BLE001 -- a line with the wrong arguments is shown, not lost
+    except Exception:  # noqa: BLE001 -- a line with wrong arguments is shown rather than lost
         text = f"{_text(record.msg)} {_text(record.args)}"
     return _safe(text)
 
@@ -253,7 +253,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _plain(value: Any, depth: int = 2) -> Any:
-    """The value in terms of JSON, of bounded size, whatever it is. Bytes may be a payload: only their number shows."""
+    """Any value as JSON of bounded size. Of bytes, which may be a payload, only the number is shown."""
     plain: Any
     match value:
         case None | bool():
@@ -278,16 +278,16 @@ def _plain(value: Any, depth: int = 2) -> Any:
 def _text(value: object) -> str:
     try:
         return _safe(str(value))
-    except Exception:  # noqa: BLE001 -- whatever an object's __str__ does, its line is shown
+    except Exception:  # noqa: BLE001 -- the line is shown even if an object's __str__ fails
         return f"<{type(value).__name__}>"
 
 
 def _safe(text: str, longest: int = _LONGEST_TEXT) -> str:
-    """The text without credentials, its middle left out where it is too long: an exception says most at its end."""
-    text = without_bytes(text)  # as a whole: of what is cut no one could tell that it was bytes
+    """The text without credentials. If it is too long, its middle is left out: an exception says most at its end."""
+    text = without_bytes(text)  # before cutting: a bytes literal without its beginning is not recognized
     if len(text) <= longest:
         return redacted(text)
-    # Cut before it is masked, or a huge text would take long; masked before it is cut, or half a credential would stay.
+    # Cut first, since masking a huge text takes long; then masked, since the final cut could leave half a credential.
     start, end = redacted(text[:longest]), redacted(text[-longest:])
     return f"{start[: longest // 2]}…{end[-longest // 2 :]}"
 

@@ -52,13 +52,13 @@ class Metrics:
         self.methods = MethodLabels()
         self._requests = Counter(
             "media_cache_requests_total",
-            "Calls of a cacheable method that were answered: the x-cache of the answer, or failure without a good one",
+            "Answered calls of cacheable methods, by x-cache; failure means that there was no good answer",
             ("method", "result", "tier"),
             registry=self.registry,
         )
         self._request_seconds = Durations(
             "media_cache_request_duration_seconds",
-            "Seconds from when a cacheable call's request was read to its answer, by result",
+            "Seconds from reading a cacheable call's request to its answer, by result",
             ("result",),
             buckets=CALL_SECONDS,
             registry=self.registry,
@@ -79,7 +79,7 @@ class Metrics:
         )
         self._entry_bytes = Histogram(
             "media_cache_entry_bytes",
-            "Bytes of an answer, observed when Redis confirmed that it stored it",
+            "Bytes of an answer, observed once Redis has confirmed that it stored it",
             buckets=_ENTRY_BYTES,
             registry=self.registry,
         )
@@ -90,7 +90,7 @@ class Metrics:
         )
         self._shadow_differences = Counter(
             "media_cache_shadow_differences_total",
-            "Calls in shadow mode that the cache would have answered otherwise than the upstream service did",
+            "Calls in shadow mode for which the cached answer would have differed from the upstream service's",
             registry=self.registry,
         )
         self.unclear = policy_failures(self.registry, self.methods.of)
@@ -131,7 +131,7 @@ class Metrics:
     def _declare_invalidations(self) -> None:
         self._invalidations = Counter(
             "media_cache_invalidations_total",
-            "Invalidations that Redis confirmed, by what asked for them; a flush is one",
+            "Invalidations that Redis has confirmed, by what requested them; a flush counts as one",
             ("source",),
             registry=self.registry,
         )
@@ -139,7 +139,7 @@ class Metrics:
             self._invalidations.labels(source)
         self._lag = Histogram(
             "media_cache_invalidation_lag_seconds",
-            "Seconds from an event's timestamp (else from its receipt) until its invalidation was applied",
+            "Seconds from an event's timestamp (or, without one, its receipt) until its invalidation was applied",
             buckets=_LAG_SECONDS,
             registry=self.registry,
         )
@@ -159,12 +159,12 @@ class Metrics:
                 self._events.labels(kind, outcome)
         self._events_missing = Gauge(
             "media_cache_events_missing",
-            "Whether writes have succeeded without a media event after them (1), or not (0)",
+            "Whether writes have succeeded without a media event following them (1), or not (0)",
             registry=self.registry,
         )
         self._dependency_up = Gauge(
             "media_cache_dependency_up",
-            "Whether a dependency can be used (1) or is lost (0); absent for what is not configured",
+            "Whether a dependency can be used (1) or is lost (0); absent if it is not configured",
             ("dependency",),
             registry=self.registry,
         )

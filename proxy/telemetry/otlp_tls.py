@@ -1,7 +1,7 @@
-"""`RenewedExporter`: OTLP over TLS, by the files that the standard variables of OpenTelemetry name.
+"""`RenewedExporter`: OTLP over TLS, with the certificates that OpenTelemetry's standard variables name.
 
-The SDK reads such a file once, and only logs when it is not there. Here they are a `Leg` like any other: what is bad
-ends the start, and what is renewed makes a new exporter.
+The SDK reads these files once, and only logs it when one is missing. Here they are a `Leg` like any other: a file that
+cannot be used ends the start, and a file that was renewed leads to a new exporter.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,11 +15,14 @@ from proxy.errors import SettingError
 from proxy.tls import Given, Leg
 
 MakeExporter = Callable[..., SpanExporter]
-"""The class of an exporter: it takes credentials (gRPC), or the files' paths (HTTP)."""
+"""The class of an exporter, which takes credentials (gRPC) or the paths of the files (HTTP)."""
 
 
 def collector_leg(ca: Given, cert: Given, key: Given) -> Leg | None:
-    """The files of the collector's leg; None: none are given. SettingError: half a pair, or of no use."""
+    """The TLS files for the collector, or None if none are given.
+
+    SettingError: a certificate lacks its key or a key its certificate, or a file cannot be used.
+    """
     for have, want in ((cert, key), (key, cert)):
         if have.path and not want.path:
             raise SettingError(
@@ -29,25 +32,25 @@ def collector_leg(ca: Given, cert: Given, key: Given) -> Leg | None:
 
 
 class RenewedExporter(SpanExporter):
-    """Runs in the exporting thread, which looks at the files before each batch."""
+    """An exporter that looks at its files before each batch; it runs in the exporting thread."""
 
     def __init__(self, make: MakeExporter, protocol: str, leg: Leg) -> None:
         self._make, self._protocol, self._leg = make, protocol, leg
         self._exporter = self._made()
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """As the exporter does that the files now call for."""
+        """Exports with the files as they are now."""
         if self._leg.look():
             old, self._exporter = self._exporter, self._made()
             old.shutdown()
         return self._exporter.export(spans)
 
     def shutdown(self) -> None:
-        """Gives up what is being sent."""
+        """Ends the exporter, even while it is sending."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is kept here."""
+        """Flushes the exporter; nothing is buffered here."""
         return self._exporter.force_flush(timeout_millis)
 
     def _made(self) -> SpanExporter:

@@ -1,4 +1,4 @@
-"""How often the policy could not tell what a message means, by method."""
+"""The metric of messages that the policy could not interpret."""
 
 from collections.abc import Callable
 
@@ -6,10 +6,11 @@ from prometheus_client import CollectorRegistry, Counter
 
 
 def policy_failures(registry: CollectorRegistry, label: Callable[[str], str]) -> Callable[[str], None]:
-    """A counter of one more, by a method's path; `label` is what the method is called."""
+    """A function that counts one message, given its method's path; `label` returns the label of a path."""
     counter = Counter(
         "media_cache_policy_failures_total",
-        "Messages that the policy cannot make sense of: a read is forwarded, after a write everything is flushed",
+        "Messages that the policy could not interpret: such a read is forwarded, after such a write everything is "
+        "flushed",
         ("method",),
         registry=registry,
     )

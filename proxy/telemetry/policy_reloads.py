@@ -1,37 +1,37 @@
-"""What became of changes to the policy's file."""
+"""`PolicyReloads`: the metrics of changes to the policy file, and its mistake."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class PolicyReloads:
-    """A changed file is taken up, or refused and the policy that counted before stays."""
+    """A changed file takes effect, or it is refused and the previous policy stays in effect."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._changes = Counter(
             "media_cache_policy_reloads_total",
-            "Changes of the policy's file: taken up, or refused because of mistakes",
+            "Changes of the policy file, by outcome: taken into effect, or refused because of mistakes",
             ("outcome",),
             registry=registry,
         )
         self._refused = Gauge(
             "media_cache_policy_refused",
-            "Whether the policy's file has mistakes now (1), so that the previous policy stays in effect, or not (0)",
+            "Whether the policy file has mistakes now (1), so that the previous policy stays in effect, or not (0)",
             registry=registry,
         )
         for outcome in ("taken", "refused"):
             self._changes.labels(outcome)
 
         self.mistake = ""
-        """Why the file cannot be used as it is now: its first mistake; empty: it can."""
+        """The first mistake in the file as it is now; "" if it has none."""
 
     def taken(self) -> None:
-        """The file is in effect as it is now."""
+        """Records that a change took effect."""
         self.mistake = ""
         self._changes.labels("taken").inc()
         self._refused.set(0)
 
     def refused(self, mistake: str) -> None:
-        """It has mistakes; `mistake` is the first."""
+        """Records that a change was refused; `mistake` is the first mistake in the file."""
         self.mistake = mistake
         self._changes.labels("refused").inc()
         self._refused.set(1)

@@ -1,10 +1,10 @@
-"""`Probes`: the HTTP server on `PROBE_ADDR` for Kubernetes and Prometheus. It can change nothing.
+"""`Probes`: the HTTP server on `PROBE_ADDR` for Kubernetes and Prometheus. It is read only.
 
     /healthz   always 200: an answer shows that the event loop is running
-    /readyz    200 while callers may be sent here, else 503 and the reason. It never depends on a dependency: a
-               sidecar's readiness is part of its pod's, and a Redis outage must not take the app out of its Service
-    /metrics   the registry, as Prometheus text or OpenMetrics, as the scraper asks; as text, where the transport has
-               statistics of its own, which come as text
+    /readyz    200 while callers may be sent here, else 503 and the reason. Dependencies never count: a sidecar's
+               readiness is part of its pod's, and a Redis outage must not take the app out of its Service
+    /metrics   the metrics, in Prometheus' text format or in OpenMetrics if the scraper asks for it. If the transport
+               has statistics of its own, always in the text format, since these come in it
 
 It listens on all interfaces by default; `http_listener` limits what strangers can use.
 """
@@ -25,8 +25,8 @@ async def _none() -> bytes:
 
 
 class Probes:
-    """`ready()` says in one line why no callers should come, or None. `statistics()` is added to the metrics, and
-    `remark()` to the text of a proxy that is ready.
+    """`ready()` returns one line that says why callers should not be sent here, or None. The text of `statistics()` is
+    appended to the metrics, and that of `remark()` to the answer of a proxy that is ready.
     """
 
     def __init__(
@@ -50,11 +50,14 @@ class Probes:
         }
 
     async def start(self) -> int:
-        """Listens; the port, which counts where the address said 0. StartError when the address cannot be bound."""
+        """Begins to listen and returns the port, which the system has chosen if the address says 0.
+
+        StartError: the address cannot be bound.
+        """
         return await self._listener.start()
 
     async def stop(self) -> None:
-        """Closes the listener and every connection, answers under way included after a second."""
+        """Closes the listener and every connection; answers in progress have one second to finish."""
         await self._listener.stop()
 
     async def _answer(self, request: web.BaseRequest) -> web.Response:
@@ -82,7 +85,7 @@ class Probes:
         accepted = "" if statistics else ",".join(request.headers.getall(hdrs.ACCEPT, ()))
         try:
             encode, content_type = choose_encoder(accepted)
-        except TypeError:  # the library compares a version that is no number with numbers
+        except TypeError:  # the library compares a version that is not a number with numbers
             encode, content_type = choose_encoder("")
         body = encode(self._metrics.registry) + statistics
         return web.Response(body=body, headers={hdrs.CONTENT_TYPE: content_type})

@@ -1,4 +1,4 @@
-"""Metrics of the process: build, memory, garbage collector, and settings that were wrong at its start."""
+"""Metrics of the process: its build, its memory, its garbage collector and its wrong settings."""
 
 import platform
 
@@ -10,10 +10,10 @@ from proxy import __version__
 
 
 def declare(registry: CollectorRegistry) -> Gauge:
-    """The number of wrong settings, to be set; all else is kept by the libraries."""
+    """Declares the metrics. Returns the number of wrong settings, for the caller to set; libraries set the others."""
     bad_settings = Gauge(
         "media_cache_bad_settings",
-        "Settings that were wrong at the start, for which ON_BAD_SETTINGS=forward lets nothing be cached",
+        "Settings that are wrong, because of which ON_BAD_SETTINGS=forward forwards all calls uncached",
         registry=registry,
     )
     build = Info("media_cache_build", "What is running, as labels; the value is always 1", registry=registry)

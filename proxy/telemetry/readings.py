@@ -1,7 +1,7 @@
-"""`Reading`: the counters of one moment, as plain numbers; and how two of them become a quantile.
+"""`Reading`: the values of the metrics at one moment, as plain numbers, and the quantiles between two readings.
 
-They are read from the metrics' own registry, so calls need no further counting, and the admin page shows the same
-numbers as Prometheus.
+They come from the metrics' own registry, so that calls are not counted twice and the admin page shows the same numbers
+as Prometheus.
 """
 
 import math
@@ -30,40 +30,45 @@ _NAMES = (
 )
 
 Buckets = Counter[float]
-"""Upper bound in seconds -> how many observations were at most that long, as Prometheus counts them."""
+"""Upper bound in seconds -> number of observations of at most this length (cumulative, as in Prometheus)."""
 
 
 @dataclass(slots=True)
 class Reading:
-    """Everything counts since the process started."""
+    """All counts are since the start of the process."""
 
     results: Counter[str] = field(default_factory=Counter)
     """Answers of cacheable methods by result."""
     by_method: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    """The same for each method, by its label."""
+    """`results` for each method, by its label `method`."""
     statuses: Counter[str] = field(default_factory=Counter)
     """Calls of any method by the gRPC status that the caller got."""
     refusals: Counter[str] = field(default_factory=Counter)
     """Calls that the proxy itself refused, by limit."""
     answers: defaultdict[str, Buckets] = field(default_factory=lambda: defaultdict(Counter))
-    """How long it took to answer it, by result."""
+    """How long answers of cacheable methods took, by result."""
     upstream: Buckets = field(default_factory=Counter)
-    """How long upstream took for cacheable methods."""
+    """How long calls of cacheable methods took upstream."""
     upstream_calls: int = 0
+    """Calls upstream of any method that have ended."""
     upstream_failures: int = 0
-    """Calls of any method that did not end with OK."""
+    """Those of `upstream_calls` that did not end with OK."""
     invalidations: Counter[str] = field(default_factory=Counter)
-    """By source."""
+    """Invalidations by source."""
     events: Counter[str] = field(default_factory=Counter)
-    """By outcome."""
+    """Messages from RabbitMQ by outcome."""
     dependencies: dict[str, bool] = field(default_factory=dict)
+    """Whether each dependency can be used, by its name."""
     pending: int = 0
+    """Invalidations that Redis has not confirmed yet."""
     fetches: int = 0
+    """Fetches for the cache that are in progress."""
     shadow_differences: int = 0
+    """Calls in shadow mode for which the cache had a different answer."""
 
 
 def read(registry: CollectorRegistry, methods: MethodLabels) -> Reading:
-    """The counters now."""
+    """Reads the metrics of `registry`."""
     reading = Reading()
     for metric in registry.restricted_registry(_NAMES).collect():
         for sample in metric.samples:
@@ -78,7 +83,7 @@ _COUNTED = {
     "media_cache_calls_total": ("statuses", "status"),
     "media_cache_refusals_total": ("refusals", "limit"),
 }
-"""Metric -> the counter of a `Reading` that it adds to, and the label that it is counted by."""
+"""Metric -> the counter of `Reading` that it adds to, and the label that becomes the counter's key."""
 _NUMBERS = {
     "media_cache_invalidations_pending": "pending",
     "media_cache_fetches_in_flight": "fetches",
@@ -113,15 +118,15 @@ def _take_upstream(reading: Reading, labels: dict[str, str], count: int, methods
 
 
 def hit_ratio(results: Counter[str]) -> float | None:
-    """The share that came out of the cache, of all answers that could have; None: there were none."""
+    """The share of answers from the cache among all those that could have come from it; None if there were none."""
     served = results["hit"] + results["stale"]
     asked = served + results["miss"] + results["coalesced"]
     return served / asked if asked else None
 
 
 def quantile(share: float, buckets: Buckets) -> float | None:
-    """Seconds that this share of the observations took at most, read off a straight line within the bucket, as
-    Prometheus' `histogram_quantile` does; None: there were none.
+    """The time in seconds that `share` (0 to 1) of the observations did not exceed, interpolated linearly within its
+    bucket as Prometheus' `histogram_quantile` does; None if there were no observations.
     """
     bounds = sorted(buckets)
     total = buckets[bounds[-1]] if bounds else 0
@@ -136,5 +141,5 @@ def quantile(share: float, buckets: Buckets) -> float | None:
 
 
 def difference(later: Iterable[tuple[float, int]], earlier: Buckets) -> Buckets:
-    """What was observed in between."""
+    """The buckets of what was observed between two readings."""
     return Counter({bound: count - earlier[bound] for bound, count in later})

@@ -1,6 +1,6 @@
-"""`Series`: the counters of the last hour, in steps of five seconds, for the admin page.
+"""`Series`: what happened during the last hour, in steps of five seconds, for the admin page.
 
-Prometheus keeps the history; this is for operators who only have the process. Bounded: some hundred kB.
+Prometheus keeps the history; this is for operators who only have the process. It takes at most some hundred kB.
 """
 
 import asyncio
@@ -12,27 +12,30 @@ from dataclasses import dataclass
 from proxy.telemetry.readings import RESULTS, Reading, difference, hit_ratio, quantile
 
 STEP = 5.0
-"""Seconds that a point stands for."""
+"""Seconds between two readings."""
 MOST_POINTS = 720
 _SUMMARY = 300.0
+"""Seconds that `Series.summary` covers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """What happened in one step. Durations in seconds; None: nothing happened that could take any time."""
+    """What happened in one step. `_p50` and `_p99` are the median and the 99th percentile of durations in seconds, or
+    None if there were none.
+    """
 
     at: float
-    """Its end, in seconds since 1970."""
+    """The end of the step, in seconds since 1970."""
     seconds: float
-    """How long the step was."""
+    """The length of the step."""
     results: dict[str, int]
+    """Answers of cacheable methods by result."""
     statuses: dict[str, int]
     """Calls of any method by the gRPC status that the caller got."""
     refused: int
-    """Of them, those that the proxy refused by itself."""
+    """Calls that the proxy itself refused."""
     hit_ratio: float | None
     hit_p50: float | None
-    """How long hits took: half of them at most so long."""
     hit_p99: float | None
     miss_p50: float | None
     miss_p99: float | None
@@ -40,7 +43,7 @@ class Point:
 
 
 class Series:
-    """Takes a reading at each step; `run` has to run."""
+    """Takes a reading in each step, while `run` runs."""
 
     def __init__(
         self,
@@ -59,13 +62,13 @@ class Series:
         self._recent: deque[tuple[float, Reading]] = deque([(self._last_at, self._last)])
 
     async def run(self) -> None:
-        """Goes on until cancelled."""
+        """Takes readings until cancelled."""
         while True:
             await asyncio.sleep(self._step)
             self.take()
 
     def take(self) -> None:
-        """Ends the present step."""
+        """Ends the current step and begins the next one."""
         now, reading = self._clock(), self._read()
         self._points.append(self._point(reading, now))
         self._last, self._last_at = reading, now
@@ -74,15 +77,15 @@ class Series:
             self._recent.popleft()
 
     def points(self, since: float) -> list[Point]:
-        """All whose end is later than `since` (seconds since 1970), the oldest first."""
+        """The steps that ended after `since` (seconds since 1970), the oldest first."""
         return [point for point in self._points if point.at > since]
 
     def present(self, reading: Reading) -> Point:
-        """The step that has not ended yet."""
+        """The current step, which has not ended yet; `reading` is the present one."""
         return self._point(reading, self._clock())
 
     def summary(self, reading: Reading) -> Point:
-        """The last five minutes as one point, or as many as there are."""
+        """The last five minutes, or the time since the start if that is shorter, as one point."""
         begun, earlier = self._recent[0]
         return self._between(earlier, begun, reading, self._clock())
 

@@ -1,10 +1,11 @@
 """`SpanExport`: a separate thread sends spans to a collector over OTLP. No call waits for it or fails because of it.
 
-Begun only when the standard `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. The SDK reads
-the other standard variables by itself; what it would only warn of, or answer with a traceback, is checked here first.
+It starts only if the standard `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. The SDK
+reads the other standard variables itself; values that it would only warn about, or that would lead to a traceback, are
+checked here first.
 
-At most `OTEL_BSP_MAX_QUEUE_SIZE` spans (2048) wait to be sent; the oldest are dropped. If the collector is away or too
-slow, there is one warning a minute, and one line when it is back.
+At most `OTEL_BSP_MAX_QUEUE_SIZE` spans (2048) wait to be sent; beyond that the oldest are dropped. If the collector is
+away or too slow, there is one warning a minute, and one line when it is back.
 """
 
 import asyncio
@@ -47,15 +48,15 @@ _SAMPLERS = tuple(
 _PROPAGATORS = "tracecontext, baggage, b3, b3multi, jaeger, none"
 _W3C = frozenset({"traceparent", "tracestate"})
 _B3 = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"})
-"""Each of the two B3 propagators reads both forms, so that both must give way to ours."""
+"""Each of the two B3 propagators reads both forms, so both forms must be replaced by those that the proxy writes."""
 _LAST_SPANS = 2.0
-"""Seconds that the last spans have to be sent when the proxy ends."""
+"""Maximum seconds that the end of the proxy waits for the last spans to be sent."""
 _LONGEST_REASON = 300
 _log = logging.getLogger(__name__)
 
 
 def start(version: str) -> "SpanExport | None":
-    """Begins to trace when the environment names a collector. StartError: a variable is not understood."""
+    """Starts tracing if the environment names a collector, else returns None. StartError: a variable is wrong."""
     if not traced():
         return None
     endpoint = given(*ENDPOINTS)
@@ -71,18 +72,18 @@ def start(version: str) -> "SpanExport | None":
         )
     except StartError:
         raise
-    except Exception as error:  # whatever the SDK makes of a variable, such as OTEL_BSP_MAX_QUEUE_SIZE=-1
+    except Exception as error:  # the SDK raises all kinds for a wrong variable, such as OTEL_BSP_MAX_QUEUE_SIZE=-1
         said = " ".join(str(error).split()) or type(error).__name__
         raise StartError(f"tracing cannot start with the OTEL_ variables that are set: {said}") from error
 
 
 class SpanExport:
-    """Owns the exporting thread, from its making to `stop`. `endpoint` is for the log, without credentials."""
+    """Owns the exporting thread until `stop`. `endpoint`, without credentials, is for the log."""
 
     def __init__(
         self, exporter: SpanExporter, endpoint: str, with_tracer: Callable[[Tracer], tracing.Tracing], version: str
     ) -> None:
-        # Our own lines say it once, and without a caller's metadata, which the propagators' lines show.
+        # `_Reporting` logs a loss once a minute, and without callers' metadata, which the propagators' lines show.
         self._library = logging.getLogger("opentelemetry")
         self._library.setLevel(logging.CRITICAL)
         self._reporting = _Reporting(exporter, endpoint)
@@ -92,7 +93,7 @@ class SpanExport:
         _log.info("traces are exported", extra={"endpoint": endpoint})
 
     async def stop(self) -> None:
-        """Sends what is left, for two seconds at most."""
+        """Ends tracing and sends the spans that are left, for at most two seconds."""
         tracing.use(None)
         # The SDK's own bound is 30 s, and its thread sleeps between attempts until the exporter itself is told to end.
         ending = threading.Thread(target=self._provider.shutdown, name="last spans", daemon=True)
@@ -106,7 +107,7 @@ class SpanExport:
 
 
 class _Reporting(SpanExporter):
-    """Passes batches on, and says when spans get lost: once a minute, and once when they no longer do."""
+    """Passes batches on. Logs at most once a minute that spans are lost, and once when they no longer are."""
 
     def __init__(self, exporter: SpanExporter, endpoint: str, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._exporter = exporter
@@ -117,7 +118,7 @@ class _Reporting(SpanExporter):
         self._full = False
         self._lost_at: float | None = None
         self._lost = 0
-        # An exporter returns only that it failed, and the SDK only logs that its queue is full.
+        # Only their log lines say why an export failed (the exporter's), and that the queue is full (the SDK's).
         self._overheard = (
             _Overheard("opentelemetry.exporter", logging.WARNING, self._failed),
             _Overheard("opentelemetry.sdk", logging.WARNING, self._dropped),
@@ -140,20 +141,20 @@ class _Reporting(SpanExporter):
         self._back()
         if full:
             self._complain(
-                "spans come faster than it accepts them, and the oldest are dropped (OTEL_TRACES_SAMPLER makes fewer)"
+                "spans are made faster than it accepts them, and the oldest are dropped (see OTEL_TRACES_SAMPLER)"
             )
         return result
 
     def shutdown(self) -> None:
-        """Gives up what is being sent."""
+        """Ends the exporter, even while it is sending."""
         self._exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30000) -> bool:
-        """Nothing is kept here."""
+        """Flushes the exporter; nothing is buffered here."""
         return self._exporter.force_flush(timeout_millis)
 
     def close(self) -> None:
-        """Lets the libraries speak for themselves again."""
+        """Restores the libraries' own logging."""
         for handler in self._overheard:
             handler.close()
 
@@ -170,8 +171,8 @@ class _Reporting(SpanExporter):
             _log.info("the trace collector is back after %.1f s", away, extra=fields)
 
     def _failed(self, record: logging.LogRecord) -> None:
-        """Takes the status and its text, where the line has them as the gRPC exporter's has; of the HTTP exporter's
-        lines the cause of an attempt, rather than that there will be none any more.
+        """Keeps why an export failed. The gRPC exporter's line has the status and its text as arguments; of the HTTP
+        exporter's lines, the cause of the last attempt says more than the line that no attempt is left.
         """
         arguments = record.args if isinstance(record.args, tuple) else ()
         code = getattr(arguments[2], "name", None) if len(arguments) == 4 else None
@@ -185,13 +186,13 @@ class _Reporting(SpanExporter):
         self._reason = " ".join(said.split())[:_LONGEST_REASON]
 
     def _dropped(self, record: logging.LogRecord) -> None:
-        """Runs in the event loop's thread, so it only leaves a note."""
+        """Runs in the event loop's thread, so it only sets a flag."""
         if str(record.msg).startswith("Queue full"):
             self._full = True
 
 
 class _Overheard(logging.Handler):
-    """What a library's logger says, told to us instead of to the log."""
+    """Takes over a library's logger: `heard` is called with its records, which do not reach the log."""
 
     def __init__(self, name: str, level: int, heard: Callable[[logging.LogRecord], None]) -> None:
         super().__init__()
@@ -202,11 +203,11 @@ class _Overheard(logging.Handler):
         self._logger.addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Passes it on."""
+        """Passes the record to `heard`."""
         self._heard(record)
 
     def close(self) -> None:
-        """The logger is as it was."""
+        """Restores the logger."""
         self._logger.removeHandler(self)
         self._logger.propagate = True
         self._logger.setLevel(logging.NOTSET)
@@ -214,7 +215,7 @@ class _Overheard(logging.Handler):
 
 
 def _check(endpoint: str) -> None:
-    """Raises StartError for what the SDK would take for something else than was meant."""
+    """Raises SettingError for values that the SDK would ignore or take for something else."""
     if not re.match(r"https?://[^/]", endpoint) and not given(*_INSECURE):
         raise _not_understood(ENDPOINTS, without_credentials(endpoint), "a URL: http://host:4317, https:// for TLS")
     exporter = given("OTEL_TRACES_EXPORTER")
@@ -247,7 +248,7 @@ def _exporter(endpoint: str) -> SpanExporter:
 
 
 def _over_tls(endpoint: str) -> bool:
-    """As the SDK sees it: the scheme decides, without one OTEL_EXPORTER_OTLP_INSECURE does."""
+    """Decides as the SDK does: by the scheme, or without one by OTEL_EXPORTER_OTLP_INSECURE."""
     return not endpoint.startswith("http://") and (
         endpoint.startswith("https://") or given(*_INSECURE).lower() != "true"
     )
@@ -258,7 +259,7 @@ def _file(names: Sequence[str]) -> Given:
 
 
 def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
-    """What `OTEL_PROPAGATORS` names. Baggage is not ours to read: it passes as it came."""
+    """The propagator that `OTEL_PROPAGATORS` names, and its metadata keys. Baggage is passed on without being read."""
     propagators: list[TextMapPropagator] = []
     fields: set[str] = set()
     names = [name.strip() for name in (given("OTEL_PROPAGATORS") or "tracecontext").split(",")]
@@ -278,7 +279,7 @@ def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
 
 
 def _resource(version: str) -> Resource:
-    """Who we are, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` say otherwise."""
+    """The proxy's name and version, unless `OTEL_SERVICE_NAME` or `OTEL_RESOURCE_ATTRIBUTES` give others."""
     told = Resource.create()
     ours = {SERVICE_NAME: tracing.NAME, SERVICE_VERSION: version}
     if not str(told.attributes.get(SERVICE_NAME, "unknown_service")).startswith("unknown_service"):

@@ -1,7 +1,7 @@
-"""Every span and attribute name, and which attributes a span of each kind begins with. Pure.
+"""The names of all spans and attributes, and the attributes that a span of each kind begins with.
 
-Names are OpenTelemetry's semantic conventions 1.45 (RPC, database, messaging) where they have one; the others are ours
-and begin with `media_cache.`.
+They follow OpenTelemetry's semantic conventions 1.45 (RPC, database, messaging) where these define a name; the proxy's
+own names begin with `media_cache.`.
 """
 
 import re
@@ -22,10 +22,10 @@ MESSAGING_OPERATION, MESSAGING_OPERATION_TYPE = "messaging.operation.name", "mes
 MESSAGING_ROUTING_KEY = "rabbitmq.destination.routing_key"
 
 PIPELINE = "PIPELINE"
-"""As `db.operation.name` of several commands that were sent together."""
+"""The `db.operation.name` of several commands that were sent together."""
 RPC_SYSTEM_GRPC = "grpc"
 UNKNOWN_METHOD = "_OTHER"
-"""As `rpc.method` of what is forwarded without being known; `rpc.method_original` says what it was."""
+"""The `rpc.method` of methods that the policy does not name; `rpc.method_original` has the caller's text."""
 SERVER_ERRORS = frozenset(
     {
         StatusCode.UNKNOWN,
@@ -36,19 +36,20 @@ SERVER_ERRORS = frozenset(
         StatusCode.DATA_LOSS,
     }
 )
-"""What is the server's fault (semantic conventions, "gRPC")."""
+"""Statuses that make a SERVER span an error (semantic conventions, "gRPC")."""
 CLIENT_ERRORS = frozenset(StatusCode) - {StatusCode.OK}
+"""Statuses that make a CLIENT span an error (semantic conventions, "gRPC")."""
 
 Attributes = Mapping[str, str | int]
 Place = Attributes
-"""The attributes that say where a server is."""
+"""The attributes `server.address` and `server.port`, the latter only if there is a port."""
 _SCHEME = re.compile(r"^(?:dns|ipv[46]):(?!//)/?|^[a-z0-9-]+://[^/]*/")
-"""Of a gRPC target, with the authority."""
+"""The scheme and the authority of a gRPC target."""
 
 
 @dataclass(frozen=True, slots=True)
 class RedisPeer:
-    """A server of Redis, and the database that a connection to it has selected."""
+    """A Redis server, and the database that a connection to it has selected."""
 
     host: str = ""
     port: int = 0
@@ -56,37 +57,38 @@ class RedisPeer:
 
 
 _SCRIPTS: dict[bytes, str] = {}
+"""SHA-1 digest or source of a script -> its name."""
 _RUNS_A_SCRIPT = frozenset({b"EVALSHA", b"EVAL"})
 
 _LONGEST_TEXT = 128
-"""Of what a caller may choose freely, in characters."""
+"""Maximum characters of an attribute whose value a caller may choose freely."""
 _METHODS: set[str] = set()
 
 
 def known(methods: Iterable[str]) -> None:
-    """From now on these, given as paths, are known by their names."""
+    """Registers methods, given as paths; spans of all others are not named after them."""
     _METHODS.update(methods)
 
 
 def of_call(method: str, at: Attributes) -> Attributes:
-    """A gRPC call of this path, to the server at this place."""
+    """The attributes of a call of the method with this path, to the server at `at`."""
     if method in _METHODS:
         return {RPC_SYSTEM: RPC_SYSTEM_GRPC, RPC_METHOD: method[1:], **at}
     return {RPC_SYSTEM: RPC_SYSTEM_GRPC, RPC_METHOD: UNKNOWN_METHOD, RPC_ORIGINAL: shortened(method[1:]), **at}
 
 
 def of_rpc(method: str) -> str:
-    """A span's name: of a method that is not known never the caller's text."""
+    """The name of a call's span. For a method that is not registered it never contains the caller's text."""
     return method[1:] if method in _METHODS else RPC_SYSTEM_GRPC
 
 
 def script(sha: bytes, source: bytes, name: str) -> None:
-    """From now on a command that runs this script is known by its name."""
+    """Registers the name of a script, for spans of the commands that run it."""
     _SCRIPTS[sha] = _SCRIPTS[source] = name
 
 
 def of_redis(command: Sequence[bytes], peer: RedisPeer, batch: int = 1) -> tuple[str, Attributes]:
-    """The name of a span and its attributes: a command for Redis at this peer, or the last one of `batch`."""
+    """The name and the attributes of the span of a command to Redis; `batch` commands were sent together."""
     at: dict[str, str | int] = {SERVER_ADDRESS: peer.host, SERVER_PORT: peer.port}
     common = {DB_SYSTEM: "redis", DB_NAMESPACE: str(peer.database), **at}
     if batch > 1:
@@ -98,7 +100,7 @@ def of_redis(command: Sequence[bytes], peer: RedisPeer, batch: int = 1) -> tuple
 
 
 def of_event(exchange: str, routing_key: str, queue: str, at: Attributes) -> Attributes:
-    """A message that came out of a queue of the broker at this place."""
+    """The attributes of the span of a message that was delivered from `queue` by the broker at `at`."""
     return {
         MESSAGING_SYSTEM: "rabbitmq",
         MESSAGING_OPERATION: "process",
@@ -110,12 +112,14 @@ def of_event(exchange: str, routing_key: str, queue: str, at: Attributes) -> Att
 
 
 def shortened(text: str) -> str:
-    """As much of it as a span may hold."""
+    """The text, cut to the length that a span may hold."""
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 1] + "…"
 
 
 def place(address: str) -> Place:
-    """Where a gRPC target or an address to listen on is: a socket's path; of several addresses all, as one text."""
+    """Where a gRPC target or an address to listen on is. For a Unix socket the address is its path; several addresses
+    stay one text, without a port.
+    """
     socket = re.fullmatch(r"unix(?:-abstract)?:(?://)?(.+)", address)
     if socket:
         return {SERVER_ADDRESS: socket[1]}

@@ -1,9 +1,9 @@
-"""Turns text that would reach stderr past the logging into log records: with LOG_FORMAT=json every line is JSON.
+"""Makes log records of what would otherwise be written straight to stderr: with LOG_FORMAT=json every line is JSON.
 
-Python's own hooks, for exceptions that nobody caught or could catch; and file descriptor 2 itself, on which gRPC's C
-core writes (GRPC_VERBOSITY says how much), and other libraries too. A traceback is one record.
+`hook` does so for uncaught exceptions, `captured` for whatever is written to file descriptor 2, by gRPC's C core
+(GRPC_VERBOSITY says how much) and other libraries. A traceback becomes one record.
 
-What the process writes while it aborts would be lost, so `faulthandler` writes to the real stderr.
+Output of a process that aborts would be lost in the pipe, so `faulthandler` writes to the real stderr.
 """
 
 import faulthandler
@@ -25,12 +25,13 @@ _OF_THE_CORE = re.compile(r"([IWEF])\d{4} [\d:.]+ +\d+ ([\w.-]+:\d+)\] (.*)")
 _LEVELS = {"I": logging.INFO, "W": logging.WARNING, "E": logging.ERROR, "F": logging.CRITICAL}
 _TRACEBACK = "Traceback (most recent call last):"
 _GOES_ON = (" ", "Traceback ", "During handling of ", "The above exception ", "+")
-"""How a line begins after which a traceback does not end yet; an empty one does not end it either."""
+"""Beginnings of the lines after which a traceback goes on; it also goes on after an empty line."""
 _LONGEST = 1 << 20
+"""Maximum characters of a line that are read as one."""
 
 
 def hook() -> None:
-    """Exceptions that leave a thread, or that nothing could be told of, are logged."""
+    """Logs exceptions that end the program or a thread, and those that Python cannot raise (`sys.unraisablehook`)."""
     sys.excepthook = _uncaught
     threading.excepthook = _ended_a_thread
     sys.unraisablehook = _unraisable
@@ -38,9 +39,10 @@ def hook() -> None:
 
 @contextmanager
 def captured(style: str) -> Iterator[int]:
-    """Where records of this LOG_FORMAT are to be written. With `json`, lines on file descriptor 2 are records, too.
+    """Gives the file descriptor for log lines of this LOG_FORMAT. With `json`, lines written to file descriptor 2
+    become log records meanwhile.
 
-    What is written there afterwards, as why a start failed, stays as it is.
+    Afterwards text on file descriptor 2 stays as it is, such as the line that says why a start failed.
     """
     if style != "json":
         yield _STDERR
@@ -67,7 +69,7 @@ def _read(descriptor: int) -> None:
 
 
 def records(lines: Iterable[str]) -> Iterator[list[str]]:
-    """The lines without their ends, those of a traceback together."""
+    """Groups lines into records, without line ends: all lines of a traceback are one record, any other line is one."""
     traceback: list[str] = []
     for line in (each.rstrip("\n") for each in lines):
         if not traceback and not line.startswith(_TRACEBACK):
@@ -103,7 +105,7 @@ def _ended_a_thread(args: threading.ExceptHookArgs) -> None:
 
 
 def _unraisable(args: "sys.UnraisableHookArgs") -> None:
-    # Not `args.object` as it shows itself: that may hold anything.
+    # The repr of `args.object` may contain anything, credentials too.
     where = getattr(args.object, "__qualname__", None) or type(args.object).__name__
     if args.exc_value is not None:
         exception = (args.exc_type, args.exc_value, args.exc_traceback)

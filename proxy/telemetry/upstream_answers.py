@@ -1,4 +1,4 @@
-"""`UpstreamAnswers`: a `Failing` for each service, since one that fails must not hide behind others that do not."""
+"""`UpstreamAnswers`: one `Failing` for each service, so that good answers of others do not hide a failing service."""
 
 from collections.abc import Callable, Mapping
 
@@ -11,11 +11,11 @@ _DEFAULT = "the service at MEDIA_SERVICE_ADDR"
 
 
 class UpstreamAnswers:
-    """Services by their full names; what the policy does not name counts as one, `other`."""
+    """Services have their full names; those that the policy does not name count as one service, `other`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.connected: Callable[[str], bool] = lambda _: True
-        """By a service's full name. While it is not, that is said elsewhere, and failures are no news."""
+        """Whether the service with this full name is connected. If not, its failures are not reported here."""
         self._gauge = Gauge(
             "media_cache_upstream_failing",
             "Whether a service is connected but answers with failures (1), or not (0)",
@@ -25,7 +25,9 @@ class UpstreamAnswers:
         self._services = {OTHER: self._begun(OTHER, _DEFAULT)}
 
     def serves(self, called: Mapping[str, str]) -> None:
-        """These are the services of the policy now, each with what sentences call it; what was known of one stays."""
+        """Sets the services of the policy: `called` has for each full name what log lines call the service. Services
+        that stay keep their state.
+        """
         for gone in self._services.keys() - called.keys() - {OTHER}:
             self._gauge.remove(gone)
         kept = {OTHER: self._services[OTHER]}
@@ -34,11 +36,11 @@ class UpstreamAnswers:
         self._services = kept
 
     def of(self, method: str) -> Failing:
-        """Of the service of a method, as it is on the wire: `/shop.Products/Get`."""
+        """The `Failing` of a method's service; `method` is a path, `/shop.Products/Get`."""
         return self.of_service(method[1 : method.rfind("/")])
 
     def of_service(self, name: str) -> Failing:
-        """By its full name."""
+        """The `Failing` of the service with this full name."""
         return self._services.get(name) or self._services[OTHER]
 
     def _begun(self, name: str, called: str) -> Failing:

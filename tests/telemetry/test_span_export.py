@@ -211,7 +211,7 @@ class TestExport:
             _spans(1000)  # none of them waits
             assert exporter.taken == 0
             exporter.open.set()
-            await until(lambda: "spans come faster than it accepts them" in caplog.text, "the loss to be said")
+            await until(lambda: "spans are made faster than it accepts them" in caplog.text, "the loss to be said")
         finally:
             await export.stop()
         assert 100 <= exporter.taken <= 150

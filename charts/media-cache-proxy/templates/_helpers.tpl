@@ -1,4 +1,4 @@
-{{/* A name of at most so many characters; a longer one ends in a hash of the whole, so that no two become one.
+{{/* Shortens a name to at most this many characters; a shortened name ends in a hash of the whole, so that names stay unique.
 Takes (list name most). */}}
 {{- define "mcp.short" -}}
 {{- $name := index . 0 -}}
@@ -27,7 +27,7 @@ Takes (list name most). */}}
 
 {{- define "mcp.injector" -}}{{ include "mcp.fullname" . }}-injector{{- end -}}
 {{- define "mcp.standalone" -}}{{ include "mcp.fullname" . }}-standalone{{- end -}}
-{{/* Cluster-wide, so the namespace is in the name: two releases of one name must not share it. */}}
+{{/* The webhook configuration is cluster-wide, so its name contains the namespace: two releases with the same name must not share it. */}}
 {{- define "mcp.configuration" -}}
 {{- include "mcp.short" (list (printf "%s-%s" .Release.Namespace (include "mcp.injector" .)) 63) -}}
 {{- end -}}
@@ -35,8 +35,8 @@ Takes (list name most). */}}
 {{- if eq .Values.injector.tls.mode "existingSecret" -}}
 {{- required "injector.tls.existingSecret: is empty; name a Secret with tls.crt, tls.key and ca.crt" .Values.injector.tls.existingSecret -}}
 {{- else -}}
-{{/* Each mode has a Secret of its own: cert-manager leaves its one behind, and Helm does not take over what it did
-not make. */}}
+{{/* Each mode has its own Secret: cert-manager leaves its Secret behind, and Helm does not adopt objects that it did
+not create. */}}
 {{- include "mcp.injector" . }}{{ eq .Values.injector.tls.mode "certManager" | ternary "-cert-manager" "" }}-tls
 {{- end -}}
 {{- end -}}
@@ -56,17 +56,17 @@ not make. */}}
   "app.kubernetes.io/version" $root.Chart.AppVersion
   "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_")
 -}}
-{{/* What selects pods stays ours whatever commonLabels says. */}}
+{{/* commonLabels cannot replace the labels by which pods are selected. */}}
 {{- $selecting := include "mcp.selectorLabels" . | fromYaml -}}
 {{- toYaml (merge dict $selecting ($root.Values.commonLabels | default dict) $ours) -}}
 {{- end -}}
 
-{{/* Those and the labels of monitoring, each key once; takes (list . "component" labels). */}}
+{{/* The labels above and those for monitoring, each key once; takes (list . "component" labels). */}}
 {{- define "mcp.labelsWith" -}}
 {{- toYaml (merge dict (include "mcp.labels" (list (index . 0) (index . 1)) | fromYaml) (index . 2)) -}}
 {{- end -}}
 
-{{/* A container's environment: entries of the last list go before rendered ones of the same name, in their place.
+{{/* A container's environment: entries of the last list replace rendered ones of the same name, in the same position.
 Takes (list rendered extra): YAML text and a list. */}}
 {{- define "mcp.env" -}}
 {{- $extra := dict -}}
@@ -80,7 +80,8 @@ Takes (list rendered extra): YAML text and a list. */}}
 {{- toYaml $env -}}
 {{- end -}}
 
-{{/* `helm upgrade --reuse-values` knows no value that is newer than the release: on unless it is false, and the ports.
+{{/* `helm upgrade --reuse-values` lacks values that are newer than the release, so a missing value means its default: on here, and the
+default ports below.
 Takes (list values key). */}}
 {{- define "mcp.on" -}}
 {{- $values := index . 0 -}}
@@ -89,7 +90,8 @@ Takes (list values key). */}}
 {{- define "mcp.injectorPort" -}}{{ .Values.injector.port | default 9443 }}{{- end -}}
 {{- define "mcp.injectorMetricsPort" -}}{{ .Values.injector.metricsPort | default 9464 }}{{- end -}}
 
-{{/* The port of an address in an environment; takes (list environment name value): YAML text, whose the address is. */}}
+{{/* The port of an address in an environment. Takes (list environment name value): YAML text, the variable with the address, and the
+value that sets it, for messages. */}}
 {{- define "mcp.port" -}}
 {{- $name := index . 1 -}}
 {{- range index . 0 | fromYamlArray -}}
@@ -120,7 +122,7 @@ app.kubernetes.io/component: {{ index . 1 }}
 {{- end -}}
 {{- end -}}
 
-{{/* The image of proxies: with TRANSPORT=envoy, also by extraEnv, another one. A digest is of whatever image it is.
+{{/* The proxy's image. TRANSPORT=envoy, also from extraEnv, selects Envoy's image. A digest selects its image whatever the transport.
 Takes (list . extraEnv). */}}
 {{- define "mcp.proxyImage" -}}
 {{- $root := index . 0 -}}
@@ -130,13 +132,13 @@ Takes (list . extraEnv). */}}
 {{- if and (eq $transport "envoy") (not $root.Values.image.digest) -}}-envoy{{- end -}}
 {{- end -}}
 
-{{/* The webhook's image, which has what the sidecar's has and more. */}}
+{{/* The webhook's image, which contains everything that the sidecar's does. */}}
 {{- define "mcp.webhookImage" -}}
 {{- include "mcp.image" . -}}
 {{- if not .Values.image.digest -}}-webhook{{- end -}}
 {{- end -}}
 
-{{/* The sidecar's further environment as JSON. */}}
+{{/* Further environment variables of the sidecar, as JSON. */}}
 {{- define "mcp.sidecarEnv" -}}
 {{- $transport := list (dict "name" "TRANSPORT" "value" .Values.proxy.transport) -}}
 {{- $rendered := eq .Values.proxy.transport "grpcio" | ternary list $transport | toYaml -}}
@@ -166,7 +168,7 @@ imagePullSecrets:
 {{- end }}
 {{- end -}}
 
-{{/* Where pods go; takes (list . values component). */}}
+{{/* Scheduling of pods; takes (list . values component). */}}
 {{- define "mcp.scheduling" -}}
 {{- $root := index . 0 -}}
 {{- $values := index . 1 -}}
@@ -189,7 +191,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* An address by Secret or plain; takes (list variable values defaultKey). */}}
+{{/* An address, from a Secret or as a plain value; takes (list variable values defaultKey). */}}
 {{- define "mcp.address" -}}
 - name: {{ index . 0 }}
 {{- $values := index . 1 }}
@@ -205,7 +207,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* The TLS settings of the standalone proxy; takes its tls values. Files of one Secret, renewed in place. */}}
+{{/* The TLS settings of the standalone proxy; takes its tls values. The files are those of one Secret, and are renewed in place. */}}
 {{- define "mcp.tlsEnv" -}}
 {{- $folder := "/etc/media-cache-proxy/tls/" }}
 {{- if .secret }}
@@ -227,7 +229,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- end -}}
 
-{{/* What the chart says to the standalone proxy; a list of EnvVar objects. */}}
+{{/* The settings of the standalone proxy, as a list of EnvVar objects. */}}
 {{- define "mcp.standaloneEnv" -}}
 {{- $values := .Values.standalone -}}
 - {name: LISTEN_ADDR, value: "[::]:50066"}
@@ -253,12 +255,12 @@ caBundle: {{ $tls.caBundle | b64enc }}
 {{- end }}
 {{- end -}}
 
-{{/* The values of a namespace's label that ask for the sidecar, as a list of JSON and of CEL. */}}
+{{/* The values of a namespace's label that request the sidecar, as a list that is both JSON and CEL. */}}
 {{- define "mcp.yes" -}}
 {{ list "enabled" "Enabled" "ENABLED" "enable" "true" "True" "TRUE" "yes" "Yes" "YES" "on" "On" "ON" "1" | toJson }}
 {{- end -}}
 
-{{/* CEL: whether a key was probably meant to be one of ours and is not; of pods, and of namespaces. */}}
+{{/* CEL: whether a key of a pod or namespace resembles one of the proxy's keys without being one. */}}
 {{- define "mcp.likeOurs" -}}
 key.matches('(?i)^media-cache-proxy[.]io/|^[^/]*media-cache.*inject')
 {{- end -}}

@@ -1,9 +1,9 @@
-{{/* What the chart says to the webhook; a list of EnvVar objects. */}}
+{{/* The settings of the webhook, as a list of EnvVar objects. */}}
 {{- define "mcp.injectorEnv" -}}
 {{- $name := include "mcp.injector" . -}}
 {{- $tls := .Values.injector.tls -}}
 {{- $sidecar := .Values.sidecar -}}
-{{/* Of null there is none: no limits, the webhook's own requests. */}}
+{{/* null means none: no limits, and the default requests of the webhook. */}}
 {{- $resources := $sidecar.resources | default dict -}}
 {{- $requests := $resources.requests | default dict -}}
 {{- $limits := $resources.limits | default dict -}}

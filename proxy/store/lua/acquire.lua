@@ -1,17 +1,18 @@
--- Looks once more; else takes the lease of one request, or says who holds it, or that none is given now.
+-- Looks up one request once more. On a miss, grants its lease, names the lease's holder, or reports that no lease is
+-- granted now.
 --
 -- KEYS[1] the model's hash
--- ARGV: field, run id, new token, lease in ms, least born in ms (entries and leases from before, when Redis was away for
---       the asker and maybe for the holder, do not count),
---       '1' to take the lease over without looking (cache-control: no-cache),
---       when events were lost ('' while they arrive) and for how many ms an entry counts after that or its own birth,
---       most fields, the longest life of a mark and of an intent in ms
--- Times that lie further ahead than they can are of a clock that was set back since: what they belong to does not count.
+-- ARGV: field, run id, new token, lease in ms, earliest birth in ms (entries and leases older than this are ignored:
+--       Redis was away then for the caller, and perhaps for the holder),
+--       '1' to take over the lease without looking (cache-control: no-cache),
+--       when events were lost ('' while they arrive) and for how many ms after that, or after its birth, an entry counts,
+--       maximum number of fields, the longest life of a mark and of an intent in ms
+-- A time further ahead than these maxima was written before the clock was set back, and what it belongs to is ignored.
 -- Reply: {kind, value, now in ms}:
 --   entry,  the stored bytes
---   lease,  our token: fetch, then fill
+--   lease,  the new token: fetch, then fill
 --   held,   the holder's token
---   closed, the mark's id to share a fetch on that stores nothing, or '' when none may be shared
+--   closed, the mark's id: fetches may be shared on it but store nothing; '' if no fetch may be shared
 local key, field, run, token = KEYS[1], ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -25,7 +26,7 @@ if ARGV[6] ~= '1' then
     if erun == run and till > now and tonumber(born) >= tonumber(ARGV[5]) and tonumber(born) <= now then
       return {'entry', entry, now}
     end
-    -- It would count again once the clock has caught up with it.
+    -- Left in place, it would become valid again once the clock has caught up with it.
     if born and tonumber(born) > now then redis.call('HDEL', key, 'e' .. field) end
   end
 end
@@ -39,7 +40,7 @@ for _, name in ipairs(names) do
     if left > 0 and left <= tonumber(ARGV[11]) then closed = true else redis.call('HDEL', key, name) end
   elseif name == 'm' then
     local mrun, id, till = string.match(redis.call('HGET', key, name), '^(%S+) (%S+) (%d+)$')
-    -- A mark out of a snapshot still closes, but its id may have come back from before later invalidations.
+    -- A mark restored from a snapshot still closes the model, but its id may be older than later invalidations.
     if mrun == run then share = id end
     local left = (tonumber(till) or 0) - now
     if left > 0 and left <= tonumber(ARGV[10]) then closed = true end
@@ -61,7 +62,7 @@ end
 
 local count = #names
 if not lease and count >= tonumber(ARGV[9]) then
-  -- Dead leases go first, then any entry: evicting one costs a fetch, never a wrong answer.
+  -- Expired leases are removed first, then any entry: evicting one costs a fetch, but never causes a wrong answer.
   local entries = {}
   for _, name in ipairs(names) do
     local kind = string.sub(name, 1, 1)

@@ -1,25 +1,26 @@
--- Closes a tag for answers that depend on it, and tells which do: whoever asked invalidates them before this counts.
+-- Closes a tag for answers that depend on it, and returns these dependants. The caller must invalidate them before the
+-- tag's invalidation counts as done.
 --
 -- A fetch that began before the tag is open again finds the mark, and stores nothing that depends on the tag. Intents of
--- writes under way keep it closed; they stand here once more, so that no script needs two keys: while a slot of a Cluster
--- moves, none may.
+-- writes in progress keep it closed. They are repeated here so that no script needs two keys: a script with two keys
+-- cannot run while a slot of a Cluster moves.
 --
--- KEYS[1] what depends on the tag, see depend.lua; besides `w<id>` until when an intent stands
+-- KEYS[1] the tag's dependants, see depend.lua; also `w<id>`: the time until which an intent stands
 -- ARGV: closed for ms; intent to set ('' none), its life in ms; intent to clear ('' none); for how many ms the mark is kept
---       once the tag is open: as long as a fetch may take whose answer is stored; most intents, the longest life of a mark
---       and of an intent in ms: what lies further ahead is of a clock that was set back since
--- Reply: {now in ms, 1 (0: Redis is full, and has no mark), tag, tag, …}
+--       once the tag is open (as long as a fetch may take whose answer is stored); maximum number of intents, the longest
+--       life of a mark and of an intent in ms: a time further ahead was written before the clock was set back
+-- Reply: {now in ms, 1 (0: Redis is full and did not store the mark), tag, tag, …}
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local names = redis.pcall('HKEYS', key)
 if names.err then
-  redis.call('UNLINK', key) -- not a hash: not ours, and in the way
+  redis.call('UNLINK', key) -- not a hash, so not the proxy's: it blocks the key
   names = {}
 end
 
 local reply, standing = {now, 1}, 0
-local shut = now + ARGV[1] -- but for intents
+local shut = now + ARGV[1] -- without intents
 local before = tonumber(string.match(redis.call('HGET', key, 'm') or '', '^(%d+) ') or '')
 if before and before > shut and before <= now + ARGV[7] then shut = before end
 local open = shut
@@ -38,7 +39,7 @@ for _, name in ipairs(names) do
   end
 end
 
--- A full server may refuse it, nobody else: then the answer is the refusal.
+-- Only a full server may refuse the write; any other refusal becomes the script's reply.
 local refusal
 local function set(field, value)
   local set = redis.pcall('HSET', key, field, value)
@@ -49,7 +50,7 @@ end
 
 if ARGV[2] ~= '' then
   local intent, ends = 'w' .. ARGV[2], now + ARGV[3]
-  if standing >= tonumber(ARGV[6]) then -- a write that finds no room extends a common one
+  if standing >= tonumber(ARGV[6]) then -- no room for another intent: extend the one that such writes share
     intent = 'w*'
     local common = tonumber(redis.call('HGET', key, intent)) or 0
     if common <= now + ARGV[8] then ends = math.max(ends, common) end

@@ -1,20 +1,20 @@
--- Enters that an answer's tag depends on other tags, and tells how long ago each of these was last closed.
+-- Registers an answer's tag as a dependant of other tags, and returns how long ago each of these was last closed.
 --
--- Both at once: an invalidation that comes later finds the dependant, one that came before has left its mark.
+-- Both happen atomically: a later invalidation finds the dependant, and an earlier one has left its mark.
 --
--- KEYS what depends on the tags, a hash for each, all of one slot: `d<tag>` a dependant: when it was entered and until
---      when it is kept, `n` how many, `p` when those are next looked for that are kept no longer; `m` until when the tag is
---      closed, but for intents, and with them (see close.lua)
--- ARGV: the answer's tag, for how many ms it is kept, the most dependants of a tag, the longest life of an intent in ms: a
---       mark that lies further ahead is of a clock that was set back since
--- Reply for each key: ms since the tag was open again (0 and less: it was not yet), '' it was not closed for as long as
---       marks are kept, 'full' it has no room for another dependant
+-- KEYS the dependants of the tags, one hash each, all in one slot: `d<tag>` a dependant: when it was registered and until
+--      when it is kept, `n` their number, `p` when expired dependants are next removed; `m` the times until which the tag
+--      is closed, without intents and with them (see close.lua)
+-- ARGV: the answer's tag, for how many ms it is kept, maximum number of dependants of a tag, the longest life of an intent
+--       in ms: a mark further ahead was written before the clock was set back
+-- Reply for each key: ms since the tag was open again (0 or less: it is still closed), '' if it was not closed while
+--       marks are kept, 'full' if it has no room for another dependant
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local member = 'd' .. ARGV[1]
 local function number(key, field) return tonumber(redis.call('HGET', key, field)) or 0 end
 
--- Those that are kept no longer go, once a minute: it looks at all of them.
+-- Removes expired dependants if the hash is full, at most once a minute because it looks at all of them.
 local function room(key)
   local count = number(key, 'n')
   if count < tonumber(ARGV[3]) then return count end

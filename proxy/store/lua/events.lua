@@ -1,15 +1,15 @@
--- What is known of the namespace's media events, of all proxies together; see proxy/amqp/silence.py for the rules.
+-- Records what all proxies together know about the namespace's media events; proxy/amqp/silence.py has the rules.
 --
--- KEYS a hash: h when an event was applied last, n how many writes since then are without their event, f when the first
---      of these ended, q 1 once that is a silence, i the id of this Redis; o whether each of the last writes had an event
---      of its own ('1', '0'), ot when the last of them was told, ou when the last '0' was, op 1 once that is a silence in
---      part; e, et, eu, ep the same of whether the last events named what they changed
--- ARGV: ms since an event was applied ('' none), before how many ms the first of them must have ended to be a silence
---       ('' nobody may say so), how many it takes, and before how many ms to be overdue, an id for a Redis that has none,
---       life in ms, the latest '1' and '0' of writes, of events; then for each write without its event: ms since it
---       began, ms since it ended
--- Reply: 1 for a silence, ms since an event was applied (-1: never), the id, 1 for a silence in part, 1 where they are
---       overdue and no silence, 1 when this call has ended one of these
+-- KEYS[1] a hash: h when an event was last applied; n how many writes since then lack their event, f when the first of
+--      these ended, q 1 once that is a silence; i the id of this Redis; o whether each of the last writes had an event of
+--      its own ('1' or '0'), ot when the last outcome was reported, ou when the last '0' was, op 1 once that is a partial
+--      silence; e, et, eu, ep the same for events: whether each of the last ones named what it changed
+-- ARGV: ms since an event was applied ('' none); how many ms ago the first such write must have ended to make a silence
+--       ('' the caller may not declare one), how many such writes it takes, and how many ms ago the first must have ended
+--       to be overdue; an id for a Redis that has none; life in ms; the latest outcomes ('1' and '0') of writes, and of
+--       events; then for each write without its event: ms since it began, ms since it ended
+-- Reply: 1 for a silence, ms since an event was applied (-1: never), the id, 1 for a partial silence, 1 if events are
+--       overdue but not yet a silence, 1 if this call has ended a silence or overdue events
 local key = KEYS[1]
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -44,8 +44,8 @@ if silent == 0 and ARGV[2] ~= '' and ended_before(ARGV[2]) then
   set('q', 1)
 end
 
--- In part: so many of the last few. Ended when twice as many in a row were good ones, or none was bad for an hour; what is
--- older than that says nothing either.
+-- A partial silence: at least ARGV[3] of the last AMONG outcomes were bad. It ends when the last 2 * AMONG outcomes were
+-- all good, or when there was no bad one for an hour. Outcomes older than an hour are dropped too.
 local AMONG, HOUR = 15, 3600000
 local function in_part(name, latest, bad_ones)
   local was, at, bad_at, state = redis.call('HGET', key, name) or '', name .. 't', name .. 'u', name .. 'p'
@@ -66,7 +66,7 @@ local function in_part(name, latest, bad_ones)
   if part ~= number(state) then set(state, part) end
   return part
 end
--- Events that cannot be read and come in a row are all that came for a while, and count once.
+-- A run of unreadable events may be everything that arrived for a while, so it counts once.
 local part = math.max(in_part('o', ARGV[7], '0'), in_part('e', ARGV[8], '0+'))
 
 local id = redis.call('HGET', key, 'i')

@@ -1,8 +1,8 @@
--- Forgets dependants of a tag that were invalidated with it, but for those that were entered since.
+-- Forgets dependants of a tag that were invalidated with it, except those that were registered again since.
 --
--- KEYS[1] what depends on the tag; see depend.lua
+-- KEYS[1] the tag's dependants; see depend.lua
 -- ARGV: when the tag was invalidated, in ms of this server's clock; the dependants' tags
--- Reply: how many are forgotten
+-- Reply: how many were forgotten
 local key, count = KEYS[1], 0
 for at = 2, #ARGV do
   local entered = redis.call('HGET', key, 'd' .. ARGV[at])

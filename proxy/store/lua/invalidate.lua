@@ -1,12 +1,14 @@
 -- Removes every entry and every lease of some models, then marks them. Write intents that still stand are kept.
--- Notes of events that are due (`d` and the intent's id: until when it is kept) are kept by writes, answered by an event
--- (an `a` before it), and removed by whatever else invalidates: a note that is gone says nothing.
+-- A note says that a write's event is due: its field is `d` and the intent's id, its value the time until which it is
+-- kept. Writes keep notes, an event answers them (it puts an `a` before the value), and all other invalidations remove
+-- them: nothing is concluded from a missing note.
 --
--- KEYS the models' hashes, all of one slot
+-- KEYS the models' hashes, all in one slot
 -- ARGV: run id, new mark id, no lease for ms, intent to set ('' none), its life in ms, intent to clear ('' none),
---       most fields, the longest life of a mark and of an intent in ms: what lies further ahead is of a clock that was
---       set back since, and does not count; with the intent, for how many ms to note that its event is due ('' not)
--- Reply: how many entries went
+--       maximum number of fields, the longest life of a mark and of an intent in ms (a time further ahead was written
+--       before the clock was set back, and is ignored); if an intent is set, for how many ms to keep a note of its event
+--       ('' no note)
+-- Reply: how many entries were removed
 local run = ARGV[1]
 local write = ARGV[4] ~= '' or ARGV[6] ~= ''
 local event = not write and tonumber(ARGV[3]) > 0
@@ -14,16 +16,16 @@ local MOST_DUE = 8
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 
--- What the server refuses to us, and is the answer then.
+-- An error of the server other than want of memory; it becomes the script's reply.
 local refusal
 
--- Nothing here needs memory: a full Redis must still delete. Answers how many entries went, how many intents stand,
--- until when no lease is given, how many events are due, and which of these have come.
+-- Deleting needs no memory, because a full Redis must still be able to do it. Returns how many entries were removed, how
+-- many intents stand, until when no lease is granted, and how many events are due.
 local function remove(key)
   local names = redis.pcall('HKEYS', key)
   if names.err then
     if not string.find(names.err, 'WRONGTYPE', 1, true) then refusal = names end
-    redis.call('UNLINK', key) -- not a hash: not ours, and in the way
+    redis.call('UNLINK', key) -- not a hash, so not the proxy's: it blocks the key
     names = {}
   end
   local entries, kept, till, due = 0, 0, now + ARGV[3], 0
@@ -57,20 +59,20 @@ local function remove(key)
   return entries, kept, till, due
 end
 
--- A full server may refuse it, nobody else.
+-- Only a full server may refuse the write; any other refusal becomes the script's reply.
 local function set(key, field, value)
   local reply = redis.pcall('HSET', key, field, value)
   if type(reply) == 'table' and reply.err and not string.find(reply.err, 'OOM', 1, true) then refusal = reply end
 end
 
--- As far as there is memory. Every invalidation makes a new id: who shares a fetch on it shares one that began after
--- this. A write that finds no room for its own intent extends a common one.
+-- Writes the mark and the intent, if there is memory. Every invalidation makes a new id, so callers that share a fetch on
+-- it share one that began after this. A write that finds no room for its own intent extends the one such writes share.
 local function mark(key, kept, till, due)
   local life = till - now
   if ARGV[4] ~= '' then
     local intent = 'w' .. ARGV[4]
     local ends = now + ARGV[5]
-    if kept + 2 >= tonumber(ARGV[7]) then -- one more is the mark, one the common intent
+    if kept + 2 >= tonumber(ARGV[7]) then -- two fields are reserved: the mark and the shared intent
       intent = 'w*'
       local common = tonumber(redis.call('HGET', key, intent)) or 0
       if common <= now + ARGV[9] then ends = math.max(ends, common) end

@@ -1,10 +1,10 @@
--- Tells what a model's hash holds, without the bodies: of each value only its beginning leaves Redis.
+-- Lists what a model's hash holds, without the bodies: only the beginning of each value leaves Redis.
 --
 -- KEYS[1] the model's hash
--- ARGV: most fields (of a larger hash only their number is told), how many bytes of values to look into, how much of
---       each beginning to tell
--- Reply: {now in ms, number of fields (-1: no hash), ms until the key expires (-1: never, -2: no key),
---         name, length, beginning, name, length, beginning, …}; beyond the bytes, length is -1 and the beginning ''
+-- ARGV: maximum number of fields (for a larger hash, only their number is returned), how many bytes of values to read,
+--       how many bytes of each value to return
+-- Reply: {now in ms, number of fields (-1: not a hash), ms until the key expires (-1: never, -2: no key),
+--         name, length, beginning, name, length, beginning, …}; for values not read, length is -1 and the beginning ''
 local time = redis.call('TIME')
 local reply = {time[1] * 1000 + math.floor(time[2] / 1000), 0, redis.call('PTTL', KEYS[1])}
 local names = redis.pcall('HKEYS', KEYS[1])

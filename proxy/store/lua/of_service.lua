@@ -1,16 +1,16 @@
--- Tells which of some tags' hashes may hold, or be about to hold, answers of a service.
+-- Finds which of some tags' hashes hold answers of a service, or may soon hold one.
 --
--- KEYS the hashes, all of one slot
--- ARGV[1] how the fields of the service's requests begin (`proxy/calls/keys.py`)
--- Reply: a 1 for each key that does, else a 0
+-- KEYS the hashes, all in one slot
+-- ARGV[1] the prefix of the fields of the service's requests (`proxy/calls/keys.py`)
+-- Reply: for each key, 1 if it does, else 0
 --
--- A mark says not whose fetches are shared by it, so a hash that has one counts for every service.
+-- A mark does not say which services' fetches are shared on it, so a hash with a mark counts for every service.
 local reply = {}
 for at, key in ipairs(KEYS) do
   local names = redis.pcall('HKEYS', key)
   reply[at] = 0
   if names.err then
-    reply[at] = 1 -- not a hash: not ours, and in the way
+    reply[at] = 1 -- not a hash, so not the proxy's: it blocks the key
     names = {}
   end
   for _, name in ipairs(names) do

@@ -1,8 +1,8 @@
--- Tells what depends on a tag, and the answers stored under it of which somebody wants to know what they depend on.
+-- Returns the dependants of a tag, and some of the answers stored under the tag.
 --
--- KEYS the tag's hash; what depends on the tag: `d<tag>` a dependant, when it was entered and until when it is kept
--- ARGV[1] the most dependants that are named, then fields of the tag's hash
--- Reply: how many dependants there are, the names and the ms for which each is kept still, the values of the fields
+-- KEYS the tag's hash; its dependants: `d<tag>` a dependant, when it was registered and until when it is kept
+-- ARGV: maximum number of dependants to name, then fields of the tag's hash
+-- Reply: {number of dependants, {tag, ms until it is forgotten, …}, {value of each field, '' if there is none}}
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local count, named = 0, {}

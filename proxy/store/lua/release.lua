@@ -1,6 +1,6 @@
--- Gives a lease back that will not be filled, if it is still the holder's own: the next reader need not wait for it.
+-- Releases a lease that will not be filled, if the caller still holds it, so that the next reader need not wait for it.
 --
--- KEYS[1] the model's hash; ARGV: field, run id, token. Reply: 1 released, 0 it was gone
+-- KEYS[1] the model's hash; ARGV: field, run id, token. Reply: 1 released, 0 the caller no longer held it
 local lease = redis.call('HGET', KEYS[1], 'l' .. ARGV[1])
 if not lease then return 0 end
 local run, token = string.match(lease, '^(%S+) (%S+) ')
