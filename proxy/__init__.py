@@ -1,3 +1,3 @@
-"""A transparent caching sidecar for gRPC services; without a policy of one's own, for the media service."""
+"""A transparent caching sidecar for gRPC services. Its built-in policy is for the media service."""
 
 __version__ = "0.1.0"

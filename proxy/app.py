@@ -1,8 +1,9 @@
-"""The composition root of `serve`: what is built, in which order it starts, drains and stops.
+"""The composition root of `serve`: builds the parts of the proxy, and starts, drains and stops them in order.
 
 Start:  core (Redis, upstream) -> events -> transport -> probes, admin, which are loaded last. The start waits for Redis
         and RabbitMQ for at most half a second, so that a proxy with working dependencies caches from its first call.
-Drain:  on SIGTERM it is not ready at once; calls are served until idle; then events, invalidations and connections end.
+Drain:  after SIGTERM the proxy is not ready any more, but serves calls until it is idle; then events, invalidations and
+        connections end.
 """
 
 import asyncio
@@ -46,46 +47,48 @@ _IDLE_BEFORE_STOP = 2.0
 
 
 class Transport(Protocol):
-    """What serves callers."""
+    """Accepts callers' calls and hands them to the core."""
 
     async def start(self) -> int:
-        """Returns the port, once callers are served; StartError when it cannot be had."""
+        """Begins to serve callers and returns the port; StartError: the address cannot be bound."""
 
     async def supervise(self) -> None:
-        """What must be done all the while; until cancelled."""
+        """Runs the transport's background work, until cancelled."""
 
     async def take_up(self, served: Served) -> Iterable[str]:
-        """The policy has changed. Tells what of it counts from the next start only."""
+        """Serves a new policy from now on. Returns what of it takes effect only at the next start."""
 
     async def drain(self, idle: float, *, at_most: float) -> None:
-        """Tells that it ends, serves until no call came or went for `idle` seconds, and stops after `at_most`."""
+        """Tells callers to leave and serves them until no call came or ended for `idle` seconds, or for at most
+        `at_most` seconds.
+        """
 
     async def stop(self) -> None:
-        """Cuts what is in progress."""
+        """Ends at once, and cuts calls in progress."""
 
     async def statistics(self) -> bytes:
-        """What it counts itself, as Prometheus text."""
+        """The transport's own metrics, as Prometheus text; empty if it has none."""
 
 
 MakeTransport = Callable[[Settings, Core, Metrics], Transport]
 
 
 class Stop:
-    """When to end: what is asked for once drains, what is asked for again cuts."""
+    """The request to end. The first one drains, a second one cuts calls in progress."""
 
     def __init__(self) -> None:
         self.drain = asyncio.Event()
         self.cut = asyncio.Event()
 
     def ask(self) -> None:
-        """Once, or once more."""
+        """Asks for the end, for the first time or again."""
         if self.drain.is_set():
             self.cut.set()
         self.drain.set()
 
 
 def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
-    """TRANSPORT=grpcio."""
+    """Makes the transport of TRANSPORT=grpcio."""
     return Listener(
         settings.listen_addr,
         core.served.routes,
@@ -101,7 +104,7 @@ def listener(settings: Settings, core: Core, metrics: Metrics) -> Transport:
 
 
 async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequence[str] = ()) -> int:
-    """Serves with grpc.aio until SIGTERM or SIGINT; as `run_with`."""
+    """Serves with grpc.aio until SIGTERM or SIGINT. For all else see `run_with`."""
     stop, loop = Stop(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask)
@@ -117,11 +120,11 @@ async def run_with(
     faults: Sequence[str] = (),
     files: Watched | None = None,
 ) -> int:
-    """Serves until told to stop, drains, and answers the exit status: 0 after a drain, 1 when a part of it failed.
+    """Serves until `stop` is asked for, drains, and returns the exit status: 0 after a drain, 1 after a part failed.
 
-    Raises StartError when an address cannot be had, SettingError when a file cannot be used or an OTEL_ variable is
-    not understood. `sources` tells where each setting came from, for the log; `faults` what was wrong with those that
-    these stand in for. `files` has read the policy already.
+    StartError: an address cannot be bound. SettingError: a file cannot be used, or an OTEL_ variable is not understood.
+    `sources` has where each setting came from, for the log. `faults` has one line for each setting that was wrong and
+    for which `settings` has another value. `files`, if given, has read the policy already.
     """
     app = _App(settings, sources, make_transport, stop, faults, files)
     given = {name: source for name, source in sources.items() if source != "default"}
@@ -154,10 +157,10 @@ class _App:
         self._http: HttpServers | None = None
 
     def _make_http(self) -> "HttpServers":
-        """Takes long: run it in a thread, beside what is served already."""
+        """Takes long: runs in a thread while callers are served already."""
         with starting.without_authorities():
-            from proxy.admin.conditions import Conditions  # noqa: PLC0415 -- as the next
-            from proxy.operating import HttpServers  # noqa: PLC0415 -- see there
+            from proxy.admin.conditions import Conditions  # noqa: PLC0415 -- as the next line
+            from proxy.operating import HttpServers  # noqa: PLC0415 -- see the docstring of the module
 
         dependencies: dict[str, Callable[[], State]] = {"upstream": self._services.default}
         if self._core.redis is not None:
@@ -168,7 +171,7 @@ class _App:
         return HttpServers(*parts, conditions, self._transport.statistics)
 
     async def run(self) -> int:
-        """Start, serve, drain, stop."""
+        """Starts, serves, drains and stops; returns the exit status."""
         background = [asyncio.create_task(self._core.run(), name="core")]
         failed: asyncio.Task[None] | None = None
         try:
@@ -208,7 +211,7 @@ class _App:
         log.info("serving", extra={"listen": self._settings.listen_addr, **ports})
 
     async def _mended(self, _: Served) -> Iterable[str]:
-        """A policy counts: what was wrong with it at the start is so no more."""
+        """A policy takes effect: what was wrong with the policy at the start is mended."""
         self._complaints.mended(PolicyFault)
         return ()
 
@@ -217,16 +220,16 @@ class _App:
         return await probes.start() if probes is not None else None
 
     async def _start_admin(self) -> int | None:
-        """Calls must not fail for want of it: whoever has its port may be another container of our pod."""
+        """If its port is taken, perhaps by another container of the pod, the proxy serves calls without it."""
         admin = self._http.admin if self._http is not None else None
         try:
             return await admin.start() if admin is not None else None
         except StartError as error:
-            log.error("going on without the admin server: %s", error)  # noqa: TRY400 -- one line says it all
+            log.error("going on without the admin server: %s", error)  # noqa: TRY400 -- a traceback would add nothing
             return None
 
     async def _settle(self) -> None:
-        """Gives Redis and RabbitMQ half a second to be there, and the flush of a first start to be done."""
+        """Waits at most half a second until Redis and RabbitMQ are connected and a first start's flush is done."""
         with suppress(TimeoutError):
             async with asyncio.timeout(_SETTLING):
                 await _until(lambda: self._core.redis is None or self._core.redis.known)
@@ -244,7 +247,7 @@ class _App:
         await asyncio.gather(draining, at_once, return_exceptions=True)
 
     async def _stop(self, background: list[asyncio.Task[None]]) -> None:
-        """In this order: no more calls, no more events, what they left behind, the connections."""
+        """Ends calls first, then events, then what they left to do, then the connections."""
         await self._transport.stop()
         await self._consuming.stop()
         await self._core.close()
@@ -258,12 +261,12 @@ class _App:
 
 
 def _because(failed: asyncio.Task[None] | None) -> str:
-    """For the last line, which says why."""
+    """What the last log line adds about a failure; "" after a drain."""
     return "" if failed is None else f": {failed.get_name()} ended unexpectedly ({failed.exception()!r})"
 
 
 def _tracing() -> "SpanExport | None":
-    """Begins it where the environment asks for it; only then OpenTelemetry's SDK is loaded."""
+    """Starts tracing if the environment asks for it; only then is OpenTelemetry's SDK loaded."""
     if not otel.traced():
         return None
     from proxy.telemetry import span_export  # noqa: PLC0415
@@ -272,5 +275,5 @@ def _tracing() -> "SpanExport | None":
 
 
 async def _until(condition: Callable[[], bool]) -> None:
-    while not condition():  # noqa: ASYNC110 -- for half a second at the start; the states have no events of their own
+    while not condition():  # noqa: ASYNC110 -- only for half a second at the start; no event tells of these states
         await asyncio.sleep(_SETTLED_EVERY)

@@ -1,12 +1,12 @@
-"""The command line: arguments in, exit status out. What the commands do is elsewhere.
+"""The command line: parses arguments and returns the exit status. What the commands do is in other modules.
 
-A user's mistake leads to one line on stderr, never to a traceback:
+A user's mistake leads to one line on stderr, never to a traceback. The exit statuses are:
 
-    0     done; `serve` was told to end and drained
-    1     `serve` could not start (an address in use) or failed unexpectedly; a command for operators could not reach
-          the proxy, or was refused; the output could not be written
-    2     a setting, a file that it names, a command or a flag that is not understood
-    3     `invalidate`, `flush`: Redis has not confirmed it yet; it is kept and retried
+    0     done; `serve`: it was told to end and has drained
+    1     `serve` could not start (an address is in use) or failed unexpectedly; a command for operators could not reach
+          the proxy or was refused; the output could not be written
+    2     a setting, a file that it names, a command or a flag is not understood
+    3     `invalidate`, `flush`: Redis has not confirmed it yet; the proxy keeps it and retries
     130   Ctrl-C before `serve` was serving; after that it drains, as with SIGTERM
 """
 
@@ -48,23 +48,23 @@ _logger = logging.getLogger(__name__)
 def cli() -> None:
     """A transparent caching sidecar for gRPC services.
 
-    Callers connect to it instead of the service. What a policy calls a read is answered from Redis where it can be;
-    every other call passes unchanged. Events from RabbitMQ, and writes that pass through, drop what they make stale.
-    Without a policy of your own it serves the media service.
+    Callers connect to it instead of the service. It answers the methods that a policy calls reads from Redis where it
+    can, and passes every other call on unchanged. Events from RabbitMQ, and writes that pass through, remove the
+    cached answers that they make stale. The built-in policy is for the media service.
     """
 
 
 _CLICKS_OWN = ("Missing ", "No such ", "Got ", "Option ")
-"""How sentences of click's begin, which ours do not."""
+"""Beginnings of click's own messages."""
 _SERVE_HELP = """Run the proxy until SIGTERM or Ctrl-C.
 
-Each setting is a flag or the environment variable shown with it; the flag wins. A variable that is empty counts as
-not set, except where empty has a meaning of its own.
+Each setting is a flag or the environment variable shown with it; the flag wins. An empty variable counts as not set,
+except where the help says what empty means.
 
-Redis, RabbitMQ and the media service may be away, at the start too: calls are forwarded uncached, events are caught up
-with, and caching returns by itself.
+Redis, RabbitMQ and the media service may be away, even at the start: calls are then forwarded uncached, missed events
+are made up for, and caching resumes by itself.
 
-On SIGTERM it reports not ready, serves on until it is idle, for DRAIN_TIME at most, and ends.
+After SIGTERM it reports that it is not ready, goes on serving until it is idle, for DRAIN_TIME at most, and ends.
 
 \b
 Examples:
@@ -75,8 +75,8 @@ Examples:
 \b
 Exit status:
   0  drained after SIGTERM
-  1  cannot listen as told, or an unexpected failure
-  2  a setting that is not understood, or a file of it that cannot be used
+  1  cannot listen on an address, or failed unexpectedly
+  2  a setting is not understood, or a file that it names cannot be used
 """
 
 
@@ -85,8 +85,8 @@ Exit status:
 def serve(context: click.Context, /, **values: Any) -> int:
     """Build the settings and hand over to the composition root."""
     taken = Taken.of(values, flags.faults(context))
-    # gRPC's C core writes lines of its own to stderr, for each failed connect too; set, the variable is left alone. It
-    # is read when gRPC is loaded.
+    # By default gRPC's C core writes lines to stderr, for each failed connection too. It reads the variable when it is
+    # loaded.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     while True:
         try:
@@ -96,7 +96,7 @@ def serve(context: click.Context, /, **values: Any) -> int:
 
 
 def _serve(taken: Taken, sources: dict[str, str]) -> int:
-    """With one transport or the other; SettingError names what could not be used."""
+    """Serves with the transport that is set; SettingError names what cannot be used."""
     settings = taken.settings
     from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
 
@@ -106,13 +106,13 @@ def _serve(taken: Taken, sources: dict[str, str]) -> int:
             _require_envoy()
             log.setup(settings.log_level, settings.log_format)
             return _run(taken, sources)
-        from proxy.telemetry import tracing  # noqa: PLC0415 -- for Envoy it is loaded inside of it
+        from proxy.telemetry import tracing  # noqa: PLC0415 -- with TRANSPORT=envoy only the process inside loads it
 
         with strays.captured(settings.log_format) as fd:
             log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
             return _run(taken, sources)
     finally:
-        log.end()  # its thread may be late, and why we end is to be the last line
+        log.end()  # its thread may be late, and the last line on stderr is to be the reason of the end
 
 
 def _run(taken: Taken, sources: dict[str, str]) -> int:
@@ -137,11 +137,11 @@ def _run(taken: Taken, sources: dict[str, str]) -> int:
         return 1
 
 
-@cli.command("envoy-config", params=flags.options(), short_help="Show the configuration that Envoy would be given.")
+@cli.command("envoy-config", params=flags.options(), short_help="Show Envoy's configuration.")
 def envoy_config(**values: Any) -> None:
-    """Show the configuration that `serve` with TRANSPORT=envoy gives to Envoy, as JSON, for reading.
+    """Show the configuration that `serve` with TRANSPORT=envoy gives to Envoy, as JSON, for a person to read.
 
-    The directory of its sockets is made anew at each start.
+    The paths of sockets are examples: each start makes a new directory for them.
     """
     settings = config.Settings(**values)
     _require_envoy()
@@ -158,13 +158,13 @@ def envoy_config(**values: Any) -> None:
 
 
 @cli.command("config", params=flags.options(), short_help="Show the settings in effect.")
-@click.option("as_json", "--json", is_flag=True, help="One JSON object.")
+@click.option("as_json", "--json", is_flag=True, help="Print one JSON object.")
 @click.pass_context
 def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None:
-    """Show the settings as `serve` would take them from the same flags and environment, and where each came from.
+    """Show the settings that `serve` would use with the same flags and environment, and where each came from.
 
-    OpenTelemetry's variables are among them. Credentials are masked. A setting that is not understood ends it as it
-    would end `serve`.
+    OpenTelemetry's variables are included. Credentials are masked. A setting that is not understood is an error, as
+    it is for `serve`.
     """
     sources = _sources(context)
     settings = Taken.of(values, flags.faults(context)).settings
@@ -182,7 +182,7 @@ for _command in commands.commands():
 
 
 def _require_envoy() -> None:
-    """What the extra brings is there."""
+    """SettingError: the packages of the extra `envoy` are not installed."""
     if find_spec("pyvoy") is None:
         raise SettingError(
             "TRANSPORT: 'envoy' needs packages that are not installed; accepted: grpcio, or envoy after "
@@ -191,13 +191,13 @@ def _require_envoy() -> None:
 
 
 def _sources(context: click.Context) -> dict[str, str]:
-    """Setting name to `environment`, `flag` or `default`."""
+    """Setting's name -> `environment`, `flag` or `default`."""
     sources = {setting.name: context.get_parameter_source(setting.name) for setting in config.declared()}
     return {name: "default" if source is None else _SOURCES.get(source, "default") for name, source in sources.items()}
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """The exit status of a command line; None: the process's own."""
+    """Runs a command line, by default the process's own, and returns the exit status."""
     try:
         status = cli.main(arguments, PROGRAM, standalone_mode=False)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -217,8 +217,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _unwritten(error: OSError) -> int:
-    """What was to be printed has nowhere to go: the disk is full, or the reader of the pipe has left."""
-    # What is still in the buffer would be tried again when the interpreter ends, and fail with a traceback.
+    """The exit status after stdout could not be written: the disk is full, or the pipe's reader has left."""
+    # At its end the interpreter would write the rest of the buffer, and fail with a traceback.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if not isinstance(error, BrokenPipeError):
         click.echo(f"{PROGRAM}: the output cannot be written: {in_words(error)}", err=True)
@@ -226,14 +226,14 @@ def _unwritten(error: OSError) -> int:
 
 
 def _told(error: click.ClickException) -> str:
-    """The mistake in one line, with where to look where the mistake is one of spelling."""
+    """The mistake in one line; for mistakes in the arguments it also names the command's help."""
     message = " ".join(error.format_message().split())
     if not isinstance(error, click.UsageError):
         return message
     if isinstance(error, click.BadParameter) and not isinstance(error, click.MissingParameter):
         message = flags.one_line(error)
         if isinstance(error.param, flags.SettingOption):
-            return message  # it says all that is accepted
+            return message  # it already says what is accepted
     command = error.ctx.command_path if error.ctx else PROGRAM
     if message.startswith(_CLICKS_OWN):
         message = message[0].lower() + message[1:]
@@ -250,9 +250,10 @@ def main() -> None:
 
 
 def foreign_files(folder: Path) -> str:
-    """Who else has installed files in our package's folder, such as proxy.py; empty: nobody.
+    """The names of other distributions that have installed files in `folder`, such as proxy.py; "" if there are none.
 
-    Told by a module that would hide one of ours, since to ask all distributions takes longer than a command does.
+    First it looks for a file that would hide one of the proxy's modules, since asking all distributions takes longer
+    than a command does.
     """
     ours = {path.stem for path in folder.glob("*.py")}
     if not any((folder / name / "__init__.py").exists() for name in ours) and hasattr(proxy, "__version__"):

@@ -1,6 +1,6 @@
-"""`Consuming`: takes the events of the policy that counts. A policy with other events is taken up by another consumer.
+"""`Consuming`: consumes the events of the current policy. A policy with other events gets a new consumer.
 
-Messages wait in their queues meanwhile; a queue that is new owes a flush by itself (`proxy.amqp.consumer`).
+Messages wait in their queues meanwhile; a new queue leads to a flush by itself (`proxy.amqp.consumer`).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,38 +21,38 @@ if TYPE_CHECKING:
 
 
 class Consuming:
-    """From `start` to `stop`. Without events, RabbitMQ or Redis it does nothing."""
+    """Consumes events from `start` to `stop`, or does nothing if the policy has no events, RabbitMQ or Redis is off."""
 
     def __init__(self, settings: Settings, core: Core, metrics: Metrics) -> None:
         self._settings = settings
         self._core = core
         self._metrics = metrics
         self.states: dict[str, Callable[[], State]] = {}
-        """Of RabbitMQ while there are events, by its name."""
+        """`rabbitmq` -> RabbitMQ's state; empty while no events are consumed."""
         self._consumer = self._make()
         self._events = core.policy.events
 
     @property
     def settled(self) -> bool:
-        """Nothing is to be waited for any more before callers are served."""
+        """Whether callers can be served without waiting for the consumer any longer."""
         return self._consumer is None or self._consumer.settled
 
     def depths(self) -> Sequence[QueueDepth]:
-        """How many events wait in our queues."""
+        """How many events wait in the proxy's queues."""
         return () if self._consumer is None else self._consumer.depths()
 
     def start(self) -> None:
-        """Begins; returns at once."""
+        """Starts consuming in the background."""
         if self._consumer is not None:
             self._consumer.start()
 
     async def stop(self) -> None:
-        """Ends as a consumer does."""
+        """Stops the consumer."""
         if self._consumer is not None:
             await self._consumer.stop()
 
     async def take_up(self, served: Served) -> Sequence[str]:
-        """The policy has changed; nothing of that waits for the next start."""
+        """Consumes the events of a new policy from now on. Returns nothing, since no part waits for the next start."""
         events, self._events = self._events, served.policy.events
         if _same(events, self._events):
             return ()
@@ -88,7 +88,7 @@ class Consuming:
 
 
 def _unheard(*_: object) -> None:
-    """Nobody expects events."""
+    """Does nothing: without a consumer no events are expected after a write."""
 
 
 def _same(some: Sequence[Event], others: Sequence[Event]) -> bool:

@@ -1,6 +1,6 @@
 """`Core`: the caching core of one process, wired from settings, without any transport or event consumer.
 
-Every transport serves these handlers; `MediaCacheService` uses them in process.
+Every transport serves its handlers; `MediaCacheService` uses them inside a Python application.
 """
 
 import asyncio
@@ -38,29 +38,33 @@ from proxy.transport.upstreams import Channels, Upstreams
 
 @dataclass(slots=True)
 class Core:
-    """Its parts, for whoever composes them. Made inside the event loop; `run` keeps Redis connected."""
+    """The parts of the core, for the composition root. Must be made inside the event loop; `run` keeps it working."""
 
     served: Served
-    """By the policy that counts now."""
+    """The parts that depend on the policy, for the current one."""
     shared: Shared
     names: Keys
-    """Of the namespace, whatever the policy; the store's."""
+    """The store's keys, which do not depend on the policy."""
     channels: Channels
     redis: Dependency | None
+    """None without REDIS_ADDR."""
     recent: InvalidationLog
     gap: EventGap
-    """Told by whoever consumes events; closed while nobody does."""
+    """Opened and closed by the consumer of events; closed while there is none."""
     tls: Tls
     old: OldCache | None
+    """The gateway's own cached keys, with OLD_CACHE_KEYS=delete."""
     files: Watched
-    """That the policy was read from."""
+    """The files that the policy was read from."""
     _retired: list[Cache] = field(default_factory=list)
-    """Of policies that counted before, while calls may go on in them."""
+    """The caches of previous policies that may still have calls in progress."""
 
     @classmethod
     def build(cls, settings: Settings, metrics: Metrics, tls: Tls | None = None, files: Watched | None = None) -> Self:
-        """Wires the parts; connects to nothing yet. Without `tls` its files are read here: SettingError. `files` that
-        have read the policy already are not read again.
+        """Wires the parts without connecting to anything. Reads the TLS files unless `tls` is given, and the policy
+        unless `files` has read it already.
+
+        SettingError: a file cannot be used. BadPolicyError: the policy cannot be used.
         """
         tls, files = tls or Tls.load(settings), files or Watched()
         policy = policy_by(settings, files)
@@ -93,9 +97,9 @@ class Core:
         return cls(Served.by(policy, upstreams, shared), shared, names, channels, redis, recent, gap, tls, old, files)
 
     def take_up(self, policy: compiled.Policy) -> None:
-        """Another policy counts for calls that begin from now on; those in progress go on with theirs.
+        """Calls that begin from now on use this policy; calls in progress continue with the previous one.
 
-        SettingError for files of TLS that are of no use, and nothing changes.
+        SettingError: a TLS file that the policy names cannot be used, and nothing has changed.
         """
         before, upstreams = self.served, self.channels.to(policy)
         self.names.also(policy.reads)
@@ -109,7 +113,7 @@ class Core:
 
     @property
     def upstream(self) -> Upstream:
-        """The default one."""
+        """The upstream at MEDIA_SERVICE_ADDR."""
         return self.channels.default
 
     @property
@@ -142,24 +146,24 @@ class Core:
 
     @property
     def hits(self) -> tuple[Hits, ...]:
-        """One for each read."""
+        """One for each read of the policy; none without Redis."""
         return self.served.hits
 
     @property
     def routes(self) -> dict[str, Handler]:
-        """The methods answered here, by path; every other one is forwarded."""
+        """The handlers of the policy's reads and writes, by path; all other methods are only forwarded."""
         return self.served.answered
 
     def redis_state(self) -> State:
-        """Whether Redis can be used, and why not now, which may be another reason than the one that it was lost for; a
-        reason also where it can be used and yet refuses what our user may not do.
+        """Whether Redis can be used. The reason is the present one, which may differ from the one for which Redis was
+        lost; there is also one when Redis can be used but refuses commands that the proxy's user may not run.
         """
         state = self.redis.state if self.redis is not None else State(False, None)
         trouble = self.store.trouble if self.store is not None and state.seconds is not None else ""
         return replace(state, reason=trouble) if trouble else state
 
     async def run(self) -> None:
-        """Keeps Redis connected, retries invalidations and reads certificates anew, until cancelled."""
+        """Keeps Redis connected, retries invalidations and reloads certificates, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             if self.store is not None:
                 tasks.create_task(self.store.run(), name="redis")
@@ -167,7 +171,9 @@ class Core:
             tasks.create_task(self.tls.watch(more=lambda: self.channels.legs), name="certificates")
 
     async def close(self) -> None:
-        """Ends what calls left behind, while Redis is still connected: pending invalidations are tried once more."""
+        """Finishes what calls left to do while Redis is still connected, such as pending invalidations, which are
+        tried once more, and then closes the channels upstream.
+        """
         async with AsyncExitStack() as stack:
             if self.old is not None:
                 stack.callback(self.old.close)
@@ -179,7 +185,7 @@ class Core:
 
 
 def policy_by(settings: Settings, watched: Watched) -> compiled.Policy:
-    """The policy that POLICY names, as its file is now; PolicyError."""
+    """Reads the policy that POLICY names; PolicyError: it cannot be used. `watched` notes the files that are read."""
     return served_policy(
         settings.policy,
         constants={"CACHE_BYPASS_PER_PAGE": settings.cache_bypass_per_page},

@@ -1,28 +1,28 @@
-"""The errors that cross our own layers. Errors of libraries are translated where they enter."""
+"""The errors that cross the proxy's layers. Errors of libraries are translated where the library is called."""
 
 
 class RedisUnavailableError(Exception):
-    """Redis gave no usable answer in time: away, frozen, slow, full, or refusing. The text says which."""
+    """Redis gave no usable answer in time: it is away, frozen, slow, full, or refuses. The text says which."""
 
 
 class RedisRefusedError(RedisUnavailableError):
-    """Redis answered with an error; the connection is fine."""
+    """Redis answered with an error; the connection can still be used."""
 
 
 class UnexpectedReplyError(RedisUnavailableError):
-    """A reply has another form than the command's; `to` names the command."""
+    """A reply does not have the form that its command's replies have; `to` names the command."""
 
     def __init__(self, to: str = "a script") -> None:
         super().__init__(f"Redis gave an unexpected reply to {to}")
 
 
 class StartError(Exception):
-    """The proxy cannot start; the text is one line for the person who started it."""
+    """The proxy cannot start; the text is one line for the person who starts it. Exit status 1."""
 
 
 class SettingError(StartError, ValueError):
-    """A setting cannot be used (a file that it names, another setting that it contradicts): exit status 2."""
+    """A setting, or a file that it names, cannot be used, or contradicts another setting. Exit status 2."""
 
 
 class BadPolicyError(SettingError):
-    """What POLICY names cannot be used; a proxy with all its other settings can."""
+    """The policy cannot be used; all other settings can."""

@@ -1,4 +1,4 @@
-"""The commands `inject` and `webhook`: arguments only."""
+"""The arguments of the commands `inject` and `webhook`."""
 
 import asyncio
 from difflib import unified_diff
@@ -17,14 +17,14 @@ _NEEDS_EXTRA = "needs more packages: pip install '.[webhook]' in the source tree
 
 
 class Life(Duration):
-    """Long enough for every check and every API server to follow a renewal."""
+    """The lifetime of a certificate: an hour at least, so that every API server knows a new one before the old ends."""
 
     def __init__(self) -> None:
         super().__init__(400 * 86400.0)
         self.accepted += f", at least {self.text(_LEAST_LIFE)}"
 
     def parse(self, text: str) -> float:
-        """ValueError also for what is too short."""
+        """Seconds; ValueError also for a lifetime that is too short."""
         seconds = super().parse(text)
         if seconds < _LEAST_LIFE:
             raise ValueError(text)
@@ -32,7 +32,7 @@ class Life(Duration):
 
 
 class KubernetesVersion(click.ParamType[Version]):
-    """`1.33` or `v1.33.2`."""
+    """A version of Kubernetes, such as `1.33` or `v1.33.2`."""
 
     name = "version"
 
@@ -46,7 +46,7 @@ class KubernetesVersion(click.ParamType[Version]):
 
 
 class PolicyFile(click.ParamType[tuple[str, str]]):
-    """`NAME=FILE`, read: the name and the text."""
+    """`NAME=FILE`; the value is the name and the text of the file."""
 
     name = "name=file"
 
@@ -62,27 +62,27 @@ class PolicyFile(click.ParamType[tuple[str, str]]):
 
 @click.command(params=list(settings.options()))
 @click.option(
-    "-f", "--filename", type=click.File(encoding="utf-8"), required=True, help="A YAML file; -: standard input."
+    "-f", "--filename", type=click.File(encoding="utf-8"), required=True, help="YAML file to read; -: standard input."
 )
-@click.option("--diff", is_flag=True, help="Show what changes instead of the result.")
+@click.option("--diff", is_flag=True, help="Print what changes instead of the result.")
 @click.option(
     "--kubernetes-version",
     type=KubernetesVersion(),
     default=".".join(map(str, NEWEST)),
     show_default=True,
-    help="The cluster's version; decides --mode auto.",
+    help="Version of the cluster; --mode auto depends on it.",
 )
 @click.option(
     "--policy",
     "policies",
     type=PolicyFile(),
     multiple=True,
-    help="A policy that pods name by annotation: the ConfigMap's name, and its file, as NAME=FILE.",
+    help="Policy that pods name in an annotation: NAME of its ConfigMap, and FILE with its text.",
 )
 def inject(
     filename: TextIO, diff: bool, kubernetes_version: Version, policies: tuple[tuple[str, str], ...], **flags: Any
 ) -> None:
-    """Print manifests as the webhook would leave their pods: with the sidecar, the app pointed at it."""
+    """Print manifests as the webhook would change their pods: with the sidecar, and the app pointed at it."""
     try:
         from proxy.injector import manifests  # noqa: PLC0415 -- ruamel.yaml is an extra
     except ModuleNotFoundError as error:
@@ -109,7 +109,7 @@ def inject(
 
 
 def _defaults(flags: dict[str, Any]) -> InjectorSettings:
-    """What pods get that say nothing; what is wrong in it ends the command, not the start of every pod."""
+    """The settings of pods without annotations. A mistake in them ends the command, not the start of every pod."""
     defaults = settings.from_flags(flags)
     try:
         sidecar.check(defaults)
@@ -125,7 +125,7 @@ def _option(
         [f"--{name}"],
         envvar=variable,
         type=kind,
-        # No default at all where there is none: click takes an explicit None for one.
+        # The argument is left out if there is no default, since click would take None for a default.
         **({"required": True} if default is None else {"default": default}),
         help=text,
         show_default=bool(default),
@@ -134,41 +134,63 @@ def _option(
 
 
 _WEBHOOK_OPTIONS = (
-    _option("listen-addr", "WEBHOOK_LISTEN_ADDR", HostPort(), "Admissions, HTTPS.", "[::]:9443"),
-    _option("probe-addr", "PROBE_ADDR", HostPort(), "Probes and metrics, HTTP.", "[::]:9464"),
-    _option("namespace", "WEBHOOK_NAMESPACE", click.STRING, "Where the webhook's Service and Secret are."),
-    _option("service", "WEBHOOK_SERVICE", click.STRING, "The webhook's Service."),
-    _option("configuration", "WEBHOOK_CONFIGURATION", click.STRING, "The MutatingWebhookConfiguration."),
+    _option("listen-addr", "WEBHOOK_LISTEN_ADDR", HostPort(), "HTTPS address for admission reviews.", "[::]:9443"),
+    _option("probe-addr", "PROBE_ADDR", HostPort(), "HTTP address of the probes and metrics.", "[::]:9464"),
+    _option("namespace", "WEBHOOK_NAMESPACE", click.STRING, "Namespace of the webhook's Service and Secret."),
+    _option("service", "WEBHOOK_SERVICE", click.STRING, "Name of the webhook's Service."),
+    _option("configuration", "WEBHOOK_CONFIGURATION", click.STRING, "Name of the MutatingWebhookConfiguration."),
     _option(
         "tls-mode",
         "TLS_MODE",
         click.Choice(["selfManaged", "certManager", "existingSecret"]),
-        "Who makes the certificate.",
+        "Who makes the certificate: the webhook (selfManaged), cert-manager (certManager), or you (existingSecret).",
         "selfManaged",
     ),
-    _option("tls-secret", "TLS_SECRET", click.STRING, "selfManaged: the Secret to keep it in.", ""),
-    _option("tls-dir", "TLS_DIR", click.STRING, "Other modes: where tls.crt, tls.key, ca.crt are mounted.", "/tls"),
+    _option("tls-secret", "TLS_SECRET", click.STRING, "selfManaged: name of the Secret that holds it.", ""),
+    _option("tls-dir", "TLS_DIR", click.STRING, "Other modes: directory of tls.crt, tls.key and ca.crt.", "/tls"),
     _option(
         "tls-write-ca-bundle",
         "TLS_WRITE_CA_BUNDLE",
         click.BOOL,
-        "existingSecret: add ca.crt to the configuration's caBundle.",
+        "existingSecret: whether to add ca.crt to the caBundle of the configuration.",
         "true",
     ),
-    _option("tls-life", "TLS_LIFE", Life(), "selfManaged: renewed after two thirds of it.", "90d"),
-    _option("tls-interval", "TLS_INTERVAL", Duration(3600.0), "How often certificate and caBundle are checked.", "30s"),
-    _option("tls-settle", "TLS_SETTLE", Duration(3600.0), "From caBundle updated to new certificate served.", "20s"),
+    _option(
+        "tls-life",
+        "TLS_LIFE",
+        Life(),
+        "selfManaged: lifetime of the certificate, which is renewed after two thirds of it.",
+        "90d",
+    ),
+    _option(
+        "tls-interval", "TLS_INTERVAL", Duration(3600.0), "Time between checks of certificate and caBundle.", "30s"
+    ),
+    _option(
+        "tls-settle",
+        "TLS_SETTLE",
+        Duration(3600.0),
+        "Minimum time between an update of the caBundle and the use of a new certificate.",
+        "20s",
+    ),
     _option(
         "namespace-rules",
         "WEBHOOK_NAMESPACE_RULES",
         click.BOOL,
-        "Read a namespace's LimitRanges and ResourceQuotas, to fit the sidecar to them.",
+        "Whether to read the namespaces' LimitRanges and ResourceQuotas and fit the sidecar to them.",
         "true",
     ),
-    _option("events", "WEBHOOK_EVENTS", click.BOOL, "Write an Event when a wanted sidecar is not added.", "true"),
-    _option("drain-time", "DRAIN_TIME", Duration(600.0), "Served on after SIGTERM.", "5s"),
-    _option("log-level", "LOG_LEVEL", LOG_LEVEL, "The least severe lines shown.", "info"),
-    _option("log-format", "LOG_FORMAT", OneOf("json", "console"), "json: one object a line.", "json"),
+    _option(
+        "events",
+        "WEBHOOK_EVENTS",
+        click.BOOL,
+        "Whether to write an Event when a requested sidecar is not added.",
+        "true",
+    ),
+    _option("drain-time", "DRAIN_TIME", Duration(600.0), "Time that it goes on serving after SIGTERM.", "5s"),
+    _option("log-level", "LOG_LEVEL", LOG_LEVEL, "Lowest level that is logged.", "info"),
+    _option(
+        "log-format", "LOG_FORMAT", OneOf("json", "console"), "json: one object per line; console: for reading.", "json"
+    ),
 )
 
 

@@ -1,4 +1,4 @@
-"""Commands that are loaded only when they are used: `serve` must not load what only other commands need."""
+"""`LazyGroup`: commands that are imported only when they are used, since `serve` must not load what others need."""
 
 from importlib import import_module
 from typing import Any
@@ -17,14 +17,14 @@ class LazyGroup(click.Group):
         self._lazy = lazy
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, the lazy ones too."""
+        """The names of all commands, lazy ones included."""
         return sorted({*super().list_commands(ctx), *self._lazy})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command; its module is imported now."""
+        """The command, for which its module may have to be imported; None if there is no such command."""
         if cmd_name not in self._lazy:
             return super().get_command(ctx, cmd_name)
         command = getattr(import_module(self._lazy[cmd_name]), cmd_name)
         if not isinstance(command, click.Command):
-            raise TypeError(f"{self._lazy[cmd_name]}.{cmd_name} is no command")
+            raise TypeError(f"{self._lazy[cmd_name]}.{cmd_name} is not a command")
         return command

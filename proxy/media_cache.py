@@ -1,8 +1,8 @@
-"""`MediaCacheService`: the cache for Python applications, in their own process instead of beside it.
+"""`MediaCacheService`: the cache as a Python library, inside an application's process.
 
 It shares Redis with the sidecars of the same `CACHE_NAMESPACE`: entries stored by one of them are hits here, and the
-events that they consume invalidate entries for all. It consumes no events itself: without a sidecar, an answer may be
-as old as `CACHE_TTL` permits.
+events that they consume invalidate entries for all. It consumes no events itself, so without a sidecar an answer may
+be as old as `CACHE_TTL` permits.
 
     settings = Settings(media_service_addr="media:50056", redis_addr=RedisAddr().parse("redis:6379"))
     async with MediaCacheService.open(settings) as media:
@@ -30,16 +30,16 @@ from proxy.telemetry import span_names, tracing
 from proxy.telemetry.metrics import Metrics
 
 _LARGEST_PAGE = 100
-"""What the media service accepts."""
+"""Largest per_page that the media service accepts."""
 _SETTLING = 0.5
 _READINGS = 3
-"""How often a list of several pages is read anew because the model changed between its pages."""
+"""Maximum number of times that a list is read because the model has changed between two of its pages."""
 
 
 class MediaCacheError(Exception):
-    """A read or an invalidation that failed: the gRPC `status`, and a `message` of one line.
+    """A read or an invalidation failed: `status` is the gRPC status, `message` is one line.
 
-    OK as `status` means that the media service itself refused (`success = false`).
+    The status OK means that the media service answered with `success = false`.
     """
 
     def __init__(self, status: StatusCode, message: str) -> None:
@@ -49,9 +49,9 @@ class MediaCacheError(Exception):
 
 
 class MediaCacheService:
-    """Cached reads of MediaService, and manual invalidation. Safe for any number of concurrent tasks of one loop.
+    """Cached reads of MediaService, and manual invalidation. Any number of tasks of one event loop may use it at once.
 
-    Every method raises MediaCacheError, and ends within `timeout` seconds (None: as long as it takes).
+    Every method ends within `timeout` seconds (None: no limit), and raises MediaCacheError when it fails.
     """
 
     def __init__(
@@ -63,9 +63,9 @@ class MediaCacheService:
         timeout: float | None = 60.0,
         metadata: Metadata = (),
     ) -> None:
-        """On a core that somebody else runs and closes, built from the same settings; else take `open`.
+        """Uses a core that the caller has built from the same settings, runs and closes. `open` makes one itself.
 
-        `metadata` is sent along with every read, like `(("authorization", "Bearer …"),)`.
+        `metadata` is sent with every read, for example `(("authorization", "Bearer …"),)`.
         """
         self._core = core
         self._avatars = avatar_collection
@@ -84,9 +84,9 @@ class MediaCacheService:
         timeout: float | None = 60.0,
         metadata: Metadata = (),
     ) -> AsyncIterator[Self]:
-        """With a core of its own, connected to Redis within half a second, or later by itself.
+        """A service with a core of its own. Waits at most half a second for Redis; later it connects in the background.
 
-        Where the application has OpenTelemetry set up, reads and invalidations are spans below its own.
+        If the application uses OpenTelemetry, reads and invalidations are spans below the application's own.
         """
         with tracing.of_application(__version__):
             core = Core.build(settings, Metrics())
@@ -105,7 +105,7 @@ class MediaCacheService:
             running.result()
 
     async def get_user_avatar(self, user_id: int | str) -> Media | None:
-        """The first file of the user's avatar collection, with a presigned URL; None: the user has none."""
+        """The first file of the user's avatar collection, with a presigned URL; None if the collection is empty."""
         request = GetFilesByModelRequest(
             model_type="user", model_id=_model("user", user_id).id, collection_name=self._avatars, page=1, per_page=1
         )
@@ -113,7 +113,9 @@ class MediaCacheService:
         return next(iter(response.data.media), None)
 
     async def get_model_media(self, model_type: str, model_id: int | str, collection_name: str = "") -> list[Media]:
-        """Every file of a collection (empty: of all) in the media service's order, however many pages that takes."""
+        """All files of a collection ("": of all collections), in the media service's order, from as many pages as
+        needed.
+        """
         request = GetFilesByModelRequest(
             model_type=model_type,
             model_id=_model(model_type, model_id).id,
@@ -129,14 +131,17 @@ class MediaCacheService:
         return files
 
     async def invalidate_user_avatar(self, user_id: int | str) -> None:
-        """Removes everything cached of the user, in Redis and so for everybody. Returns once Redis has confirmed.
+        """Removes everything cached for the user in Redis, and so for every process. Returns once Redis has confirmed.
 
-        DEADLINE_EXCEEDED: Redis is away. It is tried again until Redis has it, and this process reads past the cache.
+        DEADLINE_EXCEEDED: Redis has not confirmed it. It is retried until Redis does, and until then this process
+        reads this user's media without the cache.
         """
         await self.invalidate_model_media("user", user_id, self._avatars)
 
     async def invalidate_model_media(self, model_type: str, model_id: int | str, collection_name: str = "") -> None:
-        """As `invalidate_user_avatar`; always of the whole model, the collection is for the log line."""
+        """Does for any model what `invalidate_user_avatar` does for a user. It always concerns the whole model; the
+        collection only appears in the log.
+        """
         model = _model(model_type, model_id)
         with tracing.application_span(span_names.INVALIDATE):
             tracing.about(model.type)
@@ -153,7 +158,7 @@ class MediaCacheService:
         return None if self._timeout is None else time.monotonic() + self._timeout
 
     async def _all_pages(self, request: GetFilesByModelRequest, deadline: float | None) -> tuple[list[Media], bool]:
-        """The files of all pages, each once; and whether the model changed between two pages."""
+        """The files of all pages, without duplicates, and whether the model has changed between two pages."""
         files: dict[int, Media] = {}
         totals: set[int] = set()
         request.page = 0

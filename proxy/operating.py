@@ -1,5 +1,5 @@
-"""The HTTP servers for probes and admin. They are loaded once callers are served, because their library takes a fifth
-of the time of all imports.
+"""`HttpServers`: the HTTP servers for probes and admin. This module is imported once callers are served, because the
+servers' library takes a fifth of the time of all imports.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,7 +13,7 @@ from proxy.telemetry.probes import Probes
 
 
 class HttpServers:
-    """Each as far as it has an address. `statistics` are the transport's own."""
+    """`admin` and `probes` are None if their address is empty. `statistics` returns the transport's own metrics."""
 
     def __init__(
         self,
@@ -31,7 +31,7 @@ class HttpServers:
         )
 
     async def stop(self) -> None:
-        """They answer nobody any more."""
+        """Stops both servers."""
         for http in (self.admin, self.probes):
             if http is not None:
                 await http.stop()

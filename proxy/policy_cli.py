@@ -1,8 +1,8 @@
-"""The commands `policy init`, `check`, `test` and `explain`: arguments in, text out.
+"""The commands `policy init`, `check`, `test` and `explain`. Their exit statuses:
 
 0   done: `check` found no mistake, `test` no difference
-1   `test` found a difference, `check --strict` something to warn of; `init` could not reach or read what it was given
-2   a policy, a file of cases, an argument or a flag that is not understood
+1   `test` found a difference; `check --strict` has a warning; `init` could not reach the server or use the file
+2   a policy, a file of cases, an argument or a flag is not understood
 """
 
 import json
@@ -25,9 +25,9 @@ Exit status:
   1  {one}
   2  {two}
 """
-_BAD_POLICY = "a policy with mistakes, or an argument that is not understood"
+_BAD_POLICY = "the policy has mistakes, or an argument is not understood"
 _TLS = ("upstream_tls", "upstream_tls_ca", "upstream_tls_cert", "upstream_tls_key", "upstream_tls_server_name")
-"""How services are reached of which a policy says nothing else."""
+"""The TLS settings of services whose policy has none of its own."""
 _file = click.argument("file", type=click.Path(dir_okay=False))
 
 
@@ -39,7 +39,7 @@ def _status(zero: str, one: str, two: str = _BAD_POLICY) -> str:
 def policy() -> None:
     """Write, check and try policies: what a service's methods mean to the cache.
 
-    A policy is a YAML file that POLICY names. docs/policies.md has the way there, and every key.
+    A policy is a YAML file that POLICY names. docs/policies.md shows how to write one, and has every key.
 
     \b
     Examples:
@@ -51,11 +51,11 @@ def policy() -> None:
 
 
 @policy.command(
-    help="""Print a policy to begin with: every method of a server or of a file, nothing switched on.
+    help="""Print a policy to begin with: it lists every method of a server or of a file, and caches none yet.
 
-    Reads are guessed from `idempotency_level = NO_SIDE_EFFECTS` and from names.
+    It guesses which methods are reads from `idempotency_level = NO_SIDE_EFFECTS` and from their names.
 
-    A server is asked over TLS where UPSTREAM_TLS and UPSTREAM_TLS_* say so; then the policy says so too.
+    With UPSTREAM_TLS=on the server is asked over TLS, and the policy gets the same TLS settings.
 
 \b
 Examples:
@@ -63,21 +63,19 @@ Examples:
   media-cache-proxy policy init --reflection shop:443 --upstream-tls on --upstream-tls-ca shop-ca.pem > shop.yaml
   buf build -o shop.binpb && media-cache-proxy policy init --descriptors shop.binpb > shop.yaml
 """
-    + _status(
-        "printed", "the server cannot be reached, or the file cannot be used", "an argument that is not understood"
-    ),
+    + _status("printed", "the server cannot be reached, or the file cannot be used", "an argument is not understood"),
     short_help="Print a policy to begin with.",
     params=flags.options(*_TLS),
 )
-@click.option("--reflection", metavar="TARGET", type=GrpcTarget(), help="Ask this server what its services look like.")
+@click.option("--reflection", metavar="TARGET", type=GrpcTarget(), help="Server to ask for its services.")
 @click.option(
-    "--descriptors", metavar="FILE", type=click.Path(dir_okay=False), help="A FileDescriptorSet of protoc or buf."
+    "--descriptors", metavar="FILE", type=click.Path(dir_okay=False), help="FileDescriptorSet written by protoc or buf."
 )
 @click.option(
     "--upstream",
     metavar="TARGET",
     type=GrpcTarget(),
-    help="The service's address, for the policy; default: that of --reflection.",
+    help="Address of the services, for the policy. Default: that of --reflection.",
 )
 def init(reflection: str | None, descriptors: str | None, upstream: str | None, **tls: Any) -> None:
     """Prints a commented policy."""
@@ -91,7 +89,7 @@ def init(reflection: str | None, descriptors: str | None, upstream: str | None, 
     try:
         if reflection is not None:
             with closing(_reflecting(tls)(reflection, None)) as channel:
-                found = ask(channel)  # as all services are asked of which a policy says nothing else
+                found = ask(channel)
         else:
             found = descriptors_in(Path(descriptors or ""))
     except BadDescriptors as bad:
@@ -103,10 +101,10 @@ def init(reflection: str | None, descriptors: str | None, upstream: str | None, 
 
 
 @policy.command(
-    help="""Say every mistake of a policy, each with file, line and column; then a table of its methods.
+    help="""Print every mistake in a policy with file, line and column, or a table of its methods if there is none.
 
-What can be served but is most likely not meant so is a warning: a tag that nothing names, a read whose answers callers
-can shape.
+What works but is probably not intended leads to a warning: a tag that no write or event names, or a read whose answers
+callers can shape.
 
 \b
 Examples:
@@ -114,12 +112,12 @@ Examples:
   media-cache-proxy policy check --strict shop.yaml     # in CI: warnings fail too
 """
     + _status("no mistake", "--strict: a warning"),
-    short_help="Say every mistake of a policy, and what it caches.",
+    short_help="Print every mistake in a policy, or what it caches.",
 )
 @_file
-@click.option("--strict", is_flag=True, help="Exit status 1 where there is a warning.")
+@click.option("--strict", is_flag=True, help="End with exit status 1 if there is a warning.")
 def check(file: str, strict: bool) -> None:
-    """Prints mistakes, or the table and warnings."""
+    """Prints mistakes, or the table and the warnings."""
     from proxy.policy.advice import warnings  # noqa: PLC0415 -- help loads none of it
     from proxy.policy.table import lines  # noqa: PLC0415
 
@@ -133,9 +131,10 @@ def check(file: str, strict: bool) -> None:
 
 
 @policy.command(
-    help="""Run cases against the policy that they name, and print what differs.
+    help="""Run cases against the policy that they name, and print the differences.
 
-A case is a request and the tag, bypass and storage expected of it; a write or an event and the tags that it names.
+A case is a read with the tag, the bypass and the storage that are expected, or a write or an event with the tags that
+it is expected to name.
 
 \b
 Example of a file of cases, shop.cases.yaml:
@@ -150,12 +149,12 @@ Example of a file of cases, shop.cases.yaml:
       body: {product_id: 7}
       invalidates: [product/7, products]
 """
-    + _status("nothing differs", "something differs", "a policy or a file of cases with mistakes"),
+    + _status("nothing differs", "something differs", "the policy or a file of cases has mistakes"),
     short_help="Run cases against a policy.",
 )
 @click.argument("files", nargs=-1, required=True, type=click.Path(dir_okay=False))
 def test(files: tuple[str, ...]) -> None:
-    """Prints differences, then how many cases there were."""
+    """Prints the differences, then the number of cases."""
     from proxy.policy import cases  # noqa: PLC0415 -- help loads none of it
     from proxy.policy.loading import policy_text  # noqa: PLC0415
 
@@ -178,10 +177,10 @@ def test(files: tuple[str, ...]) -> None:
 
 
 @policy.command(
-    help="""Say what a policy makes of one call, offline: its tag, and whether and how long an answer is stored.
+    help="""Explain what a policy means for one call, offline: its tag, and whether and how long its answer is stored.
 
-REQUEST is the message in protobuf's JSON. METHOD may leave out the service where only one has it.
-FILE may be the word builtin: the policy that is served where POLICY is empty.
+REQUEST is the message in protobuf's JSON. METHOD needs no service if only one has the method.
+FILE may be the word builtin, for the policy that is used when POLICY is empty.
 
 \b
 Examples:
@@ -190,16 +189,16 @@ Examples:
   media-cache-proxy policy explain shop.yaml Get '{"id": 8}' --status NOT_FOUND
   media-cache-proxy policy explain shop.yaml ListProducts '{}'
 """
-    + _status("explained", "the policy's expression fails on this call"),
-    short_help="Say what a policy makes of one call.",
+    + _status("explained", "an expression of the policy fails on this call"),
+    short_help="Explain what a policy means for one call.",
 )
 @_file
 @click.argument("method")
 @click.argument("request", default="{}")
-@click.option("--response", help="An answer, in protobuf's JSON: whether and how long it is stored.")
-@click.option("--status", metavar="NAME", help="An answer that is an error, like NOT_FOUND, instead of --response.")
+@click.option("--response", metavar="JSON", help="The answer, to see whether and how long it is stored.")
+@click.option("--status", metavar="NAME", help="The status of an answer that is an error, like NOT_FOUND.")
 def explain(file: str, method: str, request: str, response: str | None, status: str | None) -> None:
-    """Prints one line for each thing that the policy says."""
+    """Prints one line for each thing that the policy says about the call."""
     from proxy.policy.explaining import explained  # noqa: PLC0415 -- help loads none of it
     from proxy.policy.failures import ExpressionError  # noqa: PLC0415
     from proxy.policy.jsonish import BadMessage  # noqa: PLC0415
@@ -221,7 +220,7 @@ def explain(file: str, method: str, request: str, response: str | None, status: 
 
 
 def _where_served(loaded: Any) -> Iterator[str]:
-    """What `serve` could not use as things are here: it may run elsewhere, or with the other transport."""
+    """Warnings about what `serve` could not use here, or with the other transport; it may run elsewhere."""
     from proxy.envoy.addresses import target  # noqa: PLC0415 -- help loads none of it
     from proxy.tls import Leg  # noqa: PLC0415
 
@@ -257,7 +256,7 @@ def _json(what: str, text: str) -> Any:
 
 
 def _upstream_tls(given: dict[str, Any]) -> dict[str, str] | None:
-    """What a policy says of a service that is reached so, with whole paths; None: nothing."""
+    """A policy's `upstream_tls` for these settings, with absolute paths; None without TLS."""
     if given["upstream_tls"] != "on":
         return None
     said = {name.removeprefix("upstream_tls_"): text for name, text in given.items() if name != "upstream_tls" and text}
@@ -265,7 +264,7 @@ def _upstream_tls(given: dict[str, Any]) -> dict[str, str] | None:
 
 
 def _reflecting(given: dict[str, Any]) -> Any:
-    """Who connects to a server to ask it, by these settings."""
+    """A function that connects to a server for reflection, with these settings."""
     from proxy.settings.config import Settings  # noqa: PLC0415 -- help loads none of it
     from proxy.transport.credentials import reflecting  # noqa: PLC0415
 
@@ -273,7 +272,7 @@ def _reflecting(given: dict[str, Any]) -> Any:
 
 
 def _loaded(file: str) -> Any:
-    """A policy as `serve` would load it in the same environment."""
+    """The policy, loaded as `serve` would load it in the same environment; mistakes are printed and end the command."""
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- help loads none of it
 
     names = ("media_service_addr", "cache_bypass_per_page", "transport", *_TLS)

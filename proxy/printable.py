@@ -1,7 +1,7 @@
-"""Makes other programs' text (callers, brokers, servers) safe for a terminal: it cannot set a title or use colours.
+"""Makes text from callers, brokers and servers safe to print on a terminal: it cannot set the title or use colours.
 
 A terminal acts on control characters (C0, DEL and C1: `\\x9b` begins a sequence as `\\x1b[` does). Unicode's
-bidirectional controls change the order in which a line is shown; its line and paragraph separators end one.
+bidirectional controls change the order in which a line is shown, and its line and paragraph separators end the line.
 """
 
 _UNSAFE = (*range(0x20), *range(0x7F, 0xA0), 0x061C, 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
@@ -11,10 +11,10 @@ _IN_JSON = {code: f"\\u{code:04x}" for code in _UNSAFE if chr(code) not in _LINE
 
 
 def printable(text: str) -> str:
-    """One line, each unsafe character written as an escape."""
+    """The text as one line, with each unsafe character written as an escape (`\\x1b`, `\\u2028`)."""
     return text.translate(_SHOWN)
 
 
 def printable_json(text: str) -> str:
-    """The same JSON document: such characters can only stand in its strings, where their escape means the same."""
+    """An equal JSON document, with the unsafe characters in its strings escaped; line ends and tabs stay."""
     return text.translate(_IN_JSON)

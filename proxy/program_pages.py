@@ -1,4 +1,4 @@
-"""Gives back the memory of program and library pages that only the start has used.
+"""`give_back`: gives back the memory of program and library pages that only the start has used.
 
 Envoy's executable has 105 MB, of which its start touches half. A page that is needed again is mapped from the kernel's
 page cache, together with the 15 around it, in about a microsecond.
@@ -9,13 +9,13 @@ from pathlib import Path
 
 _DONTNEED = 4  # MADV_DONTNEED (madvise(2))
 _LEAST_KB = 1024
-"""Smaller mappings are left alone: they gain little, and may belong to a library that another thread is loading."""
+"""Smaller mappings are left alone: they would free little, and may belong to a library that is being loaded."""
 
 
 def unwritten(smaps: str) -> list[tuple[int, int]]:
     """Address and length of each file mapping that was never written to; `smaps` has the format of proc_pid_smaps(5).
 
-    A mapping into which the loader wrote addresses before it made it read-only has pages that are in no file: it stays.
+    A read-only mapping is left out if the loader has written addresses into it before: no file has these pages.
     """
     found = []
     start, end, candidate, resident = 0, 0, False, 0
@@ -32,7 +32,7 @@ def unwritten(smaps: str) -> list[tuple[int, int]]:
 
 
 def give_back() -> None:
-    """Drops these pages of this process, in some milliseconds; calls may be served meanwhile."""
+    """Drops these pages of this process. It takes some milliseconds, and calls may be served meanwhile."""
     try:
         smaps = Path("/proc/self/smaps").read_text()
     except OSError:  # a sandbox without /proc: the start must not fail for that

@@ -1,13 +1,14 @@
-"""`Reloading`: takes a changed policy up while the proxy serves.
+"""`Reloading`: puts a changed policy into effect while the proxy serves.
 
-1. The file, and the descriptors beside it, are looked at every other second; POLICY may be a ConfigMap's.
-2. What has changed is read and checked whole, in a thread. With a mistake in it, or half-written, nothing changes.
-3. Calls that begin from now on meet the new policy: core, transport, events, in this order. Those in progress go on
-   with the one that they began with.
-4. What cannot be used is tried again from time to time, changed or not: descriptors may be had by reflection from a
-   server that is away. So it is where the start found nothing but where services are (ON_BAD_SETTINGS=forward).
-5. Where the new one names other writes or events, everything is flushed: they have not removed what is stored. A write
-   may be under way that the old one took for a call to forward; so there is another flush when those have ended.
+1. It looks at the policy's file and its descriptors every two seconds; they may be mounted from a ConfigMap.
+2. After a change it reads and checks the whole policy, in a thread. If that has a mistake, nothing changes.
+3. Calls that begin from then on use the new policy: first the core takes it up, then the transport, then the events.
+   Calls in progress continue with the previous policy.
+4. A policy that cannot be used is tried again every ten seconds even if it has not changed, since its descriptors may
+   come by reflection from a server that is away. The same goes for a policy that could not be used at the start
+   (ON_BAD_SETTINGS=forward).
+5. If the new policy has other writes or events, everything is flushed, since these have not removed stored answers. A
+   write that the previous policy only forwarded may still be in progress, so there is a second flush after it.
 """
 
 import asyncio
@@ -33,17 +34,17 @@ log = logging.getLogger(__name__)
 LOOK_EVERY = 2.0
 """Seconds between two looks at the files."""
 _AGAIN_EVERY = 10.0
-"""Seconds between two attempts at what cannot be used."""
+"""Seconds between two attempts to use a policy that cannot be used."""
 _LONGEST_WRITE = 60.0
-"""Seconds, where CALL_TIMEOUT does not bound calls."""
+"""Seconds until the second flush if CALL_TIMEOUT is 0, so that calls have no maximum duration."""
 _REASON = "the policy's writes or events have changed"
 
 TakeUp = Callable[[Served], Awaitable[Iterable[str]]]
-"""Takes up what the core serves now; tells what of it counts from the next start only."""
+"""Puts a new policy into effect in one part of the proxy; returns what of it waits for the next start."""
 
 
 class Reloading:
-    """Made inside the event loop. `take_up` are the parts beside the core, in their order."""
+    """Must be made inside the event loop. `take_up` are the other parts that take up a policy after the core."""
 
     def __init__(
         self,
@@ -61,17 +62,17 @@ class Reloading:
         self._files = core.files
         self._clock = clock
         self._next = clock() if settings.policy.startswith(ROUTES_OF) else math.inf
-        """When what cannot be used is tried again."""
+        """When a policy that cannot be used is tried again, on the clock."""
         self._told = ""
-        """The mistakes that were told last."""
+        """The mistakes that were logged last."""
         self._again: asyncio.TimerHandle | None = None
 
     async def run(self, every: float = LOOK_EVERY) -> None:
-        """Until cancelled."""
+        """Looks at the files every `every` seconds, until cancelled."""
         try:
             while True:
                 await asyncio.sleep(every)
-                # In a thread: a network's file system may hang.
+                # In a thread, since a network file system may hang.
                 if await asyncio.to_thread(lambda: self._files.changed) or self._clock() >= self._next:
                     await self.reload()
         finally:
@@ -79,7 +80,7 @@ class Reloading:
                 self._again.cancel()
 
     async def reload(self) -> None:
-        """Reads the policy anew, and takes it up if it can be used."""
+        """Reads the policy again and puts it into effect if it can be used."""
         files = Watched()
         try:
             policy = await asyncio.to_thread(policy_by, self._settings, files)
@@ -89,14 +90,14 @@ class Reloading:
                 self._refused(error)
             return
         if files.changed:
-            return  # written while it was read: the next look finds it whole
+            return  # it was written while it was read: the next look finds it complete
         self._files, self._next, self._told = files, math.inf, ""
         before = self._core.policy
         try:
             self._core.take_up(policy)
         except SettingError as error:
             for path in policy.files:
-                files.reading(Path(path))  # they may be put right without a change of the policy
+                files.reading(Path(path))  # these files may be mended without a change of the policy
             self._refused(error)
             return
         later = [each for part in self._take_up for each in await part(self._core.served)]
@@ -125,7 +126,7 @@ class Reloading:
 
 
 def _removes(policy: Policy) -> object:
-    """All that a policy says of what removes answers."""
+    """Everything in a policy that decides what removes answers, for comparison."""
     return (
         {path: write.identity for path, write in policy.writes.items()},
         [event.identity for event in policy.events],
@@ -133,7 +134,7 @@ def _removes(policy: Policy) -> object:
 
 
 def _changes(before: Policy, now: Policy, later: Iterable[str]) -> dict[str, object]:
-    """The fields of the log line: what is new, what is gone, and what counts from the next start only."""
+    """The fields of the log line: what was added, removed and changed, and what waits for the next start."""
     fields: dict[str, object] = {}
     for name, old, new in (
         ("services", before.services, now.services),

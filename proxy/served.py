@@ -1,6 +1,6 @@
-"""`Served`: all that calls meet of one policy. When the policy changes there is another; calls in progress keep theirs.
+"""`Served`: the parts of the core that depend on the policy. A new policy has new ones; calls in progress keep theirs.
 
-Redis, invalidations and the channels upstream are the same for both.
+`Shared` has the parts that all policies use: Redis, invalidations and own writes.
 """
 
 import random
@@ -30,7 +30,7 @@ from proxy.transport.upstreams import Upstreams
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What is the same whatever the policy."""
+    """The parts that do not depend on the policy."""
 
     settings: Settings
     metrics: Metrics
@@ -38,12 +38,12 @@ class Shared:
     invalidations: Invalidations
     own_writes: OwnWrites
     caching: Policy
-    """By the settings; its mode may change while the proxy runs."""
+    """TTLs, stale allowances and mode from the settings; operators may change the mode while the proxy runs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """Made inside the event loop."""
+    """Must be made inside the event loop."""
 
     policy: compiled.Policy
     upstreams: Upstreams
@@ -51,11 +51,11 @@ class Served:
     cache: Cache
     methods: Methods
     hits: tuple[Hits, ...]
-    """One for each read."""
+    """One for each read of the policy; none without Redis."""
 
     @classmethod
     def by(cls, policy: compiled.Policy, upstreams: Upstreams, shared: Shared) -> Self:
-        """What calls meet of this policy."""
+        """The parts for this policy. Its methods and services are also registered with the metrics."""
         settings, metrics, store = shared.settings, shared.metrics, shared.store
         metrics.serves(policy.labels, policy.reads)
         metrics.upstream_answers.serves({name: service.called for name, service in policy.services.items()})
@@ -72,17 +72,16 @@ class Served:
             random=random.random,
         )
         methods = Methods(policy.reads, policy.writes, cache, shared.own_writes, fetch, store, metrics)
-        hits = tuple(Hits(path, cache, keys.vary_of(path), metrics) for path in policy.reads)
-        return cls(policy, upstreams, keys, cache, methods, hits)
+        return cls(policy, upstreams, keys, cache, methods, _hits(policy, keys, shared))
 
     @property
     def answered(self) -> dict[str, Handler]:
-        """The methods answered here, by path; every other one is forwarded."""
+        """The handlers of the policy's reads and writes, by path; all other methods are only forwarded."""
         return self.methods.routes
 
     @property
     def described(self) -> dict[str, DescriptorPool]:
-        """By each service's name, who knows what it looks like."""
+        """The descriptors of each service, by its full name."""
         return self.policy.described
 
     @property
@@ -92,12 +91,20 @@ class Served:
 
     @property
     def routes(self) -> dict[str, Handler]:
-        """All methods that are known to be unary, by path."""
+        """The handlers of all methods that are known to be unary, by path."""
         return {**dict.fromkeys(self.policy.unary, unary_forwarder(self.upstreams)), **self.answered}
 
 
+def _hits(policy: compiled.Policy, keys: Keys, shared: Shared) -> tuple[Hits, ...]:
+    """The short paths; without a Redis there are none."""
+    if shared.store is None:
+        return ()
+    reads, held_back = shared.store.reads, shared.invalidations.held_back
+    return tuple(Hits(path, keys, reads, shared.caching, held_back, shared.metrics) for path in policy.reads)
+
+
 def _fetcher(upstreams: Upstreams) -> Handler:
-    """Who asks upstream on behalf of a call, within its deadline."""
+    """A handler that sends a call upstream, within the call's deadline."""
 
     async def fetch(call: Call) -> Reply:
         timeout = None if call.deadline is None else max(0.0, call.deadline - time.monotonic())

@@ -1,7 +1,7 @@
-"""`ServiceStates`: how each service of the policy is, as far as this process knows: connected, and how it answers.
+"""`ServiceStates`: what this process knows of each service of the policy: whether it is connected and how it answers.
 
-The upstream at MEDIA_SERVICE_ADDR is kept connected and watched (`Dependency`). A service with an upstream of its own
-is connected to when a call needs it, so whether it can be reached is not known before.
+The proxy keeps the connection to MEDIA_SERVICE_ADDR open and watches it (`Dependency`). To a service with an upstream
+of its own it connects when a call needs it, so before that nobody knows whether the service can be reached.
 """
 
 from collections.abc import Callable
@@ -22,18 +22,19 @@ class ServiceState:
     name: str
     """Its full name."""
     called: str
-    """What sentences call it."""
+    """What sentences call the service."""
     target: str
+    """The gRPC target of its upstream."""
     up: bool | None
-    """Whether it is connected; None: not known, nothing was asked of it lately."""
+    """Whether it is connected; None means unknown, since no call was sent to it lately."""
     reason: str
-    """What is wrong with it, in one line; empty: nothing."""
+    """What is wrong with it, in one line; "" if nothing is."""
     away: bool
-    """It is connected, and its answers are those of a service that is away (UNAVAILABLE, DEADLINE_EXCEEDED)."""
+    """Whether it is failing with UNAVAILABLE or DEADLINE_EXCEEDED, so that expired answers may be served instead."""
 
 
 class ServiceStates:
-    """Of the policy that the core serves now. `default` is the connection to MEDIA_SERVICE_ADDR."""
+    """The services of the current policy. `default` returns the state of the connection to MEDIA_SERVICE_ADDR."""
 
     def __init__(self, core: Core, answers: UpstreamAnswers, default: Callable[[], State]) -> None:
         self._core = core
@@ -42,7 +43,7 @@ class ServiceStates:
         answers.connected = self._connected
 
     def default(self) -> State:
-        """Of MEDIA_SERVICE_ADDR: connected or not, and what is wrong with the answers of a service there."""
+        """The state of MEDIA_SERVICE_ADDR; while connected, its reason says how a service there is failing."""
         state = self._default()
         if not state.up:
             return state
@@ -51,11 +52,11 @@ class ServiceStates:
         return replace(state, reason=next(filter(None, reasons), ""))
 
     def apart(self) -> list[ServiceState]:
-        """The services that have an upstream of their own."""
+        """The states of the services that have an upstream of their own."""
         return [self._state(service) for name, service in self._core.policy.services.items() if self._is_apart(name)]
 
     def of(self, method: str) -> ServiceState:
-        """Of the service of one of the policy's methods, as it is on the wire: `/shop.Products/Get`."""
+        """The state of the service that has this method of the policy (`/shop.Products/Get`)."""
         return self._state(self._core.policy.services[method[1 : method.rfind("/")]])
 
     def _state(self, service: Service) -> ServiceState:

@@ -1,4 +1,4 @@
-"""How a serving process starts: it loads only what its first call needs.
+"""Makes the start of a serving process quick: it imports only what the first call needs.
 
 Garbage collection is off until the start is over. Objects made meanwhile stay alive, and collections would scan them
 again and again, which took a tenth of the time of the imports (measured).
@@ -16,15 +16,15 @@ from typing import Any
 
 _SDK_METRICS = "opentelemetry.sdk.metrics"
 _WHOLE = ("redis", "redis.asyncio")
-"""Packages of which we take some modules, and which load all of theirs: 5 MB, and 30 ms, for clients, a Cluster's and
-Sentinels' among them, and the commands of every module of Redis."""
+"""Packages that import all their modules, of which the proxy needs a few. The others, such as clients for Clusters and
+Sentinels and the commands of all Redis modules, take 5 MB and 30 ms."""
 
 
 def load(name: str) -> ModuleType:
-    """Imports what the process is made of, once at its begin.
+    """Imports the module of the composition root, and turns garbage collection off.
 
-    redis-py loads OpenTelemetry's metrics SDK where it is installed, for metrics of its own, which `serve` never turns
-    on: here it is as if that was not installed. Whoever asks for it afterwards has it.
+    redis-py imports OpenTelemetry's metrics SDK if it is installed, for metrics that `serve` never turns on. So during
+    this import the SDK appears not to be installed; afterwards it can be imported.
     """
     gc.disable()
     for package in _WHOLE:
@@ -41,14 +41,16 @@ def load(name: str) -> ModuleType:
 
 
 def _in_parts(name: str) -> None:
-    """Its modules can be imported without its own code; that runs once somebody asks for one of its names."""
+    """Registers a package without running its code, so that its modules can be imported. The code runs when a name is
+    asked for that is not one of its modules.
+    """
     spec = importlib.util.find_spec(name)
     if spec is None or spec.loader is None:
         return
     package, run = importlib.util.module_from_spec(spec), spec.loader.exec_module
 
     def missing(attribute: str) -> Any:
-        if attribute.startswith("__"):  # the import system asks for some
+        if attribute.startswith("__"):  # such as those that the import system asks for
             raise AttributeError(attribute)
         if importlib.util.find_spec(f"{name}.{attribute}") is not None:
             return importlib.import_module(f"{name}.{attribute}")
@@ -65,8 +67,8 @@ def _in_parts(name: str) -> None:
 
 @contextmanager
 def without_authorities() -> Iterator[None]:
-    """What this thread imports meanwhile loads none of the system's certificate authorities: aiohttp loads them twice,
-    2 MB and 40 ms, for clients that ask other servers by TLS. Nothing in `serve` is one.
+    """Keeps imports of this thread from loading the system's certificate authorities. aiohttp loads them twice (2 MB,
+    40 ms) for clients that connect to other servers over TLS, and `serve` has no such client.
     """
     import ssl  # noqa: PLC0415 -- the command line needs none
 
@@ -76,7 +78,7 @@ def without_authorities() -> Iterator[None]:
         if threading.get_ident() != ours:
             super(ssl.SSLContext, context).set_default_verify_paths()
 
-    vars_of: Any = ssl.SSLContext  # which has none of its own: it is `_ssl`'s
+    vars_of: Any = ssl.SSLContext  # it inherits the method from `_ssl`'s class, so the attribute can simply be deleted
     vars_of.set_default_verify_paths = read
     try:
         yield
@@ -85,10 +87,12 @@ def without_authorities() -> Iterator[None]:
 
 
 def leave_alone_what_stays() -> None:
-    """The start is over. Modules, classes and what was built are there to the end, some 75,000 objects. Each full
-    collection went through them all: 30 ms in which nothing is served, once in 10,000 calls (measured).
+    """Ends the start: garbage collection is on again, but skips the objects that exist now.
 
-    There is no collection before: callers are served by now, and of all that fewer than 2,000 objects are garbage.
+    Modules, classes and the parts of the proxy, some 75,000 objects, live until the end. Without this each full
+    collection scanned them: 30 ms in which nothing is served, once in 10,000 calls (measured).
+
+    There is no collection first, since callers are being served by now and fewer than 2,000 objects are garbage.
     """
     gc.freeze()
     gc.enable()

@@ -1,9 +1,9 @@
-"""Certificates and keys of each *leg* (callers, upstream, Redis, RabbitMQ, collector): read at the start, and again
-when their files change.
+"""`Tls`: certificates and keys of each *leg* (callers, upstream, Redis, RabbitMQ, collector). They are read at the
+start, and again when their files change.
 
-A bad file at the start ends the process. A file that becomes bad later (incomplete, a certificate with another's key)
-leads to one warning, and the previous files stay in use. Only new handshakes use new files; existing connections are
-not affected.
+A bad file at the start ends the process. A file that becomes bad later (incomplete, or a certificate that does not
+match its key) leads to one warning, and the previous files stay in use. Only new handshakes use new files; existing
+connections are not affected.
 """
 
 import asyncio
@@ -28,14 +28,14 @@ _Stamp = list[tuple[int, ...]]
 
 
 class Given(NamedTuple):
-    """A variable and the path that it holds; empty: none."""
+    """A variable, for messages, and the path in it; "" if no file is given."""
 
     variable: str
     path: str
 
 
 class Pem(NamedTuple):
-    """What was read; empty: no such file is given."""
+    """The contents of the files; empty for a file that is not given."""
 
     ca: bytes
     cert: bytes
@@ -43,9 +43,10 @@ class Pem(NamedTuple):
 
 
 class Context(ssl.SSLContext):
-    """A client's context, TLS 1.2 at least, that may know better than the address which name to expect."""
+    """A context for TLS 1.2 or newer, in which a client may expect another name than that of the address."""
 
     server_name = ""
+    """The name to expect in the server's certificate; "" means the host of the address."""
 
     def wrap_bio(
         self,
@@ -55,19 +56,21 @@ class Context(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
-        """What asyncio begins a handshake with; it takes the name out of the address it connected to."""
+        """Called by asyncio at the beginning of a handshake; its `server_hostname` is the host of the address."""
         return super().wrap_bio(incoming, outgoing, server_side, self.server_name or server_hostname, session)
 
 
 class Leg:
-    """One leg's files. Made, it has read them; SettingError: they are of no use. `server`: we are the one called."""
+    """The files of one leg, which the constructor reads; SettingError: they cannot be used. `server` means that the
+    proxy is the server of this leg.
+    """
 
     def __init__(
         self, name: str, ca: Given, cert: Given, key: Given, *, server_name: str = "", server: bool = False
     ) -> None:
         self.name = name
         self.server_name = server_name
-        """That a certificate must have instead of the address' own; empty: the address' own."""
+        """The name that the server's certificate must have; "" means the host of the address."""
         self._ca, self._cert, self._key = ca, cert, key
         self._server = server
         self._changed: list[Callable[[], None]] = []
@@ -77,7 +80,7 @@ class Leg:
 
     @classmethod
     def to(cls, upstream: UpstreamTls) -> Self:
-        """The one to a service that is reached so."""
+        """The leg to a service with these TLS settings; SettingError: the files cannot be used."""
         prefix, parts = (
             upstream.said_by,
             ("_CA", "_CERT", "_KEY") if upstream.said_by.isupper() else (": ca", ": cert", ": key"),
@@ -87,25 +90,25 @@ class Leg:
 
     @property
     def given(self) -> tuple[Given, Given, Given]:
-        """CAs, certificate and key, as paths."""
+        """CAs, certificate and key, with their variables and paths."""
         return self._ca, self._cert, self._key
 
     @property
     def pem(self) -> Pem:
-        """The files' contents, which fit together."""
+        """The contents of the files that are in use."""
         return self._pem
 
     @property
     def context(self) -> ssl.SSLContext:
-        """For the next connection."""
+        """The context for new connections."""
         return self._context
 
     def on_change(self, told: Callable[[], None]) -> None:
-        """`told` is called, by whoever runs `Tls.watch`, after there is something new."""
+        """Registers `told`, which `Tls.watch` calls after the files were reloaded."""
         self._changed.append(told)
 
     def look(self) -> bool:
-        """Reads the files again if they changed; True: there is something new. It may run in any one thread."""
+        """Reads the files again if they changed. True: new ones are in use now. No two threads may run it at once."""
         stamp = self._stamp()
         if stamp == self._seen:
             return False
@@ -117,27 +120,27 @@ class Leg:
                 self._warn(error)
             return False
         if self._stamp() != stamp:
-            return False  # still being written: what was read may be half of it
+            return False  # still being written: what was read may be incomplete
         self._seen, (self._pem, self._context), self._bad = stamp, read, False
         _log.info("the certificates for %s were reloaded", self.name, extra={"leg": self.name})
         return True
 
     def tell(self) -> None:
-        """Tells those who asked for it."""
+        """Calls what was registered with `on_change`."""
         for told in self._changed:
             told()
 
     def _warn(self, error: SettingError) -> None:
         if not self._bad:
             self._bad = True
-            _log.warning("%s; until then the files read before stay in use", error, extra={"leg": self.name})
+            _log.warning("%s; until then the previous files stay in use", error, extra={"leg": self.name})
 
     def _stamp(self) -> _Stamp:
-        """What changes with the files: Kubernetes swaps a link above them, others rename or write in place."""
+        """Changes whenever the files do: Kubernetes swaps a link above them, others rename or write in place."""
         stamps: _Stamp = []
         for path in (self._ca.path, self._cert.path, self._key.path):
             try:
-                stat = os.stat(path) if path else None  # noqa: PTH116 -- of each file, every two seconds
+                stat = os.stat(path) if path else None  # noqa: PTH116 -- runs for each file every two seconds
                 stamps.append((stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) if stat else ())
             except OSError as error:
                 stamps.append((error.errno or 0,))
@@ -166,7 +169,7 @@ class Leg:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tls:
-    """The legs that TLS is asked for; None: plaintext, or what the address itself says of TLS."""
+    """The legs with TLS settings. None means plaintext, or the TLS options in the address itself."""
 
     listen: Leg | None = None
     upstream: Leg | None = None
@@ -175,7 +178,7 @@ class Tls:
 
     @classmethod
     def load(cls, settings: Settings) -> Self:
-        """Reads all files; SettingError names the first that is of no use."""
+        """Reads all files; SettingError names the first one that cannot be used."""
         return cls(
             listen=_leg(settings, "listen", "callers", ca="client_ca", server=True),
             upstream=_to(UpstreamTls.of(settings)),
@@ -184,11 +187,13 @@ class Tls:
         )
 
     async def watch(self, every: float = LOOK_EVERY, more: Callable[[], Iterable[Leg]] | None = None) -> None:
-        """Looks at the files each `every` seconds and tells of what is new, until cancelled. `more` come and go."""
+        """Looks at the files every `every` seconds and reports changes to `on_change`, until cancelled. `more` returns
+        the further legs that there are at that moment.
+        """
         own = list(self._legs())
         while own or more is not None:
             await asyncio.sleep(every)
-            # In a thread: a network's file system may hang.
+            # In a thread, since a network file system may hang.
             renewed = await asyncio.to_thread(_looked, [*own, *(more() if more is not None else ())])
             for leg in renewed:
                 leg.tell()
@@ -198,7 +203,7 @@ class Tls:
 
 
 def _looked(legs: Iterable[Leg]) -> list[Leg]:
-    """Those with something new."""
+    """The legs whose files were reloaded."""
     return [leg for leg in legs if leg.look()]
 
 
@@ -233,5 +238,5 @@ def _of_no_use(given: Given, error: OSError | ValueError, accepted: str) -> Sett
 
 
 def _no_password() -> str:
-    """Asked for an encrypted key; without it OpenSSL would ask on the terminal."""
+    """Called for an encrypted key. Without a callback OpenSSL would ask for the password on the terminal."""
     return ""

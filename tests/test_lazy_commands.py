@@ -44,5 +44,5 @@ def test_an_unknown_command_is_unknown(group: click.Group) -> None:
 
 
 def test_what_is_no_command_is_a_mistake_of_ours(group: click.Group) -> None:
-    with pytest.raises(TypeError, match=r"slow_module\.odd is no command"):
+    with pytest.raises(TypeError, match=r"slow_module\.odd is not a command"):
         group.get_command(click.Context(group), "odd")

@@ -196,7 +196,7 @@ class TestChange:
         (warning,) = caplog.records
         assert warning.levelno == logging.WARNING
         assert warning.getMessage().startswith("UPSTREAM_TLS_CERT: ")
-        assert warning.getMessage().endswith("; until then the files read before stay in use")
+        assert warning.getMessage().endswith("; until then the previous files stay in use")
         renewed.write_to(pair)
         assert leg.look()
         assert leg.pem.cert == renewed.cert.read_bytes()
