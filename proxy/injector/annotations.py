@@ -1,4 +1,4 @@
-"""The annotations of a pod under our prefix: declared once, each checked by its type."""
+"""`Wishes`: the annotations of a pod under our prefix, each declared once and checked by its type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -29,13 +29,13 @@ _FLAG = OneOf("true", "false")
 
 
 def _annotation(kind: SettingType, text: str) -> Any:
-    """One annotation: None where the pod does not have it."""
+    """Declares one annotation; it is None if the pod does not have it."""
     return field(default=None, metadata={"type": kind, "help": text})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """The annotations of one pod; a field's name is the annotation's, with dashes for underscores."""
+    """The annotations of one pod; a field's name is the annotation's, with underscores for dashes."""
 
     inject: str | None = _annotation(_FLAG, '"true": add the sidecar; "false": never.')
     containers: tuple[str, ...] | None = _annotation(
@@ -74,7 +74,7 @@ HELP: dict[str, str] = {each.name.replace("_", "-"): each.metadata["help"] for e
 
 
 def parse(annotations: Mapping[str, Any]) -> Wishes:
-    """The wishes of a pod; Refused names the first annotation that is not understood."""
+    """The wishes of a pod; raises Refused for the first annotation that is not understood."""
     values: dict[str, Any] = {}
     for key, text in annotations.items():
         if not key.lower().startswith(PREFIX) or key == STATUS:
