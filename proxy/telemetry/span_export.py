@@ -211,7 +211,7 @@ class _Overheard(logging.Handler):
 
 
 def _tidy() -> None:
-    """Makes the SDK read the variables as `given` does: without the spaces around a value, and an empty one as unset."""
+    """Makes the SDK read the variables as `given` does: without spaces around a value, and an empty one as unset."""
     for name, text in [(name, text) for name, text in os.environ.items() if name.startswith("OTEL_")]:
         if text.strip():
             os.environ[name] = text.strip()

@@ -1,4 +1,4 @@
-"""OpenTelemetry's variables: a wrong one is said in one line, by `config` and at the start, as it is of other settings."""
+"""A wrong variable of OpenTelemetry is said in one line, by `config` and at the start, like any other wrong setting."""
 
 import pytest
 
