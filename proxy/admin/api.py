@@ -24,7 +24,7 @@ from typing import Any
 
 from aiohttp import hdrs, web
 
-from proxy.admin import requests
+from proxy.admin import flushing, requests
 from proxy.admin.access import Access, Refusal
 from proxy.admin.conditions import Conditions
 from proxy.admin.explain import Explainer, Upstream
@@ -156,7 +156,8 @@ class Admin:
             return _error(503, f"Redis cannot be asked now: {error}")
 
     async def _show_stats(self, given: Given) -> tuple[int, object]:
-        return 200, {**self._stats.document(requests.seconds(given, "since")), "log_level": self._log_level}
+        document = self._stats.document(requests.seconds(given, "since"))
+        return 200, {**document, "flush": flushing.told(self._core), "log_level": self._log_level}
 
     async def _show_config(self, _: Given) -> tuple[int, object]:
         texts = self._settings.shown()
@@ -237,10 +238,7 @@ class Admin:
         if done:
             task.result()
             return 200, {**told, "done": True}
-        trouble = self._redis_trouble() or "no answer"
-        note = (
-            f"Redis has not confirmed it yet ({trouble}): the proxy retries until it is done, and bypasses it meanwhile"
-        )
+        note = flushing.note(self._core, self._redis_trouble())
         return 202, {**told, "done": False, "note": note}
 
     async def _set_log_level(self, given: Given) -> tuple[int, object]:

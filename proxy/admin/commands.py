@@ -40,6 +40,9 @@ _NAMED = """
 \b
 A tag is given as the policy makes it, like product/7. Two words are a type and an id of the media service.
 """
+_FLUSHED = """
+While it is under way, stderr says how far it is. Ctrl-C ends the command, not the flush; `stats` shows the flush too.
+"""
 _EXPLAINED = """
 \b
 METHOD is a read of the policy, like shop.Products/Get, and REQUEST its message in protobuf's JSON. Two words are a type
@@ -133,15 +136,18 @@ def invalidate(ask: "AdminClient", *, what: tuple[str, ...], collection: str, as
 
 @_operator_command(
     "flush",
-    "Delete everything stored, of all services or of one.",
+    "Delete everything stored, of all services or of one.\n" + _FLUSHED,
     click.argument("service", required=False),
     kept=True,
 )
 def flush(ask: "AdminClient", *, service: str | None, as_json: bool) -> int:
-    """Prints whether Redis has confirmed."""
-    if service is None:
-        return _confirmed(ask.post("/flush"), as_json, "the whole cache is flushed")
-    return _confirmed(ask.post("/flush", service=service), as_json, f"all that is stored of {service} is flushed")
+    """Prints whether Redis has confirmed; while the flush is under way, how far it is."""
+    from proxy.admin.following import followed  # noqa: PLC0415 -- help loads no HTTP
+
+    named = {} if service is None else {"service": service}
+    answer = followed(ask, ask.post("/flush", **named))
+    done = "the whole cache is flushed" if service is None else f"all that is stored of {service} is flushed"
+    return _confirmed(answer, as_json, done)
 
 
 @_operator_command(

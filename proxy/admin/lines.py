@@ -26,6 +26,7 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
         *(("", reason) for reason in told["verdict"]["reasons"]),
         ("mode", f"{told['mode']}, ttl {Duration().text(told['ttl'])}"),
         ("up", ", ".join(filter(None, (_span(told["uptime"]), _memory(told["memory_bytes"]), told["unready"])))),
+        *_envoy_row(told.get("envoy_restarts")),
         ("hit ratio", f"{_percent(recent['hit_ratio'])} in the last 5 minutes, {_percent(told['hit_ratio'])} in all"),
         ("answers", counts),
         *_method_rows(told["methods"]),
@@ -40,6 +41,7 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
         *((each["name"], _service(each)) for each in told["services"]),
         *((f"queue {queue['name']}", _depth(queue)) for queue in told["queues"]),
         ("pending", f"{_counted(told['invalidations']['pending'], 'invalidation')} not confirmed by Redis yet"),
+        *([("flush", flush_line(flush))] if (flush := told.get("flush")) else []),
     ]
     last = told["invalidations"]["last"][:5]
     shown = [(_time(each["at"]), _whose(each), each["source"], each["detail"]) for each in last]
@@ -63,6 +65,19 @@ def _popular_lines(top: dict[str, Any]) -> list[str]:
 def _depth(queue: dict[str, Any]) -> str:
     waiting = f"{_counted(queue['waiting'], 'event')} waiting, {_counted(queue['consumers'], 'consumer')}"
     return f"{waiting}, as of {_span(queue['seconds'])} ago"
+
+
+def flush_line(flush: dict[str, Any]) -> str:
+    """The flush that is wanted or under way, and how far it is."""
+    whose = ", ".join(flush["services"]) or "everything"
+    if flush["share"] is None:
+        return f"{whose}, waiting for {_span(flush['seconds'])}: {flush['reason']}"
+    far = f"{flush['share'] * 100:.0f} %, {_counted(flush['tags'], 'model')} so far"
+    return f"{whose}, {far}, for {_span(flush['seconds'])}: {flush['reason']}"
+
+
+def _envoy_row(restarts: int | None) -> list[tuple[str, str]]:
+    return [] if restarts is None else [("envoy", f"crashed and was restarted {_counted(restarts, 'time')}")]
 
 
 def _memory(size: int | None) -> str:

@@ -57,6 +57,7 @@ class Stats:
             "now": time.time(),
             "uptime": time.monotonic() - self._started,
             "memory_bytes": _resident_bytes(),
+            "envoy_restarts": self._envoy_restarts(),
             "mode": self._policy.mode,
             "ttl": self._policy.ttl,
             "unready": self._conditions.unready(),
@@ -100,6 +101,11 @@ class Stats:
     def _points(self, since: float, reading: Reading) -> list[Any]:
         """The last one is the step that has not ended yet."""
         return [*self.series.points(since), self.series.present(reading)]
+
+    def _envoy_restarts(self) -> int | None:
+        """How often Envoy crashed and was restarted; None with another transport."""
+        count = self._registry.get_sample_value("media_cache_envoy_restarts_total")
+        return None if count is None else int(count)
 
     def _reading(self) -> Reading:
         return read(self._registry, self._methods)

@@ -11,6 +11,7 @@ Rules:
 import asyncio
 import logging
 import math
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -45,6 +46,17 @@ class HeldTag:
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
+@dataclass(frozen=True, slots=True)
+class Flush:
+    """A flush that is wanted or under way."""
+
+    reason: str
+    services: tuple[str, ...]
+    """Empty: of all services."""
+    since: float
+    """When it was asked for, by `time.monotonic`."""
+
+
 class Held:
     """The held tags and the flush that is wanted, if any. Must be made inside the event loop."""
 
@@ -55,6 +67,7 @@ class Held:
         self._asked = 0
         self._flushed = 0
         self._flush_due = math.inf
+        self._flush_since = 0.0
         self._share: frozenset[str] | None = frozenset()
         self.flush_share: frozenset[str] | None = None
         """The services whose answers the flush that began last removes; None means all services."""
@@ -139,12 +152,22 @@ class Held:
             log.warning(
                 "the cache of a service will be flushed" if service else "the whole cache will be flushed", extra=told
             )
+        if self._asked <= self._flushed:
+            self._flush_since = time.monotonic()
         self._share = None if not service or self._share is None else self._share | {service}
         self.flush_reason, self.flush_source = reason, source
         self._flush_due = min(self._flush_due, due)
         self._asked += 1
         self._changed()
         return self._asked
+
+    @property
+    def flush(self) -> "Flush | None":
+        """The flush that is wanted or under way."""
+        if self._asked <= self._flushed:
+            return None
+        share = self.flush_share if self._flush_due == math.inf else self._share
+        return Flush(self.flush_reason, tuple(sorted(share or ())), self._flush_since)
 
     def hurry(self) -> None:
         """Makes a flush that is wanted due now."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from proxy.caching import asking
 from proxy.caching.confirmed import Confirmed
-from proxy.caching.held import Held, HeldTag, Intent
+from proxy.caching.held import Flush, Held, HeldTag, Intent
 from proxy.calls.tags import UNDESCRIBED, Description, kind_of
 from proxy.errors import RedisUnavailableError
 from proxy.retry import jittered
@@ -92,6 +92,11 @@ class Invalidations:
     def pending(self) -> int:
         """How many tags are held; a flush that is wanted or under way counts as one."""
         return self._held.count
+
+    @property
+    def flush_wanted(self) -> Flush | None:
+        """The flush that is wanted or under way."""
+        return self._held.flush
 
     async def invalidate(
         self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from proxy.calls.keys import share_of
 from proxy.errors import RedisUnavailableError, UnexpectedReplyError
@@ -16,18 +17,36 @@ _OF_SERVICE = Script("of_service")
 _SCAN_COUNT = b"200"  # keys scanned in one step, and invalidated by one script
 
 
+@dataclass(slots=True)
+class Progress:
+    """How far the flush is that is under way."""
+
+    share: float | None = None
+    """The share of the keys that has been looked at, estimated; None if no flush is under way."""
+    tags: int = 0
+    """How many tags have been invalidated so far."""
+
+
 async def flush(
-    nodes: Sequence[Node], pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]]
+    nodes: Sequence[Node],
+    pattern: bytes,
+    invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]],
+    progress: Progress | None = None,
 ) -> int:
     """Calls `invalidate` for all keys that match `pattern`, with the keys of one script at a time. Returns the sum of
-    its results. Raises RedisUnavailableError if a node is away.
+    its results. Raises RedisUnavailableError if a node is away. Keeps `progress` up to date until it ends.
     """
     if not nodes:
         raise RedisUnavailableError("not connected yet")
-    removed = 0
-    for _ in range(2 if len(nodes) > 1 else 1):  # a key that moves between nodes may escape the first pass
-        for node in nodes:
-            removed += await _flush_node(node, pattern, invalidate)
+    progress = Progress() if progress is None else progress
+    walks = [*nodes, *(nodes if len(nodes) > 1 else ())]  # a key that moves between nodes may escape the first pass
+    progress.tags, removed = 0, 0
+    try:
+        for number, node in enumerate(walks):
+            progress.share = number / len(walks)
+            removed += await _flush_node(node, pattern, invalidate, progress, 1 / len(walks))
+    finally:
+        progress.share = None
     return removed
 
 
@@ -46,8 +65,15 @@ async def _of_service(topology: Topology, keys: tuple[bytes, ...], share: bytes)
     return {key for key, told in zip(keys, reply, strict=True) if told}
 
 
-async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]]) -> int:
-    removed, cursor = 0, b"0"
+async def _flush_node(
+    node: Node,
+    pattern: bytes,
+    invalidate: Callable[[tuple[bytes, ...]], Awaitable[int]],
+    progress: Progress,
+    share: float,
+) -> int:
+    """Looks at all keys of a node, which are this `share` of the whole."""
+    removed, cursor, before = 0, b"0", progress.share or 0.0
     while True:
         reply = await node.ask(Budget(FLUSH_STEP), b"SCAN", cursor, b"MATCH", pattern, b"COUNT", _SCAN_COUNT)
         if not isinstance(reply, list):
@@ -58,5 +84,15 @@ async def _flush_node(node: Node, pattern: bytes, invalidate: Callable[[tuple[by
             if isinstance(outcome, BaseException):
                 raise outcome
             removed += outcome
+            progress.tags += outcome
         if cursor == b"0":
             return removed
+        if not node.one_slot:  # a Cluster's cursor has the slot in its lowest bits, in newer versions only
+            progress.share = before + share * _walked(int(cursor))
+
+
+def _walked(cursor: int) -> float:
+    """The share of a hash table that SCAN has walked through. The cursor counts with its bits in reverse order, so
+    that it stays valid when the table grows: bit 0 set means that half of it is behind.
+    """
+    return sum(0.5 ** (bit + 1) for bit in range(cursor.bit_length()) if cursor >> bit & 1)

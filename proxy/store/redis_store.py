@@ -20,7 +20,7 @@ from proxy.settings.setting_types import RedisTarget
 from proxy.store.dependants import SCRIPTS, Dependants, Left, Overtaken, all_of
 from proxy.store.model_hash import LIMITS
 from proxy.store.redis_connecting import Changed, Listeners, Probing
-from proxy.store.redis_flush import FLUSH_STEP, flush, of_services
+from proxy.store.redis_flush import FLUSH_STEP, Progress, flush, of_services
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
 from proxy.store.redis_reads import Found, Reads
@@ -84,6 +84,7 @@ class RedisStore:
         self._reads = Reads(self._topology.node_for, self.gap)
         self._dependants = Dependants(self._topology, keys, self._remove)
         self._whole = False
+        self.flushing = Progress()
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
         """`again` is called at once when another server is master, before its first reply is used: what was confirmed
@@ -263,7 +264,7 @@ class RedisStore:
                 await self._remove(keys, FLUSH_STEP)
             return len(keys)
 
-        return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate)
+        return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate, self.flushing)
 
     async def _remove(self, keys: tuple[bytes, ...], timeout: float) -> None:
         """Invalidates tags by their hashes, all of one slot, for the sake of no event and no write."""

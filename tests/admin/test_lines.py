@@ -6,6 +6,7 @@ from proxy.admin.conditions import Conditions
 from proxy.admin.lines import lookup_lines, stats_lines, table
 from proxy.admin.stats import Stats
 from proxy.caching.policy import Policy
+from proxy.envoy.restarts import restarts
 from proxy.policy.builtin.model import Model
 from proxy.telemetry.callers import Use
 from proxy.telemetry.invalidation_log import InvalidationLog
@@ -77,3 +78,17 @@ def test_a_look_up_names_some_of_what_depends_on_a_tag() -> None:
     assert shown[-1].endswith("slug/8, slug/9 and 110 more")
     shown = lookup_lines({**found, "dependants": [{"tag": TITLE, "ttl": 1.0}], "dependants_count": 1})
     assert shown[-1] == "an invalidation also removes what is stored under \\x1b]0;owned\\x07user"
+
+
+def test_stats_say_how_far_a_flush_is_and_how_often_envoy_crashed() -> None:
+    answer = told(media_metrics())
+    assert not any(line.startswith(("envoy", "flush")) for line in stats_lines(answer))
+    metrics = media_metrics()
+    restarts(metrics.registry).inc(2)
+    answer = told(metrics)
+    flush = {"reason": "asked for", "services": ["shop.Products"], "seconds": 3.0, "share": 0.25, "tags": 7}
+    lines = [" ".join(line.split()) for line in stats_lines({**answer, "flush": flush})]
+    assert "envoy crashed and was restarted 2 times" in lines
+    assert "flush shop.Products, 25 %, 7 models so far, for 3s: asked for" in lines
+    lines = [" ".join(line.split()) for line in stats_lines({**answer, "flush": {**flush, "share": None}})]
+    assert "flush shop.Products, waiting for 3s: asked for" in lines

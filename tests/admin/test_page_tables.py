@@ -49,18 +49,18 @@ async def _rows(page: Browser, selector: str) -> int:
 
 
 async def test_many_rows_are_paged_and_long_names_fit_a_phone(page: Browser, gateway: Gateway) -> None:
-    for number in range(60):
+    for number in range(250):
         await gateway.hits(1, model_type=LONG, collection=f"{LONG}-{number}")
     await page.type("#model-type", LONG)
     await page.type("#model-id", "1")
     await page.click("#look-up")
-    await page.shows("#answer", "60 stored")
-    await page.shows("#answer .pager", "1 to 25 of 60")
+    await page.shows("#answer", "250 stored")
+    await page.shows("#answer .pager", "1 to 25 of 250")
     assert await _rows(page, "#answer") == 25
-    for where in ("26 to 50 of 60", "51 to 60 of 60"):
+    for first in range(26, 250, 25):
         await page.click("#answer .pager button:last-child")
-        await page.shows("#answer .pager", where)
-    assert await _rows(page, "#answer") == 10
+        await page.shows("#answer .pager", f"{first} to {first + 24} of 250")
+    assert await _rows(page, "#answer") == 25
     phone = {"width": 375, "height": 800, "deviceScaleFactor": 1, "mobile": True}
     await page.run(lambda driver: driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", phone))
     widths = "return [document.documentElement.scrollWidth, window.innerWidth]"

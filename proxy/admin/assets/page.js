@@ -144,8 +144,20 @@ async function purgeOf(named, name, kind, button) {
 async function flush() {
   const text = "Everything stored of every model goes, for every proxy on this Redis. The media service gets all reads until it is stored anew.";
   if (!(await confirmed("Flush the whole cache?", text, "Flush everything"))) return;
-  const done = await working("flush", "Flushing", "answer", ask("flush", {}, "POST"));
-  showOutcome(done.done ? "The whole cache is flushed." : `${done.note}.`, !done.done);
+  const begun = Date.now();
+  const done = await working("flush", "Flushing", "answer", ask("flush", {}, "POST").then(followed));
+  showOutcome(done.done ? `The whole cache is flushed. It took ${duration((Date.now() - begun) / 1000)}.` : `${done.note}.`, !done.done);
+}
+
+// Waits for a flush that takes longer than its answer may; the state at the top says how far it is.
+async function followed(answer) {
+  while (!answer.done) {
+    const { flush: left } = await ask("stats", {});
+    if (!left) return { done: true };
+    if (left.share === null) return answer;
+    await new Promise((resolve) => { setTimeout(resolve, 500); });
+  }
+  return answer;
 }
 
 const SWITCHES = {

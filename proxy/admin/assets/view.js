@@ -94,7 +94,8 @@ function cells(texts) {
 function showStats(stats) {
   const recent = stats.last_5_minutes;
   const memory = stats.memory_bytes ? `, ${bytes(stats.memory_bytes)} of memory` : "";
-  $("about").textContent = `Version ${stats.version}, up ${span(stats.uptime)}${memory}${stats.unready ? `, ${stats.unready}` : ""}`;
+  const crashes = stats.envoy_restarts ? `, Envoy crashed and was restarted ${count(stats.envoy_restarts)} times` : "";
+  $("about").textContent = `Version ${stats.version}, up ${span(stats.uptime)}${memory}${crashes}${stats.unready ? `, ${stats.unready}` : ""}`;
   $("mode").textContent = stats.ttl > 0 ? `mode ${stats.mode}` : "CACHE_TTL is 0";
   $("mode").className = stats.mode === "on" && stats.ttl > 0 ? "badge" : "badge alert";
   $("mode").hidden = false;
@@ -123,10 +124,26 @@ function showStats(stats) {
   showCallers(stats);
   const pending = stats.invalidations.pending;
   $("pending").textContent = pending ? `Redis has not confirmed ${count(pending)} invalidations yet; reads of their models bypass the cache.` : "";
+  showFlush(stats.flush);
   showReads(stats.methods);
   showTopModels(stats.top_models);
   showEvents(stats);
   showInvalidations(stats.invalidations.last, stats.now);
+}
+
+// How far a flush is, in one line.
+function flushText({ services, share, tags, seconds, reason }) {
+  const far = share === null ? "waiting for Redis" : `${Math.floor(share * 100)} %, ${count(tags)} models so far`;
+  return `Flush of ${services.join(", ") || "everything"} (${reason}): ${far}, ${span(seconds)}.`;
+}
+
+function showFlush(flush) {
+  $("flushing").hidden = !flush;
+  if (!flush) return;
+  const [bar, text] = $("flushing").children;
+  if (flush.share === null) bar.removeAttribute("value");
+  else bar.value = flush.share;
+  text.textContent = flushText(flush);
 }
 
 const MODES = {
