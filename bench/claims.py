@@ -44,7 +44,7 @@ async def _latency(proxy: ProxyProcess, upstream: FakeMediaServer) -> list[Targe
     hit, call = statistics.median(hits) * 1000, statistics.median(direct) * 1000
     return [
         Target("p50 of a direct call to a service of 50 ms, 1 caller", call, None, "ms"),
-        Target("p50 of a hit before it, 1 caller", hit, None, "ms"),
+        Target("p50 of a hit in front of that service, 1 caller", hit, None, "ms"),
         Target("direct call / hit", call / hit, 50, at_least=True),
     ]
 
@@ -63,7 +63,7 @@ async def _load(proxy: ProxyProcess, upstream: FakeMediaServer) -> Target:
     async with Gateway(proxy.addr) as gateway:
         await asyncio.gather(*(gateway.read(model_id=77) for _ in range(1000)))
     calls = upstream.media.count("GetFilesByModel") - before
-    return Target("upstream calls for 1000 reads of one model at once", calls, 1, "")
+    return Target("upstream calls for 1000 concurrent reads of one model", calls, 1, "")
 
 
 async def _upload(proxy: ProxyProcess) -> Target:
@@ -73,7 +73,7 @@ async def _upload(proxy: ProxyProcess) -> Target:
             request = pb.UploadFileRequest(content=content, model_type="User", model_id=number, file_name="big.bin")
             assert (await gateway.stub.UploadFile(request)).success  # noqa: S101 -- a figure of a failed call is none
     peak = Tree(proxy.pid).peak()
-    return Target("peak memory over three 50 MB uploads", peak, 300, "MB")
+    return Target("peak memory during three 50 MB uploads", peak, 300, "MB")
 
 
 async def measure() -> list[Target]:

@@ -4,7 +4,8 @@
     python -m bench.floors PORT look REDIS       the value of one key, by one HGET on one shared connection
     python -m bench.floors PORT shape REDIS      the same in a hit's shape: a call is there before its request is read,
                                                  so that it may be refused; two trailers say what the cache did
-    python -m bench.floors PORT pass UPSTREAM    what upstream answers, by one unary call on one channel
+    python -m bench.floors PORT pass UPSTREAM    what upstream answers, headers included, by one unary call on one
+                                                 channel
 
 As the proxy they run on uvloop, with the proxy's own channel options. They parse nothing, check nothing, count nothing,
 and know no limit, no deadline and no failure.
@@ -28,6 +29,9 @@ from proxy.transport.channel_options import CLIENT_OPTIONS
 
 Context = grpc.aio.ServicerContext[Any, Any]
 Answer = Callable[[bytes, Context], Awaitable[bytes]]
+
+_OF_ONE_MESSAGE = ("content-length", "trailer")
+"""What nghttpd says of its own response, and gRPC's core refuses to pass on."""
 
 KEY, FIELD = b"bench:floor", b"answer"
 """Where `look` finds its answer."""
@@ -101,8 +105,11 @@ async def _pass(address: str, method: str) -> Answer:
     channel = grpc.aio.insecure_channel(address, options=CLIENT_OPTIONS)
     upstream: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
 
-    async def forward(request: bytes, _: Context) -> bytes:
-        return await upstream(request)
+    async def forward(request: bytes, context: Context) -> bytes:
+        call = upstream(request)
+        headers = await call.initial_metadata()
+        await context.send_initial_metadata(tuple(each for each in headers if each[0] not in _OF_ONE_MESSAGE))
+        return await call
 
     return forward
 

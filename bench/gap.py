@@ -26,7 +26,7 @@ async def measure() -> list[Target]:
             places = {"REDIS_ADDR": redis.addr, "MEDIA_SERVICE_ADDR": upstream.addr}
             async with ProxyProcess(TRANSPORT=transport, **places) as proxy:
                 gap = await _gap(proxy)
-            found.append(Target(f"killed and started again, until calls succeed ({transport})", gap, None, "s"))
+            found.append(Target(f"from the kill of the proxy until calls succeed again ({transport})", gap, None, "s"))
         return found
 
 

@@ -1,6 +1,6 @@
-"""Figures to Markdown, and Markdown into documents, between markers: no figure is typed by hand.
+"""Turns figures into Markdown, and puts it into documents between markers, so that no figure is typed by hand.
 
-A marker is a pair of lines, `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`; what stands between them is replaced.
+A marker is a pair of lines, `<!-- bench:NAME -->` and `<!-- /bench:NAME -->`; the text between them is replaced.
 """
 
 import re
@@ -17,7 +17,7 @@ from bench.targets import Target
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Numbers to the right, the first column to the left."""
+    """The first column is aligned left, the others right."""
     lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -43,14 +43,14 @@ def latency(rows: Mapping[str, Row]) -> str:
 
 
 def servers(found: Mapping[str, Server], resident: Mapping[str, tuple[float, float]]) -> str:
-    """Memory (after its start, after the run) and start time."""
+    """Start time, and memory after the start and after the run."""
     head = ["process", "MB after start", "MB after the run", "start, s"]
     rows = ([name, *(f"{mb:.0f}" for mb in resident[name]), f"{found[name].started_in:.2f}"] for name in found)
     return table(head, rows)
 
 
 def targets(found: Iterable[Target]) -> str:
-    """Each with its verdict."""
+    """The targets, each with its verdict."""
     head = ["target", "measured", "bound", "verdict"]
     return table(
         head,
@@ -67,8 +67,8 @@ def targets(found: Iterable[Target]) -> str:
 
 
 def growth(points: Iterable[Point]) -> str:
-    """What a hit costs, by what grows."""
-    head = ["what grows", "to", "proxy, µs a hit", "Redis, µs a hit", "hits/s"]
+    """CPU of a hit, by what grows."""
+    head = ["what grows", "to", "proxy, µs per hit", "Redis, µs per hit", "hits/s"]
     rows = (
         [each.what, f"{each.value:g}", f"{each.cpu_us:.0f}", f"{each.redis_us:.0f}", f"{each.rate:.0f}"]
         for each in points
@@ -77,30 +77,30 @@ def growth(points: Iterable[Point]) -> str:
 
 
 def stampedes(found: Iterable[Stampede]) -> str:
-    """Reads of one model at once that nobody has, through several proxies."""
+    """Concurrent reads of a model that is not cached, through several proxies."""
     rows = ([str(each.proxies), str(each.reads), str(each.upstream_calls)] for each in found)
-    return table(["proxies", "reads at once", "upstream calls"], rows)
+    return table(["proxies", "concurrent reads", "upstream calls"], rows)
 
 
 def pods(redis_us: float) -> str:
-    """What one Redis carries, by its CPU per hit: it answers commands on one core."""
+    """The load that one Redis can carry, from its CPU per hit: it executes commands on one core."""
     most = 1e6 / redis_us
     rows = ([f"{count:,}", f"{most / count:,.0f}", f"{0.5 * most / count:,.0f}"] for count in (10, 100, 1000))
-    return table(["pods on one Redis", "hits/s a pod, Redis' core full", "half full"], rows)
+    return table(["pods on one Redis", "hits/s per pod with Redis' core at 100 %", "at 50 %"], rows)
 
 
 def profile(found: Mapping[str, Mapping[str, float]]) -> str:
-    """µs of CPU a call by owner, the dearest of any kind first; our files that take little stand together."""
+    """CPU per call in µs by owner, the largest first; the proxy's files that take little are summed up."""
     shown = {kind: folded(each) for kind, each in found.items()}
     places = {place for each in shown.values() for place in each}
     order = sorted(places, key=lambda place: -max(each.get(place, 0.0) for each in shown.values()))
     rows = [[place, *(f"{each[place]:.1f}" if place in each else "" for each in shown.values())] for place in order]
-    rows.append(["in all", *(f"{sum(each.values()):.0f}" for each in found.values())])
-    return table(["µs of CPU a call, 8 callers", *found], rows)
+    rows.append(["total", *(f"{sum(each.values()):.0f}" for each in found.values())])
+    return table(["CPU per call in µs, 8 callers", *found], rows)
 
 
 def folded(each: Mapping[str, float]) -> dict[str, float]:
-    """What takes less than half a hundredth of a call counts as others'."""
+    """Owners that take less than 0.5 % of a call are summed up."""
     least = sum(each.values()) / 200
     kept: dict[str, float] = {}
     for place, micros in each.items():
@@ -111,13 +111,13 @@ def folded(each: Mapping[str, float]) -> dict[str, float]:
 
 
 def left(found: Mapping[str, Mapping[str, float]]) -> str:
-    """What remains of each kind of call beside the server that does the least for it, and whose it is."""
+    """Each kind of call beside the minimal server for it, with the part of the proxy's own files."""
     pairs = ((profiled.HIT, profiled.SHAPE), (profiled.PASSED, profiled.FORWARDING))
     lines = [_left(name, found[name], least, found[least], found[profiled.ECHO]) for name, least in pairs]
     inside = found[profiled.IN_ENVOY]
     lines.append(
-        f"* A {profiled.IN_ENVOY} takes {sum(inside.values()):.0f} µs, {_ours(inside):.0f} of them in our own files "
-        f"and {inside.get(owners.ENVOY, 0.0) + inside.get('pyvoy', 0.0):.0f} in Envoy and pyvoy."
+        f"* A {profiled.IN_ENVOY} takes {sum(inside.values()):.0f} µs, {_ours(inside):.0f} of them in the proxy's own "
+        f"files and {inside.get(owners.ENVOY, 0.0) + inside.get('pyvoy', 0.0):.0f} in Envoy and pyvoy."
     )
     return "\n".join(lines)
 
@@ -125,9 +125,9 @@ def left(found: Mapping[str, Mapping[str, float]]) -> str:
 def _left(name: str, mine: Mapping[str, float], least: str, its: Mapping[str, float], echo: Mapping[str, float]) -> str:
     whole, floor, of_echo = (sum(each.values()) for each in (mine, its, echo))
     return (
-        f"* A {name} takes {whole:.0f} µs, {_ours(mine):.0f} of them in our own files. The {least} takes {floor:.0f}, "
-        f"{floor / of_echo:.2f} x the bare echo's {of_echo:.0f}: that much grpc.aio, the event loop and the kernel "
-        "take of any proxy."
+        f"* A {name} takes {whole:.0f} µs, {_ours(mine):.0f} of them in the proxy's own files. The {least} takes "
+        f"{floor:.0f}, {floor / of_echo:.2f} x the bare echo's {of_echo:.0f}: grpc.aio, the event loop and the kernel "
+        "take that much in any proxy."
     )
 
 
@@ -136,59 +136,59 @@ def _ours(each: Mapping[str, float]) -> float:
 
 
 def telemetry(found: Mapping[str, tuple[float, float]]) -> str:
-    """CPU of a hit in µs, and its share of the same hit without any telemetry."""
+    """CPU of a hit in µs, and relative to the same hit without any telemetry."""
     rows = ([name, f"{micros:.0f}", f"{share:.2f}"] for name, (micros, share) in found.items())
-    return table(["telemetry", "µs a hit", "of none"], rows)
+    return table(["telemetry", "µs per hit", "relative to none"], rows)
 
 
 def claims(found: Iterable[Target]) -> str:
-    """What they are, and their figures."""
+    """The claims and their figures."""
     return table(["", ""], ([each.what, _figure(each.value, each.unit)] for each in found))
 
 
 def starts(found: Starts) -> str:
-    """Medians, by transport."""
+    """Medians by transport."""
     head = ["transport", "port open, s", "ready, s", "CPU until ready, s"]
     rows = ([name, *(f"{median(runs, what):.2f}" for what in ("open", "ready", "cpu"))] for name, runs in found.items())
     return table(head, rows)
 
 
 def policies(rows: Iterable[list[str]]) -> str:
-    """What each adds to a start without one."""
+    """What each policy adds to a start without a policy."""
     return table(["transport: policy", "CPU, ms more", "port open, ms later", "MB more"], rows)
 
 
 def memory(found: Starts) -> str:
-    """Medians, by transport and process."""
+    """Medians by transport and process."""
     rows = []
     for name, runs in found.items():
         own = [sorted(each)[len(runs) // 2] for each in zip(*(run.private for run in runs), strict=True)]
-        names = ["serve"] if len(own) == 1 else ["serve", "Envoy, with what runs in it"]
+        names = ["serve"] if len(own) == 1 else ["serve", "Envoy and the interpreter inside"]
         whole = median(runs, "resident")
         rows += [[f"{name}: {process}", f"{mb:.1f}"] for process, mb in zip(names, own, strict=True)]
         rows += [[f"{name}: files, such as programs and libraries", f"{whole - sum(own):.1f}"]]
-        rows += [[f"{name}: in all", f"{whole:.1f}"]]
+        rows += [[f"{name}: total", f"{whole:.1f}"]]
     return table(["resident after the start", "MB"], rows)
 
 
 def parts(found: Parts) -> str:
-    """What loading takes, the largest first."""
+    """What each part takes to load, the largest first."""
     rows = ([name, f"{ms:.0f}", f"{mb:.1f}"] for name, (ms, mb) in found.items())
     return table(["loaded by `serve`", "CPU, ms", "MB"], rows)
 
 
 def redis_side(found: Mapping[str, float]) -> str:
-    """Redis' own CPU for one HGET, by how it is asked."""
+    """Redis' own CPU for one HGET, by the way the command is sent."""
     return table(["HGET of a stored answer", "Redis, µs"], ([name, f"{us:.1f}"] for name, us in found.items()))
 
 
 def machine(found: Mapping[str, str]) -> str:
-    """On what and with what it was measured."""
+    """The machine and the versions of the measurement."""
     return "Measured on: " + "; ".join(f"{name} {text}" for name, text in found.items()) + "."
 
 
 def put(document: Path, name: str, text: str) -> None:
-    """Replaces what stands between a document's markers; ValueError when they are not there."""
+    """Replaces the text between a document's markers; ValueError if they are missing."""
     before = document.read_text()
     start, end = f"<!-- bench:{name} -->", f"<!-- /bench:{name} -->"
     pattern = re.compile(f"{re.escape(start)}.*?{re.escape(end)}", re.DOTALL)

@@ -8,20 +8,20 @@ from bench.side_by_side import Row
 from bench.subjects import ECHO, FORWARDING, ORIGIN, PLAIN_ENVOY, SHAPE
 
 CALLERS = 8
-"""At which the targets are judged: a gateway that resolves one page's fields at once."""
+"""Concurrent callers for which the targets are judged: a gateway that resolves one page's fields concurrently."""
 HIT = 1.25
-"""CPU of a hit: of the bare echo's, at `CALLERS`."""
+"""CPU of a hit relative to the bare echo's, at `CALLERS`."""
 HIT_REACHED = 1.4
-"""What the gate goes by as long as the target is missed: `make bench ARGS=profile` says by what."""
+"""The gate's bound while the target is missed; `make bench ARGS=profile` shows what takes the CPU."""
 FORWARDED = 1.9
-"""CPU of a forwarded call: of the bare echo's, at `CALLERS`."""
+"""CPU of a forwarded call relative to the bare echo's, at `CALLERS`."""
 HIT_IN_ENVOY, FORWARDED_IN_ENVOY = 2.0, 1.1
-"""CPU of a hit and of a forwarded call with TRANSPORT=envoy: of plain Envoy's, at 64 callers."""
+"""CPU of a hit and of a forwarded call with TRANSPORT=envoy relative to plain Envoy's, at 64 callers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure and its bound: an upper one, unless `at_least`; None: it is only told."""
+    """A figure and its bound: an upper bound, unless `at_least`. None means that the figure is only reported."""
 
     what: str
     value: float
@@ -44,7 +44,7 @@ class Target:
 
 
 def of_rows(rows: Mapping[str, Row]) -> list[Target]:
-    """What is judged of the side by side run."""
+    """The targets of the side-by-side run."""
     echo, shape, bare = rows[ECHO], rows[SHAPE], rows[FORWARDING]
     hit, forwarded = rows["proxy (grpcio), hit"], rows["proxy (grpcio), forwarded"]
     inside, past, plain = (rows[name] for name in ("proxy (envoy), hit", "proxy (envoy), forwarded", PLAIN_ENVOY))
@@ -53,14 +53,12 @@ def of_rows(rows: Mapping[str, Row]) -> list[Target]:
         _origin(rows),
         Target(f"CPU of a hit / of the bare echo, {at}", hit.ratio(echo, CALLERS, _cpu), HIT),
         Target(
-            f"of it without us: one HGET in a hit's shape / the bare echo, {at}", shape.ratio(echo, CALLERS, _cpu), None
+            f"for comparison: one HGET in a hit's shape / the bare echo, {at}", shape.ratio(echo, CALLERS, _cpu), None
         ),
         Target(f"CPU of a forwarded call / of the bare echo, {at}", forwarded.ratio(echo, CALLERS, _cpu), FORWARDED),
-        Target(f"of it without us: bare forwarding / the bare echo, {at}", bare.ratio(echo, CALLERS, _cpu), None),
+        Target(f"for comparison: bare forwarding / the bare echo, {at}", bare.ratio(echo, CALLERS, _cpu), None),
         Target("p50 of a hit / of the bare echo, 1 caller", hit.ratio(echo, 1, _p50), 1.3),
-        Target(
-            "of it without us: one HGET in a hit's shape / the bare echo, 1 caller", shape.ratio(echo, 1, _p50), None
-        ),
+        Target("for comparison: one HGET in a hit's shape / the bare echo, 1 caller", shape.ratio(echo, 1, _p50), None),
         Target("TRANSPORT=envoy: CPU of a hit / of the bare echo, 64 callers", inside.ratio(echo, 64, _cpu), 0.33),
         Target(
             "TRANSPORT=envoy: CPU of a hit / of plain Envoy's call, 64 callers",
@@ -76,16 +74,16 @@ def of_rows(rows: Mapping[str, Row]) -> list[Target]:
 
 
 def _origin(rows: Mapping[str, Row]) -> Target:
-    """An origin that is busy itself would make every forwarder wait, and look dear."""
+    """A busy origin would make every forwarder wait and look expensive."""
     fastest = max(row.median(64, _rate) for row in rows.values() if row.server != "origin" and row.unary)
     rate = rows[ORIGIN].median(64, _rate)
     return Target(
-        "the origin's calls in a second / the fastest subject's, 64 callers", rate / fastest, 3, at_least=True
+        "calls per second of the origin / of the fastest subject, 64 callers", rate / fastest, 3, at_least=True
     )
 
 
 def of_envoy(resident: float, started_in: float) -> list[Target]:
-    """What is judged of the proxy with TRANSPORT=envoy as it stands after its start: MB, seconds."""
+    """The targets of the proxy with TRANSPORT=envoy after its start; `resident` in MB, `started_in` in seconds."""
     return [
         Target("TRANSPORT=envoy: resident memory after start", resident, 140, "MB"),
         Target("TRANSPORT=envoy: start to serving", started_in, 2.5, "s"),

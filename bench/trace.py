@@ -68,7 +68,7 @@ class Found:
         share = self.answers["hit"] / self.ideal
         return [
             Target(f"hit ratio over a trace of {READS} reads / an ideal cache's", share, SHARE, "", at_least=True),
-            Target("stale answers in it", len(self.wrong), 0, ""),
+            Target("stale answers in that trace", len(self.wrong), 0, ""),
         ]
 
 

@@ -146,7 +146,7 @@ class Core:
 
     @property
     def hits(self) -> tuple[Hits, ...]:
-        """One for each read of the policy."""
+        """One for each read of the policy; none without Redis."""
         return self.served.hits
 
     @property

@@ -51,7 +51,7 @@ class Served:
     cache: Cache
     methods: Methods
     hits: tuple[Hits, ...]
-    """One for each read of the policy."""
+    """One for each read of the policy; none without Redis."""
 
     @classmethod
     def by(cls, policy: compiled.Policy, upstreams: Upstreams, shared: Shared) -> Self:
@@ -72,8 +72,7 @@ class Served:
             random=random.random,
         )
         methods = Methods(policy.reads, policy.writes, cache, shared.own_writes, fetch, store, metrics)
-        hits = tuple(Hits(path, cache, keys.vary_of(path), metrics) for path in policy.reads)
-        return cls(policy, upstreams, keys, cache, methods, hits)
+        return cls(policy, upstreams, keys, cache, methods, _hits(policy, keys, shared))
 
     @property
     def answered(self) -> dict[str, Handler]:
@@ -94,6 +93,14 @@ class Served:
     def routes(self) -> dict[str, Handler]:
         """The handlers of all methods that are known to be unary, by path."""
         return {**dict.fromkeys(self.policy.unary, unary_forwarder(self.upstreams)), **self.answered}
+
+
+def _hits(policy: compiled.Policy, keys: Keys, shared: Shared) -> tuple[Hits, ...]:
+    """The short paths; without a Redis there are none."""
+    if shared.store is None:
+        return ()
+    reads, held_back = shared.store.reads, shared.invalidations.held_back
+    return tuple(Hits(path, keys, reads, shared.caching, held_back, shared.metrics) for path in policy.reads)
 
 
 def _fetcher(upstreams: Upstreams) -> Handler:

@@ -13,7 +13,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from grpc import StatusCode
@@ -22,7 +21,7 @@ from proxy.caching import fetches, unclear
 from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
 from proxy.caching.unclear import Unclear
-from proxy.calls.call import Call, Handler, Metadata, Reply
+from proxy.calls.call import Call, Handler, Reply
 from proxy.calls.keys import Keys, RequestKey
 from proxy.calls.tags import told_kind
 from proxy.errors import RedisUnavailableError
@@ -45,20 +44,6 @@ class Store(fetches.Store, Protocol):
 
     def usable(self, hash_key: bytes) -> bool: ...
     async def read(self, key: RequestKey, budget: Budget) -> Found | None: ...
-    def begin(self, key: RequestKey) -> Look | None: ...
-    def ended(self, look: Look, budget: Budget) -> Found | None: ...
-
-
-@dataclass(slots=True)
-class Looked:
-    """What a read found on the straight way of a hit."""
-
-    key: RequestKey
-    found: Found | None = None
-    """An entry, a stale one too."""
-    budget: Budget = field(default_factory=Budget)
-    failed: bool = False
-    """Redis gave no usable answer."""
 
 
 class Observer(fetches.Observer, unclear.Observer, Protocol):
@@ -91,7 +76,7 @@ class Cache:
 
     async def get(self, call: Call) -> Answer:
         """Answers one call of a read."""
-        if isinstance(call.looked, Looked) and self._store is not None:
+        if isinstance(call.looked, Look) and self._store is not None:
             return await self._go_on(self._store, call, call.looked)
         key, fresh = self._key_of(call)
         if key is None:
@@ -100,28 +85,6 @@ class Cache:
             _log_miss(key)
             return Answer(await self._fetch(call), "miss")
         return await self._look(self._store, call, key, None, fresh=fresh)
-
-    def begin(self, method: str, body: bytes, metadata: Metadata) -> Look | None:
-        """Steps 1 and 2 of nearly every read: a key known by heart, a healthy node. None: take `get`.
-
-        `metadata` has no `cache-control`. Whoever awaits the reply calls `ended` then.
-        """
-        policy, store = self.policy, self._store
-        if store is None or policy.mode != "on" or policy.ttl <= 0:
-            return None
-        key = self._keys.remembered(method, body, metadata)
-        if key is None or key.bypass or self._held_back(key.tag, key.read.dependent):
-            return None
-        return store.begin(key)
-
-    def ended(self, look: Look) -> Looked:
-        """What the read found: a hit, or what `get` goes on from, as `Call.looked`."""
-        looked = Looked(look.key)
-        try:
-            looked.found = self._store.ended(look, looked.budget) if self._store is not None else None
-        except RedisUnavailableError:
-            looked.failed = True
-        return looked
 
     def tag_of(self, call: Call) -> str | None:
         """What a call reads; None for what can never be answered from the cache."""
@@ -183,16 +146,16 @@ class Cache:
         """Redis answers, and has every invalidation of this tag that this process knows of."""
         return store.usable(key.hash_key) and not self._held_back(key.tag, key.read.dependent)
 
-    async def _go_on(self, store: Store, call: Call, looked: Looked) -> Answer:
+    async def _go_on(self, store: Store, call: Call, looked: Look) -> Answer:
         """Steps 3 to 5: the second was taken on the straight way of a hit."""
         if looked.failed:
             _log_miss(looked.key)
             return Answer(await self._fetch(call), "miss")
         return await self._look(store, call, looked.key, looked, fresh=False)
 
-    async def _look(self, store: Store, call: Call, key: RequestKey, looked: Looked | None, *, fresh: bool) -> Answer:
+    async def _look(self, store: Store, call: Call, key: RequestKey, looked: Look | None, *, fresh: bool) -> Answer:
         """Steps 2 to 5, again when the fetch that was joined ended with its leader's deadline."""
-        budget = Budget() if looked is None else looked.budget
+        budget = Budget() if looked is None else Budget(looked.left)
         while True:
             found: Found | None = None
             try:

@@ -1,19 +1,22 @@
 """`Hits`: the short path of a hit, which nearly every read takes. Between its two halves a transport awaits Redis.
 
     begin      with a remembered key, no `cache-control` and a healthy node, Redis is asked; else None: the long path
-    ended      what was found, mostly a fresh entry; otherwise the long path continues from it (`Call.looked`)
+    ended      fills in what was found, mostly a fresh entry; otherwise the long path continues from it (`Call.looked`)
     answered   the caller has the answer: counted once
 
 The long path is `Methods.read`. Both follow the same rules, those of `Cache` and `redis_reads`.
 """
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 from grpc import StatusCode
 
-from proxy.caching.cache import Cache, Looked, log_hit
+from proxy.caching.cache import log_hit
+from proxy.caching.policy import Policy
 from proxy.calls.call import Metadata
+from proxy.calls.keys import Keys, RequestKey
 from proxy.store.redis_reads import Look
 from proxy.telemetry.popular import Popular
 
@@ -27,29 +30,52 @@ class Observer(Protocol):
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
 
 
+class Reads(Protocol):
+    """Reads of Redis in two halves; see `proxy.store.redis_reads`."""
+
+    def begin(self, key: RequestKey) -> Look | None: ...
+    def ended(self, look: Look) -> Look: ...
+
+
 class Hits:
     """For one method whose answers are stored."""
 
-    def __init__(self, method: str, cache: Cache, vary: frozenset[str], observer: Observer) -> None:
+    def __init__(
+        self,
+        method: str,
+        keys: Keys,
+        reads: Reads,
+        policy: Policy,
+        held_back: Callable[[str, bool], bool],
+        observer: Observer,
+    ) -> None:
+        """`held_back` is the one of `Cache`."""
         self.method = method
-        self.vary = vary
+        self.vary = keys.vary_of(method)
         """Metadata that tells callers apart: `begin` needs all of it."""
-        self._cache = cache
+        self.ended = reads.ended
+        """The second half, once the reply was awaited, whatever it brought."""
+        self._ask = reads.begin
+        self._remembered = keys.remembered
+        self._policy = policy
+        self._held_back = held_back
         self._observer = observer
 
     def begin(self, body: bytes, metadata: Metadata) -> Look | None:
-        """Asks Redis; None: the long way. `ended` follows once the reply was awaited, whatever it brought."""
-        return self._cache.begin(self.method, body, metadata)
+        """Steps 1 and 2 of `Cache.get`: asks Redis. None means the long path. `metadata` has no `cache-control`."""
+        policy = self._policy
+        if policy.mode != "on" or policy.ttl <= 0:
+            return None
+        key = self._remembered(self.method, body, metadata)
+        if key is None or key.bypass or self._held_back(key.tag, key.read.dependent):
+            return None
+        return self._ask(key)
 
-    def ended(self, look: Look) -> Looked:
-        """What the read found."""
-        return self._cache.ended(look)
-
-    def answered(self, looked: Looked, started: float) -> None:
-        """A hit was answered; `started` is of `time.perf_counter`, when the call came."""
-        if looked.found is not None:
-            log_hit(looked.key, looked.found)
-        self._observer.popular.read(looked.key.tag, cached=True)
+    def answered(self, look: Look, started: float) -> None:
+        """A hit was answered; `started` is when the call came, by `time.perf_counter`."""
+        if look.found is not None:
+            log_hit(look.key, look.found)
+        self._observer.popular.read(look.key.tag, cached=True)
         self._observer.hit(self.method, time.perf_counter() - started)
 
     def left(self, started: float) -> None:

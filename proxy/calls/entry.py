@@ -75,13 +75,11 @@ def decode(value: object, *, run_id: bytes, identity: bytes) -> Entry | None:
     except ValueError:
         return None
     start = end + 1
-    size = length if length >= 0 else -length
-    body_at = start + size
-    if size != len(identity) or value[start:body_at] != identity:
+    if abs(length) != len(identity) or not value.startswith(identity, start):
         return None
-    body = value[body_at:]
-    if crc32(body, crc32(identity)) != checksum:
+    if crc32(memoryview(value)[start:]) != checksum:
         return None
+    body = value[start + len(identity) :]
     return Entry(body, born, fresh, stale) if length >= 0 else _negative(body, born, fresh, stale)
 
 

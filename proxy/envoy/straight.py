@@ -14,7 +14,7 @@ from proxy.envoy.departures import Receive
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
 from proxy.transport.layers import Begun
-from proxy.transport.straight import FEW_ENTRIES, FRESH, Hits, look_ended
+from proxy.transport.straight import FEW_ENTRIES, FRESH, Hits
 
 _log = logging.getLogger(__name__)
 
@@ -59,19 +59,25 @@ class Straight:
             look = self._hits.begin(event["body"][framing.PREFIX :], caller) if framing.is_whole(event) else None
             if look is None:
                 return False
-            begun.looked = looked = await look_ended(look, self._hits)
-            found = looked.found
+            begun.looked = look
+            try:
+                await look.reply
+            except Exception:  # noqa: BLE001, S110 -- whatever it was, `ended` judges it
+                pass
+            finally:
+                self._hits.ended(look)
+            found = look.found
         except Exception:  # noqa: BLE001 -- it is logged; the long way answers
             _log.exception(
                 "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
             )
             return False
-        if found is None or not found.fresh or not found.plain(AT_ONCE):
+        if found is None or not found.answers(AT_ONCE):
             return False
         await send(HEADERS)
         await send({"type": "http.response.body", "body": framing.framed(found.entry.body)})
         await send({"type": "http.response.trailers", "headers": [*_HIT, (b"age", b"%d" % found.age)]})
-        self._hits.answered(looked, begun.started)
+        self._hits.answered(look, begun.started)
         return True
 
     def _caller(self, headers: list[tuple[bytes, bytes]]) -> Metadata | None:

@@ -1,7 +1,7 @@
 """`Link`: one connection to one Redis server, shared by all calls of a process.
 
-While replies are awaited, requests are written in batches, one write for all that arrived in the same turn of the event
-loop; replies are matched in order (RESP is strictly first in, first out). Connecting, TLS, authentication and Sentinel
+Requests are sent without waiting for earlier replies; replies are matched in order (RESP is strictly first in, first
+out). Connecting, TLS, authentication and Sentinel
 discovery are redis-py's; only the sharing is ours (`redis_wire`), since a checkout from its pool for each call costs
 more than the call.
 
@@ -15,7 +15,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import cast
 
 import hiredis
 from redis.asyncio.connection import AbstractConnection
@@ -43,6 +42,8 @@ from proxy.telemetry.span_names import RedisPeer
 Reply = asyncio.Future[object]
 
 _STEADY = 1.0  # seconds; a connection that lasted less counts as a failed attempt
+_FEW = 16
+"""While fewer commands await replies, each is sent by itself; otherwise those of a turn are sent together."""
 _MOST_PENDING = 8192
 _MOST_PENDING_BYTES = 64 << 20
 _LOST = (RedisConnectionError, RedisTimeoutError)
@@ -87,10 +88,10 @@ class Link:
         wire = self._wire
         if wire is None:
             raise RedisUnavailableError(self.failure)
-        packed = _pack(command)
+        packed: bytes = hiredis.pack_command(command)
         if len(self._pending) >= _MOST_PENDING or self._pending_bytes + len(packed) > _MOST_PENDING_BYTES:
             raise RedisUnavailableError("too many requests to Redis are waiting for a reply")
-        wire.send(packed, at_once=not self._pending)
+        wire.send(packed, at_once=len(self._pending) < _FEW)
         reply: Reply = self._loop.create_future()
         self._pending.append((reply, len(packed), command[:2]))
         self._pending_bytes += len(packed)
@@ -148,8 +149,8 @@ class Link:
 
     def _received(self, reply: object) -> None:
         """One reply, for whoever asked first of those who wait; raises when the connection is of no more use."""
-        if type(reply) in _LOST:
-            raise cast("Exception", reply)
+        if isinstance(reply, _LOST):
+            raise reply
         if not self._pending:
             raise RedisConnectionError("Redis sent a reply that nobody asked for")
         waiter, size, command = self._pending.popleft()
@@ -191,11 +192,6 @@ def ignored(reply: Reply) -> None:
     """A callback for a reply that nobody awaits: its error is not reported as never retrieved."""
     if not reply.cancelled():
         reply.exception()
-
-
-def _pack(command: tuple[bytes, ...]) -> bytes:
-    packed: bytes = hiredis.pack_command(command)
-    return packed
 
 
 def _translated(error: Exception) -> Exception:

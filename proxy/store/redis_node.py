@@ -40,14 +40,6 @@ class Budget:
 
 
 @dataclass(slots=True)
-class Asked:
-    """A command under way since `begun`, of `time.monotonic`."""
-
-    reply: Reply
-    begun: float
-
-
-@dataclass(slots=True)
 class Node:
     """Runs while `run` runs. `changed` is told True and False as the node becomes usable and unusable, `renewed` when
     another server is master (see `Mastership`). `name` is that of a Cluster's node. Without `probe` it is not tried
@@ -141,39 +133,46 @@ class Node:
         with tracing.redis_span(command, self._link.peer):
             if asking:
                 self._link.request(b"ASKING").add_done_callback(ignored)
-            asked = self.begin(_share(budget), *command)
+            reply, begun = self.begin(_share(budget), *command)
             try:
-                return await asked.reply
+                return await reply
             except ClusterDownError as error:
                 raise RedisUnavailableError(str(error)) from None
             finally:
-                self.ended(asked, budget)
+                budget.left = self.ended(reply, begun, time.monotonic(), budget.left)
 
-    def begin(self, seconds: float, *command: bytes) -> Asked:
-        """The first half of an `ask`, without a span; the reply is RedisUnavailableError after so long. `ended` follows
-        once it was awaited.
+    def begin(self, seconds: float, *command: bytes) -> tuple[Reply, float]:
+        """The first half of an `ask`, without a span: the reply, which fails with RedisUnavailableError after so many
+        seconds, and when Redis was asked, by `time.monotonic`. `ended` follows once the reply was awaited.
         """
         reply = self._link.request(*command)
         begun = time.monotonic()
         self._waits.begin(reply, begun, begun + seconds)
-        return Asked(reply, begun)
+        return reply, begun
 
-    def ended(self, asked: Asked, budget: Budget) -> None:
-        """Spends the budget, and learns from how the wait ended; nothing from one that was given up."""
-        reply, now = asked.reply, time.monotonic()
+    def ended(self, reply: Reply, begun: float, now: float, left: float) -> float:
+        """What remains of a call's budget that had `left` seconds. Health learns from how the wait ended, but not from
+        one that was given up. Now and then it learns how quick Redis is, without our own loop's lateness.
+        """
         self._waits.end(reply)
         if not reply.done() or reply.cancelled():
-            return
+            return left
         error = reply.exception()
-        if isinstance(error, ClusterDownError):
-            # The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok.
-            down = str(error) if isinstance(error, MasterDownError) else f"the cluster is down: {error}"
-            self.health.failed(down)
-        elif isinstance(error, RedisUnavailableError) and not isinstance(error, RedisRefusedError):
-            budget.left -= now - asked.begun
-            self.health.failed(str(error))
-        else:
-            self._answered(asked.begun, now, budget)
+        spent = now - begun
+        if error is not None:
+            if isinstance(error, ClusterDownError):
+                # The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok.
+                self.health.failed(
+                    str(error) if isinstance(error, MasterDownError) else f"the cluster is down: {error}"
+                )
+                return left
+            if isinstance(error, RedisUnavailableError) and not isinstance(error, RedisRefusedError):
+                self.health.failed(str(error))
+                return left - spent
+        if now - self._sampled_at >= _SAMPLE_EVERY:
+            self._sampled_at = now
+            self.health.answered(spent - self._waits.lag * _TURNS)
+        return max(left - spent, _RESERVE)
 
     def shed(self, key: bytes, field: bytes) -> None:
         """Removes a hash's field when it is so large that it may be why no answer came in time: bytes that somebody
@@ -230,14 +229,6 @@ class Node:
             self._told_of_cluster = True
             log.warning("%s (for now, one master has every slot)", NOT_A_CLUSTER_ADDRESS, extra={"dependency": "redis"})
         self._pings.wake.set()
-
-    def _answered(self, begun: float, now: float, budget: Budget) -> None:
-        """Spends the budget, and now and then samples how quick Redis is, our own lateness taken off."""
-        budget.left = max(budget.left - (now - begun), _RESERVE)
-        if now - self._sampled_at < _SAMPLE_EVERY:
-            return
-        self._sampled_at = now
-        self.health.answered(now - begun - self._waits.lag * _TURNS)
 
 
 def _share(budget: Budget) -> float:

@@ -4,6 +4,7 @@ A read is awaited as a whole (`read`), or in two halves (`begin`, `ended`) betwe
 so the short path of a hit needs no coroutine here.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -14,8 +15,8 @@ from proxy.calls.entry import Entry
 from proxy.calls.event_gap import EventGap
 from proxy.calls.keys import RequestKey
 from proxy.errors import RedisUnavailableError
-from proxy.store.redis_link import REDIRECTIONS
-from proxy.store.redis_node import FIRST_SHARE, Asked, Budget, Node
+from proxy.store.redis_link import REDIRECTIONS, Reply
+from proxy.store.redis_node import CALL_BUDGET, FIRST_SHARE, Budget, Node
 
 
 @dataclass(slots=True)
@@ -29,9 +30,10 @@ class Found:
     def fresh(self) -> bool:
         return self.now_ms < self.entry.fresh_until_ms
 
-    def plain(self, most: int) -> bool:
-        """It is a message, of at most so many bytes."""
-        return self.entry.negative is None and len(self.entry.body) <= most
+    def answers(self, most: int) -> bool:
+        """Whether it is fresh, and a message of at most so many bytes."""
+        entry = self.entry
+        return self.now_ms < entry.fresh_until_ms and entry.negative is None and len(entry.body) <= most
 
     @property
     def age(self) -> int:
@@ -41,13 +43,21 @@ class Found:
 
 @dataclass(slots=True)
 class Look:
-    """A read that is under way: `asked.reply` is awaited between `begin` and `ended`."""
+    """One read under way, and what it found. `reply` is awaited between `begin` and `ended`."""
 
     key: RequestKey
     node: Node
     run_id: bytes
     """The node's as it was asked."""
-    asked: Asked
+    reply: Reply
+    begun: float
+    """When Redis was asked, by `time.monotonic`."""
+    found: Found | None = None
+    """An entry, possibly a stale one."""
+    failed: bool = False
+    """Redis gave no usable answer."""
+    left: float = CALL_BUDGET
+    """Seconds of the call's budget that remain after it."""
 
 
 class Reads:
@@ -71,36 +81,39 @@ class Reads:
             if asked:
                 node.shed(key.hash_key, key.entry)
             raise
-        return self._judged(key, node, run_id, value)
+        return self._judged(key, node, run_id, value, time.monotonic())
 
     def begin(self, key: RequestKey) -> Look | None:
-        """Asks; None: there is no healthy node to ask."""
+        """Asks Redis; None means that there is no healthy node to ask. `ended` follows in any case."""
         node = self._node_for(key.hash_key)
         if node is None or not node.usable:
             return None
-        return Look(key, node, node.run_id, node.begin(FIRST_SHARE, b"HGET", key.hash_key, key.entry))
+        return Look(key, node, node.run_id, *node.begin(FIRST_SHARE, b"HGET", key.hash_key, key.entry))
 
-    def ended(self, look: Look, budget: Budget) -> Found | None:
-        """What `read` would answer or raise, once the reply was awaited; None too when the wait was given up."""
-        key, node, reply = look.key, look.node, look.asked.reply
-        node.ended(look.asked, budget)
+    def ended(self, look: Look) -> Look:
+        """Fills in what `read` would return or raise. Nothing is found where the wait was given up."""
+        key, node, reply, now = look.key, look.node, look.reply, time.monotonic()
+        look.left = node.ended(reply, look.begun, now, CALL_BUDGET)
         if reply.cancelled():
-            return None
+            return look
         error = reply.exception()
         if error is None:
-            return self._judged(key, node, look.run_id, reply.result())
-        if isinstance(error, ClusterDownError):
-            raise RedisUnavailableError(str(error))
+            look.found = self._judged(key, node, look.run_id, reply.result(), now)
+            return look
         if isinstance(error, REDIRECTIONS):
-            return None
-        node.shed(key.hash_key, key.entry)
-        raise error
+            look.failed = isinstance(error, ClusterDownError)
+        else:
+            look.failed = True
+            node.shed(key.hash_key, key.entry)
+        return look
 
-    def _judged(self, key: RequestKey, node: Node, run_id: bytes, value: object) -> Found | None:
+    def _judged(self, key: RequestKey, node: Node, run_id: bytes, value: object, now: float) -> Found | None:
+        """What may be served of Redis' reply at `now`, of `time.monotonic`."""
         found = entry.decode(value, run_id=run_id, identity=key.identity)
-        if found is None or found.born_ms < node.min_born_ms():
+        health = node.health
+        if found is None or found.born_ms < health.min_born_ms():
             return None
-        now_ms = node.now_ms()
+        now_ms = health.clock.now_ms(now)
         if found.born_ms > now_ms and node.is_ahead(found.born_ms):
             return None  # of a clock that was set back since
         fresh_until_ms = self._gap.fresh_until_ms(found.born_ms, found.fresh_until_ms, now_ms)

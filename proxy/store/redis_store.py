@@ -23,7 +23,7 @@ from proxy.store.redis_connecting import Changed, Listeners, Probing
 from proxy.store.redis_flush import FLUSH_STEP, flush, of_services
 from proxy.store.redis_link import REDIRECTIONS, Reply
 from proxy.store.redis_node import Budget, Node, new_token
-from proxy.store.redis_reads import Found, Look, Reads
+from proxy.store.redis_reads import Found, Reads
 from proxy.store.redis_scripts import Script, send, send_script
 from proxy.store.redis_topology import Topology, topology
 from proxy.store.script_runs import run_script
@@ -128,13 +128,10 @@ class RedisStore:
         """One plain read; see `Reads`."""
         return await self._reads.read(key, budget)
 
-    def begin(self, key: RequestKey) -> Look | None:
-        """The first half of a read; see `Reads`."""
-        return self._reads.begin(key)
-
-    def ended(self, look: Look, budget: Budget) -> Found | None:
-        """The second half."""
-        return self._reads.ended(look, budget)
+    @property
+    def reads(self) -> Reads:
+        """For whoever awaits a read in two halves."""
+        return self._reads
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
         """The lease protocol's first step, before anything is fetched."""

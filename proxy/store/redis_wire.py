@@ -48,8 +48,9 @@ class Wire(asyncio.Protocol):
         return wire
 
     def send(self, packed: bytes, *, at_once: bool = False) -> None:
-        """Queues a command; what was queued in this turn of the event loop goes out at its end. `at_once`: nothing else
-        is under way, so that waiting for company would only cost another turn of the loop, a twelfth of a hit's CPU.
+        """Queues a command. Everything queued in one turn of the event loop is sent at its end, in one system call;
+        with `at_once` the command is sent now, unless others are queued before it. Waiting for the end of the turn
+        costs a turn, a twelfth of a hit's CPU, which pays only where many commands share it.
         """
         if not self._outbox:
             if at_once and not self._full and self._transport is not None:

@@ -53,8 +53,9 @@ class Admission:
         """As `enter`, for who takes none of the last places; False: there is no other."""
         if self.in_progress >= self._common:
             return False
+        if not self.in_progress:
+            self._none.clear()
         self.in_progress += 1
-        self._none.clear()
         return True
 
     def _enter_reserve(self, peer: str) -> bool:
@@ -69,8 +70,8 @@ class Admission:
         if place != COMMON:
             self._reserved -= Counter((place,))
         self.in_progress -= 1
-        self.last = self._clock()
         if not self.in_progress:
+            self.last = self._clock()
             self._none.set()
 
     async def idle(self, seconds: float) -> None:

@@ -6,6 +6,7 @@ for it. A handler made for one call alone keeps the first copy, which saves 14,0
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -13,30 +14,25 @@ import grpc.aio
 from proxy.calls.call import Metadata
 
 Context = grpc.aio.ServicerContext[Any, Any]
-Answer = Callable[[Metadata, Context], Awaitable[bytes | None]]
+Answer = Callable[[Metadata, object, Context], Awaitable[bytes | None]]
+"""A coroutine function, or a `partial` of one, but not of a bound method: grpc.aio takes that for a blocking function.
+
+The second argument is grpc.aio's iterator over the requests, which nobody here uses.
+"""
 
 
 class Arrived:
     """A `grpc.RpcMethodHandler` of raw bytes, for one call. `stream`: the answer is a stream of messages.
 
-    Requests are a stream in any case, so that grpc.aio hands the call over before its request is read.
+    Requests are always declared as a stream, so that grpc.aio hands the call over before its request is read.
     """
 
-    __slots__ = ("_answer", "_metadata", "response_streaming")
+    __slots__ = ("response_streaming", "stream_stream", "stream_unary")
 
     request_streaming = True
     request_deserializer = None
     response_serializer = None
 
     def __init__(self, answer: Answer, metadata: Metadata, *, stream: bool = False) -> None:
-        self._answer = answer
-        self._metadata = metadata
         self.response_streaming = stream
-
-    async def stream_unary(self, _requests: object, context: Context) -> bytes | None:
-        """Grpc.aio's name for what answers with one message."""
-        return await self._answer(self._metadata, context)
-
-    async def stream_stream(self, _requests: object, context: Context) -> None:
-        """Grpc.aio's name for what answers with messages."""
-        await self._answer(self._metadata, context)
+        self.stream_unary = self.stream_stream = partial(answer, metadata)

@@ -6,53 +6,60 @@ timers that have not been cleared away yet.)
 
 import asyncio
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
 
-_T = TypeVar("_T")
+_Task = asyncio.Task[object] | None
+"""None stands for no task at all, which nobody can wait in."""
 
 _SHARE = 0.1
-"""Of the time that is granted: so late at most does the timer look."""
+"""The timer looks at most this share of the granted time late."""
 
 
 class Patience:
-    """Grants `seconds`; None: as long as it takes. Made inside the event loop."""
+    """Grants `seconds`. Made inside the event loop.
 
-    def __init__(self, seconds: float | None) -> None:
+    A task calls `begin`, awaits what it waits for, and calls `end` with what `begin` returned: itself. If a
+    CancelledError reaches it in between, `over` tells whether the time was up.
+    """
+
+    def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
-        self._due: dict[asyncio.Task[object], float] = {}
-        """In the order of their beginning, which is the order of their end."""
-        self._expired: set[asyncio.Task[object]] = set()
+        self._due: dict[_Task, float] = {}
+        """In the order in which the waits began, which is the order in which they end."""
+        self._expired: dict[_Task, int] = {}
+        """With the cancellations that a task had been asked for before ours."""
         self._timer: asyncio.TimerHandle | None = None
 
-    async def wait(self, awaitable: Awaitable[_T]) -> _T:
-        """TimeoutError when it took longer, then it is cancelled; by the rules of `asyncio.timeout`."""
+    def begin(self) -> _Task:
+        """The current task waits from now on."""
         task = asyncio.current_task()
-        if self._seconds is None or task is None:
-            return await awaitable
-        cancelling = task.cancelling()
         self._due[task] = time.monotonic() + self._seconds
         if self._timer is None:
             self._timer = self._loop.call_later(self._seconds * (1 + _SHARE), self._look)
-        try:
-            return await awaitable
-        except asyncio.CancelledError:
-            if task in self._expired and task.uncancel() <= cancelling:
-                raise TimeoutError from None
-            raise
-        finally:
-            self._due.pop(task, None)
-            self._expired.discard(task)
+        return task
+
+    def over(self, task: _Task) -> bool:
+        """Whether the CancelledError is ours, because the time was up: then the task is cancelled no more. False also
+        when somebody else has cancelled it as well (the rule of `asyncio.timeout`).
+        """
+        before = self._expired.get(task)
+        return before is not None and task is not None and task.uncancel() <= before
+
+    def end(self, task: _Task) -> None:
+        """It waits no longer."""
+        self._due.pop(task, None)
+        if self._expired:
+            self._expired.pop(task, None)
 
     def _look(self) -> None:
-        """Ends the waits that are over, and comes again for the rest."""
+        """Cancels the tasks whose time is up, and comes again for the rest."""
         self._timer = None
         now = time.monotonic()
         for task, due in list(self._due.items()):
             if due > now:
-                self._timer = self._loop.call_at(due + _SHARE * (self._seconds or 0.0), self._look)
+                self._timer = self._loop.call_at(due + _SHARE * self._seconds, self._look)
                 return
             del self._due[task]
-            self._expired.add(task)
-            task.cancel()
+            if task is not None:
+                self._expired[task] = task.cancelling()
+                task.cancel()

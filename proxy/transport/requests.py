@@ -23,15 +23,18 @@ async def read_message(context: Context, unread: Callable[[], None], patience: P
 
     `patience` is for calls without a deadline.
     """
+    task = None if patience is None else patience.begin()
     try:
-        reading = context.read()
-        body: object = await (reading if patience is None else patience.wait(reading))
+        body: object = await context.read()
         return body if isinstance(body, bytes) else await _no_message(context)
-    except TimeoutError:
-        return _TOO_LATE
     except asyncio.CancelledError:
+        if patience is not None and patience.over(task):
+            return _TOO_LATE
         unread()
         raise
+    finally:
+        if patience is not None:
+            patience.end(task)
 
 
 async def read_again(begun: Begun) -> bytes | Reply:

@@ -81,7 +81,7 @@ class Routes(grpc.GenericRpcHandler):
     ) -> None:
         self._layers = layers
         self._call_timeout = call_timeout
-        self._patience = Patience(call_timeout)
+        self._patience = Patience(call_timeout) if call_timeout else None
         every, self._admission = straight
         self.take_up(routes, upstreams, every)
 
@@ -90,7 +90,8 @@ class Routes(grpc.GenericRpcHandler):
         unary: dict[str, Answer] = {method: self._long_way(method, handler) for method, handler in routes.items()}
         for hits in every:
             long_way = self._long_way(hits.method, routes[hits.method])
-            unary[hits.method] = Straight(hits, self._admission, self._layers.unread, self._patience, long_way).serve
+            straight = Straight(hits, self._admission, self._layers.unread, self._patience, long_way)
+            unary[hits.method] = partial(Straight.serve, straight)
         self._unary, self._upstreams = unary, upstreams
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
@@ -101,7 +102,7 @@ class Routes(grpc.GenericRpcHandler):
             arrived = Arrived(known, metadata)
         elif _PATH.fullmatch(method):
             work = partial(forward_stream, self._upstreams.of(method), self._layers.large, method)
-            arrived = Arrived(partial(self._serve, method, work), metadata, stream=True)
+            arrived = Arrived(partial(Routes._serve, self, method, work), metadata, stream=True)
         else:
             return None
         return cast("grpc.RpcMethodHandler[Any, Any]", arrived)
@@ -119,13 +120,21 @@ class Routes(grpc.GenericRpcHandler):
             read = partial(read_message, context, self._layers.unread, patience)
             return self._layers.unary(method, handler, metadata, left, read)
 
-        async def serve(metadata: Metadata, context: Context, begun: Begun | None = None) -> bytes | None:
-            return await self._serve(method, partial(work, begun), metadata, context, begun)
+        async def serve(
+            metadata: Metadata, requests: object, context: Context, begun: Begun | None = None
+        ) -> bytes | None:
+            return await self._serve(method, partial(work, begun), metadata, requests, context, begun)
 
         return serve
 
     async def _serve(
-        self, method: str, work: _Work, metadata: Metadata, context: Context, begun: Begun | None = None
+        self,
+        method: str,
+        work: _Work,
+        metadata: Metadata,
+        _requests: object,
+        context: Context,
+        begun: Begun | None = None,
     ) -> bytes | None:
         """One call. It is cancelled when the caller goes away or its deadline passes."""
         return await self._layers.serve(

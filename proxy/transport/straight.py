@@ -9,10 +9,10 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from proxy.calls.call import Metadata
-from proxy.store.redis_reads import Found, Look
+from proxy.store.redis_reads import Look
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
 from proxy.transport.large_messages import LARGE
@@ -28,13 +28,6 @@ FRESH = "cache-control"
 """Who sends it takes the long way."""
 
 
-class Looked(Protocol):
-    """What a read found."""
-
-    @property
-    def found(self) -> Found | None: ...
-
-
 class Hits(Protocol):
     """The cache, as far as the straight way goes; see `proxy.caching.hits`."""
 
@@ -42,22 +35,24 @@ class Hits(Protocol):
     vary: frozenset[str]
 
     def begin(self, body: bytes, metadata: Metadata) -> Look | None: ...
-    def ended(self, look: Look) -> Looked: ...
-    def answered(self, looked: Any, started: float) -> None: ...
+    def ended(self, look: Look, /) -> Look: ...
+    def answered(self, look: Look, started: float) -> None: ...
     def left(self, started: float) -> None: ...
 
 
 class LongWay(Protocol):
     """Answers a call that is no hit, as far as it has got."""
 
-    def __call__(self, metadata: Metadata, context: Context, begun: Begun | None = None) -> Awaitable[bytes | None]: ...
+    def __call__(
+        self, metadata: Metadata, requests: object, context: Context, begun: Begun | None = None
+    ) -> Awaitable[bytes | None]: ...
 
 
 class Straight:
     """Reads of one method through grpc.aio."""
 
     def __init__(
-        self, hits: Hits, admission: Admission, unread: Callable[[], None], patience: Patience, long_way: LongWay
+        self, hits: Hits, admission: Admission, unread: Callable[[], None], patience: Patience | None, long_way: LongWay
     ) -> None:
         self._hits = hits
         self._matters = hits.vary | {FRESH}
@@ -66,11 +61,11 @@ class Straight:
         self._patience = patience
         self._long_way = long_way
 
-    async def serve(self, metadata: Metadata, context: Context) -> bytes | None:
-        """Answers one call."""
+    async def serve(self, metadata: Metadata, requests: object, context: Context) -> bytes | None:
+        """Answers one call; `arrived.Answer` has the arguments."""
         caller = self._caller(metadata)
         if caller is None or not self._admission.enter_common():
-            return await self._long_way(metadata, context)
+            return await self._long_way(metadata, requests, context)
         begun = Begun(time.perf_counter())
         context.add_done_callback(self._left)  # type: ignore[arg-type]  # the stub names a class for a function
         try:
@@ -78,11 +73,17 @@ class Straight:
             begun.body = body = await read_message(context, self._unread, patience)
             look = self._hits.begin(body, caller) if type(body) is bytes else None
             if look is not None:
-                begun.looked = looked = await look_ended(look, self._hits)
-                found = looked.found
-                if found is not None and found.fresh and found.plain(LARGE):
+                begun.looked = look
+                try:
+                    await look.reply
+                except Exception:  # noqa: BLE001, S110 -- whatever it was, `ended` judges it
+                    pass
+                finally:
+                    self._hits.ended(look)
+                found = look.found
+                if found is not None and found.answers(LARGE):
                     context.set_trailing_metadata((("x-cache", "hit"), ("age", str(found.age))))
-                    self._hits.answered(looked, begun.started)
+                    self._hits.answered(look, begun.started)
                     return found.entry.body
         except asyncio.CancelledError:
             self._hits.left(begun.started)
@@ -91,7 +92,7 @@ class Straight:
             _log.exception(
                 "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
             )
-        return await self._long_way(metadata, context, begun)
+        return await self._long_way(metadata, requests, context, begun)
 
     def _caller(self, metadata: Metadata) -> Metadata | None:
         """What tells this caller apart; None: it takes the long way."""
@@ -105,15 +106,3 @@ class Straight:
     def _left(self, _context: Context) -> None:
         """The answer was taken, or nobody is left to take it."""
         self._admission.leave()
-
-
-async def look_ended(look: Look, hits: Hits) -> Looked:
-    """What a read found, once Redis answered, or did not in time."""
-    try:
-        await look.asked.reply
-    except Exception:  # noqa: BLE001 -- whatever it was, `ended` judges it
-        return hits.ended(look)
-    except asyncio.CancelledError:
-        hits.ended(look)
-        raise
-    return hits.ended(look)

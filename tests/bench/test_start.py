@@ -21,9 +21,9 @@ def test_a_start_is_compared_with_the_one_beside_it() -> None:
 def test_memory_is_told_by_process() -> None:
     assert tables.memory({"envoy": [Start(0.1, 0.2, 0.3, 100.0, (10.0, 30.0))]}).splitlines()[2:] == [
         "| envoy: serve | 10.0 |",
-        "| envoy: Envoy, with what runs in it | 30.0 |",
+        "| envoy: Envoy and the interpreter inside | 30.0 |",
         "| envoy: files, such as programs and libraries | 60.0 |",
-        "| envoy: in all | 100.0 |",
+        "| envoy: total | 100.0 |",
     ]
 
 

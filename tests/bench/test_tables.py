@@ -56,13 +56,13 @@ def test_what_is_left_of_a_call_is_told_beside_what_the_least_server_takes() -> 
         profile.IN_ENVOY: {owners.ENVOY: 50.0, "pyvoy": 20.0, "ours: proxy/calls/entry.py": 12.0},
     }
     assert tables.left(found).splitlines()[0] == (
-        "* A hit takes 145 µs, 30 of them in our own files. The echo with one HGET in a hit's shape takes 110, "
-        "1.10 x the bare echo's 100: that much grpc.aio, the event loop and the kernel take of any proxy."
+        "* A hit takes 145 µs, 30 of them in the proxy's own files. The echo with one HGET in a hit's shape takes 110, "
+        "1.10 x the bare echo's 100: grpc.aio, the event loop and the kernel take that much in any proxy."
     )
     assert tables.left(found).splitlines()[2] == (
-        "* A hit in Envoy takes 82 µs, 12 of them in our own files and 70 in Envoy and pyvoy."
+        "* A hit in Envoy takes 82 µs, 12 of them in the proxy's own files and 70 in Envoy and pyvoy."
     )
     shown = tables.profile(found).splitlines()
     assert shown[2] == "| gRPC's core and Cython | 100.0 | 110.0 | 115.0 | 180.0 | 200.0 |  |"
     assert "| ours: other files |  |  | 0.1 |  |  |  |" in shown
-    assert shown[-1] == "| in all | 100 | 110 | 145 | 180 | 225 | 82 |"
+    assert shown[-1] == "| total | 100 | 110 | 145 | 180 | 225 | 82 |"

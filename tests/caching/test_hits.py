@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from proxy.caching.cache import Looked
 from proxy.calls.call import Call
+from proxy.store.redis_reads import Look
 from tests.support.in_process import USER, Process, Stack, read_call
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
@@ -19,17 +19,17 @@ async def stack(redis: RedisServer) -> AsyncIterator[Stack]:
         yield stack
 
 
-async def looked(process: Process, call: Call) -> Looked | None:
+async def looked(process: Process, call: Call) -> Look | None:
     """What the straight way finds; None where it is not taken."""
     look = process.core.hits[0].begin(call.body, call.metadata)
     if look is None:
         return None
-    await asyncio.wait([look.asked.reply])
+    await asyncio.wait([look.reply])
     return process.core.hits[0].ended(look)
 
 
 async def known(stack: Stack) -> Process:
-    """One whose Redis has the answer, and which knows its key by heart."""
+    """One whose Redis has the answer, and which remembers its key."""
     process = await stack.process()
     await process.read()
     await until(process.found, "the fill")
@@ -52,7 +52,7 @@ async def test_a_read_seen_before_is_a_hit_and_counted_once(stack: Stack) -> Non
     assert process.metric("rpc_server_call_duration_seconds_count", **ok) == 1
 
 
-async def test_a_key_that_is_not_known_by_heart_takes_the_long_way(stack: Stack) -> None:
+async def test_a_key_that_is_not_remembered_takes_the_long_way(stack: Stack) -> None:
     process = await known(stack)
     assert await looked(process, read_call(model_id=2)) is None
     assert await looked(process, read_call(metadata=(("authorization", "another caller"),))) is None
@@ -99,7 +99,7 @@ async def test_a_redis_that_does_not_answer_ends_in_a_forwarded_call(own_redis: 
         await process.read()
         await until(process.found, "the fill")
         own_redis.freeze()
-        found: list[Looked] = []
+        found: list[Look] = []
 
         async def failed() -> bool:
             one = await looked(process, read_call())

@@ -36,25 +36,14 @@ class Answer:
         return self.trailers["x-cache"]
 
 
-@dataclass(slots=True)
-class Way:
-    """A core behind one transport. `ask` with this metadata."""
-
-    process: Process
-    admission: Admission
-    ask: Callable[[Metadata], Awaitable[Answer]]
-    asked: list[bytes]
-    """The requests for which Redis was asked on the straight way."""
-    calls: Calls | None = None
-    """What answers inside Envoy, for callers who do what no gRPC library does."""
-
-
 class Watched(Hits):
-    """Notes what takes the straight way."""
+    """Notes the requests for which Redis was asked on the straight way."""
 
     def __init__(self, process: Process) -> None:
         core = process.core
-        super().__init__(GET_FILES_BY_MODEL, core.cache, core.hits[0].vary, process.metrics)
+        assert core.store is not None
+        held_back = core.invalidations.held_back
+        super().__init__(GET_FILES_BY_MODEL, core.keys, core.store.reads, core.cache.policy, held_back, process.metrics)
         self.asked: list[bytes] = []
 
     def begin(self, body: bytes, metadata: Metadata) -> Look | None:
@@ -62,6 +51,23 @@ class Watched(Hits):
         if look is not None:
             self.asked.append(body)
         return look
+
+
+@dataclass(slots=True)
+class Way:
+    """A core behind one transport. `ask` with this metadata."""
+
+    process: Process
+    admission: Admission
+    ask: Callable[[Metadata], Awaitable[Answer]]
+    hits: Watched
+    calls: Calls | None = None
+    """What answers inside Envoy, for callers who do what no gRPC library does."""
+
+    @property
+    def asked(self) -> list[bytes]:
+        """The requests for which Redis was asked on the straight way."""
+        return self.hits.asked
 
 
 @asynccontextmanager
@@ -78,7 +84,7 @@ async def over_grpcio(process: Process) -> AsyncIterator[Way]:
             body = await call
             return Answer(body, {key: str(value) for key, value in await call.trailing_metadata() or ()})
 
-        yield Way(process, admission, ask, hits.asked)
+        yield Way(process, admission, ask, hits)
     await listener.stop()
 
 
@@ -97,4 +103,4 @@ async def over_envoy(process: Process) -> AsyncIterator[Way]:
         assert found.pop("grpc-status") == "0"
         return Answer(b"".join(piece["body"] for piece in pieces)[5:], found)
 
-    yield Way(process, admission, ask, hits.asked, calls)
+    yield Way(process, admission, ask, hits, calls)

@@ -18,16 +18,18 @@ class Service(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         stream = handler_call_details.method == STREAM
         metadata = handler_call_details.invocation_metadata or ()
-        arrived = Arrived(self._stream if stream else self._unary, metadata, stream=stream)
+        arrived = Arrived(_stream if stream else _unary, metadata, stream=stream)
         return cast("grpc.RpcMethodHandler[Any, Any]", arrived)
 
-    async def _unary(self, metadata: Metadata, context: Context) -> bytes:
-        request: bytes = await context.read()
-        return request + b" to " + str(dict(metadata)["name"]).encode()
 
-    async def _stream(self, metadata: Metadata, context: Context) -> None:
-        while isinstance(request := await context.read(), bytes):
-            await context.write(request + b" to " + str(dict(metadata)["name"]).encode())
+async def _unary(metadata: Metadata, _requests: object, context: Context) -> bytes:
+    request: bytes = await context.read()
+    return request + b" to " + str(dict(metadata)["name"]).encode()
+
+
+async def _stream(metadata: Metadata, _requests: object, context: Context) -> None:
+    while isinstance(request := await context.read(), bytes):
+        await context.write(request + b" to " + str(dict(metadata)["name"]).encode())
 
 
 @pytest.fixture

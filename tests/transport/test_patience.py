@@ -1,9 +1,13 @@
 import asyncio
+from collections.abc import Awaitable
+from typing import TypeVar
 
 import pytest
 
 from proxy.transport.patience import Patience
 from tests.support.servers.waiting import until
+
+_T = TypeVar("_T")
 
 
 @pytest.fixture
@@ -15,8 +19,21 @@ async def _never() -> None:
     await asyncio.Event().wait()
 
 
+async def _waited(patience: Patience, awaitable: Awaitable[_T]) -> _T:
+    """As a reader of requests waits: TimeoutError when the time is up."""
+    task = patience.begin()
+    try:
+        return await awaitable
+    except asyncio.CancelledError:
+        if patience.over(task):
+            raise TimeoutError from None
+        raise
+    finally:
+        patience.end(task)
+
+
 async def test_what_comes_in_time_is_passed_on(patience: Patience) -> None:
-    assert await patience.wait(asyncio.sleep(0, "x")) == "x"
+    assert await _waited(patience, asyncio.sleep(0, "x")) == "x"
     assert not patience._due
 
 
@@ -26,7 +43,7 @@ async def test_all_end_at_their_time_and_not_before(patience: Patience) -> None:
     async def ended() -> float:
         begun = loop.time()
         with pytest.raises(TimeoutError):
-            await patience.wait(_never())
+            await _waited(patience, _never())
         return loop.time() - begun
 
     waits = []
@@ -41,7 +58,7 @@ async def test_all_end_at_their_time_and_not_before(patience: Patience) -> None:
 async def test_after_a_pause_it_looks_again(patience: Patience) -> None:
     for _ in range(2):
         with pytest.raises(TimeoutError):
-            await patience.wait(_never())
+            await _waited(patience, _never())
         await until(lambda: patience._timer is None)
 
 
@@ -56,7 +73,7 @@ async def test_what_was_awaited_is_cancelled(patience: Patience) -> None:
             raise
 
     with pytest.raises(TimeoutError):
-        await patience.wait(told())
+        await _waited(patience, told())
     assert cancelled.is_set()
     task = asyncio.current_task()
     assert task is not None
@@ -64,7 +81,7 @@ async def test_what_was_awaited_is_cancelled(patience: Patience) -> None:
 
 
 async def test_a_cancellation_from_outside_stays_one(patience: Patience) -> None:
-    task = asyncio.create_task(patience.wait(_never()))
+    task = asyncio.create_task(_waited(patience, _never()))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -73,20 +90,10 @@ async def test_a_cancellation_from_outside_stays_one(patience: Patience) -> None
 
 
 async def test_one_from_outside_in_the_same_turn_wins(patience: Patience) -> None:
-    task = asyncio.create_task(patience.wait(_never()))
+    task = asyncio.create_task(_waited(patience, _never()))
     await asyncio.sleep(0)
     patience._due = dict.fromkeys(patience._due, 0.0)
     patience._look()
-    task.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await task
-
-
-async def test_none_is_without_end() -> None:
-    endless = Patience(None)
-    task = asyncio.create_task(endless.wait(_never()))
-    await asyncio.sleep(0)
-    assert endless._timer is None
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

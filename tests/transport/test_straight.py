@@ -82,7 +82,7 @@ async def test_a_fault_of_ours_on_it_is_logged_and_the_long_way_answers(
     def broken(*_: object) -> None:
         raise RuntimeError("broken on purpose")
 
-    monkeypatch.setattr(way.process.core.cache, "ended", broken)
+    monkeypatch.setattr(way.hits, "ended", broken)
     with caplog.at_level(logging.ERROR):
         assert (await way.ask(())).x_cache == "hit"
     assert "failed on the fast path" in caplog.text
