@@ -237,7 +237,10 @@ async def test_an_entry_from_before_redis_restarted_is_named(stack: Stack, redis
             Upstream(connected=False, reason="refused"),
             "The media service is away (refused): the call fails with UNAVAIL",
         ),
-        (Upstream(reason="it answers with failures, the last one INTERNAL"), "the last one INTERNAL: this call may fail"),
+        (
+            Upstream(reason="it answers with failures, the last one INTERNAL"),
+            "the last one INTERNAL: this call may fail",
+        ),
     ],
 )
 @pytest.mark.parametrize(
