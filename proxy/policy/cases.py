@@ -35,7 +35,7 @@ _STATUS = Text(f"a status other than OK: {', '.join(ERRORS)}", "|".join(ERRORS))
 class _Json(Kind):
     """Any JSON value."""
 
-    accepted = "a value, as JSON has it"
+    accepted = "any JSON value"
 
     def read(self, document: Document, node: Node, what: str) -> Any:
         try:
