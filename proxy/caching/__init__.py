@@ -1,1 +1,1 @@
-"""What is answered from the cache and when it may be: reads, fetches, invalidations, own writes. Knows no transport."""
+"""What is answered from the cache, and when: reads, fetches, invalidations, own writes. Knows nothing of transports."""

@@ -1,4 +1,4 @@
-"""What Redis is asked to invalidate one tag: the tag's own script, then whatever depends on the tag."""
+"""The requests to Redis that invalidate one tag: the tag's own script, then whatever depends on the tag."""
 
 import time
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ from proxy.caching.held import Held, Intent
 from proxy.errors import RedisUnavailableError
 from proxy.store.dependants import BATCH, Left
 
-_LEAST_TIMEOUT = 0.001  # less is no time to ask Redis anything in
+_LEAST_TIMEOUT = 0.001  # seconds; less is not enough for any request to Redis
 _NOTED_MS = 30_000
-"""For how much longer than its intent a write's note is kept that its event is due."""
+"""How much longer than a write's intent Redis keeps the note that the write's event is due."""
 
 
 class Store(Protocol):
-    """What is needed of Redis; see `RedisStore`."""
+    """What these requests need from Redis; see `RedisStore`."""
 
     async def invalidate(
         self,
@@ -34,7 +34,10 @@ class Store(Protocol):
 
 
 async def ask(store: Store, tag: str, timeout: float, window_ms: int, intent: Intent | None) -> Left | None:
-    """The tag's own script, which sets or clears an intent; what is left then is to be removed."""
+    """Runs the tag's own script, which sets or clears an intent, within `timeout` seconds.
+
+    Returns what still has to be removed, if anything. Raises RedisUnavailableError.
+    """
     if timeout < _LEAST_TIMEOUT:
         raise RedisUnavailableError("no time is left for Redis in this call")
     told = partial(store.invalidate, tag, timeout=timeout, window_ms=window_ms)
@@ -45,8 +48,10 @@ async def ask(store: Store, tag: str, timeout: float, window_ms: int, intent: In
 
 
 async def remove(store: Store, tag: str, left: Left, timeout: float, held: Held, confirmed: Confirmed) -> None:
-    """Removes what depends on a tag, one level deep. What Redis does not take is held; RedisUnavailableError then, so
-    that the tag itself is not confirmed before.
+    """Removes what depends on a tag, one level deep, within `timeout` seconds.
+
+    Tags that Redis does not take are held, and RedisUnavailableError is raised, so that the tag itself is not confirmed
+    before them.
     """
     deadline = time.monotonic() + timeout
     for at in range(0, len(left.tags), BATCH):

@@ -12,11 +12,13 @@ _TRACING = frozenset(
         *("x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"),
     }
 )
-"""They tell calls apart for people, not for the service."""
+"""Metadata that identifies calls for people; it does not change the service's answer."""
 
 
 def carried(call: Call, key: RequestKey) -> Call:
-    """The call as it goes upstream: with all of its metadata, or with what is in its key, tracing and `propagate`."""
+    """The call as it goes upstream: with all its metadata if the read's metadata is not keyed, else with what is in its
+    key, tracing headers and `propagate`.
+    """
     limits = key.read.limits
     if not limits.keyed or not call.metadata:
         return call

@@ -1,7 +1,7 @@
 """`Confirmed`: the invalidations that Redis has confirmed recently. State only; times are those of `time.monotonic`.
 
-A deposed master may confirm invalidations for a while that are then lost. So they are repeated on its successor, and
-remembered for longer than a master can be deposed without being noticed.
+A deposed master may go on confirming invalidations, which are then lost. So they are repeated on its successor, and
+remembered for longer than a master can be deposed without anybody noticing.
 """
 
 import time
@@ -13,25 +13,25 @@ from proxy.caching.held import MOST_HELD, Intent
 
 _REMEMBERED = 600.0
 _AT_LEAST = 60.0
-"""Seconds of which everything is done again, however sure the master was."""
+"""Seconds. Everything confirmed in that time is repeated, even if the master was known to be one more recently."""
 
 
 @dataclass(slots=True)
 class Confirmation:
-    """Of one tag."""
+    """The last confirmed invalidation of one tag."""
 
     at: float
     window_ms: int = 0
     intents: dict[bytes, float] = field(default_factory=dict)
-    """Until when each write under way keeps the tag uncached, as far as Redis was told."""
+    """Until when each write under way keeps the tag uncached, as Redis was told."""
 
     def orders(self) -> Iterable[Intent | None]:
-        """What Redis is to be told again."""
+        """The intents to set again on Redis; a single None if there is only the invalidation itself."""
         return [Intent(name, until) for name, until in self.intents.items()] or [None]
 
 
 class Confirmed:
-    """Of the last tags, in the order of their last confirmation."""
+    """The tags confirmed last, in the order of their last confirmation."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -39,23 +39,25 @@ class Confirmed:
         self._forgotten_at = float("-inf")
 
     def invalidated(self, tag: str, *, window_ms: int = 0, intents: Iterable[Intent] = ()) -> None:
-        """Redis has it now."""
+        """Remembers that Redis has invalidated a tag now, with these intents."""
         now = self._clock()
         before = self._tags.pop(tag, None)
         standing = {} if before is None else {name: until for name, until in before.intents.items() if until > now}
         standing |= {intent.id: intent.until for intent in intents}
-        # A time that has passed has cleared it.
+        # An intent with a time in the past is one that was cleared.
         standing = {name: until for name, until in standing.items() if until > now}
         self._tags[tag] = Confirmation(now, window_ms, standing)
         self._forget(now)
 
     def flushed(self) -> None:
-        """Redis has removed everything of the namespace: on its successor that is to be done again."""
+        """Remembers that Redis has flushed the namespace now, which a successor would have to repeat."""
         self._tags.clear()
         self._forgotten_at = self._clock()
 
     def since(self, sure_at: float) -> list[tuple[str, Confirmation]] | None:
-        """What was confirmed since a master was surely one; None: more than is remembered."""
+        """What was confirmed since `sure_at`, when Redis was last known to be the master; None if not all of it is
+        remembered.
+        """
         begin = min(sure_at, self._clock() - _AT_LEAST)
         if self._forgotten_at >= begin:
             return None

@@ -1,8 +1,8 @@
-"""`Fetches`: how a miss becomes an answer, by what the lease script said (`Grant`).
+"""`Fetches`: how a miss becomes an answer, depending on what the lease script granted (`Grant`).
 
-lease   this call leads: its flight fetches (`miss`), stores, and stays to be joined until Redis has it
-held    led in this process: join that flight (`coalesced`); by another process: one flight of ours waits up to
-        150 ms for its fill, takes an expired lease over, or fetches without storing
+lease   this call leads: its flight fetches (`miss`), stores the answer, and can be joined until Redis has it
+held    another call leads: if in this process, the call joins its flight (`coalesced`); if in another process, one
+        flight here waits up to 150 ms for its fill, takes an expired lease over, or fetches without storing
 closed  an invalidation has just been applied, or a write is in progress: reads with the same mark share a fetch
         that stores nothing
 """
@@ -33,30 +33,30 @@ from proxy.store.redis_store import Grant
 log = logging.getLogger(__name__)
 
 _FILL_WAIT = 0.150
-"""How long a read waits for the fill of another process' fetch, in seconds."""
+"""Seconds that a read waits for the fill of another process' fetch."""
 _FIRST_POLL, _POLL_GROWTH, _LONGEST_POLL = 0.004, 1.5, 0.025
 _CLOCK_TOLERANCE = 0.020
-"""gRPC ends a call at its deadline by a clock of its own, in seconds."""
+"""Seconds. gRPC ends a call at its deadline by a clock of its own, which may differ from ours by this much."""
 
 Result = Literal["hit", "miss", "stale", "coalesced", "bypass"]
 
 
 @dataclass(slots=True)
 class Answer:
-    """A reply and where it came from."""
+    """A reply, and where it came from."""
 
     reply: Reply
     result: Result
     age: int | None = None
-    """Whole seconds by Redis' clock, when it came out of the cache."""
+    """Whole seconds by Redis' clock; None if it did not come out of the cache."""
     cut: bool = False
-    """The deadline of the caller who led ended the fetch: whoever joined and has time left asks again."""
+    """The leading caller's deadline ended the fetch: a call that joined and has time left asks again."""
     shared: bool = True
-    """Whether those who joined may have it; see `Vetting`."""
+    """Whether calls that joined may have it; see `Vetting`."""
 
 
 class Store(vetting.Store, Protocol):
-    """What fetching needs of Redis; see `RedisStore`."""
+    """What fetching needs from Redis; see `RedisStore`."""
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant: ...
     def fill(
@@ -66,7 +66,7 @@ class Store(vetting.Store, Protocol):
 
 
 class Observer(vetting.Observer, Protocol):
-    """Who counts."""
+    """What counts fetches."""
 
     def fetch_started(self) -> None: ...
     def fetch_ended(self) -> None: ...
@@ -75,7 +75,7 @@ class Observer(vetting.Observer, Protocol):
 
 @dataclass(slots=True)
 class _Lease:
-    """The right to store one answer. It ends once: used, or given back so that the next reader need not wait for it."""
+    """The right to store one answer. It ends once: it is used, or given back so that the next reader need not wait."""
 
     store: Store
     key: RequestKey
@@ -87,7 +87,7 @@ class _Lease:
         return self.store.fill(self.key, self.grant, body, verdict, jitter)
 
     def ends_with(self, flight: Flight[Answer]) -> None:
-        """However the flight ends, before its first step too."""
+        """Gives the lease back however the flight ends, even if it is cancelled before its first step."""
         if flight.task is not None:
             flight.task.add_done_callback(lambda _: self._give_back())
 
@@ -109,20 +109,20 @@ class Fetches:
         self._vetting = Vetting(observer)
 
     def __len__(self) -> int:
-        """How many flights are under way."""
+        """The number of flights under way."""
         return len(self._flights)
 
     async def answer(
         self, store: Store, call: Call, key: RequestKey, grant: Grant, budget: Budget, *, alone: bool = False
     ) -> Answer:
-        """The answer for a call that was granted this (anything but `found`); `alone`: it must join nobody."""
+        """The answer to a call with this grant (anything but `found`); with `alone`, it must not join a flight."""
         if grant.kind == "closed" and (alone or not grant.token):
             return Answer(await self._fetch(call), "miss")
         token = (key.hash_key, key.field, grant.run_id + grant.token)
         flight = self._flights.find(token)
         if flight is not None:
             return await self._joined(call, flight)
-        call = carried(call, key)  # others may get this answer
+        call = carried(call, key)  # other callers may get this answer
         if grant.kind == "lease":
             flight = self._lead(call, _Lease(store, key, grant), budget, token)
         elif grant.kind == "closed":
@@ -132,13 +132,13 @@ class Fetches:
         return await flight.wait()
 
     async def close(self) -> None:
-        """Ends what is still fetching."""
+        """Cancels the flights under way."""
         await self._flights.close()
 
     async def _joined(self, call: Call, flight: Flight[Answer]) -> Answer:
         answer = await flight.wait()
         if not answer.shared or answer.reply.code is StatusCode.INVALID_ARGUMENT:
-            # Most likely the leader's own metadata could not be forwarded; ours is not to answer for it.
+            # Most likely the leader's own metadata could not be forwarded, which says nothing about this call's.
             return Answer(await self._fetch(call), "miss")
         return _shared(answer)
 
@@ -148,15 +148,15 @@ class Fetches:
         return flight
 
     async def _fetch_and_fill(self, call: Call, lease: _Lease, budget: Budget, flight: Flight[Answer]) -> None:
-        """The leaseholder's flight: fetch, land, store; joinable until Redis has it."""
+        """The leaseholder's flight: fetches, lands and stores; it can be joined until Redis has the answer."""
         verdict, body = await self._fetch_and_land(lease.store, call, lease.key, budget, flight)
         # 1. Nothing is awaited between the landing and this write, so the caller's next read comes after it on the same
-        #    connection and finds it.
+        #    connection and finds the answer.
         if isinstance(verdict, str):
             _log_not_stored(lease.key, verdict)
             return
         done = lease.fill(body, verdict, self._random())
-        # 2. Until Redis has taken it, other reads may still be told this token: they join and have the answer at once.
+        # 2. Until Redis has it, other reads may still be given this token: they join and have the answer at once.
         if done is not None:
             await asyncio.wait([done])
         refused = _refusal(done)
@@ -166,7 +166,7 @@ class Fetches:
             self._observer.entry_bytes(len(body))
 
     def _verdict(self, call: Call, key: RequestKey, reply: Reply) -> Verdict | str:
-        """How an answer may be stored, or why it may not."""
+        """How an answer may be stored, or the reason why it may not be."""
         if not reply.ok or reply.body is None:
             return status_verdict(key.read.limits, reply, longest_ttl(reply))
         if len(reply.body) > self._policy.largest(key.read.limits):
@@ -180,13 +180,13 @@ class Fetches:
     async def _fetch_only(
         self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
     ) -> None:
-        """Shared by those who were told the same mark; stores nothing."""
+        """A flight that stores nothing; reads that were given the same mark share it."""
         await self._fetch_and_land(store, call, key, budget, flight)
 
     async def _await_fill(
         self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
     ) -> None:
-        """Another process fetches: look again until its fill is there, its lease is ours, or the time is up."""
+        """The flight while another process fetches: looks until its fill is there, its lease is ours, or time is up."""
         until, pause = time.monotonic() + _FILL_WAIT, _FIRST_POLL
         while time.monotonic() + pause < until:
             await asyncio.sleep(pause)
@@ -211,7 +211,7 @@ class Fetches:
     async def _fetch_and_land(
         self, store: Store, call: Call, key: RequestKey, budget: Budget, flight: Flight[Answer]
     ) -> tuple[Verdict | str, bytes]:
-        """How the answer may be stored, or why it may not; and the answer."""
+        """Fetches and lands; returns how the answer may be stored, or the reason why not, and the answer's body."""
         began = time.monotonic()
         self._observer.fetch_started()
         try:
@@ -242,26 +242,26 @@ def _is_over(call: Call) -> bool:
 
 
 def _shared(answer: Answer) -> Answer:
-    """What followers get: the message or the status, not the metadata that upstream sent to another caller."""
+    """What calls that joined get: the message or the status, without the metadata that upstream sent to the leader."""
     reply = answer.reply
     details = tuple(pair for pair in reply.trailing_metadata if pair[0] == "grpc-status-details-bin")
     return Answer(Reply(reply.body, reply.code, reply.details, (), details), "coalesced", answer.age, answer.cut)
 
 
 def subject(key: RequestKey) -> str:
-    """What the lines about a read call its answer."""
+    """What log lines call the answer to a read."""
     return key.about.subject or key.read.path[1:]
 
 
 def _log_not_stored(key: RequestKey, why: str) -> None:
-    """Whoever asks why the same call is a miss each time finds it here."""
+    """Logs at debug level why an answer is not stored, so that its call is a miss each time."""
     if log.isEnabledFor(logging.DEBUG):
         fields = {**key.about.to_say_of(key.tag), "reason": why}
         log.debug("Not stored for %s", subject(key), extra=fields)
 
 
 def _refusal(done: "asyncio.Future[object] | None") -> str:
-    """Why Redis has not stored it; empty: it has."""
+    """Why Redis has not stored an answer; empty if it has."""
     if done is None or done.cancelled() or done.exception() is not None:
         return "Redis could not store it"
     if done.result() != 1:

@@ -1,11 +1,10 @@
 """`Flight`: one fetch, and all reads that wait for it.
 
 Rules:
-    start   whoever got a token that nobody in this process has starts a flight under it
+    start   a read with a token that no flight in this process has starts a flight under it
     join    a read joins only by a token that its own round trip to Redis, begun after it arrived, returned
-    land    the result is there; waiters go on, while the flight still stores it and stays to be joined until that is
-            done
-    end     the flight leaves the table; or the last waiter left before the landing, and the fetch is cancelled
+    land    the result is there: the waiters go on; the flight can be joined until it has stored the result
+    end     the flight leaves the table; if the last waiter leaves before the landing, the fetch is cancelled
 A waiter that gives up does not affect the others. A read that joins by a token which Redis still accepts shares a fetch
 that began after every earlier invalidation, since an invalidation ends all tokens.
 """
@@ -21,11 +20,11 @@ _log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Token = tuple[bytes, bytes, bytes]
-"""A model's hash, the field in it, and the lease's or the mark's token, run id in front."""
+"""The key of a model's hash, the field in it, and the run id followed by the token of a lease or a mark."""
 
 
 class Flight(Generic[T]):
-    """Made by `Flights.start`."""
+    """One fetch and its waiters; made by `Flights.start`."""
 
     def __init__(self, table: "Flights[T]", token: Token) -> None:
         self._table = table
@@ -36,7 +35,7 @@ class Flight(Generic[T]):
         self.task: asyncio.Task[None] | None = None
 
     async def wait(self) -> T:
-        """The result, as soon as it is there; raises what the fetch raised."""
+        """Waits for the result; raises what the fetch raised."""
         self._waiters += 1
         tracing.link(self._leader)
         try:
@@ -49,20 +48,20 @@ class Flight(Generic[T]):
                     self.task.cancel()
 
     def land(self, result: T) -> None:
-        """Lets the waiters go on. What follows in the same turn of the loop happens before any of them does."""
+        """Sets the result. Code that follows in the same turn of the event loop runs before any waiter goes on."""
         if not self._landed.done():
             self._landed.set_result(result)
 
     def also_known_as(self, token: Token) -> None:
-        """This flight goes on under another token too (it took a lease over)."""
+        """Makes this flight findable by another token too, when it has taken a lease over."""
         self._tokens.append(token)
         self._table.enter(token, self)
 
     async def run(self, work: "Callable[[Flight[T]], Awaitable[None]]") -> None:
-        """Runs the work, which must land."""
+        """Runs the work, which must call `land`."""
         try:
             await work(self)
-        except Exception as error:  # noqa: BLE001 -- logged here, or by the transport of whoever waits
+        except Exception as error:  # noqa: BLE001 -- logged here, or raised to the waiters, whose transport logs it
             if self._landed.done():
                 _log.exception("an answer was given and could not be stored")
             else:
@@ -70,7 +69,7 @@ class Flight(Generic[T]):
                 self._landed.exception()
 
     def ended(self) -> None:
-        """Whatever ended the task, before its first step too, no waiter is left behind."""
+        """Releases the waiters, whatever ended the task; it may have been cancelled before its first step."""
         self._table.forget(self._tokens, self)
         self._landed.cancel()
 
@@ -86,11 +85,11 @@ class Flights(Generic[T]):
         return len(self._tasks)
 
     def find(self, token: Token) -> Flight[T] | None:
-        """The flight to join."""
+        """The flight to join; None if there is none under this token."""
         return self._by_token.get(token)
 
     def start(self, token: Token, work: Callable[[Flight[T]], Awaitable[None]]) -> Flight[T]:
-        """A new flight under a token that has none."""
+        """Starts a flight under a token that has none."""
         flight: Flight[T] = Flight(self, token)
         self.enter(token, flight)
         flight.task = asyncio.create_task(flight.run(work))
@@ -99,11 +98,11 @@ class Flights(Generic[T]):
         return flight
 
     def enter(self, token: Token, flight: Flight[T]) -> None:
-        """Makes a flight findable."""
+        """Makes a flight findable by this token."""
         self._by_token[token] = flight
 
     def forget(self, tokens: list[Token], flight: Flight[T]) -> None:
-        """Nobody joins this flight any more; one that has taken off since under the same token stays."""
+        """Removes a flight's tokens, so that nobody joins it; a newer flight under the same token stays."""
         for token in tokens:
             if self._by_token.get(token) is flight:
                 del self._by_token[token]
@@ -113,7 +112,7 @@ class Flights(Generic[T]):
         flight.ended()
 
     async def close(self) -> None:
-        """Cancels what is left, and waits for it."""
+        """Cancels the flights under way and waits for them to end."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()

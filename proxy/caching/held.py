@@ -1,11 +1,11 @@
-"""`Held`: the invalidations that Redis has not confirmed yet. State only; `Invalidations` does the asking.
+"""`Held`: the invalidations that Redis has not confirmed yet. State only; `Invalidations` sends the requests to Redis.
 
 Rules:
-    hold      a tag is held until an attempt that began after it was last asked for has succeeded
-    too many  beyond MOST_HELD tags, one flush of the namespace stands for every further one
-    share     a flush is of all services or of some, whose names add up until it begins
-    flush     is numbered as it is asked for; one that succeeded is done for all that were asked for before it began
-    intents   of one tag's writes are held with it; for each, what was asked for last is what Redis will be told
+    hold      a tag is held until an attempt has succeeded that began after the tag was last asked for
+    too many  beyond MOST_HELD tags, one flush of the namespace replaces all further ones
+    share     a flush is of all services or of some; the shares of several requests add up until it begins
+    flush     each request has a number; a flush that succeeds serves all requests made before it began
+    intents   of a tag's writes are held with it; for each intent, Redis will be told the state asked for last
 """
 
 import asyncio
@@ -20,36 +20,36 @@ log = logging.getLogger(__name__)
 
 MOST_HELD = 10_000
 _MOST_INTENTS = 16
-"""Of one tag; more overlapping writes than that, all while Redis is away, leave intents that end by themselves."""
+"""The most held intents of one tag. If more writes overlap while Redis is away, some intents are left to expire."""
 
 
 @dataclass(frozen=True, slots=True)
 class Intent:
-    """A write intent. It stands until a time of `time.monotonic`; a time that has passed clears it."""
+    """A write intent. It stands until `until`, a time of `time.monotonic`; a time in the past clears it."""
 
     id: bytes
     until: float
     announced: bool = False
-    """An event is to follow its write, of which Redis is to take a note."""
+    """An event should follow the write, and Redis is to keep a note of that."""
 
 
 @dataclass(slots=True)
 class HeldTag:
-    """What Redis is to be told of one tag. Compare `asked` before and after an attempt."""
+    """What Redis is to be told about one tag. `asked` counts the requests: compare it before and after an attempt."""
 
     asked: int = 0
     window_ms: int = 0
     intents: dict[bytes, float] = field(default_factory=dict)
     unreported: Description | None = None
-    """Of an own write, which nobody waits for: to be counted and logged when Redis has it."""
+    """Describes an own write that nobody waits for: it is counted and logged once Redis has its invalidation."""
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Held:
-    """Made inside the event loop."""
+    """The held tags and the flush that is wanted, if any. Must be made inside the event loop."""
 
     def __init__(self, tell: Callable[[int], None]) -> None:
-        """`tell` hears how much is held each time that changes."""
+        """`tell` is called with the number of held tags each time that it may have changed."""
         self._tell = tell
         self._tags: dict[str, HeldTag] = {}
         self._asked = 0
@@ -57,15 +57,15 @@ class Held:
         self._flush_due = math.inf
         self._share: frozenset[str] | None = frozenset()
         self.flush_share: frozenset[str] | None = None
-        """The services whose answers the flush that began last removes; None: of all."""
+        """The services whose answers the flush that began last removes; None means all services."""
         self._progress = asyncio.Event()
         self.wanted = asyncio.Event()
         """Set while anything is held."""
         self.flush_reason, self.flush_source = "", ""
-        """Of the flush that was asked for last."""
+        """The reason and source of the flush that was asked for last."""
 
     def __contains__(self, tag: str) -> bool:
-        """Whether what Redis has of this tag must not be trusted."""
+        """Whether Redis' entries under this tag must not be trusted."""
         return self._asked > self._flushed or (bool(self._tags) and tag in self._tags)
 
     @property
@@ -78,15 +78,15 @@ class Held:
         return tuple(self._tags)
 
     def find(self, tag: str) -> HeldTag | None:
-        """What is to be done for a tag; None: nothing, or a flush stands for it."""
+        """What is held for a tag; None if nothing is, or only a flush."""
         return self._tags.get(tag)
 
     def hold(
         self, tag: str, *, window_ms: int = 0, intent: Intent | None = None, unreported: Description | None = None
     ) -> None:
-        """Keeps an invalidation until `done` or `flush_done`."""
+        """Keeps an invalidation until `done`, or asks for a flush if too many tags are held."""
         if tag not in self._tags and len(self._tags) >= MOST_HELD:
-            # Of events and operators' orders far fewer are under way at once: these are writes.
+            # These must be writes: far fewer events and operators' commands are under way at once.
             self.want_flush(f"more than {MOST_HELD} models are waiting for Redis", due=0.0, source="write")
             return
         held = self._tags.setdefault(tag, HeldTag())
@@ -100,13 +100,13 @@ class Held:
         self._changed()
 
     def amend(self, tag: str, intent: Intent) -> None:
-        """An intent is about to be set or cleared by somebody else: what is held must not undo that later."""
+        """Updates a held intent that another attempt is about to set or clear, so that a retry does not undo that."""
         held = self._tags.get(tag)
         if held is not None and intent.id in held.intents:
             held.intents[intent.id] = intent.until
 
     def done(self, tag: str, held: HeldTag, asked: int) -> bool:
-        """Redis took what was asked for up to `asked`; False when more was asked for meanwhile."""
+        """Releases a tag that Redis has taken as asked for up to `asked`; False if more was asked for meanwhile."""
         if held.asked != asked:
             return False
         if self._tags.get(tag) is held:
@@ -117,12 +117,12 @@ class Held:
         return True
 
     def postpone(self, tag: str) -> None:
-        """It goes to the end of `tags`, so that what Redis refuses holds up nothing else."""
+        """Moves a tag to the end of `tags`, so that a tag that Redis refuses does not delay the others."""
         if tag in self._tags:
             self._tags[tag] = self._tags.pop(tag)
 
     async def taken(self, tag: str) -> None:
-        """Returns once Redis has taken what is held for this tag now."""
+        """Waits until Redis has taken what is held for this tag now."""
         held = self._tags.get(tag)
         if held is not None:
             await asyncio.shield(held.done)
@@ -130,7 +130,10 @@ class Held:
             await self.flushed(self._asked)
 
     def want_flush(self, reason: str, *, due: float, source: str, service: str = "") -> int:
-        """Asks for a flush at a time of `time.monotonic`, or earlier; its number. `service`: whose; empty: of all."""
+        """Asks for a flush and returns its number, for `flushed`.
+
+        `due` is the latest time at which it may begin, by `time.monotonic`; an empty `service` means all services.
+        """
         if self._flush_due == math.inf:
             told = {"reason": reason, **({"service": service} if service else {})}
             log.warning(
@@ -144,12 +147,12 @@ class Held:
         return self._asked
 
     def hurry(self) -> None:
-        """A flush that is wanted is due now."""
+        """Makes a flush that is wanted due now."""
         if self._asked > self._flushed:
             self._flush_due = 0.0
 
     def begin_flush(self, now: float) -> int:
-        """The number up to which a flush that begins now counts; 0 when none is due."""
+        """The number of the last request that a flush beginning now serves; 0 if none is due."""
         if now < self._flush_due:
             return 0
         self._flush_due = math.inf
@@ -157,10 +160,10 @@ class Held:
         return self._asked
 
     def end_flush(self, number: int, *, done: bool) -> None:
-        """A flush that was begun has ended; one that was not done is due again at once."""
+        """Notes that a flush has ended; one that failed (`done` is false) is due again at once."""
         if done:
             self._flushed = max(self._flushed, number)
-            self._progress.set()  # wakes all who wait now; those who come later wait for the next
+            self._progress.set()  # wakes everything that waits now; later waiters wait for the next flush
             self._progress.clear()
         else:
             self._flush_due = 0.0
@@ -169,12 +172,12 @@ class Held:
         self._changed()
 
     async def flushed(self, number: int) -> None:
-        """Returns once a flush that counts for this number is done."""
+        """Waits until a flush that serves the request of this number is done."""
         while self._flushed < number:
             await self._progress.wait()
 
     def asked(self) -> Iterable[tuple[str, HeldTag, int]]:
-        """A copy of what is held, with how often each was asked for: for `done`, later."""
+        """A copy of what is held: each tag, its state, and its `asked` count, to pass to `done` later."""
         return [(tag, held, held.asked) for tag, held in self._tags.items()]
 
     def _changed(self) -> None:

@@ -1,4 +1,4 @@
-"""`Invalidations`: no invalidation is lost. One that Redis does not confirm at once is held and retried until it does;
+"""`Invalidations`: loses no invalidation. One that Redis does not confirm at once is held and retried until it does;
 meanwhile this process forwards reads of its tag.
 """
 
@@ -20,8 +20,9 @@ from proxy.store.redis_node import Budget
 log = logging.getLogger(__name__)
 
 EVENT_WINDOW = 0.100
-"""Seconds for which nothing is stored of a model after its event, unless a setting says else: an origin may publish
-before it commits. An own write is answered after its commit, and needs a window only where reads are later still."""
+"""Seconds for which nothing is stored for a model after its event, unless a setting says otherwise: an origin may
+publish before it commits. An own write is answered after its commit; it only needs a window if the origin's reads lag
+behind its commits."""
 _RETRY_TIMEOUT = 1.0
 _LAST_TRY_TIMEOUT = 1.5
 _RETRIES_AT_ONCE = 64
@@ -32,28 +33,28 @@ _RENEWED = "Redis has a new master or its clock was set back, so stored answers 
 
 
 class Store(asking.Store, Protocol):
-    """What invalidating needs of Redis; see `RedisStore`."""
+    """What invalidating needs from Redis; see `RedisStore`."""
 
     async def flush(self, services: Collection[str] = ()) -> int: ...
     def on_renewal(self, again: Callable[[float | None], None]) -> None: ...
 
 
 class Observer(Protocol):
-    """Who counts."""
+    """What counts invalidations."""
 
     def invalidation(self, source: str, lag_seconds: float | None) -> None: ...
     def invalidations_pending(self, count: int) -> None: ...
 
 
 class Journal(Protocol):
-    """Who remembers the last ones."""
+    """What remembers the last invalidations and flushes."""
 
     def invalidated(self, tag: str, source: str, about: Description) -> None: ...
     def flushed(self, reason: str, models: int, services: Collection[str] = ()) -> None: ...
 
 
 class Invalidations:
-    """Owns the retries. Without a store (no Redis configured) there is nothing to invalidate."""
+    """Invalidates, and owns the retries. Without a store (no Redis configured) there is nothing to invalidate."""
 
     def __init__(
         self,
@@ -64,7 +65,7 @@ class Invalidations:
         wall_clock: Callable[[], float] = time.time,
         window: float = EVENT_WINDOW,
     ) -> None:
-        """`window`: for how long after an event nothing is stored of its model, in seconds."""
+        """`window` is how long after an event nothing is stored for its model, in seconds."""
         self._store = store
         self._observer = observer
         self._journal = journal
@@ -75,15 +76,15 @@ class Invalidations:
         self._confirmed = Confirmed()
         self._flush_began = float("-inf")
         self._renewal = 0
-        """The number of the flush that another master has made necessary."""
+        """The number of the flush that a new master has made necessary."""
         self.concerned: Callable[[Collection[str]], Collection[str]] = tuple
-        """Of services, all whose answers may depend on what has changed of these; as the policy has it."""
+        """Gives all services whose answers may depend on the tags of some services, as the policy says."""
         if store is not None:
             store.on_renewal(self.again)
 
     def held_back(self, tag: str, dependent: bool = False) -> bool:
-        """Whether reads of this tag must not trust Redis now. `dependent`: their answers may depend on any other tag,
-        and of one that Redis does not take nobody knows what does.
+        """Whether reads of this tag must not trust Redis now. A `dependent` read's answers may depend on any other tag,
+        so it must not while anything is held.
         """
         return tag in self._held or (dependent and self._held.count > 0)
 
@@ -95,8 +96,9 @@ class Invalidations:
     async def invalidate(
         self, tag: str, *, source: str, about: Description = UNDESCRIBED, sent_at: float | None = None
     ) -> None:
-        """Removes all of a tag; returns only once Redis has confirmed. `sent_at` is when it was asked for, seconds
-        since 1970. `about` is what log lines call it.
+        """Removes everything under a tag, and returns only once Redis has confirmed it.
+
+        `sent_at` is when the invalidation was sent, in seconds since 1970. `about` is what log lines call it.
         """
         if self._store is None:
             return
@@ -104,34 +106,35 @@ class Invalidations:
         if not await self._attempt(self._store, tag, Budget(), window_ms=window_ms):
             await self._held.taken(tag)
         if self._renewal:
-            await self._held.flushed(self._renewal)  # else what the new master does not know to depend on it would stay
+            # Otherwise entries would stay that depend on this tag without the new master knowing it.
+            await self._held.flushed(self._renewal)
         self._report(tag, source, about, sent_at)
 
     async def invalidate_all(self, tags: Iterable[str], *, source: str, about: Description) -> None:
-        """The same of several tags, one after the other."""
+        """Invalidates several tags, one after the other."""
         for tag in tags:
             await self.invalidate(tag, source=source, about=about)
 
     async def flush(self, reason: str, *, source: str = "event", service: str = "") -> None:
-        """Removes everything of the namespace, or of one service; returns only once every master has confirmed."""
+        """Removes everything in the namespace, or of one service; returns only once every master has confirmed it."""
         if self._store is not None:
             await self._held.flushed(self._held.want_flush(reason, due=0.0, source=source, service=service))
 
     async def flush_in_time(self, reason: str, service: str = "") -> None:
-        """After an event: the same, but at most every five seconds; until then every read here bypasses."""
+        """The flush after an event: like `flush`, but at most every 5 s; until then every read here bypasses."""
         if self._store is not None:
             due = self._flush_began + _FLUSH_EVERY
             await self._held.flushed(self._held.want_flush(reason, due=due, source="event", service=service))
 
     def flush_soon(self, reason: str, service: str = "") -> None:
-        """After a write: has it removed, at most every five seconds; until then every read here bypasses."""
+        """The flush after a write: only asks for it, at most every 5 s; until then every read here bypasses."""
         if self._store is not None:
             self._held.want_flush(reason, due=self._flush_began + _FLUSH_EVERY, source="write", service=service)
 
     async def own_write(self, tag: str, intent: Intent, budget: Budget, *, ended: Description | None = None) -> None:
-        """Removes all of a tag, and sets or clears the intent of one of our own writes, within the budget.
+        """Removes everything under a tag, and sets or clears the intent of an own write, within the budget.
 
-        `ended` describes a write that was answered; None while it is only beginning.
+        `ended` describes a write that was answered; it is None before the write is forwarded.
         """
         if self._store is None:
             return
@@ -142,13 +145,13 @@ class Invalidations:
             self._report(tag, "write", ended, None)
 
     def invalidate_soon(self, tag: str) -> None:
-        """Has all of a tag removed; until Redis did, its reads bypass."""
+        """Asks for the removal of everything under a tag; its reads bypass until Redis has confirmed it."""
         if self._store is not None:
             self._held.hold(tag)
 
     def again(self, since: float | None) -> None:
-        """Another Redis is the master: what was confirmed since a time of `time.monotonic` is done once more there,
-        and its tags bypassed until then; with None everything is flushed.
+        """Repeats on a new Redis master what was confirmed since `since`, by `time.monotonic`; the tags bypass until
+        then. With None, everything is flushed.
         """
         lately = None if since is None else self._confirmed.since(since)
         if lately is None:
@@ -159,7 +162,7 @@ class Invalidations:
                 self._held.hold(tag, window_ms=confirmation.window_ms, intent=intent)
 
     async def run(self) -> None:
-        """Retries what is held until cancelled."""
+        """Retries what is held, until cancelled."""
         pauses = jittered(_RETRIED_AT_LEAST_EVERY / 8, _RETRIED_AT_LEAST_EVERY)
         while True:
             await self._held.wanted.wait()
@@ -171,9 +174,9 @@ class Invalidations:
                 await asyncio.sleep(_RETRIED_AT_LEAST_EVERY)  # only a flush that is not due yet
 
     async def close(self) -> None:
-        """Tries what is left once more, within about a second; also a flush that is not due yet."""
+        """Tries once more what is left, also a flush that is not due yet, within 1.5 s."""
         self._held.hurry()
-        with contextlib.suppress(TimeoutError):  # what is left is told below
+        with contextlib.suppress(TimeoutError):  # what is left is logged below
             async with asyncio.timeout(_LAST_TRY_TIMEOUT):
                 await self._round()
         if self.pending:
@@ -189,7 +192,7 @@ class Invalidations:
         intent: Intent | None = None,
         unreported: Description | None = None,
     ) -> bool:
-        """One try within the budget; False: Redis has not taken it, so it is held."""
+        """Tries once within the budget; False if Redis has not confirmed it, so that it is held."""
         begun = time.monotonic()
         try:
             left = await asking.ask(store, tag, budget.left, window_ms, intent)
@@ -208,10 +211,10 @@ class Invalidations:
         return True
 
     async def _round(self) -> bool:
-        """Asks Redis once for what is held and due; False when it did not take all of it.
+        """Asks Redis once for what is held and due; False if it did not take all of it.
 
-        Of several masters one may be away, and its tags must not hold up the others'. A whole batch that fails ends
-        the round: all of Redis is away, most likely.
+        One of several masters may be away, and its tags must not delay the others'. A round ends when a whole batch
+        fails, since then most likely all of Redis is away.
         """
         all_taken = await self._flush_if_due()
         tags = self._held.tags
@@ -228,9 +231,9 @@ class Invalidations:
             return True
         asked = held.asked
         try:
-            # An event is told by itself: what belongs to a write answers no note that the write's event is due.
+            # An event is sent without any intent: with a write's intent it would not settle the note of a due event.
             for intent in ((b"",) if held.window_ms or not held.intents else ()) + tuple(held.intents):
-                # Looked up only now: its write may have ended while the ones before were told.
+                # Looked up only now, since its write may have ended while the intents before it were sent.
                 order = Intent(intent, held.intents.get(intent, 0.0)) if intent else None
                 left = await asking.ask(self._store, tag, _RETRY_TIMEOUT, held.window_ms, order)
                 if left is not None:
@@ -240,11 +243,11 @@ class Invalidations:
             return False
         told = [Intent(name, until) for name, until in held.intents.items()]
         self._confirmed.invalidated(tag, window_ms=held.window_ms, intents=told)
-        self._taken(tag, held, asked)  # if it was asked for anew meanwhile, the next round does it
+        self._taken(tag, held, asked)  # if it was asked for again meanwhile, the next round does it
         return True
 
     async def _flush_if_due(self) -> bool:
-        """A flush is done with everything that was held before it began, and with nothing that came during it."""
+        """Flushes if it is due. That settles what was held before the flush began, but nothing asked for during it."""
         now = time.monotonic()
         number = self._held.begin_flush(now)
         if not number or self._store is None:
@@ -261,7 +264,7 @@ class Invalidations:
         finally:
             self._held.end_flush(number, done=done)
         for tag, held, asked in () if services else held_before:
-            if not held.intents:  # these are still to be told
+            if not held.intents:  # a tag's intents must still be sent
                 self._taken(tag, held, asked)
         self._observer.invalidation(source, None)
         if self._journal is not None:

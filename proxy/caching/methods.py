@@ -1,4 +1,4 @@
-"""The methods that the proxy handles itself: the reads and the writes of a policy.
+"""`Methods`: the methods that the proxy handles itself, which are the reads and the writes of a policy.
 
 Reads go through the cache. Writes are forwarded by `OwnWrites`; this module finds out which tags they change.
 """
@@ -35,13 +35,13 @@ _UNREADABLE = "the media service accepted a write that the proxy cannot parse"
 
 
 class Aliases(Protocol):
-    """Which tag an alias is another name of, as far as fills have seen it; see `RedisStore`."""
+    """Finds the tag of an alias that a fill has stored; see `RedisStore`."""
 
     async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None: ...
 
 
 class Observer(unclear.Observer, Protocol):
-    """Who counts."""
+    """What counts calls and their results."""
 
     @property
     def popular(self) -> Popular: ...
@@ -63,7 +63,7 @@ class Methods:
         aliases: Aliases | None,
         observer: Observer,
     ) -> None:
-        """`reads` and `writes` by path; `aliases` None: there is no Redis."""
+        """`reads` and `writes` are by path; `aliases` is None if there is no Redis."""
         self._reads = reads
         self._writes = writes
         self._cache = cache
@@ -76,11 +76,11 @@ class Methods:
 
     @property
     def routes(self) -> dict[str, Handler]:
-        """The methods answered here, by path; every other one is forwarded."""
+        """The handlers of the methods answered here, by path; every other method is forwarded."""
         return {**dict.fromkeys(self._reads, self.read), **dict.fromkeys(self._writes, self.write)}
 
     async def read(self, call: Call) -> Reply:
-        """Answers with trailing metadata `x-cache`, and `age` when the answer came out of the cache."""
+        """Answers with trailing metadata `x-cache`, and `age` if the answer came out of the cache."""
         started, shadow = time.perf_counter(), self._cache.policy.mode == "shadow"
         answer = await (self._shadow(call) if shadow else self._cache.get(call))
         tier: Literal["redis", "none"] = "none" if answer.age is None else "redis"
@@ -100,7 +100,7 @@ class Methods:
         return Reply(reply.body, reply.code, reply.details, reply.initial_metadata, trailing)
 
     async def write(self, call: Call) -> Reply:
-        """Forwards, once it is known which tags the write changes: while what it names still exists."""
+        """Finds out which tags the write changes, and then forwards it; afterwards, what it names may be gone."""
         said = self._writes[call.method]
         if self._aliases is None and said.look_up is not None:
             return await self._fetch(call)  # no Redis: nothing to invalidate, so nothing to find out
@@ -122,7 +122,7 @@ class Methods:
         return await self._own_writes.carry_out(write, self._fetch)
 
     async def _understood(self, call: Call, said: compiled.Write) -> Write:
-        """The tags of a write: what its request names, its alias, else what another method of the service tells."""
+        """The write with its tags: those that its request names, and its alias' tag or those of its look-up."""
         request = said.requests.readable(call.body)
         tags, about, unknown, budget = said.invalidates(request), said.describe(request), "", Budget()
         alias = said.alias(request)
@@ -141,7 +141,10 @@ class Methods:
     async def _looked_up(
         self, call: Call, look_up: compiled.LookUp, request: Message
     ) -> tuple[tuple[str, ...], Mapping[str, Plain]]:
-        """The tags that another method of the service tells on behalf of this caller, and what it says of them."""
+        """The tags found by calling another method on behalf of this caller, and log fields about them.
+
+        Both are empty if its answer cannot be used.
+        """
         reply = await self._fetch(Call(look_up.path, look_up.request(request), call.metadata, call.deadline))
         try:
             found = look_up.tags(request, reply.body or b"")
@@ -158,14 +161,14 @@ class Methods:
             return None
 
     async def _shadow(self, call: Call) -> Answer:
-        """Upstream always answers; the cache is kept as if it were on, and its would-be hits are compared."""
+        """Upstream's answer; the cache is filled as if it were on, and what would have been a hit is compared."""
         found = await self._cache.look_up(call)
         if found is None:
             return Answer(await self._cache.keep(call), "bypass")
         reply = await self._fetch(call)
         stored = found.entry
         if reply.ok and (stored.negative is not None or not self._same(call, stored.body, reply.body or b"")):
-            # Only what a later read would still have been served counts: an invalidation under way explains the rest.
+            # It only counts if a later read would still be served the entry: otherwise an invalidation was under way.
             again = await self._cache.look_up(call)
             if again is not None and again.entry == found.entry:
                 self._observer.shadow_difference()
@@ -177,7 +180,7 @@ class Methods:
         return stored == fetched or read.comparable(stored) == read.comparable(fetched)
 
     def _log_difference(self, call: Call, age: int) -> None:
-        """A sample: one a minute for each method, or kind that the policy describes, with how many were not shown."""
+        """Logs a sample: one a minute for each method or described kind, with how many were suppressed."""
         asked = self._reads[call.method].asked(call.body)
         if asked is None:
             return

@@ -13,14 +13,14 @@ _AGE = re.compile(r"(s-maxage|max-age)\s*=\s*\"?([0-9]{1,10})\"?")
 
 
 def longest_ttl(reply: Reply) -> float | None:
-    """Seconds that the origin lets its answer be kept; 0: not at all, None: it says nothing of it."""
+    """How long the origin lets its answer be kept, in seconds; 0 forbids storing, None sets no bound."""
     directives = _directives(reply)
     if not directives:
         return None
     if any(directive.partition("=")[0].strip() in _FORBIDDING for directive in directives):
         return 0.0
     ages = {match[1]: float(match[2]) for each in directives if (match := _AGE.fullmatch(each))}
-    # A shared cache goes by s-maxage where both are there (RFC 9111, 5.2.2.10).
+    # In a shared cache, s-maxage overrides max-age (RFC 9111, 5.2.2.10).
     return ages.get("s-maxage", ages.get("max-age"))
 
 

@@ -1,4 +1,4 @@
-"""What a cacheable call counts as: the way it was answered, or a failure."""
+"""`Outcome`: what a cacheable call counts as, which is how it was answered, or a failure."""
 
 from typing import Literal
 
@@ -10,8 +10,8 @@ Outcome = Result | Literal["failure"]
 
 
 def outcome(answer: Answer, read: Read, call: Call) -> Outcome:
-    """`x-cache` names the way in any case; a status other than OK, and what the policy takes for no success, count as
-    failures.
+    """What a call counts as. A fetched answer with a status other than OK, or one that is no success by the policy,
+    counts as a failure, although its `x-cache` still says how it was answered.
     """
     if answer.age is not None:
         return answer.result

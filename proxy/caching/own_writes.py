@@ -26,7 +26,7 @@ from proxy.store.model_hash import LONGEST_INTENT_MS
 from proxy.store.redis_node import Budget, new_token
 
 UNKNOWN_OUTCOME = 30.0
-"""How long the intent of a write with an unknown outcome stands, in seconds."""
+"""Seconds that the intent of a write with an unknown outcome stands."""
 _LONGEST_INTENT = LONGEST_INTENT_MS / 1000
 _INTENT_MARGIN = 5.0
 
@@ -43,43 +43,43 @@ _SETTLED = frozenset(
         StatusCode.UNIMPLEMENTED,
     }
 )
-"""Statuses that only the service itself gives, once it is done with a write. Others may come while it still commits."""
+"""The statuses that only the service itself sends, when it is done with a write. Others may come before it commits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One of our own writes: the call, and the tags that it changes."""
+    """One write through this proxy: the call, and the tags that it changes."""
 
     call: Call
     tags: tuple[str, ...]
     succeeded: Callable[[bytes, bool], bool]
-    """Whether an OK answer says that something was changed; the second, where nobody can tell."""
+    """Whether an OK answer means a change; the second argument is returned if the answer cannot be read."""
     about: Description = UNDESCRIBED
     budget: Budget = field(default_factory=Budget)
-    """What Redis may still take of the time of this call."""
+    """How much of this call's time Redis may still take."""
     unknown: str = ""
-    """Why not all tags could be found out, so that everything is flushed should it be done; empty: they could."""
+    """Why not all tags could be found, so that a flush follows if the write is done; empty if all were found."""
     share: str = ""
-    """The service whose answers are flushed then; empty: all are."""
+    """The service whose answers are then flushed; empty means all services."""
     announced: bool = False
-    """An event is to follow when it succeeds."""
+    """An event should follow if it succeeds."""
     unreadable: bool = False
-    """No such message, by protobuf's rules: upstream will say so. Should it take it, nobody knows what it changed."""
+    """The request cannot be parsed. Upstream should refuse it; if it accepts it, nobody knows what it changed."""
 
 
 class OwnWrites:
-    """Owns the ends of writes whose callers are gone."""
+    """Carries out writes, and owns the tasks that end them even if their callers are gone."""
 
     def __init__(self, invalidations: Invalidations) -> None:
         self._invalidations = invalidations
         self._ends: set[asyncio.Task[None]] = set()
         self._repeats: dict[bytes, tuple[asyncio.TimerHandle, tuple[str, ...]]] = {}
         self.succeeded: Callable[[float, tuple[str, ...], bytes], None] = lambda began, tags, intent: None
-        """Told of each write that surely succeeded, its event being to follow: when it began, by `time.monotonic`, its
-        tags and its intent."""
+        """Called for each announced write that certainly succeeded: with when it began, by `time.monotonic`, its tags
+        and its intent."""
 
     async def carry_out(self, write: Write, forward: Handler) -> Reply:
-        """Forwards a write by `forward`, between its invalidations."""
+        """Forwards a write with `forward`, between its two invalidations, and returns upstream's reply."""
         intent = new_token()
         forwarded = False
         reply: Reply | None = None
@@ -95,7 +95,7 @@ class OwnWrites:
         return reply
 
     async def close(self) -> None:
-        """Waits for the ends of writes, each of which is bounded; what was to be repeated later is held now."""
+        """Waits for the ends of writes, each of which is bounded in time; repeats that were due later are held now."""
         await asyncio.gather(*self._ends, return_exceptions=True)
         for handle, tags in self._repeats.values():
             handle.cancel()
@@ -117,7 +117,9 @@ class OwnWrites:
         await self._invalidate(write, _until(intent, life), write.about)
 
     async def _invalidate(self, write: Write, intent: Intent, ended: Description | None) -> None:
-        """Each tag of a write with an intent of its own, side by side; `ended` describes a write that was answered."""
+        """Invalidates the tags of a write concurrently, and sets or clears the intent on each. `ended` describes a
+        write that was answered.
+        """
         if len(write.tags) == 1:
             await self._invalidations.own_write(write.tags[0], intent, write.budget, ended=ended)
         elif write.tags:
@@ -131,7 +133,7 @@ class OwnWrites:
                 write.budget.left = min(budget.left for budget in budgets)
 
     async def _shielded(self, end: Coroutine[None, None, None]) -> None:
-        """Runs the end as a task of ours, so that a caller who goes away does not take it along."""
+        """Runs the end of a write as a task of its own, so that it goes on if the caller leaves."""
         task = asyncio.get_running_loop().create_task(end)
         self._ends.add(task)
         task.add_done_callback(self._ends.discard)
@@ -156,7 +158,7 @@ def _until(intent: bytes, seconds: float, *, announced: bool = False) -> Intent:
 
 
 def _life(call: Call) -> float:
-    """How long the intent of a write stands unless it is cleared, in seconds."""
+    """Seconds that the intent of a write stands unless it is cleared."""
     if call.deadline is None:
         return _LONGEST_INTENT
     return min(max(0.0, call.deadline - time.monotonic()) + _INTENT_MARGIN, _LONGEST_INTENT)

@@ -1,4 +1,4 @@
-"""`Unclear`: messages that the policy cannot interpret. They are counted, and logged once a minute for each method."""
+"""`Unclear`: reports messages that the policy cannot interpret. All are counted; one a minute and method is logged."""
 
 import logging
 from typing import Protocol
@@ -9,21 +9,21 @@ log = logging.getLogger(__name__)
 
 
 class Observer(Protocol):
-    """Who counts."""
+    """What counts such messages."""
 
     def unclear(self, path: str) -> None:
         """An expression of the policy failed on a message of this method."""
 
 
 class Unclear:
-    """Remembers when it said what."""
+    """Remembers which lines it has logged when."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._said = RateLimit()
 
     def met(self, path: str, problem: str, what: str) -> None:
-        """One more; `what` is the line, without what the message holds."""
+        """Reports a message of the method `path`; `what` is the line to log, without values of the message."""
         self._observer.unclear(path)
         kept_back = self._said.admit(path)
         if kept_back is not None:

@@ -1,8 +1,8 @@
-"""`Vetting`: answers with further tags, once they are fetched: what depends on what, and do they still hold?
+"""`Vetting`: checks a fetched answer with further tags before it is stored or shared, and notes what depends on what.
 
-A token tells a reader that its own tag was not invalidated; of further tags, which only the answer names, it tells
-nothing. So such an answer is stored, and shared with reads that began after its fetch, only once Redis has said that
-none of its further tags was invalidated since then. Whoever must not share fetches alone.
+A token only tells a reader that its own tag was not invalidated; it says nothing about further tags, which only the
+answer names. So such an answer is stored, and shared with reads that began after its fetch, only once Redis has said
+that none of its further tags was invalidated since then. A read that must not share it fetches for itself.
 """
 
 import logging
@@ -27,13 +27,13 @@ _CROWDED = "an answer is not stored: too many tags depend on each other"
 
 
 class Store(Protocol):
-    """What vetting needs of Redis; see `RedisStore`."""
+    """What vetting needs from Redis; see `RedisStore`."""
 
     async def depend(self, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Overtaken: ...
 
 
 class Observer(Protocol):
-    """Who counts."""
+    """What counts answers that are not stored."""
 
     def crowded(self, path: str, limit: str) -> None:
         """An answer to this method was not stored: it has too many further tags (`answer`), or one has too many
@@ -42,19 +42,20 @@ class Observer(Protocol):
 
 
 class Vetting:
-    """Remembers when it said what."""
+    """Remembers which lines it has logged when."""
 
     def __init__(self, observer: Observer) -> None:
         self._observer = observer
         self._said = RateLimit()
 
     def excess(self, key: RequestKey, why: str) -> None:
-        """An answer has more further tags than are taken."""
+        """Reports an answer that has too many further tags."""
         self._too_many(key, "answer", why)
 
     async def refusal(self, store: Store, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> str:
-        """Why an answer fetched since `began`, of `time.monotonic`, must not be stored nor shared; empty: it may be.
-        Within the budget of the call that waits for it.
+        """Why an answer must be neither stored nor shared; empty if it may be. Asks Redis within the budget.
+
+        `began` is when its fetch began, by `time.monotonic`.
         """
         if not verdict.further_tags:
             return ""

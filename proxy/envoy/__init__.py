@@ -1,1 +1,1 @@
-"""TRANSPORT=envoy: Envoy answers callers, and runs the caching core inside itself."""
+"""TRANSPORT=envoy: Envoy serves callers, and runs the caching core inside its own process."""

@@ -15,24 +15,24 @@ from proxy.settings.setting_types import split_host_port
 
 Json = dict[str, Any]
 Resolve = Callable[[str], Sequence[str]]
-"""The addresses of a host name; OSError when it has none."""
+"""Returns the addresses of a host name; raises OSError if it has none."""
 
 _DEFAULT_PORT = 443
-"""Of gRPC targets that name none."""
+"""The port of gRPC targets that name none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where the media service is: `addresses` in the order to try them, or one name to look up (`dns`)."""
+    """Where a service is: `addresses` in the order to try them, or with `dns` a single name to look up."""
 
     addresses: tuple[Json, ...]
     dns: bool = False
     resolver: Json | None = None
-    """The DNS server to ask; None: the machine's own."""
+    """The DNS server to ask; None means the machine's own."""
 
 
 def target(text: str) -> Target:
-    """A gRPC target; ValueError for one that only gRPC's own library can reach."""
+    """Parses a gRPC target. Raises ValueError for one that only gRPC's own library can reach."""
     scheme, rest = split_target(text)
     match scheme:
         case "unix":
@@ -51,7 +51,9 @@ def target(text: str) -> Target:
 
 
 def listening(text: str, resolve: Resolve) -> Json:
-    """LISTEN_ADDR as fields of a Listener: every address its host has; ValueError for one that Envoy cannot use."""
+    """LISTEN_ADDR as fields of a Listener, with every address of its host. Raises ValueError if Envoy cannot use one,
+    and OSError if the host is unknown.
+    """
     host, port = split_host_port(text)
     try:
         first, *more = [_socket(each, port) for each in ([host] if is_ip(host) else resolve(host))]
@@ -66,12 +68,12 @@ def listening(text: str, resolve: Resolve) -> Json:
 
 
 def pipe(path: str) -> Json:
-    """A Unix socket."""
+    """The address of a Unix socket."""
     return {"pipe": {"path": path}}
 
 
 def is_ip(host: str) -> bool:
-    """Whether it is an address, and no name."""
+    """Whether the host is an IP address rather than a name."""
     try:
         ip_address(host)
     except ValueError:
@@ -82,7 +84,7 @@ def is_ip(host: str) -> bool:
 def _socket(host: str, port: int) -> Json:
     if is_ip(host) and isinstance(address := ip_address(host), IPv6Address):
         if address.scope_id and not address.scope_id.isdigit():
-            raise ValueError(host)  # Envoy knows interfaces by their number only
-        if address.ipv4_mapped:  # Envoy does not bind to one
+            raise ValueError(host)  # Envoy accepts interfaces only by number
+        if address.ipv4_mapped:  # Envoy does not bind to such addresses
             host = str(address.ipv4_mapped)
     return {"socket_address": {"address": host, "port_value": port}}

@@ -25,7 +25,7 @@ _NOTHING = "^$"
 
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """Calls that Envoy hands to the media service by itself."""
+    """How many calls Envoy has forwarded without the core, and how many of them are in progress."""
 
     total: int
     active: int
@@ -33,16 +33,17 @@ class Forwarded:
 
 @dataclass(frozen=True, slots=True)
 class Updates:
-    """Of a part of its configuration, since its start."""
+    """How many updates of a part of its configuration Envoy has accepted and rejected since its start."""
 
     taken: int
     rejected: int
 
 
 class EnvoyAdmin:
-    """Made inside the event loop; `close` it. Every method raises OSError when Envoy does not answer.
+    """Created inside the event loop, ended by `close`. Every method but `listening` raises OSError if Envoy does not
+    answer.
 
-    What it asks with is loaded when it is first asked for something, which is when callers are served already.
+    aiohttp is imported only with the first query, because that takes a while.
     """
 
     def __init__(self, path: str) -> None:
@@ -50,12 +51,12 @@ class EnvoyAdmin:
         self._http: aiohttp.ClientSession | None = None
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """Closes the connections."""
         if self._http is not None:
             await self._http.close()
 
     async def listening(self) -> int:
-        """Waits until callers are served; the port."""
+        """Waits until Envoy serves callers, and returns the port."""
         while True:
             try:
                 ready = (await self._text("/ready")).strip() == "LIVE"
@@ -67,33 +68,37 @@ class EnvoyAdmin:
             await asyncio.sleep(_LOOK_EVERY)
 
     async def forwarded(self) -> Forwarded:
-        """What has gone past the core so far, and is going now."""
+        """The calls that Envoy forwards without the core."""
         values = await self._values(_FORWARDED)
         total = sum(value for name, value in values.items() if name.endswith("total"))
         return Forwarded(total, sum(values.values()) - total)
 
     async def ask_callers_to_leave(self) -> None:
-        """Each connection is told (GOAWAY) with its next answer to make its calls elsewhere; all are served."""
+        """Makes Envoy send a GOAWAY with the next answer on each connection. It goes on serving all calls."""
         await self._text("/healthcheck/fail", "POST")
 
     async def outcomes(self) -> Outcomes:
-        """How calls ended so far, and what is in use now."""
+        """How calls have ended so far, and how many calls and connections are open."""
         text = await self._text(f"/stats?format=json&filter={quote(FILTER)}")
         return read(json.loads(text)["stats"])
 
     async def updates(self, subscription: str) -> Updates:
-        """How often it has read a part of its configuration that may change."""
+        """How often Envoy has read a dynamic part of its configuration; `subscription` is its name
+        in the statistics.
+        """
         values = await self._values(rf"^{re.escape(subscription)}\.update_(success|rejected)$")
         return Updates(
             values.get(f"{subscription}.update_success", 0), values.get(f"{subscription}.update_rejected", 0)
         )
 
     async def close_listeners(self) -> None:
-        """No new connections; those that there are go on."""
+        """Stops accepting connections; the open ones stay."""
         await self._text("/drain_listeners", "POST")
 
     async def statistics(self) -> str:
-        """All that moved so far, as Prometheus text. The first question has histograms brought up to date."""
+        """All statistics that have changed since the start, as Prometheus text. The first of two queries only makes
+        Envoy update its histograms.
+        """
         await self._text(f"/stats/prometheus?filter={_NOTHING}")
         return await self._text("/stats/prometheus?usedonly")
 

@@ -1,4 +1,4 @@
-"""Envoy's configuration, a pure function of the settings. `listener` decides which call goes where; the rest is here.
+"""`bootstrap`: Envoy's configuration, a pure function of the settings. `listener` has the routes; the rest is here.
 
 Reference: https://www.envoyproxy.io/docs/envoy/latest/api-v3/config/bootstrap/v3/bootstrap.proto
 """
@@ -22,25 +22,25 @@ from proxy.telemetry.buckets import CALL_SECONDS
 _NAME = "media-cache-proxy"
 _DNS_EVERY = "5s"
 BUCKETS_MS = [round(1000 * bound) for bound in CALL_SECONDS if bound >= 0.001]
-"""Envoy measures calls in whole milliseconds."""
+"""The bounds of the histogram's buckets in milliseconds. Envoy measures calls in whole milliseconds."""
 _TCP, _TCP_USER_TIMEOUT = 6, 18
 _DEAD_AFTER_MS = 20_000
 _RELEASED = 64 << 20
-"""Bytes of freed memory that are given back to the machine in one go."""
+"""Bytes of freed memory that are returned to the machine at a time."""
 _RUNTIME: Json = {
-    # By default a connection is closed when half of its calls (250 at least) were reset within two seconds of their
-    # begin. That is what a media service that hangs looks like: its callers' deadlines pass.
+    # By default a connection is closed if half of its calls (at least 250) were reset within two seconds of their
+    # beginning. A hanging media service looks just like that, because its callers' deadlines pass.
     "overload.premature_reset_total_stream_count": 1 << 40,
-    # Instead (CVE-2023-44487) a connection has so many calls begun at a time, then the others have their turn. What is
-    # reset until it is its turn again costs next to nothing. With 8, what goes upstream and back goes in pieces of 8
-    # calls: three times as many system calls at 64 callers.
+    # Against rapid resets (CVE-2023-44487), Envoy begins at most so many calls of one connection before it turns to the
+    # others. A call that is reset while it waits costs next to nothing. With 8, calls would go upstream and back in
+    # groups of 8: three times as many system calls with 64 callers.
     "http.max_requests_per_io_cycle": 64,
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is on this machine: a directory of ours for sockets, pyvoy's module, and a file of the public CAs."""
+    """The paths on this machine: the process' private directory, pyvoy's module, and a file of the public CAs."""
 
     directory: Path
     module: str
@@ -48,29 +48,29 @@ class Place:
 
     @property
     def admin(self) -> str:
-        """Envoy's admin interface: a socket, in a directory that is ours alone."""
+        """The socket of Envoy's admin interface, in the private directory."""
         return str(self.directory / "admin.sock")
 
     @property
     def config(self) -> Path:
-        """What Envoy is started with."""
+        """The configuration that Envoy is started with."""
         return self.directory / "envoy.json"
 
     @property
     def policy(self) -> Path:
-        """All that the policy was read from which Envoy's configuration is of."""
+        """Everything that was read to build the policy behind Envoy's configuration; see `Watched.save`."""
         return self.directory / "policy.read"
 
     @property
     def own(self) -> str:
-        """Where health and reflection are answered."""
+        """The socket of the server for health and reflection."""
         return str(self.directory / "own.sock")
 
 
 def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequence[Placed] | None = None) -> Json:
-    """The configuration, as JSON would hold it. `services` None: the built-in policy's.
+    """The configuration in Envoy's JSON form. If `services` is None, they are those of the built-in policy.
 
-    SettingError for an address that Envoy cannot use.
+    Raises SettingError for an address that Envoy cannot use, and OSError if the host of LISTEN_ADDR is unknown.
     """
     services = builtin(settings) if services is None else services
     own = _cluster(OWN, Target((pipe(place.own),)), as_client())
@@ -87,7 +87,7 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
             "listeners": [listener(settings, place.module, place.directory, resolve, services)],
             "clusters": clusters,
         },
-        # Histograms are brought up to date when somebody asks for them, not every 5 s.
+        # Histograms are updated when they are queried, not every 5 s.
         "stats_flush_on_admin": True,
         "stats_config": {
             "histogram_bucket_settings": [{"match": {"prefix": f"{PREFIX}.{DURATIONS}."}, "buckets": BUCKETS_MS}]
@@ -107,7 +107,7 @@ def bootstrap(settings: Settings, place: Place, resolve: Resolve, services: Sequ
 
 
 def clusters_of(settings: Settings, place: Place, services: Sequence[Placed]) -> list[Json]:
-    """The services' clusters; SettingError for an address that Envoy cannot use."""
+    """The clusters of the services. Raises SettingError for an address that Envoy cannot use."""
     default = {DEFAULT: (settings.media_service_addr, UpstreamTls.of(settings))}
     ways = default | {each.clusters: (each.target, each.tls) for each in services}
     return [each for names, (where, tls) in ways.items() for each in _service(settings, where, tls, names, place)]
@@ -128,12 +128,13 @@ def _understood(settings: Settings, where: str) -> Target:
 def _service(
     settings: Settings, where: str, how_reached: UpstreamTls | None, names: Clusters, place: Place
 ) -> list[Json]:
-    """A service, under three names. A call goes to the first cluster at first, over a connection that only the calls of
-    its caller's connection share: what one caller leaves unread takes no other's window, in either direction.
+    """The three clusters of a service. A call first goes to the cluster `first`, over a connection that is shared only
+    by calls of the same caller's connection. So bytes that one caller leaves unread do not use up another's window, in
+    either direction.
 
-    A call that upstream never processed goes to the other, once (`listener`). There each connection carries one call
-    at a time, so that the second attempt is not refused for the reason of the first: Envoy begins calls on a new
-    connection before it knows how many upstream allows.
+    If upstream never processed the call, it goes once more to the cluster `again` (`listener`). There each connection
+    carries one call at a time, so that the second attempt is not refused for the same reason: Envoy begins calls on a
+    new connection before it knows how many upstream allows.
     """
     limits, upstream = _limits(settings.max_concurrent_calls), _understood(settings, where)
     tls = towards_upstream(how_reached, names, upstream, place.directory, place.authorities)
@@ -151,15 +152,16 @@ def _service(
             "connect_timeout": "1s",
             "lb_policy": "CLUSTER_PROVIDED",
             "cluster_type": both,
-            "connection_pool_per_downstream_connection": True,  # (set on the other two, it would have no effect)
+            "connection_pool_per_downstream_connection": True,  # it has no effect on the other two clusters
             **limits,
         },
     ]
 
 
 def _limits(most_calls: int) -> Json:
-    """No outlier ejection, and as many calls as callers may make: to the methods of the policy (`listener` gives them
-    HIGH) as many as to all others, so that whoever takes the places of these does not lock out those.
+    """The limits of a cluster: no outlier ejection, and as many calls as callers may make. The methods of the policy,
+    to which `listener` gives the priority HIGH, have as many places as all other methods, so that calls of the others
+    cannot lock them out.
     """
     kinds = ("max_connections", "max_pending_requests", "max_requests", "max_retries")
     limits = dict.fromkeys(kinds, most_calls)
@@ -167,7 +169,7 @@ def _limits(most_calls: int) -> Json:
 
 
 _REACHED: Json = {
-    # A dead peer is noticed without HTTP/2 pings, which servers with defaults punish when they come without a call.
+    # A dead peer is noticed without HTTP/2 pings, which servers by default punish if no call is in progress.
     "upstream_bind_config": {
         "socket_options": [
             {"description": "TCP_USER_TIMEOUT", "level": _TCP, "name": _TCP_USER_TIMEOUT, "int_value": _DEAD_AFTER_MS}
@@ -183,7 +185,7 @@ def _cluster(name: str, where: Target, how: Json) -> Json:
     first, *more = where.addresses
     endpoint: Json = {"address": first}
     if more:
-        # Tried in order, one after the other (RFC 8305), as gRPC's pick_first does.
+        # Envoy tries them in order (RFC 8305), as gRPC's pick_first does.
         endpoint["additional_addresses"] = [{"address": each} for each in more]
     return {
         "name": name,
@@ -196,7 +198,9 @@ def _cluster(name: str, where: Target, how: Json) -> Json:
 
 
 def _lookup(resolver: Json | None) -> Json:
-    """As gRPC's pick_first: one of the name's addresses, the next where it refuses; looked up anew while we live."""
+    """A cluster's options for a DNS name. Like gRPC's pick_first, it uses one of the name's addresses, or the next if
+    that one refuses; the name is looked up again periodically.
+    """
     options: Json = {
         "all_addresses_in_single_endpoint": True,
         "dns_lookup_family": "ALL",
@@ -209,7 +213,7 @@ def _lookup(resolver: Json | None) -> Json:
             "network.dns_resolver.cares.v3.CaresDnsResolverConfig",
             resolvers=[resolver],
         )
-    # A name that is not known yet does not hold up the start.
+    # A name that cannot be resolved yet does not delay the start.
     return {
         "cluster_type": extension("envoy.clusters.dns", "clusters.dns.v3.DnsCluster", **options),
         "wait_for_warm_on_init": False,

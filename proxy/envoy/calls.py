@@ -1,8 +1,8 @@
 """`Calls`: the ASGI application that answers the methods of the core; gRPC's rules for the wire are in `framing`.
 
-One call: headers, then its one message, in any number of pieces; the layers; the handler; then headers, a message and
-trailers, or trailers only. Envoy does not receive what is not read: a caller that is not admitted, or an upload that
-waits for room, occupies one flow-control window.
+A call consists of headers and one message, in any number of pieces. It passes the layers and the handler, and is
+answered by headers, a message and trailers, or by trailers only. Envoy receives no more than is read, so a caller that
+is not admitted, or an upload that waits for room, occupies one flow-control window.
 """
 
 import asyncio
@@ -29,9 +29,9 @@ _NO_METHOD = Reply(code=StatusCode.UNIMPLEMENTED, details="there is no method of
 
 
 class Calls:
-    """`call_timeout` (seconds, 0: none) is the deadline of calls whose caller set none, uploads excepted.
+    """`call_timeout` (seconds, 0: none) applies to calls whose caller set no deadline, except to uploads.
 
-    Envoy is told the same deadlines, and ends calls by them.
+    Envoy is configured with the same deadlines, and ends calls by them.
     """
 
     def __init__(
@@ -52,7 +52,9 @@ class Calls:
         self._take_up(routes, () if straight is None else straight[0])
 
     def take_up(self, served: Served) -> None:
-        """Another policy counts for calls that begin from now on. Envoy may send some by the other for a moment."""
+        """Uses another policy for calls that begin from now on. For a moment, Envoy may still route by the previous
+        one.
+        """
         self._layers.large_methods = served.large_methods
         self._forward = unary_forwarder(served.upstreams)
         self._take_up(served.routes, served.hits)
@@ -65,8 +67,8 @@ class Calls:
         )
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
-        """Answers one call of a method of `routes`: Envoy sends hardly any other here (`take_up`)."""
-        if scope["query_string"]:  # Envoy ignores it when it looks for a route, and no method has one
+        """Answers one call. Nearly always its method is in `routes`: others come only just after `take_up`."""
+        if scope["query_string"]:  # Envoy ignores it when it selects a route, and no method has one
             await _finish(send, _NO_METHOD)
             return
         straight = self._straight.get(scope["path"])
@@ -117,18 +119,18 @@ def _peer(scope: Mapping[str, Any]) -> str:
 
 
 class _CallerGoneError(asyncio.CancelledError):
-    """To all that a call passes it is a cancellation."""
+    """The caller is gone. All code that the call passes through sees a cancellation."""
 
 
 class _Request:
-    """A request as it comes in; watched once it is whole."""
+    """A request as it arrives. Once it is complete, `Departures` watches its caller."""
 
     __slots__ = ("_begin", "_departures", "_encoding", "_limits", "_more", "_receive", "_received", "_watched")
 
     def __init__(
         self, receive: Receive, encoding: bytes, departures: Departures, limits: Limits, received: Any = None
     ) -> None:
-        """`received` is an event that came before."""
+        """`received` is an ASGI event that was already received."""
         self._receive = receive
         self._received = received
         self._encoding = encoding
@@ -137,15 +139,15 @@ class _Request:
         self._watched: Watched | None = None
         self._more = True
         self._begin: bytes | None = None
-        """What was read to learn the message's size."""
+        """What was read to determine the message's size."""
 
     @property
     def left(self) -> bool:
-        """The caller was seen to leave while its call was answered."""
+        """Whether the caller was found to have left while its call was being answered."""
         return self._watched is not None and self._watched.gone
 
     async def announced(self) -> int | Reply:
-        """The size of the message, once its begin is here; or why it is not taken."""
+        """The size of the message in bytes, once its beginning has arrived; or the reply that refuses it."""
         if refused := framing.unsupported(self._encoding, self._limits):
             return refused
         start = await self._chunk()
@@ -156,7 +158,7 @@ class _Request:
         return framing.too_large(size, self._limits) or size
 
     async def read(self) -> bytes | Reply:
-        """The message, or why there is not one."""
+        """The message, or the reply if there is no usable one."""
         if self._begin is None:
             announced = await self.announced()
             if isinstance(announced, Reply):
@@ -171,12 +173,12 @@ class _Request:
         return framing.message(prefix, data, self._encoding, self._limits)
 
     def close(self) -> None:
-        """The call has ended."""
+        """Ends the watch; to be called when the call has ended."""
         if self._watched is not None:
             self._departures.leave(self._watched)
 
     async def _rest(self, first: bytes, most: int) -> bytes:
-        """All of a message that came in pieces; a longer body is read only so far as to see that it is."""
+        """The whole of a message that arrives in pieces. A longer body is read only until that is certain."""
         pieces, held = [first], len(first)
         while self._more and held <= most:
             pieces.append(await self._chunk())
@@ -196,14 +198,16 @@ _NO_MESSAGE: Event = {"type": "http.response.body", "body": b""}
 
 
 async def _in_pieces(send: Send, body: bytes) -> None:
-    """Envoy takes the next piece once the caller has taken the ones before: until then the call holds its place."""
+    """Sends a body in pieces. Envoy accepts the next piece once the caller has taken the previous ones; until then the
+    call keeps its place in `Admission`.
+    """
     for at in range(0, len(body), AT_ONCE):
         piece = body[at : at + AT_ONCE]
         await send({"type": "http.response.body", "body": piece, "more_body": at + AT_ONCE < len(body)})
 
 
 async def _finish(send: Send, reply: Reply) -> None:
-    """Sends an outcome; cancelled when the caller is gone."""
+    """Sends an outcome. Raises _CallerGoneError if the caller is gone."""
     body = reply.body if reply.code is StatusCode.OK else None
     try:
         if body is None and not reply.initial_metadata:
@@ -217,5 +221,5 @@ async def _finish(send: Send, reply: Reply) -> None:
         else:
             await send(_NO_MESSAGE if body is None else {"type": "http.response.body", "body": framing.framed(body)})
         await send({"type": "http.response.trailers", "headers": framing.trailers(reply)})
-    except OSError:  # what pyvoy raises when the caller is gone
+    except OSError:  # pyvoy raises it if the caller is gone
         raise _CallerGoneError from None

@@ -1,6 +1,6 @@
 """Messages between `serve` and the interpreter inside its Envoy, over a private socket pair.
 
-In Envoy its end is standard input. Log lines go to standard output; `serve` reads Envoy's standard error.
+Inside Envoy, the socket is standard input. Log lines go to standard output; `serve` reads Envoy's standard error.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,20 +16,20 @@ SOCKET, LOG = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class Hello:
-    """The first that `serve` says: what to serve."""
+    """The first message of `serve`: what to serve."""
 
     settings: Settings
     sources: Mapping[str, str]
     place: Place
     restarts: int
-    """How often Envoy had crashed before."""
+    """How often Envoy has crashed before."""
     faults: Sequence[str] = ()
-    """What was wrong with the settings that these stand in for."""
+    """What was wrong with the original settings, which `settings` replace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """`serve` was told to end: once drains, once more cuts."""
+    """`serve` was told to end. The first such message drains, the second cuts calls off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,21 @@ class Live:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """It cannot start; `text` is one line, and `kind` the error's, which decides the exit status."""
+    """The proxy inside Envoy cannot start. `text` is one line; `kind` is the type of the error and decides the exit
+    status of `serve`.
+    """
 
     text: str
     kind: type[StartError] = StartError
 
 
 def kind_of(error: StartError) -> type[StartError]:
-    """Of its kinds the narrowest that is made of a text alone."""
+    """The most specific type of the error that can be built from a text alone."""
     return next(kind for kind in (BadPolicyError, SettingError, StartError) if isinstance(error, kind))
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """All is done, and Envoy may be ended; `status` is the exit status of `serve`."""
+    """The proxy inside Envoy is done, and Envoy may be ended; `status` is the exit status of `serve`."""
 
     status: int

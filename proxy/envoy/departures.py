@@ -1,8 +1,9 @@
 """`Departures`: notices callers that go away while their calls are being answered, and cancels the calls.
 
-pyvoy only reports this when asked: once a request has been read, `receive()` returns at once, with `http.disconnect` if
-the caller is gone. Each question goes to Envoy's thread and back, so it is first asked after 25 ms, when nearly every
-hit has been answered, and then at growing intervals. Envoy enforces deadlines; calls that end by one show here as well.
+pyvoy reports this only when asked: once a request has been read, `receive()` returns at once, with `http.disconnect` if
+the caller is gone. Each query goes to Envoy's thread and back, so the first one is made after 25 ms, when nearly every
+hit has been answered, and the next at growing intervals. Envoy enforces deadlines; calls that they end are noticed here
+as well.
 """
 
 import asyncio
@@ -14,13 +15,14 @@ Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 _FIRST = 0.025
 _LONGEST = 0.5
-"""Seconds between two questions about one call."""
+"""Maximum seconds between two queries about one call."""
 _MOST_AT_ONCE = 8
-"""Questions in a row: some hundred in a second, whatever is in progress, or they would keep busy who has to answer."""
+"""Maximum queries in a row, which makes a few hundred per second however many calls are in progress: more would keep
+Envoy's thread busy."""
 
 
 class Watched:
-    """One call, from the end of its request to the begin of its answer."""
+    """One call, from the end of its request to the beginning of its answer."""
 
     __slots__ = ("due", "gone", "receive", "since", "task")
 
@@ -30,11 +32,11 @@ class Watched:
         self.since = now
         self.due = now + _FIRST
         self.gone = False
-        """The caller left, and `task` was cancelled for it."""
+        """Whether the caller has left, and `task` was cancelled because of it."""
 
 
 class Departures:
-    """`run` has to run."""
+    """The calls that are watched. It works only while `run` runs."""
 
     def __init__(self, clock: Callable[[], float], sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> None:
         self._clock = clock
@@ -43,7 +45,7 @@ class Departures:
         self._any = asyncio.Event()
 
     def enter(self, receive: Receive, task: "asyncio.Task[Any]") -> Watched:
-        """`task` answers a call; `leave` follows, however that ends."""
+        """Watches the caller of a call that `task` answers. `leave` must follow, however the call ends."""
         watched = Watched(receive, task, self._clock())
         if not self._watched:
             self._any.set()
@@ -51,11 +53,11 @@ class Departures:
         return watched
 
     def leave(self, watched: Watched) -> None:
-        """The call is answered, or was cancelled."""
+        """Ends the watch, because the call was answered or cancelled."""
         self._watched.pop(watched, None)
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Queries and cancels calls until it is itself cancelled."""
         while True:
             if not self._watched:
                 self._any.clear()
@@ -76,5 +78,5 @@ class Departures:
             watched.task.cancel("the caller is gone")
         else:
             watched.due = now + min(_LONGEST, now - watched.since)
-            # Behind all others, so that each has its turn.
+            # It moves behind all others, so that each has its turn.
             self._watched[watched] = self._watched.pop(watched)

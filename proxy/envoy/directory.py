@@ -1,8 +1,8 @@
 """`own_directory`: a private directory for Envoy's configuration and sockets, removed when the process ends.
 
 A killed process leaves its directory behind, and the next one removes it. A living process holds a lock on the file
-`lock` in its directory, which the kernel releases when the process ends. A directory without that file may just be in
-the making, so it is kept for a minute.
+`lock` in its directory, which the kernel releases when the process ends. A directory without that file may have just
+been created, so it is kept for a minute.
 """
 
 import fcntl
@@ -23,7 +23,9 @@ _BEING_MADE = 60.0
 
 @contextmanager
 def own_directory() -> Iterator[Path]:
-    """Wherever one can be made: a container may be read-only but for /dev/shm."""
+    """The directory, in TMPDIR or in /dev/shm, which may be the only writable place in a container. Raises StartError
+    if it cannot be created.
+    """
     try:
         parent = tempfile.gettempdir()
     except FileNotFoundError:
@@ -42,7 +44,7 @@ def own_directory() -> Iterator[Path]:
 
 def _remove_abandoned(parent: Path) -> None:
     for directory in parent.glob(f"{_PREFIX}*"):
-        with suppress(OSError):  # another user's, or another process removes it just now
+        with suppress(OSError):  # it belongs to another user, or another process is removing it
             if directory.lstat().st_uid == os.getuid() and not directory.is_symlink() and _abandoned(directory):
                 shutil.rmtree(directory, ignore_errors=True)
 

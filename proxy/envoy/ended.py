@@ -1,7 +1,7 @@
 """How Envoy ends calls: the status of those that it answers itself, and what it counts. Pure.
 
-It counts every call by route, gRPC status and *response flag*, which says why Envoy itself answered, for `outcomes`,
-and how long it took, for `forwarded`. The names of routes tell which calls the core answers.
+For `outcomes` it counts every call by route, gRPC status and *response flag*, which says why Envoy itself answered; for
+`forwarded` it measures how long the calls took. The names of the routes show which calls the core answers.
 
 https://www.envoyproxy.io/docs/envoy/latest/configuration/observability/access_log/usage (%RESPONSE_FLAGS%)
 """
@@ -12,15 +12,15 @@ from proxy.envoy.addresses import Json
 from proxy.envoy.http2 import extension
 
 OURS, OTHER = "ours", "other"
-"""Names of routes: health and reflection; methods that the policy does not name. The others are methods' labels."""
+"""Names of routes: health and reflection; methods that the policy does not name. All others are labels of methods."""
 CORE = "core "
-"""What the names of routes to the core begin with; no label has a space."""
+"""Prefix of the names of routes to the core; labels contain no spaces."""
 PREFIX, COUNTS, DURATIONS = "callers_ended", "calls", "durations"
-"""Of the statistics that `outcomes` and `forwarded` read."""
+"""Names of the statistics that `outcomes` and `forwarded` read."""
 
 
 class Status(IntEnum):
-    """gRPC's numbers of those. The library has them, too: `serve` does without it, and takes 2 MB less."""
+    """gRPC's numbers of these statuses. `serve` does not import the library for them, which saves 2 MB."""
 
     RESOURCE_EXHAUSTED = 8
     INTERNAL = 13
@@ -28,21 +28,22 @@ class Status(IntEnum):
 
 
 def too_many_calls(most: int) -> str:
-    """What a caller above MAX_CONCURRENT_CALLS is told."""
+    """The message for a caller beyond MAX_CONCURRENT_CALLS."""
     return f"the proxy serves at most {most} calls at once (MAX_CONCURRENT_CALLS)"
 
 
 def local_replies(most_calls: int) -> Json:
-    """What Envoy answers itself, with the status that gRPC has for it; by default all of it is UNAVAILABLE, on which
-    callers make calls again. The first that fits counts.
+    """Gives the answers of Envoy itself the status that gRPC has for them. By default all are UNAVAILABLE, which makes
+    callers retry. The first matching rule applies.
 
-    Envoy does not tell with which code upstream reset a call. Of RST_STREAM's fourteen most are INTERNAL to gRPC.
+    Envoy does not report the code with which upstream reset a call. gRPC maps most of RST_STREAM's fourteen to
+    INTERNAL.
     """
     words = {"body_format_override": {"text_format_source": {"inline_string": too_many_calls(most_calls)}}}
     return {
         "mappers": [
             {**_answered("UO", Status.RESOURCE_EXHAUSTED), **words},
-            _answered("URX", Status.UNAVAILABLE),  # never processed, twice
+            _answered("URX", Status.UNAVAILABLE),  # upstream processed neither attempt
             _answered("UR", Status.INTERNAL),
             _answered("UPE", Status.INTERNAL),
         ]
@@ -50,7 +51,7 @@ def local_replies(most_calls: int) -> Json:
 
 
 def _answered(flag: str, code: Status) -> Json:
-    """A mapper: what Envoy answers with this of its response flags has that status."""
+    """A rule: Envoy's own answers with this response flag have that status."""
     return {
         "filter": {"response_flag_filter": {"flags": [flag]}},
         "headers_to_add": [overwritten("grpc-status", str(code.value))["append"]],
@@ -58,15 +59,15 @@ def _answered(flag: str, code: Status) -> Json:
 
 
 def overwritten(key: str, value: str) -> Json:
-    """A header's mutation: it has this value and no other."""
+    """A mutation that gives a header this single value."""
     return {"append": {"header": {"key": key, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}}
 
 
 def access_logs() -> list[Json]:
-    """Counts and durations of all calls; nothing is written.
+    """An access log that counts and measures all calls, without writing anything.
 
-    It is one log without a filter: to keep the core's calls out of the durations, by their paths, costs every forwarded
-    call more than the durations cost the core's.
+    It is a single log without a filter: excluding the core's calls from the durations by their paths would cost every
+    forwarded call more than the durations cost the core's calls.
     """
     count = {**_tagged(COUNTS, status="%GRPC_STATUS(SNAKE_STRING)%"), "value_fixed": 1}
     duration = _tagged(DURATIONS, code="%GRPC_STATUS_NUMBER%") | {"unit": "Milliseconds", "value_format": "%DURATION%"}

@@ -1,6 +1,6 @@
-"""`ForwardedCalls`: Envoy's counts of the calls that it forwards by itself, added to our own metrics.
+"""`ForwardedCalls`: adds Envoy's counts of the calls that it forwards by itself to the proxy's own metrics.
 
-So `rpc_*` cover all calls with each transport, and dashboards and alerts need not know about Envoy. `listener` makes
+So `rpc_*` cover all calls on both transports, and dashboards and alerts need not know about Envoy. `listener` makes
 Envoy count these calls in histograms, which are read whenever the metrics are scraped.
 """
 
@@ -19,32 +19,34 @@ _LINE = re.compile(
     r'(?:,le="(?P<le>[^"]*)")?\} (?P<value>\S+)'
 )
 _CALLER_GONE = {"DC", "DR", "DPE"}
-"""Envoy's response flags: the caller's connection or call ended first."""
+"""Envoy's response flags of calls that ended because the caller ended them or its connection."""
 _TOO_MANY = "UO"
 _NOT_SENT = {_TOO_MANY, "NR", "DPE"}
-"""Refused by ourselves."""
+"""Flags of calls that Envoy refused."""
 _RESET = {"UR", "UPE"}
-"""Upstream reset the call, or did not keep the protocol."""
+"""Flags of calls that upstream reset, or in which it violated the protocol."""
 _CODES = {str(code.value[0]): code for code in StatusCode}
 
 
 @dataclass(slots=True)
 class _Series:
-    """As Prometheus has it: `buckets` are cumulative, by their bound in milliseconds."""
+    """A histogram as Prometheus has it: `buckets` are cumulative, by their bound in milliseconds."""
 
     buckets: dict[float, int] = field(default_factory=dict)
     milliseconds: float = 0.0
 
 
 class ForwardedCalls:
-    """Made once for the life of an Envoy, whose counts only grow."""
+    """The counts of one Envoy process, which only grow."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._told: dict[tuple[str, str, str], _Series] = {}
 
     def tell(self, text: str) -> str:
-        """Tells what is new in Envoy's statistics, as Prometheus text; the rest of that."""
+        """Adds what is new in Envoy's statistics, given as Prometheus text, to the metrics. Returns the text without
+        these histograms.
+        """
         now: defaultdict[tuple[str, str, str], _Series] = defaultdict(_Series)
         rest = []
         for line in text.splitlines(keepends=True):
@@ -79,14 +81,14 @@ class ForwardedCalls:
 
 
 def _code(number: str, flags: str) -> StatusCode:
-    """The outcome as the caller saw it. Without a status of its own a call was reset."""
+    """The outcome as the caller saw it. A call without a status was reset."""
     if _CALLER_GONE & set(flags.split(",")):
         return StatusCode.CANCELLED
-    # It is counted before `listener` gives Envoy's own answer its status.
+    # Envoy counts a call before it gives its own answer the status of `local_replies`.
     if _TOO_MANY in flags.split(","):
         return StatusCode.RESOURCE_EXHAUSTED
     if _RESET & set(flags.split(",")) and "URX" not in flags.split(","):
         return StatusCode.INTERNAL
     if flags != "-" and number == "2":
-        return StatusCode.INTERNAL  # broken off after its headers: Envoy shows what their HTTP status would be
+        return StatusCode.INTERNAL  # it ended after its headers: Envoy derives the number from their HTTP status
     return _CODES.get(number, StatusCode.UNKNOWN)

@@ -23,14 +23,14 @@ Headers = list[tuple[bytes, bytes]]
 
 _PROTO = "x-forwarded-proto"
 PREFIX = 5
-"""Bytes before each message: whether it is compressed, and its length."""
+"""Length in bytes of the prefix of each message, which says whether it is compressed and how long it is."""
 _ENCODINGS = {b"": 0, b"identity": 0, b"gzip": 16 + zlib.MAX_WBITS, b"deflate": zlib.MAX_WBITS}
-"""By name the `wbits` of zlib; 0: none."""
+"""The `wbits` of zlib for each encoding; 0 means no compression."""
 _NOT_METADATA = frozenset(
     {
         *(b"host", b"te", b"content-type", b"content-length", b"connection"),
         *(b"grpc-accept-encoding", b"grpc-message", b"grpc-status", b"grpc-message-type"),
-        _PROTO.encode(),  # Envoy's own
+        _PROTO.encode(),  # the one that Envoy adds
     }
 )
 _CALLERS_PROTO = FORWARDED_PROTO.encode()
@@ -46,13 +46,15 @@ class Head:
 
     metadata: Metadata
     timeout: float | None = None
-    """Seconds; None: the caller set no deadline."""
+    """In seconds; None if the caller set no deadline."""
     encoding: bytes = b""
-    """Of messages that are marked as compressed."""
+    """The encoding of messages that are marked as compressed."""
 
 
 def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """From a request's headers, without pseudo-headers, in lower case. ValueError: a `-bin` value is no base64."""
+    """Reads a request's headers: lower-case names without pseudo-headers. Raises ValueError if a `-bin` value is not
+    base64.
+    """
     metadata: list[tuple[str, str | bytes]] = []
     timeout, encoding = None, b""
     for name, value in headers:
@@ -65,7 +67,7 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
         elif name == b"grpc-encoding":
             encoding = value
         elif name.endswith(b"-bin"):
-            # Several values of one key may come joined by commas; base64 has none.
+            # Several values of one key may arrive joined by commas, which base64 does not use.
             metadata.extend((name.decode(), _decoded(each)) for each in value.split(b","))
         else:
             metadata.append((name.decode(), value.decode("latin-1")))
@@ -73,7 +75,9 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
 
 
 def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> bytes | Reply:
-    """The one message of a request whose body begins with `prefix` (PREFIX bytes), or why the call fails."""
+    """The single message of a request whose body is `prefix` (PREFIX bytes) and `data`, or the reply that fails the
+    call.
+    """
     if len(prefix) < PREFIX:
         return _malformed("ends inside a message") if prefix else NO_REQUEST
     if len(data) > length(prefix):
@@ -86,7 +90,7 @@ def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> byte
 
 
 def is_whole(event: Mapping[str, Any]) -> bool:
-    """Whether an ASGI event is a request of one message, not compressed, and nothing else."""
+    """Whether an ASGI event is a complete request of exactly one uncompressed message."""
     if event["type"] != "http.request" or event["more_body"]:
         return False
     body = event["body"]
@@ -94,12 +98,12 @@ def is_whole(event: Mapping[str, Any]) -> bool:
 
 
 def length(prefix: bytes) -> int:
-    """Bytes of the message after this prefix."""
+    """The length in bytes of the message after this prefix."""
     return int.from_bytes(prefix[1:PREFIX])
 
 
 def too_large(size: int, limits: Limits) -> Reply | None:
-    """The answer to a call with a message of so many bytes, where that is too many."""
+    """The reply to a call with a message of `size` bytes if that exceeds the limit."""
     if size <= limits.message_bytes:
         return None
     details = f"the proxy takes request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
@@ -107,7 +111,7 @@ def too_large(size: int, limits: Limits) -> Reply | None:
 
 
 def unsupported(encoding: bytes, limits: Limits) -> Reply | None:
-    """The answer to a call whose messages may be compressed in a way that is not accepted here."""
+    """The reply to a call with this encoding if it is not accepted."""
     if encoding in _ENCODINGS and (limits.compressed or not _ENCODINGS[encoding]):
         return None
     accepted = "identity,deflate,gzip" if limits.compressed else "identity"
@@ -122,7 +126,7 @@ def unsupported(encoding: bytes, limits: Limits) -> Reply | None:
 
 
 def framed(body: bytes) -> bytes:
-    """A message as it goes out: never compressed."""
+    """A message with its prefix, uncompressed."""
     return b"\x00" + len(body).to_bytes(4) + body
 
 
@@ -132,7 +136,7 @@ def initial(metadata: Metadata) -> Headers:
 
 
 def trailers(reply: Reply) -> Headers:
-    """What ends a call."""
+    """The trailers that end a call."""
     status: Headers = [(b"grpc-status", b"%d" % reply.code.value[0])]
     if reply.details:
         status.append((b"grpc-message", quote(reply.details, safe=_UNESCAPED).encode()))
@@ -140,7 +144,7 @@ def trailers(reply: Reply) -> Headers:
 
 
 def trailers_only(reply: Reply) -> Headers:
-    """Headers that end a call, where there is neither initial metadata nor a message."""
+    """The headers that end a call with neither initial metadata nor a message."""
     return [_CONTENT_TYPE, *trailers(reply)]
 
 

@@ -1,4 +1,4 @@
-"""HTTP/2 options on both sides of Envoy, with windows so large that no call waits for another's reader. Pure."""
+"""HTTP/2 options for both sides of Envoy, with windows so large that no call waits for another's reader. Pure."""
 
 from typing import Any
 
@@ -7,26 +7,26 @@ from proxy.envoy.addresses import Json
 _STREAM_WINDOW = 64 << 10
 _LARGEST_WINDOW = (1 << 31) - 1
 _OWN_CALLS = 1_000
-"""At once on the connection to our own small server."""
+"""Maximum calls at once on the connection to the proxy's own server for health and reflection."""
 _HARMLESS = 10_000
-"""Frames of one kind that bring nothing forward."""
+"""Maximum frames of one kind that carry no data."""
 _IDLE = "15s"
-"""How long a connection upstream without calls is kept: its caller's connection may be gone."""
+"""How long a connection upstream without calls is kept, since its caller's connection may be gone."""
 _LONGEST_VALUE = 64 << 10
-"""That nghttp2, Envoy's default codec, reads."""
+"""The longest header value in bytes that nghttp2, Envoy's default codec, accepts."""
 _FROM_UPSTREAM_KB = 1024
-"""Of response metadata: upstream's own limit comes first, this only bounds memory."""
+"""Maximum response metadata in KiB. Upstream's own limit is lower; this one only bounds memory."""
 _MOST_ENTRIES_FROM_UPSTREAM = 10_000
 
 
 def extension(name: str, kind: str, **config: Any) -> Json:
-    """One of Envoy's extensions: `kind` is its message below envoy.extensions."""
+    """The configuration of an Envoy extension; `kind` is its message type below `envoy.extensions`."""
     return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.{kind}", **config}}
 
 
 def as_client(calls: int = _OWN_CALLS, idle: str = _IDLE, metadata: int = 0) -> Json:
-    """What a cluster has for our side as a client: at most so many calls at once on a connection, each with at most
-    so many bytes of metadata.
+    """A cluster's HTTP/2 options: at most `calls` at once on a connection, each with at most `metadata` bytes of
+    metadata. A connection without calls is closed after `idle`.
     """
     kind = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     options: Json = {
@@ -42,26 +42,27 @@ def as_client(calls: int = _OWN_CALLS, idle: str = _IDLE, metadata: int = 0) -> 
 
 
 def http2(calls: int, metadata: int = 0) -> Json:
-    """The options of either side, for a connection that carries at most so many calls at once, each with at most so
-    many bytes of metadata.
+    """The options of either side, for a connection that carries at most `calls` at once, each with at most `metadata`
+    bytes of metadata.
 
-    Each may hold back as much as its own window, and the connection's is twice as large as all of these: whatever some
-    do not read, the others' bytes pass. Twice, since Envoy tells its peer what is free again once that is a half.
+    A call whose data is not read occupies at most its own window. The connection's window is twice the sum of all these
+    windows, so the data of other calls still passes. It is twice the sum because Envoy announces free space to its peer
+    only once half of the window is free.
     """
     return {
         "max_concurrent_streams": calls,
         "initial_stream_window_size": _STREAM_WINDOW,
         "initial_connection_window_size": min(2 * _STREAM_WINDOW * (calls + 1), _LARGEST_WINDOW),
-        # Envoy ends a connection, with all of its calls, for what some libraries do and no gRPC server minds: a second
-        # empty DATA frame, windows that are opened by small steps, priorities, pings. Each costs about as much as any
-        # other frame, and so does not pay for an attack; what waits to be sent stays bounded.
+        # By default Envoy closes a connection, with all of its calls, for frames that some libraries send and that gRPC
+        # servers accept: a second empty DATA frame, small window updates, priorities, pings. Each costs about as much
+        # as any other frame, so they are useless for an attack, and the data waiting to be sent stays bounded.
         "max_consecutive_inbound_frames_with_empty_payload": _HARMLESS,
         "max_inbound_window_update_frames_per_data_frame_sent": _HARMLESS,
         "max_inbound_priority_frames_per_stream": _HARMLESS,
         "max_outbound_control_frames": _HARMLESS,
-        # One bad call does not end its connection's others.
+        # A malformed call does not end the other calls of its connection.
         "override_stream_error_on_invalid_http_message": True,
-        # For a longer value nghttp2 ends a connection with all of its calls. oghttp2 does not, and costs a forwarded
-        # call a tenth more.
+        # A longer value makes nghttp2 close the connection with all of its calls. oghttp2 does not, but makes a
+        # forwarded call a tenth more expensive.
         **({"use_oghttp2_codec": True} if metadata > _LONGEST_VALUE else {}),
     }

@@ -1,4 +1,4 @@
-"""How Envoy is started with our interpreter inside: where its parts are, and its environment."""
+"""How Envoy is started with a Python interpreter inside: the paths of its parts, its command, and its environment."""
 
 import importlib.util
 import json
@@ -13,11 +13,13 @@ from proxy.envoy import listener, tied
 from proxy.errors import StartError
 
 _LEVELS = {"debug": "info", "info": "warning", "warning": "warning", "error": "error"}
-"""Ours to Envoy's, whose own debug lines show callers' headers."""
+"""LOG_LEVEL to Envoy's level. Envoy's own debug lines would show callers' headers."""
 
 
 def module() -> str:
-    """The path of pyvoy's dynamic module. It is looked for without loading the package, which would load much more."""
+    """The path of pyvoy's dynamic module, found without importing the package, which would load much more. Raises
+    StartError if the package is incomplete.
+    """
     package = importlib.util.find_spec("pyvoy")
     spec = PathFinder.find_spec("pyvoy._pyvoy", package.submodule_search_locations) if package is not None else None
     if spec is None or spec.origin is None:
@@ -26,14 +28,14 @@ def module() -> str:
 
 
 def authorities() -> str:
-    """The file of public CAs that gRPC itself trusts."""
+    """The path of the public CAs that gRPC trusts by default."""
     spec = importlib.util.find_spec("grpc")
     folder = "" if spec is None or spec.origin is None else spec.origin
     return str(Path(folder).with_name("_cython") / "_credentials" / "roots.pem")
 
 
 def laid_out(directory: Path) -> None:
-    """Puts there what pyvoy loads, and how modules are found here."""
+    """Writes the file that pyvoy loads, and the paths by which `serve` finds modules, into the directory."""
     entry = directory / f"{listener.ENTRY}.py"
     shutil.copyfile(Path(__file__).with_name("worker.py"), entry)
     known = [*site.getsitepackages(), site.getusersitepackages()]
@@ -43,9 +45,10 @@ def laid_out(directory: Path) -> None:
 
 
 def command(config: Path, log_level: str) -> list[str]:
-    """The process, which ends when this one does. Each line it logs is a level, the logger's name and the text.
+    """The command for Envoy, which the kernel kills when this process ends. Each line that it logs consists of a level,
+    the logger's name and the text. Raises StartError if this Python has no shared library.
 
-    It is to be started in the directory of `config`, which `laid_out` has made ready.
+    It must be started in the directory of `config`, which `laid_out` has prepared.
     """
     import envoy  # noqa: PLC0415 -- only this transport has it
 
@@ -57,7 +60,9 @@ def command(config: Path, log_level: str) -> list[str]:
 
 
 def _interpreter(directory: Path) -> dict[str, str]:
-    """What an interpreter inside another program needs to find this one's library, pyvoy, and what it loads."""
+    """The environment by which an interpreter inside another program finds this Python's library,
+    pyvoy and the proxy.
+    """
     import find_libpython  # noqa: PLC0415 -- only this transport has it
 
     library = find_libpython.find_libpython()
@@ -67,7 +72,7 @@ def _interpreter(directory: Path) -> dict[str, str]:
     return {
         "PYTHONPATH": os.pathsep.join([str(directory), *(path for path in sys.path if path)]),
         "PYTHONHOME": f"{sys.base_prefix}{os.pathsep}{sys.base_exec_prefix}",
-        "LD_PRELOAD": library,  # pyvoy's module does not link it itself
+        "LD_PRELOAD": library,  # pyvoy's module is not linked against it
     }
 
 

@@ -1,7 +1,7 @@
-"""What runs inside Envoy's interpreter from Envoy's start to its end: the whole proxy in its event loop.
+"""`Lifespan`: runs the whole proxy in the event loop inside Envoy, from Envoy's start to its end.
 
 Envoy opens its listener once the application reports its start as complete (ASGI's lifespan protocol), and only then
-can Envoy report that it serves. So the proxy runs as a task, and the start is complete when everything else is done.
+can Envoy report that it serves. So the proxy runs as a task, and the start is reported when everything else is done.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ Send = Callable[[Event], Awaitable[None]]
 
 
 class Lifespan:
-    """The proxy of this process. `control` is our end of the socket pair."""
+    """The proxy of this process. `control` is its end of the socket pair to `serve`."""
 
     def __init__(self, control: "Connection[Any, Any]") -> None:
         self._control = control
@@ -42,11 +42,11 @@ class Lifespan:
 
     @classmethod
     def of_process(cls) -> Self:
-        """The one of this process."""
+        """Connected to the `serve` that started this process."""
         return cls(Connection(SOCKET))
 
     async def run(self, receive: Receive, send: Send) -> None:
-        """From Envoy's start to its end."""
+        """Serves until Envoy ends, or until `serve` asks to stop; speaks ASGI's lifespan protocol."""
         await receive()
         hello: Hello = self._control.recv()
         log.setup(hello.settings.log_level, hello.settings.log_format, fd=LOG, trace_ids=tracing.ids)
@@ -61,10 +61,10 @@ class Lifespan:
             return
         await send({"type": "lifespan.startup.complete"})
         await receive()
-        for _ in range(2):  # unless that is why Envoy ends, there is nobody left to drain for
+        for _ in range(2):  # twice, because without Envoy there is nothing left to drain
             self._stop.ask()
         if not self._live:
-            running.cancel()  # Envoy, for whose begin it waits, never comes to serve
+            running.cancel()  # it still waits for Envoy to serve, which will not happen
         await asyncio.wait([running])
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -116,6 +116,6 @@ class Lifespan:
     def _told(self) -> None:
         try:
             self._control.recv()
-        except (EOFError, OSError):  # `serve` is gone; the kernel ends us, too
+        except (EOFError, OSError):  # `serve` is gone, and the kernel kills this process too
             asyncio.get_running_loop().remove_reader(self._control.fileno())
         self._stop.ask()

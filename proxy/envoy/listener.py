@@ -1,14 +1,14 @@
-"""Envoy's listener: which call goes where, and what is done to a call on its way. Pure.
+"""Envoy's listener: where each call goes, and what is changed in it. Pure.
 
-1. The methods that the core answers: the `pyvoy` filter, which is off for all other routes.
-2. Health and reflection: our own small gRPC server, on a Unix socket.
-3. The other methods of the policy's services that are unary: straight to their service, CALL_TIMEOUT for callers
-   without a deadline.
-4. Any other `/service/method`: straight to its service, or to the default upstream, without a time limit.
+1. The methods that the core answers go to the `pyvoy` filter, which is disabled for all other routes.
+2. Health and reflection go to the proxy's own small gRPC server, on a Unix socket.
+3. Other unary methods of the policy's services go directly to their service, with CALL_TIMEOUT for callers without a
+   deadline.
+4. Any other `/service/method` goes directly to its service, or to the default upstream, without a time limit.
 
-Nothing is added to a call, and only calls that upstream never processed are repeated (I7). `x-envoy-*`, which Envoy
-would obey, is removed before Envoy reads it. Envoy adds a `date` to every answer, as RFC 9110 (6.6.1) demands; it
-cannot be turned off. The `:authority` of calls upstream is the service's.
+Nothing is added to a call, and only calls that upstream never processed are repeated (I7). `x-envoy-*` headers, which
+Envoy would obey, are removed before Envoy reads them. Envoy adds a `date` to every answer, as RFC 9110 (6.6.1) demands;
+this cannot be turned off. The `:authority` of calls upstream names the service.
 """
 
 import json
@@ -27,16 +27,17 @@ from proxy.transport.authority import authority
 
 ENTRY = "media_cache_proxy_worker"
 APP = f"{ENTRY}:app"
-"""A copy of `worker`, in our own directory."""
+"""The application in a copy of `worker`, in the process' private directory."""
 PYVOY = "pyvoy"
 OWN = "own"
-"""The cluster of our own small server."""
+"""The cluster of the proxy's own server for health and reflection."""
 BUFFER = 64 << 10
-"""Bytes that wait on one connection, or in one call, before whoever sends is told to wait."""
+"""Maximum bytes buffered for one connection or call before the sender must wait."""
 _FIRST_BYTES_WITHIN = "5s"
 _ANY_NUMBER = 1 << 40
 _RESET_AT = 2
-"""Times MAX_METADATA_BYTES. Envoy resets a call with more, without a word; below it the core refuses and says why."""
+"""Multiple of MAX_METADATA_BYTES beyond which Envoy resets a call without a message. Up to it, the core refuses the
+call and says why."""
 _MOST_ENTRIES = 1_000
 _OURS = (
     "/grpc.health.v1.Health/",
@@ -49,17 +50,18 @@ _PATH = "/[!-.0-~]+/[!-.0-~]+"
 def listener(
     settings: Settings, module: str, directory: Path, resolve: Resolve, services: Sequence[Placed] | None = None
 ) -> Json:
-    """The listener on LISTEN_ADDR; OSError when its host is not known.
+    """The listener on LISTEN_ADDR. Raises OSError if its host is unknown, ValueError if Envoy cannot use the address.
 
-    `module` is the path of pyvoy's, `directory` where the files of secrets are, `services` None: the built-in policy's.
+    `module` is the path of pyvoy's module, `directory` the one with the files of secrets. If `services` is None, they
+    are those of the built-in policy.
     """
     return {
         "name": "callers",
         **listening(settings.listen_addr, resolve),
-        # Two processes on one port would share its callers silently; the second is to fail.
+        # Otherwise two processes on one port would silently share its callers; the second one should fail.
         "enable_reuse_port": False,
         "per_connection_buffer_limit_bytes": BUFFER,
-        # A connection that has not said in time that it speaks HTTP/2, or TLS, is closed.
+        # A connection that does not begin to speak HTTP/2 or TLS in this time is closed.
         "listener_filters": [_first_bytes(tls=bool(settings.listen_tls_cert))],
         "listener_filters_timeout": _FIRST_BYTES_WITHIN,
         "filter_chains": [
@@ -73,7 +75,7 @@ def listener(
 
 
 def _first_bytes(*, tls: bool) -> Json:
-    """A filter that waits for what a connection begins with."""
+    """A filter that waits for the first bytes of a connection."""
     if tls:
         return extension("envoy.filters.listener.tls_inspector", "filters.listener.tls_inspector.v3.TlsInspector")
     return extension("envoy.filters.listener.http_inspector", "filters.listener.http_inspector.v3.HttpInspector")
@@ -85,12 +87,12 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
         "filters.network.http_connection_manager.v3.HttpConnectionManager",
         codec_type="HTTP2",
         stat_prefix="callers",
-        # I7: of all these, none is added.
+        # I7: Envoy adds none of these headers.
         server_header_transformation="PASS_THROUGH",
         generate_request_id=False,
         preserve_external_request_id=True,
         skip_xff_append=True,
-        # By this a mesh tells its callers apart; as direct, it is for upstream to judge who may say so.
+        # A mesh identifies callers by this header. As with a direct call, upstream decides whom it believes.
         forward_client_cert_details="ALWAYS_FORWARD_ONLY",
         early_header_mutation_extensions=[
             extension(
@@ -100,7 +102,7 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
                     {"remove_on_match": {"key_matcher": {"prefix": "x-envoy-"}}},
                     {"remove": FORWARDED_PROTO},
                     overwritten(FORWARDED_PROTO, f"%REQ({_PROTO})%"),
-                    # Without it an answer would lose its trailers, and with them its status.
+                    # Without this header, an answer would lose its trailers and so its status.
                     overwritten("te", "trailers"),
                 ],
             )
@@ -122,10 +124,10 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
         },
         http2_protocol_options={
             **http2(settings.max_calls_per_connection, settings.max_metadata_bytes),
-            # By default a connection is closed after 1,000 resets, or 33 in a second, which callers' deadlines make.
+            # By default a connection is closed after 1,000 resets, or 33 per second. Callers' deadlines cause as many.
             "stream_reset_burst": _ANY_NUMBER,
             "stream_reset_rate": _ANY_NUMBER,
-            # A caller whose machine vanished is noticed after 80 s. Clients never mind pings from a server.
+            # A caller whose machine vanished is noticed after 80 s. Clients accept any number of pings from a server.
             "connection_keepalive": {"interval": "60s", "timeout": "20s"},
         },
     )
@@ -133,10 +135,10 @@ def _manager(settings: Settings, module: str, directory: Path, services: Sequenc
 
 _PROTO = "x-forwarded-proto"
 FORWARDED_PROTO = "x-media-cache-forwarded-proto"
-"""Where the caller's `x-forwarded-proto` waits inside of Envoy."""
+"""The header that keeps the caller's `x-forwarded-proto` inside Envoy."""
 _PLAIN = {"name": "content-type", "string_match": {"exact": "application/grpc"}}
 PROTOBUF = {"name": "content-type", "string_match": {"safe_regex": {"regex": r"application/grpc(\+proto)?(;.*)?"}}}
-"""The core stores what callers with this get. Upstream is asked directly for any other (`application/grpc+json`)."""
+"""The core answers and stores only calls with this content-type; others (`application/grpc+json`) go to upstream."""
 _PARAMETERS = {
     "name": "content-type",
     "string_match": {"safe_regex": {"regex": r"application/grpc(\+[^; ]+)?[ \t]*;.*"}},
@@ -144,7 +146,7 @@ _PARAMETERS = {
 
 
 def routes(settings: Settings, services: Sequence[Placed]) -> Json:
-    """Which call goes where."""
+    """The route configuration: where each call goes."""
     return {
         "name": ROUTES,
         "virtual_hosts": [
@@ -152,19 +154,19 @@ def routes(settings: Settings, services: Sequence[Placed]) -> Json:
                 "name": "callers",
                 "domains": ["*"],
                 "routes": _routes(settings, services),
-                "retry_policy": _TRANSPARENT,  # here once: of each route it would take 1.5 kB
-                # Envoy writes its own to every call; the caller's comes back in its place.
+                "retry_policy": _TRANSPARENT,  # here only once, because it takes 1.5 kB per route
+                # Envoy sets its own value on every call; this restores the caller's.
                 "request_headers_to_remove": [_PROTO],
                 "request_headers_to_add": [overwritten(_PROTO, f"%REQ({FORWARDED_PROTO})%")["append"]],
             }
         ],
-        "request_headers_to_remove": [FORWARDED_PROTO],  # after the above: the innermost come first
+        "request_headers_to_remove": [FORWARDED_PROTO],  # applied after the above, because the innermost come first
     }
 
 
 def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
-    """Envoy tries one after the other, and of each the headers before the path. So what is called most comes first, and
-    the regular expression after that.
+    """The routes in the order in which Envoy tries them. For each, it compares the headers before the path. So the most
+    frequent calls come first, and regular expressions after them.
     """
     limit = f"{settings.call_timeout}s" if settings.call_timeout else None
     default = _authority(settings.media_service_addr, UpstreamTls.of(settings))
@@ -202,17 +204,17 @@ def _routes(settings: Settings, services: Sequence[Placed]) -> list[Json]:
 
 
 def _once(route: Json) -> Json:
-    """Not as its virtual host has it: it is not tried again."""
+    """The route without the retry policy of its virtual host."""
     return {**route, "route": {**route["route"], "retry_policy": {}}}
 
 
 def _of_any_spelling(route: Json) -> Json:
-    """By its content-type alone, whose parameters do not count."""
+    """The route for any content-type that its own headers match, instead of those that Envoy recognizes as gRPC."""
     return {**route, "match": {key: value for key, value in route["match"].items() if key != "grpc"}}
 
 
 def _with_parameters(route: Json) -> Json:
-    """The same for a content-type such as `application/grpc; charset=utf-8`, which Envoy does not take for gRPC's."""
+    """The route for content-types such as `application/grpc; charset=utf-8`, which Envoy does not recognize as gRPC."""
     plain = _of_any_spelling(route)
     return {**plain, "match": {**plain["match"], "headers": [_PARAMETERS]}}
 
@@ -222,12 +224,12 @@ def _authority(target: str, tls: UpstreamTls | None) -> str:
 
 
 def _answered(service: Placed) -> frozenset[str]:
-    """By the core."""
+    """The methods that the core answers."""
     return frozenset((*service.reads, *service.writes))
 
 
 def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *, name: str = OTHER) -> Json:
-    """To a service. `host` is the `:authority`."""
+    """A route to a service. `host` is the `:authority`."""
     route = _route(match, cluster, limit, name=name)
     route["route"] |= {
         "host_rewrite_literal": host,
@@ -237,14 +239,14 @@ def _upstream(match: Json, cluster: str, host: str, limit: str | None = None, *,
 
 
 def _in_core(route: Json) -> Json:
-    """The same by way of the core."""
+    """The route through the core."""
     on = {"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}, "disabled": False}
     return {**route, "name": CORE + route["name"], "typed_per_filter_config": {PYVOY: on}}
 
 
 def _route(match: Json, cluster: str, limit: str | None = None, *, name: str) -> Json:
-    """`limit` is for callers that set no deadline; one that was set counts. What it is counted under, `name`, is never
-    the caller's text, which must not be of any number.
+    """`limit` applies to callers that set no deadline. The route is counted under `name`, which is never the caller's
+    text, because the number of names must be bounded.
     """
     durations = {"grpc_timeout_header_max": "0s", **({"max_stream_duration": limit} if limit else {})}
     action: Json = {"cluster": cluster, "timeout": "0s", "max_stream_duration": durations}
@@ -261,13 +263,13 @@ _TRANSPARENT: Json = {
         update_frequency=1,
     ),
 }
-"""What upstream never processed (refused, or above the last call of its GOAWAY) is tried once more, as gRPC's own
-libraries do (gRFC A6): they cannot any more, to them the call has begun. Nothing else is tried again."""
+"""A call that upstream never processed (refused, or above the last call of its GOAWAY) is tried once more, as gRPC's
+own libraries do (gRFC A6). The caller's library cannot, because to it the call has begun. Nothing else is retried."""
 
 
 def _router() -> Json:
-    """By default it counts each call by its HTTP status, too: that costs more than all of `access_logs`, which count
-    what callers see."""
+    """The router without its own counts by HTTP status. They cost more than all of `access_logs`, which count what
+    callers see."""
     kind = "filters.http.router.v3.Router"
     return extension("envoy.filters.http.router", kind, suppress_envoy_headers=True, dynamic_stats=False)
 

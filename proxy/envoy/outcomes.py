@@ -1,7 +1,7 @@
-"""How callers' calls ended, as counted by Envoy: its configuration for that, and its counts under our own names. Pure.
+"""`Outcomes`: how callers' calls ended, as counted by Envoy, under the proxy's own names. Pure.
 
-Envoy answers most calls without the core, some of them by itself (a limit, no connection, no such path): only it knows
-what callers got. Its access log `envoy.access_loggers.stats` adds one for each call that has ended, by route, gRPC
+Envoy answers most calls without the core, some of them by itself (a limit, no connection, no such path), and only it
+knows what callers got. Its access log `envoy.access_loggers.stats` counts each call that has ended by route, gRPC
 status and *response flag*, which says why Envoy itself answered.
 
 https://www.envoyproxy.io/docs/envoy/latest/api-v3/extensions/access_loggers/stats/v3/stats.proto
@@ -22,31 +22,31 @@ FILTER = (
     rf"^({PREFIX}\.{COUNTS}\..*|cluster\.({UPSTREAM}|{AGAIN})(-[0-9]+)?\.upstream_rq_(active|pending_active)"
     r"|http\.callers\.downstream_cx_active|listener\..*\.downstream_global_cx_overflow)$"
 )
-"""Of the statistics, as a regular expression, those that `read` understands."""
+"""A regular expression for the statistics that `read` understands."""
 
 _ENDED = re.compile(rf"{PREFIX}\.{COUNTS}\.method\.(?:{CORE})?(.*)\.status\.([^.]*)\.flags\.([^.]*)")
 _STATUSES = frozenset(StatusCode.__members__)
 _CALLER_LEFT = frozenset({"DC", "DR"})
 _REFUSED = {"UO": "MAX_CONCURRENT_CALLS"}
-"""Response flags of what we refuse by Envoy."""
+"""The response flags of calls that Envoy refuses, and the limits that it enforces by them."""
 
 
 @dataclass(slots=True)
 class Outcomes:
-    """Counts since Envoy's start, but for what is in use now."""
+    """Counts since Envoy's start, except `forwarded` and `connections`, which are present values."""
 
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """By method and gRPC status."""
+    """Ended calls by method and gRPC status."""
     refused: Counter[str] = field(default_factory=Counter)
-    """By the limit that Envoy kept."""
+    """Refused calls by the limit that Envoy enforced."""
     forwarded: int = 0
-    """Calls that are at the media service now, not by way of the core."""
+    """Calls in progress that Envoy forwards without the core."""
     connections: int = 0
-    """Of callers, now."""
+    """Callers' open connections."""
 
 
 def read(stats: Iterable[Mapping[str, object]]) -> Outcomes:
-    """From Envoy's `/stats?format=json`."""
+    """Reads the `stats` of Envoy's `/stats?format=json`."""
     found = Outcomes()
     for stat in stats:
         name, value = str(stat.get("name", "")), int(str(stat.get("value", 0)))
@@ -65,7 +65,7 @@ def _count(found: Outcomes, method: str, status: str, flags: frozenset[str], val
     if method == OURS:
         return
     method = method.removeprefix(CORE)
-    if not method and flags & _CALLER_LEFT:  # it was reset before it had a route, so while its headers were read
+    if not method and flags & _CALLER_LEFT:  # a call without a route was reset while its headers were read
         found.refused["unread"] += value
     if status not in _STATUSES:
         status = "CANCELLED" if flags & _CALLER_LEFT else "UNKNOWN"

@@ -1,10 +1,10 @@
-"""Writes all that Envoy and the interpreter inside begin with into their directory.
+"""`written`: writes everything that Envoy and the interpreter inside it start with into their directory.
 
-With a policy a process of its own does so and ends: what it loads for that, and what it makes of some hundred methods,
-would stay in `serve` for good, 30 MB that the interpreter inside Envoy has anyway.
+With a policy, a separate process does so and ends. Otherwise the modules that it loads, and the configuration of some
+hundred methods, would stay in the memory of `serve`: 30 MB, which the interpreter inside Envoy needs anyway.
 
-It also keeps what it has read, and the interpreter inside makes its policy of that: it must answer what Envoy's routes
-lead to it, and the policy's own file may have changed meanwhile.
+That process also saves what it has read, and the interpreter inside Envoy builds its policy from that. It must answer
+the calls that Envoy's routes send to it, and the policy's own file may have changed meanwhile.
 """
 
 import json
@@ -29,7 +29,9 @@ _PROGRAM = "from proxy.envoy.placing import main; main()"
 
 
 def written(settings: Settings, place: Place) -> None:
-    """As POLICY has it; PolicyError with every mistake, StartError for an address that Envoy cannot use."""
+    """Writes the configuration for the policy in POLICY. Raises PolicyError with every mistake in it, and StartError
+    for an address that Envoy cannot use.
+    """
     if not settings.policy:
         _write(settings, place, builtin(settings))
         return
@@ -38,7 +40,7 @@ def written(settings: Settings, place: Place) -> None:
     command = [sys.executable, "-P", "-c", _PROGRAM]
     done = subprocess.run(command, input=asked, env=environment, stdout=subprocess.PIPE, check=False)  # noqa: S603 -- ours
     if done.returncode:
-        _write_by_policy(settings, place)  # whatever was wrong with that process, it is not the policy
+        _write_by_policy(settings, place)  # the process itself failed, which says nothing about the policy
         return
     failed: StartError | None = pickle.loads(done.stdout)  # noqa: S301 -- by ourselves
     if failed is not None:
@@ -46,7 +48,7 @@ def written(settings: Settings, place: Place) -> None:
 
 
 def main() -> None:
-    """That process."""
+    """The main function of the separate process."""
     settings, place = pickle.load(sys.stdin.buffer)  # noqa: S301 -- by ourselves
     failed = None
     try:
@@ -57,14 +59,14 @@ def main() -> None:
 
 
 def shown(settings: Settings, place: Place) -> dict[str, object]:
-    """The whole of Envoy's configuration, for reading: what it has from files of its own, since it may change, stands
-    in its place.
+    """Envoy's whole configuration, for people: the parts that Envoy reads from separate files, because they may change,
+    are included.
     """
     return _rendered(replace(settings, policy=""), place, placed(settings))
 
 
 def resolve(host: str) -> Sequence[str]:
-    """The addresses of a name, as this machine knows it; OSError when it does not."""
+    """The addresses of a name, as this machine resolves it. Raises OSError if it cannot."""
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 

@@ -16,38 +16,41 @@ _LONGEST_LINE = 64 << 10
 _LAST_LINES = 5
 _MOST_KEPT = 100
 _ENDS_WITHIN = 10.0
-"""Seconds between SIGTERM, when all is done inside, and SIGKILL."""
+"""Seconds between SIGTERM, which is sent when everything inside is done, and SIGKILL."""
 _LEVELS = {"critical": logging.CRITICAL, "error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 _EXPECTED = re.compile(r"caught ENVOY_SIGTERM$|is marked as work-in-progress")
-"""What we know when we ask for it."""
+"""Lines that are expected, and only logged as debug."""
 
 
 class EnvoyProcess:
-    """Started once. Made inside the event loop."""
+    """Created inside the event loop, and started once."""
 
     def __init__(self) -> None:
         self.live = asyncio.Event()
-        """Callers are served."""
+        """Set when callers are served."""
         self.done = asyncio.Event()
-        """It ended, or all that it is there for is done."""
+        """Set when the process has ended, or the proxy inside is done."""
         self.failed: Failed | None = None
         self.ended: Ended | None = None
         self.last: deque[str] = deque(maxlen=_LAST_LINES)
-        """What Envoy complained about, the newest last."""
+        """The last lines that Envoy logged as errors, the newest last."""
         self._kept: deque[tuple[int, str, str]] | None = deque(maxlen=_MOST_KEPT)
-        """Its lines until it is known whether it serves: where what runs inside cannot start, that says why."""
+        """Its lines until it is known whether it serves. If the proxy inside cannot start, its own message says why,
+        and these lines are dropped."""
         self._ours, self._theirs = Pipe()
         self._process: asyncio.subprocess.Process | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
     def pid(self) -> int:
-        """Of Envoy; it must have been started."""
-        assert self._process is not None  # noqa: S101 -- as it says
+        """The process id of Envoy, which must have been started."""
+        assert self._process is not None  # noqa: S101 -- see above
         return self._process.pid
 
     async def start(self, command: list[str], hello: Hello) -> None:
-        """Starts it in our own directory; `live` or `done` follows."""
+        """Starts Envoy in the private directory; then `live` or `done` is set. Raises OSError if it
+        cannot be executed.
+        """
         self._ours.send(hello)
         try:
             self._process = await asyncio.create_subprocess_exec(
@@ -57,7 +60,7 @@ class EnvoyProcess:
                 stderr=asyncio.subprocess.PIPE,
                 limit=_LONGEST_LINE,
                 cwd=hello.place.directory,
-                start_new_session=True,  # Ctrl-C is ours to pass on
+                start_new_session=True,  # so that Ctrl-C reaches only `serve`, which passes it on
             )
         finally:
             self._theirs.close()
@@ -65,14 +68,14 @@ class EnvoyProcess:
         self._reading = asyncio.create_task(self._read(self._process), name="envoy's log")
 
     def ask_to_stop(self) -> None:
-        """Once drains, once more cuts."""
+        """Makes it drain; the second call makes it cut calls off."""
         try:
             self._ours.send(Stop())
         except OSError:
             _log.debug("Envoy has already exited")
 
     async def end(self) -> int:
-        """Ends it where it has not ended by itself; its exit status, minus the signal's number if one ended it."""
+        """Ends Envoy if it has not ended by itself. Returns its exit status, negative for the signal that ended it."""
         process, reading = self._process, self._reading
         if process is None or reading is None:
             self._ours.close()
@@ -91,7 +94,7 @@ class EnvoyProcess:
             self._ours.close()
 
     async def kill(self) -> int:
-        """As `end`, at once."""
+        """Like `end`, but at once, by SIGKILL."""
         assert self._process is not None  # noqa: S101 -- it was started
         if self._process.returncode is None:
             self._process.kill()
@@ -115,12 +118,12 @@ class EnvoyProcess:
                 self.done.set()
 
     async def _read(self, process: asyncio.subprocess.Process) -> None:
-        """Logs what Envoy says until it has ended."""
+        """Logs Envoy's lines until it has ended."""
         assert process.stderr is not None  # noqa: S101 -- it is a pipe
         while True:
             try:
                 line = await process.stderr.readline()
-            except ValueError:  # longer than any line of Envoy's: its rest is a line of its own
+            except ValueError:  # longer than any line of Envoy; the rest arrives as another line
                 continue
             if not line:
                 break
@@ -138,7 +141,7 @@ class EnvoyProcess:
     def _say(self, line: str) -> None:
         level, _, rest = line.partition(" ")
         logger, _, text = rest.partition(" ")
-        if level not in _LEVELS:  # what Python or Rust wrote, not Envoy's log
+        if level not in _LEVELS:  # written by Python or Rust, not by Envoy's log
             level, logger, text = "warning", "stderr", line
         number = _LEVELS[level]
         if _EXPECTED.search(text):

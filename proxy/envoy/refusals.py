@@ -1,4 +1,4 @@
-"""Why Envoy did not start, in the form of our own messages about settings. Pure."""
+"""`explained`: why Envoy did not start, in the form of the proxy's own messages about settings. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _SETTINGS = (
 
 
 def explained(lines: Iterable[str], settings: Settings) -> str:
-    """One line out of the last that Envoy said (oldest first): its own words, and the setting that they are about."""
+    """One line from Envoy's last lines (oldest first): its own words, and the setting that they are about."""
     said = [line for line in lines if line.strip()]
     if not said:
         return "TRANSPORT=envoy: Envoy exited at once and gave no reason"

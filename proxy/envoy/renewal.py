@@ -1,6 +1,6 @@
-"""`Renewal`: gives Envoy the clusters and routes of a policy that has changed, and waits until it has them.
+"""`Renewal`: gives Envoy the clusters and routes of a changed policy, and waits until it uses them.
 
-Clusters come first, since routes name them; those of the policy before stay until the next change, for calls in
+Clusters come first, since routes name them. Those of the previous policy stay until the next change, for calls in
 progress.
 """
 
@@ -25,17 +25,19 @@ _LOOK_EVERY = 0.02
 
 
 class Renewal:
-    """Of one Envoy."""
+    """Renews the configuration of one Envoy."""
 
     def __init__(self, settings: Settings, place: Place, admin: EnvoyAdmin, services: Sequence[Placed]) -> None:
-        """`services` are those that it starts with."""
+        """`services` are those that Envoy started with."""
         self._settings = settings
         self._place = place
         self._admin = admin
         self._services = tuple(services)
 
     async def take_up(self, services: Sequence[Placed]) -> Sequence[str]:
-        """What of it counts from the next start only: all, if Envoy does not take it."""
+        """Makes Envoy use these services. Returns what takes effect only at the next start, for a message: Envoy's
+        routes if it did not accept them, otherwise nothing.
+        """
         before, now = self._services, tuple(services)
         if now == before:
             return ()
@@ -53,7 +55,7 @@ class Renewal:
     def _write_secrets(self, services: Sequence[Placed]) -> None:
         for name, secret in secrets(self._settings, services).items():
             file = self._place.directory / name
-            if not file.exists():  # what it says is what its name stands for
+            if not file.exists():  # its name identifies its content
                 file.write_text(json.dumps(secret))
 
     async def _take(self, what: str, resources: Sequence[Json], counted: str) -> None:

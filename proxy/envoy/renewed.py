@@ -1,7 +1,7 @@
-"""What of Envoy's configuration may change while it serves, where POLICY names a file: the clusters of the policy's
-services, and the routes to them.
+"""The parts of Envoy's configuration that may change while it serves, if POLICY names a file: the clusters of the
+policy's services, and the routes to them.
 
-Each is a file in our own directory. Envoy reads it anew when another one is moved into its place.
+Each is a file in the process' private directory. Envoy reads it again when another file is moved into its place.
 
 https://www.envoyproxy.io/docs/envoy/latest/configuration/overview/xds_api
 """
@@ -20,12 +20,12 @@ _KINDS = {
 
 
 def from_file(directory: Path, what: str) -> Json:
-    """Where Envoy has one of them from."""
+    """The configuration that makes Envoy read one of them from its file."""
     return {"path_config_source": {"path": str(directory / _file(what))}, "resource_api_version": "V3"}
 
 
 def write(directory: Path, what: str, resources: Sequence[Json]) -> None:
-    """Puts the file into its place, in one step."""
+    """Replaces the file atomically."""
     text = json.dumps({"resources": [{"@type": _KINDS[what], **each} for each in resources]}, indent=1)
     new = directory / f"{_file(what)}.new"
     new.write_text(text)

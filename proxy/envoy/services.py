@@ -1,6 +1,7 @@
-"""`Placed`: where each service is for Envoy, and which of its methods the core answers.
+"""`Placed`: where Envoy finds each service, and which of its methods the core answers.
 
-The built-in policy's methods are written out, so that `serve` need not load protobuf; the interpreter in Envoy does.
+The methods of the built-in policy are listed in the code, so that `serve` need not load protobuf; the interpreter
+inside Envoy does.
 """
 
 from collections.abc import Mapping
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Clusters(NamedTuple):
-    """The three names of one target; see `bootstrap`."""
+    """The names of the three clusters of one target; see `bootstrap`."""
 
     both: str
     first: str
@@ -28,36 +29,38 @@ class Clusters(NamedTuple):
 
 
 MEDIA, UPSTREAM, AGAIN = "media", "upstream", "again"
-"""Of the default upstream."""
+"""The clusters of the default upstream."""
 DEFAULT = Clusters(MEDIA, UPSTREAM, AGAIN)
 
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """One service. Methods are paths."""
+    """One service. Its methods are paths, such as `/shop.Products/Get`."""
 
     name: str
     target: str
     tls: UpstreamTls | None
-    """None: plaintext."""
+    """None means plaintext."""
     clusters: Clusters
     reads: tuple[str, ...]
     writes: tuple[str, ...]
     large: frozenset[str]
     """Writes whose requests may be large."""
     labels: Mapping[str, str]
-    """All of its unary methods, and what metrics call them."""
+    """All of its unary methods, and their labels in metrics."""
 
 
 def builtin(settings: Settings) -> tuple[Placed, ...]:
-    """As the built-in policy has it."""
+    """The service of the built-in policy."""
     labels = {path: path.rpartition("/")[2] for path in media.UNARY}
     where = settings.media_service_addr, UpstreamTls.of(settings)
     return (Placed(media.SERVICE, *where, DEFAULT, media.READS, media.WRITES, media.LARGE, labels),)
 
 
 def placed(settings: Settings, watched: "Watched | None" = None) -> tuple[Placed, ...]:
-    """As POLICY has it; PolicyError with every mistake. `watched` reads each file."""
+    """The services of the policy in POLICY. Raises PolicyError with every mistake. `watched` reads
+    the policy's files.
+    """
     if not settings.policy:
         return builtin(settings)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above
@@ -79,7 +82,7 @@ def placed(settings: Settings, watched: "Watched | None" = None) -> tuple[Placed
 
 
 def placed_by(policy: "Policy", settings: Settings) -> tuple[Placed, ...]:
-    """As a policy has it. A target's clusters have the same names in all policies, so that Envoy keeps them."""
+    """The services of a policy. A target's clusters have the same names with all policies, so that Envoy keeps them."""
     found = []
     for service in policy.services.values():
         target, own = service.upstream or settings.media_service_addr, service.upstream_tls

@@ -1,7 +1,7 @@
 """`serve` with TRANSPORT=envoy: starts Envoy, restarts it after a crash, passes signals on, and ends with it.
 
-A crash is an end by a signal after callers have been served. If Envoy exits by itself, or never begins to serve,
-`serve` ends as well, since it would happen again. If `serve` dies, the kernel kills Envoy.
+It is a crash if a signal ends Envoy after callers have been served. If Envoy exits by itself, or never begins to serve,
+`serve` ends as well, because it would happen again. If `serve` dies, the kernel kills Envoy.
 """
 
 import asyncio
@@ -27,11 +27,13 @@ _UP_WITHIN = 60.0
 _STABLE = 60.0
 """Seconds after which a crash counts as the first one again."""
 _DRAINED_LATE = 15.0
-"""Seconds after DRAIN_TIME that what is not drained is held to hang."""
+"""Seconds after DRAIN_TIME from when Envoy counts as hanging if it has not ended."""
 
 
 async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequence[str] = ()) -> int:
-    """Serves until SIGTERM or SIGINT; the exit status. StartError: an address, an OTEL_ variable, Envoy's refusal."""
+    """Serves until SIGTERM or SIGINT, and returns the exit status. Raises StartError if an address or an OTEL_ variable
+    cannot be used, or if Envoy does not start.
+    """
     with own_directory() as directory:
         place = Place(directory, launch.module(), launch.authorities())
         launch.laid_out(directory)
@@ -75,7 +77,7 @@ class _Supervisor:
             started = time.monotonic()
 
     async def _one(self) -> int | None:
-        """One Envoy from its start to its end: the exit status of `serve`, None when it crashed."""
+        """Runs one Envoy from its start to its end. Returns the exit status of `serve`, or None if Envoy crashed."""
         await asyncio.to_thread(written, self._settings, self._place)
         envoy = self._envoy = EnvoyProcess()
         try:
@@ -94,7 +96,9 @@ class _Supervisor:
         return self._unasked(envoy, ended)
 
     async def _served(self, envoy: EnvoyProcess) -> None:
-        """Returns once Envoy, or what runs in it, is done, or took too long to begin or to end."""
+        """Returns once Envoy, or the proxy inside it, is done, or was killed because it took too long to end. Raises
+        StartError if it takes too long to begin to serve.
+        """
         done = asyncio.create_task(envoy.done.wait(), name="envoy's end")
         live = asyncio.create_task(envoy.live.wait(), name="envoy's begin")
         stopping = asyncio.create_task(self._stopping.wait(), name="stop signal")

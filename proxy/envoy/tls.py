@@ -1,7 +1,7 @@
-"""TLS towards callers and towards the media service, as Envoy's configuration has it. Pure.
+"""Envoy's configuration of TLS towards callers and upstream. Pure.
 
-Certificates, keys and CAs stay in the files that the settings name. Envoy reads them through a file of *secrets* for
-each, and reloads them when a file is moved into their directory, as Kubernetes and cert-manager do.
+Certificates, keys and CAs stay in the files that the settings name. For each, Envoy reads a file of *secrets* that
+names them, and reloads them when a file is moved into their directory, as Kubernetes and cert-manager do.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ _KIND = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3"
 
 
 def towards_callers(settings: Settings, directory: Path) -> Json:
-    """What a filter chain has for LISTEN_TLS_*; nothing for plaintext."""
+    """The fields of a filter chain for LISTEN_TLS_*; empty for plaintext."""
     if not settings.listen_tls_cert:
         return {}
     ca = settings.listen_tls_client_ca
@@ -32,10 +32,10 @@ def towards_callers(settings: Settings, directory: Path) -> Json:
 def towards_upstream(
     how: UpstreamTls | None, names: Clusters, target: Target, directory: Path, authorities: str
 ) -> Json:
-    """What a service's clusters have for TLS; nothing for plaintext. `authorities` is the file of the public CAs."""
+    """The fields of a service's clusters for TLS; empty for plaintext. `authorities` is the file of the public CAs."""
     if how is None:
         return {}
-    name = (how.server_name or _host(target)).removesuffix(".")  # which no certificate has, nor SNI (RFC 6066, 3)
+    name = (how.server_name or _host(target)).removesuffix(".")  # certificates and SNI have no dot there (RFC 6066, 3)
     known: Json = {
         "match_typed_subject_alt_names": [
             {"san_type": "IP_ADDRESS" if is_ip(name) else "DNS", "matcher": {"exact": name}}
@@ -55,7 +55,7 @@ def towards_upstream(
 
 
 def secrets(settings: Settings, services: Sequence[Placed] = ()) -> dict[str, Json]:
-    """The files of secrets, by their names in the directory."""
+    """The content of each file of secrets, by its name in the directory."""
     pairs = {"listen-pair": (settings.listen_tls_cert, settings.listen_tls_key)}
     authorities = {"listen-ca": settings.listen_tls_client_ca}
     ways = {DEFAULT: UpstreamTls.of(settings)} | {each.clusters: each.tls for each in services}
@@ -76,7 +76,7 @@ def secrets(settings: Settings, services: Sequence[Placed] = ()) -> dict[str, Js
 
 
 def _host(target: Target) -> str:
-    """The name in MEDIA_SERVICE_ADDR; a Unix socket is `localhost`, as gRPC has it."""
+    """The target's host name; `localhost` for a Unix socket, as in gRPC."""
     return str(target.addresses[0].get("socket_address", {}).get("address", "localhost"))
 
 
@@ -94,7 +94,9 @@ def _resource(name: str, **secret: Json) -> Json:
 
 
 def _read_from(file: str) -> Json:
-    """A setting's path is relative to the directory of `serve`, and Envoy starts in another."""
+    """A data source. The path is made absolute, because it is relative to the directory of `serve`, and Envoy starts in
+    another.
+    """
     return {"filename": str(Path(file).absolute())}
 
 

@@ -1,7 +1,7 @@
 """`EnvoyTransport`: the transport, as seen from inside Envoy.
 
-Envoy's own threads accept calls and forward most of them; calls of the core come to `Calls`, in this event loop. Health
-and reflection are answered by a small grpc.aio server on a Unix socket, so that they are the same with every transport.
+Envoy's own threads accept calls and forward most of them; calls for the core go to `Calls`, in this event loop. A small
+grpc.aio server on a Unix socket answers health and reflection, so that they are the same on both transports.
 """
 
 import asyncio
@@ -43,10 +43,9 @@ _LAST_CALLS = 0.5
 
 
 class EnvoyTransport:
-    """Made inside the event loop of Envoy's interpreter.
+    """Created inside the event loop of Envoy's interpreter.
 
-    `own` is the path of the socket for health and reflection. `accepting` is set when Envoy may let callers in, and
-    `live` called when it does.
+    `accepting` is set when Envoy may accept callers, and `live` is called once it does.
     """
 
     def __init__(
@@ -79,7 +78,7 @@ class EnvoyTransport:
             "unread": "Envoy reset it while it read its headers: malformed, or more than twice MAX_METADATA_BYTES",
             "MAX_CONNECTIONS": TOO_MANY % settings.max_connections,
         }
-        """Of what Envoy refuses without telling the caller why."""
+        """What is logged for calls that Envoy refuses without telling the caller why, by the limit."""
         self._too_many = too_many_calls(settings.max_concurrent_calls)
         self._callers.ended = lambda: self._seen.ended
         self._callers.limited("MAX_CONCURRENT_CALLS", lambda: Use(self._seen.forwarded, settings.max_concurrent_calls))
@@ -89,7 +88,7 @@ class EnvoyTransport:
         self._server: grpc.aio.Server | None = None
 
     async def start(self) -> int:
-        """Lets Envoy begin, and returns the port once it has."""
+        """Lets Envoy accept callers, and returns the port once it does."""
         self._server = grpc.aio.server(handlers=[await self._health.handler(), *self._reflection.handlers()])
         self._server.add_insecure_port(f"unix:{self._own}")
         await self._server.start()
@@ -101,7 +100,7 @@ class EnvoyTransport:
         return port
 
     async def supervise(self) -> None:
-        """Watches for callers that leave, and for what Envoy answers by itself."""
+        """Watches for callers that leave, and for calls that Envoy answers itself, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._departures.run(), name="departures")
             tasks.create_task(self._watch_outcomes(), name="outcomes")
@@ -114,24 +113,26 @@ class EnvoyTransport:
     async def _look_at_outcomes(self) -> None:
         try:
             now = await self._admin.outcomes()
-        except OSError:  # it hangs or ends, and somebody else says so
+        except OSError:  # Envoy hangs or ends, which `serve` notices
             return
         before, self._seen = self._seen, now
         for limit, count in (now.refused - before.refused).items():
             self._callers.refused(limit, self._told.get(limit, self._too_many), count)
 
     async def take_up(self, served: Served) -> Iterable[str]:
-        """Another policy counts for calls that begin from now on: here first, so that nothing unknown comes."""
+        """Uses another policy for calls that begin from now on. The core comes first, so that it knows all methods that
+        Envoy sends to it. Returns what takes effect only at the next start.
+        """
         self.calls.take_up(served)
         self._reflection.take_up(served.described)
         await self._health.take_up(served.described)
         return await self._renewal.take_up(placed_by(served.policy, self._settings))
 
     async def drain(self, idle: float, *, at_most: float) -> None:
-        """NOT_SERVING at once, and callers are asked to go elsewhere, yet served until no call came or went for `idle`
-        seconds, or for most of the time; then no new connections.
+        """Reports NOT_SERVING at once and asks callers to go elsewhere, but serves them until no call has come or gone
+        for `idle` seconds, or for most of `at_most`. Then it accepts no new connections.
 
-        After `at_most` seconds in all, calls still in progress are left to be cut.
+        After `at_most` seconds in total, it returns even if calls are still in progress; they are cut off.
         """
         await self._health.draining()
         try:
@@ -147,13 +148,15 @@ class EnvoyTransport:
             _log.warning("calls still in progress after %g s (DRAIN_TIME) are cut: %d", at_most, count)
 
     async def stop(self) -> None:
-        """Ends health and reflection. Envoy itself is ended from outside, once all is done here."""
+        """Ends health and reflection. `serve` ends Envoy itself, once everything here is done."""
         if self._server is not None:
             await self._server.stop(None)
         await self._admin.close()
 
     async def statistics(self) -> bytes:
-        """Envoy's, under Envoy's names; none while it does not answer. What of it is ours, our metrics are told."""
+        """Envoy's statistics under Envoy's names; empty while it does not answer. Those of forwarded calls are added to
+        the proxy's own metrics instead.
+        """
         await self._look_at_outcomes()
         try:
             return self._forwarded.tell(await self._admin.statistics()).encode()
@@ -161,7 +164,7 @@ class EnvoyTransport:
             return b""
 
     async def _idle(self, seconds: float) -> None:
-        """Returns once no call, of the core or past it, has been in progress or arrived for so long."""
+        """Returns once no call, of the core or forwarded, has been in progress or arrived for so long."""
         since, seen = time.monotonic(), Forwarded(-1, 0)
         while time.monotonic() - max(since, self._admission.last) < seconds:
             now = await self._admin.forwarded()

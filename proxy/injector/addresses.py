@@ -1,9 +1,9 @@
-"""Replacing the address: where a container holds the media service's address, and what the sidecar needs to know it.
+"""Replacing a service's address in a container's environment, and the entries that pass the original to the sidecar.
 
 An *original* is the list of environment entries that gives the sidecar the address: the entries that a literal refers
 to, in their order, then the address itself under the sidecar's own name. How the kubelet expands `$(NAME)`:
 https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
-(only entries before the referring one, and service links; `$$` escapes; values of envFrom are visible to literals).
+(only entries before the referring one, and service links; `$$` escapes; literals see the values of envFrom).
 """
 
 import copy
@@ -29,33 +29,36 @@ _NOT_TO_COPY = re.compile(r"(OTEL|GRPC|PYTHON|LD)_?[A-Z0-9_]*|PATH|HOME|ADMIN_[A
 
 
 def places(container: dict[str, Any], variable: str) -> list[int]:
-    """The indexes of the variable's entries; the last one is what the app sees."""
+    """The indexes of the variable's entries; the app sees the value of the last one."""
     return [index for index, entry in enumerate(container.get("env") or ()) if entry["name"] == variable]
 
 
 def swapped(entry: Entry, address: str) -> Entry:
-    """The whole entry, anew: a `value` beside a left-over `valueFrom` would be invalid."""
+    """A new entry with the sidecar's address, keeping a `dns:///` or `passthrough:///` scheme.
+
+    The whole entry is replaced, since a `value` next to a remaining `valueFrom` would be invalid.
+    """
     scheme = _KEPT_SCHEME.match(entry.get("value") or "")
     return {"name": entry["name"], "value": f"{scheme[0] if scheme else ''}{address}"}
 
 
 def is_swapped(entry: Entry, address: str) -> bool:
-    """Whether an entry is the sidecar's address already."""
+    """Whether an entry already has the sidecar's address."""
     return not entry.get("valueFrom") and _KEPT_SCHEME.sub("", entry.get("value") or "", count=1) == address
 
 
 def literal(address: str) -> list[Entry]:
-    """The original that an annotation names."""
+    """The original for an address that an annotation gives."""
     return [{"name": UPSTREAM_VARIABLE, "value": address}]
 
 
 def may_be_copied(name: str) -> bool:
-    """Whether an entry of that name leaves the sidecar as it is."""
+    """Whether an entry of this name has no effect on the sidecar itself."""
     return name not in SERVE_TYPES and not _NOT_TO_COPY.fullmatch(name)
 
 
 def original(container: dict[str, Any], index: int, own: str = UPSTREAM_VARIABLE) -> list[Entry]:
-    """The original behind the entry at an index, under the sidecar's own name; Refused when it could not know it."""
+    """The original of the entry at an index, under the name `own`; raises Refused if the sidecar cannot resolve it."""
     env = container["env"]
     entries = [_copy(container, each) for each in sorted(_referenced(container, index))]
     for entry in entries:
@@ -68,7 +71,7 @@ def original(container: dict[str, Any], index: int, own: str = UPSTREAM_VARIABLE
 
 
 def names_the_sidecar(entries: list[Entry], port: int) -> bool:
-    """Whether an original leads back to the sidecar's own port, as far as its value can be seen."""
+    """Whether an original leads back to the sidecar's own port, as far as its value is visible."""
     seen: dict[str, str] = {}
     for entry in entries:
         if not entry.get("valueFrom"):
@@ -78,7 +81,7 @@ def names_the_sidecar(entries: list[Entry], port: int) -> bool:
 
 
 def _expanded(value: str, seen: dict[str, str]) -> str:
-    """As the kubelet does it; what is not seen stays as it is."""
+    """A value expanded as the kubelet does it; a reference to an entry not in `seen` stays."""
 
     def put(match: re.Match[str]) -> str:
         return "$" if match[1] is None else seen.get(match[1], match[0])
@@ -87,7 +90,7 @@ def _expanded(value: str, seen: dict[str, str]) -> str:
 
 
 def _referenced(container: dict[str, Any], index: int) -> set[int]:
-    """The entries that the entry at an index needs, directly or through others."""
+    """The indexes of the entries that the one at an index refers to, directly or through others; raises Refused."""
     env = container["env"]
     found: set[int] = set()
     if env[index].get("valueFrom"):
@@ -108,7 +111,7 @@ def _references(value: str) -> list[str]:
 
 
 def _copy(container: dict[str, Any], index: int) -> Entry:
-    """An entry as the sidecar may have it: the same source, seen from another container."""
+    """A copy of an entry for the sidecar: the same source, as another container must refer to it; raises Refused."""
     entry: Entry = copy.deepcopy(container["env"][index])
     source = entry.get("valueFrom")
     if source and "fileKeyRef" in source:

@@ -1,4 +1,4 @@
-"""The annotations of a pod under our prefix: declared once, each checked by its type."""
+"""`Wishes`: the annotations of a pod under our prefix, each declared once and checked by its type."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -29,13 +29,13 @@ _FLAG = OneOf("true", "false")
 
 
 def _annotation(kind: SettingType, text: str) -> Any:
-    """One annotation: None where the pod does not have it."""
+    """Declares one annotation; it is None if the pod does not have it."""
     return field(default=None, metadata={"type": kind, "help": text})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wishes:
-    """The annotations of one pod; a field's name is the annotation's, with dashes for underscores."""
+    """The annotations of one pod; a field's name is the annotation's, with underscores for dashes."""
 
     inject: str | None = _annotation(_FLAG, '"true": add the sidecar; "false": never.')
     containers: tuple[str, ...] | None = _annotation(
@@ -43,7 +43,7 @@ class Wishes:
     )
     env: str | None = _annotation(EnvName(), "The app's variable. Default: MEDIA_SERVICE_ADDR.")
     upstream: str | None = _annotation(
-        AsText(SERVE_TYPES["MEDIA_SERVICE_ADDR"]), "The real media service, where the variable does not hold it."
+        AsText(SERVE_TYPES["MEDIA_SERVICE_ADDR"]), "The real media service's address, if the variable does not hold it."
     )
     policy: ConfigMapKey | None = _annotation(
         ConfigMapRef(), "The policy of several services: a ConfigMap as name or name:key (policy.yaml)."
@@ -51,7 +51,9 @@ class Wishes:
     port: int | None = _annotation(PORT, "Where the sidecar listens on loopback. Default: 50066.")
     probe_port: int | None = _annotation(PORT, "Its probes and metrics. Default: 9464.")
     admin_port: int | None = _annotation(PORT, "Its admin page, on loopback. Default: 9901.")
-    mode: str | None = _annotation(OneOf("native", "container"), "The kind of container. Default: by the cluster.")
+    mode: str | None = _annotation(
+        OneOf("native", "container"), "The kind of container. Default: the installation's mode."
+    )
     redis_secret: SecretKey | None = _annotation(REDIS_SECRET, "Secret with REDIS_ADDR: name or name:key.")
     rabbitmq_secret: SecretKey | None = _annotation(RABBITMQ_SECRET, "Secret with RABBITMQ_ADDR: name or name:key.")
     redis_addr: str | None = _annotation(PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR; empty: no Redis.")
@@ -74,7 +76,7 @@ HELP: dict[str, str] = {each.name.replace("_", "-"): each.metadata["help"] for e
 
 
 def parse(annotations: Mapping[str, Any]) -> Wishes:
-    """The wishes of a pod; Refused names the first annotation that is not understood."""
+    """The wishes of a pod; raises Refused for the first annotation that is not understood."""
     values: dict[str, Any] = {}
     for key, text in annotations.items():
         if not key.lower().startswith(PREFIX) or key == STATUS:

@@ -1,13 +1,13 @@
-"""The keeper: keeps the webhook's certificate and the CAs that the API server trusts for it consistent.
+"""`Keeper`: keeps the webhook's certificate and the CAs that the API server trusts for it consistent.
 
-Every replica runs this check at its start, every half minute, and as soon as the Secret or the webhook configuration is
-changed, in steps that may be repeated at any time:
+Every replica runs this check when it starts, every half minute, and as soon as the Secret or the webhook configuration
+changes, in steps that may be repeated at any time:
 
-1. Take the pair from its source: the mounted files, or (`selfManaged`) our Secret, where a new pair is made and stored
-   when there is none or two thirds of its life are over. A replica that loses the race to store reads what the winner
+1. Take the pair from its source: the mounted files, or (`selfManaged`) our Secret. There, a new pair is made and stored
+   if there is none or two thirds of its life are over. A replica that loses the race to store reads what the winner
    stored.
-2. Make the API server trust it: the pair's CA is *added* to the caBundle, so old and new stand there together; only
-   what has expired is ever removed. (With cert-manager, or a bundle given by hand, others do this.)
+2. Make the API server trust it: the pair's CA is *added* to the caBundle, so the old and the new CA are both there.
+   Only expired CAs are ever removed. (With cert-manager, or a bundle given by hand, others do this.)
 3. Serve it: at once if no valid certificate is being served; otherwise some time after its CA was first seen in the
    caBundle, since API servers read their configuration a little later than we write it.
 """
@@ -46,17 +46,17 @@ class Source(Protocol):
     """Where the pair comes from."""
 
     async def pair(self, serving: Pair | None) -> Pair:
-        """The pair to serve; CertificateError or ClusterError when there is none. `serving` is served now."""
+        """The pair to serve; `serving` is served now. Raises CertificateError or ClusterError if there is none."""
 
 
 class Mounted:
-    """Files that others write and renew: tls.crt, tls.key and, where the CA is not public, ca.crt."""
+    """Mounted files that others write and renew: tls.crt, tls.key and, if the CA is not public, ca.crt."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     async def pair(self, _serving: Pair | None) -> Pair:
-        """Read anew each time: the kubelet swaps all files at once (a symbolic link) when the Secret changes."""
+        """The files' pair, read again each time: when the Secret changes, the kubelet replaces all files at once."""
         try:
             certificate = (self._directory / "tls.crt").read_bytes()
             key = (self._directory / "tls.key").read_bytes()
@@ -68,7 +68,7 @@ class Mounted:
 
 
 class SelfManaged:
-    """Our own Secret, which the chart renders empty."""
+    """Our own Secret, which the chart creates empty."""
 
     def __init__(
         self, cluster: Cluster, names: list[str], life: timedelta, metrics: WebhookMetrics, clock: Clock
@@ -77,8 +77,8 @@ class SelfManaged:
         self._metrics, self._clock = metrics, clock
 
     async def pair(self, serving: Pair | None) -> Pair:
-        """The stored pair, or another one that is stored by now: the one that is served where that is good for longer
-        (somebody emptied the Secret: `kubectl replace`, Helm 3's --force, GitOps that replaces), else a new one.
+        """The stored pair if it is good; otherwise one that is stored now. That is the pair being served if it is still
+        good (somebody emptied the Secret: `kubectl replace`, Helm 3's --force, GitOps that replaces), or a new one.
         """
         for _ in range(_ATTEMPTS):
             secret = await self._cluster.secret()
@@ -101,7 +101,7 @@ class SelfManaged:
             self._metrics.certificate_renewals.inc()
             _logger.info("made a certificate", extra={"reason": why, "expires": f"{new.expires:%Y-%m-%dT%H:%M:%SZ}"})
             return new
-        raise CertificateError(f"the Secret changed {_ATTEMPTS} times while a certificate was to be stored")
+        raise CertificateError(f"the Secret changed {_ATTEMPTS} times while a certificate was being stored")
 
     def _renewal_reason(self, stored: Pair) -> str | None:
         if not stored.certificate or not stored.key:
@@ -116,14 +116,14 @@ class SelfManaged:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A pair that is trusted but not served yet, and since when it is trusted."""
+    """A pair that is trusted but not served yet, and since when it has been trusted."""
 
     pair: Pair
     since: datetime
 
 
 class Keeper:
-    """Owns the listener's TLS context. `problem` is None while what it presents is trusted by the API server."""
+    """Owns the listener's TLS context. `problem` is None while the API server trusts the certificate in it."""
 
     def __init__(
         self,
@@ -148,8 +148,8 @@ class Keeper:
         self.problem: str | None = "no certificate yet"
 
     async def run(self, interval: float, pause: Callable[[float], float] = lambda seconds: seconds) -> None:
-        """Checks for ever: when woken, and a little irregularly else, so that replicas do not write in step; soon again
-        while there is nothing to serve. Ends by cancellation.
+        """Checks until cancelled: when woken, and every `interval` seconds, varied by 20 % so that replicas do not
+        write in step. While there is nothing to serve, it checks every 2 s.
         """
         while True:
             await self.check()
@@ -163,7 +163,7 @@ class Keeper:
             await asyncio.sleep(self._pace.pause())
 
     async def watch(self, changes: Callable[[], AsyncIterator[None]]) -> None:
-        """Checks as soon as somebody changed an object that it depends on; ends by cancellation."""
+        """Wakes `run` as soon as somebody changes an object that the check depends on, until cancelled."""
         while True:
             try:
                 async for _ in changes():
@@ -173,7 +173,7 @@ class Keeper:
                 await asyncio.sleep(random.uniform(2.0, 10.0))  # noqa: S311 -- not a secret
 
     async def check(self) -> None:
-        """One round of the three steps. What fails is logged and counted, what is being served is served on."""
+        """One round of the three steps. A failure is logged and counted, and the current certificate stays in use."""
         try:
             await self._check()
         except (ClusterError, CertificateError) as error:
@@ -205,14 +205,14 @@ class Keeper:
         self.problem = None
 
     async def _bundles(self, pair: Pair) -> list[bytes]:
-        """The caBundle of each of our webhooks, after the CAs of the pair and of what is served were added, where that
-        is our task.
+        """The caBundle of each of our webhooks. If writing it is our task, it first adds the CAs of the pair and of
+        what is being served.
         """
         for _ in range(_ATTEMPTS):
             there = await self._cluster.bundles()
             if not self._writes_bundle:
                 return list(there.by_webhook.values())
-            # What stands there stays in front, so that replicas with different pairs do not undo each other's order.
+            # Existing CAs stay in front, so that replicas with different pairs do not undo each other's order.
             own = (self._serving.ca if self._serving is not None else b"", pair.ca)
             wanted = {name: pki.union(ca, *own, now=self._clock()) for name, ca in there.by_webhook.items()}
             if wanted == there.by_webhook:
@@ -223,10 +223,10 @@ class Keeper:
                 continue
             _logger.info("the webhook configuration's caBundle was updated")
             return list(wanted.values())
-        raise CertificateError(f"the webhook configuration changed {_ATTEMPTS} times while its caBundle was to be set")
+        raise CertificateError(f"the webhook configuration changed {_ATTEMPTS} times while its caBundle was being set")
 
     def _trouble(self, pair: Pair, bundles: list[bytes]) -> str | None:
-        """Why the API server would not accept a pair for each of our webhooks."""
+        """Why the API server would not accept a pair for each of our webhooks; None if it would."""
         if not bundles:
             return "it has no webhooks"
         found = (pki.disagreement(pair, bundle, self._name) for bundle in dict.fromkeys(bundles))
@@ -243,7 +243,7 @@ class Keeper:
         _logger.info("serving a certificate", extra={"expires": f"{pair.expires:%Y-%m-%dT%H:%M:%SZ}"})
 
     def _failed(self, why: str) -> None:
-        """Once a kind: a check that fails every half minute is one line, not thousands."""
+        """Logs a failure only if its reason is new: a check that fails every half minute is one line, not thousands."""
         self._metrics.certificate_checks.labels("failed").inc()
         if why != self._last_failure:
             _logger.error("the certificate check failed; the current certificate stays in use", extra={"error": why})

@@ -1,6 +1,6 @@
-"""The few calls to the API server: our Secret, our webhook configuration, the server's version.
+"""`Cluster`: the calls to the API server, for our Secret, our webhook configuration, namespaces, policies and Events.
 
-The library is lightkube: the smallest maintained one that is asynchronous and re-reads the service account's token.
+It uses lightkube, the smallest maintained library that is asynchronous and re-reads the service account's token.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from proxy.injector.versions import Version, parse_version
 
 _TIMEOUT = httpx2.Timeout(5.0)
 _ASIDE = 1.0
-"""Seconds that an admission waits for what it can do without."""
+"""Seconds that an admission waits for an answer that it can do without."""
 _WATCH_SECONDS = 300
 _MANAGER = "media-cache-proxy"
 
@@ -39,7 +39,7 @@ class ConflictError(ClusterError):
 
 @dataclass(frozen=True, slots=True)
 class StoredSecret:
-    """A Secret's data, and the version to write it back at."""
+    """A Secret's data, and the resourceVersion that it was read at."""
 
     data: dict[str, bytes]
     version: str
@@ -47,7 +47,7 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True)
 class Demands:
-    """A namespace's LimitRanges and ResourceQuotas, as the API server has them."""
+    """A namespace's LimitRanges and ResourceQuotas, as the API server's JSON has them."""
 
     limit_ranges: list[dict[str, Any]] = field(default_factory=list)
     quotas: list[dict[str, Any]] = field(default_factory=list)
@@ -55,14 +55,14 @@ class Demands:
 
 @dataclass(frozen=True, slots=True)
 class Bundles:
-    """The caBundle of each webhook of the configuration, and the version to patch it at."""
+    """The caBundle of each webhook of the configuration (PEM), and the resourceVersion that it was read at."""
 
     by_webhook: dict[str, bytes]
     version: str
 
 
 class Cluster:
-    """The objects are named once; every method raises ClusterError when the server cannot be asked or refuses."""
+    """Calls the API server for objects that are named once, here. Every method raises ClusterError if a call fails."""
 
     def __init__(
         self, client: AsyncClient, plain: httpx2.AsyncClient, namespace: str, secret: str, webhooks: str
@@ -71,20 +71,20 @@ class Cluster:
         self._namespace, self._secret, self._webhooks = namespace, secret, webhooks
 
     async def version(self) -> Version:
-        """The server's own version; every service account may ask for it."""
+        """The API server's version, which every service account may read."""
         with _told("GET /version"):
             answer = await self._plain.get("/version")
             return parse_version(str(answer.raise_for_status().json()["gitVersion"]))
 
     async def secret(self) -> StoredSecret:
-        """The Secret of the certificates."""
+        """The Secret that holds the certificate."""
         with _told(f"get Secret {self._namespace}/{self._secret}"):
             found = await self._client.get(Secret, self._secret, namespace=self._namespace)
             data = {name: base64.b64decode(text, validate=True) for name, text in (found.data or {}).items()}
             return StoredSecret(data, _version_of(found))
 
     async def store(self, secret: StoredSecret) -> None:
-        """Replaces the data; ConflictError when the Secret is another one by now."""
+        """Replaces the Secret's data; raises ConflictError if it has changed since it was read."""
         with _told(f"update Secret {self._namespace}/{self._secret}"):
             found = await self._client.get(Secret, self._secret, namespace=self._namespace)
             if found.metadata is None or found.metadata.resourceVersion != secret.version:
@@ -93,7 +93,7 @@ class Cluster:
             await self._client.replace(found)
 
     async def bundles(self) -> Bundles:
-        """What the API server trusts our webhooks by."""
+        """The CAs by which the API server trusts our webhooks."""
         with _told(f"get MutatingWebhookConfiguration {self._webhooks}"):
             found = await self._client.get(MutatingWebhookConfiguration, self._webhooks)
             await self._disown(found)
@@ -101,12 +101,12 @@ class Cluster:
             return Bundles(by_webhook, _version_of(found))
 
     async def trust(self, bundles: Bundles) -> None:
-        """Sets the caBundle of the webhooks; ConflictError when the configuration is another one by now."""
+        """Sets the caBundle of the webhooks; raises ConflictError if the configuration changed since it was read."""
         webhooks = [
             {"name": name, "clientConfig": {"caBundle": base64.b64encode(pem).decode()}}
             for name, pem in bundles.by_webhook.items()
         ]
-        # A strategic merge finds the webhooks by name and leaves all else of them alone.
+        # A strategic merge finds the webhooks by name and leaves their other fields alone.
         change = {"metadata": {"resourceVersion": bundles.version}, "webhooks": webhooks}
         with _told(f"patch MutatingWebhookConfiguration {self._webhooks}"):
             await self._client.patch(
@@ -114,8 +114,8 @@ class Cluster:
             )
 
     async def _disown(self, found: MutatingWebhookConfiguration) -> None:
-        """Owns no field of the configuration: who applies it with a caBundle of their own (Helm 4, GitOps) would be
-        told of a conflict with us. A configuration that we may not patch is left as it is.
+        """Removes us as an owner of fields of the configuration, since applying it with another caBundle (Helm 4,
+        GitOps) would conflict with us. A configuration that we may not patch is left as it is.
         """
         metadata = found.metadata
         entries = (metadata.managedFields if metadata else None) or []
@@ -129,11 +129,11 @@ class Cluster:
             if error.response.status_code not in {
                 403,
                 409,
-            }:  # not ours to patch; changed meanwhile: the next check does it
+            }:  # 403: we may not patch it; 409: it has changed, and the next check does it
                 raise
 
     async def demands(self, namespace: str) -> Demands:
-        """What a namespace demands of its pods' resources."""
+        """The LimitRanges and ResourceQuotas of a namespace, within 1 s."""
         base = f"/api/v1/namespaces/{namespace}"
         with _told(f"list LimitRanges and ResourceQuotas of {namespace}"):
             async with asyncio.timeout(_ASIDE):
@@ -144,7 +144,7 @@ class Cluster:
             return Demands(limit_ranges, quotas)
 
     async def config(self, namespace: str, name: str) -> dict[str, str]:
-        """A ConfigMap's texts; one that is not there is a ClusterError, too."""
+        """A ConfigMap's texts by key, within 1 s; raises ClusterError also if there is no such ConfigMap."""
         with _told(f"get ConfigMap {namespace}/{name}"):
             async with asyncio.timeout(_ASIDE):
                 answer = await self._plain.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
@@ -152,19 +152,19 @@ class Cluster:
             return {str(key): str(text) for key, text in found.items()}
 
     async def record(self, event: dict[str, Any]) -> None:
-        """Creates an Event in the namespace that it names."""
+        """Creates an Event (as JSON) in the namespace that it names."""
         namespace = event["metadata"]["namespace"]
         with _told(f"create an Event in {namespace}"):
             (await self._plain.post(f"/api/v1/namespaces/{namespace}/events", json=event)).raise_for_status()
 
     async def configuration_changes(self) -> AsyncIterator[None]:
-        """Each time somebody changed the webhook configuration, and once at the begin; ends when the server ends it."""
+        """Yields at the beginning and whenever the webhook configuration changes, until the server ends the watch."""
         path = "/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations"
         async for _ in self._watch(path, self._webhooks):
             yield
 
     async def secret_changes(self) -> AsyncIterator[None]:
-        """The same for the Secret."""
+        """Yields in the same way for the Secret."""
         async for _ in self._watch(f"/api/v1/namespaces/{self._namespace}/secrets", self._secret):
             yield
 
@@ -182,7 +182,7 @@ class Cluster:
 
 @asynccontextmanager
 async def connect(namespace: str, secret: str, webhooks: str) -> AsyncIterator[Cluster]:
-    """As the pod's service account; outside of a cluster as KUBECONFIG says. ClusterError when there is neither."""
+    """Connects with the pod's service account, or else with KUBECONFIG; raises ClusterError if there is neither."""
     with _told("find the API server"):
         found = KubeConfig.from_env().get()
         if not isinstance(found, SingleConfig):
@@ -201,13 +201,13 @@ def _version_of(found: Secret | MutatingWebhookConfiguration) -> str:
 
 
 def _decoded(text: str) -> bytes:
-    """A caBundle; what is no base64 is as good as none."""
+    """The bytes of a caBundle in base64; characters outside its alphabet are ignored."""
     return base64.b64decode(re.sub(r"[^A-Za-z0-9+/=]", "", text)) if text else b""
 
 
 @contextmanager
 def _told(what: str) -> Iterator[None]:
-    """Every way in which lightkube and httpx2 report a failure, as one."""
+    """Turns every way in which lightkube and httpx2 report a failure into a ClusterError that says what was asked."""
     try:
         yield
     except httpx2.HTTPStatusError as error:

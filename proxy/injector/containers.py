@@ -1,4 +1,4 @@
-"""The containers of a pod: their positions, and which of them use the sidecar."""
+"""`Place`: the containers of a pod with their positions, and which of them use the sidecar."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +11,7 @@ from proxy.injector.refusal import Refused, annotation, nearest
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A container and where it stands under `spec`: group `containers` or `initContainers`, index."""
+    """A container and its position under `spec`: its group, `containers` or `initContainers`, and its index."""
 
     group: str
     index: int
@@ -19,12 +19,12 @@ class Place:
 
     @property
     def name(self) -> str:
-        """Unique in its pod."""
+        """The container's name, unique in its pod."""
         return str(self.container["name"])
 
 
 def places(spec: dict[str, Any]) -> list[Place]:
-    """All of them, in the order in which Kubernetes starts them."""
+    """All containers of a pod, in the order in which Kubernetes starts them."""
     return [
         Place(group, index, container)
         for group in ("initContainers", "containers")
@@ -33,9 +33,9 @@ def places(spec: dict[str, Any]) -> list[Place]:
 
 
 def chosen(spec: dict[str, Any], wishes: Wishes, variables: tuple[str, ...], *, native: bool) -> list[Place]:
-    """Those whose address is swapped, at least one; Refused when nothing says which.
+    """The containers whose address is replaced, at least one; raises Refused if nothing says which.
 
-    In container mode init containers are over before the sidecar starts, so they keep their address.
+    In container mode, init containers have ended before the sidecar starts, so they keep their address.
     """
     others = [place for place in places(spec) if place.name != CONTAINER]
     able = [place for place in others if native or place.group == "containers"]
@@ -53,13 +53,13 @@ def chosen(spec: dict[str, Any], wishes: Wishes, variables: tuple[str, ...], *, 
         raise Refused(
             "no-address",
             annotation("containers"),
-            f"is needed, since none of {names} has {variable}; name those that shall use the sidecar",
+            f"is needed, since none of {names} has {variable}; name those that should use the sidecar",
         )
     return apps
 
 
 def no_address(place: Place, variable: str) -> Refused:
-    """The refusal for one container that was named but does not show the variable."""
+    """The refusal for a container that was named but has no entry of the variable."""
     return _no_address([place], variable)
 
 

@@ -1,4 +1,7 @@
-"""How Kubernetes counts the resources of a pod: its containers' own, what they share, the sum with the sidecar's."""
+"""Counts a pod's resources as Kubernetes does: each container's, those that they share, and the sum with the sidecar.
+
+Amounts are in cores or bytes.
+"""
 
 from decimal import Decimal
 from typing import Any
@@ -9,7 +12,7 @@ from proxy.injector.values import Quantity
 
 
 def shared(spec: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
-    """The pod's own resources (`spec.resources`): by resource, then by `requests` and `limits`."""
+    """The pod-level resources (`spec.resources`), by resource and then by `requests` and `limits`."""
     given = spec.get("resources") or {}
     found: dict[str, dict[str, Decimal]] = {}
     for group in ("requests", "limits"):
@@ -20,18 +23,18 @@ def shared(spec: dict[str, Any]) -> dict[str, dict[str, Decimal]]:
 
 
 def every(spec: dict[str, Any]) -> list[dict[str, Any]]:
-    """All containers but ours."""
+    """All containers except the sidecar."""
     containers = [*(spec.get("initContainers") or ()), *spec["containers"]]
     return [each for each in containers if each["name"] != CONTAINER]
 
 
 def all_limited(spec: dict[str, Any], resource: str) -> bool:
-    """Whether each of them has a limit."""
+    """Whether every container except the sidecar has a limit for this resource."""
     return all(of(each, "limits", resource) is not None for each in every(spec))
 
 
 def guaranteed(spec: dict[str, Any]) -> bool:
-    """Whether the pod without the sidecar is of the quality of service Guaranteed."""
+    """Whether the pod without the sidecar has the QoS class Guaranteed."""
     return all(
         (limit := of(each, "limits", resource)) and of(each, "requests", resource) == limit
         for each in every(spec)
@@ -40,7 +43,7 @@ def guaranteed(spec: dict[str, Any]) -> bool:
 
 
 def of(container: dict[str, Any], group: str, resource: str) -> Decimal | None:
-    """A container's request or limit; a request that is not given is the limit."""
+    """A container's request or limit (`group`); a request that is not given is the limit; None if there is neither."""
     given = container.get("resources") or {}
     text = (given.get(group) or {}).get(resource)
     if text is None and group == "requests":
@@ -49,8 +52,10 @@ def of(container: dict[str, Any], group: str, resource: str) -> Decimal | None:
 
 
 def total(spec: dict[str, Any], group: str, resource: str, ours: Decimal | None, *, native: bool) -> Decimal:
-    """As Kubernetes counts a pod: its containers and native sidecars, or an init container with the sidecars before it.
+    """A pod's requests or limits (`group`) with those of the sidecar (`ours`, None for none).
 
+    That is the larger of two: the sum of its containers and native sidecars, and the most that an init container has
+    together with the sidecars before it.
     https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/#resource-sharing-within-containers
     """
     lasting = (ours or Decimal(0)) if native else Decimal(0)
@@ -67,7 +72,7 @@ def total(spec: dict[str, Any], group: str, resource: str, ours: Decimal | None,
 
 
 def quantity(text: Any) -> Decimal:
-    """A pod's quantity; what is not understood is nothing: the API server will say so."""
+    """The amount of a quantity in a pod; 0 if it is not understood, which the API server will report."""
     try:
         return Quantity.amount(str(text))
     except ValueError:

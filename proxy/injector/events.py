@@ -1,8 +1,8 @@
-"""Events that say why a pod has no sidecar, or may not use it, where people look for it: `kubectl describe` of the
-pod's controller.
+"""Kubernetes Events that say why a pod has no sidecar, or may not use it. People find them with `kubectl describe` of
+the pod's controller.
 
-The warnings of an admission reach only a person who creates a pod by hand; controllers discard them. There is one Event
-an hour for each owner and reason, written after the answer; an Event that cannot be written is dropped.
+The warnings of an admission reach only a person who creates a pod by hand; controllers discard them. At most one Event
+an hour is written for each owner and reason, after the answer; an Event that cannot be written is dropped.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ Record = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class Events:
-    """`tell` never waits; `run` writes what was told, until cancelled."""
+    """Queues and writes Events. `tell` never waits; `run` writes what is queued, until cancelled."""
 
     def __init__(self, record: Record, now: Callable[[], float] = time.monotonic) -> None:
         self._record, self._now = record, now
@@ -38,7 +38,10 @@ class Events:
     def tell(
         self, namespace: str, pod: dict[str, Any], reason: str, note: str, event: str = "SidecarNotInjected"
     ) -> None:
-        """`event` is its reason in Kubernetes' sense. Nothing for a pod without owner: who made it has the warning."""
+        """Queues an Event with the message `note`. `event` is its `reason` field; `reason` only limits repetitions.
+
+        Does nothing for a pod without a controller: whoever created it got the admission's warning.
+        """
         owner = _owner(pod)
         key = (str(owner.get("uid")), reason)
         if not owner or self._waiting.full() or self._now() - self._told.get(key, -_AGAIN_AFTER) < _AGAIN_AFTER:
@@ -50,7 +53,7 @@ class Events:
         self._waiting.put_nowait(_event(namespace, owner, event, note))
 
     async def run(self) -> None:
-        """One after the other."""
+        """Writes queued Events one after the other, until cancelled."""
         while True:
             event = await self._waiting.get()
             try:
@@ -64,7 +67,7 @@ class Events:
 
 
 def _owner(pod: dict[str, Any]) -> dict[str, Any]:
-    """The controller that makes such pods; empty for none."""
+    """The owner reference of the pod's controller; empty if there is none."""
     found = (pod.get("metadata") or {}).get("ownerReferences") or ()
     return next((each for each in found if each.get("controller")), {})
 

@@ -1,4 +1,4 @@
-"""Where and as whom a pod runs, as far as that decides whether and how the sidecar can run beside it."""
+"""Checks a pod's operating system, network and user, which decide whether and how a sidecar can run in it."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ _WINDOWS = "windows"
 
 
 def refuse(spec: dict[str, Any]) -> None:
-    """Refused on nodes that are not for Linux, and on a node's own network."""
+    """Raises Refused for a pod on Windows nodes, or on its node's network."""
     if _is_for_windows(spec):
         raise Refused(
             "windows", annotation("inject"), 'the pod is for Windows, the sidecar for Linux; set this to "false"'
@@ -24,7 +24,7 @@ def refuse(spec: dict[str, Any]) -> None:
 
 
 def runs_as_root(spec: dict[str, Any]) -> bool:
-    """Whether a container that names no user would be root, which the sidecar never is."""
+    """Whether a container that names no user would run as root, as the sidecar never does."""
     return (spec.get("securityContext") or {}).get("runAsUser") == 0
 
 

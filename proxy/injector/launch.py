@@ -1,4 +1,4 @@
-"""The webhook's composition root: what is built, in which order it starts and ends."""
+"""The webhook's composition root: what it is built from, and how it starts and ends."""
 
 import asyncio
 import signal
@@ -19,7 +19,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """The webhook's own flags; times in seconds."""
+    """The webhook's own flags; times are in seconds."""
 
     listen_addr: str
     probe_addr: str
@@ -39,13 +39,13 @@ class Launch:
 
     @property
     def names(self) -> list[str]:
-        """What the certificate is for; API servers ask for the first one."""
+        """The DNS names of the certificate; API servers use the first one."""
         base = f"{self.service}.{self.namespace}"
         return [f"{base}.svc", f"{base}.svc.cluster.local", base]
 
 
 async def run(launch: Launch, settings: InjectorSettings) -> None:
-    """Until SIGTERM or SIGINT; StartError when there is no API server to ask or a port is taken."""
+    """Runs the webhook until SIGTERM or SIGINT; raises StartError if no API server is found or a port is taken."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -65,7 +65,7 @@ async def run(launch: Launch, settings: InjectorSettings) -> None:
 
 
 def build(launch: Launch, settings: InjectorSettings, cluster: Cluster) -> Webhook:
-    """The webhook with everything that it needs, not started."""
+    """The webhook with everything that it needs; not started yet."""
     metrics = WebhookMetrics()
     self_managed = launch.tls_mode == "selfManaged"
     life = timedelta(seconds=launch.tls_life)

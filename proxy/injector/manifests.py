@@ -1,4 +1,4 @@
-"""Manifests: the same patch for pods and pod templates in YAML files, comments and order kept.
+"""Manifests: applies the patch to pods and pod templates in YAML files, keeping comments and order.
 
 A document that is not changed comes out byte for byte; a changed one goes through ruamel.yaml's round trip.
 """
@@ -32,12 +32,12 @@ _PLAIN_IN_ANY_YAML = re.compile(r"(?!(?:y|n|yes|no|on|off|true|false|null)\Z)[A-
 
 
 class BadManifest(Exception):  # noqa: N818 -- the text is at fault, not the program
-    """The text is no YAML; the message says where."""
+    """The text is not valid YAML; the message says where."""
 
 
 @dataclass(slots=True)
 class Injected:
-    """`text` is the result (the input itself where nothing changed); the lists are for people, one line each."""
+    """The result. `text` is the new text (the input if nothing changed); the lists are for people, one line each."""
 
     text: str
     injected: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Injected:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What is known besides the manifests; policies by the name of their ConfigMap."""
+    """What is known besides the manifests. `policies` holds the text of each policy, by its ConfigMap's name."""
 
     kubernetes: Version
     settings: InjectorSettings
@@ -57,8 +57,9 @@ class Surroundings:
 def inject(
     text: str, kubernetes: Version, settings: InjectorSettings, known: Mapping[str, str] | None = None
 ) -> Injected:
-    """The manifests as the webhook would leave their pods; with `errors` the text is the input. `known` are policies by
-    the name of their ConfigMap.
+    """The manifests, changed as the webhook would change their pods. If there are `errors`, the text is the input.
+
+    `known` holds the text of each policy, by its ConfigMap's name. Raises BadManifest.
     """
     result = Injected("")
     pieces = []
@@ -70,7 +71,7 @@ def inject(
 
 
 def _documents(text: str) -> Iterator[str]:
-    """The stream cut before each `---`: such a line is a marker wherever it stands (YAML 1.2, 9.1.2)."""
+    """The text cut before each `---`: such a line is a document marker wherever it is (YAML 1.2, 9.1.2)."""
     starts = [match.start() for match in _DOCUMENT_START.finditer(text)]
     edges = sorted({0, *starts, len(text)})
     yield from (text[start:end] for start, end in itertools.pairwise(edges))
@@ -96,7 +97,7 @@ def _inject_document(text: str, number: int, around: Surroundings, result: Injec
 def _change(
     workload: dict[str, Any], around: Surroundings, result: Injected
 ) -> tuple[dict[str, Any], tuple[Operation, ...]] | None:
-    """The workload and what to do to it; what is to be said about it goes into the result."""
+    """The workload and the operations on it, None if it stays as it is; messages about it go into the result."""
     decision = _decide(workload, around)
     name = _name(workload)
     result.warnings += [f"{name}: {warning}" for warning in decision.warnings]
@@ -110,7 +111,7 @@ def _change(
 
 
 def _yaml(text: str) -> YAML:
-    """A round trip that keeps the indentation of lists as the text has it."""
+    """A round-trip parser that keeps the text's indentation of lists."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1 << 20
@@ -122,7 +123,7 @@ def _yaml(text: str) -> YAML:
 
 
 def _workloads(document: Any) -> Iterator[dict[str, Any]]:
-    """The document itself, or the items of a List, where they hold pods."""
+    """The document itself, or the items of a List, if they are pods or have a pod template."""
     if not isinstance(document, dict):
         return
     if document.get("kind") == "List" and isinstance(document.get("items"), list):
@@ -133,8 +134,8 @@ def _workloads(document: Any) -> Iterator[dict[str, Any]]:
 
 
 def _decide(workload: dict[str, Any], around: Surroundings) -> Decision:
-    """Who runs the command asked for the sidecar; a workload that cannot have it passes with a warning, unless it
-    asks for itself.
+    """The decision about a workload's pod. Running the command asks for the sidecar, so a workload that cannot have it
+    gets a warning, or an error if its own annotation asks for it.
     """
     pod: Any = workload
     for step in _TEMPLATES[workload["kind"]]:
@@ -159,7 +160,7 @@ def _metadata(workload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _unshare(document: Any, seen: set[int]) -> Any:
-    """The tree without aliases: each place that shared a node has its own copy, so that a change stays where it is."""
+    """The tree without YAML aliases: each place that shared a node gets its own copy, so that changes stay local."""
     if not isinstance(document, dict | list):
         return document
     if id(document) in seen:
@@ -174,7 +175,7 @@ def _unshare(document: Any, seen: set[int]) -> Any:
 
 
 def _quoted(value: Any) -> Any:
-    """A value whose texts stay texts for YAML 1.1 readers too, such as kubectl: `off`, `1:30`."""
+    """A value whose texts are quoted if a YAML 1.1 parser, such as kubectl's, would not read texts: `off`, `1:30`."""
     if isinstance(value, dict):
         return {key: _quoted(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

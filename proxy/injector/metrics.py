@@ -1,4 +1,4 @@
-"""The metrics of the webhook, every name in this one file."""
+"""`WebhookMetrics`: the metrics of the webhook, all named in this file."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
@@ -60,5 +60,5 @@ class WebhookMetrics:
         )
 
     def text(self) -> bytes:
-        """The exposition that Prometheus scrapes."""
+        """The metrics in Prometheus' text format."""
         return generate_latest(self.registry)

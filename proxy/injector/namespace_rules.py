@@ -1,6 +1,6 @@
-"""What a namespace requires of its pods' resources: its LimitRanges and ResourceQuotas, parsed. Pure.
+"""`Rules`: what a namespace requires of its pods' resources, from its LimitRanges and ResourceQuotas. Pure.
 
-https://kubernetes.io/docs/concepts/policy/limit-range/ and …/resource-quotas/; how the API server judges them:
+https://kubernetes.io/docs/concepts/policy/limit-range/ and …/resource-quotas/. The API server applies them in
 plugin/pkg/admission/limitranger/admission.go and pkg/quota/v1/evaluator/core/pods.go of Kubernetes.
 """
 
@@ -17,26 +17,26 @@ STORAGE = "ephemeral-storage"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Of one resource, for a container or for a whole pod; None: not bounded."""
+    """The bounds of one resource for a container or a whole pod, in cores or bytes; None means there is no bound."""
 
     low: Decimal | None = None
     high: Decimal | None = None
     ratio: Decimal | None = None
-    """The most that a limit may be of its request."""
+    """The largest limit, as a multiple of the request."""
     default: Decimal | None = None
-    """The limit that a container gets which has none."""
+    """The limit that a container without one gets."""
     default_request: Decimal | None = None
-    """The same of a request."""
+    """The request that a container without one gets."""
 
     @property
     def wants_limit(self) -> bool:
-        """Whether a container without limit is refused, or given one."""
+        """Whether a container without a limit is refused or given one."""
         return not (self.high is None and self.ratio is None and self.default is None)
 
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """A ResourceQuota that counts a pod: what is left, by the quota's own names (`limits.cpu`)."""
+    """A ResourceQuota that counts a pod. `left` is what remains, by the quota's own names such as `limits.cpu`."""
 
     name: str
     left: Mapping[str, Decimal]
@@ -44,28 +44,28 @@ class Quota:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """`container` and `pod` by resource. Empty: nothing is demanded, or it could not be asked."""
+    """The rules of one namespace; `container` and `pod` are by resource. Empty if there are none, or none are known."""
 
     container: Mapping[str, Bounds] = field(default_factory=dict)
     pod: Mapping[str, Bounds] = field(default_factory=dict)
     quotas: tuple[Quota, ...] = ()
     storage: Bounds = Bounds()
-    """For a container's local storage (`ephemeral-storage`)."""
+    """The bounds of a container's local storage (`ephemeral-storage`)."""
     storage_of_pod: Bounds = Bounds()
 
     def bounds(self, resource: str) -> Bounds:
-        """For a container."""
+        """The bounds of a resource for a container."""
         return self.container.get(resource, Bounds())
 
     def quota_names(self) -> set[str]:
-        """What any quota counts."""
+        """The names of everything that any quota counts."""
         return {name for quota in self.quotas for name in quota.left}
 
 
 def read(
     limit_ranges: Iterable[Mapping[str, Any]], quotas: Iterable[Mapping[str, Any]], spec: Mapping[str, Any]
 ) -> Rules:
-    """The rules for a pod's spec, from the objects as the API server has them."""
+    """The rules for a pod with this spec, from the objects in the API server's JSON."""
     items = [item for each in limit_ranges for item in (each.get("spec") or {}).get("limits") or ()]
     container = _bounds((item for item in items if item.get("type") == "Container"), (*RESOURCES, STORAGE))
     pod = _bounds((item for item in items if item.get("type") == "Pod"), (*RESOURCES, STORAGE))
@@ -79,7 +79,7 @@ def read(
 
 
 def _bounds(items: Iterable[Mapping[str, Any]], resources: Iterable[str]) -> dict[str, Bounds]:
-    """Several LimitRanges all hold; which default wins is not said, so the smallest is what one must reckon with."""
+    """The bounds of all LimitRanges together. Kubernetes does not say whose defaults win, so the strictest are used."""
     every = list(items)
 
     def values(field_name: str, resource: str) -> list[Decimal]:
@@ -110,7 +110,7 @@ def _quota(found: Mapping[str, Any]) -> Quota:
 
 
 def _counts(found: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
-    """Whether a quota counts the pod with its sidecar, which has requests: never one of quality BestEffort."""
+    """Whether a quota counts the pod with its sidecar, whose requests keep the pod from being BestEffort."""
     wanted = found.get("spec") or {}
     scopes = [{"scopeName": name, "operator": "Exists"} for name in wanted.get("scopes") or ()]
     scopes += (wanted.get("scopeSelector") or {}).get("matchExpressions") or []
@@ -130,7 +130,7 @@ def _in_scope(scope: Mapping[str, Any], spec: Mapping[str, Any]) -> bool:
 
 
 def _names_other_namespaces(spec: Mapping[str, Any]) -> bool:
-    """Whether a term of its affinities does; a quota of no such pods is how clusters forbid them."""
+    """Whether a pod's affinity has a term for other namespaces; a quota of zero such pods forbids them."""
     affinity = spec.get("affinity") or {}
     terms: list[Mapping[str, Any]] = []
     for kind in ("podAffinity", "podAntiAffinity"):
@@ -142,7 +142,7 @@ def _names_other_namespaces(spec: Mapping[str, Any]) -> bool:
 
 
 def _amount(text: str) -> Decimal | None:
-    """None for a quantity that is not understood."""
+    """The amount of a quantity; None if it is not understood."""
     try:
         return Quantity.amount(text)
     except ValueError:

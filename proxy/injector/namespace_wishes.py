@@ -1,4 +1,4 @@
-"""What a namespace's own labels and annotations ask for, where it is not what they do: told to whoever writes them."""
+"""The warnings for a namespace whose labels or annotations ask for the sidecar in a way that has no effect."""
 
 from typing import Any
 
@@ -9,13 +9,13 @@ YES = (
     *("enabled", "Enabled", "ENABLED", "enable", "true", "True", "TRUE"),
     *("yes", "Yes", "YES", "on", "On", "ON", "1"),
 )
-"""The label's values that the webhook configuration selects; a selector compares them letter by letter."""
+"""The label's values that the webhook configuration selects; a selector compares them exactly."""
 NO = ("disabled", "false", "no", "off", "0")
-"""In lower case."""
+"""The label's values that mean no, in lower case."""
 
 
 def warnings(namespace: Any) -> tuple[str, ...]:
-    """One line for each; none for a namespace that says nothing, or says it as it should."""
+    """The warnings, one line each; none for a namespace that asks for nothing or asks in the right way."""
     labels, annotations = asking.members(namespace, "labels"), asking.members(namespace, "annotations")
     found = []
     word = str(labels.get(INJECT, NO[0]))

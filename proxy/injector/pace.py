@@ -1,17 +1,17 @@
-"""`Pace`: no delay for what happens seldom, growing delays for what keeps happening.
+"""`Pace`: no delay before something rare, growing delays before something that keeps happening.
 
-Otherwise another controller of the same field, which undoes what we write, would make us write without end.
+Without it, another controller that undoes what we write would make us write in a tight loop.
 """
 
 from collections.abc import Callable
 
 _FIRST, _LONGEST = 0.05, 5.0
 _QUIET = 10.0
-"""Seconds after which it is seldom again."""
+"""Seconds without an occurrence, after which the next one counts as rare again."""
 
 
 class Pace:
-    """`now` in seconds."""
+    """The delays of one repeated action; `now` is a clock in seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -19,7 +19,7 @@ class Pace:
         self._pause = 0.0
 
     def pause(self) -> float:
-        """Seconds to wait before doing it once more."""
+        """The seconds to wait before doing it now: none, or 50 ms doubling up to 5 s."""
         now = self._now()
         again = now - self._last < _QUIET
         self._last = now

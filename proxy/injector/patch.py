@@ -1,4 +1,4 @@
-"""The patch: what to change in a pod so that it uses the sidecar. A pure function, and the only place that decides."""
+"""`decide`: what to change in a pod so that it uses the sidecar. A pure function, and the only place that decides."""
 
 import json
 from dataclasses import dataclass, replace
@@ -33,30 +33,32 @@ from proxy.injector.swapping import Swap
 from proxy.injector.versions import Version
 
 NATIVE_STABLE: Version = (1, 33)
-"""From here on native sidecars are stable, so `auto` uses them."""
+"""The version since which native sidecars are stable, so `auto` uses them."""
 NATIVE_KNOWN: Version = (1, 29)
-"""From here on they are on by default, so who asks for one gets it."""
+"""The version since which native sidecars are enabled by default, so a pod that asks for one gets it."""
 _LONGEST_WARNING = 256
-"""The API server cuts longer ones."""
+"""Characters; the API server cuts longer warnings."""
 _PORTS = ("port", "probePort", "adminPort")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """What is known about a pod besides itself; `kubernetes` is the API server's version."""
+    """What is known about a pod besides the pod itself; `kubernetes` is the API server's version."""
 
     namespace: str
     kubernetes: Version
     job: bool = False
     rules: Rules = Rules()
-    """What the namespace demands of resources, as far as it is known."""
+    """The namespace's rules for resources, if they are known."""
     policy: policies.Found | None = None
-    """What the ConfigMap that the pod names as its policy holds."""
+    """The policy from the ConfigMap that the pod names; None if it names none or it was not read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """`reason` is from a small fixed set; `asked` who wanted it; `message` says why a pod is not allowed."""
+    """What happens to a pod. `reason` is from a small fixed set, `asked` says what requested the sidecar, and `message`
+    says why a pod is not allowed.
+    """
 
     reason: str
     asked: Asker = "namespace"
@@ -65,13 +67,15 @@ class Decision:
     warnings: tuple[str, ...] = ()
     message: str = ""
     adds: bool = False
-    """The sidecar is not there yet."""
+    """The operations add the sidecar, which is not there yet."""
     unseen: tuple[str, ...] = ()
-    """Those of the warnings that say which calls may not use the sidecar, although nobody asked for that."""
+    """The warnings about calls that may not use the sidecar although nobody asked for that."""
 
 
 def decide(pod: Any, request: Request, settings: InjectorSettings) -> Decision:
-    """Never raises for what a pod says: an explicit wish that cannot be met is denied, an inherited one warned of."""
+    """The decision about a pod. Never raises because of the pod: one that asks for a sidecar itself but cannot have it
+    is denied; one whose namespace or label asks gets a warning.
+    """
     found = asking.asked(pod)
     if found.wish == "false":
         return Decision(reason="opted-out", asked=found.by, warnings=tuple(map(_cut, found.warnings)))
@@ -90,7 +94,7 @@ def decide(pod: Any, request: Request, settings: InjectorSettings) -> Decision:
 
 
 def is_injected(pod: Any) -> bool:
-    """Whether it says so."""
+    """Whether a pod's annotation says that it has the sidecar."""
     return STATUS in asking.asked(pod).annotations
 
 
@@ -99,7 +103,7 @@ def _cut(text: str) -> str:
 
 
 class _Injection:
-    """One pod's way through the steps: what is there, what is wanted, the operations in between."""
+    """Computes the operations for one pod, from what is there and what is wanted."""
 
     def __init__(
         self, pod: dict[str, Any], wishes: Wishes, request: Request, settings: InjectorSettings, *, counted: bool
@@ -115,11 +119,11 @@ class _Injection:
         self._unseen: list[str] = []
 
     def decision(self) -> Decision:
-        """Refused when a step finds the wish impossible."""
+        """The decision; raises Refused if the pod cannot have the sidecar."""
         hosts.refuse(self._spec)
         present, status = self._present()
         if present:
-            # Another installation, or an annotation that was changed since, may name another one.
+            # Another installation's settings, or annotations changed since then, may name another variable.
             self._variable = str(status.get("env") or UPSTREAM_VARIABLE)
             self._others = tuple(map(str, status.get("others") or ()))
         elif self._wishes.policy:
@@ -154,14 +158,14 @@ class _Injection:
         return Decision(reason="injected", operations=operations, warnings=warnings, adds=True, unseen=unknown)
 
     def _swap(self, chosen: list[Place], present: Place | None, port: int) -> list[list[dict[str, Any]]]:
-        """Swaps each variable where that is not done yet; the originals of those that were."""
+        """Replaces each variable's address where that is not done yet; returns the originals of those replaced."""
         address = f"127.0.0.1:{port}"
         main = Swap(self._variable, UPSTREAM_VARIABLE, self._wishes.upstream)
         others = [Swap(variable, variable) for variable in self._others]
         found = []
         for swap in (main, *others):
             holders = swap.holders(chosen, self._others) if swap is main else swap.having(chosen)
-            # Who names the containers does not mean the others.
+            # A pod that names containers does not mean the others.
             every = chosen if self._wishes.containers else containers.places(self._spec)
             rest = [place for place in every if place not in holders and place != present]
             self._unseen.append(unseen.hidden(rest, swap.variable))
@@ -172,13 +176,13 @@ class _Injection:
         return found
 
     def _resources(self, *, native: bool) -> dict[str, Any]:
-        # Who asks for the sidecar itself may ask again until there is room; others must not be kept out.
+        # A pod that asks for the sidecar itself may be retried until a quota has room; others must not be kept out.
         return resources.fitted(
             self._spec, self._wishes, self._settings, self._request.rules, native=native, counted=self._counted
         )
 
     def _present(self) -> tuple[Place, dict[str, Any]] | tuple[None, dict[str, Any]]:
-        """Our own container and the status we left; Refused when somebody else's has its name."""
+        """The sidecar and the status that we left, if it is there; raises Refused if another container has its name."""
         found = [place for place in containers.places(self._spec) if place.name == CONTAINER]
         if not found:
             return None, {}
@@ -209,7 +213,7 @@ class _Injection:
             raise Refused(
                 "job",
                 annotation("allow-jobs"),
-                f"beside a sidecar in container mode this {'Job' if self._is_job() else 'pod'} would never end; set "
+                f"with a sidecar in container mode, this {'Job' if self._is_job() else 'pod'} would never end; set "
                 'mode to native (Kubernetes 1.29 or newer), or this to "true"',
             )
         return native

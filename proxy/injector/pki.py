@@ -1,4 +1,4 @@
-"""Certificates as bytes: making a CA with its one leaf, taking bundles apart, trying a handshake in memory.
+"""`Pair`: certificates as bytes. Makes a CA with one leaf, merges bundles, and tries a handshake in memory.
 
 The CA's key signs one leaf and is discarded, so nothing in the cluster can sign another certificate that the API server
 would trust for this webhook.
@@ -22,7 +22,10 @@ _CLOCK_SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A leaf certificate (with its intermediates, if any), its key, and the CAs to trust it by: all PEM."""
+    """A leaf certificate (with its intermediates, if any), its key, and the CAs that it can be verified with: all PEM.
+
+    The properties raise ValueError if the certificate cannot be read.
+    """
 
     certificate: bytes
     key: bytes
@@ -30,23 +33,23 @@ class Pair:
 
     @property
     def expires(self) -> datetime:
-        """ValueError when there is no certificate."""
+        """When the certificate expires, in UTC."""
         return _leaf(self.certificate).not_valid_after_utc
 
     @property
     def life(self) -> timedelta:
-        """From when it is valid until when."""
+        """How long the certificate is valid in all."""
         leaf = _leaf(self.certificate)
         return leaf.not_valid_after_utc - leaf.not_valid_before_utc
 
     @property
     def renewal(self) -> datetime:
-        """When two thirds of the life are over."""
+        """When two thirds of the certificate's life are over, in UTC."""
         return _leaf(self.certificate).not_valid_before_utc + self.life * 2 / 3
 
 
 def make(names: Sequence[str], now: datetime, life: timedelta) -> Pair:
-    """A new CA and leaf for some DNS names, valid from shortly before now."""
+    """A new CA and leaf for these DNS names, valid from five minutes before `now` until `life` after it."""
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     authority = x509.Name(
         [x509.NameAttribute(NameOID.COMMON_NAME, f"media-cache-proxy injector {now:%Y-%m-%dT%H:%MZ}")]
@@ -111,7 +114,7 @@ def _leaf(pem: bytes) -> x509.Certificate:
 
 
 def union(*bundles: bytes, now: datetime | None = None) -> bytes:
-    """The CAs of all bundles, first ones first, each once, without what has expired or is no certificate."""
+    """The CAs of all bundles in their order, each once, without expired ones and anything that is not a certificate."""
     now = now or datetime.now(UTC)
     found: dict[bytes, None] = {}
     for pem in (match for bundle in bundles for match in _PEM.findall(bundle)):
@@ -125,15 +128,15 @@ def union(*bundles: bytes, now: datetime | None = None) -> bytes:
 
 
 def server_context(pair: Pair) -> ssl.SSLContext:
-    """A listener's context; ssl.SSLError or ValueError when certificate and key do not fit."""
+    """A TLS context for a listener; raises ssl.SSLError or ValueError if certificate and key do not match."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     load(context, pair)
     return context
 
 
 def load(context: ssl.SSLContext, pair: Pair) -> None:
-    """Handshakes from now on present this pair; connections that exist are left alone."""
-    # OpenSSL reads files only. A file in memory leaves no key on any disk, and works on a read-only root.
+    """Makes later handshakes present this pair; existing connections are not affected. Raises as `server_context`."""
+    # OpenSSL only reads files. A file in memory leaves no key on any disk, and works with a read-only root.
     descriptor = os.memfd_create("tls", os.MFD_CLOEXEC)
     try:
         with os.fdopen(descriptor, "wb", closefd=False) as file:
@@ -144,14 +147,14 @@ def load(context: ssl.SSLContext, pair: Pair) -> None:
 
 
 def _no_password() -> str:
-    """Asked for an encrypted key; without it OpenSSL would ask on the terminal."""
+    """The password for an encrypted key; without this callback OpenSSL would ask on the terminal."""
     return ""
 
 
 def disagreement(pair: Pair, bundle: bytes, name: str) -> str | None:
-    """Why a client that trusts only the bundle would not accept the pair under a name; None when it does.
+    """Why a client that trusts only the bundle would not accept the pair under a name; None if it would.
 
-    It is tried, in memory, with the TLS library itself: chain, name and dates are judged as a caller would.
+    The TLS library itself tries a handshake in memory, so it judges chain, name and dates as a client would.
     """
     try:
         client_context = ssl.create_default_context(cadata=bundle.decode("ascii"))

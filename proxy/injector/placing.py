@@ -1,4 +1,4 @@
-"""The sidecar's position in the pod, and what is added to the pod with it: volumes and pull secrets."""
+"""The operations that add the sidecar at its position in the pod, and its volumes and pull secrets."""
 
 from typing import Any
 
@@ -15,11 +15,13 @@ _MESHES = frozenset(
         *("consul-connect-inject-init", "consul-dataplane"),
     }
 )
-"""Init containers that make the network the sidecar's connections go through."""
+"""The init containers of service meshes, which set up the network that the sidecar's connections use."""
 
 
 def sidecar(spec: dict[str, Any], container: dict[str, Any], *, native: bool) -> Operation:
-    """Before the app's own init containers, which may call it; behind a service mesh's, which it needs itself."""
+    """Adds the sidecar: before the app's own init containers, which may call it, but after a service mesh's, which it
+    needs itself. In container mode it is the last container.
+    """
     if not native:
         return Operation("add", ("spec", "containers", "-"), container)
     there = spec.get("initContainers")
@@ -32,15 +34,15 @@ def sidecar(spec: dict[str, Any], container: dict[str, Any], *, native: bool) ->
 
 
 def pull_secrets(spec: dict[str, Any], names: tuple[str, ...]) -> list[Operation]:
-    """Those that the pod does not have already."""
+    """Adds the pull secrets that the pod does not have already."""
     there = spec.get("imagePullSecrets")
     have = [each.get("name") for each in there or ()]
     return _appended(there, "imagePullSecrets", [{"name": name} for name in names if name not in have])
 
 
 def volumes(spec: dict[str, Any], policy: ConfigMapKey | None) -> list[Operation]:
-    """What the sidecar mounts where the account's token would be, since it has nothing to say to the API server; and
-    the policy.
+    """Adds the policy's volume, and an empty one to mount in place of the service account's token, since the sidecar
+    does not need the API server.
     """
     there = spec.get("volumes")
     wanted: list[dict[str, Any]] = [{"name": NO_TOKEN_VOLUME, "emptyDir": {"sizeLimit": "1Mi"}}]

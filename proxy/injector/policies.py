@@ -1,4 +1,4 @@
-"""What the injector knows of a policy: the variables by which apps know its services' addresses. Pure.
+"""What the injector reads from a policy: the variables in which apps keep its services' addresses. Pure.
 
 The rest of the file (expressions, descriptors) is for the sidecar, which reads the same ConfigMap.
 """
@@ -17,7 +17,7 @@ from proxy.policy.mistakes import PolicyError
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A policy's text as its namespace has it; empty with the reason why it cannot be read."""
+    """A policy's text from its ConfigMap; or, if it cannot be read, an empty text and the reason in `trouble`."""
 
     text: str = ""
     trouble: str = ""
@@ -25,14 +25,16 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The app's variables: of the media service, None where the policy does not say; of the other services."""
+    """The app's variables: for the media service (None if the policy does not say), and for the other services."""
 
     media: str | None = None
     others: tuple[str, ...] = ()
 
 
 def wanted(pod: Any) -> ConfigMapKey | None:
-    """What the pod names; None also where it is not understood, which is refused elsewhere."""
+    """The ConfigMap that a pod names as its policy; None also if the annotation is not understood, which is refused
+    elsewhere.
+    """
     text = asking.asked(pod).annotations.get(annotation("policy"))
     try:
         return ConfigMapRef().parse(text) if isinstance(text, str) else None
@@ -41,7 +43,7 @@ def wanted(pod: Any) -> ConfigMapKey | None:
 
 
 def listed(reference: ConfigMapKey, found: Found | None) -> Listed:
-    """Refused when the policy cannot be read, or names a variable that it must not."""
+    """The variables of a policy; raises Refused if it cannot be read or names a variable that it must not."""
     if found is None or found.trouble:
         trouble = found.trouble if found else "cannot be read without a cluster; give its file with --policy"
         raise _refused(f"{reference.name}: {trouble}")
@@ -54,7 +56,7 @@ def listed(reference: ConfigMapKey, found: Found | None) -> Listed:
     media, others = None, []
     for service in policy.services or ():
         name, variable = (each.text if each else "" for each in (service.name, service.address_variable))
-        if name == SERVICE:  # its address is a setting, whatever variable an app has for it
+        if name == SERVICE:  # its address is a setting of the sidecar, whatever the app's variable is called
             media = variable or None
         elif variable and not addresses.may_be_copied(variable):
             raise _refused(
@@ -70,12 +72,14 @@ def _refused(problem: str) -> Refused:
 
 
 def volume(reference: ConfigMapKey) -> dict[str, Any]:
-    """All of the ConfigMap, since descriptors stand beside the policy."""
+    """The volume of the whole ConfigMap, which has descriptors as well as the policy."""
     return {"name": POLICY_VOLUME, "configMap": {"name": reference.name}}
 
 
 def entries(reference: ConfigMapKey, env: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the sidecar is told. Services that the policy does not name go where the first one is."""
+    """The sidecar's environment entries for a policy. `env` are those of the originals; if the media service is not
+    among them, calls to services that the policy does not name go to the address in the last one.
+    """
     told = [{"name": "POLICY", "value": f"{POLICY_PATH}/{reference.key}"}]
     if env and all(entry["name"] != UPSTREAM_VARIABLE for entry in env):
         told.insert(0, {"name": UPSTREAM_VARIABLE, "value": f"$({env[-1]['name']})"})

@@ -1,4 +1,4 @@
-"""The sidecar's ports: the defaults or those that the pod requests, never one of another container in the pod."""
+"""`Ports`: the sidecar's ports, by default or as the pod requests, but never one of another container in the pod."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ _DEFAULTS = {"port": 50066, "probe-port": 9464, "admin-port": 9901}
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """Where the sidecar listens: gRPC (loopback), probes and metrics, admin (loopback)."""
+    """The ports on which the sidecar listens: gRPC (loopback), probes and metrics, admin (loopback)."""
 
     grpc: int
     probe: int
@@ -19,7 +19,7 @@ class Ports:
 
 
 def taken(containers: Iterable[dict[str, Any]]) -> dict[int, str]:
-    """TCP ports in use and whose they are: declared ones, and those that probes and hooks connect to."""
+    """The TCP ports in use and the name of their container: declared ones, and those of probes and hooks."""
     ports: dict[int, str] = {}
     for container in containers:
         for declared in container.get("ports") or ():
@@ -36,7 +36,10 @@ def taken(containers: Iterable[dict[str, Any]]) -> dict[int, str]:
 
 
 def choose(wanted: dict[str, int | None], in_use: dict[int, str]) -> Ports:
-    """Ports by annotation name; a clash on a wanted one is Refused, on a default the next free one is taken."""
+    """The sidecar's ports. `wanted` is by annotation name, None for the default; `in_use` is as `taken` gives it.
+
+    A default port that is in use is replaced by the next free one. Raises Refused if a wanted one is in use.
+    """
     used = dict(in_use)
     chosen: dict[str, int] = {}
     for name, port in wanted.items():

@@ -16,17 +16,17 @@ from proxy.injector.settings import InjectorSettings
 from proxy.injector.values import CpuLimit, MemoryLimit, Quantity
 
 _TIMES_THE_REQUEST = {"cpu": 10, "memory": 4}
-"""A limit that must be there and that nobody named, as a multiple of the request."""
+"""The limit, as a multiple of the request, if one is required and neither the pod nor the settings give one."""
 _LEAST = {"cpu": CpuLimit.least, "memory": MemoryLimit.least}
-"""No limit is set below this."""
+"""No limit is set below this; cores and bytes."""
 _ONE = Decimal(1)
 _GUARANTEED_TIMES = {"cpu": 5, "memory": 4}
-"""The same in a Guaranteed pod, where what is a limit is reserved, too."""
+"""The same multiple in a Guaranteed pod, where the limit is also reserved."""
 
 
 @dataclass(slots=True)
 class _Wish:
-    """Of one resource. A text is kept as long as its amount is: what was written is what is shown."""
+    """What is wanted of one resource, in cores or bytes."""
 
     resource: str
     request: Decimal
@@ -34,12 +34,12 @@ class _Wish:
     request_given: bool
     limit_given: bool
     guaranteed: bool
-    """The pod is of the quality of service Guaranteed, and stays so: what is a limit is requested."""
+    """The pod has the QoS class Guaranteed and must keep it, so the request equals the limit."""
     least: Decimal = Decimal(0)
     """What the sidecar needs; set once the request is known."""
 
     def equalize(self) -> None:
-        """After each change of the limit."""
+        """Sets the request to the limit in a Guaranteed pod; must be called after each change of the limit."""
         if self.guaranteed and self.limit is not None and not (self.request_given or self.limit_given):
             self.request = self.limit
 
@@ -47,7 +47,7 @@ class _Wish:
 def fitted(
     spec: dict[str, Any], wishes: Wishes, settings: InjectorSettings, rules: Rules, *, native: bool, counted: bool
 ) -> dict[str, Any]:
-    """The container's `resources`; Refused when none would be allowed. `counted`: what quotas have left counts, too."""
+    """The container's `resources`, within quotas too if `counted` is set; raises Refused if none would be allowed."""
     texts = _texts(wishes, settings)
     shared = counting.shared(spec)
     found: dict[str, dict[str, str]] = {"requests": {}, "limits": {}}
@@ -77,7 +77,9 @@ def fitted(
 
 
 def _wish(resource: str, wishes: Wishes, settings: InjectorSettings, *, guaranteed: bool) -> _Wish:
-    """Refused when the pod's own wish contradicts what goes with it."""
+    """What the pod, or else the installation, wants of a resource; raises Refused if the pod's wish contradicts itself
+    or the installation's values.
+    """
     own_request, own_limit = getattr(wishes, f"{resource}_request"), getattr(wishes, f"{resource}_limit")
     request = own_request or getattr(settings, f"{resource}_request")
     limit = own_limit or getattr(settings, f"{resource}_limit")
@@ -106,7 +108,7 @@ def _wish(resource: str, wishes: Wishes, settings: InjectorSettings, *, guarante
 
 
 def _texts(wishes: Wishes, settings: InjectorSettings) -> dict[tuple[str, Decimal], str]:
-    """How somebody wrote an amount already."""
+    """The texts of annotations and settings, by resource and amount, so that an amount is written as it was given."""
     names = [f"{resource}_{kind}" for resource in RESOURCES for kind in ("request", "limit")]
     texts = [(name, text) for source in (settings, wishes) for name in names if (text := getattr(source, name))]
     return {(name.partition("_")[0], Quantity.amount(text)): text for name, text in texts}
@@ -122,7 +124,7 @@ def _text(resource: str, amount: Decimal, texts: dict[tuple[str, Decimal], str])
 
 
 def _fit(spec: dict[str, Any], wish: _Wish, rules: Rules) -> None:
-    """The container on its own: the LimitRanges of its kind, limits where the pod's others have them."""
+    """Fits the container alone: to the LimitRanges for containers, with a limit if all others in the pod have one."""
     bounds, resource = rules.bounds(wish.resource), wish.resource
     if bounds.low is not None and not wish.request_given:
         wish.request = max(wish.request, bounds.low)
@@ -145,7 +147,9 @@ def _fit(spec: dict[str, Any], wish: _Wish, rules: Rules) -> None:
 
 
 def _heed_ratio(wish: _Wish, ratio: Decimal) -> None:
-    """Memory is asked for rather than cut, since an upload needs it; of what the pod says itself nothing is changed."""
+    """Meets the ratio by raising the request rather than lowering the limit, since an upload needs the memory. Values
+    that the pod gives are not changed.
+    """
     if not wish.request_given:
         step = Decimal("0.001") if wish.resource == "cpu" else Decimal(1)
         wish.request = ((wish.limit or Decimal(0)) / ratio).quantize(step, ROUND_CEILING)
@@ -154,7 +158,7 @@ def _heed_ratio(wish: _Wish, ratio: Decimal) -> None:
 
 
 def _breach(wish: _Wish, bounds: Bounds) -> str:
-    """What the API server would refuse; empty: nothing."""
+    """What the LimitRange allows, if the API server would refuse the wish; empty if it would not."""
     limit = wish.limit
     if bounds.low is not None and (wish.request < bounds.low or (limit is not None and limit < bounds.low)):
         return f"no less than {_text(wish.resource, bounds.low, {})} of {wish.resource}"
@@ -168,7 +172,7 @@ def _breach(wish: _Wish, bounds: Bounds) -> str:
 
 
 def _fit_pod(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -> None:
-    """The pod as a whole, where a LimitRange has something to say about it."""
+    """Fits the sidecar to the LimitRanges for whole pods."""
     bounds = rules.pod.get(wish.resource, Bounds())
     _shrink_limit(spec, wish, bounds.high, native=native)
     requests = counting.total(spec, "requests", wish.resource, wish.request, native=native)
@@ -182,23 +186,21 @@ def _fit_pod(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -
 
 
 def _fit_quotas(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool) -> None:
-    """What is left of each quota, unless the pod alone is too much for it."""
+    """Fits the sidecar to what is left of each quota, unless the pod alone exceeds it."""
     for quota in rules.quotas:
         if min(quota.left.get("pods", _ONE), quota.left.get("count/pods", _ONE)) < _ONE:
-            # With requests the pod counts where one of quality BestEffort does not.
-            raise _does_not_fit(wish, f"of the ResourceQuota {quota.name} no pod is left")
+            # The sidecar's requests make the pod count where a BestEffort pod does not.
+            raise _does_not_fit(wish, f"the ResourceQuota {quota.name} has no pod left")
         _shrink_limit(spec, wish, quota.left.get(f"limits.{wish.resource}"), native=native)
         for group, amount in (("requests", wish.request), ("limits", wish.limit)):
             left = quota.left.get(f"{group}.{wish.resource}")
             alone = counting.total(spec, group, wish.resource, None, native=native)
             if left is not None and alone <= left < counting.total(spec, group, wish.resource, amount, native=native):
-                raise _does_not_fit(
-                    wish, f"of the ResourceQuota {quota.name} too little {group}.{wish.resource} is left"
-                )
+                raise _does_not_fit(wish, f"the ResourceQuota {quota.name} has too little {group}.{wish.resource} left")
 
 
 def _shrink_limit(spec: dict[str, Any], wish: _Wish, most: Decimal | None, *, native: bool) -> None:
-    """Lowers the limit until the pod's sum is no more than `most`, though never below what is needed."""
+    """Lowers the limit until the pod's sum is at most `most`, but never below what the sidecar needs."""
     if most is None or wish.limit is None or wish.limit_given:
         return
     over = counting.total(spec, "limits", wish.resource, wish.limit, native=native) - most
@@ -210,8 +212,8 @@ def _shrink_limit(spec: dict[str, Any], wish: _Wish, most: Decimal | None, *, na
 def _within(
     spec: dict[str, Any], wish: _Wish, shared: dict[str, Decimal], *, native: bool
 ) -> tuple[Decimal | None, Decimal | None]:
-    """Where the pod has resources as a whole, its containers share them: the sidecar asks for no more than is left, and
-    needs no limit of its own.
+    """The request and limit in a pod with pod-level resources, which its containers share: the sidecar requests at most
+    what is left, and needs no limit of its own.
     """
     request, limit = wish.request, wish.limit
     most = shared.get("limits")
@@ -221,7 +223,7 @@ def _within(
     if reserved is not None and not wish.request_given:
         others = counting.total(spec, "requests", wish.resource, None, native=native)
         if "requests" not in shared and not others and not wish.limit_given:
-            return None, None  # the pod's limit is what it requests, as long as no container requests anything
+            return None, None  # the pod's request is its limit, as long as no container requests anything
         left = reserved - others
         if left < request:
             return (left, None) if left > 0 and not wish.limit_given else (None, limit if wish.limit_given else None)
@@ -231,7 +233,9 @@ def _within(
 def _bounded(
     wish: _Wish, request: Decimal | None, limit: Decimal | None, bounds: Bounds, most: Decimal | None
 ) -> tuple[Decimal | None, Decimal | None]:
-    """The same under a LimitRange, which judges each container even so, and gives its defaults to who has none."""
+    """That request and limit, adapted to a LimitRange: it still applies to each container, and gives defaults to those
+    that have no value.
+    """
     if bounds == Bounds():
         return request, limit
     wish.request = next(each for each in (request, bounds.default_request, bounds.low, Decimal(0)) if each is not None)
@@ -248,7 +252,7 @@ def _bounded(
         problem = f"no more than {_text(wish.resource, limit, {})} of {wish.resource}"
     if problem:
         raise _does_not_fit(
-            wish, f"the namespace's LimitRange allows {problem}, and the pod's own resources too little"
+            wish, f"the namespace's LimitRange allows {problem}, and the pod's own resources are too small"
         )
     return request, limit
 
@@ -257,5 +261,5 @@ def _does_not_fit(wish: _Wish, problem: str) -> Refused:
     return Refused(
         "resources",
         annotation(f"{wish.resource}-request" if wish.request_given else f"{wish.resource}-limit"),
-        f"the sidecar does not fit: {problem}; set {wish.resource}-request and {wish.resource}-limit to what does",
+        f"the sidecar does not fit: {problem}; set {wish.resource}-request and {wish.resource}-limit to values that do",
     )

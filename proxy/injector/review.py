@@ -1,4 +1,4 @@
-"""AdmissionReviews (admission.k8s.io/v1): the API server's request in, the response out. Pure, like the patch in it.
+"""`Review`: reads the API server's AdmissionReviews (admission.k8s.io/v1) and makes the responses. Pure.
 
 https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/
 """
@@ -20,12 +20,12 @@ _API_VERSION = "admission.k8s.io/v1"
 
 
 class BadReview(Exception):  # noqa: N818 -- the caller is at fault, not the program
-    """The body is no AdmissionReview with a request for a pod; the message says what is wrong."""
+    """The body is not an AdmissionReview with a request; the message says what is wrong."""
 
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """One question, taken apart: of a pod, or of a namespace. `dry`: nothing may be done besides the answer."""
+    """One admission request, parsed: for a pod or a namespace. With `dry`, answering must have no side effects."""
 
     uid: str
     namespace: str
@@ -39,7 +39,9 @@ class Review:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """`body` for the API server; `result` is injected, unchanged, skipped or denied; the rest is for the log."""
+    """The response. `body` is for the API server; `result` is injected, unchanged, skipped or denied; the rest is for
+    log and metrics.
+    """
 
     body: dict[str, Any]
     result: str
@@ -48,11 +50,11 @@ class Answer:
     pod: str
     message: str
     unseen: str
-    """Why some calls of an injected pod may not use its sidecar; empty: all do."""
+    """Why some calls of an injected pod may not use its sidecar; empty if all do."""
 
 
 def read(body: bytes) -> Review:
-    """BadReview when it is none."""
+    """The request in a body; raises BadReview."""
     request = _request(body)
     namespace, pod = str(request.get("namespace") or ""), request.get("object")
     return Review(
@@ -74,11 +76,13 @@ def decided(
     demands: Demands | None = None,
     policy: Found | None = None,
 ) -> Decision:
-    """What becomes of the pod; `demands` are its namespace's, None while they were not asked for; `policy` likewise."""
+    """The decision about the pod or namespace. `demands` are those of its namespace, None if they are not known;
+    `policy` is the one that the pod names, None if there is none.
+    """
     if review.of_a_namespace:
         return Decision(reason="namespace-wish", warnings=namespace_wishes.warnings(review.pod))
-    # Who applies the manifest of an injected pod again puts the real address back, which no pod may change: it gets the
-    # sidecar's once more.
+    # Applying the manifest of an injected pod again would put the real address back, which the API server refuses to
+    # change in a pod. So it gets the sidecar's address again.
     again = review.updates_a_pod and is_injected(review.pod)
     if not (review.creates_a_pod or again):
         return Decision(reason="no-pod-creation")
@@ -90,7 +94,7 @@ def decided(
 
 
 def answered(review: Review, decision: Decision) -> Answer:
-    """The answer that says so."""
+    """The answer that carries out a decision."""
     message = decision.message or "; ".join(decision.warnings)
     response = {"apiVersion": _API_VERSION, "kind": "AdmissionReview", "response": _response(review.uid, decision)}
     unseen = "; ".join(decision.unseen)
@@ -98,7 +102,7 @@ def answered(review: Review, decision: Decision) -> Answer:
 
 
 def answer(body: bytes, kubernetes: Version, settings: InjectorSettings, policy: Found | None = None) -> Answer:
-    """The answer to one review of a namespace that demands nothing; BadReview when it is none."""
+    """The answer to a body, for a namespace without rules; raises BadReview."""
     review = read(body)
     return answered(review, decided(review, kubernetes, settings, policy=policy))
 
@@ -119,7 +123,7 @@ def _request(body: bytes) -> dict[str, Any]:
 
 
 def _name(request: dict[str, Any], pod: Any) -> str:
-    """For the log: a pod of a ReplicaSet has no name yet, only the beginning of one."""
+    """The name for the log: a ReplicaSet's pod does not have a name yet, only the beginning of one."""
     metadata = pod.get("metadata") if isinstance(pod, dict) else None
     generated = metadata.get("generateName") if isinstance(metadata, dict) else None
     return str(request.get("name") or (f"{generated}*" if generated else "?"))

@@ -1,6 +1,6 @@
-"""What the injector adds where a pod says nothing: declared once, read from flags or the environment.
+"""`InjectorSettings`: the sidecar's defaults for pods, declared once and read from flags or the environment.
 
-The flags of `webhook` and `inject`, and the chart's `sidecar` values, are these.
+The flags of `webhook` and `inject` and the chart's `sidecar` values are made from them.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ from proxy.settings.flags import option
 from proxy.settings.setting_types import OneOf, SettingType, split_host_port
 
 SERVE_TYPES: dict[str, SettingType] = {serve_variable(each): each.metadata["type"] for each in serve_settings()}
-"""The types of serve's settings by their variable: what the sidecar is given is checked with the parser it uses."""
+"""The types of serve's settings by variable, so that the sidecar's values are checked with the parser it uses."""
 
 REDIS_SECRET = SecretRef("redis-addr")
 RABBITMQ_SECRET = SecretRef("rabbitmq-addr")
@@ -50,11 +50,11 @@ _OURS = {
     "UNSET_ADDRS",
 }
 _NOT_BETWEEN_US = "LISTEN_TLS_"
-"""The app speaks to the sidecar as it did to the media service, on loopback, and the sidecar has no files of yours."""
+"""The app calls the sidecar without TLS, as it called the media service; and the sidecar has no certificate files."""
 
 
 class ProbeHost(SettingType):
-    """The host part of PROBE_ADDR."""
+    """The host of PROBE_ADDR, which must not be loopback."""
 
     name = "host"
     accepted = "an address to listen on that the kubelet can reach: [::] (IPv4, too), or 0.0.0.0"
@@ -66,13 +66,13 @@ class ProbeHost(SettingType):
 
 
 def _setting(default: str, kind: SettingType, text: str) -> Any:
-    """One setting: its default as a person would write it, its type, its help."""
+    """Declares one setting: its default as a person would write it, its type, its help."""
     return field(default=kind.parse(default), metadata={"default": default, "type": kind, "help": text})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InjectorSettings:
-    """Defaults for the pods that ask for the sidecar; a pod's annotations go before them."""
+    """The defaults for pods that ask for the sidecar; a pod's annotations take precedence."""
 
     image: str = _setting(f"media-cache-proxy:{__version__}", Image(), "The sidecar's image.")
     image_pull_policy: str = _setting("IfNotPresent", PullPolicy(), "When the node pulls the image.")
@@ -88,14 +88,14 @@ class InjectorSettings:
         REDIS_SECRET,
         "REDIS_ADDR's Secret in each pod's namespace: name or name:key. Empty: --sidecar-redis-addr.",
     )
-    redis_addr: str = _setting("", PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR where there is no Secret.")
+    redis_addr: str = _setting("", PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR, if there is no Secret.")
     rabbitmq_secret: SecretKey | None = _setting(
         "media-cache-proxy:rabbitmq-addr",
         RABBITMQ_SECRET,
         "RABBITMQ_ADDR's Secret in each pod's namespace: name or name:key. Empty: --sidecar-rabbitmq-addr.",
     )
     rabbitmq_addr: str = _setting(
-        "", PlainAddress(SERVE_TYPES["RABBITMQ_ADDR"]), "RABBITMQ_ADDR where there is no Secret."
+        "", PlainAddress(SERVE_TYPES["RABBITMQ_ADDR"]), "RABBITMQ_ADDR, if there is no Secret."
     )
     cache_ttl: str = _setting("", AsText(SERVE_TYPES["CACHE_TTL"], empty=True), "CACHE_TTL. Empty: serve's default.")
     log_level: str = _setting("", AsText(SERVE_TYPES["LOG_LEVEL"], empty=True), "LOG_LEVEL. Empty: serve's default.")
@@ -108,7 +108,7 @@ class InjectorSettings:
     extra_env: tuple[dict[str, Any], ...] = _setting("", EnvList(), "More of the sidecar's environment, as JSON.")
 
     def __post_init__(self) -> None:
-        """Checks between settings; ValueError says which and why."""
+        """Checks the settings against each other; raises ValueError, which says which are wrong and why."""
         for name in ("redis", "rabbitmq"):
             if getattr(self, f"{name}_secret") and getattr(self, f"{name}_addr"):
                 raise ValueError(
@@ -136,13 +136,13 @@ class InjectorSettings:
 
 
 def options() -> Iterator[click.Parameter]:
-    """One flag for each setting, with its environment variable SIDECAR_…."""
+    """One flag for each setting, with its environment variable SIDECAR_*."""
     for setting in fields(InjectorSettings):
         yield option(setting, "sidecar_")
 
 
 def from_flags(values: dict[str, Any]) -> InjectorSettings:
-    """The settings out of click's values; click.UsageError when they contradict each other."""
+    """The settings from click's values; raises click.UsageError if they contradict each other."""
     try:
         return InjectorSettings(**{each.name: values[f"sidecar_{each.name}"] for each in fields(InjectorSettings)})
     except ValueError as error:

@@ -1,6 +1,6 @@
-"""The shape of the parts of a pod that the injector reads: checked once, so that all other modules can rely on it.
+"""Checks the shape of the parts of a pod that the injector reads, once, so that all other modules can rely on it.
 
-An API server has validated its pods; files and unusual clients have not.
+A pod from an API server has been validated; one from a file or an unusual client has not.
 """
 
 from typing import Any
@@ -50,13 +50,13 @@ _POD = {
         "restartPolicy": str,
     },
 }
-"""A name with `!` must be there; all others may be absent or null."""
+"""The expected shape. A key with `!` is required; all others may be absent or null."""
 
 _WORDS = {dict: "a mapping", list: "a list", str: "a string", int: "a whole number", bool: "true or false"}
 
 
 def check(pod: Any) -> None:
-    """Nothing when the pod has the shape; Refused names the first place where it does not."""
+    """Raises Refused with the first place where a pod does not have the expected shape."""
     _check(pod, _POD, "pod")
     if not pod["spec"]["containers"]:
         raise Refused("malformed", "pod.spec.containers", "is empty; a pod has at least one container")

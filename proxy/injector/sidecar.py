@@ -1,4 +1,4 @@
-"""The injected container, as Kubernetes takes it: the environment, ports, probes, limits and rights of the proxy."""
+"""The injected container as Kubernetes' JSON: its environment, ports, probes, resources and security context."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +23,7 @@ from proxy.injector.values import SecretKey
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """Where Redis' or RabbitMQ's address comes from: a Secret of the pod's namespace, or plain text."""
+    """Where the address of Redis or RabbitMQ comes from: a Secret in the pod's namespace, or plain text."""
 
     variable: str
     secret: SecretKey | None
@@ -37,16 +37,16 @@ class Dependency:
         return {"name": self.variable, "valueFrom": {"secretKeyRef": reference}}
 
     def warning(self, namespace: str) -> str | None:
-        """What to check, since nobody will be told when the Secret is missing."""
+        """What a person should check, since nothing reports a missing Secret; None for plain text."""
         if self.secret is None:
             return None
         where = f"Secret {namespace}/{self.secret.name}, key {self.secret.key}"
         without = "nothing is cached" if self.variable == "REDIS_ADDR" else "events do not invalidate"
-        return f"{self.variable} comes from {where}; while that is missing {without}"
+        return f"{self.variable} comes from {where}; while that is missing, {without}"
 
 
 def dependencies(wishes: Wishes, settings: InjectorSettings) -> tuple[Dependency, Dependency]:
-    """Redis and RabbitMQ: as the pod says, else as the installation does."""
+    """Redis and RabbitMQ, as the pod says, or else as the installation does."""
     return (
         _dependency("REDIS_ADDR", wishes.redis_secret, wishes.redis_addr, (settings.redis_secret, settings.redis_addr)),
         _dependency(
@@ -78,10 +78,10 @@ def build(
     resources: dict[str, Any],
     as_root: bool = False,
 ) -> dict[str, Any]:
-    """The container; `as_root`: of the pod's user, where it names none. It satisfies the restricted
-    Pod Security level whatever the pod around it says.
+    """The container. It satisfies the Pod Security level `restricted` whatever the rest of the pod says.
 
-    Refused when the sidecar could not start with it.
+    `original` are the environment entries with the services' addresses. `as_root` says that a container without a user
+    would run as root in this pod. Raises Refused if the sidecar could not start.
     """
     environment = _environment(original, ports, wishes, settings)
     if wrong := sidecar_settings.trouble(environment):
@@ -97,8 +97,8 @@ def build(
             {"name": GRPC_PORT_NAME, "containerPort": ports.grpc, "protocol": "TCP"},
             {"name": PROBE_PORT_NAME, "containerPort": ports.probe, "protocol": "TCP"},
         ],
-        # Each asks the proxy about itself only: neither Redis nor RabbitMQ nor the media service may take the app out
-        # of its Service. The startup probe is what holds a native sidecar's pod back until the proxy listens.
+        # Each probe only asks about the proxy itself: neither Redis nor RabbitMQ nor the media service may take the app
+        # out of its Service. The startup probe delays a native sidecar's pod until the proxy listens.
         "startupProbe": _probe("/readyz", periodSeconds=1, failureThreshold=60),
         "livenessProbe": _probe("/healthz", periodSeconds=10, failureThreshold=3),
         "readinessProbe": _probe("/readyz", periodSeconds=5, failureThreshold=2),
@@ -115,7 +115,7 @@ def build(
 
 
 def check(settings: InjectorSettings) -> None:
-    """ValueError when a pod that says nothing would get a sidecar that does not start."""
+    """Raises ValueError if a pod without annotations would get a sidecar that does not start."""
     original = [{"name": UPSTREAM_VARIABLE, "value": "media.example:50056"}]
     environment = _environment(original, Ports(50066, 9464, 9901), Wishes(), settings)
     if wrong := sidecar_settings.trouble(environment):
@@ -132,7 +132,7 @@ _ANNOTATIONS = {
 
 
 def _unusable(wrong: str, wishes: Wishes) -> Refused:
-    """Blames an annotation that the pod has: without any the webhook itself would not have started."""
+    """The refusal, which names an annotation that the pod has: with the settings alone, the sidecar would start."""
     named = [name for prefix, name in _ANNOTATIONS.items() if wrong.startswith(prefix)]
     given = [name for name in (*named, *_ANNOTATIONS.values()) if getattr(wishes, name.replace("-", "_")) is not None]
     return Refused(
@@ -150,11 +150,11 @@ def _environment(
         "LISTEN_ADDR": f"127.0.0.1:{ports.grpc}",
         "PROBE_ADDR": f"{settings.probe_host}:{ports.probe}",
         "ADMIN_ADDR": f"127.0.0.1:{ports.admin}",
-        # What is wrong in a Secret must not keep the app from starting, and a missing one means none: in a pod the
-        # default, localhost, would be the app's own Redis.
+        # A bad value in a Secret must not keep the app from starting. A missing Secret means that there is no Redis or
+        # RabbitMQ: in a pod, the default address localhost would be the app's own.
         "ON_BAD_SETTINGS": "forward",
         "UNSET_ADDRS": "none",
-        # A pod's wish goes before extraEnv, and that before a value of its own.
+        # A pod's annotation takes precedence over extraEnv, and that over the installation's setting.
         "CACHE_TTL": wishes.cache_ttl or ("" if "CACHE_TTL" in extra else settings.cache_ttl),
         "LOG_LEVEL": wishes.log_level or ("" if "LOG_LEVEL" in extra else settings.log_level),
     }
@@ -180,6 +180,6 @@ def _security(settings: InjectorSettings, *, as_root: bool) -> dict[str, Any]:
         "seccompProfile": {"type": "RuntimeDefault"},
     }
     user = settings.run_as_user
-    if user is None and as_root:  # it would never start, nor the app behind it
+    if user is None and as_root:  # runAsNonRoot would keep it from starting, and so the app
         user = InjectorSettings().run_as_user
     return context if user is None else {**context, "runAsUser": user}

@@ -1,4 +1,4 @@
-"""Whether the sidecar would start: its complete `Settings`, built from the environment that it would get.
+"""Whether the sidecar would start: builds its complete `Settings` from the environment that it would get.
 
 A variable whose value is not known (`valueFrom`, `$(NAME)`) is assumed to fit the others, if any value can.
 """
@@ -23,12 +23,12 @@ _UNSEEN: dict[str, tuple[str, ...]] = {
     "duration": ("0s",),
     "path": ("", "/example.pem"),
 }
-"""By the type's name: values of which one goes with everything that can be seen."""
+"""Values to try for a variable that is not visible, by its type's name; one of them fits any visible values."""
 _MOST_TRIED = 512
 
 
 def trouble(environment: list[dict[str, Any]]) -> str | None:
-    """The line with which `serve` would refuse these entries; None when it would start."""
+    """The line with which `serve` would refuse this environment; None if it would start."""
     try:
         known, unseen = _read(environment)
     except click.BadParameter as error:
@@ -45,7 +45,7 @@ def trouble(environment: list[dict[str, Any]]) -> str | None:
 
 
 def _read(environment: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Values by the setting's name, and the variables whose values are not seen. The last entry of a name counts."""
+    """The values by the setting's name, and the variables whose values are not visible. A name's last entry counts."""
     last = {entry["name"]: entry for entry in environment if entry["name"] in SERVE_TYPES}
     known: dict[str, Any] = {}
     unseen = []
@@ -59,7 +59,7 @@ def _read(environment: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]
         except click.BadParameter as error:
             if text.strip():
                 raise click.BadParameter(f"{name}: {error.message}") from None
-            # An empty variable is one that is not set, where empty has no meaning of its own.
+            # An empty variable counts as not set if its type does not accept an empty value.
     return known, unseen
 
 

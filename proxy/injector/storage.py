@@ -1,6 +1,4 @@
-"""The sidecar's local storage (`ephemeral-storage`): none of its own, unless what its namespace would give it does not
-fit.
-"""
+"""The sidecar's local storage (`ephemeral-storage`): it names none, unless its namespace's defaults would not fit."""
 
 from decimal import Decimal
 from typing import Any
@@ -9,7 +7,7 @@ from proxy.injector import counting
 from proxy.injector.namespace_rules import STORAGE, Rules
 
 FOR_LOGS = Decimal(128 << 20)
-"""What the sidecar writes: its log."""
+"""Bytes for the sidecar's log, the only thing that it writes."""
 
 
 class TooMuch(Exception):  # noqa: N818 -- a verdict on the namespace, not a fault of the program
@@ -17,11 +15,14 @@ class TooMuch(Exception):  # noqa: N818 -- a verdict on the namespace, not a fau
 
 
 def fitted(spec: dict[str, Any], rules: Rules, *, native: bool, counted: bool) -> Decimal | None:
-    """Its request and limit; None to leave both to the namespace. TooMuch."""
+    """The sidecar's request and limit in bytes, which are equal; None leaves both to the namespace. Raises TooMuch.
+
+    With `counted`, quotas are respected too.
+    """
     bounds = rules.storage
     own = max(FOR_LOGS, bounds.low or Decimal(0))
     own = own if bounds.high is None else min(own, bounds.high)
-    if bounds.ratio is None:  # which refuses whoever has neither request nor limit
+    if bounds.ratio is None:  # a ratio refuses a container that has neither request nor limit
         limit = bounds.default
         request = limit if bounds.default_request is None else bounds.default_request
         if not _trouble(spec, rules, request, limit, native=native, counted=counted):
@@ -34,7 +35,7 @@ def fitted(spec: dict[str, Any], rules: Rules, *, native: bool, counted: bool) -
 def _trouble(
     spec: dict[str, Any], rules: Rules, request: Decimal | None, limit: Decimal | None, *, native: bool, counted: bool
 ) -> str:
-    """What refuses the pod with the sidecar and would not without; empty: nothing."""
+    """Why the pod would be refused with the sidecar but not without it; empty if it would not."""
     for group, ours in (("requests", request), ("limits", limit)):
         alone = counting.total(spec, group, STORAGE, None, native=native)
         both = counting.total(spec, group, STORAGE, ours, native=native)
@@ -44,5 +45,5 @@ def _trouble(
         for quota in rules.quotas if counted else ():
             left = quota.left.get(f"{group}.{STORAGE}", quota.left.get(STORAGE) if group == "requests" else None)
             if left is not None and alone <= left < both:
-                return f"of the ResourceQuota {quota.name} too little {group}.{STORAGE} is left"
+                return f"the ResourceQuota {quota.name} has too little {group}.{STORAGE} left"
     return ""

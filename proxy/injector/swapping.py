@@ -1,4 +1,4 @@
-"""`Swap`: one variable of the app: which containers hold it, what stands there, the sidecar's address in its place."""
+"""`Swap`: replaces one variable of the app: which containers have it, its original, and the operations."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,32 +12,37 @@ from proxy.injector.refusal import Refused, annotation
 
 @dataclass(frozen=True, slots=True)
 class Swap:
-    """`own` is the sidecar's name for what stood there; `given` is what the pod says that it is, if it does."""
+    """One variable of the app. `own` is the sidecar's name for its original; `given` is the address that the pod's
+    annotation gives, if any.
+    """
 
     variable: str
     own: str
     given: str | None = None
 
     def holders(self, chosen: list[Place], others: tuple[str, ...]) -> list[Place]:
-        """The containers whose entry is swapped: those that have it; of a given address, or where none of the other
-        variables shows what is meant, those without it, too.
+        """The containers whose entry is replaced or added: those that have the variable, and those that have none of
+        the `others` either. If the address is given, all that were chosen.
         """
         return [place for place in chosen if self.given is not None or self._has(place) or not _has_any(place, others)]
 
     def having(self, chosen: list[Place]) -> list[Place]:
-        """Those that have it."""
+        """The containers that have the variable."""
         return [place for place in chosen if self._has(place)]
 
     def _has(self, place: Place) -> bool:
         return bool(addresses.places(place.container, self.variable))
 
     def is_done(self, place: Place, address: str) -> bool:
-        """Whether every entry is the sidecar's address already."""
+        """Whether every entry of the variable already has the sidecar's address."""
         indexes = addresses.places(place.container, self.variable)
         return bool(indexes) and all(addresses.is_swapped(place.container["env"][each], address) for each in indexes)
 
     def original(self, todo: list[Place], present: Place | None, port: int) -> list[dict[str, Any]]:
-        """The one original of all these containers, and of the sidecar that is there already; Refused."""
+        """The original that all these containers, and a sidecar that is already there, have in common.
+
+        Raises Refused if they differ, or if it leads back to the sidecar.
+        """
         if self.given is not None:
             found = {annotation("upstream"): addresses.literal(self.given)}
         else:
@@ -62,7 +67,7 @@ class Swap:
                 "disagreement",
                 annotation("upstream"),
                 f"{self.variable} of {first} was changed after the sidecar had been added, by another webhook or by "
-                "who copied the pod; keep that from changing it, or set this to the address to use",
+                "whoever copied the pod; keep them from changing it, or set this to the address to use",
             )
         return Refused(
             "disagreement",
@@ -78,7 +83,7 @@ class Swap:
         return addresses.original(place.container, indexes[-1], self.own)
 
     def operations(self, place: Place, address: str) -> list[Operation]:
-        """At the same index, since `$(VAR)` sees only the entries before it; a new one goes first for that reason."""
+        """Replaces the entries at their indexes, since `$(VAR)` only sees earlier entries; a new entry goes first."""
         where = ("spec", place.group, place.index, "env")
         env = place.container.get("env")
         new = addresses.swapped({"name": self.variable}, address)
@@ -91,7 +96,7 @@ class Swap:
 
 
 def joined(originals: list[list[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """Several originals as one environment; what the last entry of a name says already is not said again."""
+    """Several originals as one environment; an entry that equals the last one of its name is left out."""
     env: list[dict[str, Any]] = []
     for entry in (each for original in originals for each in original):
         last = next((each for each in reversed(env) if each["name"] == entry["name"]), None)

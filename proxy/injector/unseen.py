@@ -1,4 +1,4 @@
-"""What cannot be seen of the app's addresses at admission: told, since a part of the app may go without the sidecar."""
+"""Warnings about addresses that are not visible at admission, so that part of the app may not use the sidecar."""
 
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from proxy.injector.containers import Place
 
 
 def hidden(others: Iterable[Place], variable: str) -> str:
-    """The warning for containers that were not given the sidecar's address and may have another one of their own."""
+    """The warning for containers without the sidecar's address that may have another one; empty if there are none."""
     names = ", ".join(place.name for place in others if _may_have(place, variable))
     if not names:
         return ""
@@ -19,18 +19,18 @@ def hidden(others: Iterable[Place], variable: str) -> str:
 
 
 def _may_have(place: Place, variable: str) -> bool:
-    """An entry of `env` goes before what `envFrom` brings."""
+    """Whether the variable may come from `envFrom`; an entry in `env` would take precedence."""
     return bool(place.container.get("envFrom")) and not addresses.places(place.container, variable)
 
 
 def may_be_missing(original: Collection[Mapping[str, Any]]) -> str:
-    """The warning for an original that Kubernetes leaves out where its source is missing: the app has no other then."""
+    """The warning for an original from an optional source, without which the app has no address; empty if none is."""
     for entry in original:
         for kind, source in (entry.get("valueFrom") or {}).items():
             if isinstance(source, dict) and source.get("optional"):
                 what = f"{'Secret' if kind == 'secretKeyRef' else 'ConfigMap'} {source.get('name')}"
                 return (
                     f"{entry['name']} comes from {what}, key {source.get('key')}, which is optional; while that is "
-                    "missing calls fail"
+                    "missing, calls fail"
                 )
     return ""

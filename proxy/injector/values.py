@@ -1,4 +1,4 @@
-"""The value types that only the injector needs: quantities, Secret references, ports, container lists."""
+"""The types of the injector's own settings and annotations: quantities, Secret references, ports, container lists."""
 
 import json
 import re
@@ -20,11 +20,11 @@ _DNS_LABEL = r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 _DNS_NAME = rf"{_DNS_LABEL}(\.{_DNS_LABEL})*"
 
 PORT = Count(1024, 65535)
-"""Below 1024 a container without capabilities may not listen."""
+"""A container without capabilities cannot listen on a port below 1024."""
 
 
 class Quantity(SettingType):
-    """A Kubernetes quantity above zero, as given; `amount` is its number.
+    """A Kubernetes quantity above zero, kept as it was given; `amount` is its number.
 
     Grammar: https://kubernetes.io/docs/reference/kubernetes-api/common-definitions/quantity/
     """
@@ -46,7 +46,7 @@ class Quantity(SettingType):
 
     @staticmethod
     def amount(text: str) -> Decimal:
-        """Cores or bytes; ValueError when the text is no quantity."""
+        """The number of cores or bytes; raises ValueError if the text is not a quantity."""
         match = re.fullmatch(
             r"(\d{1,18}(?:\.\d{0,9})?|\.\d{1,9})(?:([numkMGTPE]|[KMGTPE]i)|e([+-]?\d{1,2}))?", text, re.ASCII
         )
@@ -58,21 +58,21 @@ class Quantity(SettingType):
 
 
 class CpuLimit(Quantity):
-    """With less than this the sidecar takes too long to start, and is started again for ever."""
+    """A CPU limit. With less than this the sidecar takes too long to start, so Kubernetes restarts it forever."""
 
     accepted = "a Kubernetes quantity of 25m or more, like 500m, 1"
     least = Decimal("0.025")
 
 
 class MemoryLimit(Quantity):
-    """With less than this the sidecar is killed when it starts: `512m` is half a byte."""
+    """A memory limit. With less than this the sidecar is killed when it starts; `512m` would be half a byte."""
 
     accepted = "a Kubernetes quantity of 96Mi or more, like 256Mi, 0.5Gi, 512M"
     least = Decimal(96 << 20)
 
 
 class MemoryRequest(Quantity):
-    """A node has as much left in any case; what is smaller was meant otherwise."""
+    """A memory request. A smaller one must be a mistake, since any node has this much."""
 
     accepted = "a Kubernetes quantity of 1Mi or more, like 128Mi, 0.1Gi, 128M"
     least = Decimal(1 << 20)
@@ -87,7 +87,7 @@ class SecretKey:
 
 
 class SecretRef(SettingType):
-    """`name` or `name:key`; None when empty."""
+    """A Secret's key as `name` or `name:key`; None if empty."""
 
     name = "secret"
     accepted = "a Secret in the pod's namespace: name or name:key"
@@ -115,7 +115,7 @@ class ConfigMapKey:
 
 
 class ConfigMapRef(SettingType):
-    """`name` or `name:key`."""
+    """A ConfigMap's key as `name` or `name:key`; the default key is policy.yaml."""
 
     name = "configmap"
     accepted = "a ConfigMap in the pod's namespace: name or name:key"
@@ -128,7 +128,7 @@ class ConfigMapRef(SettingType):
 
 
 class ContainerNames(SettingType):
-    """Names of containers, without duplicates."""
+    """The names of containers, without duplicates."""
 
     name = "names"
     accepted = "container names, separated by commas"
@@ -141,7 +141,7 @@ class ContainerNames(SettingType):
 
 
 class Words(SettingType):
-    """Some Secret names (for pulling images); none when empty."""
+    """The names of Secrets (for pulling images); none if empty."""
 
     name = "names"
     accepted = "names of Secrets, separated by commas; empty: none"
@@ -154,7 +154,7 @@ class Words(SettingType):
 
 
 class EnvName(SettingType):
-    """The name of an environment variable, as Kubernetes takes it."""
+    """The name of an environment variable, as Kubernetes accepts it."""
 
     name = "variable"
     accepted = "the name of an environment variable, like MEDIA_SERVICE_ADDR"
@@ -166,7 +166,7 @@ class EnvName(SettingType):
 
 
 class Image(SettingType):
-    """A container image, as given."""
+    """A container image, kept as it was given."""
 
     name = "image"
     accepted = "a container image, like registry.example/media-cache-proxy:1.0"
@@ -190,7 +190,7 @@ class PullPolicy(SettingType):
 
 
 class AsText(SettingType):
-    """Text that another type understands, kept as it is: what goes into the sidecar's environment."""
+    """A text that another type accepts, kept as it is for the sidecar's environment."""
 
     def __init__(self, kind: SettingType, *, empty: bool = False) -> None:
         self.kind, self.empty = kind, empty
@@ -206,9 +206,9 @@ class AsText(SettingType):
 
 
 class PlainAddress(AsText):
-    """An address for the pod's manifest, where everybody may read it: without a password.
+    """An address without a password, since everybody may read it in the pod's manifest.
 
-    RabbitMQ's public default guest:guest is no secret.
+    RabbitMQ's public default guest:guest is not a secret.
     """
 
     def shown(self, text: str) -> str:
@@ -226,7 +226,7 @@ class PlainAddress(AsText):
 
 
 class User(SettingType):
-    """A numeric user other than root; None when empty."""
+    """A numeric user ID other than root's; None if empty."""
 
     name = "uid"
     accepted = "a user id above 0; empty: the image's own (or the one that OpenShift assigns)"
@@ -238,7 +238,7 @@ class User(SettingType):
 
 
 class EnvList(SettingType):
-    """A JSON list of Kubernetes EnvVar objects, each with its own name; none when empty."""
+    """A JSON list of Kubernetes EnvVar objects with distinct names; none if empty."""
 
     name = "json"
     accepted = 'a JSON list of EnvVar objects with distinct names, like [{"name": "CACHE_MODE", "value": "shadow"}]'
@@ -256,7 +256,7 @@ class EnvList(SettingType):
 
     @staticmethod
     def _is_entry(entry: Any) -> bool:
-        """What every API server takes: one that it does not would refuse each pod that gets the sidecar."""
+        """Whether every API server accepts an entry: otherwise it would refuse each pod that gets the sidecar."""
         if not isinstance(entry, dict) or entry.keys() - {"name", "value", "valueFrom"}:
             return False
         name = entry.get("name")
@@ -273,7 +273,8 @@ _SOURCES: dict[str, dict[str, type]] = {
     "fieldRef": {"fieldPath": str},
     "resourceFieldRef": {"resource": str},
 }
-"""What a source of a variable cannot be without. fileKeyRef needs a volume, which the sidecar does not have."""
+"""The required members of each source of a variable. fileKeyRef is left out: it needs a volume, which the sidecar does
+not have."""
 
 
 def _is_source(source: Any) -> bool:

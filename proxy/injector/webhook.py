@@ -1,6 +1,6 @@
-"""The webhook's process: HTTPS for the API server, plain HTTP for probes and metrics, the upkeep beside them.
+"""`Webhook`: HTTPS for the API server, plain HTTP for probes and metrics, and the upkeep next to them.
 
-`POST /mutate` answers an AdmissionReview. Anything else gets 400, 413 or 415; an exception gets 500, so that the
+`POST /mutate` answers an AdmissionReview. Any other body gets 400, 413 or 415; an exception gets 500, so that the
 webhook configuration's failurePolicy decides. `/readyz` is 200 only while the API server would trust the certificate.
 """
 
@@ -30,12 +30,12 @@ from proxy.telemetry.listening import listening_socket
 _logger = logging.getLogger(__name__)
 
 _LARGEST_BODY = 4 << 20
-"""An API server takes objects of up to 3 MiB."""
+"""Bytes of a request body. An API server accepts objects of up to 3 MiB."""
 
 
 @dataclass(slots=True)
 class Webhook:
-    """The handlers and what they share. `kubernetes` is None until the API server told its version."""
+    """The handlers and what they share. `kubernetes` is None until the API server's version is known."""
 
     settings: InjectorSettings
     keeper: Keeper
@@ -55,8 +55,8 @@ class Webhook:
         await self.cluster.record(event)
 
     async def mutate(self, request: web.Request) -> web.Response:
-        """`POST /mutate`: one admission. While we end, each connection is told to: an API server that sent its next
-        question on one that we close would get no answer, and does not ask again.
+        """`POST /mutate`: one admission. While the webhook ends, each answer tells the API server that its connection
+        closes: a request sent on a connection that the webhook closes would get no answer, and is not repeated.
         """
         answer = await self._answer(request)
         if self.ending:
@@ -83,7 +83,7 @@ class Webhook:
             return self._refuse(415, "content-type", f"{request.content_type} is not accepted; send application/json")
         body = await request.read()
         if self.kubernetes is None:
-            # Not ready, so nobody should ask; guessing a version could make a pod that never runs.
+            # Not ready, so no request should arrive; with a guessed version, a pod might never run.
             self.metrics.admissions.labels("error", "not-ready").inc()
             return web.Response(status=503, text="the API server's version is not known yet\n")
         review = read(body)
@@ -99,7 +99,7 @@ class Webhook:
         return web.json_response(found.body)
 
     def _tell(self, review: Review, found: Answer) -> None:
-        """Those who do not see the warnings of an admission."""
+        """Counts and records what people who do not see an admission's warnings should know."""
         if found.result == "skipped":
             self.metrics.not_injected.labels(found.asked, found.reason).inc()
             if self.tells_owners:
@@ -108,7 +108,7 @@ class Webhook:
             self.events.tell(review.namespace, review.pod, "unseen", found.unseen, "SidecarNotUsed")
 
     async def _decided(self, review: Review, kubernetes: Version) -> Decision:
-        """Twice where there is a sidecar to add: only then is the namespace asked what it demands."""
+        """The decision, made a second time with the namespace's rules, which are only read if it adds a sidecar."""
         policy = await self._policy(review)
         first = decided(review, kubernetes, self.settings, policy=policy)
         if not first.adds or not self.asks_namespaces:
@@ -122,7 +122,7 @@ class Webhook:
         return decided(review, kubernetes, self.settings, demands, policy)
 
     async def _policy(self, review: Review) -> Found | None:
-        """The policy that the pod names, where it names one."""
+        """The policy that a new pod names; None if it names none."""
         reference = wanted_policy(review.pod) if review.creates_a_pod else None
         if reference is None:
             return None
@@ -139,17 +139,17 @@ class Webhook:
         return web.Response(status=status, text=f"{message}\n")
 
     async def healthz(self, _request: web.Request) -> web.Response:
-        """`GET /healthz`: the process serves."""
+        """`GET /healthz`: 200 while the process serves."""
         return web.Response(text="ok\n")
 
     async def readyz(self, _request: web.Request) -> web.Response:
-        """`GET /readyz`: 200 while admissions can be answered, else 503 with the reason."""
+        """`GET /readyz`: 200 while admissions can be answered, otherwise 503 with the reason."""
         if problem := self.problem():
             return web.Response(status=503, text=f"{problem}\n")
         return web.Response(text="ok\n")
 
     def problem(self) -> str | None:
-        """Why not to send admissions here; None when nothing is wrong."""
+        """Why admissions should not be sent here; None if nothing is wrong."""
         if self.ending:
             return "ending"
         if self.kubernetes is None:
@@ -157,11 +157,11 @@ class Webhook:
         return self.keeper.problem
 
     async def text_metrics(self, _request: web.Request) -> web.Response:
-        """`GET /metrics`: Prometheus text."""
+        """`GET /metrics`: the metrics in Prometheus' text format."""
         return web.Response(body=self.metrics.text(), headers={"Content-Type": "text/plain; version=0.0.4"})
 
     async def ask_version(self) -> None:
-        """The API server's version; an old answer is kept while there is no new one (a cluster may be upgraded)."""
+        """Reads the API server's version, since a cluster may be upgraded; if that fails, the last one is kept."""
         try:
             self.kubernetes = await self.cluster.version()
         except ClusterError as error:
@@ -169,7 +169,7 @@ class Webhook:
                 _logger.warning("the API server's version is not known", extra={"error": str(error)})
 
     async def upkeep(self, interval: float) -> None:
-        """Certificates and version, for ever; ends by cancellation."""
+        """Keeps certificate and version up to date, writes Events, and watches, until cancelled."""
         await self.ask_version()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.keeper.run(interval))
@@ -186,7 +186,7 @@ class Webhook:
 
 @asynccontextmanager
 async def listening(webhook: Webhook, listen_addr: str, probe_addr: str) -> AsyncIterator[tuple[int, int]]:
-    """Both listeners, until the block ends; yields the ports they got. OSError when one is taken."""
+    """Runs both listeners until the block ends; yields their ports. Raises OSError if one is taken."""
     admissions = web.Application(client_max_size=_LARGEST_BODY)
     admissions.router.add_post("/mutate", webhook.mutate)
     probes = web.Application()
@@ -214,7 +214,9 @@ async def listening(webhook: Webhook, listen_addr: str, probe_addr: str) -> Asyn
 async def serve(
     webhook: Webhook, listen_addr: str, probe_addr: str, *, interval: float, drain_time: float, stop: asyncio.Event
 ) -> None:
-    """Until `stop`: then not ready at once, serving on for `drain_time` seconds: the Service forgets us first."""
+    """Serves until `stop` is set. Then it is not ready at once, but goes on serving for `drain_time` seconds, until the
+    Service has removed it.
+    """
     async with listening(webhook, listen_addr, probe_addr) as (admission_port, probe_port):
         _logger.info("listening", extra={"admissions": admission_port, "probes": probe_port})
         upkeep = asyncio.create_task(webhook.upkeep(interval))
@@ -222,7 +224,7 @@ async def serve(
         try:
             await asyncio.wait({upkeep, stopped}, return_when=asyncio.FIRST_COMPLETED)
             if upkeep.done():
-                await upkeep  # it never ends by itself: this raises what went wrong
+                await upkeep  # it only ends by an error, which this raises
             webhook.ending = True
             await asyncio.sleep(drain_time)
         finally:

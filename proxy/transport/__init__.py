@@ -1,1 +1,1 @@
-"""gRPC on both sides: the listener, what it lets in, and calls to the media service."""
+"""gRPC on both sides: the listener and its limits, and calls upstream."""

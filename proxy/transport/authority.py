@@ -1,4 +1,4 @@
-"""The `:authority` of calls upstream: the media service's, whatever name a caller knows the proxy by. Pure.
+"""`authority`: the `:authority` of calls upstream, which names upstream, whatever name callers use for the proxy. Pure.
 
 An upstream that routes by host (a mesh, an ingress, a cloud's load balancer) has no route for the proxy's name.
 """
@@ -6,13 +6,14 @@ An upstream that routes by host (a mesh, an ingress, a cloud's load balancer) ha
 from proxy.settings.grpc_target import listed, split_target
 
 _LOCAL = "localhost"
-"""Of a Unix socket, whose path is no legal authority (RFC 3986, 3.2): servers reset a call that names it."""
+"""The authority for a Unix socket. Its path is not a legal authority (RFC 3986, 3.2), and servers reset calls with
+it."""
 
 
 def authority(target: str, server_name: str = "") -> str:
-    """Of a gRPC target, as gRPC's library has it; where its own would be illegal, `localhost` or the first address.
+    """The authority that gRPC's library uses for a target; if that would be illegal, `localhost` or the first address.
 
-    `server_name` is the name that upstream's certificate must have, if another one than the target's.
+    `server_name`: the name in upstream's certificate, if it differs from the target's name. It takes precedence.
     """
     if server_name:
         return server_name

@@ -1,25 +1,25 @@
-"""`ByteBudget`: a maximum of bytes in memory at once; requests beyond it wait, first come, first served."""
+"""`ByteBudget`: the maximum number of bytes in memory at once; requests beyond it wait, first come, first served."""
 
 import asyncio
 from collections import deque
 
 
 class ByteBudget:
-    """`capacity` in bytes. What `take()` took, its taker gives back."""
+    """A budget of `capacity` bytes. Each caller of `take` must return the bytes with `give`."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
         self.left = capacity
-        """Below 0 while somebody holds more than it had taken."""
+        """Free bytes; negative while a taker holds more than it has taken."""
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     @property
     def waited_for(self) -> bool:
-        """Whether somebody waits for what others hold."""
+        """Whether anyone waits for bytes that others hold."""
         return any(not granted.done() for _, granted in self._waiting)
 
     async def take(self, size: int) -> None:
-        """Waits until `size` bytes (at most the capacity) are left, and no one waits who came before."""
+        """Takes `size` bytes, at most the capacity. Waits until they are free and all earlier requests are served."""
         if not self._waiting and size <= self.left:
             self.left -= size
             return
@@ -29,14 +29,14 @@ class ByteBudget:
             await granted
         except asyncio.CancelledError:
             if granted.done() and not granted.cancelled():
-                self.give(size)  # granted, and cancelled before it could be told
+                self.give(size)  # granted, but cancelled before it resumed
             else:
                 granted.cancel()
                 self.give(0)
             raise
 
     def give(self, size: int) -> None:
-        """Gives bytes back; negative: the taker turned out to hold so many more."""
+        """Returns bytes to the budget. A negative `size` takes more of them, if the taker turned out to hold more."""
         self.left += size
         while self._waiting:
             wanted, granted = self._waiting[0]

@@ -1,7 +1,8 @@
-"""How many connections callers have, for the log and operators; the limit itself is kept by gRPC's core, or by Envoy.
+"""`Connections`: how many connections callers have, for the log and operators. gRPC's core or Envoy enforces the limit.
 
-gRPC's core closes what is one too many and tells nobody, so our own descriptors are looked at. The kernel's table of
-connections (proc_net_tcp(5)) takes 8 ms, in which nothing is served: it is walked whole, whoever's they are.
+gRPC's core closes connections beyond the limit without reporting it, so this process' own descriptors are counted.
+Reading the kernel's table of connections (proc_net_tcp(5)) instead would block the process for 8 ms, because it lists
+the connections of all processes.
 """
 
 import asyncio
@@ -19,7 +20,7 @@ _DESCRIPTORS = Path("/proc/self/fd")
 
 
 def established(port: int) -> int:
-    """Connections that this process has accepted on a port of ours; 0 where the kernel does not tell."""
+    """The number of connections that this process has accepted on a port; 0 if the kernel does not say."""
     try:
         descriptors = [int(each.name) for each in _DESCRIPTORS.iterdir()]
     except OSError:
@@ -28,33 +29,33 @@ def established(port: int) -> int:
 
 
 def _accepted(descriptor: int, port: int) -> bool:
-    """Whether it is a connection to this port. Never a copy of it: while there is one, gRPC's core would go on to hear
-    of a connection that it has closed.
+    """Whether the descriptor is a connection to this port. The descriptor must not be duplicated: while a duplicate
+    exists, gRPC's core would still get events of a connection that it has closed.
     """
     try:
         connection = socket.socket(fileno=descriptor)
     except OSError:
-        return False  # no socket, or closed meanwhile
+        return False  # not a socket, or closed meanwhile
     try:
         address = connection.getsockname()
         connection.getpeername()
     except OSError:
-        return False  # it listens, or has just ended
+        return False  # a listening socket, or a connection that has just ended
     finally:
         connection.detach()
     return connection.family in (socket.AF_INET, socket.AF_INET6) and address[1] == port
 
 
 class Connections:
-    """How many there are, as of the last look."""
+    """The number of connections as of the last count (`now`). `most` is the limit; `count` counts."""
 
     def __init__(self, most: int, count: Callable[[], int]) -> None:
         self.now = 0
         self._most, self._count = most, count
 
     async def watch(self, every: float = LOOK_EVERY) -> None:
-        """Looks every so many seconds, until cancelled. Says once that there are as many as there may be, and again
-        when there were fewer meanwhile.
+        """Counts every `every` seconds until cancelled. Logs once when the limit is reached, and again only if there
+        were fewer meanwhile.
         """
         full = False
         while True:

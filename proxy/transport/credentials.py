@@ -1,4 +1,4 @@
-"""gRPC with a leg's files: the channel to the media service, and the listener's credentials."""
+"""gRPC credentials from a leg's files: for channels upstream, and for the listener."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,11 +16,11 @@ from proxy.transport.channel_options import CLIENT_OPTIONS
 
 _A_CALL = "/grpc.health.v1.Health/Check"
 _AT_ONCE = 0.5
-"""Seconds that a channel which failed to connect has for saying why."""
+"""Seconds that a channel that failed to connect has to report the reason."""
 
 
 def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
-    """A channel of our own to `target`, with what the files hold now; None: plaintext."""
+    """A new channel to `target` with the present content of the leg's files; plaintext if `tls` is None."""
     options: tuple[tuple[str, str | int], ...] = CLIENT_OPTIONS
     if not target.startswith("xds:"):
         options = (*options, ("grpc.default_authority", authority(target, tls.server_name if tls else "")))
@@ -30,7 +30,9 @@ def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
 
 
 def reflecting(settings: Settings) -> Callable[[str, UpstreamTls | None], grpc.Channel]:
-    """Who connects for asking a service what it looks like: over TLS as it says itself, else as the settings say."""
+    """Returns the function that connects to a service for reflection. A service's own TLS settings take precedence over
+    the upstream settings.
+    """
 
     def connect(target: str, tls: UpstreamTls | None) -> grpc.Channel:
         how = UpstreamTls.of(settings) if tls is None else tls if tls.on else None
@@ -43,7 +45,7 @@ def reflecting(settings: Settings) -> Callable[[str, UpstreamTls | None], grpc.C
 
 
 def _named(tls: Leg) -> tuple[tuple[str, str], ...]:
-    """The option by which a certificate may be of another name than the target's."""
+    """The option that makes gRPC expect another name in the certificate than the target's."""
     return (("grpc.ssl_target_name_override", tls.server_name),) if tls.server_name else ()
 
 
@@ -52,7 +54,9 @@ def _credentials(tls: Leg) -> grpc.ChannelCredentials:
 
 
 async def why_not_connected(channel: grpc.aio.Channel) -> str:
-    """Why it failed to connect. Only a call is told so; the channel ends it at once, and nothing is sent."""
+    """Why the channel failed to connect; empty if it does not say. Only a call gets the reason: it fails at once, and
+    nothing is sent.
+    """
     try:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(_A_CALL)
         await call(b"", timeout=_AT_ONCE)
@@ -66,8 +70,10 @@ async def why_not_connected(channel: grpc.aio.Channel) -> str:
 
 
 def server_credentials(tls: Leg) -> grpc.ServerCredentials:
-    """For one port. gRPC asks before each handshake whether there is something new, in a thread of its own."""
-    fetch: Callable[[], Any] = _fetcher(tls)  # the stub does not know of None: nothing new
+    """The credentials of one port. Before each handshake gRPC asks, in a thread of its own, whether
+    they have changed.
+    """
+    fetch: Callable[[], Any] = _fetcher(tls)  # the stub lacks None, which means "unchanged"
     return grpc.dynamic_ssl_server_credentials(_configuration(tls), fetch, bool(tls.pem.ca))
 
 

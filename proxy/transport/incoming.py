@@ -1,4 +1,4 @@
-"""`Incoming`: a caller's messages as they come, kept for a second attempt for as long as there may be one.
+"""`Incoming`: a caller's messages as they arrive, kept for as long as there may be a second attempt upstream.
 
 A message counts as held in memory from the time it is read until the next one is requested.
 """
@@ -11,47 +11,48 @@ import grpc.aio
 from proxy.transport.large_messages import LargeMessages
 
 _MOST_KEPT = 64 << 10
-"""Bytes of messages. Who sent more has begun to be processed, or waits for upstream's window."""
+"""Maximum bytes of messages kept. If a caller has sent more, upstream has begun to process the call, or the caller
+waits for upstream's window."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 class Incoming:
-    """Of one call. `messages()` begins anew with what is kept; only one of them goes on at a time."""
+    """The messages of one call. Each `messages()` begins with those that are kept; only one may run at a time."""
 
     def __init__(self, context: Context, large: LargeMessages) -> None:
         self._context = context
         self._large = large
         self._held = 0
         self._kept: list[bytes] | None = []
-        """None: there will be no second attempt."""
+        """None if there will be no second attempt."""
         self._size = 0
         self._reading: asyncio.Future[bytes | None] | None = None
-        """A read that is under way. It outlives the attempt that began it: the core knows no way to take it back."""
+        """A read in progress. It outlives the attempt that began it, because gRPC's core cannot cancel a read."""
 
     async def arrived(self, within: float) -> None:
-        """Waits for the first message, `within` seconds at most. TooManyBytesError when it is one too many."""
+        """Waits up to `within` seconds for the first message. Raises TooManyBytesError if there is no memory for it."""
         self._reading = reading = asyncio.ensure_future(self._read())
         await asyncio.wait([reading], timeout=within)
         if reading.done():
             reading.result()
 
     def again(self) -> bool:
-        """Whether all that came so far is kept."""
+        """Whether a second attempt is possible: all messages so far are kept."""
         return self._kept is not None
 
     def forget(self) -> None:
-        """The call has taken effect."""
+        """Drops the kept messages, because upstream has begun to process the call."""
         self._kept = None
 
     def close(self) -> None:
-        """The call has ended."""
+        """Ends reading and returns the memory; to be called when the call has ended."""
         if self._reading is not None:
             self._reading.cancel()
         self._give()
 
     async def messages(self) -> AsyncIterator[bytes]:
-        """To the caller's half-close. TooManyBytesError for a message too many."""
+        """Yields messages until the caller's half-close. Raises TooManyBytesError if there is no memory for one."""
         for kept in list(self._kept or ()):
             yield kept
         while (message := await self._next()) is not None:
@@ -79,8 +80,9 @@ class Incoming:
         if isinstance(message, bytes):
             self._held = self._large.take(message)
             return message
-        # grpc.aio reads a cancelled call as a half-closed one, and then upstream would take what came for the whole.
-        # A second read tells them apart: the core ends it only after it told of the cancellation, which ends this task.
+        # To grpc.aio a cancelled call looks half-closed, and upstream would take the messages so far for the whole
+        # request. A second read tells them apart: the core ends it only after reporting the cancellation, which ends
+        # this task.
         await self._context.read()
         await asyncio.sleep(0)
         return None

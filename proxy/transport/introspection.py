@@ -1,7 +1,7 @@
-"""What the listener answers about itself: health checks and server reflection.
+"""`Health` and `Reflection`: what the listener answers about itself.
 
-Their handlers come before the one that forwards everything else: a caller that asks the proxy for its health means the
-proxy's. They are generic handlers rather than registered methods, because grpc.aio waits for each registered method
+Their handlers precede the one that forwards everything else, because a caller that asks the proxy for health means the
+proxy's own. They are generic handlers rather than registered methods, because grpc.aio waits for each registered method
 separately, at a cost to every call (measured with five of them: 10 us).
 """
 
@@ -24,7 +24,7 @@ _OLD, _NEW = "grpc.reflection.v1alpha", "grpc.reflection.v1"
 
 
 class Health:
-    """SERVING for the listener and for these services, until draining."""
+    """The health service: SERVING for the listener and for `services`, until draining."""
 
     def __init__(self, services: Iterable[str]) -> None:
         self._services = tuple(services)
@@ -32,7 +32,7 @@ class Health:
         self._status = _SERVING
 
     async def handler(self) -> grpc.GenericRpcHandler:
-        """What answers on a server."""
+        """The handler to register with a server."""
         for service in self._services:
             await self._servicer.set(service, self._status)
         request, answer = health_pb2.HealthCheckRequest.FromString, health_pb2.HealthCheckResponse.SerializeToString
@@ -46,7 +46,7 @@ class Health:
         return grpc.method_handlers_generic_handler(_HEALTH_SERVICE, methods)
 
     async def take_up(self, services: Iterable[str]) -> None:
-        """Another policy counts: these are the services, and who watches one that has gone is told."""
+        """Replaces the services by those of another policy; watchers of a removed service are told."""
         gone, self._services = set(self._services) - {*services}, tuple(services)
         for service in gone:
             await self._servicer.set(service, health_pb2.HealthCheckResponse.SERVICE_UNKNOWN)
@@ -54,37 +54,37 @@ class Health:
             await self._servicer.set(service, self._status)
 
     async def draining(self) -> None:
-        """NOT_SERVING from now on, for good; watchers are told."""
+        """Reports NOT_SERVING from now on, permanently; watchers are told."""
         self._status = _NOT_SERVING
         await self._servicer.enter_graceful_shutdown()
 
     async def _list(self, _request: health_pb2.HealthListRequest, _context: object) -> health_pb2.HealthListResponse:
-        # The package's servicer leaves this method out.
+        # The servicer of grpcio-health-checking does not implement this method.
         status = health_pb2.HealthCheckResponse(status=self._status)
         return health_pb2.HealthListResponse(statuses={"": status, **dict.fromkeys(self._services, status)})
 
 
 class Reflection:
-    """Of the policy's services, health and itself, as v1 and as v1alpha.
+    """The reflection service, for the policy's services, health and itself, as v1 and as v1alpha.
 
-    grpcio-reflection has v1alpha only. v1 is the same on the wire, so one servicer answers both; without it, new
-    clients would ask upstream.
+    grpcio-reflection has only v1alpha. v1 is the same on the wire, so one servicer answers both. Without v1, requests
+    of new clients would be forwarded to upstream.
     """
 
     def __init__(self, described: Mapping[str, DescriptorPool]) -> None:
-        """`described`: by each service's name, who knows what it looks like. The files of two services may have one
-        name and not be the same.
+        """`described`: for each service's name, the pool that describes it. Two services may have different files of
+        the same name, so each has its own pool.
         """
         self._own = _own()
         self.take_up(described)
 
     def take_up(self, described: Mapping[str, DescriptorPool]) -> None:
-        """These are the services of whoever asks from now on."""
+        """Replaces the services; later requests see the new ones."""
         names = (*described, _HEALTH_SERVICE, f"{_OLD}.ServerReflection", f"{_NEW}.ServerReflection")
         self._servicer = reflection_aio.ReflectionServicer(names, pool=_Described(described, self._own))
 
     def handlers(self) -> list[grpc.GenericRpcHandler]:
-        """What answers on a server."""
+        """The handlers to register with a server."""
         method = grpc.stream_stream_rpc_method_handler(
             self._answers,
             request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -101,8 +101,8 @@ class Reflection:
 
 
 class _Described:
-    """The files of several pools as if they were in one. A symbol of a service is looked for where that is described;
-    Python's own pools find no methods of services by their names.
+    """Presents the files of several pools as one pool. Symbols of a service are searched in the service's own pool;
+    Python's pools do not find methods of services by name.
     """
 
     def __init__(self, described: Mapping[str, DescriptorPool], own: DescriptorPool) -> None:
@@ -110,7 +110,7 @@ class _Described:
         self._pools = tuple(dict.fromkeys((own, *described.values())))
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 -- protobuf's name
-        """KeyError for a name that is not there."""
+        """Raises KeyError for an unknown name."""
         service, _, method = symbol.rpartition(".")
         for name in (symbol, service):
             if name in self._described:
@@ -122,21 +122,21 @@ class _Described:
         return found
 
     def FindFileByName(self, name: str) -> FileDescriptor:  # noqa: N802
-        """KeyError for one that is not there."""
+        """Raises KeyError for an unknown name."""
         found: FileDescriptor = self._first(lambda pool: pool.FindFileByName(name))
         return found
 
     def FindMessageTypeByName(self, name: str) -> Descriptor:  # noqa: N802
-        """KeyError for one that is not there."""
+        """Raises KeyError for an unknown name."""
         found: Descriptor = self._first(lambda pool: pool.FindMessageTypeByName(name))
         return found
 
     def FindExtensionByNumber(self, message: Descriptor, number: int) -> FieldDescriptor:  # noqa: N802
-        """KeyError for one that is not there."""
+        """Raises KeyError for an unknown number."""
         return message.file.pool.FindExtensionByNumber(message, number)
 
     def FindAllExtensions(self, message: Descriptor) -> list[FieldDescriptor]:  # noqa: N802
-        """Those of the message's own pool."""
+        """The extensions in the message's own pool."""
         return list(message.file.pool.FindAllExtensions(message))
 
     def _first(self, find: Callable[[DescriptorPool], Any]) -> Any:
@@ -149,7 +149,7 @@ class _Described:
 
 
 def _own() -> DescriptorPool:
-    """A pool with the descriptors of health and reflection and nothing else."""
+    """A pool with only the descriptors of health and reflection."""
     pool = DescriptorPool()
     for module in (health_pb2, reflection_pb2):
         pool.AddSerializedFile(module.DESCRIPTOR.serialized_pb)
@@ -158,7 +158,9 @@ def _own() -> DescriptorPool:
 
 
 def _v1_reflection() -> FileDescriptorProto:
-    """v1's file: v1alpha's under the new package (https://github.com/grpc/grpc-proto, reflection/v1)."""
+    """The file of reflection v1: that of v1alpha with the new package (https://github.com/grpc/grpc-proto,
+    reflection/v1).
+    """
     file = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(file)
     text = text_format.MessageToString(file).replace(f'"{_OLD}"', f'"{_NEW}"').replace(f".{_OLD}.", f".{_NEW}.")

@@ -1,7 +1,8 @@
-"""`LargeMessages`: the maximum bytes of large messages held in memory at once; further ones are refused.
+"""`LargeMessages`: the maximum number of bytes of large messages in memory at once; further messages are refused.
 
-Small messages do not count: the number of calls limits them. Large ones are refused rather than made to wait, because a
-message that has arrived takes its memory while it waits. (Uploads do wait, before they are read: `byte_budget`.)
+Small messages do not count, because the number of calls limits them. Large ones are refused rather than made to wait,
+because a message that has arrived occupies memory while it waits. (Uploads do wait, before they are read:
+`byte_budget`.)
 """
 
 from grpc import StatusCode
@@ -9,15 +10,15 @@ from grpc import StatusCode
 from proxy.calls.call import Reply
 
 LARGE = 64 << 10
-"""Bytes. What is longer counts; as much of a message is here anyway, in the flow-control window of its stream."""
+"""Bytes; only longer messages count. So much of a message is in memory anyway, in its stream's flow-control window."""
 
 
 class TooManyBytesError(Exception):
-    """`LargeMessages.refusal` is what to tell the caller."""
+    """There is no memory for a message; `LargeMessages.refusal` is the reply for the caller."""
 
 
 class LargeMessages:
-    """`capacity` in bytes. What `take()` took, its taker gives back."""
+    """A budget of `capacity` bytes. Each caller of `take` must return the bytes with `give`."""
 
     def __init__(self, capacity: int) -> None:
         self.capacity = capacity
@@ -29,7 +30,7 @@ class LargeMessages:
         )
 
     def take(self, message: bytes) -> int:
-        """The bytes taken, 0 for a message that is not large; TooManyBytesError when too few are left."""
+        """Returns the bytes taken, 0 for a message that is not large. Raises TooManyBytesError if too few are left."""
         size = len(message)
         if size <= LARGE:
             return 0
@@ -39,5 +40,5 @@ class LargeMessages:
         return size
 
     def give(self, size: int) -> None:
-        """Gives back what `take` answered."""
+        """Gives back what `take` returned."""
         self.left += size

@@ -1,4 +1,4 @@
-"""`Limits`: the limits for callers, as numbers. Options of gRPC's core enforce most of them, before Python runs.
+"""`Limits`: the limits for callers, as numbers. Options of gRPC's core enforce most of them before Python runs.
 
 docs/reliability.md says what each of them prevents, with figures.
 """
@@ -24,9 +24,9 @@ TOO_MUCH_METADATA = Reply(
 
 
 def clamped(timeout: float | None) -> float | None:
-    """Seconds that a call has left, a year at the most; None: its caller set no deadline.
+    """Limits the seconds that a call has left to a year; None means that its caller set no deadline.
 
-    Some libraries write "none" as the largest number they have, centuries from now, which gRPC's core takes for a
+    Some libraries express "no deadline" by their largest number, centuries from now, which gRPC's core mistakes for a
     deadline that has passed.
     """
     return None if timeout is None else min(timeout, _FARTHEST)
@@ -34,33 +34,35 @@ def clamped(timeout: float | None) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Sizes in bytes. Each is a setting of nearly the same name."""
+    """The limits of one listener; sizes are in bytes. Each is a setting of nearly the same name."""
 
     calls_per_connection: int = 250
-    """What a connection has more waits at its caller, who is told this number (RFC 9113, 5.1.2). A stream that was
-    reset counts until Python has seen its end, so this is also what makes rapid resets harmless to others."""
+    """Maximum calls at once on a connection. The caller is told this number and keeps further calls back (RFC 9113,
+    5.1.2). A reset stream counts until Python has seen its end, so this also makes rapid resets harmless to others."""
     connections: int = 1000
-    """Of callers, at once. One more is closed as it comes."""
+    """Maximum connections of callers at once. A further one is closed on arrival."""
     connection_age: float = 0.0
-    """Seconds after which a caller is asked to connect anew, so that a balancer before several proxies sees it again.
-    Its calls go on for as long as they take. 0: never."""
+    """Seconds after which a caller is asked to reconnect, so that a load balancer in front of several proxies can
+    choose again. Its calls continue until they end. 0: never."""
     metadata_bytes: int = 64 << 10
-    """Of one request, as RFC 9113, 6.5.2 counts them: 32 more for each entry. More is RESOURCE_EXHAUSTED, and so are
-    more than 256 entries, each of which costs us some microseconds, and upstream as much again."""
+    """Maximum metadata of one request, counted as in RFC 9113, 6.5.2: 32 bytes more for each entry. More of it is
+    RESOURCE_EXHAUSTED, and so are more than 256 entries, since each costs some microseconds here and again upstream."""
     message_bytes: int = 64 << 20
-    """Of one request message, also once it is decompressed. More is RESOURCE_EXHAUSTED, before it has arrived."""
+    """Maximum size of one request message, compressed or not. A larger one is RESOURCE_EXHAUSTED before it has
+    arrived."""
     bytes_in_flight: int = 128 << 20
-    """Of messages above 64 KiB, uploads not counted, that are held at once; who comes with more is refused."""
+    """Maximum size of all messages above 64 KiB in memory at once, without uploads; further ones are refused."""
     compressed: bool = False
-    """Whether request messages may be compressed. Else such a call is UNIMPLEMENTED, as with any server that does not
-    know the algorithm: 60 kB become 60 MiB before we can see it coming, and many calls at once many times that."""
+    """Whether request messages may be compressed. If not, such a call is UNIMPLEMENTED, as with any server that does
+    not know the algorithm. 60 kB may become 60 MiB before the size can be checked, and many times that with many
+    calls."""
 
     large_methods: frozenset[str] = frozenset()
-    """Methods whose requests may have 50 MiB: they have memory of their own, and wait for it."""
+    """Methods whose requests may have 50 MiB: they have their own memory budget, and wait for it."""
 
     @classmethod
     def of(cls, settings: Settings, large_methods: frozenset[str]) -> Self:
-        """What callers may use, whatever the transport."""
+        """The limits that the settings say, for both transports."""
         return cls(
             calls_per_connection=settings.max_calls_per_connection,
             connections=settings.max_connections,
@@ -75,8 +77,8 @@ class Limits:
     def too_much(self, metadata: Metadata) -> bool:
         """Whether to refuse a call with this metadata.
 
-        gRPC's core does, as to the bytes, but late: meanwhile it hands us the call with what it had read until then,
-        and that must not go upstream. Few entries cost too little to be counted for each call.
+        gRPC's core enforces the number of bytes too, but late: it passes on the call with the metadata read so far,
+        which must not go upstream. Up to 16 entries cost too little to be counted for each call.
         """
         entries = len(metadata)
         if entries <= _FEW_ENTRIES:
@@ -86,7 +88,7 @@ class Limits:
 
     @property
     def server_options(self) -> tuple[tuple[str, int], ...]:
-        """The channel arguments of the listener that keep these limits."""
+        """The channel arguments of the listener that enforce these limits."""
         decompression = () if self.compressed else (("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),)
         age = (("grpc.max_connection_age_ms", round(self.connection_age * 1000)),) if self.connection_age else ()
         return (
@@ -94,12 +96,13 @@ class Limits:
             *age,
             ("grpc.max_allowed_incoming_connections", self.connections),
             ("grpc.max_concurrent_streams", self.calls_per_connection),
-            # Streams that have ended for the caller but not yet for gRPC's core count against the above once they are
-            # more than this. By default few may be: a caller with as many calls as it may have would see half of the
-            # next ones refused (measured with grpcio 1.85).
+            # Streams that have ended for the caller but not yet for gRPC's core count against the limit above if there
+            # are more than this. With the small default, half of the calls that follow a full connection's calls would
+            # be refused (measured with grpcio 1.85).
             ("grpc.http2.max_deallocating_streams", self.calls_per_connection),
             ("grpc.max_receive_message_length", self.message_bytes),
-            # Between the soft limit (by default 8 KiB) and the hard one (16 KiB) calls fail at random: leave no gap.
+            # Between the soft limit (8 KiB by default) and the hard one (16 KiB) calls fail at random, so both are
+            # equal.
             ("grpc.max_metadata_size", self.metadata_bytes),
             ("grpc.absolute_max_metadata_size", self.metadata_bytes),
         )

@@ -1,6 +1,6 @@
 """`Upstreams`: the upstream of each service, by the service's full name; all others use the default.
 
-`Channels` has the channels of one process, one for each target and way to it, whatever policies come and go.
+`Channels` owns the channels of one process, one per target and TLS settings. A new policy keeps those that it needs.
 """
 
 import asyncio
@@ -14,21 +14,21 @@ from proxy.transport.upstream import ClientObserver, Upstream
 
 
 class Whereabouts(Protocol):
-    """Who knows where a method's service is: all of `Upstreams`, or a single `Upstream`."""
+    """Finds the upstream of a method: `Upstreams`, or a single `Upstream`."""
 
     def of(self, method: str) -> Upstream: ...
 
 
 class Upstreams:
-    """As one policy has it."""
+    """The upstreams of one policy."""
 
     def __init__(self, default: Upstream, others: Mapping[str, Upstream]) -> None:
-        """`others` by the full names of services."""
+        """`others` by the full name of the service."""
         self.default = default
         self._others = dict(others)
 
     def of(self, method: str) -> Upstream:
-        """Where a method goes, as it is on the wire: `/shop.Products/Get`."""
+        """The upstream of a method, which is given as on the wire: `/shop.Products/Get`."""
         if not self._others:
             return self.default
         return self._others.get(method[1 : method.rfind("/")], self.default)
@@ -37,11 +37,13 @@ class Upstreams:
 class _Way(NamedTuple):
     target: str
     tls: UpstreamTls | None
-    """None: as to the default one."""
+    """None means the same TLS settings as for the default upstream."""
 
 
 class Channels:
-    """Services that are reached alike share a channel. Made and closed inside the event loop that uses them."""
+    """Services with the same target and TLS settings share a channel. It is created and closed inside the event loop
+    that uses it.
+    """
 
     def __init__(self, default: Upstream, observer: ClientObserver, tls: Leg | None = None) -> None:
         self.default = default
@@ -52,13 +54,12 @@ class Channels:
 
     @property
     def legs(self) -> Iterable[Leg]:
-        """Of those that are reached otherwise than the default one."""
+        """The legs of the upstreams with their own TLS settings."""
         return tuple(self._legs.values())
 
     def to(self, policy: Policy) -> Upstreams:
-        """Where this policy's services are; SettingError for files of theirs that are of no use, and nothing changes.
-
-        What only another one named is let go of: gRPC's core keeps what calls in progress need until they have ended.
+        """Opens the channels that a policy needs and drops those that it does not. gRPC's core keeps a dropped channel
+        until its calls have ended. Raises SettingError if a service's TLS files cannot be used; nothing changes then.
         """
         ways = {name: self._way(service) for name, service in policy.services.items()}
         others = set(ways.values()) - {_Way(self.default.target, None)}
@@ -68,7 +69,7 @@ class Channels:
         return Upstreams(self.default, {name: self._others.get(way, self.default) for name, way in ways.items()})
 
     async def close(self) -> None:
-        """Closes them all."""
+        """Closes all channels."""
         await asyncio.gather(*(each.close() for each in (self.default, *self._others.values())))
 
     def _way(self, service: Service) -> _Way:
