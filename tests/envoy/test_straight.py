@@ -1,4 +1,4 @@
-"""The straight way of a hit inside Envoy; tests/transport/test_straight.py has what both transports share."""
+"""The short path of a hit inside Envoy; tests/transport/test_straight.py has what both transports share."""
 
 from collections.abc import AsyncIterator
 
