@@ -140,7 +140,7 @@ it is expected to name.
 Example of a file of cases, shop.cases.yaml:
   policy: shop.yaml
   cases:
-    - name: a product lies under its own tag
+    - name: a product is stored under its own tag
       read: shop.Products/Get
       request: {id: 7}
       tag: product/7

@@ -46,7 +46,7 @@ def life_of(urls: Iterable[str], temporary: float = TEMPORARY) -> Life:
     try:
         ends = [end_of(url) for url in urls if url]
     except OverflowError:
-        raise ValueError("a date beyond all calendars") from None
+        raise ValueError("a date beyond the calendar") from None
     bounds = [_bounds(end, temporary) for end in ends if end is not None]
     until = min((bound[0] for bound in bounds if bound[0] is not None), default=None)
     life = min((bound[1] for bound in bounds if bound[1] is not None), default=None)

@@ -97,7 +97,7 @@ def end_of(url: str) -> End | None:
         ends += _moments(query, *_MOMENTS, *filter(_MOMENT_NAME.fullmatch, query))
     if not ends:
         if signed or _looks_signed(query):
-            raise ValueError("signed, and no end that can be read")
+            raise ValueError("it is signed, but no end can be read")
         return None
     at = min((end.at for end in ends if end.at is not None), default=None)
     return End(at, min((end.life for end in ends if end.life is not None), default=None), _temporary(query))
@@ -210,11 +210,11 @@ def _moment(text: str) -> float:
 
 def _number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or abs(value) > _LAST:
-        raise ValueError("no moment")
+        raise ValueError("not a moment")
     return float(value)
 
 
 def _seconds(text: str) -> float:
     if not re.fullmatch(r" *[+-]?[0-9]{1,15} *", text) or abs(int(text)) > _LONGEST:
-        raise ValueError(f"{text!r} is no life")
+        raise ValueError(f"{text!r} is not a life")
     return float(int(text))

@@ -43,7 +43,7 @@ class Wishes:
     )
     env: str | None = _annotation(EnvName(), "The app's variable. Default: MEDIA_SERVICE_ADDR.")
     upstream: str | None = _annotation(
-        AsText(SERVE_TYPES["MEDIA_SERVICE_ADDR"]), "The real media service, where the variable does not hold it."
+        AsText(SERVE_TYPES["MEDIA_SERVICE_ADDR"]), "The real media service's address, if the variable does not hold it."
     )
     policy: ConfigMapKey | None = _annotation(
         ConfigMapRef(), "The policy of several services: a ConfigMap as name or name:key (policy.yaml)."
@@ -51,7 +51,9 @@ class Wishes:
     port: int | None = _annotation(PORT, "Where the sidecar listens on loopback. Default: 50066.")
     probe_port: int | None = _annotation(PORT, "Its probes and metrics. Default: 9464.")
     admin_port: int | None = _annotation(PORT, "Its admin page, on loopback. Default: 9901.")
-    mode: str | None = _annotation(OneOf("native", "container"), "The kind of container. Default: by the cluster.")
+    mode: str | None = _annotation(
+        OneOf("native", "container"), "The kind of container. Default: the installation's mode."
+    )
     redis_secret: SecretKey | None = _annotation(REDIS_SECRET, "Secret with REDIS_ADDR: name or name:key.")
     rabbitmq_secret: SecretKey | None = _annotation(RABBITMQ_SECRET, "Secret with RABBITMQ_ADDR: name or name:key.")
     redis_addr: str | None = _annotation(PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR; empty: no Redis.")

@@ -101,7 +101,7 @@ class SelfManaged:
             self._metrics.certificate_renewals.inc()
             _logger.info("made a certificate", extra={"reason": why, "expires": f"{new.expires:%Y-%m-%dT%H:%M:%SZ}"})
             return new
-        raise CertificateError(f"the Secret changed {_ATTEMPTS} times while a certificate was to be stored")
+        raise CertificateError(f"the Secret changed {_ATTEMPTS} times while a certificate was being stored")
 
     def _renewal_reason(self, stored: Pair) -> str | None:
         if not stored.certificate or not stored.key:
@@ -223,7 +223,7 @@ class Keeper:
                 continue
             _logger.info("the webhook configuration's caBundle was updated")
             return list(wanted.values())
-        raise CertificateError(f"the webhook configuration changed {_ATTEMPTS} times while its caBundle was to be set")
+        raise CertificateError(f"the webhook configuration changed {_ATTEMPTS} times while its caBundle was being set")
 
     def _trouble(self, pair: Pair, bundles: list[bytes]) -> str | None:
         """Why the API server would not accept a pair for each of our webhooks; None if it would."""

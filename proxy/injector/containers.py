@@ -53,7 +53,7 @@ def chosen(spec: dict[str, Any], wishes: Wishes, variables: tuple[str, ...], *, 
         raise Refused(
             "no-address",
             annotation("containers"),
-            f"is needed, since none of {names} has {variable}; name those that shall use the sidecar",
+            f"is needed, since none of {names} has {variable}; name those that should use the sidecar",
         )
     return apps
 

@@ -213,7 +213,7 @@ class _Injection:
             raise Refused(
                 "job",
                 annotation("allow-jobs"),
-                f"beside a sidecar in container mode this {'Job' if self._is_job() else 'pod'} would never end; set "
+                f"with a sidecar in container mode, this {'Job' if self._is_job() else 'pod'} would never end; set "
                 'mode to native (Kubernetes 1.29 or newer), or this to "true"',
             )
         return native

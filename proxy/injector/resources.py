@@ -190,15 +190,13 @@ def _fit_quotas(spec: dict[str, Any], wish: _Wish, rules: Rules, *, native: bool
     for quota in rules.quotas:
         if min(quota.left.get("pods", _ONE), quota.left.get("count/pods", _ONE)) < _ONE:
             # The sidecar's requests make the pod count where a BestEffort pod does not.
-            raise _does_not_fit(wish, f"of the ResourceQuota {quota.name} no pod is left")
+            raise _does_not_fit(wish, f"the ResourceQuota {quota.name} has no pod left")
         _shrink_limit(spec, wish, quota.left.get(f"limits.{wish.resource}"), native=native)
         for group, amount in (("requests", wish.request), ("limits", wish.limit)):
             left = quota.left.get(f"{group}.{wish.resource}")
             alone = counting.total(spec, group, wish.resource, None, native=native)
             if left is not None and alone <= left < counting.total(spec, group, wish.resource, amount, native=native):
-                raise _does_not_fit(
-                    wish, f"of the ResourceQuota {quota.name} too little {group}.{wish.resource} is left"
-                )
+                raise _does_not_fit(wish, f"the ResourceQuota {quota.name} has too little {group}.{wish.resource} left")
 
 
 def _shrink_limit(spec: dict[str, Any], wish: _Wish, most: Decimal | None, *, native: bool) -> None:
@@ -254,7 +252,7 @@ def _bounded(
         problem = f"no more than {_text(wish.resource, limit, {})} of {wish.resource}"
     if problem:
         raise _does_not_fit(
-            wish, f"the namespace's LimitRange allows {problem}, and the pod's own resources too little"
+            wish, f"the namespace's LimitRange allows {problem}, and the pod's own resources are too small"
         )
     return request, limit
 
@@ -263,5 +261,5 @@ def _does_not_fit(wish: _Wish, problem: str) -> Refused:
     return Refused(
         "resources",
         annotation(f"{wish.resource}-request" if wish.request_given else f"{wish.resource}-limit"),
-        f"the sidecar does not fit: {problem}; set {wish.resource}-request and {wish.resource}-limit to what does",
+        f"the sidecar does not fit: {problem}; set {wish.resource}-request and {wish.resource}-limit to values that do",
     )

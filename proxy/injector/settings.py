@@ -88,14 +88,14 @@ class InjectorSettings:
         REDIS_SECRET,
         "REDIS_ADDR's Secret in each pod's namespace: name or name:key. Empty: --sidecar-redis-addr.",
     )
-    redis_addr: str = _setting("", PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR where there is no Secret.")
+    redis_addr: str = _setting("", PlainAddress(SERVE_TYPES["REDIS_ADDR"]), "REDIS_ADDR, if there is no Secret.")
     rabbitmq_secret: SecretKey | None = _setting(
         "media-cache-proxy:rabbitmq-addr",
         RABBITMQ_SECRET,
         "RABBITMQ_ADDR's Secret in each pod's namespace: name or name:key. Empty: --sidecar-rabbitmq-addr.",
     )
     rabbitmq_addr: str = _setting(
-        "", PlainAddress(SERVE_TYPES["RABBITMQ_ADDR"]), "RABBITMQ_ADDR where there is no Secret."
+        "", PlainAddress(SERVE_TYPES["RABBITMQ_ADDR"]), "RABBITMQ_ADDR, if there is no Secret."
     )
     cache_ttl: str = _setting("", AsText(SERVE_TYPES["CACHE_TTL"], empty=True), "CACHE_TTL. Empty: serve's default.")
     log_level: str = _setting("", AsText(SERVE_TYPES["LOG_LEVEL"], empty=True), "LOG_LEVEL. Empty: serve's default.")

@@ -42,7 +42,7 @@ class Dependency:
             return None
         where = f"Secret {namespace}/{self.secret.name}, key {self.secret.key}"
         without = "nothing is cached" if self.variable == "REDIS_ADDR" else "events do not invalidate"
-        return f"{self.variable} comes from {where}; while that is missing {without}"
+        return f"{self.variable} comes from {where}; while that is missing, {without}"
 
 
 def dependencies(wishes: Wishes, settings: InjectorSettings) -> tuple[Dependency, Dependency]:

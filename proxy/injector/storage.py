@@ -45,5 +45,5 @@ def _trouble(
         for quota in rules.quotas if counted else ():
             left = quota.left.get(f"{group}.{STORAGE}", quota.left.get(STORAGE) if group == "requests" else None)
             if left is not None and alone <= left < both:
-                return f"of the ResourceQuota {quota.name} too little {group}.{STORAGE} is left"
+                return f"the ResourceQuota {quota.name} has too little {group}.{STORAGE} left"
     return ""

@@ -67,7 +67,7 @@ class Swap:
                 "disagreement",
                 annotation("upstream"),
                 f"{self.variable} of {first} was changed after the sidecar had been added, by another webhook or by "
-                "who copied the pod; keep that from changing it, or set this to the address to use",
+                "whoever copied the pod; keep them from changing it, or set this to the address to use",
             )
         return Refused(
             "disagreement",

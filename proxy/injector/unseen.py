@@ -31,6 +31,6 @@ def may_be_missing(original: Collection[Mapping[str, Any]]) -> str:
                 what = f"{'Secret' if kind == 'secretKeyRef' else 'ConfigMap'} {source.get('name')}"
                 return (
                     f"{entry['name']} comes from {what}, key {source.get('key')}, which is optional; while that is "
-                    "missing calls fail"
+                    "missing, calls fail"
                 )
     return ""

@@ -35,7 +35,7 @@ _STATUS = Text(f"a status other than OK: {', '.join(ERRORS)}", "|".join(ERRORS))
 class _Json(Kind):
     """Any JSON value."""
 
-    accepted = "a value, as JSON has it"
+    accepted = "any JSON value"
 
     def read(self, document: Document, node: Node, what: str) -> Any:
         try:
@@ -75,7 +75,7 @@ class Case(Form):
     at: Source | None = key(
         Text("a time like 2026-01-31T12:00:00Z", r"[0-9T:.Z+-]+"), "When the answer is fetched; default: now."
     )
-    tag: Source | None = key(_TEXT, "Expected: the tag that the answer lies under.")
+    tag: Source | None = key(_TEXT, "Expected: the tag under which the answer is stored.")
     bypass: bool | None = key(Flag(), "Expected: whether the read bypasses the cache.")
     stored: bool | None = key(Flag(), "Expected: whether the answer is stored.")
     ttl: float | None = key(

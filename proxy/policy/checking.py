@@ -21,7 +21,7 @@ _JOINED = rf"\s*{_LITERAL}(?:\s*\+\s*{_TERM})*\s*"
 _NEVER_EMPTY = re.compile(rf"{_JOINED}|\s*\[{_JOINED}(?:,{_JOINED})*\]\s*")
 """An expression that begins with a string literal, or a list of such expressions; most tags are written like that."""
 _HINTS = {
-    "response": "the tag and what else is asked before the fetch must come from the request alone",
+    "response": "the tag and everything else needed before the fetch must come from the request alone",
 }
 _TAKEN = frozenset(
     {
@@ -63,12 +63,12 @@ class Checker:
         try:
             evaluate()
         except EmptyTagError:
-            accepted = "one that never is, like 'name/' + …"
-            self.document.wrong(source.place, f"{what}: the tag is empty where no field is set; accepted: {accepted}")
+            accepted = "one that is never empty, like 'name/' + …"
+            self.document.wrong(source.place, f"{what}: the tag is empty if no field is set; accepted: {accepted}")
         except WrongTypeError as error:
             self.document.wrong(source.place, f"{what}: {error}; accepted: strings")
         except TooLongTagError as error:
-            self.document.wrong(source.place, f"{what}: {error} where no field is set; accepted: shorter ones")
+            self.document.wrong(source.place, f"{what}: {error} if no field is set; accepted: shorter ones")
         except ExpressionError:
             return  # it may fail only because a field is not set
 

@@ -45,7 +45,7 @@ def _read(read: Read, request: Any, response: Any, status: StatusCode | None) ->
     life = longest_life(read, verdict, datetime.now(UTC).timestamp())
     yield (
         "stored",
-        f"yes, for {Duration().text(round(life, 3))} at most (CACHE_TTL being 1h)"
+        f"yes, for {Duration().text(round(life, 3))} at most (with CACHE_TTL at 1h)"
         if life
         else "no: its presigned URLs have expired",
     )
@@ -56,11 +56,11 @@ def _read(read: Read, request: Any, response: Any, status: StatusCode | None) ->
 def _write(write: Write, request: Any) -> Iterator[tuple[str, str]]:
     message = message_of(request, write.requests.default())
     yield "method", f"{write.service}/{write.name}, a write"
-    yield "invalidates", ", ".join(write.invalidates(message)) or "nothing that the request names"
+    yield "invalidates", ", ".join(write.invalidates(message)) or "no tag that the request names"
     if alias := write.alias(message):
         yield "alias", alias
     if write.look_up is not None:
-        yield "look_up", f"{write.look_up.path[1:]}, where no answer has told the alias"
+        yield "look_up", f"{write.look_up.path[1:]}, if no stored answer has told the alias"
 
 
 def _method(policy: Policy, name: str) -> Read | Write:

@@ -120,7 +120,10 @@ class Expression:
 
 
 def _given(value: object) -> str:
-    return "a list with items that are not strings" if isinstance(value, list) else f"a {type(value).__name__}"
+    if isinstance(value, list):
+        return "a list with items that are not strings"
+    kind = type(value).__name__
+    return f"{'an' if kind == 'int' else 'a'} {kind}"
 
 
 def _texts(value: object) -> bool:

@@ -64,7 +64,7 @@ class Read(Form):
 
     method: Source | None = key(_METHOD, "The method's name. It must be unary.", required=True)
     tag: Source | None = key(
-        EXPRESSION, "On `request`: the tag that the answer lies under. Required, except for built-in reads."
+        EXPRESSION, "On `request`: the tag under which the answer is stored. Required, except for built-in reads."
     )
     ttl: float | None = key(Value(Duration(_DAY)), "How long an answer is served; default: CACHE_TTL.")
     store: Source | None = key(
@@ -119,7 +119,7 @@ class Read(Form):
         "The longest time that an answer with further tags is kept if Redis may evict keys or is a Cluster of several "
         "masters; default: 5m.",
     )
-    subject: Source | None = key(EXPRESSION, "On `request`: what log lines call the answer; default: the method.")
+    subject: Source | None = key(EXPRESSION, "On `request`: the name of the answer in log lines; default: the method.")
     log: dict[str, Source] | None = key(
         Named(EXPRESSION), "On `request`: the fields of its log lines; default: the tag."
     )
@@ -134,7 +134,7 @@ class Write(Form):
     alias: Source | None = key(
         EXPRESSION, "On `request`: an alias of the tag that it changes; an empty text means none."
     )
-    look_up: LookUp | None = key(Inner(LookUp), "How to find the tag if no stored answer has told the alias yet.")
+    look_up: LookUp | None = key(Inner(LookUp), "How to find the tag if no stored answer has contained the alias yet.")
     succeeded: Source | None = key(
         EXPRESSION,
         "On `response`: whether an OK answer means that something changed; default: true. Used if no tag is known.",
@@ -149,9 +149,11 @@ class Write(Form):
         "The reason to log when a write that changed something names no tag, so the service's answers are flushed.",
     )
     large: bool | None = key(
-        Flag(), "true: requests may have up to 50 MiB. They have a memory budget of their own, and wait for it."
+        Flag(), "true: requests may have up to 50 MiB. They share a separate memory budget, and wait for it."
     )
-    subject: Source | None = key(EXPRESSION, "On `request`: what log lines call what it changes; default: the method.")
+    subject: Source | None = key(
+        EXPRESSION, "On `request`: the name in log lines of what it changes; default: the method."
+    )
     log: dict[str, Source] | None = key(
         Named(EXPRESSION), "On `request`: the fields of its log lines; default: the tags."
     )
@@ -186,12 +188,15 @@ class Event(Form):
     invalidates: Source | None = key(EXPRESSION, "On `event`: a list of tags.", required=True)
     unreadable: Source | None = key(
         Text("drop, flush", "drop|flush"),
-        "What happens if the tags cannot be told. flush (default): flush stored answers; drop: only log it.",
+        "What happens if the tags cannot be determined. flush (default): flush stored answers; drop: only log it.",
     )
     service: Source | None = key(
-        _SERVICE, "The service whose stored answers are flushed if the tags cannot be told; default: all services."
+        _SERVICE,
+        "The service whose stored answers are flushed if the tags cannot be determined; default: all services.",
     )
-    subject: Source | None = key(EXPRESSION, "On `event`: what log lines call what changed; default: the routing key.")
+    subject: Source | None = key(
+        EXPRESSION, "On `event`: the name in log lines of what changed; default: the routing key."
+    )
     log: dict[str, Source] | None = key(
         Named(EXPRESSION), "On `event`: the fields of its log lines; default: the tags."
     )

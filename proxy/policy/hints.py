@@ -5,11 +5,11 @@ import re
 _HINTS = (
     (
         re.compile(r"^found no matching overload"),
-        "values of the types that it takes: string(…) makes a string of a number",
+        "values of the types that it takes: string(…) converts a number to a string",
     ),
     (
         re.compile(r"type 'wrapper\(\w+\)' cannot be the operand of a select"),
-        "the value itself, as a wrapper is read: without .value",
+        "the wrapper itself, which is read as its value, without .value",
     ),
 )
 

@@ -29,7 +29,7 @@ def value_of(node: Node, within: tuple[Node, ...] = ()) -> Any:
     Raises BadMessage for a node that contains itself, which YAML allows. `within` are the nodes around it.
     """
     if any(node is each for each in within):
-        raise BadMessage("is a part of itself; accepted: what JSON can spell")
+        raise BadMessage("contains itself; accepted: a value that JSON can express")
     around = (*within, node)
     match node:
         case yaml.MappingNode():

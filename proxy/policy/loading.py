@@ -102,8 +102,8 @@ def _leads_back(upstream: str, listen_addr: str) -> bool:
 def _loop(service: Service, listen_addr: str) -> str:
     origin = f" ({service.address_variable})" if service.address_variable else ""
     return (
-        f"{service.upstream!r}, where {service.name} is{origin}, is this proxy's own LISTEN_ADDR ({listen_addr}); "
-        "accepted: the address of the real service"
+        f"{service.upstream!r}, the address of {service.name}{origin}, is this proxy's own LISTEN_ADDR "
+        f"({listen_addr}); accepted: the address of the real service"
     )
 
 

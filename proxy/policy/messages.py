@@ -49,7 +49,7 @@ class Messages:
             message = self._class()
             message.ParseFromString(body)
         except (DecodeError, wire.MalformedError):
-            raise ExpressionError(f"it is no {self._class.DESCRIPTOR.full_name}") from None
+            raise ExpressionError(f"it is not a {self._class.DESCRIPTOR.full_name}") from None
         return message
 
     def default(self) -> Message:

@@ -23,7 +23,7 @@ version: 1
 services:
 """
 _EVENTS = """
-# Events that say what changed, where the service publishes some:
+# Events that say what changed, if the service publishes any:
 # events:
 #   - exchange: shop.events
 #     routing_keys: [product.updated, product.deleted]

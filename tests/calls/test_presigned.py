@@ -91,7 +91,7 @@ def test_a_url_in_base64_as_image_servers_have_it(broken: str) -> None:
     ],
 )
 def test_a_path_that_is_signed_and_says_no_end_that_can_be_told_from_a_begin(path: str) -> None:
-    with pytest.raises(ValueError, match="no end that can be read"):
+    with pytest.raises(ValueError, match="no end can be read"):
         end_of(f"https://files.example/{path}")
 
 
@@ -151,13 +151,13 @@ def test_a_key_that_ends_with_a_session_is_known_by_its_name(key: str) -> None:
 )
 def test_what_looks_like_a_signature_and_a_time_is_unclear(query: str) -> None:
     """Nobody can tell an end from the time of the signing."""
-    with pytest.raises(ValueError, match="no end that can be read"):
+    with pytest.raises(ValueError, match="no end can be read"):
         end_of(f"https://files.example/a.jpg?{query}")
 
 
 @pytest.mark.parametrize("life", ["6_0", "%D9%A3", "60.0", "", "1e3"])
 def test_a_life_that_no_vendor_reads_is_unclear(life: str) -> None:
-    with pytest.raises(ValueError, match="is no life"):
+    with pytest.raises(ValueError, match="is not a life"):
         end_of(f"https://files.example/a?X-Amz-Date=20260102T030305Z&X-Amz-Expires={life}&X-Amz-Signature=y")
 
 
@@ -176,5 +176,5 @@ def test_a_url_that_is_not_signed_tells_none(url: str) -> None:
 
 
 def test_one_that_is_signed_and_tells_none_is_unclear() -> None:
-    with pytest.raises(ValueError, match="no end that can be read"):
+    with pytest.raises(ValueError, match="no end can be read"):
         end_of("https://files.example/a.jpg?Signature=x")

@@ -1,4 +1,4 @@
-"""ARCHITECTURE.md: the files, functions and tests that it names exist."""
+"""ARCHITECTURE.md: the files, functions, constants and tests that it names exist."""
 
 import re
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_names_are_found() -> None:
 def test_a_file_and_its_function_exist(name: str, members: str) -> None:
     found = [ROOT / file for file in FILES if f"/{file}".endswith(f"/{name}")]
     assert found
-    wanted = [rf"\b(?:def|class) {member}\b" for member in members.split(".") if member]
+    wanted = [rf"(?m)\b(?:def|class) {member}\b|^{member}\b.* = " for member in members.split(".") if member]
     texts = [path.read_text() for path in found]
     assert any(all(re.search(each, text) for each in wanted) for text in texts), f"no {members} in {found}"
 

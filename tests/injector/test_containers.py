@@ -42,7 +42,7 @@ def test_the_only_app_where_the_address_is_given() -> None:
         (
             {"containers": [{"name": "a"}, {"name": "b"}]},
             {"upstream": "media:1"},
-            "containers: is needed, since none of a, b has M; name those that shall use the sidecar",
+            "containers: is needed, since none of a, b has M; name those that should use the sidecar",
         ),
     ],
 )

@@ -162,7 +162,7 @@ def test_what_is_lowered_is_never_too_little_to_start() -> None:
 
 def test_a_quota_that_counts_it_only_with_requests() -> None:
     full = quota({"pods": "3"}, scopes=["NotBestEffort"], pods="3")
-    with pytest.raises(Refused, match="of the ResourceQuota q no pod is left"):
+    with pytest.raises(Refused, match="the ResourceQuota q has no pod left"):
         fit(full)
     assert fit(quota({"pods": "2"}, scopes=["NotBestEffort"], pods="3")) == USUAL
     assert fit(full, counted=False) == USUAL
@@ -227,5 +227,5 @@ def test_such_a_pods_sidecar_never_has_too_little_to_start() -> None:
 
 
 def test_what_such_a_pod_has_left_may_be_too_little_for_the_namespace() -> None:
-    with pytest.raises(Refused, match="no less than 60m of cpu, and the pod's own resources too little"):
+    with pytest.raises(Refused, match="no less than 60m of cpu, and the pod's own resources are too small"):
         fit(limits(min={"cpu": "60m"}), spec=SHARED, app=resources({"cpu": "60m"}, {}))

@@ -31,6 +31,6 @@ def test_what_the_namespace_would_give_it_of_local_storage_fits(demands: list[An
 
 def test_of_too_little_local_storage_it_is_refused_where_that_counts() -> None:
     tight = [GIVEN, quota(limits_ephemeral__storage="1100Mi")]
-    with pytest.raises(Refused, match=r"too little limits\.ephemeral-storage is left; make room"):
+    with pytest.raises(Refused, match=r"too little limits\.ephemeral-storage left; make room"):
         fit(*tight, app=APP_WITH_STORAGE)
     assert "ephemeral-storage" not in fit(*tight, app=APP_WITH_STORAGE, counted=False)["limits"]

@@ -76,6 +76,8 @@ def test_a_source_that_may_be_missing_is_told(kind: str, what: str, behind: bool
     app["env"] += [{"name": "MEDIA_SERVICE_ADDR", "value": "$(HOST):1"}] if behind else []
     (said,) = decided(app).unseen
     name = "HOST" if behind else "MEDIA_SERVICE_ADDR"
-    assert said == (f"{name} comes from {what} media, key address, which is optional; while that is missing calls fail")
+    assert said == (
+        f"{name} comes from {what} media, key address, which is optional; while that is missing, calls fail"
+    )
     source[kind]["optional"] = False
     assert decided(app).unseen == ()

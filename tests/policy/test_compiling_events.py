@@ -71,7 +71,7 @@ def test_log_lines_of_an_event() -> None:
         ),
         (
             "{exchange: e, routing_keys: k, fields: {a: text?}, invalidates: '[event.a]'}",
-            "the tag is empty where no field",
+            "the tag is empty if no field",
         ),
         ("{exchange: e, routing_keys: k, fields: {a: int}, invalidates: '[]'}", "accepted: text, int64, text?, int64?"),
         ("{exchange: e, routing_keys: k}", "event: invalidates is missing"),

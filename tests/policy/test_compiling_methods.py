@@ -42,7 +42,7 @@ def test_a_read_says_which_answers_are_stored_and_what_they_depend_on() -> None:
     assert isinstance(verdict, Verdict)
     assert (verdict.further_tags, verdict.aliases) == (("product/7",), ("mug",))
     assert found.storable(asked, answer("GetProductBySlugResponse")) == "success is false"
-    assert str(found.storable(asked, b"\xff")).startswith("the policy cannot tell: it is no product.")
+    assert str(found.storable(asked, b"\xff")).startswith("the policy cannot tell: it is not a product.")
     assert found.successful(asked, answer("GetProductBySlugResponse", success=True))
     assert not found.successful(asked, answer("GetProductBySlugResponse"))
     assert found.successful(asked, b"\xff")
@@ -121,7 +121,7 @@ def test_log_lines_have_what_the_policy_says_and_lack_what_fails() -> None:
         ),
         (
             "reads: [{method: GetProductBySlug, tag: request.slug}]",
-            "read GetProductBySlug: tag: the tag is empty where no field",
+            "read GetProductBySlug: tag: the tag is empty if no field",
         ),
         (
             "reads: [{method: GetProductByID, tag: \"'a'\", bypass: response.success}]",
@@ -133,7 +133,7 @@ def test_log_lines_have_what_the_policy_says_and_lack_what_fails() -> None:
             "write UpdateProduct: names no tag; accepted: invalidates, alias or look_up",
         ),
         ("writes: [{method: UpdateProduct, invalidates: \"['a', 1]\"}]", "a list with items that are not strings"),
-        ('writes: [{method: UpdateProduct, invalidates: "[request.slug]"}]', "the tag is empty where no field is set"),
+        ('writes: [{method: UpdateProduct, invalidates: "[request.slug]"}]', "the tag is empty if no field is set"),
         (
             "writes: [{method: UpdateProduct, look_up: {method: Nope, request: a, invalidates: b}}]",
             "look_up: unknown unary method 'Nope'",
@@ -152,4 +152,4 @@ def test_what_cannot_be_meant_is_a_mistake(text: str, told: str) -> None:
 def test_a_tag_that_is_always_too_long_is_told() -> None:
     for tag in (f"'{'x' * 600}'", f"request.slug + '{'x' * 600}'"):
         (told,) = mistakes(f'{SERVICE}    reads: [{{method: GetProductBySlug, tag: "{tag}", ttl: 1m}}]')
-        assert told.endswith("tag: the tag is longer than 512 bytes where no field is set; accepted: shorter ones")
+        assert told.endswith("tag: the tag is longer than 512 bytes if no field is set; accepted: shorter ones")

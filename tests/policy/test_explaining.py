@@ -23,7 +23,7 @@ def test_a_read_and_its_answer() -> None:
         "ttl": "CACHE_TTL",
         "vary": "CACHE_VARY_METADATA",
         "metadata": "keyed",
-        "stored": "yes, for 5m at most (CACHE_TTL being 1h)",
+        "stored": "yes, for 5m at most (with CACHE_TTL at 1h)",
         "further tags": "product/7",
         "aliases": "none",
     }
@@ -34,7 +34,7 @@ def test_a_read_that_is_answered_with_a_status() -> None:
     kept = "ttl: 1h, negative_ttl: {NOT_FOUND: 30s}"
     policy = compiled(f"{SERVICE}    reads: [{{method: GetProductBySlug, tag: \"'slug/' + request.slug\", {kept}}}]")
     told = dict(explained(policy, "GetProductBySlug", {"slug": "mug"}, None, StatusCode.NOT_FOUND))
-    assert told["stored"] == "yes, for 30s at most (CACHE_TTL being 1h)"
+    assert told["stored"] == "yes, for 30s at most (with CACHE_TTL at 1h)"
     told = dict(explained(policy, "GetProductBySlug", {"slug": "mug"}, None, StatusCode.UNAVAILABLE))
     assert told["stored"] == "no: its status is UNAVAILABLE"
 
@@ -42,9 +42,9 @@ def test_a_read_that_is_answered_with_a_status() -> None:
 def test_a_write() -> None:
     assert explained(load_policy(""), "/media.MediaService/DeleteFile", {"id": 5}, None) == [
         ("method", "media.MediaService/DeleteFile, a write"),
-        ("invalidates", "nothing that the request names"),
+        ("invalidates", "no tag that the request names"),
         ("alias", "5"),
-        ("look_up", "media.MediaService/GetFileByID, where no answer has told the alias"),
+        ("look_up", "media.MediaService/GetFileByID, if no stored answer has told the alias"),
     ]
 
 

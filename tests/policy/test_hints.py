@@ -8,7 +8,7 @@ from proxy.policy.hints import hint
 @pytest.mark.parametrize(
     ("complaint", "accepted"),
     [
-        ("found no matching overload for '_+_' applied to '(string, int)'", "string(…) makes a string of a number"),
+        ("found no matching overload for '_+_' applied to '(string, int)'", "string(…) converts a number to a string"),
         ("expression of type 'wrapper(int)' cannot be the operand of a select operation", "without .value"),
         ("something else", ""),
     ],

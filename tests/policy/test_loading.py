@@ -116,7 +116,7 @@ def test_a_service_is_never_where_the_proxy_itself_listens(tmp_path: Path) -> No
     path = str(EXAMPLES / "product.yaml")
     with pytest.raises(PolicyError) as failed:
         load_policy(path, environ=environ, listen_addr=listen)
-    said = "'localhost:50066', where product.ProductService is (PRODUCT_SERVICE_ADDR), is this proxy's own LISTEN_ADDR"
+    said = "'localhost:50066', the address of product.ProductService (PRODUCT_SERVICE_ADDR), is this proxy's own LISTEN"
     assert said in str(failed.value)
     policy = load_policy(f"{ROUTES_OF}{path}", environ=environ, listen_addr=listen)
     assert policy.services["product.ProductService"].upstream == NOWHERE

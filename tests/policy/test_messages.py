@@ -57,5 +57,5 @@ def test_an_expression_that_may_look_at_all_of_it_gets_all_of_it(expression: str
 
 @pytest.mark.parametrize("body", [b"\xff", b"\x0a\x05x", b"\x2a\x01\xff"])
 def test_what_is_no_such_message_is_an_error_of_the_expression(body: bytes) -> None:
-    with pytest.raises(ExpressionError, match=r"it is no media\.UploadFileRequest"):
+    with pytest.raises(ExpressionError, match=r"it is not a media\.UploadFileRequest"):
         Messages(UPLOAD, "request", NAMED).readable(body)
