@@ -1,8 +1,9 @@
 """Where a call's CPU goes: py-spy's samples of every Python thread, native frames included, each given to its owner.
 
-The kernel's account of each thread says how much CPU a call took; the samples say for whom (`owners`). Threads without
-a sample never run Python: those of gRPC's core, or of Envoy. The servers that do the least (`floors`) are looked at in
-the same way: what the proxy takes beyond them is what could be removed at most.
+The kernel's account of each thread says how much CPU a call took; the samples say for whom (`owners`). The account is
+taken before py-spy comes: it stops all threads for each sample, and what wakes them doubles the CPU of a proxy's call.
+Threads without a sample never run Python: those of gRPC's core, or of Envoy. The servers that do the least (`floors`)
+are looked at in the same way: what the proxy takes beyond them is what could be removed at most.
 """
 
 import asyncio
@@ -37,6 +38,8 @@ ECHO, LOOK, SHAPE, HIT, FORWARDING, PASSED, IN_ENVOY = (
 )
 _ROUNDS, _SECONDS, _RATE = 4, 3, 150
 _CALLERS, _CALLS = 8, 500
+_COUNTED = 2000
+"""Calls of a round by whose CPU the samples are weighed."""
 _THREAD = re.compile(r"thread \((\d+)\)")
 
 
@@ -68,6 +71,7 @@ class _Record:
     spent: Counter[int] = field(default_factory=Counter)
     """Nanoseconds by thread."""
     calls: int = 0
+    """That took so much."""
 
 
 async def run() -> dict[str, Shares]:
@@ -86,8 +90,13 @@ async def run() -> dict[str, Shares]:
 
 
 async def _record(stack: Stack, kind: _Kind, record: _Record) -> None:
+    """The account first, then the samples."""
     server = stack.servers[kind.server]
     pid = server.tree.pids()[-1]  # Envoy's, of a proxy that has one
+    before = threads(pid)
+    await load.run(server.address, server.tree, kind.asked, callers=_CALLERS, calls=_COUNTED)
+    record.spent.update({thread: spent - before.get(thread, 0) for thread, spent in threads(pid).items()})
+    record.calls += _COUNTED
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as folder:
         raw = Path(folder, "raw")
         spy = await asyncio.create_subprocess_exec(
@@ -97,13 +106,10 @@ async def _record(stack: Stack, kind: _Kind, record: _Record) -> None:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        before = threads(pid)
         while spy.returncode is None:
             await load.run(server.address, server.tree, kind.asked, callers=_CALLERS, calls=_CALLS)
-            record.calls += _CALLS
         if await spy.wait():
             print(f"py-spy ended with status {spy.returncode}", file=sys.stderr)
-        record.spent.update({thread: spent - before.get(thread, 0) for thread, spent in threads(pid).items()})
         record.stacks += _read(raw)
 
 

@@ -23,7 +23,7 @@ from proxy.policy.watched import Watched
 from proxy.reloading import Reloading
 from proxy.served import Served
 from proxy.service_states import ServiceStates
-from proxy.settings import otel
+from proxy.settings import otel, otel_rules
 from proxy.settings.config import Settings
 from proxy.settings.tolerance import PolicyFault
 from proxy.telemetry.complaints import Complaints
@@ -268,6 +268,8 @@ def _because(failed: asyncio.Task[None] | None) -> str:
 def _tracing() -> "SpanExport | None":
     """Starts tracing if the environment asks for it; only then is OpenTelemetry's SDK loaded."""
     if not otel.traced():
+        for fault in otel_rules.wrong():
+            log.warning("%s; nothing is traced, so it has no effect", fault)
         return None
     from proxy.telemetry import span_export  # noqa: PLC0415
 

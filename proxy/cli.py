@@ -30,7 +30,7 @@ from proxy.errors import SettingError, StartError
 from proxy.lazy_commands import LazyGroup
 from proxy.printable import printable, printable_json
 from proxy.reasons import in_words
-from proxy.settings import config, flags, otel
+from proxy.settings import config, flags, otel, otel_rules
 from proxy.settings.tolerance import Taken
 
 PROGRAM = "media-cache-proxy"
@@ -167,7 +167,15 @@ def show_config(context: click.Context, /, as_json: bool, **values: Any) -> None
     it is for `serve`.
     """
     sources = _sources(context)
-    settings = Taken.of(values, flags.faults(context)).settings
+    taken = Taken.of(values, flags.faults(context))
+    unread = otel_rules.wrong()
+    if unread and otel.traced():
+        taken = taken.after(SettingError(unread[0]))
+    elif unread:
+        click.echo("\n".join(f"{PROGRAM}: {line}; nothing is traced, so it has no effect" for line in unread), err=True)
+    for fault in taken.faults:
+        click.echo(f"{PROGRAM}: {fault}", err=True)
+    settings = taken.settings
     shown = {name.upper(): (text, sources[name]) for name, text in settings.shown().items()}
     shown |= otel.shown()
     if as_json:

@@ -142,7 +142,7 @@ class RabbitSession:
 
     def _consumer_cancelled(self, _: Any) -> None:
         self.queue_deleted = True
-        self._ended("a queue of ours was deleted")
+        self._ended("one of the proxy's queues was deleted")
 
     def _ended(self, reason: str) -> None:
         if not self._closing:

@@ -147,7 +147,7 @@ class Cache:
         return store.usable(key.hash_key) and not self._held_back(key.tag, key.read.dependent)
 
     async def _go_on(self, store: Store, call: Call, looked: Look) -> Answer:
-        """Steps 3 to 5: the second was taken on the straight way of a hit."""
+        """Steps 3 to 5: the second was taken on the fast path of a hit."""
         if looked.failed:
             _log_miss(looked.key)
             return Answer(await self._fetch(call), "miss")

@@ -1,10 +1,10 @@
-"""`Hits`: the short path of a hit, which nearly every read takes. Between its two halves a transport awaits Redis.
+"""`Hits`: the fast path of a hit, which nearly every read takes. Between its two halves a transport awaits Redis.
 
-    begin      with a remembered key, no `cache-control` and a healthy node, Redis is asked; else None: the long path
-    ended      fills in what was found, mostly a fresh entry; otherwise the long path continues from it (`Call.looked`)
+    begin      with a remembered key, no `cache-control` and a healthy node, Redis is asked; else None: the slow path
+    ended      fills in what was found, mostly a fresh entry; otherwise the slow path continues from it (`Call.looked`)
     answered   the caller has the answer: counted once
 
-The long path is `Methods.read`. Both follow the same rules, those of `Cache` and `redis_reads`.
+The slow path is `Methods.read`. Both follow the same rules, those of `Cache` and `redis_reads`.
 """
 
 import time
@@ -62,7 +62,7 @@ class Hits:
         self._observer = observer
 
     def begin(self, body: bytes, metadata: Metadata) -> Look | None:
-        """Steps 1 and 2 of `Cache.get`: asks Redis. None means the long path. `metadata` has no `cache-control`."""
+        """Steps 1 and 2 of `Cache.get`: asks Redis. None means the slow path. `metadata` has no `cache-control`."""
         policy = self._policy
         if policy.mode != "on" or policy.ttl <= 0:
             return None

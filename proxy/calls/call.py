@@ -26,7 +26,7 @@ class Call:
     metadata: Metadata = ()
     deadline: float | None = None
     looked: object = None
-    """What the straight way of a hit found out before it was left; see `proxy.caching.hits`. None: nothing."""
+    """What the fast path of a hit found out before it was left; see `proxy.caching.hits`. None: nothing."""
 
 
 @dataclass(slots=True)

@@ -75,7 +75,7 @@ class EnvoyTransport:
         self._callers = metrics.callers
         self._seen = Outcomes()
         self._told = {
-            "unread": "Envoy reset it while it read its headers: malformed, or more than twice MAX_METADATA_BYTES",
+            "unread": "Envoy reset calls whose headers were malformed or larger than twice MAX_METADATA_BYTES",
             "MAX_CONNECTIONS": TOO_MANY % settings.max_connections,
         }
         """What is logged for calls that Envoy refuses without telling the caller why, by the limit."""

@@ -1,7 +1,7 @@
 """`Reads`: the hit path in Redis: one plain read of one field, and the rules by which its result may be served.
 
 A read is awaited as a whole (`read`), or in two halves (`begin`, `ended`) between which the caller awaits Redis' reply:
-so the short path of a hit needs no coroutine here.
+so the fast path of a hit needs no coroutine here.
 """
 
 import time

@@ -1,8 +1,8 @@
 """`SpanExport`: a separate thread sends spans to a collector over OTLP. No call waits for it or fails because of it.
 
 It starts only if the standard `OTEL_EXPORTER_OTLP_ENDPOINT` or `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` is set. The SDK
-reads the other standard variables itself; values that it would only warn about, or that would lead to a traceback, are
-checked here first.
+reads the other standard variables itself, after `otel_rules` has refused values that it would only warn about, or that
+would lead to a traceback.
 
 At most `OTEL_BSP_MAX_QUEUE_SIZE` spans (2048) wait to be sent; beyond that the oldest are dropped. If the collector is
 away or too slow, there is one warning a minute, and one line when it is back.
@@ -11,7 +11,7 @@ away or too slow, there is one warning a minute, and one line when it is back.
 import asyncio
 import importlib
 import logging
-import re
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +25,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, Spa
 from opentelemetry.trace import Tracer
 
 from proxy.errors import SettingError, StartError
+from proxy.settings import otel_rules
 from proxy.settings.otel import ENDPOINTS, given, traced
 from proxy.settings.redact import without_credentials
 from proxy.telemetry import tracing
@@ -32,9 +33,6 @@ from proxy.telemetry.log import RateLimit
 from proxy.telemetry.otlp_tls import RenewedExporter, collector_leg
 from proxy.tls import Given
 
-_PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_INSECURE = ("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "OTEL_EXPORTER_OTLP_INSECURE")
-_HEADERS = ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS")
 _CA = ("OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE")
 _CERT = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE")
 _KEY = ("OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY", "OTEL_EXPORTER_OTLP_CLIENT_KEY")
@@ -42,10 +40,6 @@ _EXPORTERS = {
     "grpc": "opentelemetry.exporter.otlp.proto.grpc.trace_exporter",
     "http/protobuf": "opentelemetry.exporter.otlp.proto.http.trace_exporter",
 }
-_SAMPLERS = tuple(
-    f"{parent}{name}" for parent in ("", "parentbased_") for name in ("always_on", "always_off", "traceidratio")
-)
-_PROPAGATORS = "tracecontext, baggage, b3, b3multi, jaeger, none"
 _W3C = frozenset({"traceparent", "tracestate"})
 _B3 = frozenset({"b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags"})
 """Each of the two B3 propagators reads both forms, so both forms must be replaced by those that the proxy writes."""
@@ -59,8 +53,10 @@ def start(version: str) -> "SpanExport | None":
     """Starts tracing if the environment names a collector, else returns None. StartError: a variable is wrong."""
     if not traced():
         return None
+    if faults := otel_rules.wrong():
+        raise SettingError(faults[0])
+    _tidy()
     endpoint = given(*ENDPOINTS)
-    _check(endpoint)
     propagator, fields = _propagation()
     heeds = fields == _W3C and (given("OTEL_TRACES_SAMPLER") or "parentbased_").lower().startswith("parentbased_")
     try:
@@ -214,32 +210,23 @@ class _Overheard(logging.Handler):
         super().close()
 
 
-def _check(endpoint: str) -> None:
-    """Raises SettingError for values that the SDK would ignore or take for something else."""
-    if not re.match(r"https?://[^/]", endpoint) and not given(*_INSECURE):
-        raise _not_understood(ENDPOINTS, without_credentials(endpoint), "a URL: http://host:4317, https:// for TLS")
-    exporter = given("OTEL_TRACES_EXPORTER")
-    if exporter not in {"", "otlp"}:
-        raise _not_understood(("OTEL_TRACES_EXPORTER",), exporter, "otlp, none")
-    for number, header in enumerate(given(*_HEADERS).split(","), 1):
-        if header.strip() and not re.match(r"\s*[^\s=]+\s*=", header):
-            raise _not_understood(_HEADERS, f"header {number}", "name=value, several separated by commas")
-    sampler, share = given("OTEL_TRACES_SAMPLER").lower(), given("OTEL_TRACES_SAMPLER_ARG")
-    if sampler and sampler not in _SAMPLERS:
-        raise _not_understood(("OTEL_TRACES_SAMPLER",), sampler, ", ".join(_SAMPLERS))
-    if "ratio" in sampler and not re.fullmatch(r"0?\.\d+|[01](\.0*)?", share or "1"):
-        raise _not_understood(("OTEL_TRACES_SAMPLER_ARG",), share, "a share from 0 to 1, like 0.1")
+def _tidy() -> None:
+    """Makes the SDK read the variables as `given` does: without spaces around a value, and an empty one as unset."""
+    for name, text in [(name, text) for name, text in os.environ.items() if name.startswith("OTEL_")]:
+        if text.strip():
+            os.environ[name] = text.strip()
+        else:
+            del os.environ[name]
 
 
 def _exporter(endpoint: str) -> SpanExporter:
-    protocol = given(*_PROTOCOLS) or "grpc"
-    if protocol not in _EXPORTERS:
-        raise _not_understood(_PROTOCOLS, protocol, ", ".join(_EXPORTERS))
+    protocol = given(*otel_rules.PROTOCOLS) or "grpc"
     try:
         module = importlib.import_module(_EXPORTERS[protocol])
     except ModuleNotFoundError:
+        name = next(name for name in otel_rules.PROTOCOLS if given(name))
         instead = f"grpc; for {protocol} pip install '.[otlp-http]' in the source tree"
-        raise _not_understood(_PROTOCOLS, protocol, instead) from None
+        raise SettingError(f"{name}: {protocol!r} is not understood; accepted: {instead}") from None
     leg = collector_leg(*map(_file, (_CA, _CERT, _KEY))) if _over_tls(endpoint) else None
     if leg is not None:
         return RenewedExporter(module.OTLPSpanExporter, protocol, leg)
@@ -250,7 +237,7 @@ def _exporter(endpoint: str) -> SpanExporter:
 def _over_tls(endpoint: str) -> bool:
     """Decides as the SDK does: by the scheme, or without one by OTEL_EXPORTER_OTLP_INSECURE."""
     return not endpoint.startswith("http://") and (
-        endpoint.startswith("https://") or given(*_INSECURE).lower() != "true"
+        endpoint.startswith("https://") or given(*otel_rules.INSECURE).lower() != "true"
     )
 
 
@@ -267,8 +254,6 @@ def _propagation() -> tuple[TextMapPropagator, frozenset[str]]:
         if name in {"none", "baggage"}:
             continue
         found = entry_points(group="opentelemetry_propagator", name=name)
-        if not found:
-            raise _not_understood(("OTEL_PROPAGATORS",), name, _PROPAGATORS)
         propagator: TextMapPropagator = next(iter(found)).load()()
         propagators.append(propagator)
         fields |= propagator.fields
@@ -287,8 +272,3 @@ def _resource(version: str) -> Resource:
     if SERVICE_VERSION in told.attributes:
         del ours[SERVICE_VERSION]
     return told.merge(Resource(ours))
-
-
-def _not_understood(names: Sequence[str], text: str, accepted: str) -> SettingError:
-    name = next((name for name in names if given(name)), names[-1])
-    return SettingError(f"{name}: {text!r} is not understood; accepted: {accepted}")

@@ -17,7 +17,7 @@ from proxy.transport.large_messages import LargeMessages, TooManyBytesError
 from proxy.transport.limits import clamped
 from proxy.transport.metadata import IllegalMetadataError, to_upstream
 from proxy.transport.upstream import NeverProcessedError, StreamCall, Upstream, never_processed
-from proxy.transport.upstreams import Whereabouts
+from proxy.transport.upstreams import UpstreamResolver
 
 _HEADERS_ALONE = 0.025
 """Seconds. No initial metadata is what grpc.aio shows for an empty header frame and for none at all, when upstream sent
@@ -32,7 +32,7 @@ message. So no call upstream is opened until that is here; or for so long, since
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def unary_forwarder(upstreams: Whereabouts) -> Handler:
+def unary_forwarder(upstreams: UpstreamResolver) -> Handler:
     """A `Handler` that lets upstream answer."""
 
     async def forward(call: Call) -> Reply:

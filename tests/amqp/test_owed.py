@@ -1,4 +1,4 @@
-"""Writes and their own events; the notes are scripted here, `tests/store/test_event_record.py` has the real ones."""
+"""Writes and their own events, with scripted notes; `tests/store/test_event_record.py` has the real ones."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from proxy.amqp.owed import Owed
 
 
 class Notes:
-    """Says what it is told to."""
+    """Notes whose content the test sets."""
 
     def __init__(self, **told: bool | None) -> None:
         self.told = told
@@ -34,12 +34,12 @@ async def test_one_that_lacks_its_event_counts_where_such_events_come(owed: Owed
     notes = Notes(user_a=False, page_b=False)
     owed.heard(("user/7",))
     owed.wrote(("user/1",), b"a", 100.0)
-    owed.wrote(("page/1",), b"b", 100.0)  # no event has ever named one of its kind
+    owed.wrote(("page/1",), b"b", 100.0)  # no event has ever named a tag of this kind
     assert await owed.judged(notes, 112.0, heard_at=105.0) == [False]
 
 
 async def test_it_says_nothing_where_no_event_has_come_since(owed: Owed) -> None:
-    """Then all are mute, or none had anything to say."""
+    """Then all services are mute, or had nothing to publish."""
     owed.heard(("user/7",))
     owed.wrote(("user/1",), b"a", 100.0)
     assert await owed.judged(Notes(user_a=False), 112.0, heard_at=99.0) == []
@@ -66,7 +66,7 @@ async def test_a_note_that_is_gone_says_nothing(owed: Owed) -> None:
 async def test_what_is_forgotten_is_not_judged(owed: Owed) -> None:
     owed.wrote(("user/1",), b"a", 100.0)
     owed.forget()
-    owed.wrote((), b"b", 100.0)  # names nothing
+    owed.wrote((), b"b", 100.0)  # a write without tags
     assert await owed.judged(Notes(), 112.0) == []
 
 

@@ -1,4 +1,4 @@
-"""RabbitMQ as operators see it: one line each way, the reason while it is lost, what is wrong while it is there."""
+"""RabbitMQ as operators see it: one line per change, the reason while it is lost, other trouble while it is up."""
 
 import logging
 

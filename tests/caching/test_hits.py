@@ -1,4 +1,4 @@
-"""proxy.caching.hits: the straight way of a hit, on a core and a real Redis; and where it ends."""
+"""proxy.caching.hits: the fast path of a hit, on a core and a real Redis; and where it ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ async def stack(redis: RedisServer) -> AsyncIterator[Stack]:
 
 
 async def looked(process: Process, call: Call) -> Look | None:
-    """What the straight path finds; None if it is not taken."""
+    """What the fast path finds; None if it is not taken."""
     look = process.core.hits[0].begin(call.body, call.metadata)
     if look is None:
         return None

@@ -1,4 +1,4 @@
-"""proxy.envoy.ended: statuses of Envoy's own answers; what they do is seen in test_transparent_retries."""
+"""The statuses of Envoy's own answers; test_transparent_retries has their effect on calls."""
 
 from proxy.envoy.ended import local_replies
 

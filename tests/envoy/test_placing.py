@@ -1,4 +1,4 @@
-"""proxy.envoy.placing: the policy's services, without what loading them takes."""
+"""Envoy's files for a policy's services are written without loading the policy into `serve`."""
 
 import asyncio
 import subprocess
@@ -29,12 +29,12 @@ def place(directory: Path) -> Place:
 
 
 def told(directory: Path) -> list[str]:
-    """The files for Envoy."""
+    """The content of the files for Envoy."""
     return [(directory / f"{name}.json").read_text() for name in ("clusters", "routes")]
 
 
 def files_of(directory: Path, settings: Settings) -> list[str]:
-    """Those that a policy as it is read here would have."""
+    """The content that they would have with the policy as it is read here."""
     services = placed(settings)
     write(directory, CLUSTERS, clusters_of(settings, place(directory), services))
     write(directory, ROUTES, [routes(settings, services)])
@@ -88,7 +88,7 @@ def test_nothing_of_it_stays(tmp_path: Path) -> None:
 async def test_whoever_serves_has_the_policy_that_envoy_was_told_of_though_its_files_have_changed(
     tmp_path: Path,
 ) -> None:
-    """Between the two readings the policy is replaced, and its descriptors are."""
+    """Between the two reads, the policy and its descriptors are replaced."""
     settings = Settings(policy=policy_in(tmp_path, product="shop:1"), redis_addr=None)
     expected = placed(settings)
     written(settings, place(tmp_path))
@@ -97,7 +97,7 @@ async def test_whoever_serves_has_the_policy_that_envoy_was_told_of_though_its_f
     core = Core.build(settings, Metrics(), files=Watched.saved(place(tmp_path).policy))
     try:
         assert placed_by(core.policy, settings) == expected
-        assert core.files.changed  # and so the first look takes them up
+        assert core.files.changed  # so the first check takes the change up
     finally:
         await core.close()
 
@@ -111,7 +111,7 @@ async def test_so_has_it_where_the_service_says_itself_what_it_looks_like(tmp_pa
         settings = Settings(policy=str(tmp_path / "policy.yaml"), redis_addr=None)
         expected = await asyncio.to_thread(placed, settings)
         await asyncio.to_thread(written, settings, place(tmp_path))
-    core = Core.build(settings, Metrics(), files=Watched.saved(place(tmp_path).policy))  # nobody is there to be asked
+    core = Core.build(settings, Metrics(), files=Watched.saved(place(tmp_path).policy))  # there is no server to ask
     try:
         assert placed_by(core.policy, settings) == expected
     finally:

@@ -1,4 +1,4 @@
-"""proxy.envoy.refusals: Envoy's own line, and the setting that it is about."""
+"""Envoy's own line about a failed start, and the setting that it is about."""
 
 import pytest
 

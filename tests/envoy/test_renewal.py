@@ -1,4 +1,4 @@
-"""proxy.envoy.renewal: what Envoy is given of a policy that changed; a real one is in tests/e2e/test_policy_reload."""
+"""What a scripted Envoy gets when the policy changes; tests/e2e/test_policy_reload has a real one."""
 
 import json
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from tests.support.services import policy_in
 
 
 class Admin(EnvoyAdmin):
-    """An Envoy that reads what is written, and refuses what it is told to."""
+    """An Envoy that reads the written files, and rejects those that the test names."""
 
     def __init__(self, directory: Path) -> None:
         super().__init__("")
@@ -57,7 +57,7 @@ async def test_clusters_come_before_routes_and_stay_for_calls_in_progress(tmp_pa
     found, admin = renewal(tmp_path, both)
     gone = set(both[2].clusters)
     assert await found.take_up(one) == ()
-    assert admin.order == ["clusters", "clusters", "routes", "routes"]  # each before and after
+    assert admin.order == ["clusters", "clusters", "routes", "routes"]  # each is asked for before and after
     assert gone < admin.clusters()
     assert await found.take_up(one) == ()
     moved = services(tmp_path, product="shop:3")

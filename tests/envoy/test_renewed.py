@@ -1,4 +1,4 @@
-"""proxy.envoy.renewed: the files of what may change."""
+"""The files of those parts of Envoy's configuration that may change."""
 
 import json
 from pathlib import Path

@@ -80,7 +80,7 @@ async def test_envoy_dies_with_the_proxy(proxy: ProxyProcess) -> None:
 
 
 async def test_what_only_the_start_used_is_given_back(proxy: ProxyProcess) -> None:
-    """Its processes take 114 MB together; with all the pages of Envoy's executable that were touched, 157."""
+    """Its processes take 114 MB together; with all pages of Envoy's executable that the start touched, 157 MB."""
     await until(lambda: Tree(proxy.pid).resident() < 140, "memory to be given back")
     assert await serves(proxy)
     assert Tree(proxy.pid).resident() < 140
@@ -141,7 +141,7 @@ def test_the_configuration_can_be_read() -> None:
 
 
 def test_the_process_around_envoy_loads_little() -> None:
-    """It is there as long as Envoy, and does next to nothing."""
+    """It lives as long as Envoy and does next to nothing."""
     heavy = ("pyvoy", "aiohttp", "grpc", "google.protobuf", "prometheus_client", "redis", "aio_pika", "opentelemetry")
     program = (
         "import sys, proxy.cli, proxy.envoy.supervisor; from proxy.envoy import launch; from pathlib import Path\n"

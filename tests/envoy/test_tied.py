@@ -1,4 +1,4 @@
-"""proxy.envoy.tied: what is started by it ends with who started it, killed or not."""
+"""A program that `tied` starts ends with its parent, whether the parent is killed or not."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Only a server that takes invalidations is taken for well: a ping that is answered says too little."""
+"""Only a server that accepts invalidations counts as usable; an answered ping is not enough."""
 
 import pytest
 

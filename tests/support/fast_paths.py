@@ -1,4 +1,4 @@
-"""A core behind the straight way of either transport, for tests that look at which way a call takes."""
+"""A core behind the fast path of either transport, for tests that look at which way a call takes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -37,7 +37,7 @@ class Answer:
 
 
 class Watched(Hits):
-    """Notes the requests for which Redis was asked on the straight way."""
+    """Notes the requests for which Redis was asked on the fast path."""
 
     def __init__(self, process: Process) -> None:
         core = process.core
@@ -66,7 +66,7 @@ class Way:
 
     @property
     def asked(self) -> list[bytes]:
-        """The requests for which Redis was asked on the straight way."""
+        """The requests for which Redis was asked on the fast path."""
         return self.hits.asked
 
 
