@@ -95,5 +95,5 @@ def _rendered(settings: Settings, place: Place, services: Sequence[Placed]) -> d
         raise SettingError(str(error)) from None
     except OSError:
         raise StartError(
-            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of a local address"
+            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be opened to listen on; accepted: a free port of a local address"
         ) from None

@@ -214,7 +214,7 @@ class Listener:
                 port = server.add_secure_port(self._address, server_credentials(self._tls))
         except RuntimeError:
             raise StartError(
-                f"LISTEN_ADDR: {self._address!r} cannot be listened on; accepted: a free port of a local address"
+                f"LISTEN_ADDR: {self._address!r} cannot be opened to listen on; accepted: a free port of a local address"
             ) from None
         await server.start()
         self._servers.append(server)
