@@ -1,4 +1,4 @@
-"""`Attacker`: one HTTP/2 connection that does what no gRPC library would; keeps the protocol only where it must."""
+"""`Attacker`: an HTTP/2 connection that does what no gRPC library would, and follows the protocol only if it must."""
 
 import asyncio
 from collections import Counter
@@ -25,7 +25,7 @@ from tests.support.raw_http2 import (
 )
 
 _FRAME = 16_000
-"""Bytes of a frame's payload; peers take 16,384 unless they say otherwise."""
+"""Maximum payload of a frame in bytes; peers accept 16,384 unless they announce more."""
 HEADER_TABLE, INITIAL_WINDOW = 1, 4
 """Settings. Without a table every header field that comes is a literal, for `Attacker.said`."""
 
@@ -43,10 +43,10 @@ def literal(key: bytes, value: bytes, *, remembered: bool = False) -> bytes:
 
 LARGEST_WINDOW = (1 << 31) - 1
 WIDEST = frame(8, 0, 0, (LARGEST_WINDOW - 65_535).to_bytes(4))
-"""WINDOW_UPDATE: the connection's window as large as can be."""
+"""WINDOW_UPDATE that makes the connection's window as large as possible."""
 
 REMEMBERED = b"\xbe"
-"""The field that was remembered last, once more: one byte."""
+"""A reference to the field that was stored last: one byte."""
 
 
 def _integer(value: int) -> bytes:
@@ -62,7 +62,7 @@ def _integer(value: int) -> bytes:
 
 
 def header_frames(stream: int, block: bytes, flags: int = 0) -> bytes:
-    """A header block of any length: HEADERS and as many CONTINUATION as it takes."""
+    """A header block of any length: HEADERS and as many CONTINUATION as needed."""
     parts = [block[at : at + _FRAME] for at in range(0, len(block), _FRAME)]
     kinds = [HEADERS, *[CONTINUATION] * (len(parts) - 1)]
     ends = [0] * (len(parts) - 1) + [END_HEADERS]
@@ -73,7 +73,7 @@ def header_frames(stream: int, block: bytes, flags: int = 0) -> bytes:
 
 
 class Attacker:
-    """Answers SETTINGS and PING, counts and keeps what comes; `settings` are ours as (id, value)."""
+    """Answers SETTINGS and PING, counts and keeps what arrives; `settings` are those to send, as (id, value)."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
@@ -83,7 +83,7 @@ class Attacker:
         self._unpack = hpack.Decoder()
 
     async def send(self, data: bytes) -> None:
-        """Waits for the socket, not for any window."""
+        """Waits for the socket, but not for a flow-control window."""
         self.writer.write(data)
         await self.writer.drain()
 
@@ -96,7 +96,7 @@ class Attacker:
                 self.writer.write(frame(received.kind, ACK, 0, received.payload if received.kind == PING else b""))
 
     def _spelt_out(self, received: Frame) -> Frame:
-        """With its fields as literals, however they were packed."""
+        """Returns a header block with its fields as literals, however they were encoded."""
         fields = self._unpack.decode(received.payload, raw=True)
         return replace(received, payload=b"".join(literal(key, value) for key, value in fields))
 
@@ -112,17 +112,17 @@ class Attacker:
 
     @property
     def reset(self) -> int:
-        """Calls that were reset and not answered: Envoy does so where it has read too many headers."""
+        """Calls that were reset without an answer, as Envoy does after too many headers."""
         return len({each.stream for each in self.received if each.kind == RST_STREAM} - self.answered)
 
     def said(self, words: bytes) -> int:
-        """In how many frames these words came."""
+        """The number of frames that contain these words."""
         return sum(words in received.payload for received in self.received)
 
 
 @asynccontextmanager
 async def attacker(port: int, *settings: tuple[int, int], deaf: bool = False) -> AsyncIterator[Attacker]:
-    """A connection, closed at the end; a deaf one reads nothing from its socket."""
+    """A connection that is closed at the end; a deaf one reads nothing from its socket."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     attacking = Attacker(reader, writer)
     listening = asyncio.create_task(asyncio.Event().wait() if deaf else attacking.listen())

@@ -1,8 +1,8 @@
-"""`Scene`: a real proxy with its Redis and its media service, abused while a well-behaved caller goes on calling.
+"""`Scene`: a real proxy with its Redis and its media service, abused while a well-behaved caller keeps calling.
 
-Proxy, media service and caller are processes of their own, so that what the test itself is busy with delays none. The
-gate is in `Figures.check`: no well-behaved call failed, their p99 and the proxy's memory stayed bounded, and afterwards
-the proxy has as many open files as before (a connection is one).
+Proxy, media service and caller are separate processes, so that the test's own work does not delay them. `Figures.check`
+decides: no well-behaved call failed, their p99 and the proxy's memory stayed bounded, and afterwards the proxy has as
+many open files as before (each connection is one).
 """
 
 import os
@@ -24,11 +24,11 @@ from tests.support.servers.process import ROOT, ProxyProcess
 from tests.support.servers.waiting import until
 
 _WARM, _CALM = 30, 120
-"""Calls before anything is measured; calls without abuse, for the p99 to compare with."""
+"""Calls before the measurement; calls without abuse, whose p99 is the comparison."""
 _LEAST = 110
-"""Calls from the end of the abuse on that count too, so that the p99 is not the worst of them."""
+"""Calls after the abuse that count too, so that the p99 is not simply the slowest call."""
 _SLOWER, _SLOWEST = 10, 2.0
-"""The p99 may become so many times the calm one, or so many seconds: two cores may have other things to do."""
+"""Maximum p99, as a multiple of the calm one and in seconds; the two cores may be busy with other work."""
 _GOOD = {"hit", "miss", "coalesced", "forwarded"}
 
 
@@ -80,7 +80,7 @@ class Scene:
 
     @asynccontextmanager
     async def abused(self) -> AsyncIterator[Figures]:
-        """Calm first, then what the test does meanwhile; waits until the proxy is as it was."""
+        """Measures without abuse first, then during the block; waits until the proxy is as before."""
         await self._called(_WARM)
         await self.metric("")  # the connection by which the proxy asks Envoy stays open
         files = self._open_files()
@@ -96,12 +96,12 @@ class Scene:
         await until(lambda: self._open_files() <= files, "the proxy's connections to be closed")
 
     async def called(self, outcome: str) -> None:
-        """Waits for a call of the well-behaved caller that begins from now on and ends so."""
+        """Waits for a call of the well-behaved caller that begins from now on and ends in this way."""
         since = time.monotonic()
         await until(lambda: any(call.outcome == outcome for call in self._calls(since)), f"a call that is {outcome}")
 
     async def poured(self, streams: int) -> None:
-        """Waits until so many streams have begun upstream."""
+        """Waits until this many streams have begun upstream."""
         await until(lambda: self.upstream.stdout.count("pouring") >= streams, f"{streams} streams upstream")
 
     async def metric(self, name: str) -> float:
@@ -109,7 +109,7 @@ class Scene:
         return await self.proxy.metric(name)
 
     async def all_held(self, size: int, begun: int, ended: Callable[[], int]) -> None:
-        """Waits until of so many calls with a message of `size` bytes each has its message held, or has ended."""
+        """Waits until each of this many calls with a message of `size` bytes has its message held, or has ended."""
 
         async def settled() -> bool:
             held = await self.metric('media_cache_limit_used{limit="MAX_BYTES_IN_FLIGHT"}')
@@ -124,25 +124,25 @@ class Scene:
         return [call for call in parsed if call.begun + call.seconds >= since]
 
     async def _called(self, count: int, since: float = 0.0) -> None:
-        """Waits for so many calls that began since then."""
+        """Waits for this many calls that began since then."""
         what = f"{count} calls of the well-behaved caller"
         await until(lambda: sum(call.begun >= since for call in self._calls(since)) >= count, what, timeout=60)
 
     @property
     def holds_windows(self) -> bool:
-        """Whether of a call that it forwards the proxy never holds more than a window, so that it need refuse none."""
+        """Whether the proxy never holds more than a window of a forwarded call, so that it need not refuse any."""
         return self.proxy.settings["TRANSPORT"] == "envoy"
 
     @property
     def serving(self) -> int:
-        """The process that has callers' connections."""
+        """The process that holds the callers' connections."""
         return envoy_of(self.proxy) if self.proxy.settings["TRANSPORT"] == "envoy" else self.proxy.pid
 
     def _open_files(self) -> int:
         return len(os.listdir(f"/proc/{self.serving}/fd"))  # noqa: PTH208 -- no Path needed for their number
 
     def _peak_mib(self) -> float:
-        """Of all that is resident, pages of programs as well, and with what Envoy's parent has for itself."""
+        """Peak of all resident memory, program pages included, plus the private memory of Envoy's parent."""
         parent = _memory_mib(self.proxy.pid, "RssAnon") if self.serving != self.proxy.pid else 0.0
         return parent + _memory_mib(self.serving, "VmHWM")
 

@@ -1,8 +1,8 @@
-"""The media service behind an abused proxy, in a process of its own: `python -m tests.abuse.upstream PORT`.
+"""The media service behind an abused proxy, in a separate process: `python -m tests.abuse.upstream PORT`.
 
-Raw bytes, any kind of method. The last word of a path says what happens: `GetFilesByModel` answers with a file,
-`GetAllMedia` with 1 MiB, `Hold` takes no message and never answers, `Pour` streams messages for as long as they are
-taken, anything else sends each message back.
+It serves any kind of method in raw bytes. The last word of a path says what happens: `GetFilesByModel` answers with a
+file, `GetAllMedia` with 1 MiB, `Hold` reads no message and never answers, `Pour` streams messages for as long as they
+are read, and anything else sends each message back.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ POURED = 512 << 10
 
 
 def named(model_type: str, model_id: int, collection: str, authorization: str = "") -> str:
-    """What only an answer to this holds."""
+    """The text that only an answer to this request contains."""
     return f"{model_type!r} {model_id} {collection!r} {authorization!r}"
 
 
 def answer(asked: bytes, authorization: str) -> bytes:
-    """One file, whose uuid names who asked for what, in a way that no two can share."""
+    """One file, whose uuid identifies the caller and the request unambiguously."""
     request = pb.GetFilesByModelRequest.FromString(asked)
     uuid = named(request.model_type, request.model_id, request.collection_name, authorization)
     media = pb.Media(id=1, model_type=request.model_type, model_id=request.model_id, uuid=uuid, file_name="a.jpg")

@@ -29,10 +29,10 @@ from tests.support.raw_http2 import (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call came to, as any caller can tell it."""
+    """The outcome of a call, as any caller sees it."""
 
     code: int | None
-    """grpc-status; None: there was none."""
+    """grpc-status, or None without one."""
     details: str = ""
     initial: tuple[tuple[str, str | bytes], ...] = ()
     trailing: tuple[tuple[str, str | bytes], ...] = ()
@@ -48,9 +48,9 @@ def request(path: str, fields: Fields = (), *, content_type: bytes = b"applicati
 
 
 class HandCaller:
-    """One connection; `call` begins a stream on it and returns once that has ended.
+    """One connection; `call` begins a stream on it and returns once the stream has ended.
 
-    `indexed`: header fields are named by number where they were sent before, as HPACK allows and every library does.
+    `indexed`: header fields that were sent before are referred to by number, as HPACK allows and every library does.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, indexed: bool = False) -> None:
@@ -64,7 +64,7 @@ class HandCaller:
 
     @classmethod
     async def connected(cls, port: int, *, indexed: bool = False) -> "HandCaller":
-        """Once the other side has said what it allows."""
+        """Returns once the other side has sent its settings."""
         caller = cls(*await asyncio.open_connection("127.0.0.1", port), indexed=indexed)
         async for received in caller._frames:
             if received.kind == SETTINGS and not received.flags & ACK:
@@ -85,7 +85,7 @@ class HandCaller:
             return await self._outcome(stream)
 
     async def said(self, *parts: bytes, timeout: float = 20) -> Outcome:
-        """Frames as they are, for the first stream. Each part but the first waits until all before it was read."""
+        """Sends frames as given, for the first stream. Each part but the first waits until all before it was read."""
         self._last = 1
         for number, part in enumerate(parts):
             if number:
@@ -101,7 +101,7 @@ class HandCaller:
         return port
 
     async def ended(self) -> bytes:
-        """Reads in silence, answering no ping, until the other side has closed; what its GOAWAY said."""
+        """Reads without answering pings until the other side has closed; returns the content of its GOAWAY."""
         return b"".join([each.payload[8:] async for each in self._received() if each.kind == GOAWAY])
 
     async def _read_so_far(self, mark: bytes) -> None:
@@ -151,7 +151,7 @@ class HandCaller:
 
 
 async def call(port: int, fields: Fields, data: bytes | None = b"\0\0\0\0\1q", timeout: float = 20) -> Outcome:
-    """One call on a connection of its own."""
+    """Makes one call on a new connection."""
     caller = await HandCaller.connected(port)
     try:
         return await caller.call(fields, data, timeout)
@@ -160,7 +160,7 @@ async def call(port: int, fields: Fields, data: bytes | None = b"\0\0\0\0\1q", t
 
 
 def outcome(blocks: Sequence[Pairs], body: bytes, reset: int | None) -> Outcome:
-    """Header blocks and body as what a gRPC library makes of them; a lone block is trailers."""
+    """Converts header blocks and body as a gRPC library does; a single block is trailers."""
     fields = [(key.decode(), value.decode("latin-1")) for block in blocks for key, value in block]
     status = [value for key, value in fields if key == "grpc-status"]
     details = [value for key, value in fields if key == "grpc-message"]
@@ -176,7 +176,7 @@ def outcome(blocks: Sequence[Pairs], body: bytes, reset: int | None) -> Outcome:
 
 
 def messages(body: bytes) -> Iterator[bytes]:
-    """The messages of a body; what is left over is the last one."""
+    """The messages of a body; incomplete data is the last one."""
     while len(body) >= 5:
         end = 5 + int.from_bytes(body[1:5])
         yield body[5:end]

@@ -1,4 +1,4 @@
-"""`Peers`: a client and a server with grpc-go, built here, and the proxies between them; without Go, with grpc-python.
+"""`Peers`: a client and a server with grpc-go, built here (without Go: with grpc-python), and the proxies between them.
 
 Both are processes that speak lines of JSON: go/wire/wire.go.
 """
@@ -56,7 +56,7 @@ class Peers:
     def call(
         self, way: str, method: str, *messages: bytes, answer: Json | None = None, **more: Any
     ) -> tuple[Json, Json]:
-        """What the caller saw of a call, and what the server."""
+        """Makes a call; returns what the caller and the server saw of it."""
         usual = {"metadata": [], "timeout": 0, "ping_pong": False, "header_first": False, "cancel_after": 0}
         asked = {**usual, **more, "method": method, "target": f"127.0.0.1:{self.ports[way]}"}
         asked["messages"] = [base64.b64encode(each).decode() for each in messages]
@@ -68,7 +68,7 @@ class Peers:
 
 
 def built(directory: Path) -> list[list[str]] | None:
-    """The commands of client and server with grpc-go; None where there is no Go, or its modules cannot be had."""
+    """The commands of client and server with grpc-go; None without Go, or if its modules cannot be downloaded."""
     go = shutil.which("go")
     if go is None or subprocess.run([go, "mod", "download"], cwd=_GO, capture_output=True, check=False).returncode:
         return None

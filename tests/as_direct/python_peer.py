@@ -1,6 +1,6 @@
-"""The client and the server of `go/` once more, with grpc-python, for machines without Go: `client` or `server`.
+"""The client and the server of `go/` with grpc-python, for machines without Go: `client` or `server`.
 
-What goes in and out is what go/wire/wire.go says, a line of JSON each.
+They read and write lines of JSON as described in go/wire/wire.go.
 """
 
 import asyncio
@@ -145,7 +145,7 @@ async def _talk(call: grpc.aio.StreamStreamCall[bytes, bytes], asked: Json, mess
     if asked["header_first"]:
         await call.initial_metadata()
     for body in asked["messages"]:
-        # Not `write`, which puts INTERNAL in the place of the status of a call that the server ends meanwhile.
+        # Not `write`, which replaces the status by INTERNAL if the server ends the call meanwhile.
         await call._cython_call.send_serialized_message(base64.b64decode(body))  # type: ignore[attr-defined]
         if asked["ping_pong"] and not await read():
             return

@@ -1,4 +1,4 @@
-"""`HandUpstream`: an upstream in raw HTTP/2 frames, which answers as no gRPC library does and shows what it got."""
+"""`HandUpstream`: an upstream in raw HTTP/2 frames, which can answer as no gRPC library does, and keeps what it got."""
 
 import asyncio
 import threading
@@ -38,7 +38,7 @@ Pairs = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a stream is answered with, and when: a function of its number to the bytes of frames."""
+    """How and when a stream is answered: a function from its number to the bytes of frames."""
 
     frames: Callable[[int], bytes]
     when: When = "half-close"
@@ -66,7 +66,7 @@ def answered(
 
 
 def http_answer(status: int, body: bytes, content_type: bytes = b"text/html", more: Fields = ()) -> Answer:
-    """What a balancer or web server says that is no gRPC."""
+    """The answer of a balancer or web server that does not speak gRPC."""
     fields = [(b":status", b"%d" % status), (b"content-type", content_type), *more]
     if not body:
         return Answer(lambda stream: headers(stream, fields, END_STREAM))
@@ -92,7 +92,7 @@ class Arrived:
 
     @property
     def metadata(self) -> Pairs:
-        """Without what describes the connection or the library that wrote it."""
+        """The fields without those that describe the connection or the library that wrote them."""
         return tuple(sorted(pair for pair in self.fields if pair[0] not in _OF_THE_CONNECTION))
 
 
@@ -102,7 +102,7 @@ _OF_THE_CONNECTION = frozenset(
 
 
 class HandUpstream:
-    """An upstream with an event loop and a thread of its own, so that it outlives each test's.
+    """An upstream with its own event loop and thread, so that it outlives each test's loop.
 
     It listens on a free port, and on the Unix socket `path`, if any.
     """

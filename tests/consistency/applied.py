@@ -1,8 +1,8 @@
-"""`Applied`: what the proxies say that they have applied, read from their logs, told to the `Checker`.
+"""`Applied`: reads from the proxies' logs which invalidations they have applied, and tells the `Checker`.
 
 A proxy logs an invalidation after Redis confirmed it and before it acknowledges the event or answers the write; the
-line names the event or write by a field that is made up for that. One that names several tags has a line for each kind
-of them, and is applied once all are there.
+line identifies the event or write by a field that was added for this. An event with several tags has a line for each
+kind of tag, and is applied once all of them are logged.
 """
 
 import json
@@ -13,7 +13,7 @@ from tests.consistency.checker import Checker
 
 
 class Applied:
-    """Reads on where it left off, each time it is asked."""
+    """Continues reading where it stopped, each time it is called."""
 
     def __init__(self, checker: Checker, lines: frozenset[str]) -> None:
         """`lines`: the messages that tell together that one is applied."""
@@ -45,7 +45,7 @@ class Applied:
                 elif b'"msg": "the whole cache was flushed"' in line:
                     self._flushed(log)
                 elif b'"msg": "the whole cache will be flushed"' in line:
-                    # Seen a little late: so commits made since are not claimed for it.
+                    # The line is seen a little late, so commits made since then are not counted as applied.
                     self._flush_began.setdefault(log, self._before)
         self._before = self._checker.versions()
 

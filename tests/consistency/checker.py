@@ -1,13 +1,13 @@
-"""`Checker`: judges every read against the commits, events and acknowledgements before it. It knows no proxy.
+"""`Checker`: judges every read against the commits, events and acknowledgements before it, without knowing the proxies.
 
-One log, one clock. Versions count the commits of one model. A read that began at tick b and ended at tick e, answered
-with version v, is a violation when
-    stale   v < the floor at b: the origin's version when an invalidation was asked for that was acknowledged before b
-    late    v < the origin's version `within` seconds before b, not counted what a fault excuses (`excused`)
-    old     v < the origin's version one TTL before b, and it came out of the cache: a slow fetch is not the cache's
+There is one log and one clock. Versions count the commits of one model. A read that began at tick b and ended at tick
+e, answered with version v, is a violation if
+    stale   v < the floor at b: the origin's version when an invalidation was requested that was acknowledged before b
+    late    v < the origin's version `within` seconds before b, not counting time that a fault excuses (`excused`)
+    old     v < the origin's version one TTL before b, and it came from the cache: a slow fetch is not the cache's fault
     newer   v > the origin's version at e
     foreign the answer names another model, collection, page or caller than the request
-    failed  it is a failure (`success = false`) of a fetch that had ended before b: somebody stored it
+    failed  it is a failure (`success = false`) of a fetch that had ended before b, so it was stored
 """
 
 from bisect import bisect_right
@@ -23,12 +23,12 @@ from proxy.policy.builtin.model import Model
 
 _WITHIN = (("within 10 ms", 0.010), ("within 100 ms", 0.100), ("within 1 s", 1.0))
 _CLOCK_TOLERANCE = 5.0
-"""Seconds by which a proxy may misjudge Redis' clock, on a machine that is busy. TTLs under test are much longer."""
+"""Seconds by which a proxy may misjudge Redis' clock on a busy machine. TTLs under test are much longer."""
 _LOG = 40
 _MOST_TEXTS = 50
-"""Violations that are told in full; all are counted."""
+"""Number of violations that are reported in full; all are counted."""
 FAILED = "failed fetch "
-"""How the message of a failure begins that names its fetch."""
+"""The beginning of a failure's message, before the number of its fetch."""
 
 
 def as_logged() -> str:
@@ -37,7 +37,7 @@ def as_logged() -> str:
 
 
 class Question(Protocol):
-    """What one answer is judged for."""
+    """A question for which an answer is judged."""
 
     @property
     def model(self) -> str:
@@ -45,7 +45,7 @@ class Question(Protocol):
 
     @property
     def how(self) -> str:
-        """The way it is asked, for the report."""
+        """How it is asked, for the report."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
@@ -138,7 +138,7 @@ class Reading:
 
 
 class Checker:
-    """Holds, of each model, its commits; of the log, the end. A run of any length fits."""
+    """Keeps the commits of each model and the end of the log, so that a run of any length fits into memory."""
 
     def __init__(
         self, clock: Callable[[], float], *, longest: float | None = None, within: float | None = None
@@ -162,12 +162,12 @@ class Checker:
         self.found: Counter[str] = Counter()
         """Violations by kind and by `during`."""
         self.during = ""
-        """What is broken at this moment."""
+        """The fault in effect now."""
         self.first: float | None = None
         """When the first violation was found, by the clock."""
 
     def note(self, text: str) -> None:
-        """Into the log, for whoever reads a violation."""
+        """Adds a line to the log, for readers of a violation."""
         self._tick(text)
 
     def version(self, model: str) -> int:

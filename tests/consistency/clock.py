@@ -1,7 +1,7 @@
-"""`Clock`: Redis' clock as a schedule sets it, in the scripts and in what proxies believe of it.
+"""`Clock`: Redis' clock as set by a schedule, in the scripts and in the proxies' estimates.
 
-Redis takes its time from the machine, which a test cannot set. So the scripts' TIME is swapped for one that adds a
-jump, held in a key of Redis itself; HGET knows no time, and the proxies' estimate of it is moved by the same amount.
+Redis takes its time from the machine, which a test cannot set. So the scripts' TIME is replaced by one that adds a jump
+from a key in Redis; HGET does not use the time, and the proxies' estimate is moved by the same amount.
 """
 
 import time
@@ -51,7 +51,7 @@ class Clock:
 def swap(
     patch: pytest.MonkeyPatch, name: str, change: Callable[[bytes], bytes], module: ModuleType = redis_store
 ) -> None:
-    """Changes a script's source where the store finds it; a change that changes nothing is an error."""
+    """Changes a script's source where the store reads it; a change without an effect is an error."""
     before = getattr(module, name).source
     source = change(before)
     assert source != before, f"{name} is no longer what this change expects"

@@ -1,4 +1,4 @@
-"""`Watch`: how soon changes are seen through a deployed proxy, by reading through it and straight.
+"""`Watch`: how soon changes are seen through a deployed proxy, by reading through it and directly.
 
 It only reads. A change is seen when the service's own answer changes; it has arrived once the proxy's answer names the
 same files. Presigned URLs differ with each answer, so they are not compared.
@@ -33,11 +33,11 @@ class Watch:
 
     @property
     def awaited(self) -> int:
-        """Changes that were not seen through the proxy yet."""
+        """Changes that have not been seen through the proxy yet."""
         return len(self._changed_at)
 
     async def look(self) -> None:
-        """Asks both once; AioRpcError when one does not answer."""
+        """Reads from both once; AioRpcError if one does not answer."""
         loop = asyncio.get_running_loop()
         files = _files(await self.straight.GetFilesByModel(self.request, timeout=_TIMEOUT))
         if self._files is not None and files != self._files:
@@ -65,7 +65,7 @@ def report(watches: list[Watch]) -> str:
 
 
 async def watch(through: str, straight: str, models: list[str], seconds: float, every: float) -> list[Watch]:
-    """Reads each model (`user:123`) of both addresses, every so many seconds for so long."""
+    """Reads each model (`user:123`) from both addresses at an interval, for a number of seconds."""
     loop = asyncio.get_running_loop()
     async with grpc.aio.insecure_channel(through) as proxy, grpc.aio.insecure_channel(straight) as service:
         stubs: tuple[Any, Any] = MediaServiceStub(proxy), MediaServiceStub(service)

@@ -1,4 +1,4 @@
-"""`WholeFaults`: all of Redis, all of RabbitMQ, a whole proxy or the origin fails."""
+"""`WholeFaults`: total failures of Redis, RabbitMQ, a proxy or the origin."""
 
 import time
 
@@ -11,7 +11,7 @@ from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
 
 WITHOUT_EVENTS = 5.0
-"""CACHE_TTL_WITHOUT_EVENTS of the proxies, in seconds: for so long answers may be outdated once events are lost."""
+"""CACHE_TTL_WITHOUT_EVENTS of the proxies, in seconds: how long answers may be outdated after events were lost."""
 _ON_ITS_WAY = 5.0  # seconds, on a machine that is busy
 _CLOSE = '[rabbit_networking:close_connection(Pid, "closed by the test") || Pid <- rabbit_networking:connections()].'
 
@@ -51,7 +51,7 @@ class WholeFaults:
 
     @property
     def origin_fails(self) -> bool:
-        """Now, or so lately that an answer of then may still be on its way."""
+        """Now, or so recently that an answer from then may still arrive."""
         return bool(self._origin.failing) or time.monotonic() - self._origin_failed_at < _ON_ITS_WAY
 
     async def _redis_frozen(self) -> None:

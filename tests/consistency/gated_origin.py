@@ -1,4 +1,4 @@
-"""`Origin`: a schedule's service, in this process: stamps its answers, holds calls where it is told to."""
+"""`Origin`: a schedule's service, in this process: it stamps its answers, and holds calls on command."""
 
 import asyncio
 
@@ -19,12 +19,12 @@ class Origin:
         self._fetches = 0
 
     def release(self, which: int = 0) -> None:
-        """Lets one go on of those that are held, if there are any."""
+        """Lets one of the held calls go on, if there are any."""
         if self.held:
             self.held.pop(which % len(self.held)).set_result(None)
 
     def open(self) -> None:
-        """Lets all go on, and all that come."""
+        """Lets all held calls go on, and all later ones pass."""
         self.gated = False
         while self.held:
             self.release()

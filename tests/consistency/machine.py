@@ -1,7 +1,7 @@
-"""`Machine`: any sequence of what can happen to the caching cores of two proxies, drawn by hypothesis.
+"""`Machine`: hypothesis draws sequences of everything that can happen to the caching cores of two proxies.
 
-What a rule finds (a call to cancel, a fetch to let go) depends on timing; what hypothesis draws does not: numbers only,
-taken modulo what is there. So a sequence can be replayed, and timing decides no verdict, since the `Checker` judges
+What a rule finds (a call to cancel, a fetch to let go) depends on timing. hypothesis only draws numbers, which are
+taken modulo what exists. So a sequence can be replayed, and timing decides no verdict, because the `Checker` judges
 what really happened.
 """
 
@@ -44,7 +44,7 @@ class Machine(RuleBasedStateMachine):
         self.run(self._start())
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """The world goes on while this does."""
+        """The world's loop runs during this coroutine."""
         self._runner.run(work)
 
     async def _start(self) -> None:

@@ -9,7 +9,7 @@ from tests.support.servers.waiting import until
 MUG = 1
 BY_ID, BY_SLUG, IN_LIST = (AskedProduct(MUG, by) for by in ("id", "slug", "list"))
 _WINDOW_OVER = 1
-"""Seconds; an event gives no lease for 0.1 s."""
+"""Seconds; after an event no lease is granted for 0.1 s."""
 
 
 async def a_list_that_an_event_names(world: World, redis: RedisServer) -> None:

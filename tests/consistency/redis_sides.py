@@ -1,7 +1,7 @@
 """The Redis of a run: `Alone`, `Replicated` (an address that moves between two servers), `Watched` (by Sentinel),
 `Clustered` (three masters).
 
-The first two give each proxy a way of its own, through a `FaultyTcp`, so that a fault can hit one of them alone.
+The first two give each proxy its own path, through a `FaultyTcp`, so that a fault can hit only one of them.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ from tests.support.servers.waiting import until
 
 _SENTINELS, _REPLICAS = 3, 2
 _DOWN_AFTER = 2500
-"""Milliseconds after which Sentinels promote the replica: a pause of the machine should not be a failover."""
+"""Milliseconds after which Sentinels promote the replica; a pause of the machine should not cause a failover."""
 
 
 class Side(Startable):
-    """What all have in common. `links` are the proxies' own ways to it, empty where there are none."""
+    """What all have in common. `links` are the proxies' own paths to it; empty if there are none."""
 
     def __init__(self, proxies: int) -> None:
         self.links = [FaultyTcp(0) for _ in range(proxies)]
@@ -36,7 +36,7 @@ class Side(Startable):
         raise NotImplementedError
 
     async def whole(self) -> None:
-        """Returns once all of it works together again."""
+        """Returns once all servers work together again."""
         await (await self.master()).ready()
 
     async def __aexit__(self, *error: object) -> None:
@@ -67,7 +67,7 @@ class Alone(Side):
 
 
 class Replicated(Side):
-    """A master and its replica behind one address, which whoever runs them moves from one to the other."""
+    """A master and its replica behind one address, which the operator moves from one to the other."""
 
     def __init__(self, proxies: int) -> None:
         super().__init__(proxies)
@@ -91,7 +91,7 @@ class Replicated(Side):
         await until(lambda: _follows(self._replica, self._master), "the replica to be in sync", timeout=90)
 
     async def promote(self) -> RedisServer:
-        """The replica is the master, and new connections lead to it; the old master, which is returned, goes on."""
+        """Promotes the replica and leads new connections to it; the old master, which is returned, keeps running."""
         old, self._master = self._master, self._replica
         self._replica = old
         await self._master.cli("REPLICAOF", "NO", "ONE")
@@ -142,7 +142,7 @@ class Watched(Side):
         await until(done, "another master", timeout=60)
 
     async def fail_over(self) -> None:
-        """An operator's order to the Sentinels; returns once they have taken it."""
+        """Orders the Sentinels to fail over; returns once they have accepted."""
 
         async def ordered() -> bool:
             try:

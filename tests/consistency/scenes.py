@@ -1,4 +1,4 @@
-"""`Scene`: which service a `World` is about: its policy, how questions are asked, answered, written and told of."""
+"""`Scene`: the service of a `World`: its policy, and how its questions are asked, answered, written and announced."""
 
 import json
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ _SERVICE = "/product.ProductService/"
 
 
 class Scene(Protocol):
-    """Pure but for the policy, which is read from a file."""
+    """Pure except for the policy, which is read from a file."""
 
     @property
     def policy(self) -> compiled.Policy: ...

@@ -30,7 +30,7 @@ class Schedule:
             self.kinds = {kind: fault for kind, fault in self.kinds.items() if kind.startswith(tuple(names))}
 
     async def run(self, over: Callable[[], bool]) -> None:
-        """Until it is over, and every kind was injected at least once."""
+        """Runs until the time is over and every kind was injected at least once."""
         while not over() or len(self.counts) < len(self.kinds):
             kinds = list(self.kinds)
             self.random.shuffle(kinds)
@@ -50,5 +50,5 @@ class Schedule:
         self.times.append(f"{as_logged()} {text}")
 
     async def pause(self, least: float, most: float) -> None:
-        """So many seconds, drawn."""
+        """Returns a random number of seconds."""
         await asyncio.sleep(self.random.uniform(least, most))

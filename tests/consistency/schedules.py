@@ -1,6 +1,6 @@
-"""One schedule for each part of the protocol that could be missing: its races forced with gates, none left to chance.
+"""One schedule for each part of the protocol that could be missing; gates force its races, so none is left to chance.
 
-Each ends with reads that are wrong without that part. A schedule judges nothing itself: that is the `Checker`'s.
+Each ends with reads that are wrong without that part. A schedule does not judge; the `Checker` does.
 """
 
 from tests.consistency.checker import Asked
@@ -11,7 +11,7 @@ from tests.support.servers.waiting import until
 
 USER = Asked(1)
 _WINDOW_OVER = 1
-"""Seconds; an event gives no lease for 0.1 s."""
+"""Seconds; after an event no lease is granted for 0.1 s."""
 
 
 async def a_fill_late_for_an_event(world: World, redis: RedisServer) -> None:
@@ -30,7 +30,7 @@ async def a_fill_late_for_an_event(world: World, redis: RedisServer) -> None:
 
 
 async def a_read_beside_a_fetch_from_before_an_event(world: World, redis: RedisServer) -> None:
-    """A fetch that read v0 is still under way when the event of v1 is acknowledged and the next read comes."""
+    """A fetch that read v0 is still in progress when the event of v1 is acknowledged and the next read comes."""
     process = await world.process()
     world.origin.gated = True
     world.reading(process, USER)
@@ -80,7 +80,7 @@ async def a_proxy_killed_in_a_write(world: World, redis: RedisServer) -> None:
         await writer.kill()
         world.processes.remove(writer)
         world.origin.open()
-        # Nobody will say more of this write: what is read from now on must be what it left.
+        # No event or answer of this write follows: reads from now on must see its result.
         world.checker.applied(USER.model, 1, "all is quiet")
         await world.read(reader, USER)
         await world.settle()
@@ -121,7 +121,7 @@ async def a_write_answered_during_an_outage(world: World, redis: RedisServer) ->
 
 
 async def an_entry_that_nobody_invalidates(world: World, redis: RedisServer) -> None:
-    """No event tells of a commit, and a TTL goes by."""
+    """No event announces a commit, and a TTL passes."""
     process = await world.process()
     await world.read(process, USER)
     await world.settle()

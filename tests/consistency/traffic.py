@@ -1,7 +1,7 @@
-"""`Traffic`: what a run reads and writes: of the media service by the built-in policy, or of products by one of theirs.
+"""`Traffic`: what a run reads and writes: the media service by the built-in policy, or products by their own policy.
 
-Models, or products, of which some change all the time, so that reads, fills and invalidations overtake each other; and
-some so seldom that no later event makes up for one that was missed.
+Some models or products change all the time, so that reads, fills and invalidations overtake each other; others change
+so rarely that no later event makes up for a missed one.
 """
 
 import base64
@@ -28,7 +28,7 @@ from tests.support.servers.upstream import FakeMediaServer
 BUSY, QUIET = range(1, 7), range(101, 221)
 
 Committed = Callable[[str, int, str], None]
-"""Hears of every commit: of what, its new version, and what the writer calls this write."""
+"""Called for every commit, with the model, its new version, and the writer's name for this write."""
 Call = Callable[..., Any]
 
 
@@ -53,7 +53,7 @@ class Traffic(Protocol):
 
     @property
     def lines(self) -> frozenset[str]:
-        """The messages of a log that tell together that an invalidation was applied."""
+        """The log messages that together say that an invalidation was applied."""
 
     def stub(self, channel: grpc.aio.Channel) -> Any: ...
     def subject(self, number: int) -> str: ...

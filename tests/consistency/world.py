@@ -1,7 +1,7 @@
 """`World`: caching cores of several proxies on one real Redis, with a gated origin that stamps its answers.
 
-Everything a schedule does is a method here, and every outcome goes to the `Checker`; nothing but the origin, the
-broker's side of a message and the clocks is made up.
+Everything that a schedule does is a method here, and every outcome goes to the `Checker`; only the origin, the broker's
+side of a message and the clocks are simulated.
 """
 
 import asyncio
@@ -63,7 +63,7 @@ class Process:
         return self.store.usable(b"any key")
 
     async def kill(self) -> None:
-        """Ends it as SIGKILL would: nothing is tried once more."""
+        """Ends it like SIGKILL: nothing is tried again."""
         for consumer in self.consumers:
             await consumer.stop(0.0)
         for task in self.running:
@@ -72,7 +72,7 @@ class Process:
 
 
 class World:
-    """Use as a context; `process()` starts one more proxy. What `patch` changes lasts as long as the world."""
+    """Use it as a context; `process()` starts one more proxy. The changes of `patch` last as long as the world."""
 
     patch: pytest.MonkeyPatch
 
@@ -151,7 +151,7 @@ class World:
     # What callers do.
 
     def reading(self, process: Process, asked: Question, *, fresh: bool = False) -> "asyncio.Task[None]":
-        """A read that is under way; judged when it ends."""
+        """Starts a read; it is judged when it ends."""
         begun = self.checker.began(asked)
         control = (("cache-control", "no-cache"),) if fresh else ()
         plain = self.scene.call(asked)
@@ -168,7 +168,7 @@ class World:
         await self.reading(process, asked)
 
     def writing(self, process: Process, number: int) -> "asyncio.Task[None]":
-        """A write through a proxy; once it is answered and Redis has its invalidation, it counts as applied."""
+        """Makes a write through a proxy; it counts as applied once it is answered and Redis has its invalidation."""
         call, model = self.scene.write(number), self.scene.subject(number)
 
         async def write() -> None:
@@ -180,7 +180,7 @@ class World:
         return self._start(write())
 
     def acknowledge_writes(self) -> None:
-        """Counts those whose invalidation was held and is not any more."""
+        """Counts the writes whose invalidation was held and is not any more."""
         held = [one for one in self._unapplied if one[0].invalidations.held_back(one[1])]
         for one in self._unapplied:
             if one not in held:
@@ -225,7 +225,7 @@ class World:
             self.checker.applied(model, version, "flushed")
 
     async def settle(self) -> None:
-        """Everything that only waits for Redis or for a turn of the loop goes on; what is gated stays."""
+        """Lets everything go on that only waits for Redis or for a turn of the loop; gated calls stay."""
         for _ in range(4):
             for process in self.processes:
                 if process.usable:
@@ -235,7 +235,7 @@ class World:
             await turns()
 
     async def quiet(self) -> None:
-        """Opens every gate; returns once nothing is under way and every read must see what the origin has."""
+        """Opens every gate; returns once nothing is in progress and every read must see the origin's version."""
         self.origin.open()
         await asyncio.gather(*self.calls, return_exceptions=True)
         for process in self.processes:
@@ -250,6 +250,6 @@ class World:
 
 
 async def turns(count: int = 10) -> None:
-    """Lets whatever is ready go on."""
+    """Lets everything that is ready go on."""
     for _ in range(count):
         await asyncio.sleep(0)
