@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _X_CACHE: dict[Result, tuple[str, str]] = {result: ("x-cache", result) for result in get_args(Result)}
 _NOT_TOLD = "a write is forwarded although the policy cannot tell what it changes"
-_UNREADABLE = "the media service accepted a write that the proxy cannot parse"
+_UNREADABLE = "the service accepted a write that the proxy cannot parse"
 
 
 class Aliases(Protocol):
@@ -95,7 +95,7 @@ class Methods:
         if answer.age is not None:
             ours = (*ours, ("age", str(answer.age)))
         reply = answer.reply
-        # (`dataclasses.replace` takes ten times as long.)
+        # Made by hand: `dataclasses.replace` takes ten times as long.
         trailing = (*reply.trailing_metadata, *ours) if reply.trailing_metadata else ours
         return Reply(reply.body, reply.code, reply.details, reply.initial_metadata, trailing)
 

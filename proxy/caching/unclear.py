@@ -1,4 +1,4 @@
-"""`Unclear`: reports messages that the policy cannot interpret. All are counted; one a minute and method is logged."""
+"""`Unclear`: reports messages that the policy cannot interpret. All are counted; each method logs one a minute."""
 
 import logging
 from typing import Protocol

@@ -75,7 +75,7 @@ class Variable:
 
 
 class Expression:
-    """Is called with its variables; raises only ExpressionError."""
+    """A compiled expression. A call with its variables gives its value, or raises ExpressionError and nothing else."""
 
     __slots__ = ("_constants", "_evaluate", "_names", "_own", "_type", "text")
 

@@ -13,7 +13,7 @@ from proxy.tls import Leg
 from proxy.transport.upstream import ClientObserver, Upstream
 
 
-class Whereabouts(Protocol):
+class UpstreamResolver(Protocol):
     """Finds the upstream of a method: `Upstreams`, or a single `Upstream`."""
 
     def of(self, method: str) -> Upstream: ...

@@ -1,4 +1,4 @@
-"""What depends on a tag goes before the tag's invalidation counts, or is held with it."""
+"""What depends on a tag is removed before the tag's invalidation is confirmed, or held with it."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""proxy.caching.carried: what of a caller's metadata goes with a fetch whose answer others may get."""
+"""proxy.caching.carried: which of a caller's metadata is sent with a fetch whose answer other callers may get."""
 
 from dataclasses import replace
 

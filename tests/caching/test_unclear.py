@@ -1,4 +1,4 @@
-"""proxy.caching.unclear: what the policy cannot make sense of is counted each time, and told once a minute."""
+"""proxy.caching.unclear: messages that the policy cannot interpret are all counted, and logged once a minute."""
 
 import pytest
 

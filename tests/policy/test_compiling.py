@@ -1,4 +1,4 @@
-"""proxy.policy.compiling: a file to a policy, or every mistake of it."""
+"""proxy.policy.compiling: compiles a file to a policy, or reports every mistake in it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""proxy.policy.compiling_events: what a policy says of events."""
+"""proxy.policy.compiling_events: compiles a policy's events to plain callables."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""proxy.policy.explaining: what a policy makes of one call."""
+"""proxy.policy.explaining: what a policy does with one call."""
 
 import pytest
 from grpc import StatusCode

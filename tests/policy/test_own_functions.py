@@ -1,4 +1,4 @@
-"""proxy.policy.own_functions: what they make of a field, where they may stand; an evaluation leaves nothing behind."""
+"""proxy.policy.own_functions: their results, where they may be called, and that an evaluation leaks nothing."""
 
 import gc
 import sys
@@ -49,7 +49,7 @@ def test_calls_are_taken_apart_once_each() -> None:
 
 @pytest.mark.parametrize("function", ["casefold()", "foldings()[0]"])
 def test_nothing_is_left_of_an_evaluation(function: str) -> None:
-    """CEL's bindings leak where they call Python: two blocks and more each time."""
+    """CEL's bindings leak when they call Python: at least two blocks each time."""
     expression = made(f"request.slug.{function}")
 
     def evaluated(times: int) -> int:

@@ -7,7 +7,7 @@ import grpc.aio
 import pytest
 
 from proxy.calls.call import Metadata
-from proxy.transport.arrived import Arrived, Context
+from proxy.transport.call_handler import CallHandler, Context
 
 UNARY, STREAM = "/any.Service/Unary", "/any.Service/Stream"
 
@@ -18,8 +18,8 @@ class Service(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         stream = handler_call_details.method == STREAM
         metadata = handler_call_details.invocation_metadata or ()
-        arrived = Arrived(_stream if stream else _unary, metadata, stream=stream)
-        return cast("grpc.RpcMethodHandler[Any, Any]", arrived)
+        handler = CallHandler(_stream if stream else _unary, metadata, stream=stream)
+        return cast("grpc.RpcMethodHandler[Any, Any]", handler)
 
 
 async def _unary(metadata: Metadata, _requests: object, context: Context) -> bytes:

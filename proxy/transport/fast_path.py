@@ -1,8 +1,8 @@
-"""The short path of a hit: what both transports share, and grpc.aio's, in one function.
+"""`FastPath`: answers a hit in one function, with grpc.aio; and what the fast paths of both transports share.
 
-It passes the same layers as the long path (`layers`), in the same order: limits, admission, the request, the answer,
-the count. Memory does not matter, since remembered requests are small. A call that is not a hit continues on the long
-path as `Begun`: it has been admitted and read, and Redis has been asked.
+A call passes the same layers as on the slow path (`layers`), in the same order: limits, admission, request, answer,
+count. The memory layer is left out, since remembered requests are small. A call that is not a hit continues on the slow
+path with its `Progress`: it has been admitted, its request has been read, and Redis has been asked.
 """
 
 import asyncio
@@ -16,20 +16,20 @@ from proxy.store.redis_reads import Look
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
 from proxy.transport.large_messages import LARGE
-from proxy.transport.layers import Begun
-from proxy.transport.patience import Patience
+from proxy.transport.layers import Progress
+from proxy.transport.read_timeout import ReadTimeout
 from proxy.transport.requests import Context, read_message
 
 _log = logging.getLogger(__name__)
 
 FEW_ENTRIES = 16
-"""Of metadata: so few are within every limit."""
+"""Metadata with at most this many entries is within every limit."""
 FRESH = "cache-control"
-"""Who sends it takes the long way."""
+"""A call with this metadata takes the slow path."""
 
 
 class Hits(Protocol):
-    """The cache, as far as the straight way goes; see `proxy.caching.hits`."""
+    """What the fast path needs of the cache; see `proxy.caching.hits`."""
 
     method: str
     vary: frozenset[str]
@@ -40,62 +40,67 @@ class Hits(Protocol):
     def left(self, started: float) -> None: ...
 
 
-class LongWay(Protocol):
-    """Answers a call that is no hit, as far as it has got."""
+class SlowPath(Protocol):
+    """Answers any call; with `progress`, one that comes from the fast path."""
 
     def __call__(
-        self, metadata: Metadata, requests: object, context: Context, begun: Begun | None = None
+        self, metadata: Metadata, requests: object, context: Context, progress: Progress | None = None
     ) -> Awaitable[bytes | None]: ...
 
 
-class Straight:
-    """Reads of one method through grpc.aio."""
+class FastPath:
+    """For the calls of one cacheable method."""
 
     def __init__(
-        self, hits: Hits, admission: Admission, unread: Callable[[], None], patience: Patience | None, long_way: LongWay
+        self,
+        hits: Hits,
+        admission: Admission,
+        unread: Callable[[], None],
+        read_timeout: ReadTimeout | None,
+        slow_path: SlowPath,
     ) -> None:
         self._hits = hits
         self._matters = hits.vary | {FRESH}
         self._admission = admission
         self._unread = unread
-        self._patience = patience
-        self._long_way = long_way
+        self._read_timeout = read_timeout
+        self._slow_path = slow_path
 
     async def serve(self, metadata: Metadata, requests: object, context: Context) -> bytes | None:
-        """Answers one call; `arrived.Answer` has the arguments."""
+        """Answers one call; see `call_handler.Answer` for the arguments."""
         caller = self._caller(metadata)
         if caller is None or not self._admission.enter_common():
-            return await self._long_way(metadata, requests, context)
-        begun = Begun(time.perf_counter())
+            return await self._slow_path(metadata, requests, context)
+        progress = Progress(time.perf_counter())
         context.add_done_callback(self._left)  # type: ignore[arg-type]  # the stub names a class for a function
         try:
-            patience = self._patience if context.time_remaining() is None else None
-            begun.body = body = await read_message(context, self._unread, patience)
+            read_timeout = self._read_timeout if context.time_remaining() is None else None
+            progress.body = body = await read_message(context, self._unread, read_timeout)
             look = self._hits.begin(body, caller) if type(body) is bytes else None
             if look is not None:
-                begun.looked = look
+                progress.looked = look
                 try:
                     await look.reply
-                except Exception:  # noqa: BLE001, S110 -- whatever it was, `ended` judges it
+                except Exception:  # noqa: BLE001, S110 -- `ended` judges it
                     pass
                 finally:
                     self._hits.ended(look)
                 found = look.found
                 if found is not None and found.answers(LARGE):
                     context.set_trailing_metadata((("x-cache", "hit"), ("age", str(found.age))))
-                    self._hits.answered(look, begun.started)
+                    self._hits.answered(look, progress.started)
                     return found.entry.body
         except asyncio.CancelledError:
-            self._hits.left(begun.started)
+            self._hits.left(progress.started)
             raise
-        except Exception:  # noqa: BLE001 -- it is logged; the long way answers
+        except Exception:  # noqa: BLE001 -- it is logged; the slow path answers
             _log.exception(
                 "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
             )
-        return await self._long_way(metadata, requests, context, begun)
+        return await self._slow_path(metadata, requests, context, progress)
 
     def _caller(self, metadata: Metadata) -> Metadata | None:
-        """What tells this caller apart; None: it takes the long way."""
+        """The metadata that may tell this caller from others; None if the call has to take the slow path."""
         if len(metadata) > FEW_ENTRIES or not tracing.silent(metadata):
             return None
         for name, _ in metadata:
@@ -104,5 +109,5 @@ class Straight:
         return ()
 
     def _left(self, _context: Context) -> None:
-        """The answer was taken, or nobody is left to take it."""
+        """The caller has taken the answer, or has gone."""
         self._admission.leave()

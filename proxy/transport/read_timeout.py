@@ -1,37 +1,37 @@
-"""`Patience`: the maximum time to wait for a request that its caller sends slowly. One timer serves all waiting calls.
+"""`ReadTimeout`: how long the proxy waits for the request of a call without a deadline. One timer serves all calls.
 
-(`asyncio.timeout` needs a timer for each call: some 20 us for each call without a deadline, most of it for cancelled
-timers that have not been cleared away yet.)
+`asyncio.timeout` would need a timer for each call: 20 us per call, mostly for cancelled timers that the loop still has
+to clear away.
 """
 
 import asyncio
 import time
 
 _Task = asyncio.Task[object] | None
-"""None stands for no task at all, which nobody can wait in."""
+"""What `asyncio.current_task` returns; inside a call it is never None."""
 
 _SHARE = 0.1
-"""The timer looks at most this share of the granted time late."""
+"""The timer fires late by at most this share of the timeout."""
 
 
-class Patience:
-    """Grants `seconds`. Made inside the event loop.
+class ReadTimeout:
+    """A timeout of `seconds`. It is created inside the event loop.
 
-    A task calls `begin`, awaits what it waits for, and calls `end` with what `begin` returned: itself. If a
-    CancelledError reaches it in between, `over` tells whether the time was up.
+    A task calls `begin`, awaits its request, and calls `end` with what `begin` returned, which is the task itself. If
+    the await raises CancelledError, `over` says whether the timeout is the reason.
     """
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._loop = asyncio.get_running_loop()
         self._due: dict[_Task, float] = {}
-        """In the order in which the waits began, which is the order in which they end."""
+        """By task, when its time is up, by `time.monotonic`. The first to begin is the first that is due."""
         self._expired: dict[_Task, int] = {}
-        """With the cancellations that a task had been asked for before ours."""
+        """By task, how often others had cancelled it before the timeout did."""
         self._timer: asyncio.TimerHandle | None = None
 
     def begin(self) -> _Task:
-        """The current task waits from now on."""
+        """The current task begins to wait."""
         task = asyncio.current_task()
         self._due[task] = time.monotonic() + self._seconds
         if self._timer is None:
@@ -39,20 +39,20 @@ class Patience:
         return task
 
     def over(self, task: _Task) -> bool:
-        """Whether the CancelledError is ours, because the time was up: then the task is cancelled no more. False also
-        when somebody else has cancelled it as well (the rule of `asyncio.timeout`).
+        """Whether the timeout caused the CancelledError; the cancellation is then taken back (`Task.uncancel`). False
+        if the task was cancelled from elsewhere as well, as with `asyncio.timeout`.
         """
         before = self._expired.get(task)
         return before is not None and task is not None and task.uncancel() <= before
 
     def end(self, task: _Task) -> None:
-        """It waits no longer."""
+        """The task no longer waits."""
         self._due.pop(task, None)
         if self._expired:
             self._expired.pop(task, None)
 
     def _look(self) -> None:
-        """Cancels the tasks whose time is up, and comes again for the rest."""
+        """Cancels the tasks whose time is up, and sets the timer for the next one."""
         self._timer = None
         now = time.monotonic()
         for task, due in list(self._due.items()):

@@ -1,4 +1,4 @@
-"""The short path of a hit through Envoy, in one function; `proxy.transport.straight` explains its steps.
+"""`FastPath`: answers a hit in one function inside Envoy; `proxy.transport.fast_path` explains the steps.
 
 It does not check whether the caller has left: Redis has at most 50 ms, and Envoy enforces deadlines.
 """
@@ -13,53 +13,53 @@ from proxy.envoy import framing
 from proxy.envoy.departures import Receive
 from proxy.telemetry import tracing
 from proxy.transport.admission import Admission
-from proxy.transport.layers import Begun
-from proxy.transport.straight import FEW_ENTRIES, FRESH, Hits
+from proxy.transport.fast_path import FEW_ENTRIES, FRESH, Hits
+from proxy.transport.layers import Progress
 
 _log = logging.getLogger(__name__)
 
 Event = dict[str, Any]
 Send = Callable[[Event], Awaitable[None]]
-LongWay = Callable[[Mapping[str, Any], Receive, Send, Begun | None], Awaitable[None]]
+SlowPath = Callable[[Mapping[str, Any], Receive, Send, Progress | None], Awaitable[None]]
 
 HEADERS: Event = {"type": "http.response.start", "status": 200, "headers": framing.initial(()), "trailers": True}
 AT_ONCE = 64 << 10
-"""Bytes of an answer that are given to Envoy whatever the caller does."""
+"""Bytes of an answer that are handed to Envoy even if the caller reads nothing."""
 _HIT = [(b"grpc-status", b"0"), (b"x-cache", b"hit")]
 
 
-class Straight:
-    """Reads of one method. What is no hit takes the long way."""
+class FastPath:
+    """For the calls of one cacheable method."""
 
-    def __init__(self, hits: Hits, admission: Admission, long_way: LongWay) -> None:
+    def __init__(self, hits: Hits, admission: Admission, slow_path: SlowPath) -> None:
         self._hits = hits
         self._matters = frozenset(name.encode() for name in (FRESH, "grpc-encoding", *hits.vary))
         self._admission = admission
-        self._long_way = long_way
+        self._slow_path = slow_path
 
     async def serve(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
         """Answers one call."""
         caller = self._caller(scope["headers"])
         if caller is None or not self._admission.enter_common():
-            await self._long_way(scope, receive, send, None)
+            await self._slow_path(scope, receive, send, None)
             return
-        begun = Begun(time.perf_counter())
+        progress = Progress(time.perf_counter())
         try:
-            if not await self._answered(begun, receive, send, caller):
-                await self._long_way(scope, receive, send, begun)
-        except OSError:  # what pyvoy raises when the caller is gone
-            self._hits.left(begun.started)
+            if not await self._answered(progress, receive, send, caller):
+                await self._slow_path(scope, receive, send, progress)
+        except OSError:  # pyvoy raises it when the caller is gone
+            self._hits.left(progress.started)
         finally:
             self._admission.leave()
 
-    async def _answered(self, begun: Begun, receive: Receive, send: Send, caller: Metadata) -> bool:
-        """Whether it was a hit."""
-        begun.body = event = await receive()
+    async def _answered(self, progress: Progress, receive: Receive, send: Send, caller: Metadata) -> bool:
+        """Answers the call if it is a hit, and returns whether it was."""
+        progress.body = event = await receive()
         try:
             look = self._hits.begin(event["body"][framing.PREFIX :], caller) if framing.is_whole(event) else None
             if look is None:
                 return False
-            begun.looked = look
+            progress.looked = look
             try:
                 await look.reply
             except Exception:  # noqa: BLE001, S110 -- whatever it was, `ended` judges it
@@ -67,7 +67,7 @@ class Straight:
             finally:
                 self._hits.ended(look)
             found = look.found
-        except Exception:  # noqa: BLE001 -- it is logged; the long way answers
+        except Exception:  # noqa: BLE001 -- it is logged; the slow path answers
             _log.exception(
                 "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
             )
@@ -77,11 +77,11 @@ class Straight:
         await send(HEADERS)
         await send({"type": "http.response.body", "body": framing.framed(found.entry.body)})
         await send({"type": "http.response.trailers", "headers": [*_HIT, (b"age", b"%d" % found.age)]})
-        self._hits.answered(look, begun.started)
+        self._hits.answered(look, progress.started)
         return True
 
     def _caller(self, headers: list[tuple[bytes, bytes]]) -> Metadata | None:
-        """What tells this caller apart; None: it takes the long way."""
+        """The metadata that may tell this caller from others; None if the call has to take the slow path."""
         if len(headers) > FEW_ENTRIES:
             return None
         for name, _ in headers:

@@ -1,4 +1,4 @@
-"""A core behind the straight way of either transport, for tests that look at which way a call takes."""
+"""A core behind the fast path of either transport, for tests that look at which way a call takes."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -26,7 +26,7 @@ REQUEST = read_call().body
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller of either transport got."""
+    """The result of a call through either transport."""
 
     body: bytes
     trailers: dict[str, str]
@@ -37,7 +37,7 @@ class Answer:
 
 
 class Watched(Hits):
-    """Notes the requests for which Redis was asked on the straight way."""
+    """Notes the requests for which Redis was asked on the fast path."""
 
     def __init__(self, process: Process) -> None:
         core = process.core
@@ -62,11 +62,11 @@ class Way:
     ask: Callable[[Metadata], Awaitable[Answer]]
     hits: Watched
     calls: Calls | None = None
-    """What answers inside Envoy, for callers who do what no gRPC library does."""
+    """The application inside Envoy, for callers that do what no gRPC library does."""
 
     @property
     def asked(self) -> list[bytes]:
-        """The requests for which Redis was asked on the straight way."""
+        """The requests for which Redis was asked on the fast path."""
         return self.hits.asked
 
 

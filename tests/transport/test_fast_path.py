@@ -1,4 +1,4 @@
-"""The straight way of a hit through both transports: the answers of the long way, and every place given back."""
+"""The fast path of a hit through both transports: the answers of the slow path, and every place given back."""
 
 import asyncio
 import logging
@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator
 import pytest
 
 from proxy.calls.call import Metadata
+from tests.support.fast_paths import REQUEST, Answer, Way, over_envoy, over_grpcio
 from tests.support.in_process import USER, Stack
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
-from tests.support.straight_ways import REQUEST, Answer, Way, over_envoy, over_grpcio
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ async def test_a_hit_takes_it_and_is_answered_as_on_the_long_way(way: Way) -> No
     assert (await way.ask(())).x_cache == "miss"
     await until(way.process.found, "the fill")
     assert way.asked == []
-    straight = await way.ask(())
+    fast = await way.ask(())
     assert way.asked == [REQUEST]
     long = await way.process.read()
-    assert straight.body == long.reply.body
-    assert straight.trailers == {key: str(value) for key, value in long.reply.trailing_metadata}
+    assert fast.body == long.reply.body
+    assert fast.trailers == {key: str(value) for key, value in long.reply.trailing_metadata}
 
 
 async def test_a_caller_told_apart_by_metadata_takes_it_too(way: Way) -> None:

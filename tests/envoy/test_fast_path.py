@@ -1,17 +1,17 @@
-"""The short path of a hit inside Envoy; tests/transport/test_straight.py has what both transports share."""
+"""The fast path of a hit inside Envoy; tests/transport/test_fast_path.py has what both transports share."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 
+from proxy.envoy.fast_path import AT_ONCE
 from proxy.envoy.framing import framed
-from proxy.envoy.straight import AT_ONCE
 from tests.envoy.test_calls import Exchange
+from tests.support.fast_paths import REQUEST, Way, over_envoy
 from tests.support.in_process import Stack
 from tests.support.media_methods import GET_FILES_BY_MODEL
 from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
-from tests.support.straight_ways import REQUEST, Way, over_envoy
 
 
 @pytest.fixture
