@@ -1,8 +1,8 @@
-"""Which metadata is passed on, each way. Pure functions over pairs; order and duplicates are kept.
+"""Which metadata is passed on in each direction. Pure functions over pairs; order and duplicates are kept.
 
-Not visible here, because gRPC's core removes them before grpc.aio gets them: `te`, `content-type`, `grpc-timeout`,
-`grpc-encoding`, `grpc-accept-encoding`, `grpc-message`, `grpc-status`, `grpc-trace-bin`, `grpc-tags-bin`. A
-`user-agent` of our own replaces the caller's: the core writes one per channel.
+gRPC's core removes these before grpc.aio gets them: `te`, `content-type`, `grpc-timeout`, `grpc-encoding`,
+`grpc-accept-encoding`, `grpc-message`, `grpc-status`, `grpc-trace-bin`, `grpc-tags-bin`. The caller's `user-agent` is
+replaced, since the core writes one per channel.
 """
 
 import re
@@ -17,7 +17,7 @@ _HOP_BY_HOP = frozenset(
         *("trailer", "host", "content-type", "content-length"),
         # They describe one message of one connection, or one attempt.
         *("grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "grpc-message", "grpc-status"),
-        # For the load balancer between the two ends of one connection.
+        # For the load balancer between the ends of one connection.
         *("lb-token", "lb-cost-bin"),
         "user-agent",
     }
@@ -30,11 +30,11 @@ _TEXT = re.compile(r"[ -~]*")
 
 
 class IllegalMetadataError(ValueError):
-    """Metadata that gRPC's core refuses to send; the text names the key, never the value."""
+    """Metadata that gRPC's core refuses to send. The message names the key, never the value."""
 
 
 def to_upstream(pairs: Iterable[tuple[str, str | bytes]]) -> Metadata:
-    """The request metadata that upstream gets; IllegalMetadataError when some of it cannot be sent."""
+    """The request metadata for upstream. IllegalMetadataError if some of it cannot be sent."""
     kept = []
     for key, value in pairs:
         if not _passes(key):
@@ -46,9 +46,9 @@ def to_upstream(pairs: Iterable[tuple[str, str | bytes]]) -> Metadata:
 
 
 def to_caller(pairs: Iterable[tuple[str, str | bytes]] | None) -> tuple[Metadata, tuple[str, ...]]:
-    """The response metadata that the caller gets, and the keys of what cannot be sent.
+    """The response metadata for the caller, and the keys of the pairs that cannot be sent.
 
-    What cannot be sent is left out: the call has taken effect, and its answer must not be lost over it.
+    Those are left out: the call has taken effect, and its answer must not be lost because of them.
     """
     if not pairs:
         return (), ()

@@ -1,11 +1,11 @@
-"""`UnaryCall`: a unary call upstream, in one batch of gRPC's core; an answer of two messages is told from one of one.
+"""`UnaryCall`: a unary call upstream, in one batch of gRPC's core, that detects an answer of two messages.
 
-grpc.aio has two ways for that, each with a flaw. Its unary call reads one message and then waits for the status, which
-the core gives once all messages are read: two of them end with the deadline. Its call with a stream of answers asks for
-the answer's headers only after the request has gone out; where the whole answer is here by then, the core says UNKNOWN
-of an HTTP error page whose status would have told it more (grpcio 1.85: from 5 % of such calls to all).
-Here the headers are asked for before the request leaves, as in the former, and then a second message. It takes a fifth
-less CPU than the latter, too.
+grpc.aio offers two ways, each with a flaw. Its unary call reads one message and then waits for the status, which the
+core reports only when all messages have been read, so that an answer of two ends with the deadline. Its call with a
+stream of answers requests the response headers only after the request has been sent; if the whole response has arrived
+by then, the core reports UNKNOWN for an HTTP error page instead of the status that follows from its HTTP status (grpcio
+1.85: in 5 to 100 % of such calls). Here the headers are requested before the request is sent, as in the first way, and
+then a second message is requested. This also takes a fifth less CPU than the second way.
 """
 
 import asyncio
@@ -24,10 +24,11 @@ _NO_FLAGS = 0
 
 
 class UnaryCall:
-    """Begins at once; grpc.aio.UsageError when the channel is closed. `timeout` is in seconds; None: no deadline.
+    """A call that begins at once. grpc.aio.UsageError if the channel is closed. `timeout` is in seconds; None means no
+    deadline.
 
-    What was given to the core is freed only if nobody cancels the task that waits for it (grpc#43360). So these tasks
-    are the call's own, and end with it.
+    What was passed to the core is freed only if the task that waits for it is never cancelled (grpc#43360). So the call
+    has tasks of its own, which end with it.
     """
 
     def __init__(
@@ -49,29 +50,30 @@ class UnaryCall:
             self._loop.create_task(self._call._handle_status_once_received()),  # noqa: SLF001 -- see above
             self._loop.create_task(self._run(operations)),
         }
-        """For who owns the call to await."""
+        """Awaited by the owner of the call."""
         self.messages: list[bytes] = []
         self.code = StatusCode.UNKNOWN
         self.details = ""
         self.account = ""
-        """How the core came to the status, for who reads logs."""
+        """The core's explanation of the status, for logs."""
         self.initial_metadata: Metadata = ()
         self.trailing_metadata: Metadata = ()
 
     async def ended(self) -> None:
-        """Returns once the fields say what it came to; with two messages at once. Cancelling this cancels the call."""
+        """Returns when the fields hold the outcome, at once after a second message. Cancelling this cancels the
+        call."""
         try:
             await asyncio.wait(self.tasks, return_when=asyncio.ALL_COMPLETED)
         finally:
             self.cancel()
 
     def cancel(self) -> None:
-        """In the core; whoever awaits its end has it soon."""
+        """Cancels the call in the core; `ended` returns soon after."""
         if not self._call.done():
             self._call.cancel("cancelled")
 
     async def _run(self, operations: tuple[object, ...]) -> None:
-        with suppress(cygrpc.ExecuteBatchError):  # the call ended before all was sent: its status says how
+        with suppress(cygrpc.ExecuteBatchError):  # the call ended before everything was sent; its status says why
             await cygrpc.execute_batch(self._call, operations, self._loop)
         message = self._message.message()
         if message is not None:

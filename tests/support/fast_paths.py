@@ -26,7 +26,7 @@ REQUEST = read_call().body
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a caller of either transport got."""
+    """The result of a call through either transport."""
 
     body: bytes
     trailers: dict[str, str]
@@ -62,7 +62,7 @@ class Way:
     ask: Callable[[Metadata], Awaitable[Answer]]
     hits: Watched
     calls: Calls | None = None
-    """What answers inside Envoy, for callers who do what no gRPC library does."""
+    """The application inside Envoy, for callers that do what no gRPC library does."""
 
     @property
     def asked(self) -> list[bytes]:
