@@ -52,9 +52,7 @@ class Head:
 
 
 def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """Reads a request's headers: lower-case names without pseudo-headers. Raises ValueError if a `-bin` value is not
-    base64.
-    """
+    """Reads lower-case headers without pseudo-headers. Raises ValueError if the value of a `-bin` key is not base64."""
     metadata: list[tuple[str, str | bytes]] = []
     timeout, encoding = None, b""
     for name, value in headers:
@@ -75,9 +73,7 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
 
 
 def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> bytes | Reply:
-    """The single message of a request whose body is `prefix` (PREFIX bytes) and `data`, or the reply that fails the
-    call.
-    """
+    """The one message of a request of `prefix` (PREFIX bytes) and `data`, or the reply that ends the call."""
     if len(prefix) < PREFIX:
         return _malformed("ends inside a message") if prefix else NO_REQUEST
     if len(data) > length(prefix):

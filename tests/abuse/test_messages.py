@@ -117,9 +117,7 @@ async def test_requests_with_1_000_headers(redis: RedisServer) -> None:
 
 
 async def test_headers_that_are_one_byte_each_on_the_wire(redis: RedisServer) -> None:
-    """A value of 4 kB is sent 250 times by its index in HPACK's table, so that 250 bytes make 1 MB. The defence is
-    MAX_METADATA_BYTES.
-    """
+    """A value of 4 kB is sent 250 times by its HPACK index: 250 bytes make 1 MB. The defence is MAX_METADATA_BYTES."""
     once = literal(b"x", b"v" * 4000, remembered=True)
     async with Scene(redis.addr) as scene, scene.abused() as figures:
         async with attacker(scene.port) as attacking:
@@ -149,9 +147,7 @@ async def test_gzip_bombs(redis: RedisServer) -> None:
 
 
 async def test_lengths_that_lie(redis: RedisServer) -> None:
-    """The defence against lengths that are too large is MAX_MESSAGE_BYTES; with one too small, the request is
-    malformed.
-    """
+    """The defence against too large lengths is MAX_MESSAGE_BYTES; with too small ones, the request is malformed."""
     body = request(1)
     lies = {
         "4 GiB": b"\x00\xff\xff\xff\xff" + body,

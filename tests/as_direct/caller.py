@@ -85,9 +85,7 @@ class HandCaller:
             return await self._outcome(stream)
 
     async def said(self, *parts: bytes, timeout: float = 20) -> Outcome:
-        """Sends frames as they are, for the first stream. Each part after the first waits until the earlier ones were
-        read.
-        """
+        """Sends frames as they are, for the first stream. Each later part waits until the earlier ones were read."""
         self._last = 1
         for number, part in enumerate(parts):
             if number:

@@ -71,9 +71,7 @@ async def test_every_status_passes(ways: Ways, way: str, method: str) -> None:
 @EACH_WAY
 @EACH_METHOD
 async def test_a_header_that_cannot_be_read_costs_later_answers_nothing(ways: Ways, way: str, method: str) -> None:
-    """All callers share the connection upstream, and a server's HPACK encoder refers by index to
-    fields it sent before.
-    """
+    """Callers share the connection upstream, and a server's HPACK encoder refers by index to fields it sent before."""
     for value in (b"!!!", b"AAA", b"!!!", b"AAA"):
         ways.upstream.answers[method.encode()] = Indexed([(b"k-bin", value)])
         [(code, _)] = await statuses(ways, way, method)

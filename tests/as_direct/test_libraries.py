@@ -41,9 +41,7 @@ def between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
 
 
 def comparable(outcome: dict[str, Any], seen: dict[str, Any]) -> object:
-    """Leaves out what depends on time: the time left, and whether the server had read everything
-    when it ended a call.
-    """
+    """Leaves out what depends on time: the time left, and whether the server had read all when it ended a call."""
     told = {key: value for key, value in seen.items() if key not in {"authority", "remaining", "cancelled"}}
     return outcome, told, seen["remaining"] is not None
 

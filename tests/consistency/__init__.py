@@ -1,2 +1,1 @@
-"""The consistency checker, which compares what callers saw with what the origin had, and the schedules that it
-judges."""
+"""The consistency checker, which compares what callers saw with what the origin had; schedules and runs for it."""

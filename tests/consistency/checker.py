@@ -32,7 +32,7 @@ FAILED = "failed fetch "
 
 
 def as_logged() -> str:
-    """The present time in the format of the proxies' logs."""
+    """The current time in the format of the proxies' logs."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
@@ -162,7 +162,7 @@ class Checker:
         self.found: Counter[str] = Counter()
         """The number of violations by kind and `during`."""
         self.during = ""
-        """The present fault."""
+        """The current fault."""
         self.first: float | None = None
         """When the first violation was found, by the clock."""
 

@@ -191,9 +191,7 @@ class PartialFaults:
         await redis.whole()
 
     async def _some_connect_anew(self, server: RedisServer) -> None:
-        """Closes about half of the connections to a server, so that some proxies see the new master
-        before the others.
-        """
+        """Closes about half of the connections to a server, so that some proxies see the new master first."""
         for line in (await server.cli("CLIENT", "LIST", "TYPE", "normal")).splitlines():
             if self._random.random() < 0.5:
                 await server.cli("CLIENT", "KILL", "ID", int(_ID.findall(line)[0]))

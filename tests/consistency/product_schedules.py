@@ -1,5 +1,4 @@
-"""Schedules of products that are read by slug and in lists while single ones change; like `schedules`, without
-verdicts."""
+"""Schedules of products that are read by slug and in lists while single ones change; they judge nothing themselves."""
 
 from tests.consistency.products import AskedProduct
 from tests.consistency.scenes import policy_with

@@ -139,7 +139,7 @@ class StampedProducts(ProductServiceServicer):
         return kind(message=failed) if failed else kind(success=True, data=found)
 
     def _stamped(self, number: int, context: Context) -> pb.Product:
-        """A product in its present version. It is answered later, so that a commit can overtake it."""
+        """A product in its current version. It is answered later, so that a commit can overtake it."""
         caller = "".join(str(value) for key, value in context.invocation_metadata() or () if key == "authorization")
         version = self._checker.version(f"product/{number}")
         return pb.Product(id=number, slug=f"{SLUG}{number}", name=caller, price_cents=version)

@@ -1,5 +1,4 @@
-"""`Publisher`: sends the origin's events. They are lost while the broker is down, but not when it drops a
-connection."""
+"""`Publisher`: sends the origin's events. They are lost while the broker is down, not when it drops a connection."""
 
 import asyncio
 import json

@@ -102,9 +102,7 @@ async def a_snapshot_that_comes_back(world: World, redis: RedisServer) -> None:
 
 
 async def a_write_answered_during_an_outage(world: World, redis: RedisServer) -> None:
-    """All processes lose Redis. One answers a write, holds its invalidation and stays cut off; another reconnects
-    first.
-    """
+    """All processes lose Redis. One answers a write, holds its invalidation and stays cut off; another reconnects."""
     async with FaultyTcp(redis.port) as one, FaultyTcp(redis.port) as two:
         reader, writer = await world.process(one.addr), await world.process(two.addr)
         await world.read(reader, USER)
