@@ -1,7 +1,7 @@
-"""The well-behaved caller, in a separate process: `python -m tests.abuse.caller PORT`.
+"""The well-behaved caller, as a process of its own: `python -m tests.abuse.caller PORT`.
 
-It makes one call after the other until it is ended, and writes a line for each: when it began (CLOCK_MONOTONIC, which
-all processes share), how many seconds it took, and how it ended (`hit`, `miss`, `forwarded`, `WRONG` for another
+It makes one call after the other until it is killed, and writes a line for each: when the call began (CLOCK_MONOTONIC,
+which all processes share), how many seconds it took, and how it ended (`hit`, `miss`, `forwarded`, `WRONG` for another
 model's answer, or the error).
 """
 
@@ -22,7 +22,7 @@ _PAUSE = 0.004
 
 
 def request(model_id: int) -> bytes:
-    """GetFilesByModel like the gateway's call for an avatar."""
+    """GetFilesByModel as the gateway asks for an avatar."""
     asked = pb.GetFilesByModelRequest(
         model_type="User", model_id=model_id, collection_name="avatars", page=1, per_page=1
     )
@@ -30,7 +30,7 @@ def request(model_id: int) -> bytes:
 
 
 async def main(port: int) -> None:
-    """Of ten calls, eight can be hits, one is a miss and one is forwarded."""
+    """Of ten calls, eight can be hits, one is a miss, and one is forwarded."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         for number in itertools.count():
             kind = number % 10

@@ -1,4 +1,4 @@
-"""`spinning`: busy processes, so that the machine is as loaded as a test wants it."""
+"""`spinning`: processes that use all the CPU time they can get, to make the machine as busy as a test wants."""
 
 import sys
 import tempfile
@@ -11,7 +11,7 @@ from tests.support.servers.children import Child
 
 @contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """Runs this many, each on one core if possible; they are ended with the block."""
+    """Runs `count` such processes, which each use up to one core, until the block ends."""
     with ExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="spinning-")))
         for number in range(count):
