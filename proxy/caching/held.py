@@ -75,6 +75,7 @@ class Held:
 
     @property
     def tags(self) -> tuple[str, ...]:
+        """The tags that are held, in the order in which they are to be retried."""
         return tuple(self._tags)
 
     def find(self, tag: str) -> HeldTag | None:

@@ -52,9 +52,7 @@ class Calls:
         self._take_up(routes, () if fast is None else fast[0])
 
     def take_up(self, served: Served) -> None:
-        """Uses another policy for calls that begin from now on. For a moment, Envoy may still route by the previous
-        one.
-        """
+        """Uses another policy for calls that begin from now on; Envoy may still route by the old one for a moment."""
         self._layers.large_methods = served.large_methods
         self._forward = unary_forwarder(served.upstreams)
         self._take_up(served.routes, served.hits)
@@ -178,7 +176,7 @@ class _Request:
             self._departures.leave(self._watched)
 
     async def _rest(self, first: bytes, most: int) -> bytes:
-        """The whole of a message that arrives in pieces. A longer body is read only until that is certain."""
+        """All of a message that arrives in pieces. A body that is too long is not read to its end."""
         pieces, held = [first], len(first)
         while self._more and held <= most:
             pieces.append(await self._chunk())

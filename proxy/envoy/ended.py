@@ -36,8 +36,7 @@ def local_replies(most_calls: int) -> Json:
     """Gives the answers of Envoy itself the status that gRPC has for them. By default all are UNAVAILABLE, which makes
     callers retry. The first matching rule applies.
 
-    Envoy does not report the code with which upstream reset a call. gRPC maps most of RST_STREAM's fourteen to
-    INTERNAL.
+    Envoy does not report the code with which upstream reset a call. gRPC maps most of the fourteen codes to INTERNAL.
     """
     words = {"body_format_override": {"text_format_source": {"inline_string": too_many_calls(most_calls)}}}
     return {

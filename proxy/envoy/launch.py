@@ -60,9 +60,7 @@ def command(config: Path, log_level: str) -> list[str]:
 
 
 def _interpreter(directory: Path) -> dict[str, str]:
-    """The environment by which an interpreter inside another program finds this Python's library,
-    pyvoy and the proxy.
-    """
+    """The environment in which an interpreter inside another program finds this Python, pyvoy and the proxy."""
     import find_libpython  # noqa: PLC0415 -- only this transport has it
 
     library = find_libpython.find_libpython()

@@ -111,7 +111,7 @@ class Lifespan:
         try:
             self._control.send(message)
         except OSError:
-            _logger.warning("serve is gone and cannot be told: %s", message)
+            _logger.warning("serve is gone and did not receive: %s", message)
 
     def _told(self) -> None:
         try:

@@ -27,7 +27,7 @@ _UP_WITHIN = 60.0
 _STABLE = 60.0
 """Seconds after which a crash counts as the first one again."""
 _DRAINED_LATE = 15.0
-"""Seconds after DRAIN_TIME from when Envoy counts as hanging if it has not ended."""
+"""Seconds after DRAIN_TIME at which Envoy is killed if it has not ended."""
 
 
 async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequence[str] = ()) -> int:

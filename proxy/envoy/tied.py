@@ -14,7 +14,7 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, environment: Sequence[str], command: Sequence[str]) -> None:
-    """Becomes `command`, with `environment` (`NAME=value`) added to the present one; does not return."""
+    """Becomes `command`, with `environment` (`NAME=value`) added to the current one; does not return."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:  # the parent died before the call
         sys.exit(1)

@@ -86,7 +86,7 @@ class Document:
     def text(self, node: Node, what: str, accepted: str = "a text") -> Source | None:
         """A scalar that is not empty; None after a mistake."""
         if not isinstance(node, yaml.ScalarNode):
-            whole = ", in quotes as a whole" if "expression" in accepted else ""
+            whole = ", quoted as a whole" if "expression" in accepted else ""
             self.wrong(node, f"{what}: {_found(node)}; accepted: {accepted}{whole}")
             return None
         source = self._source(node)

@@ -41,9 +41,7 @@ class _Way(NamedTuple):
 
 
 class Channels:
-    """Services with the same target and TLS settings share a channel. It is created and closed inside the event loop
-    that uses it.
-    """
+    """Services with the same target and TLS settings share a channel. Used inside one event loop, ended by `close`."""
 
     def __init__(self, default: Upstream, observer: ClientObserver, tls: Leg | None = None) -> None:
         self.default = default

@@ -1,3 +1,5 @@
+"""Reads through the cache on a real Redis: what is stored and served, for how long, and what bypasses."""
+
 import time
 from typing import Any
 

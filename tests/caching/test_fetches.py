@@ -1,3 +1,5 @@
+"""Fetches of one process: sharing them, leases, callers that leave, and the window after an event."""
+
 import asyncio
 from typing import Any
 

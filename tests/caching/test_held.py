@@ -1,3 +1,5 @@
+"""Which invalidations and flushes are held, and when they are done (the rules in proxy/caching/held.py)."""
+
 import asyncio
 import logging
 from collections.abc import Coroutine

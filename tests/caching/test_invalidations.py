@@ -1,3 +1,5 @@
+"""Invalidations on a real Redis, and while it hangs, is cut off, or cannot hold more."""
+
 import asyncio
 import logging
 from collections.abc import AsyncIterator

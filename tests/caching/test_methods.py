@@ -1,3 +1,5 @@
+"""Finding the tags of writes, and shadow mode."""
+
 import asyncio
 import logging
 from typing import Any

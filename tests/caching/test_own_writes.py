@@ -1,3 +1,5 @@
+"""The read after a write through this proxy is fresh, whatever happens to the write."""
+
 import asyncio
 import time
 from typing import Any

@@ -44,7 +44,7 @@ def test_a_write() -> None:
         ("method", "media.MediaService/DeleteFile, a write"),
         ("invalidates", "no tag that the request names"),
         ("alias", "5"),
-        ("look_up", "media.MediaService/GetFileByID, if no stored answer has told the alias"),
+        ("look_up", "media.MediaService/GetFileByID, if no stored answer has contained the alias"),
     ]
 
 

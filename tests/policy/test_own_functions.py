@@ -38,7 +38,7 @@ def test_on_anything_but_a_field_they_are_refused_with_their_place(text: str) ->
         made(text)
     (fault,) = refused.value.faults
     assert (fault.line, fault.column) == (1, text.index("casefold") + 1)
-    assert fault.text == "casefold() is not on a field; accepted: a field's, as in request.name.casefold()"
+    assert fault.text == "casefold() is not called on a field; accepted: a call on one, as in request.name.casefold()"
 
 
 def test_calls_are_taken_apart_once_each() -> None:

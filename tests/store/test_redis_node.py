@@ -86,9 +86,7 @@ class TestBreaker:
             assert "no answer within" in told.changes[1][1]
 
     async def test_after_a_long_freeze_too(self, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        """The freeze lasts until pings drop the connection. The kernel accepts new ones, but Redis
-        never answers them.
-        """
+        """The freeze lasts until pings drop the connection. The kernel accepts new ones, but Redis does not answer."""
         monkeypatch.setattr(redis_pings, "_DEAD_AFTER", 0.2)
         async with noded(maker(own_redis.port)) as (node, told):
             own_redis.freeze()

@@ -208,9 +208,7 @@ class TestNodes:
             await ready(store)
 
     async def test_a_cluster_that_is_down_is_spared(self) -> None:
-        """Its nodes answer, but serve no key while one of them is missing. No call may spend time
-        on finding that out.
-        """
+        """Its nodes answer, but serve no key while one is missing. No call may spend time on finding that out."""
         async with RedisCluster("cluster-node-timeout 500") as cluster, storing(cluster.addr) as store:
             (kept,) = _keys_of(1, 1)
             cluster.servers[0].kill()

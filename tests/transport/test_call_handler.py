@@ -1,4 +1,4 @@
-"""A call reaches what answers it with the metadata that grpc.aio has read."""
+"""A call reaches its handler with the metadata that grpc.aio has read."""
 
 from collections.abc import AsyncIterator
 from typing import Any, cast
@@ -13,7 +13,7 @@ UNARY, STREAM = "/any.Service/Unary", "/any.Service/Stream"
 
 
 class Service(grpc.GenericRpcHandler):
-    """Says to whom it answers what the caller's metadata calls `name`."""
+    """Answers with the value of `name` in the caller's metadata."""
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
         stream = handler_call_details.method == STREAM

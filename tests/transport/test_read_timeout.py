@@ -1,3 +1,5 @@
+"""Time limits on reading requests, which take no timer per call."""
+
 import asyncio
 from collections.abc import Awaitable
 from typing import TypeVar
@@ -20,7 +22,7 @@ async def _never() -> None:
 
 
 async def _waited(read_timeout: ReadTimeout, awaitable: Awaitable[_T]) -> _T:
-    """As a reader of requests waits: TimeoutError when the time is up."""
+    """Waits like a reader of requests; raises TimeoutError when the time is up."""
     task = read_timeout.begin()
     try:
         return await awaitable

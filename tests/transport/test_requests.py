@@ -1,4 +1,4 @@
-"""proxy.transport.requests: what was read before is given again; what never came is told from what was refused."""
+"""A request that was already read is returned again; a missing request is distinguished from a refused one."""
 
 import asyncio
 from typing import Any, cast
@@ -13,7 +13,7 @@ from proxy.transport.requests import Context, read_again, read_message
 
 
 class Reading:
-    """A call whose reads answer these, in order; after them none does."""
+    """A call whose reads return these results in order; later reads never return."""
 
     def __init__(self, *messages: object) -> None:
         self._messages = list(messages)
