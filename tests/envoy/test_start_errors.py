@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.envoy.refusals import explained
+from proxy.envoy.start_errors import explained
 from proxy.settings.config import Settings
 
 SETTINGS = Settings(

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from proxy.envoy import renewed
+from proxy.envoy import dynamic_config
 from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
 from proxy.envoy.listener import routes
 from proxy.envoy.services import Placed, builtin, placed
@@ -25,7 +25,7 @@ from proxy.errors import SettingError, StartError, cannot_listen
 from proxy.policy.watched import Watched
 from proxy.settings.config import Settings
 
-_PROGRAM = "from proxy.envoy.placing import main; main()"
+_PROGRAM = "from proxy.envoy.config_files import main; main()"
 
 
 def written(settings: Settings, place: Place) -> None:
@@ -75,8 +75,8 @@ def _write_by_policy(settings: Settings, place: Place) -> None:
     watched = Watched(keeping=True)
     services = placed(settings, watched)
     _write(settings, place, services)
-    renewed.write(place.directory, renewed.CLUSTERS, clusters_of(settings, place, services))
-    renewed.write(place.directory, renewed.ROUTES, [routes(settings, services)])
+    dynamic_config.write(place.directory, dynamic_config.CLUSTERS, clusters_of(settings, place, services))
+    dynamic_config.write(place.directory, dynamic_config.ROUTES, [routes(settings, services)])
     watched.save(place.policy)
 
 
