@@ -21,7 +21,7 @@ from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
 from proxy.envoy.listener import routes
 from proxy.envoy.services import Placed, builtin, placed
 from proxy.envoy.tls import secrets
-from proxy.errors import SettingError, StartError
+from proxy.errors import SettingError, StartError, cannot_listen
 from proxy.policy.watched import Watched
 from proxy.settings.config import Settings
 
@@ -94,6 +94,4 @@ def _rendered(settings: Settings, place: Place, services: Sequence[Placed]) -> d
     except ValueError as error:
         raise SettingError(str(error)) from None
     except OSError:
-        raise StartError(
-            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of a local address"
-        ) from None
+        raise StartError(cannot_listen(settings.listen_addr)) from None

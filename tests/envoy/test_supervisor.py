@@ -114,7 +114,7 @@ async def test_a_host_that_is_not_known_is_told_as_with_grpcio() -> None:
     try:
         assert await proxy.exited() == 1
         [line] = proxy.stderr.splitlines()
-        assert line.startswith(f"media-cache-proxy: LISTEN_ADDR: '{address}' cannot be listened on; accepted: ")
+        assert line.startswith(f"media-cache-proxy: LISTEN_ADDR: '{address}' cannot be opened to listen on; accepted: ")
     finally:
         proxy.remove()
 
