@@ -18,7 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
-IN_PART = "a part of Redis cannot be used: media events go first to proxies that can use all of it"
+IN_PART = "a part of Redis cannot be used, so media events go first to proxies that can use all of it"
 PATIENCE = 1.0
 """Seconds: longer than a slow answer or a busy machine takes; short enough to hand events back within 2 s of a loss."""
 

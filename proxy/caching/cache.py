@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 from grpc import StatusCode
 
-from proxy.caching import fetches, unclear
+from proxy.caching import fetches, policy_problems
 from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
-from proxy.caching.unclear import Unclear
+from proxy.caching.policy_problems import PolicyProblems
 from proxy.calls.call import Call, Handler, Reply
 from proxy.calls.keys import Keys, RequestKey
 from proxy.calls.tags import told_kind
@@ -46,7 +46,7 @@ class Store(fetches.Store, Protocol):
     async def read(self, key: RequestKey, budget: Budget) -> Found | None: ...
 
 
-class Observer(fetches.Observer, unclear.Observer, Protocol):
+class Observer(fetches.Observer, policy_problems.Observer, Protocol):
     """What reads are reported to; see `proxy.telemetry.metrics`."""
 
 
@@ -72,7 +72,7 @@ class Cache:
         self._keys = keys
         self.policy = policy
         self._held_back = held_back
-        self._unclear = Unclear(observer)
+        self._policy_problems = PolicyProblems(observer)
         self._fetches = Fetches(fetch, policy, observer=observer, random=random)
         self._refreshes: dict[tuple[bytes, bytes], asyncio.Task[None]] = {}
 
@@ -139,7 +139,7 @@ class Cache:
         if key is None:
             return None, False
         if key.problem:
-            self._unclear.met(key.read.path, key.problem, _FORWARDED)
+            self._policy_problems.met(key.read.path, key.problem, _FORWARDED)
         else:
             tracing.about(told_kind(key.tag, key.about, key.read.kind))
         return (None if key.bypass else key), "no-cache" in directives

@@ -69,7 +69,7 @@ class FastPath:
             found = look.found
         except Exception:  # noqa: BLE001 -- it is logged; the slow path answers
             _log.exception(
-                "%s failed on the fast path of a hit; the call goes on by the general one", self._hits.method
+                "%s failed on the fast path of a hit; the call continues on the slow path", self._hits.method
             )
             return False
         if found is None or not found.answers(AT_ONCE):

@@ -102,7 +102,7 @@ def too_large(size: int, limits: Limits) -> Reply | None:
     """The reply to a call with a message of `size` bytes if that exceeds the limit."""
     if size <= limits.message_bytes:
         return None
-    details = f"the proxy takes request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
+    details = f"the proxy accepts request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
     return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details, limit="MAX_MESSAGE_BYTES")
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import CORE, COUNTS, OTHER, OURS, PREFIX
+from proxy.envoy.ended_calls import CORE, COUNTS, OTHER, OURS, PREFIX
 from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 from proxy.envoy import launch
 from proxy.envoy.bootstrap import Place
+from proxy.envoy.config_files import written
 from proxy.envoy.control import Hello
 from proxy.envoy.directory import own_directory
-from proxy.envoy.placing import written
 from proxy.envoy.process import EnvoyProcess
-from proxy.envoy.refusals import explained
+from proxy.envoy.start_errors import explained
 from proxy.errors import StartError
 from proxy.retry import jittered
 from proxy.settings.config import Settings

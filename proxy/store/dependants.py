@@ -100,7 +100,9 @@ class Dependants:
             raise UnexpectedReplyError
         now_ms, marked, *names = reply
         if not marked:
-            raise RedisUnavailableError("Redis is full: what depends on a tag could be stored outdated")
+            raise RedisUnavailableError(
+                "Redis is full, so answers that depend on an invalidated tag could still be stored"
+            )
         tags = tuple(name.decode(errors="replace") for name in names)
         return Left(tags, now_ms) if tags else None
 

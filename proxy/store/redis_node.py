@@ -209,7 +209,7 @@ class Node:
         if not self.health.breaker.closed:
             raise RedisUnavailableError(self.health.breaker.reason or self._link.failure)
         if budget.left <= 0:
-            raise RedisUnavailableError(f"Redis took all of the {CALL_BUDGET * 1000:g} ms a call grants it")
+            raise RedisUnavailableError(f"Redis took all of its {CALL_BUDGET * 1000:g} ms for this call")
 
     async def run(self) -> None:
         """Connects, pings and reconnects until cancelled."""

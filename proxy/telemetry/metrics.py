@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from proxy.telemetry import process_metrics, span_names
 from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
-from proxy.telemetry.crowded import crowded
+from proxy.telemetry.dependants_metric import crowded
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL
 from proxy.telemetry.method_labels import OTHER, MethodLabels
@@ -93,7 +93,7 @@ class Metrics:
             "Calls in shadow mode for which the cached answer would have differed from the upstream service's",
             registry=self.registry,
         )
-        self.unclear = policy_failures(self.registry, self.methods.of)
+        self.policy_problem = policy_failures(self.registry, self.methods.of)
         self.crowded = crowded(self.registry, self.methods.of)
         self.policy_reloads = PolicyReloads(self.registry)
         self._declare_invalidations()

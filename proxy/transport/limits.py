@@ -19,7 +19,7 @@ _FARTHEST = 365 * 86400.0
 TOO_MUCH_METADATA = Reply(
     code=StatusCode.RESOURCE_EXHAUSTED,
     limit="MAX_METADATA_BYTES",
-    details=f"the proxy takes at most {_MOST_ENTRIES} entries of metadata, and MAX_METADATA_BYTES of it",
+    details=f"the proxy accepts at most {_MOST_ENTRIES} entries and MAX_METADATA_BYTES bytes of metadata",
 )
 
 

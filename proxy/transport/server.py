@@ -23,7 +23,7 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc import StatusCode
 
 from proxy.calls.call import Handler, Metadata, Reply
-from proxy.errors import StartError
+from proxy.errors import StartError, cannot_listen
 from proxy.telemetry import span_names
 from proxy.telemetry.callers import Use
 from proxy.tls import Leg
@@ -213,9 +213,7 @@ class Listener:
             else:
                 port = server.add_secure_port(self._address, server_credentials(self._tls))
         except RuntimeError:
-            raise StartError(
-                f"LISTEN_ADDR: {self._address!r} cannot be listened on; accepted: a free port of a local address"
-            ) from None
+            raise StartError(cannot_listen(self._address)) from None
         await server.start()
         self._servers.append(server)
         self._port = port

@@ -28,7 +28,7 @@ from proxy.transport.unary_call import UnaryCall
 _log = logging.getLogger(__name__)
 
 _KEPT_METHODS = 128
-"""Prepared methods that are kept, of each kind: more than a service has, but few enough for method names that callers
+"""Prepared streaming methods that are kept: more than a service has, but few enough for method names that callers
 make up."""
 
 _CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
@@ -72,9 +72,7 @@ class Upstream:
 
     def _open(self) -> None:
         self._channel = open_channel(self.target, self._tls)
-        prepared = lru_cache(maxsize=_KEPT_METHODS)
-        self._unary_unary = prepared(self._channel.unary_unary)
-        self._stream_stream = prepared(self._channel.stream_stream)
+        self._stream_stream = lru_cache(maxsize=_KEPT_METHODS)(self._channel.stream_stream)
 
     def _renew(self) -> None:
         """Opens a new channel. The old one is not closed: `close()` cancels its calls, or waits for all of them."""
@@ -98,19 +96,11 @@ class Upstream:
         started = time.perf_counter()
         try:
             metadata = to_upstream(tracing.injected(call.metadata))
-            ask = self._exact if exactly_one else self._plain
             try:
-                reply = await ask(call, metadata, timeout)
+                reply = await self._ask(call, metadata, timeout, exactly_one=exactly_one)
             except NeverProcessedError:
                 left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
-                reply = await ask(call, metadata, left)
-        except grpc.aio.AioRpcError as error:
-            reply = Reply(
-                code=error.code(),
-                details=error.details() or "",
-                initial_metadata=self.to_caller(call.method, error.initial_metadata()),
-                trailing_metadata=self.to_caller(call.method, error.trailing_metadata()),
-            )
+                reply = await self._ask(call, metadata, left, exactly_one=exactly_one)
         except NeverProcessedError as refused:
             reply = refused.reply
         except IllegalMetadataError as error:
@@ -118,11 +108,8 @@ class Upstream:
         except grpc.aio.UsageError:
             return _CLOSED
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                self.observe(call.method, StatusCode.CANCELLED, started)
-                raise
-            reply = _CLOSED  # close() cancelled the call, not this task
+            self.observe(call.method, StatusCode.CANCELLED, started)
+            raise
         self.observe(call.method, reply.code, started)
         return reply
 
@@ -189,22 +176,8 @@ class Upstream:
         await self._channel.close()
         await asyncio.gather(*(task for call in calls for task in call.tasks), return_exceptions=True)
 
-    async def _plain(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
-        rpc = self._unary_unary(call.method)(call.body, metadata=metadata, timeout=timeout)
-        try:
-            await rpc.initial_metadata()  # waits on its own future, which completes at the end of the call: see `_end`
-            body: bytes | None = await rpc
-            messages = () if body is None else (body,)
-            return self._reply(call.method, messages, await rpc.initial_metadata(), await rpc.trailing_metadata())
-        except grpc.aio.AioRpcError as error:
-            if never_processed(error.code(), error.debug_error_string()):
-                raise NeverProcessedError(Reply(code=error.code(), details=error.details() or "")) from None
-            raise
-        finally:
-            _end(rpc)
-
-    async def _exact(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
-        rpc = UnaryCall(self._channel, call.method, call.body, metadata, timeout)
+    async def _ask(self, call: Call, metadata: Metadata, timeout: float | None, *, exactly_one: bool) -> Reply:
+        rpc = UnaryCall(self._channel, call.method, call.body, metadata, timeout, exactly_one=exactly_one)
         self._calls.add(rpc)
         try:
             await rpc.ended()
@@ -247,14 +220,3 @@ class NeverProcessedError(Exception):
 def never_processed(code: StatusCode, account: str | None) -> bool:
     """Whether the call can be repeated safely; `account` is the core's explanation of its status."""
     return code is StatusCode.UNAVAILABLE and (account or "").startswith(_REFUSED)
-
-
-def _end(rpc: grpc.aio.Call) -> None:
-    """Cancels a unary call that has not ended, only in gRPC's core.
-
-    grpc.aio 1.85 never frees what it passed to the core if the task that waits for the core is cancelled (grpc#43360):
-    900 bytes per call. `rpc.cancel()` cancels that task, and so does cancelling a task that awaits the call. A stream
-    leaks about 130 bytes in any case.
-    """
-    if not rpc.done():
-        rpc._cython_call.cancel("cancelled")  # type: ignore[attr-defined]  # noqa: SLF001

@@ -8,9 +8,9 @@ import pytest
 
 from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
-from proxy.amqp.owed import Owed
+from proxy.amqp.expected_events import ExpectedEvents
 from proxy.amqp.silence import Silence
-from proxy.caching import asking
+from proxy.caching import invalidation_requests
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
 from proxy.calls import entry
@@ -69,12 +69,12 @@ def acknowledged_at_once(patch: Patch) -> None:
 
 def no_write_intent(patch: Patch) -> None:
     """An own write sets no intent; it only invalidates, before and after."""
-    ask = asking.ask
+    ask = invalidation_requests.ask
 
     async def without(store: Any, tag: str, timeout: float, window_ms: int, intent: Any) -> Any:
         return await ask(store, tag, timeout, window_ms, None)
 
-    patch.setattr(asking, "ask", without)
+    patch.setattr(invalidation_requests, "ask", without)
 
 
 def run_id_ignored(patch: Patch) -> None:
@@ -158,4 +158,4 @@ def any_event_speaks_for_all(patch: Patch) -> None:
     async def none(*_: object) -> list[bool]:
         return []
 
-    patch.setattr(Owed, "judged", none)
+    patch.setattr(ExpectedEvents, "judged", none)

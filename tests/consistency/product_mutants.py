@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from proxy.amqp.deliveries import Deliveries
-from proxy.caching import asking
+from proxy.caching import invalidation_requests
 from proxy.caching.vetting import Vetting
 from proxy.calls import keys
 from proxy.calls.keys import RequestKey
@@ -62,7 +62,7 @@ def confirmed_before_dependants(patch: Patch) -> None:
     async def nothing(*args: Any) -> None:
         return
 
-    patch.setattr(asking, "remove", nothing)
+    patch.setattr(invalidation_requests, "remove", nothing)
 
 
 def not_vetted(patch: Patch) -> None:

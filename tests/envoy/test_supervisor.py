@@ -17,7 +17,7 @@ from grpc import StatusCode
 
 from bench.accounting import Tree
 from proxy import cli
-from proxy.envoy import placing
+from proxy.envoy import config_files
 from proxy.envoy.bootstrap import Place
 from proxy.settings.config import Settings
 from tests.support.envoy_chain import admin_socket_of, envoy_of
@@ -114,7 +114,7 @@ async def test_a_host_that_is_not_known_is_told_as_with_grpcio() -> None:
     try:
         assert await proxy.exited() == 1
         [line] = proxy.stderr.splitlines()
-        assert line.startswith(f"media-cache-proxy: LISTEN_ADDR: '{address}' cannot be listened on; accepted: ")
+        assert line.startswith(f"media-cache-proxy: LISTEN_ADDR: '{address}' cannot be opened to listen on; accepted: ")
     finally:
         proxy.remove()
 
@@ -154,7 +154,7 @@ def test_the_process_around_envoy_loads_little() -> None:
 
 def test_what_may_change_is_shown_in_its_place(tmp_path: Path) -> None:
     settings = Settings(policy=policy_in(tmp_path, product="shop:1"))
-    shown = json.dumps(placing.shown(settings, Place(tmp_path, "pyvoy.so", "roots.pem")))
+    shown = json.dumps(config_files.shown(settings, Place(tmp_path, "pyvoy.so", "roots.pem")))
     assert '"address": "shop"' in shown
     assert "/product.ProductService/GetProductByID" in shown
     assert "path_config_source" not in shown

@@ -99,7 +99,7 @@ async def test_a_script_that_works_in_between_is_told_of_once(
     await _permit(own_redis, *_ALL.split(), "+evalsha", "+eval", "-hset")
     make = maker(own_redis.port, username="proxy", password="pw")
     async with noded(make, Script("invalidate").source, up=False, probed=True) as (node, _):
-        await until(lambda: "takes no invalidations" in node.trouble or node._link.permissions.missing)
+        await until(lambda: "accepts no invalidations" in node.trouble or node._link.permissions.missing)
         await own_redis.cli("CONFIG", "RESETSTAT")
 
         async def tried() -> bool:

@@ -24,7 +24,7 @@ async def test_a_port_in_use_is_one_line_that_says_what_to_do() -> None:
         with pytest.raises(StartError) as raised:
             async with Chain(address=address):
                 pass
-    assert str(raised.value).startswith(f"LISTEN_ADDR: '{address}' cannot be listened on; accepted: ")
+    assert str(raised.value).startswith(f"LISTEN_ADDR: '{address}' cannot be opened to listen on; accepted: ")
 
 
 async def test_a_unix_socket_will_do(tmp_path: Path) -> None:

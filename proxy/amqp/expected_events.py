@@ -1,4 +1,4 @@
-"""`Owed`: which writes through this process had an event of their own, which reveals one mute media service of several.
+"""`ExpectedEvents`: which writes through this process an event followed, which reveals one mute service of several.
 
 Rules:
     owed      a successful write through this process is owed an event. The hashes of its tags hold a note of it, and
@@ -37,7 +37,7 @@ class _Write:
     ended: float
 
 
-class Owed:
+class ExpectedEvents:
     """The owed events of this process. If there are more writes than it can keep, the latest are not judged."""
 
     def __init__(self) -> None:

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from proxy.amqp.presence import Presence
+from proxy.amqp.connection_state import ConnectionState
 from tests.support.amqp import FakeObserver
 
 
@@ -14,11 +14,11 @@ def seen() -> FakeObserver:
 
 
 @pytest.fixture
-def presence(seen: FakeObserver) -> Presence:
-    return Presence(seen, ["ours"])
+def presence(seen: FakeObserver) -> ConnectionState:
+    return ConnectionState(seen, ["ours"])
 
 
-def test_nothing_is_known_at_first(presence: Presence, seen: FakeObserver) -> None:
+def test_nothing_is_known_at_first(presence: ConnectionState, seen: FakeObserver) -> None:
     assert not presence.known
     assert not presence.up
     assert presence.state("").seconds is None
@@ -26,7 +26,7 @@ def test_nothing_is_known_at_first(presence: Presence, seen: FakeObserver) -> No
 
 
 def test_attempts_that_fail_are_one_line_and_the_last_reason(
-    presence: Presence, seen: FakeObserver, caplog: pytest.LogCaptureFixture
+    presence: ConnectionState, seen: FakeObserver, caplog: pytest.LogCaptureFixture
 ) -> None:
     presence.lost("refused")
     presence.lost("no such vhost")
@@ -36,7 +36,7 @@ def test_attempts_that_fail_are_one_line_and_the_last_reason(
 
 
 def test_it_says_for_how_long_it_was_away(
-    presence: Presence, seen: FakeObserver, caplog: pytest.LogCaptureFixture
+    presence: ConnectionState, seen: FakeObserver, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
         presence.back()
@@ -47,7 +47,7 @@ def test_it_says_for_how_long_it_was_away(
     assert seen.ups == [True, False, True]
 
 
-def test_what_is_wrong_while_it_is_there_is_a_reason_too(presence: Presence) -> None:
+def test_what_is_wrong_while_it_is_there_is_a_reason_too(presence: ConnectionState) -> None:
     presence.back()
     assert presence.state("").reason == ""
     state = presence.state("no event follows")

@@ -1,4 +1,4 @@
-"""`Renewal`: gives Envoy the clusters and routes of a changed policy, and waits until it uses them.
+"""`ConfigUpdate`: gives Envoy the clusters and routes of a changed policy, and waits until it uses them.
 
 Clusters come first, since routes name them. Those of the previous policy stay until the next change, for calls in
 progress.
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from proxy.envoy.addresses import Json
 from proxy.envoy.admin import EnvoyAdmin, Updates
 from proxy.envoy.bootstrap import Place, clusters_of
+from proxy.envoy.dynamic_config import CLUSTERS, ROUTES, write
 from proxy.envoy.listener import routes
-from proxy.envoy.renewed import CLUSTERS, ROUTES, write
 from proxy.envoy.services import Placed
 from proxy.envoy.tls import secrets
 from proxy.settings.config import Settings
@@ -24,7 +24,7 @@ _WITHIN = 5.0
 _LOOK_EVERY = 0.02
 
 
-class Renewal:
+class ConfigUpdate:
     """Renews the configuration of one Envoy."""
 
     def __init__(self, settings: Settings, place: Place, admin: EnvoyAdmin, services: Sequence[Placed]) -> None:

@@ -1,4 +1,4 @@
-"""proxy.telemetry.strays: with LOG_FORMAT=json every line is JSON, whoever wrote it."""
+"""proxy.telemetry.stderr_records: with LOG_FORMAT=json every line is JSON, whoever wrote it."""
 
 import asyncio
 import json
@@ -7,17 +7,17 @@ import sys
 
 import pytest
 
-from proxy.telemetry.strays import records
+from proxy.telemetry.stderr_records import records
 from tests.as_direct.caller import call, request
 from tests.support.servers.process import ROOT, ProxyProcess
 
 _PROGRAM = """
 import asyncio, atexit, logging, os, sys, threading, traceback
-from proxy.telemetry import log, strays
+from proxy.telemetry import log, stderr_records
 
-capture = strays.captured("json")
+capture = stderr_records.captured("json")
 log.setup("info", "json", fd=capture.__enter__())
-strays.hook()
+stderr_records.hook()
 atexit.register(capture.__exit__, None, None, None)
 
 def fail():
@@ -55,14 +55,14 @@ def test_every_line_is_one_record() -> None:
     lines = [json.loads(line) for line in ran.stderr.splitlines()]
     told = {(line["logger"], line["msg"]) for line in lines}
     assert {
-        ("proxy.telemetry.strays", "thread worker failed"),
-        ("proxy.telemetry.strays", "an exception was ignored in Dies.__del__"),
+        ("proxy.telemetry.stderr_records", "thread worker failed"),
+        ("proxy.telemetry.stderr_records", "an exception was ignored in Dies.__del__"),
         ("grpc.core", "hpack_parser.cc:1048 Error parsing 'te' metadata"),
         ("stderr", "50 % of ÿ a line"),
         ("stderr", "ValueError: of a thread"),
-        ("proxy.telemetry.strays", "unexpected failure"),
+        ("proxy.telemetry.stderr_records", "unexpected failure"),
     } <= told
-    assert {line["logger"] for line in lines} == {"proxy.telemetry.strays", "grpc.core", "stderr", "asyncio"}
+    assert {line["logger"] for line in lines} == {"proxy.telemetry.stderr_records", "grpc.core", "stderr", "asyncio"}
     [of_task] = [line for line in lines if line["logger"] == "asyncio"]
     assert of_task["exception"].endswith("ValueError: of a task")
     assert [line["level"] for line in lines if line["logger"] == "grpc.core"] == ["error"]

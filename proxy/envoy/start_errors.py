@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import fields
 
+from proxy.errors import cannot_listen
 from proxy.settings.config import Settings
 
 _SETTINGS = (
@@ -18,8 +19,7 @@ def explained(lines: Iterable[str], settings: Settings) -> str:
     if not said:
         return "TRANSPORT=envoy: Envoy exited at once and gave no reason"
     if any(re.search(r"cannot bind|[Aa]ddress already in use", line) for line in said):
-        address = settings.listen_addr
-        return f"LISTEN_ADDR: {address!r} cannot be listened on; accepted: a free port of a local address"
+        return cannot_listen(settings.listen_addr)
     words = " ".join(said[-1].split())
     files = [each.name.upper() for each in fields(settings) if _names_file(each.name, settings, words)]
     about = [name for pattern, name in _SETTINGS if re.search(pattern, words)]

@@ -1,4 +1,4 @@
-"""`Presence`: whether RabbitMQ is connected and since when, with a log line at each change."""
+"""`ConnectionState`: whether RabbitMQ is connected and since when, with a log line at each change."""
 
 import logging
 import time
@@ -18,7 +18,7 @@ class Observer(Protocol):
         """A system that the proxy depends on was lost or is back."""
 
 
-class Presence:
+class ConnectionState:
     """The state of the connection to RabbitMQ, unknown until the first attempt to connect has ended."""
 
     def __init__(self, observer: Observer, queues: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from proxy.envoy.renewed import CLUSTERS, ROUTES, from_file, write
+from proxy.envoy.dynamic_config import CLUSTERS, ROUTES, from_file, write
 
 
 def test_envoy_reads_the_file_that_is_written(tmp_path: Path) -> None:

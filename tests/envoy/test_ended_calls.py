@@ -1,6 +1,6 @@
 """The statuses of Envoy's own answers; test_transparent_retries has their effect on calls."""
 
-from proxy.envoy.ended import local_replies
+from proxy.envoy.ended_calls import local_replies
 
 
 def test_what_was_refused_twice_is_told_from_what_was_reset() -> None:

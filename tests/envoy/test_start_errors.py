@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.envoy.refusals import explained
+from proxy.envoy.start_errors import explained
 from proxy.settings.config import Settings
 
 SETTINGS = Settings(
@@ -15,7 +15,7 @@ SETTINGS = Settings(
     [
         (
             ["error adding listener 'callers': cannot bind '127.0.0.1:1': Address already in use", "exiting"],
-            "LISTEN_ADDR: '127.0.0.1:1' cannot be listened on; accepted: a free port of a local address",
+            "LISTEN_ADDR: '127.0.0.1:1' cannot be opened to listen on; accepted: a free port of a local address",
         ),
         (
             ["malformed cluster"],

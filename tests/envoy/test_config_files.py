@@ -9,9 +9,9 @@ import pytest
 
 from proxy.core import Core
 from proxy.envoy.bootstrap import Place, clusters_of
+from proxy.envoy.config_files import written
+from proxy.envoy.dynamic_config import CLUSTERS, ROUTES, write
 from proxy.envoy.listener import routes
-from proxy.envoy.placing import written
-from proxy.envoy.renewed import CLUSTERS, ROUTES, write
 from proxy.envoy.services import placed, placed_by
 from proxy.errors import BadPolicyError
 from proxy.policy.mistakes import PolicyError
@@ -75,7 +75,7 @@ def test_an_upstream_that_envoy_cannot_reach_is_the_policys_fault(tmp_path: Path
 def test_nothing_of_it_stays(tmp_path: Path) -> None:
     path = policy_in(tmp_path, product="shop:1")
     program = (
-        "import sys; from pathlib import Path; from proxy.envoy.placing import Place, written; "
+        "import sys; from pathlib import Path; from proxy.envoy.config_files import Place, written; "
         "from proxy.settings.config import Settings; "
         f"written(Settings(policy={path!r}), Place(Path({str(tmp_path)!r}), 'x', 'y')); "
         "found = [name for name in ('grpc', 'cel_expr_python', 'yaml', 'google.protobuf') if name in sys.modules]; "

@@ -1,8 +1,8 @@
-"""proxy.caching.carried: which of a caller's metadata is sent with a fetch whose answer other callers may get."""
+"""proxy.caching.fetch_metadata: the metadata of a caller that is sent with a fetch for other callers, too."""
 
 from dataclasses import replace
 
-from proxy.caching.carried import carried
+from proxy.caching.fetch_metadata import carried
 from proxy.calls.call import Call
 from proxy.calls.reads import Limits
 from tests.support.media_methods import GET_FILES_BY_MODEL, READ, MediaKeys

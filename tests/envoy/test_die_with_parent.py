@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from proxy.envoy import tied
+from proxy.envoy import die_with_parent
 from tests.support.servers.waiting import until
 
 STARTS = """
@@ -26,7 +26,7 @@ def running(pid: int) -> bool:
 async def test_it_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
     said = tmp_path / "pid"
     script = f"echo $$ > {said}; exec sleep 100"
-    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTS, tied.__file__, script)
+    parent = await asyncio.create_subprocess_exec(sys.executable, "-c", STARTS, die_with_parent.__file__, script)
     await until(lambda: said.exists() and said.read_text().strip(), "the child's pid")
     child = int(said.read_text())
     assert running(child)
@@ -37,11 +37,11 @@ async def test_it_dies_when_its_parent_is_killed(tmp_path: Path) -> None:
 
 def test_it_is_what_it_was_told_to_be_with_its_environment(tmp_path: Path) -> None:
     said = tmp_path / "said"
-    command = [sys.executable, "-c", STARTS, tied.__file__, f"echo $GIVEN $KEPT > {said}"]
+    command = [sys.executable, "-c", STARTS, die_with_parent.__file__, f"echo $GIVEN $KEPT > {said}"]
     subprocess.run(command, env={**os.environ, "KEPT": "2"}, check=True)
     assert said.read_text() == "1 2\n"
 
 
 def test_it_does_not_begin_when_its_parent_is_gone_already() -> None:
-    command = [sys.executable, tied.__file__, "1", "--", "/bin/sh", "-c", "exit 7"]
+    command = [sys.executable, die_with_parent.__file__, "1", "--", "/bin/sh", "-c", "exit 7"]
     assert subprocess.run(command, check=False).returncode == 1

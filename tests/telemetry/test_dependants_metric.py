@@ -1,8 +1,8 @@
-"""proxy.telemetry.crowded: answers count by what their methods are called."""
+"""proxy.telemetry.dependants_metric: answers count by what their methods are called."""
 
 from prometheus_client import CollectorRegistry
 
-from proxy.telemetry.crowded import crowded
+from proxy.telemetry.dependants_metric import crowded
 
 
 def test_answers_count_by_their_methods_and_limits() -> None:

@@ -6,15 +6,15 @@ import logging
 import pytest
 
 from proxy.settings.tolerance import PolicyFault
-from proxy.telemetry import complaints
-from proxy.telemetry.complaints import Complaints
+from proxy.telemetry import settings_complaints
+from proxy.telemetry.settings_complaints import SettingsComplaints
 from tests.support.servers.waiting import until
 
 
 def test_a_remark_and_a_count_of_what_is_wrong_still() -> None:
     counts: list[int] = []
-    assert Complaints((), counts.append).remark == ""
-    found = Complaints(("A: x", PolicyFault("p.yaml: y")), counts.append)
+    assert SettingsComplaints((), counts.append).remark == ""
+    found = SettingsComplaints(("A: x", PolicyFault("p.yaml: y")), counts.append)
     assert found.remark == "nothing is cached: A: x; p.yaml: y"
     found.mended(PolicyFault)
     assert (found.remark, counts) == ("nothing is cached: A: x", [0, 2, 1])
@@ -25,8 +25,8 @@ def test_a_remark_and_a_count_of_what_is_wrong_still() -> None:
 async def test_again_and_again_until_nothing_is_wrong(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(complaints, "_EVERY", 0.0)
-    found = Complaints((PolicyFault("p.yaml: y"),), lambda _: None)
+    monkeypatch.setattr(settings_complaints, "_EVERY", 0.0)
+    found = SettingsComplaints((PolicyFault("p.yaml: y"),), lambda _: None)
     running = asyncio.create_task(found.run())
     await until(lambda: len(caplog.records) >= 2, "a second line")
     found.mended(PolicyFault)

@@ -16,16 +16,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import replace
 
-from proxy.envoy import renewed
+from proxy.envoy import dynamic_config
 from proxy.envoy.bootstrap import Place, bootstrap, clusters_of
 from proxy.envoy.listener import routes
 from proxy.envoy.services import Placed, builtin, placed
 from proxy.envoy.tls import secrets
-from proxy.errors import SettingError, StartError
+from proxy.errors import SettingError, StartError, cannot_listen
 from proxy.policy.watched import Watched
 from proxy.settings.config import Settings
 
-_PROGRAM = "from proxy.envoy.placing import main; main()"
+_PROGRAM = "from proxy.envoy.config_files import main; main()"
 
 
 def written(settings: Settings, place: Place) -> None:
@@ -75,8 +75,8 @@ def _write_by_policy(settings: Settings, place: Place) -> None:
     watched = Watched(keeping=True)
     services = placed(settings, watched)
     _write(settings, place, services)
-    renewed.write(place.directory, renewed.CLUSTERS, clusters_of(settings, place, services))
-    renewed.write(place.directory, renewed.ROUTES, [routes(settings, services)])
+    dynamic_config.write(place.directory, dynamic_config.CLUSTERS, clusters_of(settings, place, services))
+    dynamic_config.write(place.directory, dynamic_config.ROUTES, [routes(settings, services)])
     watched.save(place.policy)
 
 
@@ -94,6 +94,4 @@ def _rendered(settings: Settings, place: Place, services: Sequence[Placed]) -> d
     except ValueError as error:
         raise SettingError(str(error)) from None
     except OSError:
-        raise StartError(
-            f"LISTEN_ADDR: {settings.listen_addr!r} cannot be listened on; accepted: a free port of a local address"
-        ) from None
+        raise StartError(cannot_listen(settings.listen_addr)) from None

@@ -1,4 +1,4 @@
-"""`Complaints`: repeated log lines about wrong settings, while the proxy serves with other values in their place."""
+"""`SettingsComplaints`: repeated log lines about wrong settings, while the proxy serves with other values instead."""
 
 import asyncio
 import logging
@@ -10,7 +10,7 @@ _EVERY = 60.0
 """Seconds between two lines. They are repeated since nobody reads the first lines of a process that runs for weeks."""
 
 
-class Complaints:
+class SettingsComplaints:
     """`faults` has one line for each wrong setting; `count` is called with their number whenever it changes."""
 
     def __init__(self, faults: Sequence[str], count: Callable[[int], None]) -> None:

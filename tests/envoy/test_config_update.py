@@ -8,9 +8,9 @@ import pytest
 
 from proxy.envoy.admin import EnvoyAdmin, Updates
 from proxy.envoy.bootstrap import Place, clusters_of
+from proxy.envoy.config_update import ConfigUpdate
+from proxy.envoy.dynamic_config import CLUSTERS, ROUTES, write
 from proxy.envoy.listener import routes
-from proxy.envoy.renewal import Renewal
-from proxy.envoy.renewed import CLUSTERS, ROUTES, write
 from proxy.envoy.services import Placed, placed
 from proxy.settings.config import Settings
 from tests.support.services import policy_in
@@ -43,12 +43,12 @@ def services(directory: Path, *, product: str, catalogue: str = "") -> Sequence[
     return placed(Settings(policy=policy_in(directory, product=product, catalogue=catalogue)))
 
 
-def renewal(directory: Path, first: Sequence[Placed]) -> tuple[Renewal, Admin]:
+def renewal(directory: Path, first: Sequence[Placed]) -> tuple[ConfigUpdate, Admin]:
     place, admin = Place(directory, "pyvoy.so", "roots.pem"), Admin(directory)
     settings = Settings(policy="p.yaml")
     write(directory, CLUSTERS, clusters_of(settings, place, first))
     write(directory, ROUTES, [routes(settings, first)])
-    return Renewal(settings, place, admin, first), admin
+    return ConfigUpdate(settings, place, admin, first), admin
 
 
 async def test_clusters_come_before_routes_and_stay_for_calls_in_progress(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from proxy.amqp.owed import Owed
+from proxy.amqp.expected_events import ExpectedEvents
 
 
 class Notes:
@@ -16,11 +16,11 @@ class Notes:
 
 
 @pytest.fixture
-def owed() -> Owed:
-    return Owed()
+def owed() -> ExpectedEvents:
+    return ExpectedEvents()
 
 
-async def test_a_write_is_judged_once_and_not_too_soon(owed: Owed) -> None:
+async def test_a_write_is_judged_once_and_not_too_soon(owed: ExpectedEvents) -> None:
     notes = Notes(user_a=True, user_b=True)
     owed.wrote(("user/1",), b"a", 100.0)
     owed.wrote(("user/1",), b"b", 101.0)
@@ -30,7 +30,7 @@ async def test_a_write_is_judged_once_and_not_too_soon(owed: Owed) -> None:
     assert await owed.judged(notes, 999.0) == []
 
 
-async def test_one_that_lacks_its_event_counts_where_such_events_come(owed: Owed) -> None:
+async def test_one_that_lacks_its_event_counts_where_such_events_come(owed: ExpectedEvents) -> None:
     notes = Notes(user_a=False, page_b=False)
     owed.heard(("user/7",))
     owed.wrote(("user/1",), b"a", 100.0)
@@ -38,7 +38,7 @@ async def test_one_that_lacks_its_event_counts_where_such_events_come(owed: Owed
     assert await owed.judged(notes, 112.0, heard_at=105.0) == [False]
 
 
-async def test_it_says_nothing_where_no_event_has_come_since(owed: Owed) -> None:
+async def test_it_says_nothing_where_no_event_has_come_since(owed: ExpectedEvents) -> None:
     """Then all services are mute, or had nothing to publish."""
     owed.heard(("user/7",))
     owed.wrote(("user/1",), b"a", 100.0)
@@ -50,27 +50,27 @@ async def test_it_says_nothing_where_no_event_has_come_since(owed: Owed) -> None
     [(True, False, [True]), (False, False, [False]), (False, None, []), (None, True, [True])],
 )
 async def test_of_several_tags_one_that_is_named_is_enough(
-    owed: Owed, user: bool | None, page: bool | None, judged: list[bool]
+    owed: ExpectedEvents, user: bool | None, page: bool | None, judged: list[bool]
 ) -> None:
     owed.heard(("user/7", "page/7"))
     owed.wrote(("user/1", "page/1"), b"a", 100.0)
     assert await owed.judged(Notes(user_a=user, page_a=page), 112.0, heard_at=105.0) == judged
 
 
-async def test_a_note_that_is_gone_says_nothing(owed: Owed) -> None:
+async def test_a_note_that_is_gone_says_nothing(owed: ExpectedEvents) -> None:
     owed.heard(("user/7",))
     owed.wrote(("user/1",), b"a", 100.0)
     assert await owed.judged(Notes(user_a=None), 112.0, heard_at=105.0) == []
 
 
-async def test_what_is_forgotten_is_not_judged(owed: Owed) -> None:
+async def test_what_is_forgotten_is_not_judged(owed: ExpectedEvents) -> None:
     owed.wrote(("user/1",), b"a", 100.0)
     owed.forget()
     owed.wrote((), b"b", 100.0)  # a write without tags
     assert await owed.judged(Notes(), 112.0) == []
 
 
-async def test_what_is_kept_is_bounded(owed: Owed) -> None:
+async def test_what_is_kept_is_bounded(owed: ExpectedEvents) -> None:
     for number in range(2000):
         owed.heard((f"kind{number}/1",))
         owed.wrote(("user/1",), b"a", 100.0)
