@@ -204,7 +204,9 @@ async def test_shadow_mode_says_of_which_tag_a_hit_would_have_differed(redis: Re
         assert json.loads(line)["tag"] == "product/1"
         assert await services.proxy.metric("media_cache_shadow_differences_total") == 1
         explained = (await ask(services.proxy, "explain", GET, '{"id": 1}')).out
-        assert "The mode is shadow, which answers every call from product.ProductService; on, it would be" in explained
+        assert (
+            "The mode is shadow: product.ProductService answers every call. In mode on the result would be" in explained
+        )
 
 
 @TRANSPORTS
