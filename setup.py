@@ -1,7 +1,7 @@
-"""What the package's metadata takes from where the project lives: its addresses, and links in its README.
+"""Adds to the package's metadata what depends on where the project is hosted: its URLs, and the links in its README.
 
-All else is in pyproject.toml. The repository's address is `PROJECT_URL`, else the clone's `origin` if it is a web
-address; without one the package has no addresses, and its README names files in place of links.
+Everything else is in pyproject.toml. The repository's address is `PROJECT_URL`, or the clone's `origin` if that is a
+web address; without one the package has no URLs, and its README names files instead of linking to them.
 """
 
 import os
@@ -17,27 +17,27 @@ _SSH = re.compile(r"(?:ssh://)?git@([^:/]+)[:/](.+)")
 
 
 def address(environ: Mapping[str, str], origin: str) -> str:
-    """Of the repository, as a browser takes it; empty: nobody knows."""
+    """The repository's URL for a browser; empty if it is unknown."""
     given = environ.get("PROJECT_URL") or _SSH.sub(r"https://\1/\2", origin)
     return given.removesuffix("/").removesuffix(".git") if given.startswith("https://") else ""
 
 
 def readme(text: str, url: str, version: str) -> str:
-    """With links that hold wherever it is shown; without an address they are the names of files."""
+    """The README with absolute links; without a URL, with names of files instead of links."""
     if not url:
         return _LINK.sub(lambda link: link[1], text)
     return _LINK.sub(lambda link: f"[{link[1]}]({url}/blob/v{version}/{link[2]})", text)
 
 
 def urls(url: str, version: str) -> dict[str, str]:
-    """Of the project, by what they lead to; empty without an address."""
+    """The project's URLs by what they lead to; empty without a URL."""
     pages = {"Documentation": "/docs", "Changelog": "/CHANGELOG.md", "Security": "/docs/security.md"}
     named = {name: f"{url}/blob/v{version}{path}" for name, path in pages.items()}
     return {"Repository": url, "Issues": f"{url}/issues", **named} if url else {}
 
 
 def _origin() -> str:
-    """Of the clone this is, or what the source distribution says that was made of one."""
+    """The origin of this clone, or the one that a source distribution recorded."""
     if (told := ROOT / "PKG-INFO").exists():
         found = re.search("^Project-URL: Repository, (.+)$", told.read_text(encoding="utf-8"), re.MULTILINE)
         return found[1] if found else ""
@@ -52,7 +52,7 @@ def _origin() -> str:
 
 
 if __name__ == "__main__":
-    from setuptools import setup  # scripts/image asks for the address without it
+    from setuptools import setup  # scripts/image needs only the address, and has no setuptools
 
     _version = VERSION[1] if VERSION else ""
     _url = address(os.environ, _origin())

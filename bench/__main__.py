@@ -1,9 +1,9 @@
 """`make bench`: measures, writes `bench/results/`, and puts tables and pictures into docs/performance.md.
 
     python -m bench                    everything, about 8 minutes
-    python -m bench claims sides       only these; the others keep what they had
+    python -m bench claims sides       only these; the others keep their results
 
-Exit status 1 when a target is missed.
+Exit status 1 if a target is missed.
 """
 
 import argparse
@@ -41,13 +41,13 @@ def _write(name: str, outcome: Outcome, where: dict[str, str]) -> None:
 
 
 def _targets() -> list[Target]:
-    """Of all sections, as far as they were ever run."""
+    """The targets of all sections that have results."""
     files = [RESULTS / f"{name}.json" for name in SECTIONS]
     return [Target(**each) for file in files if file.exists() for each in json.loads(file.read_text())["targets"]]
 
 
 def main() -> int:
-    """Runs the sections, prints their tables."""
+    """Runs the sections and prints their tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(SECTIONS)}")
     chosen = parser.parse_args().sections or list(SECTIONS)

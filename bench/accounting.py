@@ -1,7 +1,7 @@
-"""What the kernel has on a process and all its children: CPU time, memory. Nothing is asked of the process itself.
+"""The kernel's account of a process and all its children: CPU time and memory. The process itself is not involved.
 
-CPU is user + system, of threads that have ended too, in nanoseconds (`clock_getcpuclockid(3)`; /proc/<pid>/stat has the
-same account in ticks of 10 ms).
+CPU is user + system time in nanoseconds, including threads that have ended (`clock_getcpuclockid(3)`; /proc/<pid>/stat
+has the same account in ticks of 10 ms).
 """
 
 import time
@@ -19,27 +19,27 @@ class Tree:
     pid: int
 
     def cpu(self) -> float:
-        """Seconds computed so far."""
+        """CPU time used so far, in seconds."""
         return sum(time.clock_gettime(~pid << 3 | _CPUCLOCK_SCHED) for pid in self.pids())
 
     def resident(self) -> float:
-        """MB now: what each process has for itself, and the pages of files once, since they share those (a parent and a
-        child run the same Python): as many as the process has that has most of them.
+        """Resident MB now: each process' private memory, plus the file pages once, because the processes share them (a
+        parent and a child run the same Python); the process with the most file pages counts.
         """
         pids = self.pids()
         own = sum(_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in pids)
         return own + max(_status(pid, "RssFile") for pid in pids)
 
     def private(self) -> list[float]:
-        """MB that each process has for itself, a parent before its children."""
+        """Private memory of each process in MB, a parent before its children."""
         return [_status(pid, "RssAnon") + _status(pid, "RssShmem") for pid in self.pids()]
 
     def peak(self) -> float:
-        """MB at most so far; of several processes the sum of their peaks."""
+        """Peak memory so far in MB; for several processes, the sum of their peaks."""
         return sum(_status(pid, "VmHWM") for pid in self.pids())
 
     def pids(self) -> list[int]:
-        """Its own, and its descendants', a parent before its children."""
+        """The process and its descendants, a parent before its children."""
         found = [self.pid]
         for pid in found:
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
@@ -48,7 +48,7 @@ class Tree:
 
 
 def threads(pid: int) -> dict[int, int]:
-    """Nanoseconds that each thread of a process has computed so far, by its id."""
+    """CPU time of each thread of a process so far, in nanoseconds by thread id."""
     found = {}
     for thread in Path(f"/proc/{pid}/task").iterdir():
         with suppress(OSError):  # it has ended

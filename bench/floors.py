@@ -1,14 +1,14 @@
-"""Servers that do the least that a call can cost on grpc.aio: what is left of a proxy's cost is its own.
+"""Minimal servers on grpc.aio: what a proxy costs beyond them is its own cost.
 
     python -m bench.floors PORT echo             fixed bytes
-    python -m bench.floors PORT look REDIS       the value of one key, by one HGET on one shared connection
-    python -m bench.floors PORT shape REDIS      the same in a hit's shape: a call is there before its request is read,
-                                                 so that it may be refused; two trailers say what the cache did
-    python -m bench.floors PORT pass UPSTREAM    what upstream answers, headers included, by one unary call on one
+    python -m bench.floors PORT look REDIS       the value of one key, by one HGET on a shared connection
+    python -m bench.floors PORT shape REDIS      the same in a hit's shape: the call begins before its request is read,
+                                                 so that it could be refused, and has two trailers
+    python -m bench.floors PORT pass UPSTREAM    upstream's answer, headers included, by one unary call on a single
                                                  channel
 
-As the proxy they run on uvloop, with the proxy's own channel options. They parse nothing, check nothing, count nothing,
-and know no limit, no deadline and no failure.
+They run on uvloop with the proxy's channel options, like the proxy. They parse, check and count nothing, and handle no
+limits, deadlines or failures.
 """
 
 import argparse
@@ -31,19 +31,19 @@ Context = grpc.aio.ServicerContext[Any, Any]
 Answer = Callable[[bytes, Context], Awaitable[bytes]]
 
 _OF_ONE_MESSAGE = ("content-length", "trailer")
-"""What nghttpd says of its own response, and gRPC's core refuses to pass on."""
+"""Headers that nghttpd adds to its responses, and that gRPC's core refuses to send."""
 
 KEY, FIELD = b"bench:floor", b"answer"
-"""Where `look` finds its answer."""
+"""The key and field from which `look` answers."""
 
 
 def answer() -> bytes:
-    """What is answered to a read."""
+    """The answer to a read."""
     return messages.answer(pb.GetFilesByModelRequest.FromString(messages.read())).SerializeToString()
 
 
 class _Redis(asyncio.Protocol):
-    """One connection for all calls; a command is written at once, and replies come in order."""
+    """One connection for all calls; commands are written at once, and replies come in order."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -55,7 +55,7 @@ class _Redis(asyncio.Protocol):
         self._transport = transport
 
     def ask(self, *command: bytes) -> asyncio.Future[bytes]:
-        """The reply, once it is here."""
+        """Returns the reply once it has arrived."""
         reply: asyncio.Future[bytes] = self._loop.create_future()
         self._asked.append(reply)
         self._transport.write(hiredis.pack_command(command))
@@ -115,7 +115,7 @@ async def _pass(address: str, method: str) -> Answer:
 
 
 class _Service(grpc.GenericRpcHandler):
-    """One method alone."""
+    """Handles a single method."""
 
     def __init__(self, method: str, do: Answer, *, reads: bool = False) -> None:
         kind: Any = grpc.stream_unary_rpc_method_handler if reads else grpc.unary_unary_rpc_method_handler

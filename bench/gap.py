@@ -1,4 +1,4 @@
-"""How long a gateway's calls fail while the proxy beside it is killed and started again, as a kubelet does at once."""
+"""How long a gateway's calls fail while the proxy beside it is killed and restarted at once, as a kubelet would."""
 
 import asyncio
 import time
@@ -18,7 +18,7 @@ _AT_MOST = 30.0
 
 
 async def measure() -> list[Target]:
-    """One for each transport."""
+    """Measures one target per transport."""
     async with RedisServer() as redis, FakeMediaServer() as upstream:
         upstream.media.add("User", 1)
         found = []
@@ -31,7 +31,7 @@ async def measure() -> list[Target]:
 
 
 async def _gap(proxy: ProxyProcess) -> float:
-    """Seconds from the kill to the first call that succeeds; the channel reconnects as gRPC does by default."""
+    """Returns the seconds from the kill to the first successful call; the channel reconnects with gRPC's defaults."""
     async with Gateway(proxy.addr) as gateway:
         await gateway.read()
         proxy.kill()

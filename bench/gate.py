@@ -1,12 +1,12 @@
-"""The benchmark in its shortest form, for CI: what a hit costs, and forwarding by Envoy, in about two minutes.
+"""The shortest form of the benchmark, for CI: the cost of a hit, and of forwarding in Envoy, in about two minutes.
 
     python -m bench.gate
 
-With grpc.aio against the bare echo, inside Envoy against plain Envoy's forwarding before a compiled origin. Many short
-runs in turns: the ratio is taken of neighbours, and a start's figure is the median of its ratios. Medians of the same
-code differ by up to 15 % from start to start, since whatever else the machine does costs Python more than Envoy. So the
-servers are started three times, and the lowest median counts: a change that makes calls dearer shows in all three.
-Exit status 1 where a ratio is above its bound.
+A hit on grpc.aio is compared with the bare echo, and calls inside Envoy with plain Envoy's forwarding to a compiled
+origin. Many short runs alternate: each ratio compares neighbouring runs, and a start's figure is the median of its
+ratios. Medians of the same code differ by up to 15 % between starts, because other load on the machine costs Python
+more than Envoy. So the servers are started three times, and the lowest median counts; a change that makes calls more
+expensive shows in all three. Exit status 1 if a ratio is above its bound.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ from bench.stack import Stack
 from bench.subjects import ECHO, PLAIN_ENVOY, Subject
 
 _ABOVE = 1.15
-"""Times the target, or what is reached of it: what a machine that is not quiet adds."""
+"""Factor on the target, or on the bound reached so far, for a machine that is not quiet."""
 _STARTS = 3
 _ROUNDS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """A subject against its rival, at so many callers, so many calls a run."""
+    """A subject and its rival, with a number of callers and of calls per run."""
 
     subject: Subject
     rival: Subject
@@ -35,11 +35,11 @@ class Gate:
     most: float
 
     async def ratio(self) -> float:
-        """CPU of a call, as a multiple of the rival's: the lowest of the starts' medians."""
+        """CPU of a call as a multiple of the rival's: the lowest median of all starts."""
         return min([await self._median() for _ in range(_STARTS)])
 
     async def _median(self) -> float:
-        """Of the rounds' ratios after one start; the answers are checked first."""
+        """The median of the rounds' ratios after one start; the answers are checked first."""
         found = []
         async with Stack() as stack:
             await stack.start(self.rival.server, self.subject.server)
@@ -53,7 +53,7 @@ class Gate:
 
 
 def gates() -> tuple[Gate, ...]:
-    """One for each transport, and what passes the core by."""
+    """One comparison per transport, and one for calls that do not pass the core."""
     named = {each.name: each for each in subjects.ALL}
     return (
         Gate(named["proxy (grpcio), hit"], named[ECHO], targets.CALLERS, 300, targets.HIT_REACHED * _ABOVE),

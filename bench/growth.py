@@ -1,6 +1,6 @@
-"""How a hit's cost grows: with the entry's size, the models and variants that are read, callers, proxies on one Redis.
+"""How a hit's cost grows with the entry's size, and with the number of models, variants, callers and proxies per Redis.
 
-CPU of the proxy and of Redis, each per hit. Entries are made by misses before; then every read is a hit.
+Measured is the CPU of the proxy and of Redis per hit. Misses create the entries first, so every measured read is a hit.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ KIB = (0.5, 5, 50, 500)
 MODELS = (1, 100, 10_000, 100_000)
 VARIANTS = (1, 16, 128, 256)
 CALLERS = (1, 8, 64, 250)
-"""250 is what one connection may have at once by default (MAX_CALLS_PER_CONNECTION); more wait at their caller."""
+"""250 is the default maximum of concurrent calls per connection (MAX_CALLS_PER_CONNECTION); more wait in the caller."""
 PROXIES = (1, 2, 4, 8)
 _STAMPEDE = 100
 
@@ -46,7 +46,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Stampede:
-    """All proxies are asked for one model at once that none has."""
+    """Concurrent reads, through all proxies, of one model that is not cached."""
 
     proxies: int
     reads: int
@@ -54,7 +54,7 @@ class Stampede:
 
 
 async def run() -> tuple[list[Point], list[Stampede]]:
-    """About a minute and a half."""
+    """Takes about a minute and a half."""
     async with Stack() as stack:
         await stack.start("media")
         media = stack.servers["media"].address  # answers of any size
@@ -98,7 +98,7 @@ async def _fixed(stack: Stack, proxy: Server, what: str, value: float, asked: As
 
 
 async def _spread(stack: Stack, proxy: Server, what: str, sets: list[list[bytes]]) -> list[Point]:
-    """Reads drawn evenly from each set of requests."""
+    """Measures reads that are drawn uniformly from each set of requests."""
     points, redis, chance = [], stack.servers["redis"].tree, random.Random(1)  # noqa: S311 -- the same each time
     async with Caller(proxy.address) as caller:
         for bodies in sets:
@@ -114,7 +114,7 @@ async def _spread(stack: Stack, proxy: Server, what: str, sets: list[list[bytes]
 
 
 async def _store(redis: str, bodies: list[bytes]) -> None:
-    """As `lua/fill.lua` stores: 100,000 misses would take minutes."""
+    """Stores entries as `lua/fill.lua` does, because 100,000 misses would take minutes."""
     keys, answer = MediaKeys("media", ()), messages.answer(pb.GetFilesByModelRequest.FromString(bodies[0]))
     async with Redis.from_url(f"redis://{redis}") as client:
         info, born = await client.info(), int(time.time() * 1000)
@@ -129,7 +129,7 @@ async def _store(redis: str, bodies: list[bytes]) -> None:
 
 
 def batched(bodies: list[bytes], size: int) -> Iterator[list[bytes]]:
-    """(Of itertools only from Python 3.12 on.)"""
+    """Like itertools.batched, which exists only from Python 3.12 on."""
     return (bodies[at : at + size] for at in range(0, len(bodies), size))
 
 
@@ -142,7 +142,7 @@ _cold = itertools.count(5_000_000)
 
 
 async def _stampede(stack: Stack, count: int) -> Stampede:
-    """Upstream calls are counted at the proxies: what each of them fetched."""
+    """Counts upstream calls by the fetches of each proxy."""
     names, body = [f"proxy-{number}" for number in range(1, count + 1)], messages.read(next(_cold))
     before = sum([await stack.fetched(name) for name in names])
     callers = [Caller(stack.servers[name].address) for name in names]
@@ -158,5 +158,5 @@ def shown(points: list[Point], stampedes: list[Stampede]) -> dict[str, object]:
 
 
 def per_hit_of_redis(points: list[Point]) -> float:
-    """CPU of Redis, in us, of a hit on a small entry at many callers."""
+    """Redis' CPU in us for a hit on a small entry, with many callers."""
     return next(point.redis_us for point in points if point.what == "callers" and point.value == 64)

@@ -1,8 +1,8 @@
-"""h2load: a compiled load generator, so that what asks costs little beside what is asked. One run is one `Sample`.
+"""h2load, a compiled load generator, which uses little CPU beside the server that it loads. One run is one `Sample`.
 
-One connection with `callers` streams at once, as a gateway has: one channel, many calls. h2load knows nothing of gRPC's
-status, which is a trailer, so a run counts only when all calls were answered with HTTP 200 and with exactly the bytes
-of messages that were expected; `checks` looks at the answers themselves before.
+It opens one connection with `callers` concurrent streams, like a gateway's channel. It does not check gRPC's status,
+which is in a trailer, so a run counts only if all calls were answered with HTTP 200 and exactly the expected number of
+message bytes; `subjects.check` checks the answers themselves before.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _RATE = re.compile(r"finished in .*?, ([\d.]+) req/s")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One unary request, asked over and over, and the bytes of its answer's HTTP/2 body, frames of gRPC included."""
+    """One unary request, which is repeated, and the bytes of its answer's HTTP/2 body, including gRPC's framing."""
 
     path: str
     body: bytes
@@ -36,15 +36,15 @@ class Sample:
     """One run."""
 
     cpu_us: float
-    """User + system of the process that was measured, per call."""
+    """User + system time of the measured process, per call."""
     rate: float
-    """Calls in a second."""
+    """Calls per second."""
     p50_us: float
     p99_us: float
 
 
 async def run(address: str, measured: Tree, asked: Asked, *, callers: int, calls: int) -> Sample:
-    """RuntimeError with h2load's output when it did not end as expected."""
+    """Runs h2load; RuntimeError with its output if it did not end as expected."""
     with tempfile.TemporaryDirectory(prefix="bench-h2load-") as folder:
         log = Path(folder, "log")
         command = _command(Path(folder, "body"), log, asked, callers, calls)

@@ -1,8 +1,8 @@
-"""A program: what it costs to load modules, by package: CPU time, and memory that is the process's own.
+"""A program that measures what loading modules costs, by package: CPU time and private memory.
 
     python -m bench.loading proxy.app uvloop      one JSON object: package -> [seconds, bytes]
 
-A module's cost is its own, without that of the modules that it imports.
+A module's cost excludes that of the modules that it imports.
 """
 
 import json
@@ -17,12 +17,12 @@ from proxy import starting
 
 STANDARD = "Python's library"
 _TOGETHER = {"opentelemetry", "google"}
-"""Names that several packages share: they are told apart by the next name."""
+"""Names that several packages share; the next name distinguishes them."""
 _KIB = 1024
 
 
 def package(module: str) -> str:
-    """To which package a module belongs, as the table names it."""
+    """The package of a module, as named in the table."""
     first, *rest = module.split(".")
     if first in sys.stdlib_module_names:
         return STANDARD
@@ -30,20 +30,20 @@ def package(module: str) -> str:
 
 
 def private() -> int:
-    """Bytes of the process that are no file's."""
+    """Bytes of the process' memory that are not file pages."""
     status = Path("/proc/self/status").read_text()
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")) * _KIB
 
 
 class _Account:
-    """What was spent so far, by package; what one module spends is taken off who imports it."""
+    """The cost so far, by package; a module's cost is subtracted from that of its importer."""
 
     def __init__(self) -> None:
         self.spent: dict[str, list[float]] = {}
         self._inner: list[list[float]] = []
 
     def wrap(self, loader: Any, method: str) -> None:
-        """Counts what this method of a loader does for the module that it is given."""
+        """Measures what this method of a loader costs for the module it is given."""
         original: Callable[[Any, Any], Any] = getattr(loader, method)
 
         def counted(itself: Any, module: Any) -> Any:
@@ -67,7 +67,7 @@ class _Account:
 
 
 def main() -> None:
-    """Loads what the command line names."""
+    """Loads the modules on the command line."""
     account = _Account()
     account.wrap(SourceFileLoader, "exec_module")
     account.wrap(ExtensionFileLoader, "create_module")

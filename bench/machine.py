@@ -1,4 +1,4 @@
-"""On what it was measured, and with what: a figure without that says nothing."""
+"""The machine and the versions of a measurement; a figure means nothing without them."""
 
 import os
 import platform

@@ -1,6 +1,6 @@
-"""A media service for the benchmarks, in a process of its own: `python -m bench.media_service PORT`.
+"""A media service for the benchmarks, in a separate process: `python -m bench.media_service PORT`.
 
-Plain grpc.aio over the generated code, as the cheapest real one would be; `--delay` stands for signing and database.
+Plain grpc.aio with generated code, like the cheapest real service; `--delay` stands for signing and the database.
 """
 
 import argparse

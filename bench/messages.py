@@ -1,4 +1,4 @@
-"""What is asked and answered in the benchmarks: one read of an avatar, and answers of any size."""
+"""The requests and answers of the benchmarks: one read of an avatar, and answers of any size."""
 
 import struct
 from datetime import UTC, datetime
@@ -8,13 +8,13 @@ from proxy.pb import media_pb2 as pb
 READ = "/media.MediaService/GetFilesByModel"
 FORWARDED = "/media.MediaService/GetFileByID"
 STREAM = "/bench.Files/Download"
-"""A method that nobody knows: 1 MiB in messages of 64 KiB for one request."""
+"""A method that no policy knows: 1 MiB in messages of 64 KiB for one request."""
 
 STREAM_MESSAGES, STREAM_MESSAGE = 16, bytes(64 << 10)
 
 
 def read(model_id: int = 1, *, page: int = 1, size: int = 0) -> bytes:
-    """The request of a user's avatar; its answer is `size` bytes longer than it needs to be."""
+    """The request for a user's avatar; its answer is padded by `size` bytes."""
     collection = f"avatars-{size}" if size else "avatars"
     request = pb.GetFilesByModelRequest(
         model_type="User", model_id=model_id, collection_name=collection, page=page, per_page=1
@@ -23,7 +23,7 @@ def read(model_id: int = 1, *, page: int = 1, size: int = 0) -> bytes:
 
 
 def media(model_type: str, model_id: int, *, size: int = 0, url: str = "") -> pb.Media:
-    """One file; `size` bytes more than it needs."""
+    """One file, padded by `size` bytes."""
     return pb.Media(
         id=model_id,
         model_type=model_type,
@@ -44,7 +44,7 @@ def media(model_type: str, model_id: int, *, size: int = 0, url: str = "") -> pb
 
 
 def answer(request: pb.GetFilesByModelRequest) -> pb.GetFilesByModelResponse:
-    """The answer to `read`: some 500 bytes, most of them its presigned URL, and `size` more."""
+    """The answer to `read`: about 500 bytes, most of them its presigned URL, plus `size` bytes."""
     size = int(request.collection_name.partition("-")[2] or 0)
     stamp = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
     url = (
@@ -58,10 +58,10 @@ def answer(request: pb.GetFilesByModelRequest) -> pb.GetFilesByModelResponse:
 
 
 def forwarded() -> pb.GetFileByIDResponse:
-    """The answer to file 1 asked for by its id."""
+    """The answer to a read of file 1 by its id."""
     return pb.GetFileByIDResponse(success=True, message="ok", data=media("User", 1))
 
 
 def framed(body: bytes) -> bytes:
-    """A message as it stands in an HTTP/2 body of gRPC: not compressed, its length, itself."""
+    """A message in gRPC's framing: the flag for no compression, the length, the message."""
     return struct.pack(">BI", 0, len(body)) + body

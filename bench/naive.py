@@ -1,7 +1,7 @@
-"""The baseline: a cache-aside proxy as one would write it in an afternoon. `python -m bench.naive PORT REDIS UPSTREAM`.
+"""The baseline: a cache-aside proxy that one could write in an afternoon. `python -m bench.naive PORT REDIS UPSTREAM`.
 
-Generated servicer, the entry as JSON under a readable key, redis-py's client as its manual shows it. It knows no lease,
-no invalidation, no deadline, no failure of Redis.
+It has a generated servicer, entries as JSON under readable keys, and redis-py's client as in its manual. It handles no
+leases, invalidations, deadlines or failures of Redis.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
-"""The origin of the benchmarks: nghttpd, a compiled HTTP/2 server. Files are the answers, a trailer is their status.
+"""The origin of the benchmarks: nghttpd, a compiled HTTP/2 server. Files are the answers; a trailer is their status.
 
-It answers each method with the same bytes, whatever is asked, several times as fast as anything before it forwards. A
-slow origin would make every forwarder look dear: one that is never busy wakes up for each call and batches nothing.
+It answers each method with fixed bytes, several times as fast as any forwarder in front of it. A slow origin would make
+every forwarder look expensive: one that is never busy wakes up for each call and batches nothing.
 """
 
 from pathlib import Path
@@ -11,11 +11,11 @@ from proxy.pb import media_pb2 as pb
 from tests.support.servers.children import Child, program
 
 _STREAMS = "250"
-"""At once on a connection, as many as the proxy allows its own callers."""
+"""Concurrent streams per connection, as many as the proxy allows its own callers."""
 
 
 def origin(folder: Path, port: int) -> Child:
-    """Not started yet; it listens on 127.0.0.1."""
+    """The process, not started yet; it listens on 127.0.0.1."""
     for path, messages_of in _answers().items():
         file = folder / "answers" / path.removeprefix("/")
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -26,7 +26,7 @@ def origin(folder: Path, port: int) -> Child:
 
 
 def _answers() -> dict[str, list[bytes]]:
-    """By method, the messages of its answer."""
+    """The messages of each method's answer."""
     read = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read()))
     return {
         messages.READ: [read.SerializeToString()],

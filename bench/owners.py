@@ -1,7 +1,7 @@
-"""Whose a sample of py-spy is: the innermost frame that belongs to somebody. Pure.
+"""Assigns a sample of py-spy to its owner: the innermost frame that has one. Pure.
 
-A frame is `name (file:line)`, with native ones among Python's. Frames of the interpreter, libc and the kernel's calls
-are nobody's: they work for whoever called them.
+A frame is `name (file:line)`; native frames stand among Python's. Frames of the interpreter, libc and system calls have
+no owner: their time belongs to their caller.
 """
 
 import re
@@ -38,16 +38,16 @@ _WAITS = re.compile(
     r"|clock_nanosleep)\b|\d+Thread4park\b"
 )
 _NEAR = 3
-"""Frames from the innermost within which a wait shows: below it may be names that libc does not tell."""
+"""How many of the innermost frames are searched for a wait; the innermost may be symbols that libc does not export."""
 
 
 def waits(frames: Sequence[str]) -> bool:
-    """Whether the thread did nothing: py-spy cannot always tell. What such a call costs is shared out with the rest."""
+    """Whether the thread was waiting; py-spy cannot always tell. The cost of waits is distributed over the rest."""
     return any(_WAITS.search(frame) for frame in frames[-_NEAR:])
 
 
 def owner(frames: Sequence[str]) -> str:
-    """Whose work it was; `frames` from the outermost."""
+    """The owner of a sample; `frames` begin with the outermost."""
     in_loop = ""
     for frame in reversed(frames):
         if _LOOP.search(frame):

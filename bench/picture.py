@@ -17,7 +17,7 @@ _PROXY, _OTHER, _LIMIT = "#2a6fb0", "#b9c2cc", "#4c9a6a"
 
 
 def side_by_side(rows: Mapping[str, Row], limit: str, path: Path) -> None:
-    """Unary calls: CPU of a call at 8 callers, and what one caller waits; `limit` is the runtime's own row."""
+    """Unary calls: CPU per call with 8 callers, and the latency of one caller; `limit` is the runtime's own row."""
     shown = [row for row in rows.values() if row.unary]
     with mpl.rc_context(fname=_STYLE):
         figure, (cpu, wait) = plt.subplots(1, 2, figsize=(11, 0.36 * len(shown) + 1.2), sharey=True)
@@ -32,7 +32,7 @@ def side_by_side(rows: Mapping[str, Row], limit: str, path: Path) -> None:
 
 
 def profile(found: Mapping[str, Mapping[str, float]], path: Path) -> None:
-    """CPU of a call by owner, a bar for each kind of call."""
+    """CPU per call by owner, with one bar per kind of call."""
     places = list(dict.fromkeys(place for each in found.values() for place in each))
     with mpl.rc_context(fname=_STYLE):
         figure, axes = plt.subplots(figsize=(11, 7))

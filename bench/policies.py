@@ -1,6 +1,7 @@
-"""What a policy costs at the start, in time and in memory: none, media with products, one of 200 methods.
+"""What a policy costs at the start, in time and memory: no policy, media with products, and one with 200 methods.
 
-Starts take turns, and what a policy adds is the median of the rounds' own differences, since the machine may be busy.
+Starts alternate, and the cost of a policy is the median of the differences within each round, since the machine may be
+busy.
 """
 
 import statistics
@@ -22,11 +23,11 @@ NONE, PRODUCTS, MANY = "none", "products", f"{_SERVICES * _METHODS} methods"
 _MB, _SECONDS = 12.0, 0.5
 
 Costs = dict[str, dict[str, list[Start]]]
-"""By transport and policy."""
+"""Starts by transport and policy."""
 
 
 async def run(rounds: int = _ROUNDS) -> Costs:
-    """All with the same Redis; the first round only warms up."""
+    """Measures all starts with the same Redis; the first round is a warm-up."""
     found: Costs = {transport: {each: [] for each in (NONE, PRODUCTS, MANY)} for transport in TRANSPORTS}
     with TemporaryDirectory(prefix="bench-") as name:
         policies = {NONE: "", PRODUCTS: str(ROOT / "examples" / "policies" / "product.yaml"), MANY: _many(Path(name))}
@@ -41,13 +42,13 @@ async def run(rounds: int = _ROUNDS) -> Costs:
 
 
 def added(found: Costs, transport: str, policy: str, what: str) -> float:
-    """By a policy: seconds of `cpu` or until `open`, MB `resident`."""
+    """What a policy adds: seconds of `cpu` or until `open`, or MB `resident`."""
     pairs = zip(found[transport][policy], found[transport][NONE], strict=True)
     return float(statistics.median(getattr(one, what) - getattr(without, what) for one, without in pairs))
 
 
 def rows(found: Costs) -> Iterator[list[str]]:
-    """What each policy adds."""
+    """Yields one row per policy with what it adds."""
     for transport, policies in found.items():
         for policy in (each for each in policies if each != NONE):
             cpu, opened, mb = (added(found, transport, policy, what) for what in ("cpu", "open", "resident"))
@@ -55,7 +56,7 @@ def rows(found: Costs) -> Iterator[list[str]]:
 
 
 def targets(found: Costs) -> Iterable[Target]:
-    """What they are judged by."""
+    """Yields the targets for policies."""
     for transport in found:
         yield Target(
             f"{transport}: memory that a policy adds", added(found, transport, PRODUCTS, "resident"), _MB, "MB"
@@ -64,7 +65,7 @@ def targets(found: Costs) -> Iterable[Target]:
 
 
 def _many(directory: Path) -> str:
-    """A policy of that many methods, a quarter of them writes; the path of its file."""
+    """Writes a policy with this many methods, a quarter of them writes; returns its path."""
     file = descriptor_pb2.FileDescriptorProto(name="many.proto", package="many", syntax="proto3")
     types = descriptor_pb2.FieldDescriptorProto
     text = ["version: 1", "services:"]

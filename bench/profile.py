@@ -1,8 +1,9 @@
-"""Where a call's CPU goes: py-spy's samples of every Python thread, native frames included, each given to its owner.
+"""Where a call's CPU goes: py-spy's samples of every Python thread, native frames included, each assigned to its owner.
 
-The kernel's account of each thread says how much CPU a call took; the samples say for whom (`owners`). Threads without
-a sample never run Python: those of gRPC's core, or of Envoy. The servers that do the least (`floors`) are looked at in
-the same way: what the proxy takes beyond them is what could be removed at most.
+The kernel's account of each thread gives the CPU of a call; the samples distribute it (`owners`). The account is taken
+before py-spy starts, because py-spy stops all threads for each sample, and waking them doubles the CPU of a proxy's
+call. Threads without a sample never run Python: those of gRPC's core, or of Envoy. The minimal servers (`floors`) are
+measured in the same way: what the proxy takes beyond them is the most that could be saved.
 """
 
 import asyncio
@@ -22,7 +23,7 @@ from bench.stack import FLOORS, Stack
 from bench.subjects import FORWARDED, READ, check
 
 Shares = dict[str, float]
-"""By owner, µs of CPU a call."""
+"""CPU per call in µs, by owner."""
 
 ECHO, LOOK, SHAPE, HIT, FORWARDING, PASSED, IN_ENVOY = (
     *(
@@ -37,12 +38,14 @@ ECHO, LOOK, SHAPE, HIT, FORWARDING, PASSED, IN_ENVOY = (
 )
 _ROUNDS, _SECONDS, _RATE = 4, 3, 150
 _CALLERS, _CALLS = 8, 500
+_COUNTED = 2000
+"""Calls of a round by whose CPU the samples are weighed."""
 _THREAD = re.compile(r"thread \((\d+)\)")
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """A kind of call: whom it asks what, and whose its threads are that run no Python."""
+    """A kind of call: its server and request, and the owner of the server's threads that run no Python."""
 
     server: str
     asked: Asked
@@ -62,16 +65,17 @@ KINDS = {
 
 @dataclass(slots=True)
 class _Record:
-    """Of one kind, all rounds."""
+    """The samples of one kind of call over all rounds."""
 
     stacks: list[str] = field(default_factory=list)
     spent: Counter[int] = field(default_factory=Counter)
-    """Nanoseconds by thread."""
+    """CPU time in nanoseconds by thread."""
     calls: int = 0
+    """The number of calls that took this much."""
 
 
 async def run() -> dict[str, Shares]:
-    """By kind of call. They take turns, so that what else the machine does falls on all alike."""
+    """Measures all kinds of calls. They alternate, so that other load on the machine affects all alike."""
     async with Stack() as stack:
         await stack.start(*FLOORS, "proxy-grpcio", "proxy-envoy")
         await check(stack)
@@ -86,8 +90,13 @@ async def run() -> dict[str, Shares]:
 
 
 async def _record(stack: Stack, kind: _Kind, record: _Record) -> None:
+    """Takes the account first, then the samples."""
     server = stack.servers[kind.server]
-    pid = server.tree.pids()[-1]  # Envoy's, of a proxy that has one
+    pid = server.tree.pids()[-1]  # for a proxy with Envoy, Envoy's
+    before = threads(pid)
+    await load.run(server.address, server.tree, kind.asked, callers=_CALLERS, calls=_COUNTED)
+    record.spent.update({thread: spent - before.get(thread, 0) for thread, spent in threads(pid).items()})
+    record.calls += _COUNTED
     with tempfile.TemporaryDirectory(prefix="bench-profile-") as folder:
         raw = Path(folder, "raw")
         spy = await asyncio.create_subprocess_exec(
@@ -97,13 +106,10 @@ async def _record(stack: Stack, kind: _Kind, record: _Record) -> None:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        before = threads(pid)
         while spy.returncode is None:
             await load.run(server.address, server.tree, kind.asked, callers=_CALLERS, calls=_CALLS)
-            record.calls += _CALLS
         if await spy.wait():
             print(f"py-spy ended with status {spy.returncode}", file=sys.stderr)
-        record.spent.update({thread: spent - before.get(thread, 0) for thread, spent in threads(pid).items()})
         record.stacks += _read(raw)
 
 
@@ -112,8 +118,8 @@ def _read(raw: Path) -> list[str]:
 
 
 def per_call(folded: Iterable[str], spent: Mapping[int, int], calls: int, others: str) -> Shares:
-    """Of folded stacks (`thread (ID): name;frame;frame count`) and each thread's nanoseconds: by owner, the dearest
-    first.
+    """Distributes each thread's nanoseconds over the owners in its folded stacks (`thread (ID): name;frame;frame
+    count`); the largest first.
     """
     samples: defaultdict[int, Counter[str]] = defaultdict(Counter)
     for line in folded:

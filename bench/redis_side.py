@@ -1,8 +1,8 @@
-"""What one HGET costs Redis by how it is asked for: by many connections, by one that is shared, and many at a time.
+"""What one HGET costs Redis when sent on many connections, on a shared one, and many at a time.
 
-A pod's proxy keeps one connection, on which it writes what one turn of its event loop asks together. Pods that shared
-one would need a process between them and Redis that asks for many at a time. The load is redis-benchmark's; the CPU
-time is the kernel's account of Redis.
+A pod's proxy keeps one connection, on which it writes all commands of one turn of its event loop together. Pods could
+share a connection only with a process in between that sends many commands at a time. redis-benchmark makes the load;
+the CPU time is the kernel's account of Redis.
 """
 
 import asyncio
@@ -18,12 +18,12 @@ from tests.support.servers.redis import RedisServer
 _COMMANDS, _ROUNDS = 40_000, 5
 _KEY, _FIELD, _BYTES = "model", "field", 512
 WAYS = ((1, 1), (50, 1), (1000, 1), (1, 8), (1, 64), (50, 8))
-"""Connections, and commands that one sends at a time."""
+"""Numbers of connections, and of commands that each sends at a time."""
 
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """One of them."""
+    """One way of sending the command."""
 
     connections: int
     at_a_time: int
@@ -31,13 +31,13 @@ class Way:
 
     @property
     def name(self) -> str:
-        """As the table has it."""
+        """Its name in the table."""
         connections = "1 connection" if self.connections == 1 else f"{self.connections:,} connections"
         return f"{connections}, {self.at_a_time} at a time"
 
 
 async def run() -> list[Way]:
-    """All of them in turns; medians."""
+    """Measures all of them alternately; returns medians."""
     async with RedisServer() as redis:
         async with Redis.from_url(f"redis://{redis.addr}") as client:
             await client.hset(_KEY, _FIELD, bytes(_BYTES))
@@ -49,7 +49,7 @@ async def run() -> list[Way]:
 
 
 async def _one(redis: RedisServer, connections: int, at_a_time: int) -> float:
-    """Microseconds of Redis for one command."""
+    """Redis' CPU for one command, in microseconds."""
     _, _, port = redis.addr.rpartition(":")
     options = ["-p", port, "-c", str(connections), "-P", str(at_a_time), "-n", str(_COMMANDS), "-q"]
     tree = Tree(redis.child.pid)

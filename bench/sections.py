@@ -1,4 +1,4 @@
-"""The parts of a run, in the order in which they are shown. Each starts what it needs, and ends it."""
+"""The parts of a run, in the order in which they are shown. Each starts and ends what it needs."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -34,17 +34,17 @@ _TELEMETRY_ROUNDS = 30
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one part found."""
+    """The results of one part."""
 
     figures: object
     """For the JSON file."""
     tables: dict[str, str]
-    """Marker in docs/performance.md to Markdown."""
+    """Markdown by marker in docs/performance.md."""
     targets: list[Target] = field(default_factory=list)
     pictures: dict[str, Callable[[Path], None]] = field(default_factory=dict)
-    """File name to what draws it."""
+    """The function that draws each picture, by file name."""
     readme: dict[str, str] = field(default_factory=dict)
-    """As `tables`, for README.md."""
+    """The same for README.md."""
 
 
 async def sides() -> Outcome:
@@ -103,7 +103,7 @@ async def told() -> Outcome:
 
 
 async def where() -> Outcome:
-    """where the CPU of a hit and of a forwarded call goes, about a minute"""
+    """what takes the CPU of a hit and of a forwarded call, about a minute"""
     found = await profile.run()
     return Outcome(
         found,
@@ -133,7 +133,7 @@ async def by_policy() -> Outcome:
 
 
 async def asked() -> Outcome:
-    """what an HGET costs Redis by how it is asked, about half a minute"""
+    """what an HGET costs Redis by the way it is sent, about half a minute"""
     found = await redis_side.run()
     return Outcome(redis_side.shown(found), {"redis": tables.redis_side({way.name: way.redis_us for way in found})})
 
@@ -149,4 +149,4 @@ SECTIONS: dict[str, Callable[[], Coroutine[Any, Any, Outcome]]] = {
     "policies": by_policy,
     "redis": asked,
 }
-"""By name, as the command takes them."""
+"""The sections by name, as given on the command line."""

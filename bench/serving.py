@@ -1,4 +1,4 @@
-"""How the benchmarks' own servers on grpc.aio listen: on loopback, with the proxy's own options."""
+"""How the benchmarks' own servers on grpc.aio listen: on loopback, with the proxy's channel options."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,7 +12,7 @@ from proxy.transport.limits import Limits
 async def serve(
     port: int, handlers: Sequence[grpc.GenericRpcHandler], add: Callable[[grpc.aio.Server], None] = lambda _: None
 ) -> None:
-    """Until it is killed. `add` registers what generated code has a function for."""
+    """Serves until it is killed. `add` registers the servicer, usually by a generated function."""
     server = grpc.aio.server(handlers=handlers, options=(*SERVER_OPTIONS, *Limits().server_options))
     add(server)
     server.add_insecure_port(f"127.0.0.1:{port}")

@@ -1,7 +1,7 @@
-"""Side by side: all subjects in turns, round after round, so that what else the machine does falls on all alike.
+"""Side by side: all subjects run alternately, round after round, so that other load on the machine affects all alike.
 
-A figure is the median over the rounds. A ratio is the median of the rounds' own ratios, each of two runs that were made
-within seconds of each other: it holds on a machine where the figures themselves wander.
+A figure is the median over the rounds. A ratio is the median of each round's ratio, of two runs within seconds of each
+other, so it is stable on a machine on which the figures themselves vary.
 """
 
 import statistics
@@ -15,7 +15,7 @@ from bench.subjects import Subject
 
 CALLERS = (1, 8, 64)
 _WINDOW = 0.4
-"""Seconds that one run takes, about."""
+"""Approximate duration of one run, in seconds."""
 _FEWEST, _MOST = 8, 4000
 _WARMING = 200
 
@@ -33,7 +33,7 @@ class Row:
         return statistics.median(map(figure, self.samples[callers]))
 
     def ratio(self, other: "Row", callers: int, figure: Callable[[Sample], float]) -> float:
-        """Of a figure to the other row's."""
+        """The ratio of a figure to the other row's."""
         pairs = zip(self.samples[callers], other.samples[callers], strict=True)
         return statistics.median(figure(mine) / figure(theirs) for mine, theirs in pairs)
 
@@ -52,7 +52,7 @@ class Row:
 async def compare(
     stack: Stack, subjects: Sequence[Subject], *, rounds: int, levels: Sequence[int] = CALLERS, window: float = _WINDOW
 ) -> dict[str, Row]:
-    """By name."""
+    """Measures the subjects; returns rows by name."""
     rows = {subject.name: Row(subject.name, subject.server, subject.unary) for subject in subjects}
     for callers in levels:
         calls = {subject.name: await _calls(stack, subject, callers, window) for subject in subjects}
@@ -65,7 +65,7 @@ async def compare(
 
 
 async def _calls(stack: Stack, subject: Subject, callers: int, window: float) -> int:
-    """How many of them take about `window`; asking so many has it warm, too."""
+    """Returns how many calls take about `window`; making them also warms the server up."""
     few = max(callers, _FEWEST if subject.slowest or not subject.unary else _WARMING)
     rate = (await subject.run(stack, callers, few)).rate
     return max(callers, min(_MOST, max(_FEWEST, int(rate * window))))

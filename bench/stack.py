@@ -1,10 +1,10 @@
-"""`Stack`: every server that is compared, each a process of its own, all at once, to be asked in turns.
+"""`Stack`: every server that is compared, each in its own process; all run at the same time and are called in turn.
 
-origin   compiled: fixed answers at once, to all     media  a media service in Python, whose answers vary
+origin   compiled: fixed answers at once             media  a media service in Python, whose answers vary
 slow     the same, after 50 ms                       redis  a redis-server
-echo     the least that a server on grpc.aio can do; look, shape: with one HGET; pass: one call to `origin` (`floors`)
-proxy-…  `media-cache-proxy serve`, once for each transport, before `origin`
-naive    cache-aside as one would write it           envoy  a plain Envoy before `origin`
+echo     a minimal server on grpc.aio; look, shape: with one HGET; pass: with one call to `origin` (`floors`)
+proxy-…  `media-cache-proxy serve`, one per transport, in front of `origin`
+naive    a simple cache-aside proxy                  envoy  a plain Envoy in front of `origin`
 """
 
 import asyncio
@@ -26,20 +26,20 @@ from tests.support.servers.redis import RedisServer
 from tests.support.servers.waiting import until
 
 TRANSPORTS = ("grpcio", "envoy")
-"""As `TRANSPORT` takes them."""
+"""Values of `TRANSPORT`."""
 SLOW = 0.050
 FLOORS: dict[str, tuple[str, ...]] = {"echo": (), "look": ("redis",), "shape": ("redis",), "pass": ("origin",)}
-"""By server, what it asks."""
+"""The servers that each server calls."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One that runs."""
+    """A running server."""
 
     address: str
     tree: Tree
     started_in: float
-    """Seconds from its start to its first answer: to an open port, or `/readyz` of the proxy."""
+    """Seconds from its start until its port is open, or for the proxy until `/readyz` is ok."""
 
 
 class Stack:
@@ -59,15 +59,15 @@ class Stack:
         return self._add(name, process.addr, process.pid, begun)
 
     async def hits(self, name: str) -> int:
-        """How many reads a proxy has answered out of Redis so far."""
+        """Number of reads that a proxy has answered from Redis so far."""
         return int(await self._proxies[name].metric('media_cache_requests_total{result="hit"}'))
 
     async def fetched(self, name: str) -> int:
-        """How many calls a proxy has sent upstream so far."""
+        """Number of calls that a proxy has sent upstream so far."""
         return int(await self._proxies[name].metric("rpc_client_call_duration_seconds_count"))
 
     async def start(self, *names: str) -> None:
-        """Those of the list above that are named; `origin` and `redis` are always there."""
+        """Starts the named servers of the list above; `origin` and `redis` are always included."""
         folder = Path(self._exits.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         begun = time.perf_counter()
         redis = await self._exits.enter_async_context(RedisServer())

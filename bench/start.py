@@ -1,9 +1,9 @@
-"""What a start costs, and where it goes: until the port is open, until `/readyz`, by package; the memory after it.
+"""What a start costs: the time until the port is open and until `/readyz`, the cost by package, the memory after it.
 
-    python -m bench.start --against DIR     each start beside one of the tree DIR (`git worktree add DIR REVISION`)
+    python -m bench.start --against DIR     compares with the tree DIR (`git worktree add DIR REVISION`)
 
-Starts take turns, and ratios are medians of the rounds' own, since the machine may be busy; CPU time hardly depends on
-that.
+Starts alternate, and a ratio is the median of the ratios within each round, since the machine may be busy; CPU time
+hardly depends on that.
 """
 
 import argparse
@@ -26,13 +26,13 @@ from tests.support.servers.waiting import until
 
 _ROUNDS = 9
 SERVE = ("proxy.cli", "proxy.app", "uvloop", "proxy.operating")
-"""What `serve` loads, in this order."""
+"""The modules that `serve` loads, in this order."""
 _PARTS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One: seconds, and MB of each process, what is its own and what is files'."""
+    """One start: seconds, and for each process its private memory and its file pages in MB."""
 
     open: float
     ready: float
@@ -43,11 +43,11 @@ class Start:
 
 Starts = Mapping[str, list[Start]]
 Parts = Mapping[str, tuple[float, float]]
-"""Package to ms of CPU time and MB."""
+"""CPU time in ms and memory in MB, by package."""
 
 
 async def starts(trees: Iterable[Path], rounds: int = _ROUNDS) -> dict[Path, dict[str, list[Start]]]:
-    """Of each tree by transport, all with the same Redis, in turns; the first round only warms up."""
+    """Measures starts of each tree by transport, alternately and with the same Redis; the first round is a warm-up."""
     found: dict[Path, dict[str, list[Start]]] = {tree: {each: [] for each in TRANSPORTS} for tree in trees}
     async with RedisServer() as redis:
         for number in range(rounds + 1):
@@ -60,7 +60,7 @@ async def starts(trees: Iterable[Path], rounds: int = _ROUNDS) -> dict[Path, dic
 
 
 async def started(tree: Path, **settings: str) -> Start:
-    """One start of that tree."""
+    """Measures one start of this tree."""
     proxy = ProxyProcess(MEDIA_SERVICE_ADDR="127.0.0.1:1", **settings)
     proxy.child.env = {**(proxy.child.env or {}), "PYTHONPATH": str(tree)}
     begun = time.perf_counter()
@@ -87,7 +87,7 @@ async def _open(proxy: ProxyProcess) -> bool:
 
 
 def parts(modules: Iterable[str] = SERVE, rounds: int = _ROUNDS) -> Parts:
-    """What loading costs by package; medians, the dearest in memory first."""
+    """The cost of loading by package: medians, the largest in memory first."""
     command = [sys.executable, "-m", "bench.loading", *modules]
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
     runs = []
@@ -105,7 +105,7 @@ def parts(modules: Iterable[str] = SERVE, rounds: int = _ROUNDS) -> Parts:
 
 
 def largest(found: Parts) -> Parts:
-    """The ten largest, and the rest as one."""
+    """The ten largest, and the sum of the rest."""
     names = list(found)
     rest = [found[name] for name in names[_PARTS:]]
     shown = {name: found[name] for name in names[:_PARTS]}
@@ -113,12 +113,12 @@ def largest(found: Parts) -> Parts:
 
 
 def median(runs: Iterable[Start], what: str) -> float:
-    """Of one of its figures."""
+    """The median of one figure."""
     return float(statistics.median(getattr(run, what) for run in runs))
 
 
 def ratios(now: Iterable[Start], before: Iterable[Start]) -> dict[str, float]:
-    """Medians of the rounds' own ratios."""
+    """Medians of the ratios within each round."""
     pairs = list(zip(now, before, strict=True))
     return {
         what: statistics.median(getattr(one, what) / getattr(other, what) for one, other in pairs)

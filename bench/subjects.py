@@ -1,6 +1,6 @@
-"""What is compared: `Subject`s, each a kind of call to one server of the stack, and what a right answer is.
+"""What is compared: `Subject`s, each a kind of call to one server of the stack, and the check of its answers.
 
-To compare another transport, name it in `stack.TRANSPORTS`; another program, add a server and a subject.
+To compare another transport, name it in `stack.TRANSPORTS`; for another program, add a server and a subject.
 """
 
 import itertools
@@ -23,10 +23,10 @@ _FRAME = len(messages.framed(b""))
 
 _TRIES, _NEARLY_ALL = 20, 0.98
 _unread = itertools.count(1_000_000)
-"""Models that nobody has read, through any of the proxies: they share a Redis."""
+"""Models that have not been read through any of the proxies, which share a Redis."""
 
 Run = Callable[[Stack, int, int], Awaitable[Sample]]
-"""Asks at so many callers so many calls."""
+"""Makes calls with this many callers, and this many calls in total."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Subject:
     server: str
     run: Run
     slowest: float = 0.0
-    """Seconds that a call takes at the least, whoever serves it."""
+    """Minimum duration of a call in seconds, with any server."""
     unary: bool = True
 
 
@@ -50,7 +50,7 @@ def _fixed(server: str, asked: Asked) -> Run:
 
 
 def _hits(server: str) -> Run:
-    """Where Redis seems slow, on a busy machine, a proxy forwards what would be a hit: such a run is no run."""
+    """If Redis seems slow, on a busy machine, a proxy forwards reads that would be hits; such a run does not count."""
 
     async def run(stack: Stack, callers: int, calls: int) -> Sample:
         asks = stack.servers[server]
@@ -68,7 +68,7 @@ def _hits(server: str) -> Run:
 
 
 def _misses(server: str) -> Run:
-    """Each call reads a model that nobody has read before."""
+    """Each call reads a model that has not been read before."""
 
     async def run(stack: Stack, callers: int, calls: int) -> Sample:
         asks = stack.servers[server]
@@ -122,9 +122,9 @@ SERVERS = tuple(dict.fromkeys(subject.server for subject in ALL if subject.serve
 
 
 async def check(stack: Stack) -> None:
-    """Reads through every server that answers reads: RuntimeError unless all say what was to be answered.
+    """Reads through every server that answers reads; RuntimeError unless all give the expected answer.
 
-    Each caching one is asked twice, so that from here on reads of this request are hits.
+    Each caching server is called twice, so that later reads of this request are hits.
     """
     right = messages.answer(pb.GetFilesByModelRequest.FromString(messages.read()))
     right = _without_date(right.SerializeToString())
@@ -148,7 +148,7 @@ async def check(stack: Stack) -> None:
 
 
 def _without_date(answer: bytes) -> pb.GetFilesByModelResponse:
-    """A presigned URL says when it was signed."""
+    """Removes the presigned URL, which contains the time of signing."""
     response = pb.GetFilesByModelResponse.FromString(answer)
     for media in response.data.media:
         media.presigned_url = media.presigned_url.partition("X-Amz-Date")[0]

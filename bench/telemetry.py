@@ -1,13 +1,13 @@
-"""What telemetry costs a hit: CPU of the proxy process, of each part and of all together, as a share of none.
+"""What telemetry costs a hit: CPU of the proxy process for each part and for all together, relative to no telemetry.
 
     python -m bench.telemetry [--rounds N]
 
-Proxies on one Redis answer the same hits, in turns, so that what else the machine does falls on all alike; each is
-compared within a round, and judged by the median of these ratios. Exit status 1 when a hit costs over 10 % more with
-tracing sampled out, by its caller or by our own `OTEL_TRACES_SAMPLER`, and metrics and logs on.
+Proxies on one Redis answer the same hits alternately, so that other load on the machine affects all alike; each is
+compared within a round, and judged by the median of these ratios. Exit status 1 if a hit costs over 10 % more with
+metrics and logs on and no trace sampled, by its caller or by the proxy's own `OTEL_TRACES_SAMPLER`.
 
-"none" is no setting of the proxy: `bench.without_metrics` runs `serve` with metrics that count nothing, and here
-nothing is logged below an error.
+"none" is not a setting of the proxy: `bench.without_metrics` runs `serve` with metrics that count nothing, and only
+errors are logged here.
 """
 
 import argparse
@@ -35,7 +35,7 @@ _COMPARED = {
     "and sampled out by its caller": _NONE_CALLER_TRACED,
     "and sampled": _NONE_CALLER_TRACED,
 }
-"""With what; both are sent the same metadata."""
+"""What each variant is compared with; both get calls with the same metadata."""
 
 Metadata = tuple[tuple[str, str], ...]
 
@@ -75,7 +75,7 @@ async def _hits(gateway: Gateway, metadata: Metadata) -> None:
 
 
 async def measure(rounds: int) -> dict[str, list[float]]:
-    """CPU of a hit in seconds, by variant and round."""
+    """Measures the CPU of a hit in seconds, by variant and round."""
     async with AsyncExitStack() as stack:
         redis = await stack.enter_async_context(RedisServer())
         upstream = await stack.enter_async_context(FakeMediaServer())
@@ -101,7 +101,7 @@ async def measure(rounds: int) -> dict[str, list[float]]:
 
 
 def shares(spent: dict[str, list[float]]) -> dict[str, tuple[float, float]]:
-    """By variant: CPU of a hit in microseconds, and as a share of the same hit without telemetry; medians."""
+    """CPU of a hit by variant, in microseconds and relative to the same hit without telemetry; medians."""
     found = {}
     for name, seconds in spent.items():
         compared = zip(seconds, spent[_COMPARED.get(name, name)], strict=True)
@@ -110,7 +110,7 @@ def shares(spent: dict[str, list[float]]) -> dict[str, tuple[float, float]]:
 
 
 def main() -> int:
-    """Prints a line for each variant."""
+    """Prints one line per variant."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=100)
     spent = asyncio.run(measure(parser.parse_args().rounds))

@@ -1,8 +1,8 @@
-"""A trace of reads and writes as an application makes them, against an ideal cache, every answer judged.
+"""A trace of reads and writes like an application's, compared with an ideal cache; every answer is checked.
 
-100,000 reads over 10,000 models (Zipf, s = 1), in between 1 % of writes (uniform), each a commit at the origin and then
-its event. The ideal cache is unbounded and invalidated in the moment of the commit. The caching core runs in this
-process, on a real Redis, so that a write knows when its invalidation was applied: that is what `Checker` judges by.
+It makes 100,000 reads over 10,000 models (Zipf, s = 1), with 1 % of writes (uniform) among them, each a commit at the
+origin followed by its event. The ideal cache is unbounded and invalidated at the moment of the commit. The caching core
+runs in this process, on a real Redis, so that a write knows when its invalidation was applied, which `Checker` needs.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ SHARE = 0.99
 
 
 class _Stamped(FakeMedia):
-    """Answers with the version of a model as it is when it is asked."""
+    """Answers with the current version of a model."""
 
     def __init__(self, checker: Checker) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class _Stamped(FakeMedia):
 
 @dataclass(slots=True)
 class Found:
-    """What came of a trace."""
+    """The results of a trace."""
 
     answers: Counter[str] = field(default_factory=Counter)
     """Reads by `x-cache`."""
@@ -73,7 +73,7 @@ class Found:
 
 
 async def run() -> Found:
-    """About a minute."""
+    """Takes about a minute."""
     found, checker = Found(), Checker(asyncio.get_running_loop().time)
     async with RedisServer() as redis, Stack(redis.addr) as stack:
         stack.upstream.media = _Stamped(checker)

@@ -7,16 +7,16 @@ from proxy.telemetry.metrics import Metrics, Result, Tier
 
 
 class NoMetrics(Metrics):
-    """What a hit tells its observers goes nowhere."""
+    """Ignores what a hit reports to its observers."""
 
     def request(self, method: str, result: Result, tier: Tier, seconds: float) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def client_call(self, method: str, code: StatusCode, seconds: float) -> None:
-        """Nothing."""
+        """Does nothing."""
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""The reference stack around the proxy: a media service, a GraphQL gateway and a demo that runs all of it."""
+"""The reference stack around the proxy: media and product services, a GraphQL gateway, and a demo that runs all."""

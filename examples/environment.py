@@ -1,4 +1,4 @@
-"""Settings of the examples: read from an environment, each understood or refused in one line that says why."""
+"""Settings of the examples, read from an environment; a value that is not understood is refused with one line."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ _UNITS = {"": 1.0, "ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 def setting(
     environ: Mapping[str, str], name: str, default: str, parse: Callable[[str], _Value], accepted: str
 ) -> _Value:
-    """The variable's value, `default` when unset; ValueError names it, what was given and what is accepted."""
+    """Returns the variable's value, or `default` if unset; ValueError says what was given and what is accepted."""
     text = environ.get(name, default).strip()
     try:
         return parse(text)
@@ -21,7 +21,7 @@ def setting(
 
 
 def host_port(text: str) -> tuple[str, int]:
-    """`host:port` or `[v6]:port` to its parts, brackets removed."""
+    """Splits `host:port` or `[v6]:port`; the brackets are removed."""
     match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/@,]+):(\d{1,5})", text)
     if not match or int(match[2]) > 65535:
         raise ValueError(text)
@@ -29,13 +29,13 @@ def host_port(text: str) -> tuple[str, int]:
 
 
 def address(text: str) -> str:
-    """An address to listen on, as given."""
+    """Checks an address to listen on, and returns it unchanged."""
     host_port(text)
     return text
 
 
 def seconds(text: str) -> float:
-    """A duration: `50ms`, `1.5s`, `5m`, `24h`; plain numbers are seconds."""
+    """Parses a duration: `50ms`, `1.5s`, `5m`, `24h`; plain numbers are seconds."""
     match = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?)(ms|s|m|h|)", text)
     if not match:
         raise ValueError(text)
@@ -43,7 +43,7 @@ def seconds(text: str) -> float:
 
 
 def whole(low: int, high: int) -> Callable[[str], int]:
-    """A parser of whole numbers between two bounds, both allowed."""
+    """Returns a parser of whole numbers between two bounds, inclusive."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"\d{1,19}", text) or not low <= int(text) <= high:
@@ -54,7 +54,7 @@ def whole(low: int, high: int) -> Callable[[str], int]:
 
 
 def amqp_urls(text: str) -> tuple[str, ...]:
-    """AMQP URLs, separated by commas; none when empty."""
+    """Parses AMQP URLs, separated by commas; empty means none."""
     urls = tuple(url.strip() for url in text.split(",")) if text else ()
     for url in urls:
         parts = urlsplit(url)
@@ -64,5 +64,5 @@ def amqp_urls(text: str) -> tuple[str, ...]:
 
 
 def masked(url: str) -> str:
-    """A text that may be URLs, with what may be credentials hidden: it is for messages and logs."""
+    """Returns a text that may contain URLs with possible credentials hidden, for messages and logs."""
     return ",".join(re.sub(r"//[^/]*@", "//***@", part).partition("?")[0] for part in url.split(","))

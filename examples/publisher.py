@@ -1,7 +1,7 @@
-"""`Publisher`: tells the world on RabbitMQ what changed.
+"""`Publisher`: announces changes on RabbitMQ.
 
-As the services in the wild do, it publishes once, after the commit: an event that the broker cannot take then is
-lost, and said so in the log. Whoever depends on events has to know that it may have missed some.
+Like real services, it publishes once, after the commit. An event that the broker does not accept then is lost, and the
+log says so. Consumers have to take into account that they may have missed events.
 """
 
 import asyncio
@@ -27,13 +27,13 @@ _RECONNECT_AFTER = 1.0
 
 
 def enveloped(owner: int, data: Mapping[str, str | int]) -> bytes:
-    """The body of an event: JSON, whose `data` is base64 of the JSON that says what changed."""
+    """Returns the body of an event: JSON, whose `data` is the base64 of the JSON that describes the change."""
     encoded = base64.b64encode(json.dumps(data).encode()).decode()
     return json.dumps({"ownerId": str(owner), "data": encoded}).encode()
 
 
 class _Unnamed(spec.Basic.Properties):
-    """Properties without a message id: the publishers in the wild set none, and aiormq would make one up."""
+    """Properties without a message id: real publishers set none, and aiormq would generate one."""
 
     @property
     def message_id(self) -> None:
@@ -41,7 +41,7 @@ class _Unnamed(spec.Basic.Properties):
 
     @message_id.setter
     def message_id(self, value: str | None) -> None:
-        """Takes none."""
+        """Ignores it."""
 
 
 class _Message(aio_pika.Message):
@@ -51,7 +51,7 @@ class _Message(aio_pika.Message):
 
 
 class Publisher:
-    """Publishes to a topic exchange of the first of `urls` that answers; without any, it publishes nothing."""
+    """Publishes to a topic exchange on the first of `urls` that answers; without URLs, it publishes nothing."""
 
     def __init__(self, urls: tuple[str, ...], exchange: str, clock: Callable[[], float] = time.time) -> None:
         self._urls = urls
@@ -64,7 +64,7 @@ class Publisher:
         """Set while there is a broker to publish to."""
 
     async def run(self) -> None:
-        """Keeps a connection until `stop`; its owner awaits it. Do not cancel it: aiormq may swallow that, and hang."""
+        """Keeps a connection until `stop`; its owner awaits it. Do not cancel it: aiormq may swallow that and hang."""
         said = False
         while self._urls and not self._stopping.is_set():
             for url in self._urls:
@@ -81,14 +81,14 @@ class Publisher:
                 await asyncio.wait_for(self._stopping.wait(), _RECONNECT_AFTER)
 
     async def stop(self) -> None:
-        """Ends `run`, whatever it waits for: its connection is closed."""
+        """Ends `run`, whatever it waits for, by closing its connection."""
         self._stopping.set()
         self._lost.set()
         if self._connection is not None:
             await self._connection.close()
 
     async def _connected_to(self, url: str) -> None:
-        """Returns when the connection is lost, or is to end."""
+        """Returns when the connection is lost or should end."""
         self._lost.clear()
         self._connection = connection = Connection(make_url(url))
         try:
@@ -110,9 +110,9 @@ class Publisher:
             await connection.close()
 
     async def send(self, routing_key: str, body: bytes, about: str) -> None:
-        """Publishes one event, waiting for the broker's confirmation for at most five seconds. Never raises for it.
+        """Publishes one event and waits at most five seconds for the broker's confirmation. It never raises.
 
-        `about` is what the log calls it, should it be lost.
+        `about` is its name in the log if it is lost.
         """
         if not self._urls:
             return

@@ -1,4 +1,4 @@
-"""Spans of the examples where OTEL_EXPORTER_OTLP_ENDPOINT is set, so that a whole trace can be seen.
+"""Spans of the examples, if OTEL_EXPORTER_OTLP_ENDPOINT is set, so that complete traces can be seen.
 
 with tracing("api-gateway") as tracer:
     channel = grpc.aio.insecure_channel(target, interceptors=client_spans(tracer))
@@ -20,7 +20,7 @@ _ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 
 @contextmanager
 def tracing(service: str) -> Iterator[Tracer | None]:
-    """The tracer of a service; None: nobody takes spans."""
+    """Returns the tracer of a service, or None if tracing is off."""
     if not os.environ.get(_ENDPOINT):
         yield None
         return
@@ -38,17 +38,17 @@ def tracing(service: str) -> Iterator[Tracer | None]:
 
 
 def client_spans(tracer: Tracer | None) -> "Sequence[grpc.aio.ClientInterceptor]":
-    """For a channel; none without a tracer."""
+    """Returns the interceptors for a channel; none without a tracer."""
     return [] if tracer is None else [_ClientSpans(tracer)]
 
 
 def server_spans(tracer: Tracer | None) -> "Sequence[grpc.aio.ServerInterceptor]":
-    """For a server; none without a tracer."""
+    """Returns the interceptors for a server; none without a tracer."""
     return [] if tracer is None else [_ServerSpans(tracer)]
 
 
 class _ClientSpans(grpc.aio.UnaryUnaryClientInterceptor):
-    """A CLIENT span for each unary call, which tells the server of itself."""
+    """Makes a CLIENT span for each unary call and sends its context to the server."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -69,7 +69,7 @@ class _ClientSpans(grpc.aio.UnaryUnaryClientInterceptor):
 
 
 class _ServerSpans(grpc.aio.ServerInterceptor):
-    """A SERVER span for each unary call, below the caller's."""
+    """Makes a SERVER span for each unary call, below the caller's."""
 
     def __init__(self, tracer: Tracer) -> None:
         self._tracer = tracer
@@ -100,7 +100,7 @@ def _attributes(name: str) -> dict[str, str]:
 
 
 def current(tracer: Tracer | None, name: str) -> Any:
-    """A context in which this span is the current one: what a service does for one of its callers."""
+    """Returns a context in which this span is current, for the work of one call."""
     return (
         trace.use_span(trace.INVALID_SPAN)
         if tracer is None

@@ -26,10 +26,10 @@ from proxy.service_states import ServiceStates
 from proxy.settings import otel, otel_rules
 from proxy.settings.config import Settings
 from proxy.settings.tolerance import PolicyFault
-from proxy.telemetry.complaints import Complaints
 from proxy.telemetry.dependency import Dependency, State
 from proxy.telemetry.descriptors import Descriptors
 from proxy.telemetry.metrics import Metrics
+from proxy.telemetry.settings_complaints import SettingsComplaints
 from proxy.tls import Tls
 from proxy.transport.admission import Admission
 from proxy.transport.limits import Limits
@@ -146,7 +146,7 @@ class _App:
         tls = Tls.load(settings)
         self._spans = _tracing()
         self._metrics = Metrics()
-        self._complaints = Complaints(faults, self._metrics.bad_settings.set)
+        self._complaints = SettingsComplaints(faults, self._metrics.bad_settings.set)
         self._core = Core.build(settings, self._metrics, tls, files)
         self._unready: str | None = "starting"
         self._stop_asked = stop

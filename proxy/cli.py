@@ -98,9 +98,9 @@ def serve(context: click.Context, /, **values: Any) -> int:
 def _serve(taken: Taken, sources: dict[str, str]) -> int:
     """Serves with the transport that is set; SettingError names what cannot be used."""
     settings = taken.settings
-    from proxy.telemetry import log, strays  # noqa: PLC0415 -- help and mistakes do not load what serves
+    from proxy.telemetry import log, stderr_records  # noqa: PLC0415 -- help and mistakes do not load what serves
 
-    strays.hook()
+    stderr_records.hook()
     try:
         if settings.transport == "envoy":
             _require_envoy()
@@ -108,7 +108,7 @@ def _serve(taken: Taken, sources: dict[str, str]) -> int:
             return _run(taken, sources)
         from proxy.telemetry import tracing  # noqa: PLC0415 -- with TRANSPORT=envoy only the process inside loads it
 
-        with strays.captured(settings.log_format) as fd:
+        with stderr_records.captured(settings.log_format) as fd:
             log.setup(settings.log_level, settings.log_format, fd=fd, trace_ids=tracing.ids)
             return _run(taken, sources)
     finally:
@@ -145,12 +145,12 @@ def envoy_config(**values: Any) -> None:
     """
     settings = config.Settings(**values)
     _require_envoy()
-    from proxy.envoy import launch, placing  # noqa: PLC0415
+    from proxy.envoy import config_files, launch  # noqa: PLC0415
     from proxy.envoy.bootstrap import Place  # noqa: PLC0415
 
     try:
         place = Place(Path("/run/media-cache-proxy"), launch.module(), launch.authorities())
-        click.echo(json.dumps(placing.shown(settings, place), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(config_files.shown(settings, place), indent=2, ensure_ascii=False))
     except SettingError:
         raise
     except StartError as error:

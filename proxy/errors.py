@@ -20,6 +20,11 @@ class StartError(Exception):
     """The proxy cannot start; the text is one line for the person who starts it. Exit status 1."""
 
 
+def cannot_listen(address: str) -> str:
+    """The message for a LISTEN_ADDR that cannot be opened, with either transport."""
+    return f"LISTEN_ADDR: {address!r} cannot be opened to listen on; accepted: a free port of a local address"
+
+
 class SettingError(StartError, ValueError):
     """A setting, or a file that it names, cannot be used, or contradicts another setting. Exit status 2."""
 

@@ -96,7 +96,7 @@ class Served:
 
 
 def _hits(policy: compiled.Policy, keys: Keys, shared: Shared) -> tuple[Hits, ...]:
-    """The short paths; without a Redis there are none."""
+    """The fast paths; without a Redis there are none."""
     if shared.store is None:
         return ()
     reads, held_back = shared.store.reads, shared.invalidations.held_back

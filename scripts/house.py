@@ -1,4 +1,4 @@
-"""The house rules that no linter knows; prints one line for each breach, exit status 1 when there is any."""
+"""Checks the house rules that no linter knows; prints one line per breach, and ends with status 1 if there is any."""
 
 import re
 import subprocess
@@ -9,25 +9,25 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MAX_LINES = 300
 MAX_TEST_LINES = 450
-"""A file of tests reads as a list; it need not be read in one go."""
+"""A file of tests reads like a list, and need not be read in one go."""
 _TEST = re.compile(r"tests/(?:.+/)?test_\w+\.py$")
 _NOTHING_TO_TEST = frozenset({"proxy/errors.py"})
-# Code people read; the generated stubs are not.
+# Code that people read, so not the generated stubs.
 _CODE = (".py", ".lua", ".sh")
 _GENERATED = ("proxy/pb/", "examples/pb/")
-# Where the notes live that the project was built from: nobody who has only the project could follow such a path.
+# Contains the notes from which the project was built; readers who have only the project cannot follow such a path.
 _OUTSIDE = "../" + "shared"
 _MEDIA = re.compile(
     r"MediaService\b|\bmedia_pb2|GetFilesByModel|UploadFile\b|DeleteFile\b|GetFileBy|GetFileURL|GetAllMedia"
 )
 _KNOWS_MEDIA = ("proxy/policy/builtin/", "proxy/media_cache.py")
-"""The only places that know a service: all others serve any, as a policy says."""
+"""The only places that know a particular service: all others serve any service, by its policy."""
 _COARSE = re.compile(r"loop(\(\))?\.time\b")
-"""On uvloop it is told in whole milliseconds, of which a hit takes less than one."""
+"""uvloop rounds it to milliseconds, and a hit takes less than one."""
 
 
 def breaches(root: Path, files: list[str]) -> Iterator[str]:
-    """One line for each breach among `files`, given relative to `root`."""
+    """Yields one line per breach among `files`, which are relative to `root`."""
     for name in files:
         text = _text(root / name)
         if text is None or name.startswith(_GENERATED):
@@ -60,7 +60,7 @@ def _untested(files: list[str]) -> Iterator[str]:
 
 
 def _text(path: Path) -> str | None:
-    """None for what is no text, or deleted and not committed yet."""
+    """Returns None for a file that is not text, or that is deleted and not committed yet."""
     try:
         return path.read_text(encoding="utf-8")
     except (UnicodeDecodeError, FileNotFoundError, IsADirectoryError):
@@ -68,7 +68,7 @@ def _text(path: Path) -> str | None:
 
 
 def main() -> int:
-    """Looks at what git tracks or would track."""
+    """Checks all files that git tracks or would track."""
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate"]
     files = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
     found = list(breaches(ROOT, [name for name in files if (ROOT / name).exists()]))

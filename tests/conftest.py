@@ -1,7 +1,7 @@
 """The fixtures that give tests a real Redis and a real RabbitMQ.
 
-Servers of the session are started and ended outside of any test's event loop. A server that is not installed fails the
-tests that need it with one line that says what to install.
+The session's servers are started and ended outside of any test's event loop. If a server is not installed, the tests
+that need it fail with one line that says what to install.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ from tests.support.servers.redis import RedisServer
 from tests.support.servers.server import Server
 from tests.support.servers.upstream import FakeMediaServer
 
-# How long one example takes says more of what else the machine does.
+# The duration of one example depends more on other load on the machine.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
@@ -33,7 +33,7 @@ TRANSPORTS = ("grpcio", "envoy")
 
 @pytest.fixture(params=TRANSPORTS)
 def transport(request: pytest.FixtureRequest) -> str:
-    """Each of them."""
+    """Each transport in turn."""
     return str(request.param)
 
 
@@ -56,7 +56,7 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def stranger(tmp_path: Path) -> Authority:
-    """Another CA, which nobody trusts unless told to."""
+    """Another CA, which nobody trusts unless a test says so."""
     return Authority(tmp_path, "stranger")
 
 
@@ -70,13 +70,13 @@ def _running(server: _Server) -> Iterator[_Server]:
 
 @pytest.fixture(scope="session")
 def session_redis() -> Iterator[RedisServer]:
-    """One server for all tests that do not break it; take `redis`."""
+    """One server for all tests that do not break it; use it through `redis`."""
     yield from _running(RedisServer())
 
 
 @pytest.fixture
 async def redis(session_redis: RedisServer) -> RedisServer:
-    """A running, empty Redis. A test may do anything to its data, nothing to the server: that takes `own_redis`."""
+    """A running, empty Redis. A test may do anything to its data, nothing to the server; for that use `own_redis`."""
     await session_redis.cli("FLUSHALL")
     await session_redis.cli("SCRIPT", "FLUSH")
     return session_redis
@@ -84,28 +84,28 @@ async def redis(session_redis: RedisServer) -> RedisServer:
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[FakeMediaServer]:
-    """A media service without any file."""
+    """A media service without files."""
     async with FakeMediaServer() as server:
         yield server
 
 
 @pytest.fixture
 async def collector() -> AsyncIterator[Collector]:
-    """What spans are sent to."""
+    """The collector to which spans are sent."""
     async with Collector() as server:
         yield server
 
 
 @pytest.fixture
 async def own_redis() -> AsyncIterator[RedisServer]:
-    """A Redis of this test alone, which it may kill, freeze, restart and configure."""
+    """A Redis for this test alone, which it may kill, freeze, restart and configure."""
     async with RedisServer() as server:
         yield server
 
 
 @pytest.fixture(scope="session")
 def envoy_process() -> Iterator[ProxyProcess]:
-    """One proxy with TRANSPORT=envoy that forwards only, for all tests that do not end it; see `EnvoyChain`."""
+    """One proxy with TRANSPORT=envoy that only forwards, for all tests that do not end it; see `EnvoyChain`."""
     proxy = envoy_without_redis()
     try:
         _run(proxy.start())
@@ -116,38 +116,38 @@ def envoy_process() -> Iterator[ProxyProcess]:
 
 @pytest.fixture
 def chain_of(transport: str, request: pytest.FixtureRequest) -> Chain:
-    """Not begun yet; outside of any event loop, as `envoy_process` must be asked for."""
+    """The chain, not started yet; requested outside of any event loop, as `envoy_process` must be."""
     return EnvoyChain(proxy=request.getfixturevalue("envoy_process")) if transport == "envoy" else Chain()
 
 
 @pytest.fixture
 async def grpcio_chain() -> AsyncIterator[Chain]:
-    """The one whose proxy is in this process, for tests that look into it."""
+    """The chain whose proxy is in this process, for tests that inspect it."""
     async with Chain() as chain:
         yield chain
 
 
 @pytest.fixture
 async def any_chain(chain_of: Chain) -> AsyncIterator[Chain]:
-    """A caller, the proxy, and an upstream in raw bytes: with each transport."""
+    """A caller, the proxy, and an upstream in raw bytes, with each transport."""
     async with chain_of as chain:
         yield chain
 
 
 @pytest.fixture(scope="session")
 def rabbit() -> Iterator[RabbitServer]:
-    """One broker for all tests that do not break it; `await rabbit.vhost()` gives a virtual host of your own."""
+    """One broker for all tests that do not break it; `await rabbit.vhost()` returns the URL of a new virtual host."""
     yield from _running(RabbitServer())
 
 
 @pytest.fixture(scope="session")
 def breakable_rabbit() -> Iterator[RabbitServer]:
-    """The broker behind `own_rabbit`: a start takes seconds, so that one node serves all tests that break it."""
+    """The broker behind `own_rabbit`: a start takes seconds, so one node serves all tests that break it."""
     yield from _running(RabbitServer())
 
 
 @pytest.fixture
 async def own_rabbit(breakable_rabbit: RabbitServer) -> RabbitServer:
-    """A running broker that this test may kill, freeze and restart; take a `vhost()` of it."""
+    """A running broker that this test may kill, freeze and restart; use a `vhost()` of it."""
     await breakable_rabbit.revive()
     return breakable_rabbit

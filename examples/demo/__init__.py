@@ -1,1 +1,1 @@
-"""`make demo`: the whole stack on this machine, and a tour that shows what the proxy does and checks that it did."""
+"""`make demo`: the whole stack on this machine, and a tour that shows and checks what the proxy does."""

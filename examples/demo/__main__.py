@@ -1,4 +1,4 @@
-"""`python -m examples.demo`: starts the stack, shows the tour, then stays up until Ctrl-C; with ONCE=1 it ends.
+"""`python -m examples.demo`: starts the stack, shows the tour, then runs until Ctrl-C; with ONCE=1 it ends.
 
 TRANSPORT=envoy is passed on to the proxy.
 """
@@ -22,7 +22,7 @@ from examples.demo.tour import AVATAR, Tour
 async def run(
     programs: Programs, report: Report, *, once: bool, proxy_settings: Mapping[str, str] | None = None
 ) -> int:
-    """The exit status: 0 when every step did what it says, else 1. The logs are kept where something failed."""
+    """Returns the exit status: 0 if every step did what it says, otherwise 1; the logs are then kept."""
     directory = Path(tempfile.mkdtemp(prefix="media-demo-"))
     passed = False
     try:
@@ -44,7 +44,7 @@ async def run(
 
 
 def _invite(stack: Stack, directory: Path, report: Report) -> None:
-    """Says what to try."""
+    """Prints what to try."""
     avatar = directory / "avatar.jpg"
     avatar.write_bytes(b"\xff\xd8 yet another picture \xff\xd9")
     query = AVATAR.replace('"', '\\"')
@@ -76,7 +76,7 @@ modelId: \\"1\\", collectionName: \\"avatars\\"}}) {{ success }} }}", "variables
 
 
 async def _until_told(stack: Stack, report: Report) -> bool:
-    """Waits for Ctrl-C or SIGTERM; False when a server ended by itself before that."""
+    """Waits for Ctrl-C or SIGTERM; returns False if a server ended by itself before."""
     try:
         while True:
             await asyncio.sleep(0.5)
@@ -85,7 +85,7 @@ async def _until_told(stack: Stack, report: Report) -> bool:
                 report.say(f"{ended[0].name} ended; see {ended[0].log}", "red")
                 return False
     except asyncio.CancelledError:
-        # Whoever stays up until Ctrl-C has done all it should when that comes: no failure, and time to clean up.
+        # A demo that runs until Ctrl-C has succeeded then, and needs time to clean up.
         _this_task().uncancel()
         report.say("\nending")
         return True
@@ -113,7 +113,7 @@ async def _main(report: Report, ended_by: list[int]) -> int:
 
 
 def main() -> int:
-    """The exit status: that of the tour; 130 when Ctrl-C ended it before its time, 143 when SIGTERM did."""
+    """Returns the exit status: that of the tour, 130 if Ctrl-C interrupted it, or 143 if SIGTERM did."""
     report, ended_by = Report(), list[int]()
     try:
         return asyncio.run(_main(report, ended_by))

@@ -1,4 +1,4 @@
-"""`Process`: a child of the demo that logs to a file, and that dies with the demo however that ends."""
+"""`Process`: a child process of the demo, which logs to a file and ends with the demo, however that ends."""
 
 import asyncio
 import contextlib
@@ -10,22 +10,22 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 _POLL = 0.02
-# The kernel kills the child when we die; the shell ends it at once where we died before that was arranged. Unlike a
-# preexec_fn, this is safe in a process with threads.
+# The kernel kills the child when the demo dies; the shell ends the child at once if the demo died before this took
+# effect. Unlike a preexec_fn, this is safe in a process with threads.
 _DIES_WITH_US = ("--pdeathsig", "KILL", "/bin/sh", "-c", '[ "$PPID" = "$0" ] && exec "$@"')
 
 _TRACES = {
     name: value for name, value in os.environ.items() if name.startswith("OTEL_") and name != "OTEL_SERVICE_NAME"
 }
-"""Where spans go, if anywhere: each service has a name of its own."""
+"""Settings for where spans go, without the service's name, which each service sets itself."""
 
 
 class FailedError(Exception):
-    """A server that did not start, or a step that did not do what it says; the text says which and why."""
+    """A server did not start, or a step did not do what it says; the text says which and why."""
 
 
 class Process:
-    """One server. `where` tells people how to reach it; its output is appended to `log`, across restarts."""
+    """One server. `where` is shown as its address; its output is appended to `log`, also after restarts."""
 
     def __init__(
         self,
@@ -40,12 +40,12 @@ class Process:
         self._is_ready = is_ready
         setpriv = shutil.which("setpriv")
         self._command = [setpriv, *_DIES_WITH_US, str(os.getpid()), *command] if setpriv else command
-        # Nothing of the user's own settings reaches a server of the demo.
+        # The user's own settings must not reach the demo's servers.
         self._env = {"PATH": os.environ["PATH"], "LANG": "C.UTF-8"} | _TRACES | dict(env or {})
         self._process: subprocess.Popen[bytes] | None = None
 
     def _spawn(self) -> None:
-        """Starts it, in a session of its own: Ctrl-C reaches the demo only, which ends it in its turn."""
+        """Starts it in its own session, so that Ctrl-C reaches only the demo, which then ends it."""
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 self._command,
@@ -62,13 +62,13 @@ class Process:
         return self._process is not None and self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL; returns once it has ended."""
+        """Sends SIGKILL; returns once it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
 
     async def stop(self, timeout: float = 10) -> None:
-        """SIGTERM, and SIGKILL when that does not end it in time, or when we are not given the time."""
+        """Sends SIGTERM, and SIGKILL if it does not end in time, or if this call is cancelled."""
         if self._process is None or not self.running:
             return
         self._process.send_signal(signal.SIGTERM)
@@ -79,7 +79,7 @@ class Process:
             self.kill()
 
     async def start(self, timeout: float = 60) -> None:
-        """Returns once it is ready; FailedError when it ends instead, or takes too long."""
+        """Returns once it is ready; FailedError if it ends before, or takes too long."""
 
         async def ready_or_ended() -> bool:
             return not self.running or await self._is_ready()
@@ -94,12 +94,12 @@ class Process:
             raise FailedError(f"{self.name} ended at its start; the end of {self.log}:{last}")
 
     def lines(self) -> list[str]:
-        """All that it has written so far."""
+        """Returns its output so far."""
         return self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
 
 
 async def until(condition: Callable[[], Awaitable[object] | object], timeout: float) -> None:
-    """Returns once the condition, plain or async, is true; TimeoutError after `timeout` seconds."""
+    """Returns once the condition, which may be async, is true; TimeoutError after `timeout` seconds."""
     async with asyncio.timeout(timeout):
         while True:
             result = condition()

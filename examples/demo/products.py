@@ -1,4 +1,4 @@
-"""The tour's stop at the product service, which the same proxy caches by the policy of examples/policies alone."""
+"""The tour's step at the product service, which the same proxy caches by a policy of examples/policies alone."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -18,13 +18,13 @@ Ask = Callable[..., Awaitable[dict[str, Any]]]
 
 
 class Products:
-    """Asked through a gateway, whose PRODUCT_SERVICE_ADDR is the proxy's address."""
+    """Queries a gateway whose PRODUCT_SERVICE_ADDR is the proxy's address."""
 
     def __init__(self, ask: Ask, gateway: Process, service: Process) -> None:
         self._ask, self._gateway, self._service = ask, gateway, service
 
     async def shown(self) -> str:
-        """What happened, for people, or FailedError."""
+        """Returns a text of what happened; FailedError if it was not as expected."""
         for query in (_PRODUCT, _LIST):
             await self._cached(query)
         name = f"A better mug ({time.monotonic():.0f})"
@@ -37,7 +37,7 @@ class Products:
         return "a product and the list of all were hits; after an update both are fresh"
 
     async def _cached(self, query: str) -> None:
-        """Asks until the product service is not asked."""
+        """Repeats the query until it does not reach the product service."""
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             calls = self._calls()

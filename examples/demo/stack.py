@@ -1,7 +1,7 @@
 """`Stack`: Redis, RabbitMQ, the media and the product service, the proxy and two gateways, started in this order and
 ended in reverse.
 
-One gateway asks through the proxy, the other asks the services themselves: the only difference is the values of
+One gateway calls through the proxy, the other calls the services directly; they differ only in the values of
 `MEDIA_SERVICE_ADDR` and `PRODUCT_SERVICE_ADDR`.
 """
 
@@ -20,16 +20,16 @@ from examples.demo.programs import Programs
 from examples.demo.report import Report
 
 LATENCY_MS = 50
-"""What the media service takes for a read, on top of its work."""
+"""The additional duration of the media service's reads, in seconds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
-    """The servers, and the HTTP session to ask them."""
+    """The servers, and the HTTP session for requests to them."""
 
     redis: Process
     rabbitmq: Process | None
-    """None: none is installed, and there are no events."""
+    """None if it is not installed; then there are no events."""
     media: Process
     products: Process
     proxy: Process
@@ -50,7 +50,7 @@ class Stack:
 async def running(
     programs: Programs, directory: Path, report: Report, proxy_settings: Mapping[str, str] | None = None
 ) -> AsyncIterator[Stack]:
-    """The whole stack, its start reported server by server; FailedError names the one that did not start."""
+    """Runs the whole stack and reports the start of each server; FailedError names the one that did not start."""
     async with AsyncExitStack() as exits:
         session = await exits.enter_async_context(aiohttp.ClientSession())
         started: list[Process] = []
@@ -75,7 +75,7 @@ async def running(
 def _described(
     programs: Programs, directory: Path, session: aiohttp.ClientSession, proxy_settings: Mapping[str, str]
 ) -> tuple[Stack, list[Process]]:
-    """The stack, not started yet, and what has to run before it."""
+    """Returns the stack, not started yet, and the servers that must run before it."""
     redis_port, media_port, proxy_port, probe_port = map(servers.free_port, (6379, 50056, 50066, 9464))
     helpers, rabbitmq, amqp = [], None, ""
     if programs.rabbitmq and programs.epmd:
@@ -116,7 +116,7 @@ def _described(
 
 
 async def _connected(stack: Stack) -> None:
-    """Returns once the proxy has found Redis and RabbitMQ: it serves before, but then the tour would show that."""
+    """Returns once the proxy is connected to Redis and RabbitMQ; it serves before, but the tour would show that."""
     wanted = [f'media_cache_dependency_up{{dependency="{name}"}} 1' for name in ("redis", "rabbitmq")]
     if stack.rabbitmq is None:
         wanted.pop()
@@ -133,7 +133,7 @@ async def _connected(stack: Stack) -> None:
 
 
 async def _end(processes: list[Process]) -> None:
-    """Ends all at the same time."""
+    """Ends all of them concurrently."""
     async with asyncio.TaskGroup() as group:
         for process in processes:
             group.create_task(process.stop())

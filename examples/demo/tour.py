@@ -1,4 +1,4 @@
-"""`Tour`: what the proxy does, step by step, each checked: it passes only if every step did what it says."""
+"""`Tour`: shows and checks step by step what the proxy does; it passes only if every step did what it says."""
 
 import statistics
 import time
@@ -22,27 +22,27 @@ DELETE = "mutation($id: ID!) { deleteMedia(id: $id) { success message } }"
 _MANY = 50
 _ROUNDS = 5
 _PATIENCE = 10.0
-"""Seconds for what takes milliseconds where nothing else runs."""
+"""Seconds; what is awaited takes milliseconds on an idle machine."""
 _SAYINGS = {"hit": "Cache hit for user avatar", "miss": "Cache miss for user avatar"}
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One answer of a gateway: the avatar's uuid, None where there is no avatar, and how long it took."""
+    """One answer of a gateway: the avatar's uuid, or None without an avatar, and how long it took."""
 
     uuid: str | None
     ms: float
 
 
 class Tour:
-    """The steps, in order. Each returns what happened, for people, or raises FailedError."""
+    """The steps, in order. Each returns a text of what happened, or raises FailedError."""
 
     def __init__(self, stack: Stack, report: Report) -> None:
         self._stack, self._report = stack, report
         self._rows: list[tuple[str, ...]] = []
 
     async def passed(self) -> bool:
-        """Runs the steps until one fails, reports each, then shows the table."""
+        """Runs and reports the steps until one fails, then shows the table."""
         steps: tuple[tuple[str, Callable[[], Awaitable[str | None]]], ...] = (
             ("first query is a miss", self._first),
             ("second query is a hit", self._second),
@@ -92,7 +92,7 @@ class Tour:
         return f"0 calls of the media service instead of {_MANY}; {without / with_it:.0f} times faster, HTTP included"
 
     async def _all_hits(self) -> float:
-        """The median of so many queries that are all hits, in ms; a busy machine may take several rounds for them."""
+        """Returns the median of this many queries in ms, all of them hits; a busy machine may need several rounds."""
         missed, median = 0, 0.0
         for _ in range(_ROUNDS):
             await self._cached()
@@ -165,10 +165,10 @@ class Tour:
         return f"cached again after {took:.1f} s"
 
     async def _cached(self) -> Answer:
-        """Asks until the answer comes out of the cache, without a call of the media service.
+        """Repeats the query until the answer comes from the cache, without a call to the media service.
 
-        The proxy stores an answer after it has given it, and goes without a Redis that is slow: on a busy machine the
-        next query need not be a hit yet.
+        The proxy stores an answer after it has sent it, and does not use a slow Redis; so on a busy machine the next
+        query may not be a hit yet.
         """
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
@@ -181,7 +181,7 @@ class Tour:
         raise FailedError(f"it was no hit within {_PATIENCE:.0f} s{self._too_busy()}")
 
     async def _read(self, expected: str) -> Answer:
-        """Asks through the proxy, and checks in its log what it made of the read."""
+        """Queries through the proxy, and checks its log for the result of the read."""
         mark = self._mark()
         answer = await self._ask(self._stack.gateway)
         await self._logged(mark)
@@ -189,7 +189,7 @@ class Tour:
         return answer
 
     async def _logged(self, mark: int) -> None:
-        """Its lines come from a thread, after the answer."""
+        """Waits for the log line, which a thread writes after the answer."""
         otherwise = "the proxy logged nothing about the read"
         await _within(_PATIENCE, lambda: self._said("for user avatar", mark), otherwise)
 
@@ -218,7 +218,7 @@ class Tour:
         return data
 
     def _too_busy(self) -> str:
-        """Why, where that is so: a Redis of our own beside the proxy is slow only where all is."""
+        """Adds a reason if Redis was slow: the demo's own Redis is slow only if the whole machine is."""
         slow = any("redis lost: slow" in line or "redis lost: no answer" in line for line in self._stack.proxy.lines())
         return "; this machine is too busy: Redis did not answer the proxy in time" if slow else ""
 

@@ -1,2 +1,2 @@
-"""A GraphQL gateway in front of the media service. It caches nothing: put the proxy between, and only its
+"""A GraphQL gateway in front of the media service. It caches nothing; to put the proxy in between, only
 `MEDIA_SERVICE_ADDR` changes."""

@@ -28,7 +28,7 @@ async def _serve_traced(settings: GatewaySettings, tracer: Tracer | None, stop: 
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when the address cannot be bound, 2 when a setting is not understood."""
+    """Returns the exit status: 0 after a signal, 1 if the address cannot be bound, 2 if a setting is not understood."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     try:
         settings = GatewaySettings.read(os.environ)

@@ -1,4 +1,4 @@
-"""What the services behind the gateway answer: a result, or `ServiceError`."""
+"""The answers of the services behind the gateway: a result, or `ServiceError`."""
 
 from collections.abc import Awaitable
 from typing import Protocol, TypeVar
@@ -7,11 +7,11 @@ import grpc
 
 
 class ServiceError(Exception):
-    """A service is away, or says that it failed; the text is for the caller."""
+    """A service is unavailable, or reports a failure; the text is for the caller."""
 
 
 class Answer(Protocol):
-    """What every response begins with."""
+    """The fields that every response has."""
 
     success: bool
     message: str
@@ -21,7 +21,7 @@ _Response = TypeVar("_Response", bound=Answer)
 
 
 async def done(call: Awaitable[_Response], service: str) -> _Response:
-    """The answer of a call; ServiceError for a status other than OK and for `success = false`."""
+    """Returns the answer of a call; ServiceError for a status other than OK and for `success = false`."""
     try:
         response = await call
     except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""`MediaClient`: the gateway's one long-lived channel to the media service, or to what stands in front of it."""
+"""`MediaClient`: the gateway's long-lived channel to the media service, or to the proxy in front of it."""
 
 from collections.abc import Sequence
 from types import TracebackType
@@ -16,7 +16,7 @@ _UNLIMITED = -1
 _OPTIONS = (
     ("grpc.max_receive_message_length", _UNLIMITED),
     ("grpc.max_send_message_length", _UNLIMITED),
-    # The service's return is noticed within a second, not within gRPC's two minutes.
+    # So that the gateway reconnects within a second, not within gRPC's two minutes.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 1000),
@@ -24,7 +24,7 @@ _OPTIONS = (
 
 
 class MediaClient:
-    """The calls that the gateway makes. Each raises ServiceError for a status but OK and for `success = false`."""
+    """The gateway's calls. Each raises ServiceError for a status other than OK and for `success = false`."""
 
     def __init__(self, target: str, interceptors: "Sequence[grpc.aio.ClientInterceptor]" = ()) -> None:
         self._channel = grpc.aio.insecure_channel(target, options=_OPTIONS, interceptors=interceptors)
@@ -41,7 +41,7 @@ class MediaClient:
     async def files(
         self, model_type: str, model_id: int, collection: str, page: int, per_page: int
     ) -> pb.GetFilesByModelData:
-        """A page of a model's files."""
+        """Returns a page of a model's files."""
         request = pb.GetFilesByModelRequest(
             model_type=model_type, model_id=model_id, collection_name=collection, page=page, per_page=per_page
         )
@@ -53,7 +53,7 @@ class MediaClient:
         return (await done(self._stub.GetFileURL(request, timeout=_READ_TIMEOUT), "media")).data
 
     async def upload(self, request: pb.UploadFileRequest) -> pb.UploadFileResponse:
-        """Uploads a file, and returns the whole answer."""
+        """Uploads a file, and returns the complete answer."""
         return await done(self._stub.UploadFile(request, timeout=_WRITE_TIMEOUT), "media")
 
     async def delete(self, media_id: int) -> str:

@@ -1,4 +1,4 @@
-"""Multipart bodies: bytes to parts, nothing else. RFC 7578, and what curl makes of it under another content type."""
+"""Parses multipart bodies into parts: RFC 7578, and curl's variant with another content type."""
 
 from dataclasses import dataclass, field
 from email.message import Message
@@ -13,17 +13,17 @@ class Part:
 
     name: str
     filename: str | None
-    """As the sender wrote it; None: a plain field."""
+    """As the sender wrote it; None for a plain field."""
     content_type: str
-    """Lower case, without parameters; empty when the sender named none."""
+    """In lower case, without parameters; empty if the sender named none."""
     content: bytes = field(repr=False)
 
 
 def boundary_of(content_type: str, body: bytes) -> bytes | None:
-    """The boundary when this is a multipart body, whatever it is labelled; None when it is not.
+    """Returns the boundary if this is a multipart body, whatever its content type; None if it is not.
 
-    `curl -F` with a `Content-Type` of the user's own keeps that type and appends `; boundary=…` to it, and a client
-    may not even do that: then the first line of the body tells. No JSON begins with two dashes.
+    `curl -F` with the user's own `Content-Type` keeps that type and appends `; boundary=…` to it. If a client does not
+    even do that, the first line of the body contains the boundary. No JSON begins with two dashes.
     """
     if not body.startswith(b"--"):
         return None
@@ -35,7 +35,7 @@ def boundary_of(content_type: str, body: bytes) -> bytes | None:
 
 
 def parts_of(body: bytes, boundary: bytes) -> list[Part]:
-    """The parts in their order; ValueError when the body does not end as it should or a part has no name."""
+    """Returns the parts in order; ValueError if the body is truncated or a part has no name."""
     pieces = (b"\r\n" + body).split(b"\r\n--" + boundary)
     if len(pieces) < 2 or not pieces[-1].startswith(b"--"):
         raise ValueError("the multipart body has no end")
@@ -46,10 +46,10 @@ def _part(piece: bytes) -> Part:
     head, found, content = piece.partition(b"\r\n\r\n")
     if not found:
         raise ValueError("a part of the multipart body has no headers")
-    # Decoded first: senders write file names in plain UTF-8, which the parser of bytes does not read.
+    # Decoded first, because senders write file names in plain UTF-8, which the bytes parser does not accept.
     headers = HeaderParser().parsestr(head.decode("utf-8", "replace").lstrip())
     name = headers.get_param("name", header="Content-Disposition")
     if not isinstance(name, str):
-        raise ValueError("a part of the multipart body has no name")  # noqa: TRY004 -- of the body, not of our code
+        raise ValueError("a part of the multipart body has no name")  # noqa: TRY004 -- the body is wrong, not the code
     content_type = headers.get_content_type() if "Content-Type" in headers else ""
     return Part(name, headers.get_filename(), content_type, content)

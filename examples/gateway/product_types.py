@@ -1,4 +1,4 @@
-"""The GraphQL types of products, and how they are made of the product service's messages."""
+"""The GraphQL types of products, and their conversion from the product service's messages."""
 
 from typing import Self
 
@@ -19,7 +19,7 @@ class Product:
 
     @classmethod
     def of(cls, product: pb.Product) -> Self:
-        """The message, as GraphQL shows it."""
+        """Converts the message."""
         return cls(
             id=strawberry.ID(str(product.id)),
             slug=product.slug,
@@ -38,7 +38,7 @@ class ProductPage:
 
 @strawberry.input
 class UpdateProductInput:
-    """What changes of a product; what is not given stays."""
+    """The changes of a product; fields that are not given stay the same."""
 
     id: strawberry.ID
     slug: str = ""
@@ -46,7 +46,7 @@ class UpdateProductInput:
     price_cents: Int64 = Int64(0)
 
     def request(self) -> pb.UpdateProductRequest:
-        """The message."""
+        """Converts it to the message."""
         return pb.UpdateProductRequest(
             id=int64(self.id, "id"), slug=self.slug, name=self.name, price_cents=int(self.price_cents)
         )

@@ -1,4 +1,4 @@
-"""`ProductClient`: the gateway's long-lived channel to the product service, or to what stands in front of it."""
+"""`ProductClient`: the gateway's long-lived channel to the product service, or to the proxy in front of it."""
 
 from types import TracebackType
 from typing import Self
@@ -13,7 +13,7 @@ _TIMEOUT = 5.0
 
 
 class ProductClient:
-    """The calls that the gateway makes. Each raises ServiceError for a status but OK and for `success = false`."""
+    """The gateway's calls. Each raises ServiceError for a status other than OK and for `success = false`."""
 
     def __init__(self, target: str) -> None:
         self._channel = grpc.aio.insecure_channel(target)

@@ -1,4 +1,4 @@
-"""HTTP requests to GraphQL requests: JSON, and the multipart form that carries files.
+"""Turns HTTP requests into GraphQL requests: JSON, and the multipart form that carries files.
 
 The form: https://github.com/jaydenseric/graphql-multipart-request-spec
 """
@@ -13,7 +13,7 @@ from examples.gateway.multipart import boundary_of, parts_of
 
 
 class BadRequestError(Exception):
-    """The request is not one; the text says why, for HTTP 400."""
+    """The HTTP request is not a GraphQL request; the text says why, for HTTP 400."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class UploadedFile:
 
     file_name: str
     mime_type: str
-    """Empty when the sender named none."""
+    """Empty if the sender named none."""
     content: bytes = field(repr=False)
 
 
@@ -36,13 +36,13 @@ class GraphQLRequest:
 
 
 def read(content_type: str, body: bytes) -> GraphQLRequest:
-    """The operation in a POST body; BadRequestError when there is none."""
+    """Returns the operation in a POST body; BadRequestError if there is none."""
     boundary = boundary_of(content_type, body)
     return _request(_json("the body", body) if boundary is None else _operations(body, boundary))
 
 
 def _operations(body: bytes, boundary: bytes) -> object:
-    """What a multipart body asks for, its files put where its map says."""
+    """Returns the operations of a multipart body, with its files in the places that its map names."""
     try:
         parts = parts_of(body, boundary)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""The GraphQL schema: what can be asked, and which calls of the media service answer it."""
+"""The GraphQL schema: its queries and mutations, and the calls to the services that answer them."""
 
 import logging
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _USER = "user"
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What resolvers work with."""
+    """The clients that resolvers use."""
 
     media: MediaClient
     products: ProductClient
@@ -44,7 +44,7 @@ _Info = Info[Context, None]
 
 @strawberry.type
 class User:
-    """A user. The avatar is the media service's business, so it is null while that is away."""
+    """A user. The avatar comes from the media service, so it is null while that is unavailable."""
 
     id: strawberry.ID
     name: str
@@ -81,7 +81,7 @@ class Query:
 
     @strawberry.field
     async def user(self, id: strawberry.ID) -> User | None:  # noqa: A002 -- the argument's name in GraphQL
-        """Every id has a user: they are made up."""
+        """Every id has a user, because users are made up."""
         person = Person.with_id(int64(id, "id"))
         return User(id=strawberry.ID(str(person.id)), name=person.name, email=person.email)
 
@@ -139,11 +139,11 @@ class Query:
 
 @strawberry.type
 class Mutation:
-    """Writes. Their failures are results with `success: false`."""
+    """Writes. Failures are results with `success: false`."""
 
     @strawberry.mutation
     async def upload_file(self, info: _Info, input: UploadFileInput) -> UploadFileResult:  # noqa: A002
-        """Uploads a file. A user has one avatar: those found before are deleted first."""
+        """Uploads a file. A user has one avatar, so existing ones are deleted first."""
         model_id = int64(input.model_id, "modelId")
         upload = UploadFileRequest(
             content=input.file.content,
@@ -172,7 +172,7 @@ class Mutation:
 
     @strawberry.mutation
     async def update_product(self, info: _Info, input: UpdateProductInput) -> UpdateProductResult:  # noqa: A002
-        """Changes what the input names of a product."""
+        """Changes the fields of a product that the input names."""
         try:
             changed = await info.context.products.update(input.request())
         except ServiceError as error:
@@ -181,7 +181,7 @@ class Mutation:
 
 
 async def _delete_avatars(context: Context, user_id: int) -> None:
-    """What this read does not show stays behind for ever: no cache may answer it with less than there is."""
+    """Deletes a user's avatars. A file that this read misses is never deleted, so no cache may answer it outdated."""
     found = await context.media.files(_USER, user_id, context.avatar_collection, page=1, per_page=100)
     for media in found.media:
         try:
@@ -196,7 +196,7 @@ class _Schema(strawberry.Schema):
         errors: list[GraphQLError],
         execution_context: ExecutionContext | None = None,
     ) -> None:
-        """What a caller did wrong, or the media service being away, is one line; only our own mistakes have a trace."""
+        """Logs one line for errors of callers and services; only the gateway's own errors have a traceback."""
         for error in errors:
             foreseen = error.original_error is None or isinstance(error.original_error, GraphQLError)
             _log.warning("%s", error.message, exc_info=None if foreseen else error.original_error)

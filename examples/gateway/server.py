@@ -1,4 +1,4 @@
-"""`running`: the gateway with its channel and its HTTP listener, from settings to a bound port and back to nothing."""
+"""`running`: starts and stops the gateway with its channels and its HTTP listener."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,12 +16,12 @@ from examples.gateway.settings import GatewaySettings
 from examples.traces import client_spans, current
 
 _LARGEST_BODY = (50 << 20) + (1 << 20)
-"""Bytes: the media service's largest file, and room for the rest of the form."""
+"""Bytes: the media service's largest file, plus room for the rest of the form."""
 
 
 @asynccontextmanager
 async def running(settings: GatewaySettings, tracer: Tracer | None = None) -> AsyncIterator[str]:
-    """Serves while the context lasts, and gives the address; OSError when it cannot be bound."""
+    """Serves while the context lasts, and yields the address; OSError if it cannot be bound."""
     async with (
         MediaClient(settings.media_service_addr, client_spans(tracer)) as media,
         ProductClient(settings.product_service_addr) as products,

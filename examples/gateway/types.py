@@ -1,4 +1,4 @@
-"""The GraphQL types, and how they are made of the media service's messages. Ids are `ID`: int64 as text, exact."""
+"""The GraphQL types, and their conversion from the media service's messages. Ids are `ID`: int64 as exact text."""
 
 from typing import NewType, Self
 
@@ -14,7 +14,7 @@ _INT64 = range(-(2**63), 2**63)
 
 
 def int64(text: str, what: str) -> int:
-    """An id as a number; GraphQLError when it is none of 64 bits."""
+    """Returns an id as a number; GraphQLError if it is not a 64-bit integer."""
     try:
         number = int(text)
     except ValueError:
@@ -58,7 +58,7 @@ class Media:
 
     @classmethod
     def of(cls, media: pb.Media) -> Self:
-        """The message, as GraphQL shows it."""
+        """Converts the message."""
         return cls(
             id=strawberry.ID(str(media.id)),
             uuid=media.uuid,
@@ -88,7 +88,7 @@ class MediaPage:
 
 @strawberry.type(name="MediaURL")
 class MediaUrl:
-    """A signed URL, and when it ends to work (seconds since the epoch)."""
+    """A signed URL, and when it expires (seconds since the epoch)."""
 
     url: str
     expires_at: Int64
@@ -96,7 +96,7 @@ class MediaUrl:
 
 @strawberry.input
 class UploadFileInput:
-    """A file and the model it belongs to. Without `fileName` the upload's own is taken."""
+    """A file and the model that owns it. Without `fileName`, the upload's own name is used."""
 
     file: UploadedFile
     model_type: str

@@ -1,4 +1,4 @@
-"""`Person`: the users, made up from their ids, the same at each start. Nobody stores an avatar with them."""
+"""`Person`: the users, made up from their ids, and the same at each start. Avatars are not part of them."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ _JOHN_DOE = 123
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody with a name and an address for mail."""
+    """A user with a name and an e-mail address."""
 
     id: int
     name: str
@@ -17,6 +17,6 @@ class Person:
 
     @classmethod
     def with_id(cls, user_id: int) -> "Person":
-        """The user with this id: 123 is John Doe."""
+        """Returns the user with this id; 123 is John Doe."""
         first, last = _FIRST[(user_id - _JOHN_DOE) % len(_FIRST)], _LAST[(user_id - _JOHN_DOE) % len(_LAST)]
         return cls(user_id, f"{first} {last}", f"{first.lower()}@example.com")

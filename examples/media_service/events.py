@@ -1,4 +1,4 @@
-"""`EventPublisher`: tells the world on RabbitMQ that a file was uploaded or deleted."""
+"""`EventPublisher`: announces on RabbitMQ that a file was uploaded or deleted."""
 
 import time
 from collections.abc import Callable
@@ -12,7 +12,7 @@ Kind = Literal["uploaded", "deleted"]
 
 
 def envelope(kind: Kind, media: Media) -> bytes:
-    """The body of an event: what describes the file."""
+    """Returns the body of an event, which describes the file."""
     data: dict[str, str | int] = {
         "media_id": media.id,
         "uuid": media.uuid,

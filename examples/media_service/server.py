@@ -1,4 +1,4 @@
-"""`running`: the media service with all it needs, from settings to a bound port and back to nothing."""
+"""`running`: starts and stops the media service and everything that it needs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,17 +20,17 @@ from proxy.pb.media_pb2 import UploadFileRequest
 from proxy.pb.media_pb2_grpc import add_MediaServiceServicer_to_server
 
 _OPTIONS = (
-    # Room for the other fields beside 50 MiB of content; what is above that the service itself refuses, in words.
+    # Room for the other fields beside 50 MiB of content; the service itself refuses larger content, with a message.
     ("grpc.max_receive_message_length", LARGEST_UPLOAD + (4 << 20)),
     ("grpc.max_send_message_length", -1),
-    # Otherwise a second service on the same port starts, and takes half of the calls.
+    # Otherwise a second service could start on the same port, and take half of the calls.
     ("grpc.so_reuseport", 0),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A media service that answers."""
+    """A running media service."""
 
     address: str
     """`host:port`, with the real port where 0 was asked for."""
@@ -40,7 +40,7 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: MediaSettings, tracer: Tracer | None = None) -> AsyncIterator[Running]:
-    """Serves while the context lasts; RuntimeError when the address cannot be bound."""
+    """Serves while the context lasts; RuntimeError if the address cannot be bound."""
     async with AsyncExitStack() as stack:
         directory = settings.data_dir
         if directory is None:
@@ -64,7 +64,7 @@ async def running(settings: MediaSettings, tracer: Tracer | None = None) -> Asyn
 
 @asynccontextmanager
 async def _owned(events: EventPublisher) -> AsyncIterator[None]:
-    """The publisher's task, for as long as the context lasts."""
+    """Runs the publisher's task while the context lasts."""
     task = asyncio.create_task(events.run(), name="event publisher")
     try:
         yield
@@ -74,7 +74,7 @@ async def _owned(events: EventPublisher) -> AsyncIterator[None]:
 
 
 def _seed(store: MediaStore) -> None:
-    """The avatars that the examples ask for. They were there before anybody looked, so no event tells of them."""
+    """Stores the avatars that the examples read. They exist before any caller, so no event announces them."""
     for user in (1, 123):
         store.add(
             UploadFileRequest(

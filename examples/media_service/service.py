@@ -1,5 +1,5 @@
 # ruff: noqa: N802 -- the methods are named as on the wire
-"""`MediaService`: the seven methods, their validation, and what is written to the log about each call."""
+"""`MediaService`: the seven methods, their validation, and the log line of each call."""
 
 import asyncio
 import functools
@@ -30,13 +30,13 @@ _Result = TypeVar("_Result")
 
 
 class Events(Protocol):
-    """Where a change is announced."""
+    """Announces changes."""
 
     async def publish(self, kind: Kind, media: pb.Media) -> None: ...
 
 
 class RefusedError(Exception):
-    """A failure that the caller is told about, as gRPC OK with `success = false` and this text."""
+    """A failure for the caller, as gRPC OK with `success = false` and this text."""
 
 
 def _answers(
@@ -45,7 +45,7 @@ def _answers(
     [Callable[["MediaService", _Request], Awaitable[_Response]]],
     Callable[["MediaService", _Request, object], Awaitable[_Response]],
 ]:
-    """A method that returns or raises, as a method of the wire: every failure is a `response` without success."""
+    """Turns a method that returns or raises into an RPC method: every failure is a `response` without success."""
 
     def decorate(
         method: Callable[["MediaService", _Request], Awaitable[_Response]],
@@ -71,7 +71,7 @@ def _answers(
 
 
 class MediaService(MediaServiceServicer):
-    """Answers from a store, signs with a signer, announces to `events`. Call `aclose` when the server has stopped."""
+    """Answers from a store, signs with a signer, announces to `events`. Call `aclose` once the server has stopped."""
 
     def __init__(
         self,
@@ -85,18 +85,18 @@ class MediaService(MediaServiceServicer):
     ) -> None:
         self._store, self._events, self._signer = store, events, signer
         self._latency, self._expires, self._clock = latency, expires, clock
-        # One thread: the store is used by one at a time, and the loop never blocks on it.
+        # One thread, so that the store is never used concurrently and never blocks the loop.
         self._thread = ThreadPoolExecutor(1, "media-store")
         self._writes: set[asyncio.Task[Any]] = set()
 
     async def aclose(self) -> None:
-        """Waits for writes whose callers have gone, then for the store's thread."""
+        """Waits for writes whose callers are gone, then for the store's thread."""
         await asyncio.gather(*self._writes, return_exceptions=True)
         await asyncio.to_thread(self._thread.shutdown)
 
     @_answers(pb.UploadFileResponse)
     async def UploadFile(self, request: pb.UploadFileRequest) -> pb.UploadFileResponse:
-        """Keeps a file, announces it, and answers with its row."""
+        """Stores a file, announces it, and answers with its row."""
         _require(bool(request.model_type), "model_type is required")
         _require(bool(request.file_name), "file_name is required")
         _require(len(request.content) <= LARGEST_UPLOAD, "content is above 50 MiB")
@@ -123,7 +123,7 @@ class MediaService(MediaServiceServicer):
 
     @_answers(pb.GetFilesByModelResponse)
     async def GetFilesByModel(self, request: pb.GetFilesByModelRequest) -> pb.GetFilesByModelResponse:
-        """A page of a model's files. The latency comes after the read, where a cache in front finds it hardest."""
+        """A page of a model's files. The delay comes after the read, which is hardest for a cache in front."""
         _require(bool(request.model_type), "model_type is required")
         page, per_page = _page(request.page, request.per_page)
         found, total = await self._in_store(
@@ -135,7 +135,7 @@ class MediaService(MediaServiceServicer):
 
     @_answers(pb.DeleteFileResponse)
     async def DeleteFile(self, request: pb.DeleteFileRequest) -> pb.DeleteFileResponse:
-        """Forgets a file and announces that."""
+        """Deletes a file and announces that."""
 
         async def delete() -> pb.Media | None:
             media = await self._in_store(self._store.delete, request.id)
@@ -148,7 +148,7 @@ class MediaService(MediaServiceServicer):
 
     @_answers(pb.GetFileURLResponse)
     async def GetFileURL(self, request: pb.GetFileURLRequest) -> pb.GetFileURLResponse:
-        """A URL that lives for `expiry_seconds`; 0: the default life."""
+        """A URL that is valid for `expiry_seconds`; 0 means the default."""
         _require(0 <= request.expiry_seconds <= S3_LONGEST, f"expiry_seconds must be 0 to {S3_LONGEST}")
         media = _found(await self._in_store(self._store.by_id, request.id), f"no file with id {request.id}")
         expires, now = request.expiry_seconds or self._expires, self._clock()
@@ -157,7 +157,7 @@ class MediaService(MediaServiceServicer):
 
     @_answers(pb.GetAllMediaResponse)
     async def GetAllMedia(self, request: pb.GetAllMediaRequest) -> pb.GetAllMediaResponse:
-        """A page of all files; `model_type` and `collection_name` narrow it, and the total with it."""
+        """A page of all files; `model_type` and `collection_name` filter both the page and the total."""
         page, per_page = _page(request.page, request.per_page)
         found, total = await self._in_store(
             self._store.every, request.model_type, request.collection_name, page, per_page
@@ -169,7 +169,7 @@ class MediaService(MediaServiceServicer):
         return await asyncio.get_running_loop().run_in_executor(self._thread, method, *args)
 
     async def _write(self, work: Any) -> Any:
-        """A write that began is finished and announced, though its caller goes away meanwhile."""
+        """Finishes and announces a write that has begun, even if its caller goes away."""
         task = asyncio.ensure_future(work)
         self._writes.add(task)
         task.add_done_callback(self._writes.discard)
@@ -181,12 +181,12 @@ class MediaService(MediaServiceServicer):
 
 
 def _key(media: pb.Media) -> str:
-    """Where the object lies in the bucket."""
+    """Returns the object's key in the bucket."""
     return f"{media.uuid}/{media.file_name}"
 
 
 def _page(page: int, per_page: int) -> tuple[int, int]:
-    """The page and its size with their defaults."""
+    """Returns the page and its size, with defaults applied."""
     _require(page >= 0, f"page {page} is negative")
     _require(0 <= per_page <= _LARGEST_PAGE, f"per_page {per_page} is not 0 to {_LARGEST_PAGE}")
     return page or 1, per_page or 20
@@ -204,7 +204,7 @@ def _found(value: _Result | None, otherwise: str) -> _Result:
 
 
 def _shown(request: Message) -> str:
-    """A request on one line; contents by their size."""
+    """Returns a request as one line, with contents replaced by their size."""
     fields = request.ListFields()
     return " ".join(
         f"{field.name}={len(value)} bytes" if isinstance(value, bytes) else f"{field.name}={value!r}"

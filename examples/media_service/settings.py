@@ -7,7 +7,7 @@ from pathlib import Path
 from examples.environment import address, amqp_urls, seconds, setting, whole
 
 S3_LONGEST = 7 * 86400
-"""Seconds: S3 refuses to sign for longer."""
+"""Seconds; S3 does not sign for longer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,13 +18,13 @@ class MediaSettings:
     rabbitmq_addr: tuple[str, ...] = ()
     """The AMQP URLs to try, in order; none: no events."""
     latency: float = 0.05
-    """Seconds that `GetFilesByModel` takes on top of its work."""
+    """Additional duration of `GetFilesByModel`, in seconds."""
     data_dir: Path | None = None
-    """Where the rows and the contents are; None: a temporary directory, gone with the process."""
+    """Where the rows and the contents are stored. None means a temporary directory, which is removed at the end."""
     presign_expires: int = 86400
-    """Seconds that a signed URL lives."""
+    """Validity of a signed URL, in seconds."""
     first_id: int = 1
-    """The id of the first file of a new directory: beyond 2^53 it shows who rounds an int64."""
+    """The id of the first file of a new directory; beyond 2^53 it reveals programs that round an int64."""
     seed: bool = False
     """Whether a new directory starts with avatars of the users 1 and 123."""
 

@@ -1,4 +1,4 @@
-"""`Signer`: presigned URLs as S3 makes them, signature version 4 in the query.
+"""`Signer`: presigned URLs like S3's, with signature version 4 in the query.
 
 The rules: https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
 """
@@ -20,7 +20,7 @@ class Signer:
     secret_key: str = field(default="not-a-secret-this-is-the-reference-stack", repr=False)
 
     def url(self, key: str, expires: int, now: float) -> str:
-        """The URL of object `key`, good for `expires` seconds after `now` (seconds since the epoch)."""
+        """Returns the URL of object `key`, valid for `expires` seconds after `now` (seconds since the epoch)."""
         at = datetime.fromtimestamp(now, UTC)
         stamp, scope = f"{at:%Y%m%dT%H%M%SZ}", f"{at:%Y%m%d}/{self.region}/s3/aws4_request"
         base = urlsplit(self.base_url)

@@ -1,6 +1,6 @@
 """`MediaStore`: the files, as rows in SQLite and contents on disk. Blocking; one thread at a time.
 
-A row is a `Media` message without its `presigned_url`: a URL is signed at each read, never kept.
+A row is a `Media` message without its `presigned_url`: URLs are signed at each read and never stored.
 """
 
 import sqlite3
@@ -34,7 +34,7 @@ class MediaStore:
         self._clock = clock
         self._contents = directory / "contents"
         self._contents.mkdir(exist_ok=True)
-        # The owner calls from one worker thread, which is not the one that constructs.
+        # The owner calls from a worker thread, which is not the one that creates the store.
         self._rows = sqlite3.connect(directory / "media.sqlite3", check_same_thread=False)
         self._rows.executescript(_TABLE)
         if self.empty():
@@ -43,11 +43,11 @@ class MediaStore:
                 self._rows.execute("insert into sqlite_sequence values ('media', ?)", (first_id - 1,))
 
     def empty(self) -> bool:
-        """Whether no file was ever kept here and not deleted."""
+        """Whether it contains no files."""
         return self._rows.execute("select 1 from media limit 1").fetchone() is None
 
     def add(self, upload: UploadFileRequest, size: int | None = None) -> Media:
-        """Keeps a file and returns its row; `size` stands in for the content's own where a seed has no content."""
+        """Stores a file and returns its row; `size` replaces the content's length for seeds without content."""
         media = self._described(upload, len(upload.content) if size is None else size)
         (self._contents / media.uuid).write_bytes(upload.content)
         row = {name: getattr(media, name) for name in _COLUMNS if name != "id"}
@@ -79,14 +79,14 @@ class MediaStore:
         return self._page(*_within(where, values, collection), page, per_page), total
 
     def every(self, model_type: str, collection: str, page: int, per_page: int) -> tuple[list[Media], int]:
-        """One page of all files, newest first, and how many there are; an empty filter means all."""
+        """Returns one page of all files, newest first, and their total number; an empty filter means all."""
         everything: tuple[str, _Values] = ("where true", [])
         where, values = ("where model_key = ?", [model_type.casefold()]) if model_type else everything
         where, values = _within(where, values, collection)
         return self._page(where, values, page, per_page), self._count(where, values)
 
     def delete(self, media_id: int) -> Media | None:
-        """Forgets a file and returns what it was; None when there is none."""
+        """Deletes a file and returns its row; None if there is none."""
         media = self.by_id(media_id)
         if media:
             with self._rows:
@@ -95,7 +95,7 @@ class MediaStore:
         return media
 
     def close(self) -> None:
-        """Gives the database's file back."""
+        """Closes the database."""
         self._rows.close()
 
     def _described(self, upload: UploadFileRequest, size: int) -> Media:

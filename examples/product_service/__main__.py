@@ -20,9 +20,9 @@ async def _serve(settings: ProductSettings) -> None:
 
 
 def main() -> int:
-    """The exit status: 0 after a signal, 1 when the address cannot be bound, 2 when a setting is not understood."""
+    """Returns the exit status: 0 after a signal, 1 if the address cannot be bound, 2 if a setting is not understood."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it logs a lost connection as an error, with traceback
+    logging.getLogger("aiormq").setLevel(logging.CRITICAL)  # it logs a lost connection as an error with a traceback
     try:
         settings = ProductSettings.read(os.environ)
     except ValueError as error:

@@ -1,4 +1,4 @@
-"""`ProductEvents`: tells the world on RabbitMQ that a product was created, updated or deleted."""
+"""`ProductEvents`: announces on RabbitMQ that a product was created, updated or deleted."""
 
 from typing import Literal
 

@@ -1,4 +1,4 @@
-"""`running`: the product service with all it needs, from settings to a bound port and back to nothing."""
+"""`running`: starts and stops the product service and everything that it needs."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ SEED = (("mug", "A mug", 1250), ("lamp", "A lamp", 8900), ("chair", "A chair", 2
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A product service that answers."""
+    """A running product service."""
 
     address: str
     """`host:port`, with the real port where 0 was asked for."""
@@ -29,7 +29,7 @@ class Running:
 
 @asynccontextmanager
 async def running(settings: ProductSettings) -> AsyncIterator[Running]:
-    """Serves while the context lasts, with reflection; RuntimeError when the address cannot be bound."""
+    """Serves while the context lasts, with reflection; RuntimeError if the address cannot be bound."""
     async with AsyncExitStack() as stack:
         events = ProductEvents(settings.rabbitmq_addr)
         task = asyncio.create_task(events.run(), name="event publisher")
@@ -38,7 +38,7 @@ async def running(settings: ProductSettings) -> AsyncIterator[Running]:
         for product in SEED:
             service.add(*product)
         stack.push_async_callback(service.aclose)
-        # Otherwise a second service on the same port starts, and takes half of the calls.
+        # Otherwise a second service could start on the same port, and take half of the calls.
         server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_ProductServiceServicer_to_server(service, server)
         names = [DESCRIPTOR.services_by_name["ProductService"].full_name, reflection.SERVICE_NAME]

@@ -16,14 +16,14 @@ _log = logging.getLogger(__name__)
 
 
 class Events(Protocol):
-    """Where a change is announced."""
+    """Announces changes."""
 
     async def publish(self, kind: Kind, product: pb.Product) -> None: ...
 
 
 class ProductService(ProductServiceServicer):
     """Failures are answers without `success`. A change is announced before it is answered, by a task that is finished
-    though its caller goes away."""
+    even if its caller goes away."""
 
     def __init__(self, events: Events, *, latency: float = 0.02, clock: Callable[[], float] = time.time) -> None:
         self._events, self._latency, self._clock = events, latency, clock
@@ -32,14 +32,14 @@ class ProductService(ProductServiceServicer):
         self._announcements: set[asyncio.Task[None]] = set()
 
     def add(self, slug: str, name: str, price_cents: int) -> pb.Product:
-        """Keeps a product, announcing nothing; an id is never given twice."""
+        """Stores a product without announcing it; an id is never assigned twice."""
         self._last_id += 1
         made = pb.Product(id=self._last_id, slug=slug, name=name, price_cents=price_cents, updated_at=self._now())
         self._products[made.id] = made
         return made
 
     async def aclose(self) -> None:
-        """Waits for what is still to be announced."""
+        """Waits for pending announcements."""
         await asyncio.gather(*self._announcements, return_exceptions=True)
 
     async def GetProductByID(self, request: pb.GetProductByIDRequest, context: object) -> pb.GetProductByIDResponse:
@@ -70,7 +70,7 @@ class ProductService(ProductServiceServicer):
         return pb.GetAllProductsResponse(success=True, message="found", data=data)
 
     async def CreateProduct(self, request: pb.CreateProductRequest, context: object) -> pb.CreateProductResponse:
-        """Keeps a product under a slug that no other has."""
+        """Stores a product under a unique slug."""
         if not request.slug or self._by_slug(request.slug) is not None:
             return pb.CreateProductResponse(message=f"slug {request.slug!r} is empty or another product's")
         made = self.add(request.slug, request.name, request.price_cents)
@@ -78,7 +78,7 @@ class ProductService(ProductServiceServicer):
         return pb.CreateProductResponse(success=True, message="created", data=made)
 
     async def UpdateProduct(self, request: pb.UpdateProductRequest, context: object) -> pb.UpdateProductResponse:
-        """Changes what the request names."""
+        """Changes the fields that the request names."""
         found, namesake = self._products.get(request.id), self._by_slug(request.slug)
         if found is None:
             return pb.UpdateProductResponse(message=f"no product with id {request.id}")
@@ -92,7 +92,7 @@ class ProductService(ProductServiceServicer):
         return pb.UpdateProductResponse(success=True, message="updated", data=found)
 
     async def DeleteProduct(self, request: pb.DeleteProductRequest, context: object) -> pb.DeleteProductResponse:
-        """Forgets a product."""
+        """Deletes a product."""
         found = self._products.pop(request.id, None)
         if found is None:
             return pb.DeleteProductResponse(message=f"no product with id {request.id}")
@@ -100,7 +100,7 @@ class ProductService(ProductServiceServicer):
         return pb.DeleteProductResponse(success=True, message="deleted")
 
     async def _read(self, method: str, request: object, found: pb.Product | None) -> pb.Product | None:
-        """What was found as it is now, after the latency: where a cache in front finds it hardest."""
+        """Returns what was found, after the delay, which is hardest for a cache in front."""
         _log.info("%s %s", method, str(request).replace("\n", " ").strip())
         copied = None if found is None else _copy(found)
         await asyncio.sleep(self._latency)

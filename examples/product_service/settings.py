@@ -14,7 +14,7 @@ class ProductSettings:
     rabbitmq_addr: tuple[str, ...] = ()
     """The AMQP URLs to try, in order; none: no events."""
     latency: float = 0.02
-    """Seconds that a read takes on top of its work."""
+    """Additional duration of a read, in seconds."""
 
     @classmethod
     def read(cls, environ: Mapping[str, str]) -> "ProductSettings":

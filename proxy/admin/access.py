@@ -1,12 +1,12 @@
-"""`Access`: who may ask the admin server for what. Pure: headers in, a refusal out.
+"""`Access`: decides from a request's headers whether the admin server answers it.
 
 The admin server listens on loopback by default. That keeps other machines out, but not web pages that a person on this
-machine opens. So:
+machine opens. So there are these rules:
 
     Host      must be an address of the proxy: a page whose name resolves to 127.0.0.1 (DNS rebinding) sends its own
               name
-    Origin    if a browser sends one, must be the admin page itself
-    token     if ADMIN_TOKEN is set, everything except the page, which contains no data, requires it
+    Origin    if a browser sends one, it must be that of the admin page
+    token     if ADMIN_TOKEN is set, everything requires it except the page, which contains no data
 """
 
 import hmac
@@ -23,14 +23,14 @@ _BEARER = "bearer "
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An HTTP status and one line for a person."""
+    """Why a request is not answered: an HTTP status, and one line for a person."""
 
     status: int
     why: str
 
 
 class Access:
-    """The rules for one address. `token` empty: none is needed."""
+    """The rules for one address (host:port). With an empty `token` none is required."""
 
     def __init__(self, addr: str, token: str) -> None:
         self._host = split_host_port(addr)[0].lower()
@@ -39,18 +39,18 @@ class Access:
 
     @property
     def exposed(self) -> bool:
-        """Other machines may reach it, and nothing is asked of them."""
+        """Whether other machines may reach the server and need no token."""
         return not self._token and not _is_loopback(self._host)
 
     def refusal(self, method: str, headers: Mapping[str, str], *, open_to_all: bool) -> Refusal | None:
-        """Why this request is not answered; None: it is. `open_to_all`: the token is not asked for."""
+        """Why this request is not answered; None if it is. With `open_to_all` no token is required."""
         return self._foreign(method, headers) or (None if open_to_all else self._unauthorized(headers))
 
     def _foreign(self, method: str, headers: Mapping[str, str]) -> Refusal | None:
         hosts, origins = _all(headers, "Host"), _all(headers, "Origin")
         if len(hosts) != 1 or not self._ours(hosts[0]):
             return Refusal(403, f"the Host header does not name this proxy; accepted: {self._host} or localhost")
-        # http and https: somebody may have put TLS before us.
+        # https too, since a proxy in front of this server may offer TLS.
         if any(origin.lower() not in {f"http://{hosts[0]}", f"https://{hosts[0]}"} for origin in origins):
             return Refusal(403, "requests from other web pages are not answered")
         if method not in _READING and headers.get("Sec-Fetch-Site", "none") not in {"none", "same-origin"}:
@@ -58,7 +58,7 @@ class Access:
         return None
 
     def _ours(self, host_port: str) -> bool:
-        """A name of ours. With a wildcard address any IP address is: only names can be rebound."""
+        """Whether this names the proxy. With a wildcard address every IP address does: only names can be rebound."""
         try:
             host = split_host_port(host_port, default_port=80)[0].lower()
         except ValueError:
@@ -75,12 +75,12 @@ class Access:
         token = given[len(_BEARER) :].strip() if is_bearer else ""
         if hmac.compare_digest(token.encode(errors="surrogateescape"), self._token):
             return None
-        wrong = "the token is wrong" if token else "a token is needed"
+        wrong = "the token is wrong" if token else "a token is required"
         return Refusal(401, f"{wrong}; accepted: the header Authorization: Bearer followed by ADMIN_TOKEN")
 
 
 def _all(headers: Mapping[str, str], name: str) -> Sequence[str]:
-    """Every value of a header, lower case: two of a kind may be read differently by two readers."""
+    """All values of a header, in lower case: of two headers with one name, two readers may take different ones."""
     return [value.lower() for key, value in headers.items() if key.lower() == name.lower()]
 
 

@@ -1,18 +1,18 @@
-"""`Admin`: the HTTP server on `ADMIN_ADDR` for operators: what the cache does, why, and a few levers.
+"""`Admin`: the HTTP server on `ADMIN_ADDR`, where operators see what the cache does and change a few things.
 
-    GET  /             the page, which shows and does what is below
+    GET  /             the page, from which everything below can be used
     GET  /stats        counts, the last hour, dependencies, the last invalidations
-    GET  /config       the settings in effect and where each came from, secrets masked
-    GET  /lookup       what is stored of a tag
+    GET  /config       the settings in effect and where each came from, with secrets masked
+    GET  /lookup       what is stored for a tag
     GET  /stored       how many tags have something stored, and about how many bytes
-    GET  /explain      why a call would be a hit, a miss or a bypass; POST too, for metadata that no URL should hold
-    POST /invalidate   drops all of a tag
-    POST /flush        drops everything, or everything of a service
-    POST /log-level    debug, info, warning, error
-    POST /mode         on, off, shadow
+    GET  /explain      why a call would be a hit, a miss or a bypass; also POST, for metadata that must not be in a URL
+    POST /invalidate   deletes everything stored for a tag
+    POST /flush        deletes everything stored, or everything stored for a service
+    POST /log-level    switches the log level: debug, info, warning, error
+    POST /mode         switches the mode: on, off, shadow
 
-Answers are JSON. An error is one line under `error`. Nothing here is on the path of a call: requests to Redis are
-bounded and made one at a time, and an exception only leads to a 500 for the operator.
+Answers are JSON; an error is one line under `error`. No call has to wait for this server: requests to Redis are bounded
+and made one at a time, and an exception only leads to status 500 for the operator.
 """
 
 import asyncio
@@ -49,7 +49,7 @@ _logger = logging.getLogger(__name__)
 _READ = ("GET", "HEAD")
 _UNHEARD = State(up=True, seconds=None)
 _CONFIRM_WITHIN = 3.0
-"""Seconds that Redis has to confirm an invalidation before the answer is that it is kept and tried again."""
+"""Seconds that Redis has to confirm an invalidation before the answer says that it is kept and retried."""
 _BODY_WITHIN = 5.0
 _COUNT_WITHIN = 5.0
 _MOST_WAITING = 100
@@ -77,7 +77,7 @@ _PAGE_ROUTE = _Route(_READ, _nothing)
 
 
 class Admin:
-    """Made inside the event loop. Each handler takes parameters and gives a status and what becomes JSON."""
+    """Must be made inside the event loop. Each handler takes parameters and returns the status and the JSON value."""
 
     def __init__(
         self,
@@ -113,7 +113,7 @@ class Admin:
         }
 
     async def start(self) -> int:
-        """Listens, and begins to remember how the cache does; the port. StartError when it cannot listen."""
+        """Begins to listen and to record the last hour, and returns the port; StartError when it cannot listen."""
         port = await self._listener.start()
         if self._access.exposed:
             _logger.warning("other machines may reach ADMIN_ADDR and purge the cache; set ADMIN_TOKEN")
@@ -122,7 +122,7 @@ class Admin:
         return port
 
     async def stop(self) -> None:
-        """Answers nobody any more. Invalidations that Redis has not taken yet stay with their owner."""
+        """Stops listening. `Invalidations` keeps those that Redis has not confirmed yet."""
         await self._listener.stop()
         tasks = [*self._waiting, *([self._sampling] if self._sampling is not None else [])]
         for task in tasks:
@@ -200,7 +200,7 @@ class Admin:
         return 200, {"request": asked.shown, **asdict(explanation)}
 
     def _explainer(self) -> Explainer:
-        """By the policy that counts now."""
+        """An explainer for the current policy."""
         core = self._core
         return Explainer(
             core.store,
@@ -227,7 +227,7 @@ class Admin:
         return await self._confirmed(asking, named)
 
     async def _confirmed(self, asking: Any, told: Mapping[str, object]) -> tuple[int, object]:
-        """200 once Redis has it; 202 when that takes longer: it is kept, tried again, and bypassed meanwhile."""
+        """200 once Redis has confirmed; 202 if that takes longer: then it is retried, and reads bypass the cache."""
         if len(self._waiting) >= _MOST_WAITING:
             asking.close()
             return 503, {"error": f"{_MOST_WAITING} invalidations are waiting for Redis; try again when it is back"}
@@ -255,7 +255,7 @@ class Admin:
         return 200, {"mode": mode, "before": before}
 
     def _upstream(self, method: str) -> Upstream:
-        """Of a method's service."""
+        """The service that a method belongs to."""
         state = self._services.of(method)
         return Upstream(state.called, state.up is not False, state.away, state.reason)
 
@@ -265,7 +265,7 @@ class Admin:
 
 def _ended(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        _logger.error("the admin page's plots end here", exc_info=error)
+        _logger.error("the admin page's plots are no longer updated", exc_info=error)
 
 
 def _page() -> web.Response:

@@ -1,6 +1,6 @@
-"""`AdminClient`: asks a running proxy's admin server, for the command line.
+"""`AdminClient`: sends the operators' commands to a running proxy's admin server.
 
-With the standard library only, so that commands start fast.
+It uses only the standard library, so that commands start fast.
 """
 
 import http.client
@@ -17,15 +17,18 @@ _LARGEST_ANSWER = 16 << 20
 
 
 class AdminError(Exception):
-    """No answer, or a refusal: one line for a person."""
+    """The proxy gave no answer or refused; the text is one line for a person."""
 
 
 class NotUnderstoodError(AdminError):
-    """The proxy does not understand what was asked."""
+    """The proxy does not understand a parameter of the request."""
 
 
 class AdminClient:
-    """`addr` as ADMIN_ADDR has it, `token` as ADMIN_TOKEN; AdminError at once when there can be nobody to ask."""
+    """A client of the proxy at `addr` (ADMIN_ADDR) with `token` (ADMIN_TOKEN). AdminError if `addr` is empty.
+
+    Every request has 15 seconds, and raises AdminError when it fails.
+    """
 
     def __init__(self, addr: str, token: str) -> None:
         if not addr:
@@ -37,11 +40,11 @@ class AdminClient:
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
     def get(self, path: str, **parameters: str) -> dict[str, Any]:
-        """The answer to a question."""
+        """The JSON object that a GET request is answered with."""
         return self._ask("GET", f"{path}?{urlencode(parameters)}" if parameters else path, b"")
 
     def post(self, path: str, **parameters: Any) -> dict[str, Any]:
-        """The answer to an order."""
+        """The JSON object that a POST request is answered with."""
         return self._ask("POST", path, json.dumps(parameters).encode())
 
     def _ask(self, method: str, path: str, body: bytes) -> dict[str, Any]:

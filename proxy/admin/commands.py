@@ -1,8 +1,10 @@
-"""The commands for operators: what they print. A running proxy's admin server answers them; `ping` asks directly.
+"""The commands for operators. A running proxy's admin server answers them; `ping` connects to dependencies itself.
+
+Their exit statuses:
 
 0   done
-1   the proxy, or for `ping` something it depends on, cannot be reached; or it refused
-2   a setting, argument or flag that is not understood
+1   the proxy, or for `ping` something that it depends on, cannot be reached; or the proxy refused
+2   a setting, an argument or a flag is not understood
 3   `invalidate`, `flush`: Redis has not confirmed it yet; the proxy keeps it and tries again
 """
 
@@ -28,25 +30,25 @@ _EXIT_STATUS = """
 Exit status:
   0  done
   1  {one}
-  2  an argument or setting that is not understood{three}
+  2  an argument or a setting is not understood{three}
 """
 _UNREACHED = "the proxy cannot be reached, or it refused"
 _THREE = "\n  3  Redis has not confirmed it yet; the proxy keeps it and tries again"
 
 _as_json = click.option("as_json", "--json", is_flag=True, help="Print the answer as one JSON object.")
 _what = click.argument("what", metavar="TAG | TYPE ID", nargs=-1, required=True)
-_collection = click.option("--collection", default="", help="Only logged: the whole model is invalidated in any case.")
+_collection = click.option("--collection", default="", help="Only for the log: the whole model is always invalidated.")
 _NAMED = """
 \b
-A tag is given as the policy makes it, like product/7. Two words are a type and an id of the media service.
+TAG is a tag as the policy makes it, like product/7. TYPE and ID name a model of the media service.
 """
 _FLUSHED = """
 While it is under way, stderr says how far it is. Ctrl-C ends the command, not the flush; `stats` shows the flush too.
 """
 _EXPLAINED = """
 \b
-METHOD is a read of the policy, like shop.Products/Get, and REQUEST its message in protobuf's JSON. Two words are a type
-and an id of the media service: the call that reads their files.
+METHOD is a read of the policy, like shop.Products/Get, and REQUEST its message in protobuf's JSON. TYPE and ID name a
+model of the media service: the call is the one that reads the model's files.
 
 \b
 Examples:
@@ -56,14 +58,16 @@ Examples:
 
 
 def commands() -> list[click.Command]:
-    """All of them."""
+    """All commands of this module."""
     return [stats, lookup, explain, invalidate, flush, mode, ping]
 
 
 def _operator_command(
     name: str, text: str, *more: Callable[[Any], Any], kept: bool = False
 ) -> Callable[[Callable[..., Any]], click.Command]:
-    """A command with the flags that say which proxy to ask; the function gets `ask`, an AdminClient."""
+    """Makes a command of a function, which gets an AdminClient as `ask`. `text` is the help without the exit statuses,
+    `more` are further arguments and options, `kept` means that exit status 3 is possible.
+    """
 
     def made(function: Callable[..., Any]) -> click.Command:
         def run(admin_addr: str, admin_token: str, **values: Any) -> Any:
@@ -108,12 +112,12 @@ def lookup(ask: "AdminClient", *, what: tuple[str, ...], as_json: bool) -> None:
 
 @_operator_command(
     "explain",
-    "Say why a call would be a hit, a miss or a bypass.\n" + _EXPLAINED,
+    "Explain why a call would be a hit, a miss or a bypass.\n" + _EXPLAINED,
     click.argument("what", metavar="METHOD [REQUEST] | TYPE ID", nargs=-1, required=True),
-    click.option("--collection", default="", help="With TYPE ID. Empty: all, which is a request of its own."),
-    click.option("--page", type=int, default=1, show_default=True, help="With TYPE ID: as the call has it."),
-    click.option("--per-page", type=int, default=1, show_default=True, help="With TYPE ID: as the call has it."),
-    click.option("--metadata", multiple=True, metavar="KEY:VALUE", help="Request metadata of the call; several times."),
+    click.option("--collection", default="", help="With TYPE ID: the call's collection_name. Empty: all collections."),
+    click.option("--page", type=int, default=1, show_default=True, help="With TYPE ID: the call's page."),
+    click.option("--per-page", type=int, default=1, show_default=True, help="With TYPE ID: the call's per_page."),
+    click.option("--metadata", multiple=True, metavar="KEY:VALUE", help="Request metadata of the call; repeatable."),
 )
 def explain(
     ask: "AdminClient", *, what: tuple[str, ...], as_json: bool, metadata: tuple[str, ...], **paging: Any
@@ -136,7 +140,7 @@ def invalidate(ask: "AdminClient", *, what: tuple[str, ...], collection: str, as
 
 @_operator_command(
     "flush",
-    "Delete everything stored, of all services or of one.\n" + _FLUSHED,
+    "Delete everything stored, or everything stored for one service.\n" + _FLUSHED,
     click.argument("service", required=False),
     kept=True,
 )
@@ -146,17 +150,17 @@ def flush(ask: "AdminClient", *, service: str | None, as_json: bool) -> int:
 
     named = {} if service is None else {"service": service}
     answer = followed(ask, ask.post("/flush", **named))
-    done = "the whole cache is flushed" if service is None else f"all that is stored of {service} is flushed"
+    done = "the whole cache is flushed" if service is None else f"everything stored for {service} is flushed"
     return _confirmed(answer, as_json, done)
 
 
 @_operator_command(
     "mode",
-    "Show or switch the mode of one proxy until it ends: on, off (forward only) or shadow.",
+    "Show the mode of one proxy, or switch it until the proxy ends: on, off (forward only) or shadow.",
     click.argument("mode", type=click.Choice(("on", "off", "shadow"), case_sensitive=False), required=False),
 )
 def mode(ask: "AdminClient", *, mode: str | None, as_json: bool) -> None:
-    """Prints the mode, and the one before when it was switched."""
+    """Prints the mode, and the previous one if it was switched."""
     answer = {"mode": ask.get("/stats")["mode"]} if mode is None else ask.post("/mode", mode=mode)
     was = "" if mode is None else f"; it was {answer['before']}"
     _answer(answer, as_json, lambda told: [f"the mode is {told['mode']}{was}"])
@@ -177,9 +181,9 @@ _PINGED = (
 )
 _PING_HELP = f"""Connect to Redis, RabbitMQ and the media service, and show how long that takes.
 
-For the trace collector, only the port is tried.
+Of the trace collector, only the port is tried.
 
-It needs no running proxy, and uses the settings that `serve` would take from the same flags and variables.
+No proxy needs to run: the settings are those that `serve` would use with the same flags and variables.
 {_EXIT_STATUS.format(one="one of them cannot be reached", three="")}"""
 
 
@@ -195,13 +199,13 @@ It needs no running proxy, and uses the settings that `serve` would take from th
     default="",
     metavar="URL",
     show_envvar=True,
-    help="Where spans go; empty: none.",
+    help="Address of the trace collector. Empty: it is not tried.",
 )
 @_as_json
 def ping(*, collector: str, as_json: bool, **values: Any) -> int:
-    """Prints one line for each."""
+    """Prints one line for each dependency."""
     settings = config.Settings(**values)
-    import asyncio  # noqa: PLC0415 -- help loads nothing of what connects
+    import asyncio  # noqa: PLC0415 -- help needs none of these
     import logging  # noqa: PLC0415
     import os  # noqa: PLC0415
 
@@ -209,7 +213,7 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
     from proxy.admin.pinging import ping as reach  # noqa: PLC0415
     from proxy.tls import Tls  # noqa: PLC0415
 
-    logging.getLogger().addHandler(logging.NullHandler())  # the libraries' lines; each failure is told below
+    logging.getLogger().addHandler(logging.NullHandler())  # hides the libraries' lines; failures are printed below
     told = asyncio.run(
         reach(
             settings.redis,
@@ -232,7 +236,7 @@ def ping(*, collector: str, as_json: bool, **values: Any) -> int:
 
 
 def _named(what: tuple[str, ...]) -> dict[str, str]:
-    """A tag, or a type and an id."""
+    """The parameters of a request about a tag (one word) or a model (two words)."""
     if len(what) == 1:
         return {"tag": what[0]}
     model_type, model_id = _at_most_two(what)

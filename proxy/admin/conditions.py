@@ -1,4 +1,4 @@
-"""`Conditions`: what the parts of a process say about how they are, for whoever shows it to operators."""
+"""`Conditions`: the states of a process's parts, for `/stats` and the probes."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ Queues = Callable[[], Iterable[QueueDepth]]
 
 @dataclass(frozen=True, slots=True)
 class Conditions:
-    """Asked each time something is shown."""
+    """Each callable is called whenever its state is shown."""
 
     dependencies: Dependencies
-    """By name; what is not configured is absent."""
+    """The states of the configured dependencies, by name."""
     unready: Callable[[], str | None]
-    """Why no callers should come, in one line; None: they may."""
+    """One line that says why callers should not be sent here; None if they may be."""
     services: ServiceStates | None = None
     queues: Queues = tuple
     faults: Callable[[], str] = str
-    """Settings that are wrong, and what that means; empty: none is."""
+    """Which settings are wrong, and what follows from it; "" if none is."""

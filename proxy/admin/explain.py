@@ -1,4 +1,4 @@
-"""`Explainer`: why a call would be a hit, a miss or a bypass now, in words.
+"""`Explainer`: explains in words why a call would be a hit, a miss or a bypass now.
 
 It asks the same parts in the same order as the cache (`cache.py`), up to the first one that decides. Then it looks at
 what else is stored for the tag, to explain why there is nothing for this request.
@@ -24,18 +24,19 @@ from proxy.store.redis_store import RedisStore
 from proxy.telemetry.invalidation_log import InvalidationLog
 
 _BUDGET = 1.0
-_NO_KEY = "The request is too large, or holds fields that the descriptors of the policy do not know."
+_NO_KEY = "The request is too large, or has fields that the policy's descriptors do not know."
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`result` is what the call's `x-cache` would say; `why` are sentences, the deciding one first."""
+    """`result` is what the call's `x-cache` would be; `why` has sentences, of which the first names what decides."""
 
     result: str
     why: tuple[str, ...]
     key: str = ""
-    """The Redis key of the model's hash, and in it the request's `field`; empty where the cache is not asked."""
+    """The Redis key of the model's hash; "" if the call bypasses the cache."""
     field: str = ""
+    """The request's field in that hash, in hex; "" if the call bypasses the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +47,20 @@ class Upstream:
 
     connected: bool = True
     away: bool = False
-    """It is connected, and its answers are those of a service that is away (UNAVAILABLE, DEADLINE_EXCEEDED)."""
+    """Whether it is failing with UNAVAILABLE or DEADLINE_EXCEEDED, so that expired answers may be served instead."""
     reason: str = ""
-    """What is wrong with it; empty: nothing."""
+    """What is wrong with it; "" if nothing is."""
 
     @property
     def trouble(self) -> str:
-        """As the beginning of a sentence; empty: none."""
+        """The beginning of a sentence about what is wrong; "" if nothing is."""
         if not self.connected:
             return f"{_first_upper(self.called)} is away ({self.reason or 'not connected'})"
         return f"{_first_upper(self.called)} is connected, but {self.reason}" if self.reason else ""
 
 
 class Explainer:
-    """Asks; changes nothing, takes no lease."""
+    """It only reads: it changes nothing and takes no lease."""
 
     def __init__(
         self,
@@ -72,7 +73,7 @@ class Explainer:
         upstream: Callable[[str], Upstream],
         reads: Mapping[str, Read],
     ) -> None:
-        """`redis_trouble` says why Redis cannot be used, `upstream` how a method's service is."""
+        """`redis_trouble` returns why Redis cannot be used, `upstream` the service that a method belongs to."""
         self._upstream = upstream
         self._reads = reads
         self._store = store
@@ -83,7 +84,7 @@ class Explainer:
         self._redis_trouble = redis_trouble
 
     async def explain(self, asked: Asked) -> Explanation:
-        """What would become of this call now."""
+        """The result that this call would have now, and why."""
         directives = cache_control(asked.call)
         key = self._keys.of_call(asked.call)
         upstream = self._upstream(asked.call.method)
@@ -94,12 +95,14 @@ class Explainer:
             return Explanation("bypass", (bypass, *_failing(upstream)))
         result, *why = await self._cached(key, fresh="no-cache" in directives)
         if self._policy.mode == "shadow":
-            first = f"The mode is shadow, which answers every call from {upstream.called}; on, it would be a {result}:"
+            first = (
+                f"The mode is shadow: {upstream.called} answers every call. In mode on the result would be {result}:"
+            )
             result, why = "bypass", [first, *why, *_failing(upstream)]
         return Explanation(result, tuple(why), key.hash_key.decode(), key.field.hex())
 
     def _bypass(self, key: RequestKey, call: Call, directives: frozenset[str]) -> str:
-        """Why the cache would not be asked; empty: it would."""
+        """Why the call would bypass the cache; "" if it would not."""
         if self._policy.mode == "off":
             called = self._upstream(call.method).called
             return f"The mode is off: every call goes to {called} (CACHE_MODE, POST /mode)."
@@ -108,13 +111,13 @@ class Explainer:
         if "no-store" in directives:
             return "The call carries cache-control: no-store."
         if key.problem:
-            return f"The policy cannot tell its tag: {key.problem}."
+            return f"The policy cannot determine its tag: {key.problem}."
         if key.bypass:
             return _bypassed(self._reads[call.method], call)
         return ""
 
     async def _cached(self, key: RequestKey, *, fresh: bool) -> list[str]:
-        """The result, then the reasons."""
+        """The result, followed by the reasons."""
         upstream = self._upstream(key.read.path)
         reason = self._past_the_cache(key)
         if not reason and fresh:
@@ -140,12 +143,12 @@ class Explainer:
         result, *why = _absent(key, stored, reachable=upstream.connected)
         if found is not None and self._policy.stands_in(key.read.limits, found.entry, found.now_ms):
             if upstream.away or not upstream.connected:
-                return ["stale", f"{upstream.trouble}: the stored answer stands in.", why[0], *gap]
-            why.append(f"If {upstream.called} were away, the stored answer would stand in.")
+                return ["stale", f"{upstream.trouble}: the stored answer is served instead.", why[0], *gap]
+            why.append(f"If {upstream.called} were away, the stored answer would be served.")
         return [result, *why, *gap, *self._last(key), *_failing(upstream)]
 
     def _past_the_cache(self, key: RequestKey) -> str:
-        """Why Redis is not asked for this model; empty: it is."""
+        """Why Redis is not asked about this model; "" if it is."""
         if self._store is None:
             return "REDIS_ADDR is empty: there is no cache."
         if not self._store.usable(key.hash_key):
@@ -174,38 +177,37 @@ def _first_upper(text: str) -> str:
 
 
 def _failing(upstream: Upstream) -> list[str]:
-    """What becomes of a call that needs a service which has trouble."""
+    """What happens to a call that goes upstream, if something is wrong with the service."""
     if not upstream.connected:
         return [f"{upstream.trouble}: the call fails with UNAVAILABLE."]
-    return [f"{upstream.trouble}: expect the same of this call."] if upstream.trouble else []
+    return [f"{upstream.trouble}: this call may fail in the same way."] if upstream.trouble else []
 
 
 def _bypassed(read: Read, call: Call) -> str:
-    """Why the policy has a read forwarded."""
+    """Why the policy lets a read bypass the cache."""
     said, asked = read.said.get("bypass", ""), read.shown(call.body)
     if "CACHE_BYPASS_PER_PAGE" not in said or "per_page" not in asked:
-        return f"By the policy, this read bypasses the cache: bypass is {' '.join(said.split())}"
+        return f"The policy lets this read bypass the cache: its bypass is {' '.join(said.split())}"
     if "isPlain" in said and not is_plain(str(asked.get("model_type", ""))):
         return "The service may fold the case of its type differently from the proxy (letters like İ, ß and ς)."
     per_page = asked["per_page"]
     return (
         f"per_page is {per_page or 'not set, which means 20'}, and reads of CACHE_BYPASS_PER_PAGE or more bypass the "
-        "cache: a caller that reads so much may delete what it finds."
+        "cache: a caller that reads that many files may be about to delete what it finds."
     )
 
 
 def _gap(gap: EventGap) -> list[str]:
-    """What missing events do to all entries; empty while they arrive, or none are expected."""
+    """What missing events mean for all entries; empty while events arrive, or if none are expected."""
     if gap.seconds is None:
         return []
     since = "have not arrived yet" if gap.seconds == math.inf else f"have been missing for {gap.seconds:.0f} s"
-    return [
-        f"Media events {since}: stored answers are served for at most {gap.ttl:g} s from then, or from their fetch."
-    ]
+    served = f"stored answers are served for at most {gap.ttl:g} s from then or from their fetch, whichever is later"
+    return [f"Media events {since}: {served}."]
 
 
 def _absent(key: RequestKey, stored: Listing, *, reachable: bool) -> list[str]:
-    """Why there is no fresh entry, and so what the lease script would say."""
+    """The result and the reasons when there is no fresh entry."""
     field = key.field.hex()
     entry = next((each for each in stored.entries if each.field == field), None)
     lease = next((each for each in stored.leases if each.field == field), None)
@@ -237,11 +239,11 @@ def _of_entry(entry: ListedEntry) -> str:
         case "fresh":
             return "The stored bytes are damaged, or belong to another request."
         case _:
-            return "What is stored cannot be read by this version."
+            return "This version of the proxy cannot read what is stored."
 
 
 def _fetching(reason: str, lease: ListedLease | None, stored: Listing, *, reachable: bool) -> list[str]:
-    """The result, the reason, and what becomes of the fetch, if the service is `reachable`."""
+    """The result, the reason, and what would happen to the fetch if the service is `reachable`."""
     if stored.problem:
         return ["miss", reason, f"{stored.problem[0].upper()}{stored.problem[1:]}."]
     if stored.writes:
@@ -266,7 +268,7 @@ def _fetching(reason: str, lease: ListedLease | None, stored: Listing, *, reacha
 
 
 def _others(key: RequestKey, stored: Listing) -> list[str]:
-    """What is stored of the model for other requests: what often explains an unexpected miss."""
+    """What is stored for other requests of the model, which often explains an unexpected miss."""
     others = [each for each in stored.entries if each.collection is not None]
     if not others:
         return ["Nothing is stored for this model."] if not stored.entries else []

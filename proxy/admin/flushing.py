@@ -28,8 +28,8 @@ def note(core: Core, trouble: str) -> str:
     flush = told(core)
     if not trouble and flush is not None and flush["share"] is not None:
         done = f"{flush['share']:.0%} after {flush['seconds']:.0f} s".replace("%", " %")
-        return f"the flush is under way ({done}): the proxy goes on until it is done, and bypasses the cache meanwhile"
+        return f"the flush is under way ({done}): until it is done, reads bypass the cache"
     return (
-        f"Redis has not confirmed it yet ({trouble or 'no answer'}): the proxy retries until it is done, "
-        "and bypasses it meanwhile"
+        f"Redis has not confirmed it yet ({trouble or 'no answer'}): the proxy retries it, and until then reads bypass "
+        "the cache"
     )

@@ -1,4 +1,4 @@
-"""What the operators' commands print, as lines: `--json` shows the answers themselves.
+"""The lines that the operators' commands print; with `--json` they print the server's answers instead.
 
 Model types, collection names and messages of other programs may contain anything, so every line is made `printable`.
 """
@@ -18,7 +18,7 @@ _STATES = {"well": "all is well", "limited": "working, with restrictions", "wron
 
 
 def stats_lines(told: dict[str, Any]) -> list[str]:
-    """Of `/stats`."""
+    """The lines for an answer of `/stats`."""
     results, recent, upstream = told["results"], told["last_5_minutes"], told["upstream"]
     counts = ", ".join(f"{name} {count}" for name, count in results.items())
     rows = [
@@ -50,7 +50,7 @@ def stats_lines(told: dict[str, Any]) -> list[str]:
 
 
 def _popular_lines(top: dict[str, Any]) -> list[str]:
-    """The models that are read most."""
+    """The models that were read most."""
     rows = [
         (
             f"{each['model_type']} {each['model_id']}".rstrip(),
@@ -84,12 +84,12 @@ def _memory(size: int | None) -> str:
     return "" if size is None else f"{size / (1 << 20):.0f} MiB of memory"
 
 
-def _counted(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+def _counted(number: int, noun: str, nouns: str = "") -> str:
+    return f"{number} {noun if number == 1 else nouns or noun + 's'}"
 
 
 def _method_rows(methods: dict[str, Any]) -> list[tuple[str, str]]:
-    """How each read did, where the policy has several."""
+    """The hit ratio of each read, if the policy has several."""
     if len(methods) < 2:
         return []
     return [
@@ -99,26 +99,26 @@ def _method_rows(methods: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _callers_rows(callers: dict[str, Any]) -> list[tuple[str, str]]:
-    """What callers got in all, what was refused, and the limits that are in use."""
+    """The statuses that callers got, what was refused, and how much of each limit is in use."""
     by_status, refused, limits = (callers[name] for name in ("by_status", "refused", "limits"))
     rows = [("callers got", ", ".join(f"{status} {count}" for status, count in by_status.items()) or "nothing yet")]
     if refused:
         rows.append(("refused", ", ".join(f"{count} by {limit}" for limit, count in refused.items())))
     used = [f"{limit} {use['used']} of {use['limit']}" for limit, use in limits.items() if use["used"]]
-    rows.append(("in use", ", ".join(used) or "nothing of any limit"))
+    rows.append(("in use", ", ".join(used) or "nothing"))
     return rows
 
 
 def lookup_lines(told: dict[str, Any]) -> list[str]:
-    """Of `/lookup`."""
+    """The lines for an answer of `/lookup`."""
     last = told["last_invalidation"]
     named = f"{told['model_type']} {told['model_id']}" if "model_type" in told else told["tag"]
     lines = [f"{printable(named)}: {len(told['entries'])} stored"]
     lines += [told["problem"]] if told.get("problem") else []
     lines += ["an invalidation is pending: Redis has not confirmed it yet"] if told["invalidation_pending"] else []
-    lines += ["a write is under way: nothing is stored until it has ended"] if told.get("writes") else []
-    lines += [f"{len(told['leases'])} being fetched"] if told.get("leases") else []
-    lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as far as this proxy saw"] if last else []
+    lines += ["a write is in progress: nothing is stored until it has ended"] if told.get("writes") else []
+    lines += [f"{_counted(len(told['leases']), 'fetch', 'fetches')} in progress"] if told.get("leases") else []
+    lines += [f"last invalidated {_time(last['at'])} by {last['source']}, as seen by this proxy"] if last else []
     by_page = all(entry["collection"] is not None or entry["request"] is None for entry in told["entries"])
     header = (*(_BY_PAGE if by_page else _BY_REQUEST), "FOR", "STATE", "AGE", "FRESH FOR", "BYTES")
     rows = [
@@ -135,10 +135,10 @@ def lookup_lines(told: dict[str, Any]) -> list[str]:
 
 
 def _relations(told: dict[str, Any]) -> list[str]:
-    """What depends on what, where a policy has further tags."""
+    """Which tags depend on each other, if the policy has further tags."""
     on = sorted({tag for entry in told["entries"] for tag in entry.get("further_tags") or ()})
     count, named = told.get("dependants_count", 0), [each["tag"] for each in told.get("dependants", ())]
-    lines = [f"its answers depend on {_listed(on, len(on))} too"] if on else []
+    lines = [f"its answers also depend on {_listed(on, len(on))}"] if on else []
     return [*lines, f"an invalidation also removes what is stored under {_listed(named, count)}"] if count else lines
 
 
@@ -152,19 +152,19 @@ _BY_REQUEST = ("METHOD", "REQUEST")
 
 
 def _paged(entry: dict[str, Any]) -> tuple[str, ...]:
-    """What an entry of the media service is an answer to."""
+    """The request that an entry of the media service answers."""
     collection = entry["field"] if entry["collection"] is None else entry["collection"] or "(all)"
     return (collection, *(_or_dash(entry[name]) for name in ("page", "per_page")))
 
 
 def _requested(entry: dict[str, Any]) -> tuple[str, ...]:
-    """What any entry is an answer to; of one that this version cannot read, what names it."""
+    """The request that an entry answers; for an entry that this version cannot read, its field in Redis."""
     request = entry["field"] if entry["request"] is None else json.dumps(entry["request"], ensure_ascii=False)
     return _or_dash(entry["method"]), request if len(request) <= _LONGEST else f"{request[: _LONGEST - 1]}…"
 
 
 def table(rows: Sequence[Sequence[str]], indent: str = "") -> list[str]:
-    """Columns, each as wide as its widest cell."""
+    """The rows as lines, each column as wide as its widest cell."""
     rows = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)] if rows else []
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
@@ -182,9 +182,9 @@ def _dependency(state: dict[str, Any]) -> str:
 
 
 def _service(each: dict[str, Any]) -> str:
-    """One with an upstream of its own."""
+    """The state of a service that has an upstream of its own."""
     if each["up"] is None:
-        return f"{each['target']}, not connected: nothing was asked of it lately"
+        return f"{each['target']}, not connected: no call was sent to it lately"
     reason = each["reason"]
     return f"{each['target']}, {'up' + (', but: ' + reason if reason else '') if each['up'] else 'lost: ' + reason}"
 
@@ -202,7 +202,7 @@ def _percent(share: float | None) -> str:
 
 
 def ms(seconds: float | None) -> str:
-    """A duration."""
+    """A duration in milliseconds, as text; `-` for None."""
     return "-" if seconds is None else f"{seconds * 1000:.1f} ms"
 
 

@@ -1,6 +1,6 @@
-"""The admin page: one HTML document that holds its style and its scripts, and loads nothing from anywhere.
+"""The admin page: one HTML document that contains its style and scripts, so that it loads nothing else.
 
-Its parts are in `assets/`. The Content-Security-Policy allows exactly these scripts, and requests to this server only.
+Its parts are in `assets/`. Its Content-Security-Policy allows exactly these scripts, and requests to this server only.
 """
 
 from base64 import b64encode
@@ -16,7 +16,7 @@ def _asset(name: str) -> str:
 
 
 def _source(text: str) -> str:
-    """A source of the policy: exactly this text (Content Security Policy Level 3, 2.3.1)."""
+    """A source expression that allows exactly this text (Content Security Policy Level 3, 2.3.1)."""
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
 
 
@@ -24,10 +24,10 @@ _STYLE = "\n" + _asset("page.css")
 _SCRIPT = "\n" + "\n".join(map(_asset, _SCRIPTS))
 
 PAGE = _asset("page.html").replace("/* style */", _STYLE).replace("/* script */", _SCRIPT).encode()
-"""The document, UTF-8."""
+"""The document, in UTF-8."""
 
 POLICY = (
     f"default-src 'none'; style-src {_source(_STYLE)}; script-src {_source(_SCRIPT)}; connect-src 'self'; "
     "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
-"""Its Content-Security-Policy."""
+"""The Content-Security-Policy of `PAGE`."""

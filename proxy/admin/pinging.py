@@ -1,7 +1,7 @@
-"""What the proxy depends on, asked directly with the proxy's own settings: reachable, and how fast.
+"""`ping`: whether each dependency of the proxy can be reached, and how quickly.
 
-Each is reached the way the proxy reaches it (Sentinel, Cluster, TLS, credentials, gRPC names), so that what is wrong
-with a setting shows here, without a proxy.
+It connects the way the proxy does (Sentinel, Cluster, TLS, credentials, gRPC names), so that a wrong setting shows
+without a running proxy.
 """
 
 import asyncio
@@ -28,25 +28,26 @@ from proxy.tls import Leg, Tls
 from proxy.transport.credentials import open_channel, why_not_connected
 
 PATIENCE = 3.0
-"""Seconds each of them has."""
+"""Maximum seconds for each dependency."""
 _POLL = 0.005
 _A_CALL = "/grpc.health.v1.Health/Check"
-"""The media service need not know it: an UNIMPLEMENTED is an answer, too."""
+"""The media service need not have this method: UNIMPLEMENTED is an answer too."""
 _NO_ANSWER = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED, StatusCode.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
 class Ping:
-    """How one of them did. Durations in seconds; None: it was not reached."""
+    """The result for one dependency. Durations are in seconds, or None if it was not reached."""
 
     name: str
     address: str
-    """Credentials masked."""
+    """The address with credentials masked."""
     connect: float | None = None
-    """Until it was connected, discovery and authentication included."""
+    """The time until the connection could be used, including discovery and authentication."""
     round_trip: float | None = None
-    """Of one question on that connection; None also of the collector, of which only the port is tried."""
+    """The time of one request on that connection; None also for the collector, of which only the port is tried."""
     error: str = ""
+    """Why it was not reached; "" if it was."""
 
     @property
     def reached(self) -> bool:
@@ -62,7 +63,10 @@ async def ping(
     tls: Tls | None = None,
     namespace: str = "media",
 ) -> list[Ping]:
-    """Asks all that are configured at once; empty ones are left out. Without `tls` what the addresses say holds."""
+    """Tries all dependencies that are configured at once, each for at most `patience` seconds.
+
+    None or an empty address means not configured. Without `tls` only the addresses' own TLS options count.
+    """
     tls = tls or Tls()
     asking = [_asked("upstream", upstream, _ping_upstream(upstream, patience, tls.upstream))]
     if redis is not None:
@@ -74,7 +78,7 @@ async def ping(
 
 
 class _UnreachableError(Exception):
-    """Why, in a few words."""
+    """A dependency was not reached; the text says why."""
 
 
 async def _asked(name: str, address: str, ask: Awaitable[tuple[float, float | None]]) -> Ping:
@@ -89,7 +93,7 @@ async def _asked(name: str, address: str, ask: Awaitable[tuple[float, float | No
 async def _ping_redis(
     target: RedisTarget, patience: float, tls: Leg | None, namespace: str
 ) -> tuple[float, float | None]:
-    """The slowest of all masters. One that takes no invalidation is not reached: it cannot be used."""
+    """The times of the slowest master. A master that accepts no invalidations counts as not reached."""
     reasons = [f"no answer within {patience:g} s"]
     told = Listeners(lambda up, reason: None if up else reasons.append(reason))
     nodes = topology(target, (), told, tls, probing(Keys(namespace, ())))
@@ -125,7 +129,7 @@ async def _ping_rabbitmq(url: str, patience: float, tls: Leg | None) -> tuple[fl
     session = opening.result()
     connected = time.monotonic()
     try:
-        # Opening a channel is the least that a broker answers.
+        # Opening a channel is the simplest request of AMQP.
         await session.step(_channel(session), patience)
         return connected - begun, time.monotonic() - connected
     except TimeoutError:
@@ -158,7 +162,7 @@ async def _ping_upstream(target: str, patience: float, tls: Leg | None) -> tuple
 
 
 async def _ping_collector(url: str, patience: float) -> tuple[float, float | None]:
-    """Only whether somebody listens: a span of ours would stay in it. What it says to spans, the proxy's log tells."""
+    """Tries only the port, since a test span would stay in the collector. The proxy logs it if spans are refused."""
     begun = time.monotonic()
     try:
         parts = urlsplit(url if "://" in url else f"http://{url}")
@@ -177,6 +181,6 @@ async def _ping_collector(url: str, patience: float) -> tuple[float, float | Non
 
 
 def _masked_in(text: str, url: str) -> str:
-    """The text with the URL's password masked, should the library have quoted it."""
+    """The text with the URL's password masked, in case the library has quoted it."""
     password = urlsplit(url).password
     return text.replace(password, "***") if password else text

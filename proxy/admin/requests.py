@@ -1,4 +1,4 @@
-"""Parameters of requests to the admin server: texts in, values out, or one line that says what is accepted.
+"""Parses the parameters of requests to the admin server, or says in one line what is accepted.
 
 Parameters are in the query, or in a JSON object in the body. Integers may be strings, since JavaScript has no exact
 integers beyond 2^53.
@@ -24,39 +24,39 @@ _METADATA = re.compile(r"([0-9A-Za-z_.-]+)\s*[:=]\s*([ -~]*)")
 
 
 class BadRequestError(Exception):
-    """Parameters that are not understood; the text names the parameter, what was given, and what is accepted."""
+    """A parameter is not understood; the text names it, what was given, and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """What somebody names: a tag, or a model, which several tags may stand for."""
+    """What a request is about: a tag, or a model, which may have several tags."""
 
     tags: tuple[str, ...]
     shown: Mapping[str, object]
-    """What named it, as JSON shows it."""
+    """What was given, for the JSON answer."""
     logged: Mapping[str, object]
-    """And as a log line has it."""
+    """What was given, as fields of a log line."""
     about: Description = UNDESCRIBED
 
     @property
     def tag(self) -> str:
-        """The one that answers lie under."""
+        """The tag under which answers are stored."""
         return self.tags[0]
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One call of a read that somebody asks about."""
+    """The call of a read that a request is about."""
 
     call: Call
     shown: dict[str, object] = field(default_factory=dict)
-    """Its parameters, without metadata."""
+    """Its parameters without metadata, for the JSON answer."""
 
 
 def parameters(query: Mapping[str, str], body: bytes, content_type: str) -> dict[str, Any]:
-    """The parameters of a request, those of the body before those of the query."""
+    """The parameters of a request; those of the body win over those of the query."""
     given: dict[str, Any] = {}
-    for name, value in query.items():  # a multidict: a name may come again
+    for name, value in query.items():  # a multidict: a name may occur several times
         given[name] = [*_listed(given[name]), value] if name in given else value
     if not body:
         return given
@@ -74,7 +74,7 @@ def parameters(query: Mapping[str, str], body: bytes, content_type: str) -> dict
 
 
 def word(given: Mapping[str, Any], name: str, accepted: tuple[str, ...], also: Mapping[str, str] | None = None) -> str:
-    """One of some words, in any case; `also` has other spellings of some of them."""
+    """One of the `accepted` words, given in any case. `also` maps further spellings to words."""
     value = given.get(name)
     plain = value.strip().lower() if isinstance(value, str) else ""
     plain = (also or {}).get(plain, plain)
@@ -84,7 +84,7 @@ def word(given: Mapping[str, Any], name: str, accepted: tuple[str, ...], also: M
 
 
 def seconds(given: Mapping[str, Any], name: str) -> float | None:
-    """A time in seconds since 1970; None when it is not given."""
+    """A time in seconds since 1970; None if the parameter is missing."""
     value = given.get(name)
     if value is None:
         return None
@@ -94,7 +94,7 @@ def seconds(given: Mapping[str, Any], name: str) -> float | None:
 
 
 def named(given: Mapping[str, Any]) -> Named:
-    """`tag`; or `model_type` and `model_id`, of the media service, with `collection` for the log line."""
+    """What `tag` names; or `model_type` and `model_id` of the media service, with `collection` for the log."""
     if "tag" in given:
         tag = text(given, "tag")
         if not tag or len(tag.encode()) > LONGEST_TAG:
@@ -111,7 +111,7 @@ def named(given: Mapping[str, Any]) -> Named:
 
 
 def service(given: Mapping[str, Any], services: Collection[str]) -> str:
-    """`service`, one of the policy's; empty when it is not given."""
+    """The parameter `service`, which is one of the policy's; "" if it is missing."""
     name = text(given, "service")
     if "service" in given and name not in services:
         raise BadRequestError(_not_understood("service", given["service"], ", ".join(services)))
@@ -119,19 +119,19 @@ def service(given: Mapping[str, Any], services: Collection[str]) -> str:
 
 
 def text(given: Mapping[str, Any], name: str) -> str:
-    """A text; empty when it is not given."""
+    """A text of at most 1000 bytes; "" if the parameter is missing."""
     value = given.get(name, "")
     try:
         if isinstance(value, str) and len(value.encode()) <= _LONGEST:
             return value
     except UnicodeEncodeError:
-        pass  # half a character
+        pass  # half of a surrogate pair
     raise BadRequestError(_not_understood(name, value, f"a text of at most {_LONGEST} bytes"))
 
 
 def asked(given: Mapping[str, Any], reads: Mapping[str, Read]) -> Asked:
-    """The call that `method`, `request` and `metadata` describe; or, of the media service's files, `model_type`,
-    `model_id`, `collection`, `page`, `per_page` and `metadata`. `reads` are the policy's, by path.
+    """The call that `method`, `request` and `metadata` describe, or for files of the media service `model_type`,
+    `model_id`, `collection`, `page`, `per_page` and `metadata`. `reads` are the policy's reads by path.
     """
     metadata = _metadata(given.get("metadata"))
     try:
@@ -140,7 +140,7 @@ def asked(given: Mapping[str, Any], reads: Mapping[str, Read]) -> Asked:
         raise BadRequestError("the request cannot be encoded; accepted: text and numbers") from None
     if call.method not in reads:
         raise BadRequestError(
-            f"model_type: the policy does not read files of models; accepted: method, a read of it "
+            f"model_type: the policy has no read of a model's files; accepted: method, one of the policy's reads "
             f"({_listed_names(reads)}), and request"
         )
     return Asked(call, shown)
@@ -149,7 +149,7 @@ def asked(given: Mapping[str, Any], reads: Mapping[str, Read]) -> Asked:
 def _of_method(
     given: Mapping[str, Any], reads: Mapping[str, Read], metadata: Metadata
 ) -> tuple[Call, dict[str, object]]:
-    from proxy.policy.jsonish import BadMessage, message_of  # noqa: PLC0415 -- YAML and JSON, 1 MB; few ask for it
+    from proxy.policy.jsonish import BadMessage, message_of  # noqa: PLC0415 -- 1 MB of YAML and JSON, rarely needed
 
     wanted = text(given, "method").removeprefix("/")
     found = [path for path in reads if wanted in {path[1:], path.rpartition("/")[2]}]
@@ -184,11 +184,11 @@ def _listed_names(reads: Mapping[str, Read]) -> str:
 
 
 def _metadata(given: Any) -> Metadata:
-    """`key: value`, several of them in a list, or an object."""
+    """Metadata given as `key: value`, as a list of these, or as an object."""
     pairs = [f"{key}:{value}" for key, value in given.items()] if isinstance(given, dict) else _listed(given)
     found = [_METADATA.fullmatch(pair.strip()) if isinstance(pair, str) else None for pair in pairs]
     if not all(found):
-        # Never what was given: it may be a credential.
+        # The error never shows what was given: it may be a credential.
         raise BadRequestError("metadata: is not understood; accepted: 'key: value', or a list of these")
     return tuple((match[1].lower(), match[2]) for match in found if match)  # as gRPC sends them
 

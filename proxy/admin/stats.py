@@ -1,4 +1,4 @@
-"""`Stats`: the document behind `/stats`: is it caching, how well, what is broken, what was invalidated last."""
+"""`Stats`: the answer of `/stats`: how well the proxy caches, what is broken, and what was invalidated last."""
 
 import os
 import time
@@ -22,7 +22,7 @@ _TOP_MODELS = 20
 
 
 class Stats:
-    """Made when the process starts; counts are since then."""
+    """Must be made when the process starts, since uptime counts from then."""
 
     def __init__(
         self,
@@ -42,8 +42,8 @@ class Stats:
         self.series = Series(self._reading)
 
     def document(self, since: float | None) -> dict[str, Any]:
-        """Ready for JSON. Durations in seconds, times in seconds since 1970. The points of the series are those after
-        `since`; none without it.
+        """The answer, ready for JSON. Durations are in seconds, times in seconds since 1970. `series` has the points
+        after `since`, and none if that is None.
         """
         reading = self._reading()
         services = self._conditions.services.apart() if self._conditions.services is not None else []
@@ -99,7 +99,7 @@ class Stats:
         }
 
     def _points(self, since: float, reading: Reading) -> list[Any]:
-        """The last one is the step that has not ended yet."""
+        """The points after `since`; the last one is the current step, which has not ended yet."""
         return [*self.series.points(since), self.series.present(reading)]
 
     def _envoy_restarts(self) -> int | None:
@@ -112,7 +112,7 @@ class Stats:
 
 
 def _resident_bytes() -> int | None:
-    """Of this process, with what it runs in; None where the kernel does not tell: proc_pid_statm(5)."""
+    """Resident memory of the whole process (proc_pid_statm(5)), with Envoy if it runs inside; None if unknown."""
     try:
         return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except OSError:
@@ -133,7 +133,7 @@ def _shown(each: Invalidation) -> dict[str, Any]:
         "at": each.at,
         "tag": each.tag,
         "shown": each.shown,
-        # As the page and older commands show it; text: JavaScript knows no integers beyond 2^53.
+        # For the page and older commands. The id is text, since JavaScript has no exact integers beyond 2^53.
         "model_type": each.kind,
         "model_id": each.name,
         "source": each.source,

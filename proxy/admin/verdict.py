@@ -1,7 +1,7 @@
-"""Whether all is well with a proxy, and if not, why: one answer for the page, `stats` and whoever else asks.
+"""`verdict`: whether all is well with a proxy, and if not, why. The page and `stats` show it.
 
-`wrong`: callers get errors, or what keeps answers right is broken. `limited`: calls are served, but less is cached than
-could be. `well`: neither. What is wrong comes first.
+`wrong`: callers get errors, or something that keeps answers correct is broken. `limited`: calls are served, but less is
+cached than could be. `well`: neither.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,8 +13,10 @@ Told = Mapping[str, Any]
 
 
 def verdict(told: Told, services: Sequence[ServiceState], faults: str, policy_mistake: str) -> dict[str, Any]:
-    """Of the other parts of `/stats`. `faults`: settings that were wrong at the start; `policy_mistake`: why a changed
-    policy is not used; each empty where there is none.
+    """`state` (`well`, `limited` or `wrong`) and `reasons`, sentences, of which those about what is wrong come first.
+
+    `told` is the rest of the answer of `/stats`. `faults` says which settings are wrong, and `policy_mistake` why a
+    changed policy is not in effect; both are "" if there is nothing to say.
     """
     wrong = [*_settings(faults, policy_mistake), *_calls(told), *_dependencies(told), *_services(services)]
     limited = list(_limits(told, faults))
@@ -70,7 +72,7 @@ def _limits(told: Told, faults: str) -> Iterator[str]:
     if told["invalidations"]["pending"]:
         yield "Invalidations are waiting for Redis."
     if faults:
-        return  # what follows from them is said with them
+        return  # the reason about wrong settings already says that nothing is cached
     if told["mode"] != "on":
         yield f"The mode is {told['mode']}: no call is answered from the cache."
     elif "redis" not in dependencies:
@@ -80,5 +82,5 @@ def _limits(told: Told, faults: str) -> Iterator[str]:
 
 
 def _lost(state: Told | None) -> bool:
-    """It was heard of, and cannot be used."""
+    """Whether the dependency has been reported, and cannot be used."""
     return state is not None and not state["up"] and state["seconds"] is not None

@@ -1,5 +1,4 @@
-"""`Claim`: detects proxies that use another Redis but the same queues, because each side then misses half of the
-events.
+"""`Claim`: detects proxies with another Redis on the same queues, because each side then misses half of the events.
 
     claim   `<prefix>-redis`, a queue without consumers. One of its arguments is the id of the proxies' Redis, which the
             broker compares at each declaration. It is declared every 30 s and expires two minutes after the last time.

@@ -36,11 +36,11 @@ from aio_pika.abc import AbstractConnection
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, AMQPConnectionError
 
 from proxy.amqp.claim import RIVAL, Claim
+from proxy.amqp.connection_state import ConnectionState
 from proxy.amqp.deliveries import Deliveries, EventObserver, Invalidator
 from proxy.amqp.duty import PATIENCE, Able, Duty
 from proxy.amqp.flushes import Flushes
 from proxy.amqp.intake import CROWDED, PREFETCH, Intake
-from proxy.amqp.presence import Presence
 from proxy.amqp.rabbit_session import RabbitSession, why
 from proxy.amqp.silence import Record, Silence
 from proxy.amqp.topology import Source, Topology
@@ -88,7 +88,7 @@ class EventConsumer:
         self._topology = Topology(prefix, {each.queue: Source(each.exchange, each.routing_keys) for each in events})
         self.depths = self._topology.depths
         self._observer = observer
-        self._presence = Presence(observer, self._topology.queues)
+        self._presence = ConnectionState(observer, self._topology.queues)
         self._check_interval, self._pauses = check_interval, pauses
         self._flushes = Flushes(invalidator.flush, settled=self._on_settled, pauses=pauses)
         self._silence, self._record = Silence(record, self._on_silence), record

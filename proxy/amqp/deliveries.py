@@ -264,9 +264,7 @@ class Deliveries:
 
 
 def _sent_at(message: AbstractIncomingMessage, received: float) -> float:
-    """When the message was sent, in seconds since 1970. A timestamp that is too old to be true,
-    such as 0, is ignored.
-    """
+    """When the message was sent, in seconds since 1970. A timestamp that is too old, such as 0, is ignored."""
     sent_at = message.timestamp.timestamp() if message.timestamp else received
     return sent_at if received - sent_at < _LONGEST_WAIT else received
 

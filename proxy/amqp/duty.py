@@ -18,16 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 OFF_DUTY = "media events are left to other proxies until Redis confirms invalidations"
-IN_PART = "a part of Redis cannot be used: media events go first to proxies that can use all of it"
+IN_PART = "a part of Redis cannot be used, so media events go first to proxies that can use all of it"
 PATIENCE = 1.0
-"""Seconds: longer than a slow answer or a busy machine takes, but short enough that events are handed back within 2 s
-of a loss."""
+"""Seconds: longer than a slow answer or a busy machine takes; short enough to hand events back within 2 s of a loss."""
 
 
 @dataclass(frozen=True, slots=True)
 class Able:
-    """Whether Redis accepts invalidations, as far as this process knows: `any` of them, the `whole` of them, those `of`
-    a tag.
+    """Whether Redis accepts invalidations, as far as this process knows: `any` at all, the `whole`,
+    those `of` a tag.
     """
 
     any: Callable[[], bool] = lambda: True

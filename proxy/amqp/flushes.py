@@ -10,8 +10,8 @@ _logger = logging.getLogger(__name__)
 
 
 class Flushes:
-    """Runs one flush at a time. A reason that arises while one runs leads to another, since that one may have begun too
-    early. `settled` is called each time when no flush is owed any more.
+    """Runs one flush at a time. A reason that arises while one runs leads to another, since the first may have begun
+    too early. The callback `settled` is called each time when no flush is owed any more.
     """
 
     def __init__(

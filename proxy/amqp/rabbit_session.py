@@ -54,8 +54,7 @@ class RabbitSession:
         self.undecodable = False
         """Whether a message arrived that the library cannot decode."""
         self.heard_until = math.inf
-        """When events ceased to arrive, by `time.monotonic`; earlier than the loss was noticed if the broker fell
-        silent."""
+        """When events ceased to arrive, by `time.monotonic`; before the loss was noticed if the broker fell silent."""
         self._closing = False
         self._wire = connection.transport.connection if connection.transport is not None else None
         connection.close_callbacks.add(self._connection_closed)
@@ -142,7 +141,7 @@ class RabbitSession:
 
     def _consumer_cancelled(self, _: Any) -> None:
         self.queue_deleted = True
-        self._ended("a queue of ours was deleted")
+        self._ended("one of the proxy's queues was deleted")
 
     def _ended(self, reason: str) -> None:
         if not self._closing:
@@ -152,8 +151,8 @@ class RabbitSession:
 
 
 def unconnected(url: str, context: ssl.SSLContext | None = None) -> Connection:
-    """A connection that is not connected yet, with the default heartbeat if the URL sets none, and with the name that
-    the broker lists.
+    """A connection that is not open yet. It has the default heartbeat if the URL sets none, and a
+    name for the broker.
     """
     parsed = make_url(url)
     if "heartbeat" not in parsed.query:
@@ -177,11 +176,9 @@ def why(error: BaseException | None) -> str:
 
 
 def _refusal(error: BaseException) -> str:
-    """What the broker said when it refused the connection (a virtual host that is missing, full or forbidden); or
-    empty.
+    """The broker's words when it refused the connection (a virtual host that is missing, full or forbidden); or empty.
 
-    aiormq 7.2 only raises that it expected another frame, and keeps the received one nowhere but in its local
-    variables.
+    aiormq 7.2 only raises that it expected another frame, and keeps the received one only in its local variables.
     """
     trace = error.__traceback__
     while isinstance(error, InvalidFrameError) and trace is not None:
@@ -199,7 +196,7 @@ def _is_cancelled() -> bool:
 
 
 def _owned(work: Coroutine[Any, Any, T]) -> "asyncio.Task[T]":
-    """Starts a task whose error counts as retrieved, because the one who awaits it may be cancelled."""
+    """Starts a task whose error counts as retrieved, because whatever awaits it may be cancelled."""
     task = asyncio.create_task(work, name="events: step")
     task.add_done_callback(lambda done: done.cancelled() or done.exception())
     return task

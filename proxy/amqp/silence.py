@@ -24,7 +24,7 @@ If Redis does not accept the count, the state is unknown. After `OVER` seconds w
 stored answers are not trusted either, until there is a verdict.
 
 If one of several media services is mute while the others publish, the writes without an event of their own reveal it
-(`Owed`):
+(`ExpectedEvents`):
     in part   `ENOUGH` of the last 15 judged writes of all proxies had no event; or `ENOUGH` of the last 15 events named
               no model, with readable events between them
     ended     the last 30 were all good, or none was bad for an hour
@@ -44,8 +44,8 @@ from contextlib import suppress
 from enum import Enum
 from typing import Protocol
 
+from proxy.amqp.expected_events import ExpectedEvents, Notes
 from proxy.amqp.listening import Listening
-from proxy.amqp.owed import Notes, Owed
 from proxy.calls.event_gap import NEVER
 from proxy.errors import RedisUnavailableError
 
@@ -136,7 +136,7 @@ class Silence:
         """The last `_heard_at` that the record knows."""
         self._missing: list[tuple[float, float]] = []
         self._listening = Listening(OVER + GRACE)
-        self._owed = Owed()
+        self._owed = ExpectedEvents()
         self._any_heard_at = -math.inf
         """When any proxy last applied an event, as far as is known."""
         self._verdict_at = clock()

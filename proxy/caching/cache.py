@@ -1,12 +1,12 @@
 """`Cache`: answers reads from Redis, or fetches and stores. It is independent of the transport: bytes in, bytes out.
 
 The steps of a read (`Cache.get`):
-    1. policy   off, no-store, what the policy bypasses, unknown fields: forward (`bypass`)
-    2. look     one plain read of Redis; a fresh entry is the answer (`hit`)
-    3. lease    else one script: look once more, or a lease, or another's token
-    4. fetch    as the script said (`fetches`): `miss`, or `coalesced` with somebody else's fetch
-    5. stale    upstream is away: an expired entry is served (`stale`)
-Redis away at any step: forward, store nothing, share nothing (`miss`).
+    1. policy   forward if the cache is off, or for no-store, unknown fields, or the policy's bypass (`bypass`)
+    2. look     read Redis once; a fresh entry is the answer (`hit`)
+    3. lease    run one script, which finds an entry after all, grants a lease, or names its holder's token
+    4. fetch    fetch (`miss`) or join another fetch (`coalesced`); see `fetches`
+    5. stale    if upstream is unavailable, serve an expired entry (`stale`)
+If Redis is unavailable at any step, the call is forwarded, and nothing is stored or shared (`miss`).
 """
 
 import asyncio
@@ -17,10 +17,10 @@ from typing import Any, Protocol
 
 from grpc import StatusCode
 
-from proxy.caching import fetches, unclear
+from proxy.caching import fetches, policy_problems
 from proxy.caching.fetches import Answer, Fetches, subject
 from proxy.caching.policy import Policy, cache_control
-from proxy.caching.unclear import Unclear
+from proxy.caching.policy_problems import PolicyProblems
 from proxy.calls.call import Call, Handler, Reply
 from proxy.calls.keys import Keys, RequestKey
 from proxy.calls.tags import told_kind
@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 _UPSTREAM_AWAY = frozenset({StatusCode.UNAVAILABLE, StatusCode.DEADLINE_EXCEEDED})
 _TIME_FOR_STALE, _SHARE_FOR_STALE = 0.100, 0.1
-"""A stale answer is given this long before the caller's deadline: seconds, but no more than this share of its time."""
+"""A stale answer is given so many seconds before the caller's deadline, but at most this share of its time before."""
 _FORWARDED = "a call is forwarded, uncached: the policy cannot tell its tag"
 _MOST_REFRESHES = 100
 _REFRESH_TIMEOUT = 10.0  # seconds, as long as a lease
@@ -46,8 +46,8 @@ class Store(fetches.Store, Protocol):
     async def read(self, key: RequestKey, budget: Budget) -> Found | None: ...
 
 
-class Observer(fetches.Observer, unclear.Observer, Protocol):
-    """Who counts."""
+class Observer(fetches.Observer, policy_problems.Observer, Protocol):
+    """What reads are reported to; see `proxy.telemetry.metrics`."""
 
 
 class Cache:
@@ -64,13 +64,15 @@ class Cache:
         observer: Observer,
         random: Callable[[], float],
     ) -> None:
-        """`fetch` asks upstream; `held_back`: Redis lacks an invalidation of a tag or (second) of one it depends on."""
+        """`fetch` asks upstream. `held_back` says whether Redis lacks an invalidation of a tag or, if the second
+        argument is true, of any tag that its answers may depend on.
+        """
         self._store = store
         self._fetch = fetch
         self._keys = keys
         self.policy = policy
         self._held_back = held_back
-        self._unclear = Unclear(observer)
+        self._policy_problems = PolicyProblems(observer)
         self._fetches = Fetches(fetch, policy, observer=observer, random=random)
         self._refreshes: dict[tuple[bytes, bytes], asyncio.Task[None]] = {}
 
@@ -87,12 +89,12 @@ class Cache:
         return await self._look(self._store, call, key, None, fresh=fresh)
 
     def tag_of(self, call: Call) -> str | None:
-        """What a call reads; None for what can never be answered from the cache."""
+        """The tag that a call reads; None if it can never be answered from the cache."""
         key = self._keys.of_call(call)
         return None if key is None or key.bypass else key.tag
 
     async def look_up(self, call: Call) -> Found | None:
-        """What a call would be a hit on, fetching nothing: shadow mode compares it with upstream's answer."""
+        """The entry that a call would be a hit on; shadow mode compares it with upstream's answer."""
         key, fresh = self._key_of(call)
         if key is None or fresh or self._store is None or not self._trusted(self._store, key):
             return None
@@ -103,7 +105,7 @@ class Cache:
         return found if found is not None and found.fresh else None
 
     async def keep(self, call: Call) -> Reply:
-        """Upstream's own answer, whatever the cache has; stored, unless another call is about to store one."""
+        """Upstream's answer, whatever the cache holds. It is stored unless another call is about to store one."""
         key, fresh = self._key_of(call)
         if key is not None and self._store is not None and self._trusted(self._store, key):
             budget = Budget()
@@ -117,11 +119,11 @@ class Cache:
 
     @property
     def busy(self) -> bool:
-        """It is fetching."""
+        """Whether fetches are in progress."""
         return bool(self._refreshes) or len(self._fetches) > 0
 
     async def close(self) -> None:
-        """Ends what is still fetching for nobody."""
+        """Ends fetches that no caller waits for."""
         refreshes = list(self._refreshes.values())
         for task in refreshes:
             task.cancel()
@@ -129,7 +131,7 @@ class Cache:
         await self._fetches.close()
 
     def _key_of(self, call: Call) -> tuple[RequestKey | None, bool]:
-        """The key, None when the call bypasses the cache; and whether the caller wants a fresh answer."""
+        """The key, or None if the call bypasses the cache; and whether the caller wants a fresh answer."""
         if self.policy.forwards_all:
             return None, False
         directives = cache_control(call)
@@ -137,24 +139,24 @@ class Cache:
         if key is None:
             return None, False
         if key.problem:
-            self._unclear.met(key.read.path, key.problem, _FORWARDED)
+            self._policy_problems.met(key.read.path, key.problem, _FORWARDED)
         else:
             tracing.about(told_kind(key.tag, key.about, key.read.kind))
         return (None if key.bypass else key), "no-cache" in directives
 
     def _trusted(self, store: Store, key: RequestKey) -> bool:
-        """Redis answers, and has every invalidation of this tag that this process knows of."""
+        """Whether Redis can be used and has every invalidation of this tag that this process knows of."""
         return store.usable(key.hash_key) and not self._held_back(key.tag, key.read.dependent)
 
     async def _go_on(self, store: Store, call: Call, looked: Look) -> Answer:
-        """Steps 3 to 5: the second was taken on the straight way of a hit."""
+        """Steps 3 to 5, for a call whose second step was done on the fast path."""
         if looked.failed:
             _log_miss(looked.key)
             return Answer(await self._fetch(call), "miss")
         return await self._look(store, call, looked.key, looked, fresh=False)
 
     async def _look(self, store: Store, call: Call, key: RequestKey, looked: Look | None, *, fresh: bool) -> Answer:
-        """Steps 2 to 5, again when the fetch that was joined ended with its leader's deadline."""
+        """Steps 2 to 5, repeated if the fetch that was joined ended with its leader's deadline."""
         budget = Budget() if looked is None else Budget(looked.left)
         while True:
             found: Found | None = None
@@ -185,7 +187,7 @@ class Cache:
     async def _or_stale(
         self, store: Store, call: Call, key: RequestKey, answering: Coroutine[Any, Any, Answer], budget: Budget
     ) -> Answer:
-        """Upstream away: the entry that ran out of time, if it is there still, which it is not once invalidated."""
+        """The fetched answer or, if upstream is unavailable, the expired entry, provided it was not invalidated."""
         left = _time_left(call)
         try:
             async with asyncio.timeout(None if left is None else left - min(_TIME_FOR_STALE, _SHARE_FOR_STALE * left)):
@@ -205,7 +207,7 @@ class Cache:
         return _stale(found) if found is not None and stands_in else answer
 
     def _refresh(self, store: Store, call: Call, key: RequestKey) -> None:
-        """Fetches behind a stale answer, one fetch for all of them; the caller's deadline is not that fetch's."""
+        """Fetches in the background of a stale answer: one fetch per entry, without the caller's deadline."""
         name = (key.hash_key, key.field)
         if name in self._refreshes or len(self._refreshes) >= _MOST_REFRESHES:
             return
@@ -231,12 +233,12 @@ class Cache:
 
 
 def _time_left(call: Call) -> float | None:
-    """Seconds to the caller's deadline; None without one."""
+    """Seconds until the caller's deadline; None if there is none."""
     return None if call.deadline is None else call.deadline - time.monotonic()
 
 
 def _asks_again(answer: Answer, call: Call) -> bool:
-    """Whether the fetch that this call joined ended with its leader's deadline, not with its own."""
+    """Whether the joined fetch ended with its leader's deadline while this call still has time."""
     left = _time_left(call)
     return answer.cut and answer.result == "coalesced" and (left is None or left > 0)
 
@@ -251,7 +253,7 @@ def _hit(key: RequestKey, found: Found) -> Answer:
 
 
 def log_hit(key: RequestKey, found: Found) -> None:
-    """One line at debug level."""
+    """Logs one line at debug level."""
     if log.isEnabledFor(logging.DEBUG):
         log.debug("Cache hit for %s", subject(key), extra={**key.about.to_say_of(key.tag), "age": found.age})
 

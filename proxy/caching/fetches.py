@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 from grpc import StatusCode
 
 from proxy.caching import vetting
-from proxy.caching.carried import carried
+from proxy.caching.fetch_metadata import carried
 from proxy.caching.flight import Flight, Flights, Token
 from proxy.caching.origin import longest_ttl
 from proxy.caching.policy import Policy

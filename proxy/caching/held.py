@@ -88,6 +88,7 @@ class Held:
 
     @property
     def tags(self) -> tuple[str, ...]:
+        """The tags that are held, in the order in which they are to be retried."""
         return tuple(self._tags)
 
     def find(self, tag: str) -> HeldTag | None:
@@ -145,7 +146,8 @@ class Held:
     def want_flush(self, reason: str, *, due: float, source: str, service: str = "") -> int:
         """Asks for a flush and returns its number, for `flushed`.
 
-        `due` is the latest time at which it may begin, by `time.monotonic`; an empty `service` means all services.
+        `due` is when it may begin, by `time.monotonic`, unless an earlier request is due sooner. An empty `service`
+        means all services.
         """
         if self._flush_due == math.inf:
             told = {"reason": reason, **({"service": service} if service else {})}

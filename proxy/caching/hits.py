@@ -1,10 +1,11 @@
-"""`Hits`: the short path of a hit, which nearly every read takes. Between its two halves a transport awaits Redis.
+"""`Hits`: the cache's part of the fast path, which answers nearly every read. A transport calls, in this order:
 
-    begin      with a remembered key, no `cache-control` and a healthy node, Redis is asked; else None: the long path
-    ended      fills in what was found, mostly a fresh entry; otherwise the long path continues from it (`Call.looked`)
-    answered   the caller has the answer: counted once
+    begin      asks Redis, if the request's key is remembered and its node is healthy; None means the slow path
+    (the transport awaits `Look.reply`)
+    ended      completes the Look, mostly with a fresh entry; otherwise the slow path continues with it (`Call.looked`)
+    answered   counts the hit
 
-The long path is `Methods.read`. Both follow the same rules, those of `Cache` and `redis_reads`.
+The slow path is `Methods.read`. Both follow the rules of `Cache` and `redis_reads`.
 """
 
 import time
@@ -22,7 +23,7 @@ from proxy.telemetry.popular import Popular
 
 
 class Observer(Protocol):
-    """Who counts."""
+    """What hits are reported to; see `proxy.telemetry.metrics`."""
 
     @property
     def popular(self) -> Popular: ...
@@ -38,7 +39,7 @@ class Reads(Protocol):
 
 
 class Hits:
-    """For one method whose answers are stored."""
+    """The hits of one cacheable method."""
 
     def __init__(
         self,
@@ -49,12 +50,12 @@ class Hits:
         held_back: Callable[[str, bool], bool],
         observer: Observer,
     ) -> None:
-        """`held_back` is the one of `Cache`."""
+        """`held_back` is that of `Cache`."""
         self.method = method
         self.vary = keys.vary_of(method)
-        """Metadata that tells callers apart: `begin` needs all of it."""
+        """The metadata that tells callers apart; `begin` needs all of it."""
         self.ended = reads.ended
-        """The second half, once the reply was awaited, whatever it brought."""
+        """Completes the Look when its reply has been awaited, whatever the outcome."""
         self._ask = reads.begin
         self._remembered = keys.remembered
         self._policy = policy
@@ -62,7 +63,7 @@ class Hits:
         self._observer = observer
 
     def begin(self, body: bytes, metadata: Metadata) -> Look | None:
-        """Steps 1 and 2 of `Cache.get`: asks Redis. None means the long path. `metadata` has no `cache-control`."""
+        """Steps 1 and 2 of `Cache.get`: asks Redis. None means the slow path. `metadata` has no `cache-control`."""
         policy = self._policy
         if policy.mode != "on" or policy.ttl <= 0:
             return None
@@ -72,12 +73,12 @@ class Hits:
         return self._ask(key)
 
     def answered(self, look: Look, started: float) -> None:
-        """A hit was answered; `started` is when the call came, by `time.perf_counter`."""
+        """Counts a hit; `started` is when the call arrived, by `time.perf_counter`."""
         if look.found is not None:
             log_hit(look.key, look.found)
         self._observer.popular.read(look.key.tag, cached=True)
         self._observer.hit(self.method, time.perf_counter() - started)
 
     def left(self, started: float) -> None:
-        """The caller was gone before it had an answer."""
+        """Counts a call whose caller left before the answer."""
         self._observer.server_call(self.method, StatusCode.CANCELLED, time.perf_counter() - started)

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
-from proxy.caching import asking
+from proxy.caching import invalidation_requests
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.held import Flush, Held, HeldTag, Intent
 from proxy.calls.tags import UNDESCRIBED, Description, kind_of
@@ -32,7 +32,7 @@ _RETRIED_AT_LEAST_EVERY = 0.25
 _RENEWED = "Redis has a new master or its clock was set back, so stored answers may be outdated"
 
 
-class Store(asking.Store, Protocol):
+class Store(invalidation_requests.Store, Protocol):
     """What invalidating needs from Redis; see `RedisStore`."""
 
     async def flush(self, services: Collection[str] = ()) -> int: ...
@@ -200,10 +200,10 @@ class Invalidations:
         """Tries once within the budget; False if Redis has not confirmed it, so that it is held."""
         begun = time.monotonic()
         try:
-            left = await asking.ask(store, tag, budget.left, window_ms, intent)
+            left = await invalidation_requests.ask(store, tag, budget.left, window_ms, intent)
             if left is not None:
                 time_left = budget.left - (time.monotonic() - begun)
-                await asking.remove(store, tag, left, time_left, self._held, self._confirmed)
+                await invalidation_requests.remove(store, tag, left, time_left, self._held, self._confirmed)
         except RedisUnavailableError:
             self._held.hold(tag, window_ms=window_ms, intent=intent, unreported=unreported)
             return False
@@ -240,9 +240,11 @@ class Invalidations:
             for intent in ((b"",) if held.window_ms or not held.intents else ()) + tuple(held.intents):
                 # Looked up only now, since its write may have ended while the intents before it were sent.
                 order = Intent(intent, held.intents.get(intent, 0.0)) if intent else None
-                left = await asking.ask(self._store, tag, _RETRY_TIMEOUT, held.window_ms, order)
+                left = await invalidation_requests.ask(self._store, tag, _RETRY_TIMEOUT, held.window_ms, order)
                 if left is not None:
-                    await asking.remove(self._store, tag, left, _RETRY_TIMEOUT, self._held, self._confirmed)
+                    await invalidation_requests.remove(
+                        self._store, tag, left, _RETRY_TIMEOUT, self._held, self._confirmed
+                    )
         except RedisUnavailableError:
             self._held.postpone(tag)
             return False

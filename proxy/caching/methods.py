@@ -10,12 +10,12 @@ from typing import Literal, Protocol, get_args
 
 from google.protobuf.message import Message
 
-from proxy.caching import unclear
+from proxy.caching import policy_problems
 from proxy.caching.cache import Cache
 from proxy.caching.fetches import Answer, Result
 from proxy.caching.outcome import Outcome, outcome
 from proxy.caching.own_writes import OwnWrites, Write
-from proxy.caching.unclear import Unclear
+from proxy.caching.policy_problems import PolicyProblems
 from proxy.calls.call import Call, Handler, Metadata, Reply
 from proxy.calls.reads import Read
 from proxy.calls.tags import Description, Plain, kind_of, told_kind
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 _X_CACHE: dict[Result, tuple[str, str]] = {result: ("x-cache", result) for result in get_args(Result)}
 _NOT_TOLD = "a write is forwarded although the policy cannot tell what it changes"
-_UNREADABLE = "the media service accepted a write that the proxy cannot parse"
+_UNREADABLE = "the service accepted a write that the proxy cannot parse"
 
 
 class Aliases(Protocol):
@@ -40,7 +40,7 @@ class Aliases(Protocol):
     async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None: ...
 
 
-class Observer(unclear.Observer, Protocol):
+class Observer(policy_problems.Observer, Protocol):
     """What counts calls and their results."""
 
     @property
@@ -72,7 +72,7 @@ class Methods:
         self._aliases = aliases
         self._observer = observer
         self._differences = RateLimit()
-        self._unclear = Unclear(observer)
+        self._policy_problems = PolicyProblems(observer)
 
     @property
     def routes(self) -> dict[str, Handler]:
@@ -95,7 +95,7 @@ class Methods:
         if answer.age is not None:
             ours = (*ours, ("age", str(answer.age)))
         reply = answer.reply
-        # (`dataclasses.replace` takes ten times as long.)
+        # Made by hand: `dataclasses.replace` takes ten times as long.
         trailing = (*reply.trailing_metadata, *ours) if reply.trailing_metadata else ours
         return Reply(reply.body, reply.code, reply.details, reply.initial_metadata, trailing)
 
@@ -107,7 +107,7 @@ class Methods:
         try:
             write = await self._understood(call, said)
         except ExpressionError as error:
-            self._unclear.met(said.path, str(error), _NOT_TOLD)
+            self._policy_problems.met(said.path, str(error), _NOT_TOLD)
             write = Write(
                 call,
                 (),

@@ -26,6 +26,7 @@ class Policy:
 
     @property
     def forwards_all(self) -> bool:
+        """Whether caching is off, so that every call is forwarded."""
         return self.mode == "off" or self.ttl <= 0
 
     def largest(self, limits: Limits) -> int:

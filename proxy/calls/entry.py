@@ -1,16 +1,16 @@
-"""`Entry`: one stored answer, and its bytes in Redis. What cannot be decoded is a miss.
+"""`Entry`: a stored answer and its format in Redis. Bytes that cannot be decoded are a miss.
 
-Stored format, version 1: one ASCII line, then the request's identity, then the response message as upstream sent it.
+Format, version 1: one ASCII line, then the request's identity, then the response message as upstream sent it.
 
     1 <run id> <born> <fresh until> <stale until> <identity's length> <CRC-32>\\n<identity><body>
 
-Times are milliseconds of Redis' own clock since 1970. *Born* is when the fetch began (the lease was taken), so an
-answer's age counts from before it was read at its origin. The fill script writes the line, since it knows the clock.
-The checksum is of all after the line: bytes that were cut or changed by someone else are a miss, not an answer.
+Times are milliseconds since 1970, on Redis' clock. *Born* is when the fetch began (when the lease was granted), so that
+an answer's age counts from before its origin read it. The fill script writes the line, since it knows the clock. The
+checksum covers everything after the line, so that truncated or modified bytes are a miss.
 
-A *negative* entry holds a status other than OK: its identity's length is written below zero, and in the place of the
-message stand the status, its details' length, the details and `grpc-status-details-bin`. Versions that do not know them
-take them for a miss.
+A *negative* entry holds a status other than OK. The length of its identity is written as a negative number, and the
+status, the length of its details, the details and `grpc-status-details-bin` take the place of the message. Versions
+that do not know negative entries treat them as a miss.
 """
 
 from dataclasses import dataclass
@@ -28,18 +28,18 @@ _CODES = {code.value[0]: code for code in StatusCode}
 
 @dataclass(slots=True)
 class Entry:
-    """A stored answer that belongs to the request it was read for."""
+    """A stored answer that belongs to the request for which it was read."""
 
     body: bytes
     born_ms: int
     fresh_until_ms: int
     stale_until_ms: int
     negative: Reply | None = None
-    """The status that was stored in the place of a message."""
+    """The stored status, if it was stored instead of a message."""
 
     @property
     def reply(self) -> Reply:
-        """What a caller gets."""
+        """What the caller gets."""
         return Reply(self.body) if self.negative is None else self.negative
 
     def age(self, now_ms: float) -> int:
@@ -48,22 +48,24 @@ class Entry:
 
 
 def tail(identity: bytes, body: bytes, negative: bytes = b"") -> bytes:
-    """The part of an entry that the filling process knows; the fill script puts version, run id and times before it.
-    `negative` are the bytes of a status, in the place of a message.
+    """The part of an entry that the filling process knows; the fill script prepends version, run id and times.
+    `negative` are the bytes of a status, instead of `body`.
     """
     stored, sign = (negative, -1) if negative else (body, 1)
     return b"%d %d\n%b%b" % (sign * len(identity), crc32(stored, crc32(identity)), identity, stored)
 
 
 def negative(reply: Reply) -> bytes:
-    """The bytes of a status other than OK."""
+    """The stored form of a status other than OK."""
     details = reply.details.encode(errors="surrogateescape")
     more = next((value for name, value in reply.trailing_metadata if name == _DETAILS and type(value) is bytes), b"")
     return b"%d %d\n%b%b" % (reply.code.value[0], len(details), details, more)
 
 
 def decode(value: object, *, run_id: bytes, identity: bytes) -> Entry | None:
-    """The entry; None for foreign bytes, another version, another Redis process' data, another request's answer."""
+    """The entry. None for foreign bytes, another version, the data of another Redis process, or the answer to another
+    request.
+    """
     if type(value) is not bytes:
         return None
     end = value.find(b"\n", 0, _LONGEST_HEADER)
@@ -84,7 +86,7 @@ def decode(value: object, *, run_id: bytes, identity: bytes) -> Entry | None:
 
 
 def identity_of(value: bytes) -> bytes:
-    """The identity in an entry's bytes, for whoever does not know which request they answer; empty: there is none."""
+    """The identity in an entry's bytes, for readers that do not know the request; empty if there is none."""
     header, _, rest = value.partition(b"\n")
     words = header.split(b" ")
     length = words[5].removeprefix(b"-") if len(words) > 5 else b""

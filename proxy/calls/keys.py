@@ -1,10 +1,11 @@
-"""Requests to cache keys: `RequestKey` says which Redis hash and which field in it answer a request.
+"""`Keys` maps requests to cache keys: a `RequestKey` names the Redis hash, and the field in it, for a request's answer.
 
-*Identity*: the method, a digest of what the policy says of it, the request's fields and a digest of the caller's
-vary-metadata, length-prefixed so that `a:b`+`c` is not `a`+`b:c`. The identity is stored in the entry and compared on a
-hit; its hash names the field. Metadata enters as SHA-256 only: Redis never holds a caller's credentials.
+The *identity* of a request consists of the method, a digest of what the policy says about it, the request's fields
+and a digest of the caller's vary-metadata. Its parts are length-prefixed, so that `a:b`+`c` differs from `a`+`b:c`. It
+is stored in the entry and compared on a hit; its hash names the field. Metadata enters only as SHA-256, so that Redis
+never holds a caller's credentials.
 
-What the policy says is remembered per raw request bytes, so that a hit parses no protobuf and evaluates nothing.
+Keys are remembered by the raw request bytes, so that a hit parses no protobuf and evaluates no expression.
 """
 
 from collections.abc import Mapping
@@ -15,43 +16,43 @@ from proxy.calls.call import Call, Metadata
 from proxy.calls.reads import Read
 from proxy.calls.tags import Description
 
-_LARGEST_REQUEST = 4096  # bytes; the fields of a real one take a few dozen
+_LARGEST_REQUEST = 4096  # bytes; the fields of a real request take a few dozen
 _LARGEST_REMEMBERED = 256
 _SHARE, _DIGEST = 4, 12
-"""Bytes of a field: of its service, of its request."""
-_MEMO_ENTRIES = 8192  # of a few kB each at most: a caller who varies them all fills some 20 MB
+"""The bytes of a field's name that stand for the service, and those that stand for the request."""
+_MEMO_ENTRIES = 8192  # of a few kB each at most; a caller that varies every request fills about 20 MB
 
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """Everything that the cache needs to know of one request."""
+    """Everything that the cache needs to know about a request."""
 
     tag: str
     hash_key: bytes
     """The Redis key of the tag's hash."""
     field: bytes
-    """16 bytes that name this request within the hash; they begin with those of `share_of` its service."""
+    """16 bytes that name this request within the hash; the first ones are those of `share_of` its service."""
     entry: bytes
-    """The hash's field that holds the stored answer."""
+    """The field of the hash that holds the stored answer."""
     identity: bytes
-    """What the field's name is the hash of; compared in full on a hit."""
+    """The identity, whose hash is the field's name; compared in full on a hit."""
     read: Read
-    """What the policy says of the method."""
+    """What the policy says about the method."""
     vary: frozenset[str]
     """The metadata that tells callers apart."""
     bypass: bool
-    """It is forwarded, neither answered from the cache nor stored."""
+    """The request is forwarded; it is neither answered from the cache nor is its answer stored."""
     about: Description
-    """What log lines call its answer."""
+    """How log lines describe the answer."""
     problem: str = ""
-    """Why the policy could not tell its tag, so that it is forwarded; empty: it could."""
+    """Why the policy could not determine the tag, so that the request is forwarded; otherwise empty."""
 
 
 class Keys:
-    """Makes the keys of one namespace."""
+    """The keys of one namespace."""
 
     def __init__(self, namespace: str, vary: tuple[str, ...] = (), reads: Mapping[str, Read] | None = None) -> None:
-        """`reads` by path; `vary` counts for those that say nothing of it themselves."""
+        """`reads` by path. `vary` applies to those without a list of their own."""
         self._namespace = namespace.encode()
         self._reads = dict(reads or {})
         self._vary = {
@@ -62,7 +63,7 @@ class Keys:
         self._memo: dict[tuple[str, bytes, bytes], RequestKey | None] = {}
 
     def of_call(self, call: Call) -> RequestKey | None:
-        """The key; None when the request must not be cached (no such message, unknown fields, absurdly large)."""
+        """The key; None if the request must not be cached (undecodable, unknown fields, too large)."""
         memo_key = (call.method, call.body, self._vary_digest(call.method, call.metadata))
         try:
             return self._memo[memo_key]
@@ -80,16 +81,18 @@ class Keys:
         return key
 
     def of_tag(self, tag: str) -> bytes:
-        """The Redis key of a tag's hash. It never changes with versions: old and new processes invalidate alike."""
+        """The Redis key of a tag's hash. It is the same in all versions, so that old and new processes invalidate the
+        same hash.
+        """
         parts = (part.encode("utf-8", "surrogatepass") for part in tag.rsplit("/", 1))
         return b"%b:model:%b" % (self._namespace, blake2b(length_prefixed(*parts), digest_size=16).hexdigest().encode())
 
     def remembered(self, method: str, body: bytes, metadata: Metadata) -> RequestKey | None:
-        """The key as `of_call` made it before; None: ask that."""
+        """The key that `of_call` has returned before; None if it has to be asked."""
         return self._memo.get((method, body, self._vary_digest(method, metadata) if metadata else b""))
 
     def forget(self) -> None:
-        """Remembers no request any more."""
+        """Forgets all requests."""
         self._memo.clear()
 
     def vary_of(self, method: str) -> frozenset[str]:
@@ -97,11 +100,11 @@ class Keys:
         return self._vary[method]
 
     def of_dependants(self, tag: str) -> bytes:
-        """The Redis key beside a tag's hash, in the same slot of a Cluster, for what depends on the tag."""
+        """The Redis key, in the same Cluster slot as a tag's hash, that lists what depends on the tag."""
         return b"%b:dependants:{%b}" % (self._namespace, self.of_tag(tag))
 
     def of_alias(self, service: str, alias: str) -> bytes:
-        """The Redis key that tells which tag an alias of this service is another name of."""
+        """The Redis key that holds the tag for which an alias of this service stands."""
         name = length_prefixed(service.encode(), alias.encode("utf-8", "surrogatepass"))
         return b"%b:alias:%b" % (self._namespace, blake2b(name, digest_size=16).hexdigest().encode())
 
@@ -111,8 +114,8 @@ class Keys:
         return self._dependent
 
     def also(self, reads: Mapping[str, Read]) -> None:
-        """These reads, of a policy that counts from now on, may be dependent too. What was dependent is so for good:
-        the policy before may come back, and finds again what it stored.
+        """Adds the reads of a new policy, which may be dependent too. Dependent keys stay so, since the previous policy
+        may return and find what it stored.
         """
         self._dependent = self._dependent or any(read.dependent for read in reads.values())
 
@@ -123,16 +126,16 @@ class Keys:
 
     @property
     def probe_prefix(self) -> bytes:
-        """How the keys begin by which a Redis is asked whether it takes invalidations."""
+        """The prefix of the keys that test whether a Redis accepts invalidations."""
         return self._namespace + b":probe:"
 
     def _vary_digest(self, method: str, metadata: Metadata) -> bytes:
-        """A digest of the vary-metadata in order of arrival within each key; empty when the request has none of it."""
+        """A digest of the vary-metadata, in the order of arrival within each key; empty if there is none."""
         vary = self._vary[method]
         for key, _ in metadata:
             if key in vary:
                 break
-        else:  # nearly always, at every hit
+        else:  # almost always
             return b""
         found = [pair for pair in metadata if pair[0] in vary]
         found.sort(key=lambda pair: pair[0])
@@ -161,19 +164,19 @@ class Keys:
 
 
 def share_of(service: str) -> bytes:
-    """How the fields of a service's requests begin, so that what is stored of it is found in any hash. Two services
-    whose fields begin alike are only flushed together.
+    """The first bytes of all fields of a service, by which its answers are found in any hash. Two services with the
+    same bytes are only flushed together.
     """
     return blake2b(service.encode(), digest_size=_SHARE).digest()
 
 
 def length_prefixed(*parts: bytes) -> bytes:
-    """The parts joined so that no two different lists of parts give the same bytes."""
+    """Joins the parts so that different lists of parts never yield the same bytes."""
     return b"".join(b"%d:%b" % (len(part), part) for part in parts)
 
 
 def split_prefixed(joined: bytes) -> list[bytes]:
-    """The parts that `length_prefixed` joined; of bytes that were cut, or are others', as many as are whole."""
+    """The parts that `length_prefixed` joined; of truncated or foreign bytes, those that are complete."""
     parts, at = [], 0
     while (colon := joined.find(b":", at, at + 8)) > at and joined[at:colon].isdigit():
         end = colon + 1 + int(joined[at:colon])

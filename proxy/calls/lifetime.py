@@ -12,7 +12,7 @@ TEMPORARY = 300.0
 """Seconds that a URL signed with temporary credentials may be kept, since it does not say when their session ends. The
 default of CACHE_TTL_TEMPORARY_CREDENTIALS."""
 _LARGEST_MARGIN = 300.0  # seconds
-_MARGIN_SHARE = 0.1  # of the signed life
+_MARGIN_SHARE = 0.1  # as a share of the signed life
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Life:
     until: float | None = None
     """Seconds since 1970; None if there is no such bound."""
     seconds: float | None = None
-    """The shortest signed life from now: a bound that needs no common clock; None if there is no such bound."""
+    """The shortest signed life, a bound that needs no common clock; None if there is no such bound."""
 
     def usable_from(self, now: float) -> float | None:
         """Seconds that they may be served from `now`, which is Unix time by this host's clock; None means forever.

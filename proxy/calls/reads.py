@@ -74,7 +74,7 @@ class Read(Protocol):
 
     @property
     def path(self) -> str:
-        """As on the wire: `/shop.Products/Get`."""
+        """The path on the wire, like `/shop.Products/Get`."""
 
     @property
     def kind(self) -> str:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-_NESTED = 3  # URLs within URLs that are looked into
+_NESTED = 3  # levels of URLs within URLs that are searched
 _DECODED = 4  # how often a text is percent-decoded at most
 _AMPERSAND = re.compile(r"&(?:amp;|#0*38;|#[xX]0*26;)+|\\u0026|(?<=[?&#])amp;|;(?=[A-Za-z0-9_.%-]+=)")
 """The spellings of an ampersand in HTML and JSON, and the semicolon, which separates parameters as well."""

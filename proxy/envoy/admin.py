@@ -83,9 +83,7 @@ class EnvoyAdmin:
         return read(json.loads(text)["stats"])
 
     async def updates(self, subscription: str) -> Updates:
-        """How often Envoy has read a dynamic part of its configuration; `subscription` is its name
-        in the statistics.
-        """
+        """How often Envoy has read a dynamic part of its configuration, named `subscription` in the statistics."""
         values = await self._values(rf"^{re.escape(subscription)}\.update_(success|rejected)$")
         return Updates(
             values.get(f"{subscription}.update_success", 0), values.get(f"{subscription}.update_rejected", 0)

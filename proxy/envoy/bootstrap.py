@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, Target, pipe, target
-from proxy.envoy.ended import DURATIONS, PREFIX
+from proxy.envoy.dynamic_config import CLUSTERS, from_file
+from proxy.envoy.ended_calls import DURATIONS, PREFIX
 from proxy.envoy.http2 import as_client, extension
 from proxy.envoy.listener import BUFFER, OWN, listener
-from proxy.envoy.renewed import CLUSTERS, from_file
 from proxy.envoy.services import DEFAULT, Clusters, Placed, builtin
 from proxy.envoy.tls import towards_upstream
 from proxy.errors import BadPolicyError, SettingError

@@ -15,13 +15,13 @@ from grpc import StatusCode
 from proxy.calls.call import Call, Handler, Reply
 from proxy.envoy import framing
 from proxy.envoy.departures import Departures, Receive, Watched
-from proxy.envoy.straight import AT_ONCE, HEADERS, Straight
+from proxy.envoy.fast_path import AT_ONCE, HEADERS, FastPath
 from proxy.served import Served
 from proxy.transport.admission import Admission
+from proxy.transport.fast_path import Hits
 from proxy.transport.forward import unary_forwarder
-from proxy.transport.layers import Begun, Layers
+from proxy.transport.layers import Layers, Progress
 from proxy.transport.limits import Limits
-from proxy.transport.straight import Hits
 
 Event = dict[str, Any]
 Send = Callable[[Event], Awaitable[None]]
@@ -41,20 +41,18 @@ class Calls:
         departures: Departures,
         call_timeout: float,
         limits: Limits,
-        straight: tuple[Iterable[Hits], Admission] | None = None,
+        fast: tuple[Iterable[Hits], Admission] | None = None,
     ) -> None:
         self._layers = layers
         self._departures = departures
         self._limits = limits
         self._timeout = call_timeout or None
-        self._admission = None if straight is None else straight[1]
+        self._admission = None if fast is None else fast[1]
         self._forward: Handler = _unknown
-        self._take_up(routes, () if straight is None else straight[0])
+        self._take_up(routes, () if fast is None else fast[0])
 
     def take_up(self, served: Served) -> None:
-        """Uses another policy for calls that begin from now on. For a moment, Envoy may still route by the previous
-        one.
-        """
+        """Uses another policy for calls that begin from now on; Envoy may still route by the old one for a moment."""
         self._layers.large_methods = served.large_methods
         self._forward = unary_forwarder(served.upstreams)
         self._take_up(served.routes, served.hits)
@@ -62,8 +60,8 @@ class Calls:
     def _take_up(self, routes: Mapping[str, Handler], every: Iterable[Hits]) -> None:
         self._handlers = routes
         admission = self._admission
-        self._straight = (
-            {} if admission is None else {hits.method: Straight(hits, admission, self._long_way) for hits in every}
+        self._fast = (
+            {} if admission is None else {hits.method: FastPath(hits, admission, self._slow_path) for hits in every}
         )
 
     async def __call__(self, scope: Mapping[str, Any], receive: Receive, send: Send) -> None:
@@ -71,11 +69,11 @@ class Calls:
         if scope["query_string"]:  # Envoy ignores it when it selects a route, and no method has one
             await _finish(send, _NO_METHOD)
             return
-        straight = self._straight.get(scope["path"])
-        await (self._long_way(scope, receive, send) if straight is None else straight.serve(scope, receive, send))
+        fast = self._fast.get(scope["path"])
+        await (self._slow_path(scope, receive, send) if fast is None else fast.serve(scope, receive, send))
 
-    async def _long_way(
-        self, scope: Mapping[str, Any], receive: Receive, send: Send, begun: Begun | None = None
+    async def _slow_path(
+        self, scope: Mapping[str, Any], receive: Receive, send: Send, progress: Progress | None = None
     ) -> None:
         method: str = scope["path"]
         finish = partial(_finish, send)
@@ -86,7 +84,7 @@ class Calls:
             return
         limit = None if method in self._layers.large_methods else self._timeout
         remaining = limit if head.timeout is None else head.timeout
-        looked, read = (None, None) if begun is None else (begun.looked, begun.body)
+        looked, read = (None, None) if progress is None else (progress.looked, progress.body)
         request = _Request(receive, head.encoding, self._departures, self._limits, read)
         work = partial(
             self._layers.unary,
@@ -99,7 +97,7 @@ class Calls:
             request.announced,
         )
         try:
-            await self._layers.serve(method, head.metadata, work, finish, partial(_peer, scope), begun=begun)
+            await self._layers.serve(method, head.metadata, work, finish, partial(_peer, scope), progress=progress)
         except _CallerGoneError:
             return
         except asyncio.CancelledError:
@@ -178,7 +176,7 @@ class _Request:
             self._departures.leave(self._watched)
 
     async def _rest(self, first: bytes, most: int) -> bytes:
-        """The whole of a message that arrives in pieces. A longer body is read only until that is certain."""
+        """All of a message that arrives in pieces. A body that is too long is not read to its end."""
         pieces, held = [first], len(first)
         while self._more and held <= most:
             pieces.append(await self._chunk())

@@ -11,7 +11,7 @@ from proxy.errors import BadPolicyError, SettingError, StartError
 from proxy.settings.config import Settings
 
 SOCKET, LOG = 0, 1
-"""Descriptors of Envoy's process."""
+"""File descriptors in Envoy's process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,8 +2,8 @@
 
 pyvoy reports this only when asked: once a request has been read, `receive()` returns at once, with `http.disconnect` if
 the caller is gone. Each query goes to Envoy's thread and back, so the first one is made after 25 ms, when nearly every
-hit has been answered, and the next at growing intervals. Envoy enforces deadlines; calls that they end are noticed here
-as well.
+hit has been answered, and the next at growing intervals. Calls that end by a deadline, which Envoy enforces, are
+noticed here as well.
 """
 
 import asyncio
@@ -17,8 +17,7 @@ _FIRST = 0.025
 _LONGEST = 0.5
 """Maximum seconds between two queries about one call."""
 _MOST_AT_ONCE = 8
-"""Maximum queries in a row, which makes a few hundred per second however many calls are in progress: more would keep
-Envoy's thread busy."""
+"""Maximum queries in a row: a few hundred per second, however many calls are in progress. More would slow Envoy."""
 
 
 class Watched:

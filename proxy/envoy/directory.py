@@ -29,7 +29,7 @@ def own_directory() -> Iterator[Path]:
     try:
         parent = tempfile.gettempdir()
     except FileNotFoundError:
-        parent = "/dev/shm"  # noqa: S108 -- the directory in it is ours alone
+        parent = "/dev/shm"  # noqa: S108 -- only this user can read the directory that is made in it
     _remove_abandoned(Path(parent))
     try:
         directory = tempfile.TemporaryDirectory(prefix=_PREFIX, dir=parent)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import CORE, DURATIONS, OURS, PREFIX
+from proxy.envoy.ended_calls import CORE, DURATIONS, OURS, PREFIX
 from proxy.telemetry.metrics import Metrics
 
 _DURATIONS = f"envoy_{PREFIX}_{DURATIONS}"

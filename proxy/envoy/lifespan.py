@@ -18,7 +18,7 @@ from proxy.envoy.transport import EnvoyTransport
 from proxy.errors import StartError
 from proxy.policy.watched import Watched
 from proxy.settings.config import Settings
-from proxy.telemetry import log, strays, tracing
+from proxy.telemetry import log, stderr_records, tracing
 from proxy.telemetry.metrics import Metrics
 from proxy.transport.limits import Limits
 
@@ -50,7 +50,7 @@ class Lifespan:
         await receive()
         hello: Hello = self._control.recv()
         log.setup(hello.settings.log_level, hello.settings.log_format, fd=LOG, trace_ids=tracing.ids)
-        strays.hook()
+        stderr_records.hook()
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._told)
         running = asyncio.create_task(self._run(hello), name="proxy")
         accepting = asyncio.create_task(self._accepting.wait(), name="accepting")
@@ -111,7 +111,7 @@ class Lifespan:
         try:
             self._control.send(message)
         except OSError:
-            _logger.warning("serve is gone and cannot be told: %s", message)
+            _logger.warning("serve is gone and did not receive: %s", message)
 
     def _told(self) -> None:
         try:

@@ -16,9 +16,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from proxy.envoy.addresses import Json, Resolve, listening
-from proxy.envoy.ended import CORE, OTHER, OURS, access_logs, local_replies, overwritten
+from proxy.envoy.dynamic_config import ROUTES, from_file
+from proxy.envoy.ended_calls import CORE, OTHER, OURS, access_logs, local_replies, overwritten
 from proxy.envoy.http2 import extension, http2
-from proxy.envoy.renewed import ROUTES, from_file
 from proxy.envoy.services import DEFAULT, Placed, builtin
 from proxy.envoy.tls import towards_callers
 from proxy.settings.config import Settings

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from grpc import StatusCode
 
-from proxy.envoy.ended import CORE, COUNTS, OTHER, OURS, PREFIX
+from proxy.envoy.ended_calls import CORE, COUNTS, OTHER, OURS, PREFIX
 from proxy.envoy.services import AGAIN, UPSTREAM
 
 FILTER = (
@@ -33,7 +33,7 @@ _REFUSED = {"UO": "MAX_CONCURRENT_CALLS"}
 
 @dataclass(slots=True)
 class Outcomes:
-    """Counts since Envoy's start, except `forwarded` and `connections`, which are present values."""
+    """Counts since Envoy's start, except `forwarded` and `connections`, which are current values."""
 
     ended: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Ended calls by method and gRPC status."""

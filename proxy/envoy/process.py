@@ -48,9 +48,7 @@ class EnvoyProcess:
         return self._process.pid
 
     async def start(self, command: list[str], hello: Hello) -> None:
-        """Starts Envoy in the private directory; then `live` or `done` is set. Raises OSError if it
-        cannot be executed.
-        """
+        """Starts Envoy in the private directory; `live` or `done` is set later. Raises OSError if it cannot start."""
         self._ours.send(hello)
         try:
             self._process = await asyncio.create_subprocess_exec(

@@ -58,9 +58,7 @@ def builtin(settings: Settings) -> tuple[Placed, ...]:
 
 
 def placed(settings: Settings, watched: "Watched | None" = None) -> tuple[Placed, ...]:
-    """The services of the policy in POLICY. Raises PolicyError with every mistake. `watched` reads
-    the policy's files.
-    """
+    """The services of the policy in POLICY, whose files `watched` reads. Raises PolicyError with every mistake."""
     if not settings.policy:
         return builtin(settings)
     from proxy.policy.loading import load_policy  # noqa: PLC0415 -- see above

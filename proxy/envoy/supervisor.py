@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 
 from proxy.envoy import launch
 from proxy.envoy.bootstrap import Place
+from proxy.envoy.config_files import written
 from proxy.envoy.control import Hello
 from proxy.envoy.directory import own_directory
-from proxy.envoy.placing import written
 from proxy.envoy.process import EnvoyProcess
-from proxy.envoy.refusals import explained
+from proxy.envoy.start_errors import explained
 from proxy.errors import StartError
 from proxy.retry import jittered
 from proxy.settings.config import Settings
@@ -27,7 +27,7 @@ _UP_WITHIN = 60.0
 _STABLE = 60.0
 """Seconds after which a crash counts as the first one again."""
 _DRAINED_LATE = 15.0
-"""Seconds after DRAIN_TIME from when Envoy counts as hanging if it has not ended."""
+"""Seconds after DRAIN_TIME at which Envoy is killed if it has not ended."""
 
 
 async def run(settings: Settings, *, sources: Mapping[str, str], faults: Sequence[str] = ()) -> int:

@@ -16,11 +16,11 @@ from proxy.core import Core
 from proxy.envoy.admin import EnvoyAdmin, Forwarded
 from proxy.envoy.bootstrap import Place
 from proxy.envoy.calls import Calls
+from proxy.envoy.config_update import ConfigUpdate
 from proxy.envoy.departures import Departures
-from proxy.envoy.ended import too_many_calls
+from proxy.envoy.ended_calls import too_many_calls
 from proxy.envoy.forwarded import ForwardedCalls
 from proxy.envoy.outcomes import Outcomes
-from proxy.envoy.renewal import Renewal
 from proxy.envoy.services import placed_by
 from proxy.served import Served
 from proxy.settings.config import Settings
@@ -70,12 +70,12 @@ class EnvoyTransport:
         self._listen = settings.listen_addr
         self._admin = EnvoyAdmin(place.admin)
         self._settings = settings
-        self._renewal = Renewal(settings, place, self._admin, placed_by(core.policy, settings))
+        self._renewal = ConfigUpdate(settings, place, self._admin, placed_by(core.policy, settings))
         self._forwarded = ForwardedCalls(metrics)
         self._callers = metrics.callers
         self._seen = Outcomes()
         self._told = {
-            "unread": "Envoy reset it while it read its headers: malformed, or more than twice MAX_METADATA_BYTES",
+            "unread": "Envoy reset calls whose headers were malformed or larger than twice MAX_METADATA_BYTES",
             "MAX_CONNECTIONS": TOO_MANY % settings.max_connections,
         }
         """What is logged for calls that Envoy refuses without telling the caller why, by the limit."""

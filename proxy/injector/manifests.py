@@ -175,7 +175,7 @@ def _unshare(document: Any, seen: set[int]) -> Any:
 
 
 def _quoted(value: Any) -> Any:
-    """A value whose texts are quoted if a YAML 1.1 parser, such as kubectl's, would not read texts: `off`, `1:30`."""
+    """A value whose texts are quoted if a YAML 1.1 parser, such as kubectl's, could misread them: `off`, `1:30`."""
     if isinstance(value, dict):
         return {key: _quoted(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):

@@ -79,7 +79,7 @@ def read(
 
 
 def _bounds(items: Iterable[Mapping[str, Any]], resources: Iterable[str]) -> dict[str, Bounds]:
-    """The bounds of all LimitRanges together. Kubernetes does not say whose defaults win, so the strictest are used."""
+    """The bounds of all LimitRanges together. Kubernetes does not say whose defaults win, so the worst are assumed."""
     every = list(items)
 
     def values(field_name: str, resource: str) -> list[Decimal]:

@@ -24,7 +24,7 @@ def _may_have(place: Place, variable: str) -> bool:
 
 
 def may_be_missing(original: Collection[Mapping[str, Any]]) -> str:
-    """The warning for an original from an optional source, without which the app has no address; empty if none is."""
+    """The warning for an original from an optional source, without which calls fail; empty if it is not optional."""
     for entry in original:
         for kind, source in (entry.get("valueFrom") or {}).items():
             if isinstance(source, dict) and source.get("optional"):

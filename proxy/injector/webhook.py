@@ -214,8 +214,8 @@ async def listening(webhook: Webhook, listen_addr: str, probe_addr: str) -> Asyn
 async def serve(
     webhook: Webhook, listen_addr: str, probe_addr: str, *, interval: float, drain_time: float, stop: asyncio.Event
 ) -> None:
-    """Serves until `stop` is set. Then it is not ready at once, but goes on serving for `drain_time` seconds, until the
-    Service has removed it.
+    """Serves until `stop` is set. From then on it is not ready, but it goes on serving for `drain_time` seconds, while
+    the Service removes it.
     """
     async with listening(webhook, listen_addr, probe_addr) as (admission_port, probe_port):
         _logger.info("listening", extra={"admissions": admission_port, "probes": probe_port})

@@ -11,7 +11,7 @@ from proxy.policy.compiled import Policy, Read, Service
 from proxy.policy.failures import ExpressionError
 
 SHORT_TTL = 300.0
-"""Seconds. No warning that nothing invalidates a tag if its answers live no longer than this: that is then intended."""
+"""Seconds. A tag that nothing invalidates is taken as intended if its answers live no longer than this."""
 _DEPTH = 3
 _PROBE = "probe"
 
@@ -39,7 +39,7 @@ def warnings(policy: Policy) -> Iterator[str]:
 
 
 def _is_invalidated(read: Read, service: Service, policy: Policy) -> bool:
-    """Whether a write or an event names the tag of a read or one of its further tags; only their heads are compared."""
+    """Whether a write or an event names the tag of a read or one of its further tags, judging by their beginnings."""
     if read.aliases is not None and any(write.alias(write.requests.default()) for write in service.writes.values()):
         return True
     return bool({_shape(_tag(read)), *_further(read)} & _named(policy))

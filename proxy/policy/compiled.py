@@ -28,7 +28,7 @@ class Read:
     service: str
     name: str
     path: str
-    """As on the wire: `/shop.Products/Get`."""
+    """The path on the wire, like `/shop.Products/Get`."""
     digest: bytes
     """A hash of what the policy says about this read, 16 bytes. An entry stored under another one is never served."""
     said: Mapping[str, str]
@@ -77,7 +77,7 @@ class Read:
     def storable(self, request: bytes, response: bytes, temporary: float = TEMPORARY) -> Verdict | str:
         """How the OK answer to this request may be stored, or the reason why it may not be.
 
-        `temporary` bounds, in seconds, how long an answer with temporarily signed URLs is kept (see `life_of`).
+        `temporary` is how long a URL signed with temporary credentials may be kept, in seconds.
         """
         if self.stores is None and self.aliases is None and self.further_tags is None and self.presigned_urls is None:
             return _PLAIN_VERDICT
@@ -219,7 +219,7 @@ class Policy:
     """A whole policy, checked."""
 
     services: Mapping[str, Service]
-    """By full name."""
+    """The services, by full name."""
     events: tuple[Event, ...]
 
     @property

@@ -23,7 +23,7 @@ class Event:
     said: Mapping[str, str]
     """The expressions as the policy spells them, by key; for people."""
     flushes: bool
-    """Whether a message whose tags cannot be told causes a flush; otherwise it is only logged."""
+    """Whether a message whose tags cannot be determined causes a flush; otherwise it is only logged."""
     share: str
     """The service whose answers are then flushed; empty means all services."""
     kinds: frozenset[str]
@@ -37,7 +37,7 @@ class Event:
     describe: Callable[[object, str], Description]
 
     def tags_of(self, body: bytes, routing_key: str) -> tuple[tuple[str, ...], Description]:
-        """The tags that a message invalidates, and what log lines call it; raises BadBody if they cannot be told."""
+        """The tags that a message invalidates, and what log lines call it; raises BadBody if they are unclear."""
         event = self.body(body)
         try:
             return self.invalidates(event), self.describe(event, routing_key)

@@ -241,7 +241,7 @@ class _Compiler:
         named = [*(read.method for read in given.reads or ()), *(write.method for write in given.writes or ())]
         for method in named:
             if method is not None and method.text in seen:
-                text = f"{method.text} appears twice; accepted: a method once, as a read or as a write"
+                text = f"{method.text} appears twice; accepted: each method once, as a read or as a write"
                 self._document.wrong(method.place, text)
             seen.add(method.text if method is not None else "")
 

@@ -78,7 +78,8 @@ def _body(
         return declared_fields(_JSON[name], declared.message(kind), fields), kind, declared.pool, None
     if given.fields is not None:
         document.wrong(
-            given.at_key("fields"), f"event: fields: {name} has its own; accepted: with body json or envelope"
+            given.at_key("fields"),
+            f"event: fields: {name} has its own fields; accepted: with body json or envelope",
         )
         return None
     chosen = {given.message_of.text} if given.message_of else known.keys()

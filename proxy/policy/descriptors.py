@@ -22,7 +22,7 @@ _WELL_KNOWN = (
 
 
 class BadDescriptors(Exception):  # noqa: N818 -- it is told to a person, not raised to a caller
-    """Descriptors that cannot be had or used; the text says why and what is accepted."""
+    """Descriptors that cannot be read or used; the text says why and what is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Method:
     """One method of a service."""
 
     path: str
-    """As on the wire: `/shop.Products/Get`."""
+    """The path on the wire, like `/shop.Products/Get`."""
     name: str
     request: Descriptor
     response: Descriptor

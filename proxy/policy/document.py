@@ -31,7 +31,7 @@ class Source:
     """The number of columns by which the lines of a literal block are indented; 0 for any other scalar."""
 
     def at(self, line: int, column: int) -> Place:
-        """The place of a line and column of the text, counted from 1; `place` itself if it cannot be told."""
+        """The place of a line and column of the text, counted from 1; `place` itself if that is unknown."""
         if self.indent:
             return Place(self.place.file, self.place.line + line - 1, self.indent + column)
         if self.exact and line == 1:
@@ -52,7 +52,7 @@ class Document:
         self.root = self._compose(text)
 
     def place(self, node: Node) -> Place:
-        """Where a node begins."""
+        """The place where a node begins."""
         return Place(self.file, node.start_mark.line + 1, node.start_mark.column + 1)
 
     def wrong(self, at: Node | Place, text: str) -> None:
@@ -86,7 +86,7 @@ class Document:
     def text(self, node: Node, what: str, accepted: str = "a text") -> Source | None:
         """A scalar that is not empty; None after a mistake."""
         if not isinstance(node, yaml.ScalarNode):
-            whole = ", in quotes as a whole" if "expression" in accepted else ""
+            whole = ", quoted as a whole" if "expression" in accepted else ""
             self.wrong(node, f"{what}: {_found(node)}; accepted: {accepted}{whole}")
             return None
         source = self._source(node)

@@ -60,7 +60,7 @@ def _write(write: Write, request: Any) -> Iterator[tuple[str, str]]:
     if alias := write.alias(message):
         yield "alias", alias
     if write.look_up is not None:
-        yield "look_up", f"{write.look_up.path[1:]}, if no stored answer has told the alias"
+        yield "look_up", f"{write.look_up.path[1:]}, if no stored answer has contained the alias"
 
 
 def _method(policy: Policy, name: str) -> Read | Write:

@@ -75,7 +75,7 @@ class Variable:
 
 
 class Expression:
-    """Is called with its variables; raises only ExpressionError."""
+    """A compiled expression. A call with its variables gives its value, or raises ExpressionError and nothing else."""
 
     __slots__ = ("_constants", "_evaluate", "_names", "_own", "_type", "text")
 
@@ -266,7 +266,7 @@ class Language:
             return f"no variable is called {name[1]!r}; accepted: {', '.join(variables)}"
         if text.startswith("Syntax error"):
             begin = text.partition(" expecting ")[0]
-            return f"{begin}; accepted: CEL, where a text has quotes: 'product/' + string(request.id)"
+            return f"{begin}; accepted: CEL, with texts in quotes, like 'product/' + string(request.id)"
         if accepted := hint(text):
             return f"{text}; accepted: {accepted}"
         if not (name := _NO_FIELD.match(text)):
@@ -290,7 +290,8 @@ def _misplaced(text: str, function: str) -> Fault:
     at = re.search(rf"\.\s*{function}\s*\(", text)
     before = text[: at.start() + 1] if at is not None else ""
     line, column = before.count("\n") + 1, len(before) - before.rfind("\n")
-    return Fault(line, column, f"{function}() is not on a field; accepted: a field's, as in request.name.{function}()")
+    told = f"{function}() is not called on a field; accepted: a call on one, as in request.name.{function}()"
+    return Fault(line, column, told)
 
 
 def _cut(text: str) -> str:

@@ -1,6 +1,7 @@
 """The *head* of an expression's tags: what they begin with, as far as the expression's text shows it.
 
-The tags of `'product/' + string(request.id)` begin with `product/`. Where the text shows nothing, any tag may follow.
+The tags of `'product/' + string(request.id)` begin with `product/`. If the text does not show what tags begin with, the
+head is empty and fits any tag.
 """
 
 import re

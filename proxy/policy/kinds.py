@@ -40,6 +40,7 @@ class Kind:
     """Reads one node, and says what it accepts."""
 
     accepted: str
+    """What is accepted, in one line, for messages and the reference."""
 
     def read(self, document: Document, node: Node, what: str) -> Any:
         """The value; None after a mistake, which is recorded in the document. `what` names the value in it."""

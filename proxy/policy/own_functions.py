@@ -91,6 +91,6 @@ def every_call(most: int) -> Iterator[OwnCall]:
 
 
 def misplaced(text: str) -> tuple[int, str] | None:
-    """The first remaining call, which is not on a field: its position and function; None if no call remains."""
+    """The first remaining call, which is not called on a field: its position and function; None if no call remains."""
     found = next((each for each in _LEFT.finditer(text) if each[1] is not None), None)
     return None if found is None else (found.start(1), found[1])

@@ -34,9 +34,9 @@ class Watched:
         file.write_bytes(pickle.dumps(self))
 
     def read(self, path: Path, most: int) -> bytes:
-        """A file's content, as kept from its first reading if it was; raises OSError.
+        """A file's content, or what was kept of it when it was first read; raises OSError.
 
-        At most `most` + 1 bytes are read, so that a file that is too large can be told.
+        At most `most` + 1 bytes are read; the last one shows that a file is too large.
         """
         kept = self.told(path)
         if kept is not None:

@@ -26,7 +26,7 @@ class Breaker:
         self._slow = 0
 
     def answered(self, seconds: float) -> bool:
-        """Records an answer that took so long; True if this opened the breaker."""
+        """Records an answer that took `seconds`; True if this opened the breaker."""
         recent = self._recent
         if len(recent) == _WINDOW and recent[0]:
             self._slow -= 1
@@ -43,7 +43,7 @@ class Breaker:
         return self._open(reason)
 
     def pinged(self, seconds: float) -> bool:
-        """Records that a background ping was answered; True if this closed the breaker."""
+        """Records a background ping that was answered in `seconds`; True if this closed the breaker."""
         if self.closed or seconds > SLOW:
             return False
         self.closed = True

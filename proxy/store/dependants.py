@@ -31,8 +31,8 @@ BATCH = 200
 LONGEST_FETCH = 10.0
 """Seconds. An answer with further tags that took longer is not stored. A lease lives as long."""
 MARK_MS = b"%d" % ((LONGEST_FETCH + 5.0) * 1000)
-"""Milliseconds for which a mark is kept once its tag is open again: the longest fetch that is stored, and a margin for
-clocks that differ."""
+"""Milliseconds for which a mark is kept once its tag is open again: the longest stored fetch, and a margin for
+clocks."""
 _MARGIN_MS = 100.0
 _KEPT_LONGER_MS = 5000
 """By how much a dependant is kept longer than its answer: they may be on servers whose clocks differ."""
@@ -65,8 +65,8 @@ class Dependants:
     async def enter(
         self, key: RequestKey, further: Sequence[str], keep_ms: int, began: float, budget: Budget
     ) -> Overtaken:
-        """Before a fill: registers the key's tag with its further tags, for `keep_ms`. Returns whether the answer may
-        still be stored; its fetch began at `began`, by `time.monotonic`. Raises RedisUnavailableError.
+        """Before a fill: registers the key's tag with the `further` tags, for `keep_ms`. Returns why the answer must
+        not be stored; empty if it may. Its fetch began at `began`, by `time.monotonic`. Raises RedisUnavailableError.
         """
         groups = self._groups([(tag, self._keys.of_dependants(tag)) for tag in dict.fromkeys(further)])
         arguments = (
@@ -100,7 +100,9 @@ class Dependants:
             raise UnexpectedReplyError
         now_ms, marked, *names = reply
         if not marked:
-            raise RedisUnavailableError("Redis is full: what depends on a tag could be stored outdated")
+            raise RedisUnavailableError(
+                "Redis is full, so answers that depend on an invalidated tag could still be stored"
+            )
         tags = tuple(name.decode(errors="replace") for name in names)
         return Left(tags, now_ms) if tags else None
 
@@ -110,7 +112,7 @@ class Dependants:
         await all_of([self._remove(tuple(name for _, name in names), timeout) for _, names in groups])
 
     def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
-        """Removes `tags` from the dependants, since they are invalidated, unless they were registered again."""
+        """Forgets dependants that have been invalidated, except those that were registered again since."""
         key = self._keys.of_dependants(tag)
         node = self._topology.node_for(key)
         if node is not None:

@@ -24,7 +24,7 @@ class Verdict:
     """What the record says."""
 
     silent: bool
-    """Events are missing: the writes through the proxies have none."""
+    """Events are missing: writes through the proxies succeed, but no events arrive."""
     heard_ago: float | None
     """Seconds since any proxy applied an event; None if that was never, or more than a week ago."""
     in_part: bool = False
@@ -37,9 +37,7 @@ class Verdict:
 
 
 class EventRecord:
-    """The record of one namespace. `id` distinguishes one Redis from another. While a proxy runs, the id survives the
-    loss of Redis' data.
-    """
+    """The record of one namespace. `id` identifies its Redis, and survives a loss of Redis' data while a proxy runs."""
 
     def __init__(self, topology: Topology, namespace: str, key_of: Callable[[str], bytes] = str.encode) -> None:
         """`key_of` returns the key of a tag's hash; with the default, `answered` finds no notes."""

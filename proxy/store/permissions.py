@@ -39,8 +39,7 @@ class Permissions:
         self._refused: dict[tuple[bytes, ...], str] = {}
         self._refused_at: dict[tuple[bytes, ...], float] = {}
         self.missing = ""
-        """The first refusal that still holds, and what to do about it; empty if there is none. An attribute, because it
-        is read for each reply."""
+        """The first refusal that still holds, and what to do about it; empty if there is none. Read for each reply."""
 
     def refused(self, command: tuple[bytes, ...], error: Exception) -> None:
         """Takes an error of any kind that Redis replied with, and the first two words of the command."""

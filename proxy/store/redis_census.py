@@ -29,9 +29,7 @@ class Census:
 
 
 async def census(topology: Topology, pattern: bytes, within: float) -> Census:
-    """Counts the keys that match on all masters, for at most `within` seconds. Raises RedisUnavailableError if a master
-    is away.
-    """
+    """Counts matching keys on all masters for at most `within` seconds. RedisUnavailableError if a master is away."""
     if not (nodes := topology.nodes()):
         raise RedisUnavailableError("not connected yet")
     until, models, sizes, complete = time.monotonic() + within, 0, list[int](), True

@@ -17,7 +17,7 @@ _QUARANTINE = 2.0
 
 @dataclass(slots=True)
 class Health:
-    """The health of one server. `changed` is called when it becomes usable, or unusable for a reason; `wake` asks for a
+    """The health of one server. `changed` is called when it becomes usable, or unusable and why; `wake` makes `Pings`
     ping at once.
     """
 
@@ -58,13 +58,13 @@ class Health:
             self.wake()
 
     def answered(self, seconds: float) -> None:
-        """The server took so long to answer."""
+        """The server answered in `seconds`."""
         if self.breaker.answered(seconds):
             self.changed(False, self.breaker.reason)
             self.wake()
 
     def pinged(self, seconds: float) -> None:
-        """The server took so long to answer a ping, and can be used."""
+        """The server answered a ping in `seconds`, and can be used."""
         if not self.breaker.pinged(seconds):
             return
         now = time.monotonic()

@@ -1,12 +1,11 @@
 """`Link`: one connection to one Redis server, shared by all calls of a process.
 
-Requests are sent without waiting for earlier replies; replies are matched in order (RESP is strictly first in, first
-out). Connecting, TLS, authentication and Sentinel
-discovery are redis-py's; only the sharing is ours (`redis_wire`), since a checkout from its pool for each call costs
-more than the call.
+Requests are sent without waiting for earlier replies, and replies are matched in order (RESP is strictly first in,
+first out). redis-py connects, with TLS, authentication and Sentinel discovery. The sharing is done here (`redis_wire`),
+since taking a connection from redis-py's pool for each call costs more than the call.
 
-Cancellation: a cancelled request only abandons its future. The reply still arrives, is matched with the abandoned
-future and dropped, so no caller ever gets another's reply.
+Cancelling a request only abandons its future. The reply still arrives, is matched with that future and dropped, so no
+caller ever gets another caller's reply.
 """
 
 import asyncio
@@ -48,19 +47,19 @@ _MOST_PENDING = 8192
 _MOST_PENDING_BYTES = 64 << 20
 _LOST = (RedisConnectionError, RedisTimeoutError)
 _OUT_OF_SLOT = "attempted to access a non local key"
-"""Of a slot that is on its way: the script has removed all that the key held, so that the key is no longer here.
-The next attempt is sent to where the slot goes."""
+"""The error of a script in a slot that is being migrated: the script has removed everything in the key, so the key no
+longer exists on this node. The next attempt goes to the node that imports the slot."""
 REDIRECTIONS = (AskError, ClusterDownError, NoScriptError, TryAgainError)
-"""Refusals that mean "elsewhere" or "once more" (redis-py's MOVED is an AskError); they pass untranslated."""
+"""Errors that mean "ask another node" or "try again" (redis-py's MovedError is an AskError). They stay as they are."""
 
 
 class Link:
-    """Owned by whoever runs `run`; usable while `connected`."""
+    """One connection, made and remade by `run` and usable while `connected`."""
 
     def __init__(
         self, make: Callable[[], AbstractConnection], scripts: Sequence[bytes], *, in_cluster: bool = True
     ) -> None:
-        """`in_cluster`: whether several masters may share the keys."""
+        """`in_cluster` says that several masters may share the keys."""
         self._make = make
         self._in_cluster = in_cluster
         self._scripts = scripts
@@ -71,12 +70,12 @@ class Link:
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
         self.peer = RedisPeer()
-        """Host and port of the present connection, or of the last one."""
+        """Host, port and database of the current connection, or of the last one."""
         self.run_id = b""
-        """Of the server process behind the present connection, and of its time as a master: one that was a replica in
-        between holds what its master of then had. Learned before the first reply is used."""
+        """Identifies the server process and its current time as a master: a server that was a replica in between holds
+        the data of its master of that time. It is known before the first reply is used."""
         self.greeting: Greeting | None = None
-        """What the server told at the present connection, or at the last one."""
+        """What the server said of itself when the current connection was opened, or the last one."""
         self.read_at = 0.0
         """When the last reply was read, by `time.monotonic`."""
         self.connected = asyncio.Event()
@@ -84,7 +83,7 @@ class Link:
         """Why it is not connected, in one line without credentials."""
 
     def request(self, *command: bytes) -> Reply:
-        """Queues one command; RedisUnavailableError at once when there is no connection or too much is pending."""
+        """Sends one command. RedisUnavailableError at once if there is no connection or too much is pending."""
         wire = self._wire
         if wire is None:
             raise RedisUnavailableError(self.failure)
@@ -98,7 +97,7 @@ class Link:
         return reply
 
     def drop(self, reason: str) -> None:
-        """Gives the present connection up; what is pending fails, `run` connects anew."""
+        """Closes the current connection. Pending requests fail, and `run` connects again."""
         self.failure = reason
         self.connected.clear()
         if self._wire is not None:
@@ -106,8 +105,8 @@ class Link:
             self._wire = None
 
     async def run(self, on_up: Callable[[], None], on_down: Callable[[str], None]) -> None:
-        """Keeps a connection until cancelled. `on_up` is called before the first request, `on_down` after each loss
-        and each failed attempt.
+        """Keeps a connection open until cancelled. `on_up` is called before the first request, `on_down` after each
+        loss and each failed attempt.
         """
         backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
         failures = 0
@@ -133,7 +132,7 @@ class Link:
                 self.connected.set()
                 on_up()
                 await wire.over
-            except Exception as error:  # noqa: BLE001 -- redis-py raises whatever it trips over in what is no Redis
+            except Exception as error:  # noqa: BLE001 -- redis-py raises anything when the server is not Redis
                 self._lost(_described(error))
                 on_down(self.failure)
             finally:
@@ -142,13 +141,13 @@ class Link:
                     with suppress(RedisError, OSError):
                         await connection.disconnect(nowait=True)
                 if writer is not None:
-                    # A plain close would go on trying to send what a frozen server does not take, and keep it.
+                    # A plain close keeps the unsent bytes and goes on trying to send them to a frozen server.
                     writer.transport.abort()
             failures = 1 if time.monotonic() - up_since >= _STEADY else failures + 1
             await asyncio.sleep(backoff.compute(min(failures, 10)) if failures > 1 else 0)
 
     def _received(self, reply: object) -> None:
-        """One reply, for whoever asked first of those who wait; raises when the connection is of no more use."""
+        """Passes one reply to the oldest pending request. Raises if the connection cannot be used any longer."""
         if isinstance(reply, _LOST):
             raise reply
         if not self._pending:
@@ -167,7 +166,7 @@ class Link:
         self.permissions.refused(command, reply)
         self.fullness.refused(reply)
         if isinstance(reply, (ReadOnlyError, MasterDownError, RedisConnectionError)):
-            raise reply  # demoted, loading, or our credentials are gone: only a new connection can be right again
+            raise reply  # demoted, loading, or credentials revoked: only a new connection can help
 
     def _lost(self, reason: str) -> None:
         if self.connected.is_set() or self._pending or reason != "closed":
@@ -182,14 +181,14 @@ class Link:
 
 
 def _require_not_cancelled() -> None:
-    """redis-py uses asyncio.wait_for here and there, of which Python 3.11's may swallow a cancellation."""
+    """redis-py uses `asyncio.wait_for`, which may swallow a cancellation in Python 3.11."""
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
 
 
 def ignored(reply: Reply) -> None:
-    """A callback for a reply that nobody awaits: its error is not reported as never retrieved."""
+    """A done callback for replies that nobody awaits, so that asyncio does not report their errors."""
     if not reply.cancelled():
         reply.exception()
 
@@ -201,7 +200,7 @@ def _translated(error: Exception) -> Exception:
 
 
 def _described(error: BaseException) -> str:
-    """One line. redis-py's texts name host and port, never a password."""
+    """An error in one line. redis-py's messages name host and port, never a password."""
     if isinstance(error, TimeoutError):
         return f"no answer to connecting within {CONNECT_TIMEOUT:g} s"
     return in_words(error)

@@ -62,7 +62,7 @@ class ListedEntry:
     stale_ttl: float | None = None
     """How much longer it may stand in."""
     this_run: bool | None = None
-    """Whether it was written under the present run id of Redis."""
+    """Whether it was written under the current run id of Redis."""
     further_tags: list[str] | None = None
     """The further tags that the answer depends on; None if that was not determined (`proxy.store.relations`)."""
 
@@ -76,7 +76,7 @@ class ListedLease:
     ttl: float
     """Negative once it has expired; the next reader takes it over."""
     this_run: bool
-    """Whether it was granted under the present run id of Redis."""
+    """Whether it was granted under the current run id of Redis."""
 
 
 @dataclass(frozen=True, slots=True)

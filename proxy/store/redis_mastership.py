@@ -48,7 +48,7 @@ class Mastership:
 
     `renewed` is called at once when another server is master, with the time (of `time.monotonic`) since when this
     process may have relied on a server that was no master. It gets None if this process used the new master before,
-    since nobody knows what that one has missed. `doubted` is called with the reason why the present one may be deposed.
+    since nobody knows what that one has missed. `doubted` is called with the reason why the current one may be deposed.
     """
 
     link: Link
@@ -57,7 +57,7 @@ class Mastership:
     renewed: Callable[[float | None], None]
     doubted: Callable[[str], None]
     since: float = field(default_factory=time.monotonic)
-    """When this process first connected to the present master, by `time.monotonic`."""
+    """When this process first connected to the current master, by `time.monotonic`."""
     _following: Following = field(init=False)
     _reign: bytes = b""
     _past: dict[bytes, None] = field(default_factory=dict)

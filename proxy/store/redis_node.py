@@ -1,4 +1,4 @@
-"""`Node`: one Redis server as the cache sees it: commands within a call's time budget, and whether to use it at all."""
+"""`Node`: one Redis server as the cache uses it: commands within a call's time budget, and whether it can be used."""
 
 import asyncio
 import logging
@@ -23,27 +23,27 @@ from proxy.telemetry import tracing
 log = logging.getLogger(__name__)
 
 CALL_BUDGET = 0.050
-"""Seconds that Redis may add to one call, in total."""
-_LARGEST_VALUE = 4 << 20  # bytes that can be expected to arrive within a call's budget
-_RESERVE = 0.010  # of the budget, kept for the command after this one
+"""The maximum time in seconds that Redis may add to one call."""
+_LARGEST_VALUE = 4 << 20  # bytes; more than this cannot be expected to arrive within a call's budget
+_RESERVE = 0.010  # seconds of the budget that are kept for the next command
 FIRST_SHARE = CALL_BUDGET - _RESERVE
-"""Of the budget, for the first command of a call."""
+"""The part of the budget that the first command of a call may use, in seconds."""
 _SAMPLE_EVERY = 0.005
-_TURNS = 4  # of the event loop, from queueing a request to waking its caller
+_TURNS = 4  # of the event loop, from sending a request to waking its caller
 
 
 @dataclass(slots=True)
 class Budget:
-    """What is left of the time that Redis may take from one call, in seconds."""
+    """How much time Redis may still take from one call, in seconds."""
 
     left: float = CALL_BUDGET
 
 
 @dataclass(slots=True)
 class Node:
-    """Runs while `run` runs. `changed` is told True and False as the node becomes usable and unusable, `renewed` when
-    another server is master (see `Mastership`). `name` is that of a Cluster's node. Without `probe` it is not tried
-    whether the server takes invalidations.
+    """Connected while `run` runs. `changed` is called with True or False when the node becomes usable or unusable, and
+    `renewed` when another server is master (see `Mastership`). `name` is set for a node of a Cluster. Without `probe`
+    the node is not tested for whether it accepts invalidations.
     """
 
     make: Callable[[], AbstractConnection]
@@ -71,43 +71,43 @@ class Node:
 
     @property
     def usable(self) -> bool:
-        """Connected, answering, quick enough to be worth asking, and invalidated by whoever should."""
+        """Whether it is connected, answers quickly enough, and receives all invalidations."""
         return self.health.breaker.closed and self._link.connected.is_set()
 
     @property
     def run_id(self) -> bytes:
-        """Of the server process behind the present connection."""
+        """Identifies the server process behind the current connection; see `Link.run_id`."""
         return self._link.run_id
 
     @property
     def one_slot(self) -> bool:
-        """Whether the keys of one script must be of one slot."""
+        """Whether all keys of a script must be in one slot."""
         return bool(self.name) or (self._link.greeting is not None and self._link.greeting.in_cluster)
 
     @property
     def trouble(self) -> str:
-        """Why it cannot be used now, or what our user may not do on it and what to grant, or that it is full; empty:
-        nothing."""
+        """Why it cannot be used now, which permission the proxy's user lacks, or that its memory is full; otherwise
+        empty."""
         if not self._link.connected.is_set():
             return self._link.failure
         return self._link.permissions.missing or self.health.breaker.reason or self._link.fullness.trouble
 
     @property
     def master_since(self) -> float:
-        """When this process first met the present master, of `time.monotonic`."""
+        """When this process first connected to the current master, by `time.monotonic`."""
         return self._mastership.since
 
     @property
     def evicts(self) -> bool:
-        """Whether this server may evict keys, as far as it tells."""
+        """Whether this server may evict keys, by what it reports."""
         return self._pings.evicts
 
     def now_ms(self) -> float:
-        """This server's clock, by its quickest ping."""
+        """The time on this server's clock, estimated from its quickest ping, in milliseconds since 1970."""
         return self.health.clock.now_ms(time.monotonic())
 
     def is_ahead(self, ms: int) -> bool:
-        """Whether a time cannot have been yet, by this server's clock."""
+        """Whether a time is in the future, by this server's clock."""
         return self.health.clock.is_ahead(ms, time.monotonic())
 
     def min_born_ms(self) -> int:
@@ -115,10 +115,11 @@ class Node:
         return self.health.min_born_ms()
 
     def send(self, *command: bytes, batch: int = 1) -> Reply:
-        """Queues a command that nobody waits for and answers with its future, even while the breaker is open: a lease
-        is given back whenever it can be. RedisUnavailableError when there is no connection.
+        """Sends a command that nobody waits for and returns its future, even while the breaker is open, so that leases
+        are released whenever possible. RedisUnavailableError if there is no connection.
 
-        `batch`: how many commands its span stands for, this one the last; 0: another one's stands for it.
+        `batch` is the number of commands that its span stands for, of which this is the last; 0 means that the span of
+        another command stands for it.
         """
         reply = self._link.request(*command)
         if batch:
@@ -126,8 +127,8 @@ class Node:
         return reply
 
     async def ask(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
-        """One command within what is left of the budget. RedisUnavailableError also when Redis refuses. `asking`: an
-        ASK reply sent us here.
+        """Sends one command and awaits its reply within the budget. RedisUnavailableError also if Redis refuses it.
+        `asking` follows an ASK redirection to this node.
         """
         self._require_usable(budget)
         with tracing.redis_span(command, self._link.peer):
@@ -142,8 +143,8 @@ class Node:
                 budget.left = self.ended(reply, begun, time.monotonic(), budget.left)
 
     def begin(self, seconds: float, *command: bytes) -> tuple[Reply, float]:
-        """The first half of an `ask`, without a span: the reply, which fails with RedisUnavailableError after so many
-        seconds, and when Redis was asked, by `time.monotonic`. `ended` follows once the reply was awaited.
+        """The first half of `ask`, without a span. Returns the reply, which fails with RedisUnavailableError after
+        `seconds`, and when Redis was asked, by `time.monotonic`. `ended` follows when the reply has been awaited.
         """
         reply = self._link.request(*command)
         begun = time.monotonic()
@@ -151,8 +152,8 @@ class Node:
         return reply, begun
 
     def ended(self, reply: Reply, begun: float, now: float, left: float) -> float:
-        """What remains of a call's budget that had `left` seconds. Health learns from how the wait ended, but not from
-        one that was given up. Now and then it learns how quick Redis is, without our own loop's lateness.
+        """Returns what remains of a budget of `left` seconds. The outcome is reported to `Health`, unless the wait was
+        cancelled; so is, every few milliseconds, how long Redis took, without delays of the proxy's own event loop.
         """
         self._waits.end(reply)
         if not reply.done() or reply.cancelled():
@@ -161,7 +162,7 @@ class Node:
         spent = now - begun
         if error is not None:
             if isinstance(error, ClusterDownError):
-                # The node answers, its cluster does not: an outage, until a ping sees the cluster's state as ok.
+                # The node answers but its cluster is down: an outage until a ping reports the cluster's state as ok.
                 self.health.failed(
                     str(error) if isinstance(error, MasterDownError) else f"the cluster is down: {error}"
                 )
@@ -175,8 +176,8 @@ class Node:
         return max(left - spent, _RESERVE)
 
     def shed(self, key: bytes, field: bytes) -> None:
-        """Removes a hash's field when it is so large that it may be why no answer came in time: bytes that somebody
-        else left there must not open the breaker at each read of them.
+        """Removes a field of a hash if it is so large that it may be why no reply came in time. Otherwise bytes that
+        somebody else stored there would open the breaker at each read.
         """
 
         def measured(size: Reply) -> None:
@@ -188,7 +189,7 @@ class Node:
             self.send(b"HSTRLEN", key, field).add_done_callback(measured)
 
     async def write(self, budget: Budget, *command: bytes, asking: bool = False) -> object:
-        """One invalidation, done once this server was seen to be the master after it."""
+        """Sends an invalidation, which counts as done once this server has proved that it is still the master."""
         run_id = self._link.run_id
         try:
             answer = await self.ask(budget, *command, asking=asking)
@@ -208,7 +209,7 @@ class Node:
         if not self.health.breaker.closed:
             raise RedisUnavailableError(self.health.breaker.reason or self._link.failure)
         if budget.left <= 0:
-            raise RedisUnavailableError(f"Redis took all of the {CALL_BUDGET * 1000:g} ms a call grants it")
+            raise RedisUnavailableError(f"Redis took all of its {CALL_BUDGET * 1000:g} ms for this call")
 
     async def run(self) -> None:
         """Connects, pings and reconnects until cancelled."""
@@ -219,7 +220,7 @@ class Node:
             tasks.create_task(self._waits.watch())
 
     def drop(self, reason: str) -> None:
-        """Gives the connection up and makes a new one (a demoted master, a lost slot)."""
+        """Closes the connection and opens a new one, after a demotion or the loss of a slot."""
         self._link.drop(reason)
 
     def _up(self) -> None:
@@ -232,7 +233,7 @@ class Node:
 
 
 def _share(budget: Budget) -> float:
-    """How long this command may take, in seconds."""
+    """How long the next command may take, in seconds."""
     return budget.left - _RESERVE if budget.left > 2 * _RESERVE else budget.left
 
 

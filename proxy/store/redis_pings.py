@@ -116,4 +116,4 @@ class Pings:
 
 def refusal(error: RedisRefusedError) -> str:
     """The reason why a server accepts no invalidations, for logs and status."""
-    return f"Redis takes no invalidations: {error}"
+    return f"Redis accepts no invalidations: {error}"

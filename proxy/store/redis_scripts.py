@@ -42,8 +42,6 @@ def send_script(node: Node, script: Script, key: bytes, *arguments: bytes, batch
 
 
 def _again_if_unknown(done: Reply, node: Node, script: Script, key: bytes, arguments: tuple[bytes, ...]) -> None:
-    """After a SCRIPT FLUSH, Redis does not know the script; without a second try, each key's lease would have to
-    expire.
-    """
+    """After a SCRIPT FLUSH, Redis lacks the script; without a second try, each key would wait for its lease to end."""
     if not done.cancelled() and isinstance(done.exception(), NoScriptError):
         send(node, b"EVAL", script.source, b"1", key, *arguments)

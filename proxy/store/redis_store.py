@@ -1,8 +1,8 @@
 """`RedisStore`: the cache's operations on Redis. One hash per tag; every operation is one round trip on one key.
 
-Fields of a tag's hash: `e<field>` an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
-write intent, `d<id>` a note that this write's event is due. Times are this Redis' own. The rules are in the scripts
-under `lua/`; ARCHITECTURE.md explains them together.
+Fields of a tag's hash: `e<field>` is an entry, `l<field>` a lease, `m` the mark of the last invalidation, `w<id>` a
+write intent, and `d<id>` a note that this write's event is due. Times are those of this Redis' clock. The rules are in
+the scripts under `lua/`; ARCHITECTURE.md explains them together.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _ACQUIRE, _FILL, _RELEASE, _INVALIDATE = map(Script, ("acquire", "fill", "releas
 
 
 def probing(keys: Keys) -> Probing:
-    """How a node is asked whether it takes invalidations."""
+    """Creates the probe that checks whether a node accepts invalidations."""
     return lambda owns: WriteProbe(_INVALIDATE.sha, _INVALIDATE.source, keys.probe_prefix, LIMITS, owns)
 
 
@@ -46,9 +46,9 @@ _SCRIPTS = tuple(script.source for script in (_ACQUIRE, _FILL, _RELEASE, _INVALI
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a miss is told: `found` an entry, `lease` fetch and fill, `held` another fetches, `closed` no lease.
+    """The result of `acquire`: `found` an entry, `lease` to fetch and fill, `held` by others, or `closed` to leases.
 
-    `token` is the lease's, the holder's, or the mark's id for sharing a fetch that stores nothing (b"": none).
+    `token` is the lease's, its holder's, or the mark's id, by which calls share a fetch that stores nothing (or b"").
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Grant:
 
 
 class RedisStore:
-    """Every method but `usable` and the fire-and-forget ones raises RedisUnavailableError when Redis cannot answer."""
+    """All methods except `usable` and those that only send raise RedisUnavailableError if Redis cannot answer."""
 
     def __init__(
         self,
@@ -72,8 +72,8 @@ class RedisStore:
         tls: Leg | None = None,
         dependants: bool = False,
     ) -> None:
-        """`gap` tells since when events are missing; None: none are expected. `dependants`: answers may depend on other
-        tags than their own, here or in a proxy whose policy is another version.
+        """`gap` tells since when events have been missing; None means that none are expected. `dependants` says that
+        answers may depend on tags other than their own, here or in a proxy with another version of the policy.
         """
         self._with_dependants = dependants
         self._keys, self._ttl, self._stale = keys, ttl, stale
@@ -87,13 +87,13 @@ class RedisStore:
         self.flushing = Progress()
 
     def on_renewal(self, again: Callable[[float | None], None]) -> None:
-        """`again` is called at once when another server is master, before its first reply is used: what was confirmed
-        since a time of `time.monotonic` may be missing there, with None anything may.
+        """Calls `again` as soon as another server is master, before its first reply is used. What was confirmed since
+        the given time of `time.monotonic` may be missing there; None means that anything may be.
         """
         self._again = again
 
     def _renewed(self, since: float | None) -> None:
-        """Of several masters, a new one may not know what depends on its tags and lies on the others: None, too."""
+        """None also if there are several masters: a new one may not know what on the others depends on its tags."""
         nodes = self._topology.nodes()
         self._again(None if self._whole and len(nodes) > 1 and self._keys.dependent else since)
         self._whole = self._whole or all(node.run_id for node in nodes)
@@ -104,25 +104,25 @@ class RedisStore:
 
     @property
     def topology(self) -> Topology:
-        """Where the keys are, for those who look at what is stored."""
+        """Which node has which key, for those who inspect what is stored."""
         return self._topology
 
     @property
     def trouble(self) -> str:
-        """What is wrong with the first node that has a trouble now; see `Node`."""
+        """The trouble of the first node that has one; see `Node.trouble`."""
         return next((node.trouble for node in self._topology.nodes() if node.trouble), "")
 
     def usable(self, hash_key: bytes) -> bool:
-        """Whether the node of this key is worth asking now."""
+        """Whether the node of this key can be asked now."""
         node = self._topology.node_for(hash_key)
         return node is not None and node.usable
 
     def any_usable(self) -> bool:
-        """Whether any node is."""
+        """Whether any node can be asked now."""
         return any(node.usable for node in self._topology.nodes())
 
     def takes(self, tag: str) -> bool:
-        """Whether the node of this tag is worth telling of its invalidation now."""
+        """Whether the node of this tag can take its invalidation now."""
         return self.usable(self._keys.of_tag(tag))
 
     async def read(self, key: RequestKey, budget: Budget) -> Found | None:
@@ -131,7 +131,7 @@ class RedisStore:
 
     @property
     def reads(self) -> Reads:
-        """For whoever awaits a read in two halves."""
+        """For reads in two halves; see `Reads`."""
         return self._reads
 
     async def acquire(self, key: RequestKey, budget: Budget, *, take_over: bool = False) -> Grant:
@@ -148,7 +148,7 @@ class RedisStore:
         try:
             reply = await run_script(self._topology, _ACQUIRE, (key.hash_key,), arguments, budget)
         except (RedisUnavailableError, asyncio.CancelledError):
-            # The script may have run, or may yet: its lease must not stand for nobody.
+            # The script may have run or may still run; its lease must not block others.
             self.release(key, Grant("lease", token, run_id))
             raise
         if not isinstance(reply, list) or len(reply) != 3:
@@ -158,14 +158,15 @@ class RedisStore:
             return Grant(kind.decode(), value, run_id)
         found = entry.decode(value, run_id=run_id, identity=key.identity)
         if found is None:
-            # Foreign bytes under our field: they must not hold the field forever.
+            # Foreign bytes in this field must not block it forever.
             return await self.acquire(key, budget, take_over=True)
         return Grant("found", found=Found(found, float(now_ms)))
 
     def fill(self, key: RequestKey, grant: Grant, body: bytes, verdict: Verdict, jitter: float) -> Reply | None:
-        """Writes the answer and its tag's aliases behind it; a later read of this process finds it. None: not sent.
+        """Sends the answer and the aliases of its tag; later reads of this process find it. None if it cannot be sent.
 
-        `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future tells when Redis has it; nobody need wait.
+        `jitter` in [0, 1) shortens the TTL by up to a twentieth. The future completes when Redis has stored the answer;
+        it need not be awaited.
         """
         life = verdict.life
         usable_for = life.usable_from(time.time())
@@ -190,14 +191,14 @@ class RedisStore:
         return self._send_script(_FILL, key.hash_key, grant, *arguments, batch=len(verdict.aliases) + 1)
 
     async def depend(self, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Overtaken:
-        """Before the fill of an answer with further tags, which was fetched since `began`; see `Dependants`."""
+        """Registers an answer with further tags, fetched since `began`, before it is filled; see `Dependants`."""
         ttl, stale_ms = self._lives(key, verdict)
         further = [tag for tag in verdict.further_tags if tag != key.tag]
         kept_ms = int(ttl * 1000) + stale_ms
         return await self._dependants.enter(key, further, kept_ms, began, budget) if further else ""
 
     def release(self, key: RequestKey, grant: Grant) -> Reply | None:
-        """Gives a lease back that will not be filled."""
+        """Releases a lease that will not be filled."""
         return self._send_script(_RELEASE, key.hash_key, grant, key.field, grant.run_id, grant.token)
 
     async def invalidate(
@@ -211,7 +212,7 @@ class RedisStore:
         clear: bytes = b"",
         due_ms: int = 0,
     ) -> Left | None:
-        """Removes all of a tag (`lua/invalidate.lua`); what is left to remove depends on it. None: nothing does."""
+        """Removes all entries of a tag (`lua/invalidate.lua`). Returns what depends on it and must go next, or None."""
         mark, due = new_token(), b"%d" % due_ms if due_ms else b""
 
         def arguments(node: Node) -> tuple[bytes, ...]:
@@ -228,15 +229,15 @@ class RedisStore:
         return left
 
     async def remove(self, tags: Sequence[str], timeout: float) -> None:
-        """Removes all of some tags, because of another one on which their answers depend; see `Dependants`."""
+        """Removes all entries of tags whose answers depend on another tag; see `Dependants`."""
         await self._dependants.remove(tags, timeout)
 
     def forget(self, tag: str, left: Left, tags: Sequence[str]) -> None:
-        """These were removed: they depend on a tag no more, unless they were stored again since."""
+        """Records that these were removed and no longer depend on a tag, unless they were stored again since."""
         self._dependants.forget(tag, left, tags)
 
     async def tag_of(self, service: str, alias: str, budget: Budget) -> str | None:
-        """The tag that an alias is another name of; None when no fill has seen it."""
+        """The tag that an alias stands for; None if no fill has recorded it."""
         key = self._keys.of_alias(service, alias)
         node = self._topology.node_for(key)
         if node is None:
@@ -251,10 +252,10 @@ class RedisStore:
             return None
 
     async def flush(self, services: Collection[str] = ()) -> int:
-        """Invalidates every tag on every master, or those under which something of these services is stored or fetched;
-        answers how many. Raises when a node is away.
+        """Invalidates every tag on every master, or only those with answers or fetches of these services. Returns how
+        many. RedisUnavailableError if a node is away.
 
-        Not by unlinking the hashes: the intents of writes that are under way must stand.
+        The hashes are not unlinked, because the intents of writes in progress must stay.
         """
 
         async def invalidate(keys: tuple[bytes, ...]) -> int:
@@ -267,7 +268,7 @@ class RedisStore:
         return await flush(self._topology.nodes(), self._keys.tag_pattern, invalidate, self.flushing)
 
     async def _remove(self, keys: tuple[bytes, ...], timeout: float) -> None:
-        """Invalidates tags by their hashes, all of one slot, for the sake of no event and no write."""
+        """Invalidates tags by their hashes, all in one slot, for a flush: no event and no write is the cause."""
 
         def arguments(node: Node) -> tuple[bytes, ...]:
             return node.run_id, new_token(), b"0", b"", b"0", b"", *LIMITS
@@ -275,24 +276,24 @@ class RedisStore:
         await run_script(self._topology, _INVALIDATE, keys, arguments, Budget(timeout), durable=True)
 
     def _lives(self, key: RequestKey, verdict: Verdict) -> tuple[float, int]:
-        """How many seconds an answer is fresh, and how many ms it may stand in after that."""
+        """For how many seconds an answer is fresh, and for how many ms after that it may be served stale."""
         limits = key.read.limits
         ttl = self._ttl if limits.ttl is None else limits.ttl
         ttl = ttl if verdict.longest_ttl is None else min(ttl, verdict.longest_ttl)
         return ttl, int(limits.longest_stale(self._stale) * 1000)
 
     def _forgets(self) -> bool:
-        """Whether Redis may forget what depends on a tag, and keep the answer: by evicting, or on another master."""
+        """Whether Redis may lose what depends on a tag but keep the answer: by eviction, or on different masters."""
         nodes = self._topology.nodes()
         return len(nodes) != 1 or nodes[0].evicts
 
     def _without_events(self, node: Node) -> tuple[bytes, bytes]:
-        """When events were lost, in ms of Redis' clock, and how long entries count since: nothing while they arrive."""
+        """Since when events are missing, in ms of Redis' clock, and how long entries are fresh; empty if none are."""
         lost_ms = self.gap.lost_ms(node.now_ms())
         return (b"", b"") if lost_ms is None else (b"%d" % lost_ms, b"%d" % (self.gap.ttl * 1000))
 
     def _send_script(self, script: Script, key: bytes, grant: Grant, *arguments: bytes, batch: int = 1) -> Reply | None:
         node = self._topology.node_for(key)
         if node is None or node.run_id != grant.run_id:
-            return None  # another Redis process than the one that gave the lease
+            return None  # not the Redis process that granted the lease
         return send_script(node, script, key, *arguments, batch=batch)

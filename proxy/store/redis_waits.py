@@ -1,7 +1,7 @@
-"""`Waits`: time limits for Redis' replies, which do not count delays of our own event loop.
+"""`Waits`: time limits for Redis' replies that do not count delays of the proxy's own event loop.
 
-A burst of calls delays the proxy, not Redis; if that counted as failures, the breaker would open when the cache is
-needed most.
+A burst of calls delays the proxy, not Redis. If such delays counted as failures, the breaker would open when the cache
+is needed most.
 """
 
 import asyncio
@@ -11,20 +11,20 @@ from collections.abc import Callable
 from proxy.errors import RedisUnavailableError
 
 _HICCUP = 0.005
-_PATIENCE = 1.0  # seconds that a reply may wait for our own loop
+_PATIENCE = 1.0  # seconds that a reply may wait for a late event loop
 _LAG_EVERY = 0.02
-_TICK = 0.001  # seconds; uvloop's timers count in these, and fire up to half of one early
+_TICK = 0.001  # seconds; the resolution of uvloop's timers, which fire up to half of it early
 
 
 class Waits:
-    """Replies that are waited for on one connection. `read_at()`: when the last reply was read from it. Times are those
-    of `time.monotonic`, which is the event loop's clock, but uvloop tells that in whole milliseconds. Made inside the
-    event loop.
+    """The awaited replies of one connection. `read_at()` is when the last reply was read from it. Times are those of
+    `time.monotonic`, which is also the event loop's clock, though uvloop's has a resolution of one millisecond. It is
+    created inside the event loop.
     """
 
     def __init__(self, read_at: Callable[[], float]) -> None:
         self.lag = 0.0
-        """Seconds that our own loop was late lately, while `watch` runs."""
+        """By how many seconds the event loop has recently been late; measured while `watch` runs."""
         self._read_at = read_at
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[asyncio.Future[object], tuple[float, float]] = {}
@@ -32,8 +32,8 @@ class Waits:
         self._sweep_at = 0.0
 
     def begin(self, reply: asyncio.Future[object], begun: float, due: float) -> None:
-        """Fails the reply with RedisUnavailableError when none came by `due`; `end` must follow. One timer stands for
-        all: one for each call cost a hit 6 us.
+        """Fails the reply with RedisUnavailableError if it has not arrived by `due`; `end` must follow. One timer
+        serves all replies: a timer for each cost 6 us of a hit.
         """
         self._waiting[reply] = (begun, due)
         if self._sweep is None:
@@ -43,22 +43,22 @@ class Waits:
             self._sweep_next(due)
 
     def end(self, reply: asyncio.Future[object]) -> None:
-        """Nobody waits for it any more."""
+        """Nobody waits for the reply any longer."""
         del self._waiting[reply]
 
     async def watch(self) -> None:
-        """Measures how late our own loop is, until cancelled."""
+        """Measures how late the event loop is, until cancelled."""
         while True:
             due = time.monotonic() + _LAG_EVERY
             await asyncio.sleep(_LAG_EVERY)
             self.lag = max(time.monotonic() - due, self.lag / 2)
 
     def _sweep_next(self, due: float) -> None:
-        """`due` is kept beside the timer: what uvloop gives for one that is due at once has no `when()`."""
+        """Sets the timer. `due` is stored too, since uvloop's handle of a timer that is due at once has no `when()`."""
         self._sweep, self._sweep_at = self._loop.call_at(due, self._expire), due
 
     def _expire(self) -> None:
-        """Ends the waits that are over, and comes again when the next one will be."""
+        """Ends the waits whose time is up, and sets the timer for the next one."""
         self._sweep = None
         now = time.monotonic()
         left = []
@@ -71,8 +71,8 @@ class Waits:
             self._sweep_next(min(left))
 
     def _prolonged(self, reply: asyncio.Future[object], begun: float, due: float, now: float) -> float:
-        """Until when to wait longer, because it is our own loop that is late: then the reply may lie unread, or wait
-        its turn behind those that Redis goes on sending. Else the wait ends.
+        """The new time limit if the event loop is late: then the reply may be unread, or queued behind others that
+        Redis is still sending. Otherwise the wait ends.
         """
         blocked = now - due
         backlog = self.lag if self._read_at() > begun else 0.0

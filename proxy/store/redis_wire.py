@@ -1,8 +1,8 @@
-"""`Wire`: the bytes of one connection to Redis, once redis-py has connected it: commands out, replies in order in.
+"""`Wire`: the bytes of a connection to Redis that redis-py has opened: it sends commands and receives replies in order.
 
-redis-py reads each reply through a stream, a task and five layers of awaits, a third of the 76 us of CPU of a hit in
-the core. Here the event loop hands bytes straight to hiredis, whose replies go to their askers in the same turn, and
-all commands of one turn are one write.
+redis-py reads each reply through a stream, a task and five layers of awaits: a third of the 76 us of CPU of a hit in
+the core. Here the event loop passes received bytes to hiredis directly, and each reply reaches its request in the same
+turn of the loop.
 """
 
 import asyncio
@@ -19,10 +19,10 @@ _INCOMPLETE = object()
 
 
 class Wire(asyncio.Protocol):
-    """Made inside the event loop, by `taken`.
+    """Created by `taken`, inside the event loop.
 
-    `received` gets each reply, an error of Redis as an exception; what it raises ends the wire. `over` is done, always
-    with an exception, once nothing more will come.
+    `received` is called with each reply; errors of Redis are exceptions. If it raises, the wire ends. The future `over`
+    completes, always with an exception, when no more replies will come.
     """
 
     def __init__(self, parse_error: Callable[[str], Exception], received: Callable[[object], None]) -> None:
@@ -36,7 +36,7 @@ class Wire(asyncio.Protocol):
 
     @classmethod
     async def taken(cls, connection: AbstractConnection, received: Callable[[object], None]) -> "Wire":
-        """A connection that was greeted and has nothing under way; from here on its streams get nothing more."""
+        """Takes over a greeted connection without pending requests. Its streams receive nothing more."""
         if await connection.can_read():
             raise RedisConnectionError("Redis sent a reply that nobody asked for")
         writer = connection._writer  # noqa: SLF001 -- redis-py has no other way to its transport
@@ -60,7 +60,7 @@ class Wire(asyncio.Protocol):
         self._outbox.append(packed)
 
     def end(self, error: Exception) -> None:
-        """Nothing is sent or received from now on."""
+        """Ends the wire: nothing is sent or received from now on."""
         self._outbox.clear()
         self._transport = None
         if not self.over.done():
@@ -76,7 +76,7 @@ class Wire(asyncio.Protocol):
         try:
             while self._transport is not None and (reply := self._reader.gets(False)) is not _INCOMPLETE:
                 self._received(reply)
-        except Exception as error:  # noqa: BLE001 -- whatever a reply brought, it is why the wire ends
+        except Exception as error:  # noqa: BLE001 -- any error ends the wire
             self.end(error)
 
     def connection_lost(self, exc: Exception | None) -> None:

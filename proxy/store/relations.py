@@ -1,6 +1,6 @@
 """`looked_up`: a listing that includes the further tags of its answers, and the tag's dependants.
 
-Redis keeps the dependants (`Dependants`). The further tags are evaluated again from each answer by the present policy.
+Redis keeps the dependants (`Dependants`). The further tags are evaluated again from each answer by the current policy.
 Nothing else of an answer is shown.
 """
 

@@ -16,9 +16,7 @@ _MOST_TRIED = 100_000
 
 @dataclass(slots=True)
 class WriteProbe:
-    """The probe of one server. `sha`, `source` and `limits` are the script's; `owns` says whether the server holds a
-    key.
-    """
+    """The probe of one server. `sha`, `source` and `limits` are the script's; `owns` says whether a key is here."""
 
     sha: bytes
     source: bytes

@@ -1,8 +1,8 @@
-"""`Durations`: a histogram for every call, at a seventh of the cost of prometheus_client's own.
+"""`Durations`: a histogram for every call, at a seventh of the cost of prometheus_client's Histogram.
 
-That one takes a lock and goes through all its buckets, and a hit has two histograms. Here only the event loop's thread
-observes and collects, so there is no lock, and the bucket is found by bisection. The library's own metric family makes
-the text for Prometheus.
+That one takes a lock and walks through all buckets, and a hit updates two histograms. Here only the event loop's thread
+observes and collects, so no lock is needed, and the bucket is found by bisection. prometheus_client's metric family
+still produces the text for Prometheus.
 """
 
 from bisect import bisect_left
@@ -14,31 +14,33 @@ from prometheus_client.utils import floatToGoString
 
 
 class Observed:
-    """The observations with one set of labels."""
+    """The observations with one combination of labels."""
 
     __slots__ = ("_bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self._bounds = bounds
         self.counts = [0] * (len(bounds) + 1)
-        """By bucket, each without those below it; the last is of what is above every bound."""
+        """By bucket, not cumulative; the last bucket is for values above every bound."""
         self.sum = 0.0
 
     def observe(self, seconds: float) -> None:
-        """One more; a bucket holds what is at most its bound."""
+        """Adds one observation. A bucket includes its upper bound."""
         self.counts[bisect_left(self._bounds, seconds)] += 1
         self.sum += seconds
 
     def add(self, at_most: Mapping[float, int], seconds: float) -> None:
-        """Many at once, counted elsewhere: by the bound of their bucket, infinity for the last; `seconds` in all."""
+        """Adds observations that were counted elsewhere: their numbers by the upper bound of the bucket (infinity for
+        the last), and their sum in seconds.
+        """
         for bound, count in at_most.items():
             self.counts[bisect_left(self._bounds, bound)] += count
         self.sum += seconds
 
 
 class Durations(Collector):
-    """As prometheus_client's Histogram: `labels` makes what is not there yet. `buckets` are upper bounds in seconds,
-    ascending, without the infinite one.
+    """Like prometheus_client's Histogram, `labels` creates children on demand. `buckets` are the upper bounds in
+    seconds, ascending, without infinity.
     """
 
     def __init__(
@@ -53,18 +55,18 @@ class Durations(Collector):
         registry.register(self)
 
     def labels(self, *values: str) -> Observed:
-        """Those with these values, in the order of the labels' names."""
+        """The observations with these label values, in the order of the labels' names."""
         found = self._observed.get(values)
         if found is None:
             found = self._observed[values] = Observed(self._bounds)
         return found
 
     def describe(self) -> Iterator[HistogramMetricFamily]:
-        """The names alone, so that the registry can refuse a second metric of this name."""
+        """The name only, by which the registry refuses a second metric of this name."""
         yield HistogramMetricFamily(self._name, self._text, labels=self._labels)
 
     def collect(self) -> Iterator[HistogramMetricFamily]:
-        """All of them, as Prometheus counts: each bucket with those below it."""
+        """All observations, with cumulative buckets as Prometheus expects them."""
         family = HistogramMetricFamily(self._name, self._text, labels=self._labels)
         for values, observed in self._observed.items():
             buckets, total = [], 0

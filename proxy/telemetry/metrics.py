@@ -1,7 +1,7 @@
-"""The metrics: every name, label and help text, and one typed method for each thing that can happen.
+"""`Metrics`: every metric's name, labels and help text, and one typed method for each thing that can happen.
 
-They live in a registry of their own. Label values come from the policy (methods) or from our own code, never from a
-caller's text, so that their number is bounded. Each label combination's child is looked up once and kept.
+They have a registry of their own. Label values come from the policy (methods) or from the proxy's code, never from text
+that a caller sends, so that their number is bounded. The child for each combination of labels is looked up once.
 
 `rpc_*` are OpenTelemetry's RPC metrics (semantic conventions 1.45, "RPC metrics") as Prometheus spells them.
 """
@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from proxy.telemetry import process_metrics, span_names
 from proxy.telemetry.buckets import CALL_SECONDS
 from proxy.telemetry.callers import Callers, Ended, Use
-from proxy.telemetry.crowded import crowded
+from proxy.telemetry.dependants_metric import crowded
 from proxy.telemetry.durations import Durations, Observed
 from proxy.telemetry.failing import UNSUCCESSFUL
 from proxy.telemetry.method_labels import OTHER, MethodLabels
@@ -35,14 +35,14 @@ _EXPECTED: tuple[tuple[Result, Tier], ...] = (
 )
 
 _FAILURES = SERVER_ERRORS - {StatusCode.UNIMPLEMENTED}
-"""Of an upstream. That it does not know a method is its caller's mistake."""
+"""The statuses by which an upstream fails. UNIMPLEMENTED is a mistake of the caller."""
 _RPC_LABELS = ("rpc_system_name", "rpc_method", "rpc_status_code", "error_type")
 _LAG_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 1800)
 _ENTRY_BYTES = tuple(1 << power for power in range(8, 27, 2))
 
 
 class Metrics:
-    """All of the process's metrics. Durations are in seconds, sizes in bytes; methods are paths as on the wire."""
+    """All metrics of a process. Durations are in seconds and sizes in bytes; methods are paths as on the wire."""
 
     def __init__(self) -> None:
         # A `_created` series for each counter and histogram would nearly double what is scraped; the library has no
@@ -93,11 +93,11 @@ class Metrics:
             "Calls in shadow mode for which the cached answer would have differed from the upstream service's",
             registry=self.registry,
         )
-        self.unclear = policy_failures(self.registry, self.methods.of)
+        self.policy_problem = policy_failures(self.registry, self.methods.of)
         self.crowded = crowded(self.registry, self.methods.of)
         self.policy_reloads = PolicyReloads(self.registry)
         self._declare_invalidations()
-        # Only what succeeded: it is what there is most of, and a StatusCode takes longer to hash than all the rest.
+        # Only for successes, the most frequent case: to hash a StatusCode takes longer than all the rest.
         self._server_successes: dict[str, Observed] = {}
         self._client_successes: dict[str, Observed] = {}
         self._hits: dict[str, tuple[Counter, Observed, Observed]] = {}
@@ -108,10 +108,10 @@ class Metrics:
         self.popular = Popular()
 
     def serves(self, labels: Mapping[str, str], reads: Iterable[str]) -> None:
-        """These methods have labels of their own from now on; `reads` are those whose answers are stored.
+        """Gives these methods labels of their own from now on; `reads` are those whose answers are stored.
 
-        What will move is there at zero from the start: a rate over a series that only appears with its first increment
-        misses that increment.
+        Their series exist from the start, at zero: a rate over a series that appears with its first increment misses
+        that increment.
         """
         self.methods.add(labels, reads)
         span_names.known(labels)
@@ -120,7 +120,7 @@ class Metrics:
                 self._request_children[read, *expected] = self._request_child(self.methods.of(read), *expected)
 
     def _ended(self) -> Ended:
-        """What `server_call` was told of so far."""
+        """The calls that were reported to `server_call` so far."""
         found = Counts[tuple[str, str]]()
         for sample in (sample for family in self._server_calls.collect() for sample in family.samples):
             if sample.name == "rpc_server_call_duration_seconds_count":
@@ -170,7 +170,7 @@ class Metrics:
         )
 
     def request(self, method: str, result: Result, tier: Tier, seconds: float) -> None:
-        """A cacheable call was answered; `tier` is where the answer came from, if from the cache."""
+        """Counts a cacheable call; `tier` is the tier of the cache that answered it, or none."""
         try:
             count, duration = self._request_children[method, result, tier]
         except KeyError:
@@ -185,43 +185,43 @@ class Metrics:
         return self._requests.labels(label, result, tier), self._request_seconds.labels(result)
 
     def hit(self, method: str, seconds: float) -> None:
-        """A call was answered out of the cache: `request` and `server_call` in one, for what there is most of."""
+        """Counts a hit: `request` and `server_call` in one, for the most frequent case."""
         count, duration, calls = self._hits.get(method) or self._hit_children(method)
         count.inc()
         duration.observe(seconds)
         calls.observe(seconds)
 
     def _hit_children(self, method: str) -> tuple[Counter, Observed, Observed]:
-        """`method` is one of ours, never a caller's."""
+        """`method` is a method of the policy, never a caller's text."""
         calls = self._server_calls.labels("grpc", self.methods.rpc(method), StatusCode.OK.name, "")
         self._hits[method] = children = (*self._request_child(self.methods.of(method), "hit", "redis"), calls)
         return children
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None:
-        """A call to this proxy ended."""
+        """Counts a call to this proxy that has ended."""
         error = code.name if code in SERVER_ERRORS else ""
         self._observe(self._server_calls, self._server_successes, method, code, error, seconds)
 
     def refused(self, limit: str, details: str) -> None:
-        """The proxy refused a call by itself."""
+        """Counts a call that the proxy refused because of a limit."""
         self.callers.refused(limit, details)
 
     def limited(self, limit: str, use: Callable[[], Use]) -> None:
-        """`use` says how full a limit is."""
+        """Registers `use`, which says how full a limit is."""
         self.callers.limited(limit, use)
 
     def client_call(self, method: str, code: StatusCode, seconds: float) -> None:
-        """A call to an upstream service ended."""
+        """Counts a call to an upstream service that has ended."""
         error = "" if code is StatusCode.OK else code.name
         if code in _FAILURES:
             self.upstream_answers.of(method).failed(error)
         elif code is not StatusCode.CANCELLED and (error or method not in self.methods.cached):
-            # Of a cacheable method `answered` knows more: what the message says.
+            # For a cacheable method `answered` decides by the message.
             self.upstream_answers.of(method).good()
         self._observe(self._client_calls, self._client_successes, method, code, error, seconds)
 
     def answered(self, method: str, *, successful: bool) -> None:
-        """Upstream answered a cacheable call with OK, and in the message with success or a failure."""
+        """Records that upstream answered a cacheable call with OK, and whether its message reports success."""
         answers = self.upstream_answers.of(method)
         if successful:
             answers.good()
@@ -231,7 +231,7 @@ class Metrics:
     def forwarded_calls(
         self, method: str, code: StatusCode, at_most: Mapping[float, int], seconds: float, *, upstream: bool
     ) -> None:
-        """Calls that passed us by, as `Observed.add` has them; `upstream`: they came so far."""
+        """Adds calls that Envoy forwarded by itself; see `Observed.add`. `upstream` says that they reached upstream."""
         sides = ((self._server_calls, code in SERVER_ERRORS), (self._client_calls, code is not StatusCode.OK))
         for calls, failed in sides[: 1 + upstream]:
             error = code.name if failed else ""
@@ -249,46 +249,46 @@ class Metrics:
         child = successful.get(method) if code is StatusCode.OK else None
         if child is None:
             child = calls.labels("grpc", self.methods.rpc(method), code.name, error)
-            if code is StatusCode.OK and method in self.methods.by_path:  # a caller may make up any number of methods
+            if code is StatusCode.OK and method in self.methods.by_path:  # callers can make up any number of methods
                 successful[method] = child
         child.observe(seconds)
 
     def invalidation(self, source: str, lag_seconds: float | None = None) -> None:
-        """Redis confirmed an invalidation from `source` (event, write, admin); `lag_seconds` for events, 0 at least: a
-        publisher's clock may be ahead of ours.
+        """Counts an invalidation from `source` (event, write, admin) that Redis confirmed. `lag_seconds` is for events;
+        negative lags, from a publisher's clock that is ahead, count as 0.
         """
         self._invalidations.labels(source).inc()
         if lag_seconds is not None:
             self._lag.observe(max(0.0, lag_seconds))
 
     def invalidations_pending(self, count: int) -> None:
-        """So many invalidations wait for Redis now."""
+        """Sets the number of invalidations that wait for Redis."""
         self._pending.set(count)
 
     def event(self, kind: str, outcome: str) -> None:
-        """A message was dealt with, or an attempt to do so failed. Both words are of our own fixed lists."""
+        """Counts a message that was handled, or a failed attempt. Both arguments are from fixed lists."""
         self._events.labels(kind, outcome).inc()
 
     def dependency(self, name: str, *, up: bool) -> None:
-        """A dependency was lost or is back. The first call makes its series."""
+        """Sets whether a dependency can be used. The first call creates its series."""
         self._dependency_up.labels(name).set(1.0 if up else 0.0)
 
     def events_missing(self, missing: bool) -> None:
-        """Writes succeed and no event follows, or does again."""
+        """Sets whether writes succeed without events that follow them."""
         self._events_missing.set(1.0 if missing else 0.0)
 
     def fetch_started(self) -> None:
-        """A fetch for the cache was sent; `fetch_ended` follows, however it ends."""
+        """Counts a fetch in progress; `fetch_ended` follows in any case."""
         self._fetches.inc()
 
     def fetch_ended(self) -> None:
-        """A fetch for the cache ended."""
+        """Counts a fetch that has ended."""
         self._fetches.dec()
 
     def entry_bytes(self, size: int) -> None:
-        """Redis stored an answer."""
+        """Counts an answer that Redis stored, by its size in bytes."""
         self._entry_bytes.observe(size)
 
     def shadow_difference(self) -> None:
-        """In shadow mode the cache would have answered otherwise."""
+        """Counts a call in shadow mode that the cache would have answered differently."""
         self._shadow_differences.inc()

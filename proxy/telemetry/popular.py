@@ -1,8 +1,8 @@
-"""`Popular`: the models that were read most in the last minutes, for operators.
+"""`Popular`: the models that were read most often in the last minutes, for operators.
 
 Reads are counted in two *windows*, the current and the previous one, so the result covers between one and two windows.
-Memory is bounded: if a window has too many models, the half that was read least is dropped, so the counts of rarely
-read models may be too low.
+Memory is bounded: if a window has too many models, the less-read half is dropped, so that the counts of rarely read
+models may be too low.
 """
 
 import time
@@ -17,20 +17,20 @@ _LONGEST_TAG = 200
 
 @dataclass(frozen=True, slots=True)
 class PopularModel:
-    """One model, and its reads."""
+    """A model and its number of reads."""
 
     tag: str
     reads: int
     cached: int
-    """Of them, those that the cache answered."""
+    """The reads that the cache answered."""
 
 
 _Counts = dict[str, list[int]]
-"""Tag -> reads, and those that the cache answered."""
+"""By tag, the number of reads and of those that the cache answered."""
 
 
 class Popular:
-    """Counts the reads of one process."""
+    """Counts the reads of a process."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -40,12 +40,12 @@ class Popular:
 
     @property
     def seconds(self) -> float:
-        """How long the counts cover."""
+        """The length of the period that the counts cover."""
         self._turn()
         return self._clock() - self._counted_since
 
     def read(self, tag: str, *, cached: bool) -> None:
-        """A read of this model was answered."""
+        """Counts a read of this model."""
         if self._clock() - self._begun >= WINDOW:
             self._turn()
         counts = self._now.get(tag)
@@ -59,7 +59,7 @@ class Popular:
         counts[1] += cached
 
     def top(self, most: int) -> list[PopularModel]:
-        """The models that were read most, the most read first."""
+        """The `most` models that were read most often, in descending order."""
         self._turn()
         both = {tag: list(counts) for tag, counts in self._before.items()}
         for tag, (reads, cached) in self._now.items():
@@ -69,7 +69,7 @@ class Popular:
         return [PopularModel(tag, *counts) for tag, counts in _most_read(both)[:most]]
 
     def _turn(self) -> None:
-        """Begins a new window where the present one is over."""
+        """Begins a new window if the current one is over."""
         now = self._clock()
         if now - self._begun < WINDOW:
             return

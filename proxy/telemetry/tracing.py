@@ -1,4 +1,4 @@
-"""Spans: where each begins and ends, where its parent comes from, and what is propagated. Names: `span_names`.
+"""Spans: where each begins and ends, where its parent comes from, and what is propagated. `span_names` has the names.
 
     gateway ─▶ SERVER shop.Products/Get          media_cache.result, .tier, .model_type (the tag's kind)
                  ├─ CLIENT HGET                   Redis, without keys or values
@@ -9,10 +9,10 @@
     INTERNAL media_cache.refresh   a trace of its own, linked to the read that was answered stale
     INTERNAL media_cache.read      in place of the SERVER span in an application (`media_cache.py`); .invalidate, too
 
-Off until `use` is called (`span_export` does), and for each call whose caller does not sample it: then the caller's own
-trace metadata passes unchanged, and the call pays for some looks at a global.
+Tracing is off until `span_export` calls `use`, and for each call that its caller does not sample. Then the caller's
+trace metadata passes unchanged, and the call costs only a few reads of a global.
 
-No span ever holds metadata, a body, a key, a value or a message of an error: nothing that may be a secret.
+No span holds metadata, a body, a key, a value or an error message, since these may be secret.
 """
 
 import asyncio
@@ -33,22 +33,22 @@ from proxy.calls.call import Metadata
 from proxy.telemetry import span_names as names
 
 NAME = "media-cache-proxy"
-"""Who makes the spans."""
+"""The name of the tracer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tracing:
-    """Where spans go, and how a trace goes on from process to process."""
+    """Where spans are sent, and how a trace is propagated between processes."""
 
     tracer: trace.Tracer
     propagator: TextMapPropagator
     fields: frozenset[str]
-    """The metadata keys that the propagator reads or writes; ours take the place of the caller's."""
+    """The metadata keys that the propagator reads or writes; the proxy's values replace the caller's."""
     heeds_traceparent: bool = False
-    """A `traceparent` alone says who the caller is, and whether we sample is as it says."""
+    """The caller's span comes from `traceparent` only, and the proxy samples as that says."""
 
     def remote(self, pairs: Iterable[tuple[str, object]]) -> Context:
-        """The span that these pairs name, as a context; one without a span when they name none."""
+        """The span that these pairs name, as a context; an empty context if they name none."""
         carrier: dict[str, list[str]] = {}
         for key, value in pairs:
             if key in self.fields and isinstance(value, str):
@@ -56,7 +56,7 @@ class Tracing:
         return self.propagator.extract(carrier, Context()) if carrier else Context()
 
     def unsampled(self, metadata: Metadata) -> bool:
-        """Whether the caller's trace is not sampled, told without taking it apart: that is most calls in production."""
+        """Whether the caller's trace is not sampled, without parsing it: in production that is true of most calls."""
         if self.heeds_traceparent:
             for key, value in metadata:
                 if key == "traceparent" and isinstance(value, str):
@@ -68,29 +68,29 @@ class Tracing:
 _tracing: Tracing | None = None
 _applications = 0
 _current: ContextVar[Span] = ContextVar("current span", default=trace.INVALID_SPAN)
-"""Not the SDK's own context: to look into that costs ten times as much, and every hit looks several times."""
+"""Used instead of the SDK's context, which takes ten times as long to read; each call reads it several times."""
 
 
 def use(tracing: Tracing | None) -> None:
-    """Begins to make spans; None: ends it. One for the process, as the current span is one for the task."""
+    """Turns tracing on, or off with None. It is one per process, as the current span is one per task."""
     global _tracing  # noqa: PLW0603
     _tracing = tracing
 
 
 @contextmanager
 def of_application(version: str) -> Iterator[None]:
-    """Spans go where those of the application go that this is a library of: to its tracer provider, with its
-    propagator, both OpenTelemetry's globals. For as long as anybody is in here; changes nothing where `use` was called.
+    """Sends spans where the application sends its own, if the cache runs inside one: to OpenTelemetry's global tracer
+    provider, with the global propagator. It lasts as long as any such context is open, and has no effect after `use`.
     """
     global _applications  # noqa: PLW0603
     if _tracing is not None and not _applications:
         return (yield)
     if not _applications:
-        # Loaded, it reads OTEL_PROPAGATORS and raises; `serve` reads that itself, where it traces.
+        # On import it reads OTEL_PROPAGATORS and may raise; `serve` reads that variable itself when it traces.
         from opentelemetry.propagate import get_global_textmap  # noqa: PLC0415
 
         propagator = get_global_textmap()
-        # Baggage is not ours to pass on: what the caller's metadata says of it stays.
+        # The caller's baggage metadata passes unchanged.
         use(Tracing(trace.get_tracer(NAME, version), propagator, frozenset(propagator.fields) - {"baggage"}))
     _applications += 1
     try:
@@ -102,7 +102,7 @@ def of_application(version: str) -> Iterator[None]:
 
 
 class Scope:
-    """A span that is the current one inside `with`. This one is none at all: what there is while tracing is off."""
+    """A span that is current inside `with`. This base class stands for no span, as when tracing is off."""
 
     __slots__ = ()
 
@@ -113,14 +113,14 @@ class Scope:
         return None
 
     def ended(self, code: StatusCode) -> None:
-        """With which status a remote call ended."""
+        """Sets the status with which a remote call ended."""
 
     def failed(self, why: str) -> None:
-        """What the span stands for failed; `why` is a word of a fixed list."""
+        """Records a failure; `why` is from a fixed list."""
 
 
 class _Active(Scope):
-    """`errors` are the statuses of a remote call that count as failures; empty: the span stands for no remote call."""
+    """`errors` are the statuses of a remote call that count as failures; empty if the span is not of a remote call."""
 
     __slots__ = ("_ended", "_errors", "_span", "_token")
     _token: Token[Span]
@@ -155,7 +155,7 @@ class _Active(Scope):
         self._span.set_status(SpanStatus.ERROR)
 
     def replied(self, reply: "asyncio.Future[object]") -> None:
-        """Ends it, without having been the current span."""
+        """Ends the span, which was never current."""
         error = None if reply.cancelled() else reply.exception()
         if error is not None:
             self.failed(type(error).__name__)
@@ -166,7 +166,7 @@ _OFF = Scope()
 
 
 def server_span(method: str, metadata: Metadata, at: names.Place) -> Scope:
-    """A call that came in; its parent is the caller's span, if the metadata names one."""
+    """The span of a call to the proxy; its parent is the caller's span, if the metadata names one."""
     if _tracing is None or _tracing.unsampled(metadata):
         return _OFF
     name, parent, attributes = names.of_rpc(method), _tracing.remote(metadata), names.of_call(method, at)
@@ -174,12 +174,12 @@ def server_span(method: str, metadata: Metadata, at: names.Place) -> Scope:
 
 
 def silent(metadata: Metadata) -> bool:
-    """Whether a call with this metadata makes no span; without metadata, whether no call does."""
+    """Whether a call with this metadata has no span; for empty metadata, whether tracing is off."""
     return _tracing is None or _tracing.unsampled(metadata)
 
 
 def client_span(method: str, at: names.Place) -> Scope:
-    """A call that goes upstream on behalf of the current span; `injected` tells upstream of it."""
+    """The span of a call to upstream, below the current span; `injected` passes it on."""
     if _tracing is None or here() is None:
         return _OFF
     name, attributes = names.of_rpc(method), names.of_call(method, at)
@@ -187,12 +187,12 @@ def client_span(method: str, at: names.Place) -> Scope:
 
 
 def redis_span(command: Sequence[bytes], peer: names.RedisPeer) -> Scope:
-    """A command for Redis at `peer`; only inside a span that is recorded: it alone would tell nobody anything."""
+    """The span of a command to Redis at `peer`, only below a recorded span: alone it would be of no use."""
     return _redis(command, peer) or _OFF
 
 
 def redis_sent(command: Sequence[bytes], peer: names.RedisPeer, reply: "asyncio.Future[object]", batch: int) -> None:
-    """A command whose reply nobody waits for, the last of `batch` that were sent together: its span ends with it."""
+    """The span of `batch` commands that were sent together and that nobody waits for. It ends with the last reply."""
     scope = _redis(command, peer, batch)
     if scope is not None:
         reply.add_done_callback(scope.replied)
@@ -206,7 +206,7 @@ def _redis(command: Sequence[bytes], peer: names.RedisPeer, batch: int = 1) -> _
 
 
 def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, queue: str, at: names.Place) -> Scope:
-    """A message that is dealt with; linked to the span that published it, if `headers` name one."""
+    """The span of a message that is handled, linked to the span that published it, if `headers` name one."""
     if _tracing is None:
         return _OFF
     pairs = ((key.lower(), _text(value)) for key, value in headers.items())
@@ -216,19 +216,19 @@ def event_span(headers: Mapping[str, object], exchange: str, routing_key: str, q
 
 
 def application_span(name: str) -> Scope:
-    """What the application asks for that the cache runs in; its parent is that application's current span."""
+    """The span of a request by the application in which the cache runs, below that application's current span."""
     return _OFF if _tracing is None else _Active(_tracing.tracer.start_span(name))
 
 
 def refresh_span() -> Scope:
-    """A fetch behind a stale answer: nobody waits for it, so it is no part of the read's trace, but linked to it."""
+    """The span of a background fetch after a stale answer, in a trace of its own, linked to the read."""
     if _tracing is None:
         return _OFF
     return _Active(_tracing.tracer.start_span(names.REFRESH, Context(), links=_links(_current.get())))
 
 
 def here() -> SpanContext | None:
-    """The current span, to be linked to; None when there is none."""
+    """The current span, for links; None if there is none."""
     if _tracing is None:
         return None
     found = _current.get().get_span_context()
@@ -236,7 +236,7 @@ def here() -> SpanContext | None:
 
 
 def link(leader: SpanContext | None) -> None:
-    """Links the current span to another one, whose work it waits for."""
+    """Links the current span to another one that it waits for."""
     if leader is not None:
         span = _current.get()
         if span.is_recording() and span.get_span_context() != leader:
@@ -244,7 +244,7 @@ def link(leader: SpanContext | None) -> None:
 
 
 def answered(result: str, tier: str | None) -> None:
-    """How the current call was answered; `tier` is where the answer lay, None when it came from upstream."""
+    """Sets how the current call was answered; `tier` is the tier of the cache, None if the answer is from upstream."""
     if _tracing is not None and (span := _current.get()).is_recording():
         span.set_attribute(names.RESULT, result)
         if tier is not None:
@@ -252,13 +252,13 @@ def answered(result: str, tier: str | None) -> None:
 
 
 def about(kind: str) -> None:
-    """What the current call or event is about, by the kind of its tag; empty: only a caller's text would say."""
+    """Sets the kind of tag of the current call or event; nothing if it is known only from a caller's text."""
     if kind and _tracing is not None and (span := _current.get()).is_recording():
         span.set_attribute(names.MODEL_TYPE, names.shortened(kind))
 
 
 def injected(metadata: Metadata) -> Metadata:
-    """Request metadata that names the current span in the place of the caller's; unchanged where there is none."""
+    """Request metadata with the current span instead of the caller's; unchanged if there is no current span."""
     if _tracing is None:
         return metadata
     ours: dict[str, str] = {}

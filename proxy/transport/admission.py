@@ -1,13 +1,13 @@
-"""`Admission`: how many calls are in progress, the maximum, and how long there has been none.
+"""`Admission`: how many calls are in progress, how many may be, and for how long there has been none.
 
-Only callers' calls count. Health checks and reflection do not: a health watcher stays for as long as the process.
+Health checks and reflection do not count: a health watcher stays for as long as the process.
 
-The last tenth of the places is a reserve. A connection gets one of them if it holds none, or less than a tenth of the
-free ones: to lock others out, a caller needs as many connections as there are places. Places of a connection are
-counted only in the reserve, so that it costs nothing before.
+The last tenth of the places is a reserve. A connection gets a place in it if it holds none there, or fewer than a tenth
+of those that are free, so that a caller needs as many connections as there are places to lock others out. Places are
+counted by connection only in the reserve, so that this costs nothing before.
 
-Whose a call is can be asked when it comes only: gRPC's core may crash the process when it is asked for the peer of a
-call that has ended.
+A call's peer is asked for only when the call arrives: gRPC's core may crash the process if it is asked for the peer of
+a call that has ended.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from collections import Counter
 from collections.abc import Awaitable, Callable
 
 COMMON = ""
-"""A place that is not in the reserve."""
+"""The name of every place outside the reserve."""
 
 
 class Admission:
-    """Every `enter()` that gave a place is followed by one `leave()` of it."""
+    """Every `enter()` that returned a place is followed by one `leave()` with that place."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class Admission:
         self.in_progress = 0
         self._common = limit - limit // 10
         self._reserved = Counter[str]()
-        """Places of the reserve by connection; never 0."""
+        """Occupied places of the reserve by connection, without zeros."""
         self._clock = clock
         self._sleep = sleep
         self.last = clock()
@@ -40,8 +40,8 @@ class Admission:
         self._none.set()
 
     def enter(self, peer: Callable[[], str]) -> str | None:
-        """A call arrived on the connection that `peer()` names. Its place: COMMON, or in the reserve, under the
-        connection's name; None: there are too many."""
+        """Takes a place for a call that arrives on the connection that `peer()` names. Returns COMMON, or the
+        connection's name for a place in the reserve, or None if there are too many calls."""
         if self.enter_common():
             return COMMON
         if not self._enter_reserve(connection := peer()):
@@ -50,7 +50,7 @@ class Admission:
         return connection
 
     def enter_common(self) -> bool:
-        """As `enter`, for who takes none of the last places; False: there is no other."""
+        """Takes a place outside the reserve; False if there is none."""
         if self.in_progress >= self._common:
             return False
         if not self.in_progress:
@@ -66,7 +66,7 @@ class Admission:
         return True
 
     def leave(self, place: str = COMMON) -> None:
-        """A call that entered has ended."""
+        """Releases the place of a call that has ended."""
         if place != COMMON:
             self._reserved -= Counter((place,))
         self.in_progress -= 1
@@ -75,7 +75,7 @@ class Admission:
             self._none.set()
 
     async def idle(self, seconds: float) -> None:
-        """Returns once, from now on, no call has been in progress or arrived for so long."""
+        """Returns when no call has arrived or been in progress for `seconds`, counted from now."""
         self.last = self._clock()
         while True:
             await self._none.wait()

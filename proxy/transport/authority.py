@@ -6,8 +6,7 @@ An upstream that routes by host (a mesh, an ingress, a cloud's load balancer) ha
 from proxy.settings.grpc_target import listed, split_target
 
 _LOCAL = "localhost"
-"""The authority for a Unix socket. Its path is not a legal authority (RFC 3986, 3.2), and servers reset calls with
-it."""
+"""The authority for a Unix socket, whose path is not a legal one (RFC 3986, 3.2): servers reset calls that carry it."""
 
 
 def authority(target: str, server_name: str = "") -> str:

@@ -20,7 +20,7 @@ _AT_ONCE = 0.5
 
 
 def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
-    """A new channel to `target` with the present content of the leg's files; plaintext if `tls` is None."""
+    """A new channel to `target` with the current content of the leg's files; plaintext if `tls` is None."""
     options: tuple[tuple[str, str | int], ...] = CLIENT_OPTIONS
     if not target.startswith("xds:"):
         options = (*options, ("grpc.default_authority", authority(target, tls.server_name if tls else "")))
@@ -30,9 +30,7 @@ def open_channel(target: str, tls: Leg | None) -> grpc.aio.Channel:
 
 
 def reflecting(settings: Settings) -> Callable[[str, UpstreamTls | None], grpc.Channel]:
-    """Returns the function that connects to a service for reflection. A service's own TLS settings take precedence over
-    the upstream settings.
-    """
+    """A function that connects to a service for reflection, with its own TLS settings or else the upstream settings."""
 
     def connect(target: str, tls: UpstreamTls | None) -> grpc.Channel:
         how = UpstreamTls.of(settings) if tls is None else tls if tls.on else None
@@ -70,9 +68,7 @@ async def why_not_connected(channel: grpc.aio.Channel) -> str:
 
 
 def server_credentials(tls: Leg) -> grpc.ServerCredentials:
-    """The credentials of one port. Before each handshake gRPC asks, in a thread of its own, whether
-    they have changed.
-    """
+    """The credentials of one port. gRPC asks in its own thread, before each handshake, whether they have changed."""
     fetch: Callable[[], Any] = _fetcher(tls)  # the stub lacks None, which means "unchanged"
     return grpc.dynamic_ssl_server_credentials(_configuration(tls), fetch, bool(tls.pem.ca))
 

@@ -1,7 +1,8 @@
-"""Forwards every other call as raw bytes, and preserves order, half-close, metadata and status.
+"""Forwards calls that the core does not answer, as raw bytes: order, half-close, metadata and status are preserved.
 
-A method known to be unary takes the cheaper `Upstream.unary`. Any other is forwarded as a stream of messages each way,
-which fits all four kinds of method. One message is in flight each way, so a slow side slows the other one down.
+A method known to be unary takes the cheaper `Upstream.unary`. All others are forwarded as a stream of messages in each
+direction, which fits all four kinds of method. One message is in flight in each direction, so that a slow side slows
+down the other.
 """
 
 import asyncio
@@ -17,23 +18,24 @@ from proxy.transport.large_messages import LargeMessages, TooManyBytesError
 from proxy.transport.limits import clamped
 from proxy.transport.metadata import IllegalMetadataError, to_upstream
 from proxy.transport.upstream import NeverProcessedError, StreamCall, Upstream, never_processed
-from proxy.transport.upstreams import Whereabouts
+from proxy.transport.upstreams import UpstreamResolver
 
 _HEADERS_ALONE = 0.025
-"""Seconds. No initial metadata is what grpc.aio shows for an empty header frame and for none at all, when upstream sent
-its status alone. Then so must we: a header frame tells the caller's retry policy that the call took effect. But callers
-may wait for an empty one before they send anything. A message or the status within this time tells that none is needed;
-after it, there was one."""
+"""Seconds. grpc.aio shows empty initial metadata both for an empty header frame and for none at all, when upstream
+sends only its status. The proxy must not send a header frame in the second case, since it tells the caller's retry
+policy that the call took effect; but some callers wait for an empty one before they send anything. A message or the
+status within this time shows that no header frame is needed; otherwise there was one."""
 
 _REFUSED_WITHIN = 0.025
-"""Seconds. gRPC's core hands a call over before it refuses it: for a header that it cannot read, or for its first
-message. So no call upstream is opened until that is here; or for so long, since a caller may wait for upstream."""
+"""Seconds. gRPC's core hands a call over before it refuses it, for an unreadable header or for its first message. So
+the call upstream is opened when that message has arrived, or after this time, since the caller may wait for
+upstream."""
 
 Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
-def unary_forwarder(upstreams: Whereabouts) -> Handler:
-    """A `Handler` that lets upstream answer."""
+def unary_forwarder(upstreams: UpstreamResolver) -> Handler:
+    """A `Handler` that forwards to upstream."""
 
     async def forward(call: Call) -> Reply:
         timeout = None if call.deadline is None else call.deadline - time.monotonic()
@@ -45,11 +47,10 @@ def unary_forwarder(upstreams: Whereabouts) -> Handler:
 async def forward_stream(
     upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata
 ) -> Reply:
-    """Carries initial metadata and messages both ways; what is left to tell the caller is the Reply, without a body.
+    """Forwards initial metadata and messages in both directions, and returns the status as a Reply without a body.
 
-    A message counts from when it was read until the other side has taken it; with too many bytes of them the call ends.
-
-    Cancelled when the caller went away or its deadline passed; that cancels the call upstream.
+    A message counts in `large` from when it was read until the other side has taken it; if there are too many bytes
+    of them, the call ends. If the caller leaves or its deadline passes, this is cancelled, and so is the call upstream.
     """
     with upstream.span(method) as span:
         reply = await _forward_stream(upstream, large, method, context, metadata)
@@ -73,7 +74,7 @@ async def _forward_stream(
 async def _carry(
     upstream: Upstream, large: LargeMessages, method: str, context: Context, metadata: Metadata, incoming: Incoming
 ) -> Reply:
-    """One attempt, and a second where upstream never processed the first."""
+    """Makes one attempt, and a second one if upstream never processed the first."""
     started, code = time.perf_counter(), StatusCode.CANCELLED
     try:
         to_upstream(metadata)
@@ -117,15 +118,15 @@ async def _attempt(
 
 
 async def _send(incoming: Incoming, rpc: StreamCall) -> None:
-    """The caller's messages and its half-close, to upstream."""
+    """Sends the caller's messages and half-close to upstream."""
     try:
         await rpc.wait_for_connection()
         async for message in incoming.messages():
-            # Not `rpc.write()`: where upstream ends the call meanwhile, that puts INTERNAL in its status' place.
+            # `rpc.write()` would replace upstream's status by INTERNAL if upstream ends the call meanwhile.
             await rpc._cython_call.send_serialized_message(message)  # type: ignore[attr-defined]  # noqa: SLF001
         await rpc.done_writing()
     except (grpc.aio.AioRpcError, grpc.aio.InternalError):
-        # Upstream ended the call before it had read everything: `_responses` sees its status.
+        # Upstream ended the call before it had read everything; `_responses` gets its status.
         return
     except BaseException:
         rpc.cancel()
@@ -135,8 +136,8 @@ async def _send(incoming: Incoming, rpc: StreamCall) -> None:
 async def _responses(
     upstream: Upstream, method: str, rpc: StreamCall, context: Context, large: LargeMessages, incoming: Incoming
 ) -> Reply:
-    """Upstream's initial metadata and messages, to the caller; its status as a Reply."""
-    # (grpc.aio loses it, in up to 1 % of calls, where upstream fails before the first request message reached it.)
+    """Sends upstream's initial metadata and messages to the caller, and returns its status as a Reply."""
+    # (grpc.aio loses the metadata of up to 1 % of calls that upstream fails before the first request message.)
     initial = upstream.to_caller(method, await rpc.initial_metadata())
     first = asyncio.ensure_future(_read(upstream, method, rpc))
     try:

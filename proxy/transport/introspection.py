@@ -158,9 +158,7 @@ def _own() -> DescriptorPool:
 
 
 def _v1_reflection() -> FileDescriptorProto:
-    """The file of reflection v1: that of v1alpha with the new package (https://github.com/grpc/grpc-proto,
-    reflection/v1).
-    """
+    """The file of v1: that of v1alpha with another package (https://github.com/grpc/grpc-proto, reflection/v1)."""
     file = FileDescriptorProto()
     reflection_pb2.DESCRIPTOR.CopyToProto(file)
     text = text_format.MessageToString(file).replace(f'"{_OLD}"', f'"{_NEW}"').replace(f".{_OLD}.", f".{_NEW}.")

@@ -1,15 +1,15 @@
-"""`Layers`: what every call passes before and after it is answered, whatever the transport that brought it.
+"""`Layers`: what every call passes before and after it is answered, with either transport.
 
 Outermost first:
 
-1. Observer and span: outside of the limit, so that refused calls show in metrics and traces.
-2. Metadata: more than is good is refused before it costs more.
-3. Admission: before the request is read. What is refused stays in the caller's flow-control window. A call leaves once
-   its answer was taken: whoever reads no answers holds places, of which there are so many, not memory.
+1. Observer and span: outside the limits, so that refused calls show in metrics and traces.
+2. Metadata: a call with too much of it is refused before it costs more.
+3. Admission: before the request is read, so that a refused request stays in the caller's flow-control window. A call
+   keeps its place until the caller has taken the answer, so a caller that reads no answers holds places, not memory.
 4. Failures: an unexpected exception is logged with its traceback; the caller gets INTERNAL and a fixed text.
-5. Memory: uploads wait, before they are read, until the others leave enough of `UPLOADS_AT_ONCE` bytes: for as many as
-   they say that they have, where the transport can tell; any other large message that finds too many bytes of them is
-   refused.
+5. Memory: an upload waits, before it is read, until other uploads leave enough of `UPLOADS_AT_ONCE` bytes for its size,
+   if the transport knows that size, or else for the largest upload. Any other large message is refused if it exceeds
+   what is left of MAX_BYTES_IN_FLIGHT.
 """
 
 import asyncio
@@ -34,13 +34,13 @@ _log = logging.getLogger(__name__)
 
 
 UPLOADS_AT_ONCE = 128 << 20
-"""Bytes of uploads held at once. One takes up to four times its size while it passes (measured)."""
+"""Bytes of uploads held at once. One upload takes up to four times its size in memory (measured)."""
 _LARGEST_UPLOAD = 50 << 20
-"""Bytes that an upload is taken for where it is known only once it is here: the media service's own limit."""
+"""Bytes that an upload counts as where its size is known only after it has arrived: the media service's limit."""
 _UPLOAD_WAITS = 10.0
-"""Seconds that an upload waits for room before it is refused."""
+"""Seconds that an upload waits for memory before it is refused."""
 _UPLOAD_ARRIVES = 8.0
-"""Seconds within which an upload that has room has to arrive if others wait for that: fewer than those wait."""
+"""Seconds within which an upload has to arrive while others wait for memory; less than `_UPLOAD_WAITS`."""
 
 NO_REQUEST = Reply(code=StatusCode.UNIMPLEMENTED, details="a unary call needs exactly one request message")
 _FAILED = Reply(code=StatusCode.INTERNAL, details="internal error in the proxy; see its log")
@@ -59,16 +59,16 @@ _UNREAD = (
 _DEFAULTS = Limits()
 
 Read = Callable[[], Awaitable[bytes | Reply]]
-"""The one request message of a unary call; a Reply when there is not exactly one, or it cannot be understood."""
+"""The single request message of a unary call; a Reply if there is not exactly one, or if it cannot be decoded."""
 
 Announced = Callable[[], Awaitable[int | Reply]]
-"""The bytes that the message will have, as far as its caller says so at its begin; a Reply as for `Read`."""
+"""The size of the message in bytes, as announced in its gRPC prefix; a Reply as for `Read`."""
 
 _Sent = TypeVar("_Sent")
 
 
 class ServerObserver(Protocol):
-    """Told of each call of a caller, when it ended; of those that we refused; of how full our limits are."""
+    """Receives each call that ended, each refusal by the proxy, and a way to see how full each limit is."""
 
     def server_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
     def refused(self, limit: str, details: str) -> None: ...
@@ -76,30 +76,30 @@ class ServerObserver(Protocol):
 
 
 def _nobody() -> str:
-    """Where a transport does not tell connections apart."""
+    """The peer for transports that do not tell connections apart."""
     return "nobody"
 
 
 @dataclass(slots=True)
-class Begun:
-    """How far a call is that was on the straight way of a hit, and goes on here. Whoever admitted it lets go of it."""
+class Progress:
+    """What the fast path has done for a call that continues on the slow path. The fast path also releases its place."""
 
     started: float
-    """When it came, by `time.perf_counter`."""
+    """When the call arrived, by `time.perf_counter`."""
     body: object = None
-    """Its request, as the transport read it; None: it has to be read."""
+    """The request as the transport read it; None if it has not been read."""
     looked: object = None
-    """`Call.looked`."""
+    """For `Call.looked`."""
 
 
 class Layers:
-    """One for all calls of a process. Made inside the event loop."""
+    """One object for all calls of a process, created inside the event loop."""
 
     def __init__(self, observer: ServerObserver, admission: Admission, limits: Limits = _DEFAULTS) -> None:
         self.place: span_names.Place = {}
-        """Where callers reach us, for spans; known once the port is."""
+        """The address that callers use, for spans; set when the port is open."""
         self.large_methods = limits.large_methods
-        """Whose requests may be large: they have memory of their own, and wait for it."""
+        """Methods whose requests may be large. These wait for memory that is reserved for uploads."""
         self.large = LargeMessages(limits.bytes_in_flight)
         self._observer = observer
         self._admission = admission
@@ -122,23 +122,24 @@ class Layers:
         finish: Callable[[Reply], Awaitable[_Sent]],
         peer: Callable[[], str] = _nobody,
         at_end: Callable[[Callable[[], None]], None] | None = None,
-        begun: Begun | None = None,
+        progress: Progress | None = None,
     ) -> _Sent:
-        """One call: `work` answers it, `finish` sends what it returned. Cancelled when the caller is gone.
+        """Handles one call: `work` answers it, and `finish` sends the result. Cancelled when the caller is gone.
 
-        `peer` names the caller's connection. `at_end` has something done once the caller has taken the answer, or is
-        gone; None: that is when `finish` returns. `begun`: it is admitted, and who admitted it lets it go.
+        `peer` names the caller's connection. `at_end` registers a function that runs once the caller has taken the
+        answer or is gone; without it, those functions run when `finish` returns. A call with `progress` has been
+        admitted, and the fast path releases its place.
         """
         endings: list[Callable[[], None]] = []
         at_end = at_end or endings.append
-        started, code = time.perf_counter() if begun is None else begun.started, StatusCode.CANCELLED
+        started, code = time.perf_counter() if progress is None else progress.started, StatusCode.CANCELLED
         with tracing.server_span(method, metadata, self.place) as span:
             try:
                 reply = self._too_many
                 place: str | None = None
                 if self._limits.too_much(metadata):
                     reply = TOO_MUCH_METADATA
-                elif begun is not None or (place := self._admission.enter(peer)) is not None:
+                elif progress is not None or (place := self._admission.enter(peer)) is not None:
                     if place is not None:
                         at_end(partial(self._admission.leave, place))
                     try:
@@ -161,7 +162,7 @@ class Layers:
                 self._observer.server_call(method, code, time.perf_counter() - started)
 
     def unread(self) -> None:
-        """A call ended before its request had arrived, and gRPC's core does not say why."""
+        """Records that a call ended before its request arrived; gRPC's core does not say why."""
         self._observer.refused("unread", _UNREAD)
 
     async def unary(
@@ -174,7 +175,7 @@ class Layers:
         looked: object = None,
         announced: Announced | None = None,
     ) -> Reply:
-        """The work of a unary call, from its request to its Reply; `remaining` seconds are left, None: no deadline."""
+        """Answers a unary call. `remaining` is in seconds; None means that there is no deadline."""
         deadline = None if remaining is None else time.monotonic() + remaining
         if method in self.large_methods:
             return await self._upload(method, handler, metadata, deadline, read, announced)
@@ -219,7 +220,7 @@ class Layers:
             self._uploads.give(held)
 
     async def _arrived(self, read: Read) -> bytes | Reply:
-        """The message of an upload that has room. Who lets others wait for it by not sending loses it to them."""
+        """Reads an upload for which memory is reserved. If it stalls while others wait for memory, it is refused."""
         loop = asyncio.get_running_loop()
         timer: asyncio.TimerHandle | None = None
 
@@ -232,7 +233,7 @@ class Layers:
 
         timer = loop.call_later(_UPLOAD_ARRIVES, look)
         try:
-            # In the call's own task: a transport cancels that one when its caller leaves.
+            # In the task of the call, which a transport cancels when the caller leaves.
             async with asyncio.timeout(None) as limit:
                 return await read()
         except TimeoutError:

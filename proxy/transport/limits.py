@@ -19,7 +19,7 @@ _FARTHEST = 365 * 86400.0
 TOO_MUCH_METADATA = Reply(
     code=StatusCode.RESOURCE_EXHAUSTED,
     limit="MAX_METADATA_BYTES",
-    details=f"the proxy takes at most {_MOST_ENTRIES} entries of metadata, and MAX_METADATA_BYTES of it",
+    details=f"the proxy accepts at most {_MOST_ENTRIES} entries and MAX_METADATA_BYTES bytes of metadata",
 )
 
 
@@ -48,8 +48,7 @@ class Limits:
     """Maximum metadata of one request, counted as in RFC 9113, 6.5.2: 32 bytes more for each entry. More of it is
     RESOURCE_EXHAUSTED, and so are more than 256 entries, since each costs some microseconds here and again upstream."""
     message_bytes: int = 64 << 20
-    """Maximum size of one request message, compressed or not. A larger one is RESOURCE_EXHAUSTED before it has
-    arrived."""
+    """Maximum size of one request message, compressed or not. A larger one is RESOURCE_EXHAUSTED before it arrives."""
     bytes_in_flight: int = 128 << 20
     """Maximum size of all messages above 64 KiB in memory at once, without uploads; further ones are refused."""
     compressed: bool = False

@@ -1,12 +1,14 @@
-"""Which metadata is passed on, each way. Pure functions over pairs; order and duplicates are kept.
+"""Which metadata is passed on in each direction. Pure functions over pairs; order and duplicates are kept.
 
-Not visible here, because gRPC's core removes them before grpc.aio gets them: `te`, `content-type`, `grpc-timeout`,
-`grpc-encoding`, `grpc-accept-encoding`, `grpc-message`, `grpc-status`, `grpc-trace-bin`, `grpc-tags-bin`. A
-`user-agent` of our own replaces the caller's: the core writes one per channel.
+gRPC's core removes these before grpc.aio gets them: `te`, `content-type`, `grpc-timeout`, `grpc-encoding`,
+`grpc-accept-encoding`, `grpc-message`, `grpc-status`, `grpc-trace-bin`, `grpc-tags-bin`. The caller's `user-agent` is
+replaced, since the core writes one per channel.
 """
 
 import re
 from collections.abc import Iterable
+from enum import Enum
+from functools import lru_cache
 
 from proxy.calls.call import Metadata
 
@@ -17,7 +19,7 @@ _HOP_BY_HOP = frozenset(
         *("trailer", "host", "content-type", "content-length"),
         # They describe one message of one connection, or one attempt.
         *("grpc-timeout", "grpc-encoding", "grpc-accept-encoding", "grpc-message", "grpc-status"),
-        # For the load balancer between the two ends of one connection.
+        # For the load balancer between the ends of one connection.
         *("lb-token", "lb-cost-bin"),
         "user-agent",
     }
@@ -28,49 +30,66 @@ _INTERNAL = "grpc-internal-"
 _KEY = re.compile(r"[0-9a-z_.-]+")
 _TEXT = re.compile(r"[ -~]*")
 
+_KEPT_KEYS = 512
+"""Keys whose kind is remembered: more than real calls use, but few enough for keys that callers make up."""
+
+
+class _Kind(Enum):
+    """What a key says about its pair."""
+
+    DROPPED = "dropped"
+    ILLEGAL = "illegal"
+    TEXT = "text"
+    BINARY = "binary"
+
 
 class IllegalMetadataError(ValueError):
-    """Metadata that gRPC's core refuses to send; the text names the key, never the value."""
+    """Metadata that gRPC's core refuses to send. The message names the key, never the value."""
 
 
 def to_upstream(pairs: Iterable[tuple[str, str | bytes]]) -> Metadata:
-    """The request metadata that upstream gets; IllegalMetadataError when some of it cannot be sent."""
+    """The request metadata for upstream. IllegalMetadataError if some of it cannot be sent."""
     kept = []
     for key, value in pairs:
-        if not _passes(key):
+        kind = _kind(key)
+        if kind is _Kind.DROPPED:
             continue
-        if not _legal(key, value):
+        if not _legal(kind, value):
             raise IllegalMetadataError(f"request metadata {key!r} cannot be forwarded: not legal in gRPC")
         kept.append((key, value))
     return tuple(kept)
 
 
 def to_caller(pairs: Iterable[tuple[str, str | bytes]] | None) -> tuple[Metadata, tuple[str, ...]]:
-    """The response metadata that the caller gets, and the keys of what cannot be sent.
+    """The response metadata for the caller, and the keys of the pairs that cannot be sent.
 
-    What cannot be sent is left out: the call has taken effect, and its answer must not be lost over it.
+    Those are left out: the call has taken effect, and its answer must not be lost because of them.
     """
     if not pairs:
         return (), ()
     kept, lost = [], []
     for key, value in pairs:
-        if not _passes(key):
+        kind = _kind(key)
+        if kind is _Kind.DROPPED:
             continue
-        if _legal(key, value):
+        if _legal(kind, value):
             kept.append((key, value))
         else:
             lost.append(key)
     return tuple(kept), tuple(lost)
 
 
-def _passes(key: str) -> bool:
-    return key not in _HOP_BY_HOP and not key.startswith(_INTERNAL)
-
-
-def _legal(key: str, value: str | bytes) -> bool:
-    """Whether gRPC's core will send the pair."""
+@lru_cache(maxsize=_KEPT_KEYS)
+def _kind(key: str) -> _Kind:
+    if key in _HOP_BY_HOP or key.startswith(_INTERNAL):
+        return _Kind.DROPPED
     if not _KEY.fullmatch(key):
-        return False
-    if key.endswith("-bin"):
-        return isinstance(value, bytes)
-    return isinstance(value, str) and _TEXT.fullmatch(value) is not None
+        return _Kind.ILLEGAL
+    return _Kind.BINARY if key.endswith("-bin") else _Kind.TEXT
+
+
+def _legal(kind: _Kind, value: str | bytes) -> bool:
+    """Whether gRPC's core will send the pair."""
+    if kind is _Kind.TEXT:
+        return isinstance(value, str) and _TEXT.fullmatch(value) is not None
+    return kind is _Kind.BINARY and isinstance(value, bytes)

@@ -1,4 +1,4 @@
-"""Reads the one request of a unary call from grpc.aio, within a time limit, and recognises one that never arrived."""
+"""Reads the single request of a unary call from grpc.aio, within a time limit, and detects that none arrived."""
 
 import asyncio
 from collections.abc import Callable
@@ -8,8 +8,8 @@ import grpc.aio
 from grpc import StatusCode
 
 from proxy.calls.call import Reply
-from proxy.transport.layers import NO_REQUEST, Begun
-from proxy.transport.patience import Patience
+from proxy.transport.layers import NO_REQUEST, Progress
+from proxy.transport.read_timeout import ReadTimeout
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -18,33 +18,34 @@ _TOO_LATE = Reply(
 )
 
 
-async def read_message(context: Context, unread: Callable[[], None], patience: Patience | None) -> bytes | Reply:
-    """The request's message. gRPC's core refuses calls by itself, and shows them as if their caller had left: `unread`.
+async def read_message(context: Context, unread: Callable[[], None], read_timeout: ReadTimeout | None) -> bytes | Reply:
+    """The request message, or the Reply for a call that sent none. `read_timeout` is for calls without a deadline.
 
-    `patience` is for calls without a deadline.
+    `unread` is called for a call that ends before its request arrived. Either its caller left or gRPC's core refused
+    it; the core does not say which.
     """
-    task = None if patience is None else patience.begin()
+    task = None if read_timeout is None else read_timeout.begin()
     try:
         body: object = await context.read()
         return body if isinstance(body, bytes) else await _no_message(context)
     except asyncio.CancelledError:
-        if patience is not None and patience.over(task):
+        if read_timeout is not None and read_timeout.over(task):
             return _TOO_LATE
         unread()
         raise
     finally:
-        if patience is not None:
-            patience.end(task)
+        if read_timeout is not None:
+            read_timeout.end(task)
 
 
-async def read_again(begun: Begun) -> bytes | Reply:
-    """What was read before."""
-    return begun.body if isinstance(begun.body, bytes | Reply) else NO_REQUEST
+async def read_again(progress: Progress) -> bytes | Reply:
+    """The request that the fast path has already read."""
+    return progress.body if isinstance(progress.body, bytes | Reply) else NO_REQUEST
 
 
 async def _no_message(context: Context) -> Reply:
-    """grpc.aio reads a call that the core has refused as one without a message. A second read tells them apart: the
-    core ends it only after it told of the refusal, which cancels us.
+    """The Reply for a call without a request. To grpc.aio a call that the core has refused looks the same. A second
+    read tells the two apart: the core completes it only after it has reported the refusal, which cancels this task.
     """
     await context.read()
     await asyncio.sleep(0)

@@ -1,13 +1,13 @@
-"""`Listener`: where callers connect. It decides which method goes where and turns outcomes into gRPC statuses.
+"""`Listener`: the gRPC server that callers connect to. It selects a handler by method and sends what that answers.
 
-The layers a call passes, outermost first:
+A call passes these layers, outermost first:
 
-1. Health and reflection (`introspection`): answered for the proxy itself, never counted or limited, so that probes work
-   under load and a health watcher does not hold up draining.
-2. Path: what is no `/service/method` is UNIMPLEMENTED, before it costs anything.
-3. Observer and span, limits, failures: `layers` says why in this order.
-4. Routes: the methods that the core answers and the others that the policy's descriptors know to be unary, then
-   everything else, as a stream of bytes.
+1. Health and reflection (`introspection`) are answered for the proxy itself. They are neither counted nor limited, so
+   that probes work under load and a health watcher does not delay draining.
+2. Path: anything but `/service/method` is UNIMPLEMENTED at once.
+3. Observer and span, limits, failures: `layers` explains this order.
+4. Routes: methods that the core answers, other methods that the policy's descriptors declare as unary, and everything
+   else as a stream of bytes.
 """
 
 import asyncio
@@ -23,43 +23,43 @@ from google.protobuf.descriptor_pool import DescriptorPool
 from grpc import StatusCode
 
 from proxy.calls.call import Handler, Metadata, Reply
-from proxy.errors import StartError
+from proxy.errors import StartError, cannot_listen
 from proxy.telemetry import span_names
 from proxy.telemetry.callers import Use
 from proxy.tls import Leg
 from proxy.transport.admission import Admission
-from proxy.transport.arrived import Answer, Arrived
+from proxy.transport.call_handler import Answer, CallHandler
 from proxy.transport.channel_options import SERVER_OPTIONS
 from proxy.transport.connections import Connections, established
 from proxy.transport.credentials import server_credentials
 from proxy.transport.draining import last_part
+from proxy.transport.fast_path import FastPath, Hits, SlowPath
 from proxy.transport.forward import Context, forward_stream
 from proxy.transport.introspection import Health, Reflection
-from proxy.transport.layers import Begun, Layers, ServerObserver
+from proxy.transport.layers import Layers, Progress, ServerObserver
 from proxy.transport.limits import Limits, clamped
-from proxy.transport.patience import Patience
+from proxy.transport.read_timeout import ReadTimeout
 from proxy.transport.requests import read_again, read_message
-from proxy.transport.straight import Hits, LongWay, Straight
-from proxy.transport.upstreams import Whereabouts
+from proxy.transport.upstreams import UpstreamResolver
 
 _log = logging.getLogger(__name__)
 
 _PATH = re.compile(r"/[!-.0-~]+/[!-.0-~]+")
 _LAST_CALLS = 0.5
-"""Seconds for calls that arrive between the end of idleness and the close of the port."""
+"""Seconds for calls that arrive between the end of the idle wait and the closing of the port."""
 _DEFAULT_LIMITS = Limits()
 
 _Work = Callable[[Context, Metadata], Awaitable[Reply]]
-"""Answers one call with this metadata: reads requests, may send messages, and returns what is left to send."""
+"""Answers one call with this metadata: reads its requests, may send messages, and returns what remains to be sent."""
 
 
 class Served(Protocol):
-    """What a policy makes of calls; see `proxy.served`."""
+    """What a policy determines about calls; see `proxy.served`."""
 
     @property
     def routes(self) -> dict[str, Handler]: ...
     @property
-    def upstreams(self) -> Whereabouts: ...
+    def upstreams(self) -> UpstreamResolver: ...
     @property
     def hits(self) -> Iterable[Hits]: ...
     @property
@@ -69,61 +69,63 @@ class Served(Protocol):
 
 
 class Routes(grpc.GenericRpcHandler):
-    """Layers 2 and 4, for every server that a `Listener` opens; made inside the event loop."""
+    """Layers 2 and 4, for every server that a `Listener` opens. It is created inside the event loop."""
 
     def __init__(
         self,
         routes: Mapping[str, Handler],
-        upstreams: Whereabouts,
+        upstreams: UpstreamResolver,
         layers: Layers,
         call_timeout: float | None,
-        straight: tuple[Iterable[Hits], Admission],
+        fast: tuple[Iterable[Hits], Admission],
     ) -> None:
         self._layers = layers
         self._call_timeout = call_timeout
-        self._patience = Patience(call_timeout) if call_timeout else None
-        every, self._admission = straight
+        self._read_timeout = ReadTimeout(call_timeout) if call_timeout else None
+        every, self._admission = fast
         self.take_up(routes, upstreams, every)
 
-    def take_up(self, routes: Mapping[str, Handler], upstreams: Whereabouts, every: Iterable[Hits]) -> None:
-        """For calls that begin from now on."""
-        unary: dict[str, Answer] = {method: self._long_way(method, handler) for method, handler in routes.items()}
+    def take_up(self, routes: Mapping[str, Handler], upstreams: UpstreamResolver, every: Iterable[Hits]) -> None:
+        """Uses these for calls that begin from now on."""
+        unary: dict[str, Answer] = {method: self._slow_path(method, handler) for method, handler in routes.items()}
         for hits in every:
-            long_way = self._long_way(hits.method, routes[hits.method])
-            straight = Straight(hits, self._admission, self._layers.unread, self._patience, long_way)
-            unary[hits.method] = partial(Straight.serve, straight)
+            slow_path = self._slow_path(hits.method, routes[hits.method])
+            fast = FastPath(hits, self._admission, self._layers.unread, self._read_timeout, slow_path)
+            unary[hits.method] = partial(FastPath.serve, fast)
         self._unary, self._upstreams = unary, upstreams
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any] | None":
-        """What answers a method; None is UNIMPLEMENTED."""
+        """The handler of a method; grpc.aio answers None with UNIMPLEMENTED."""
         method = handler_call_details.method
         metadata: Metadata = handler_call_details.invocation_metadata or ()
         if known := self._unary.get(method):
-            arrived = Arrived(known, metadata)
+            handler = CallHandler(known, metadata)
         elif _PATH.fullmatch(method):
             work = partial(forward_stream, self._upstreams.of(method), self._layers.large, method)
-            arrived = Arrived(partial(Routes._serve, self, method, work), metadata, stream=True)
+            handler = CallHandler(partial(Routes._serve, self, method, work), metadata, stream=True)
         else:
             return None
-        return cast("grpc.RpcMethodHandler[Any, Any]", arrived)
+        return cast("grpc.RpcMethodHandler[Any, Any]", handler)
 
-    def _long_way(self, method: str, handler: Handler) -> LongWay:
-        """Handed over before its request is read."""
+    def _slow_path(self, method: str, handler: Handler) -> SlowPath:
+        """The answer to calls of a unary method, on the slow path."""
         limit = None if method in self._layers.large_methods else self._call_timeout
 
-        def work(begun: Begun | None, context: Context, metadata: Metadata) -> Awaitable[Reply]:
+        def work(progress: Progress | None, context: Context, metadata: Metadata) -> Awaitable[Reply]:
             remaining = clamped(context.time_remaining())
-            patience = self._patience if remaining is None else None  # else gRPC's core ends the call
+            read_timeout = self._read_timeout if remaining is None else None  # otherwise gRPC's core ends the call
             left = limit if remaining is None else remaining
-            if begun is not None and begun.body is not None:
-                return self._layers.unary(method, handler, metadata, left, partial(read_again, begun), begun.looked)
-            read = partial(read_message, context, self._layers.unread, patience)
+            if progress is not None and progress.body is not None:
+                return self._layers.unary(
+                    method, handler, metadata, left, partial(read_again, progress), progress.looked
+                )
+            read = partial(read_message, context, self._layers.unread, read_timeout)
             return self._layers.unary(method, handler, metadata, left, read)
 
         async def serve(
-            metadata: Metadata, requests: object, context: Context, begun: Begun | None = None
+            metadata: Metadata, requests: object, context: Context, progress: Progress | None = None
         ) -> bytes | None:
-            return await self._serve(method, partial(work, begun), metadata, requests, context, begun)
+            return await self._serve(method, partial(work, progress), metadata, requests, context, progress)
 
         return serve
 
@@ -134,9 +136,9 @@ class Routes(grpc.GenericRpcHandler):
         metadata: Metadata,
         _requests: object,
         context: Context,
-        begun: Begun | None = None,
+        progress: Progress | None = None,
     ) -> bytes | None:
-        """One call. It is cancelled when the caller goes away or its deadline passes."""
+        """Answers one call. It is cancelled when the caller goes away or the deadline passes."""
         return await self._layers.serve(
             method,
             metadata,
@@ -144,7 +146,7 @@ class Routes(grpc.GenericRpcHandler):
             partial(_finish, context),
             context.peer,
             partial(_at_end, context),
-            begun,
+            progress,
         )
 
 
@@ -153,7 +155,7 @@ def _at_end(context: Context, do: Callable[[], None]) -> None:
 
 
 async def _finish(context: Context, reply: Reply) -> bytes | None:
-    """Sends what a Reply holds; the body is grpc.aio's to send."""
+    """Sends everything of a Reply but its body, which is returned for grpc.aio to send."""
     try:
         if reply.initial_metadata:
             await context.send_initial_metadata(reply.initial_metadata)
@@ -167,19 +169,18 @@ async def _finish(context: Context, reply: Reply) -> bytes | None:
 
 
 class Listener:
-    """The grpc.aio server at `address`: `host:port` (port 0: any free one) or `unix:/path`; in plaintext without
-    `tls`.
+    """The grpc.aio server at `address`: `host:port` (port 0 means any free port) or `unix:/path`, in plaintext without
+    `tls`. It is created inside the event loop that serves.
 
-    `routes` are the methods that the core answers, by path. `call_timeout` (seconds, 0: none) is the deadline of unary
-    calls whose caller set none, large ones excepted. `hits` answer their methods on the straight way. Made
-    inside the event loop that serves.
+    `routes` maps the paths of the methods that the core answers. `call_timeout` (seconds; 0 means none) is the deadline
+    of unary calls whose caller set none, except for large methods. `hits` are the fast paths of their methods.
     """
 
     def __init__(  # noqa: PLR0913 -- what it is made of
         self,
         address: str,
         routes: Mapping[str, Handler],
-        upstreams: Whereabouts,
+        upstreams: UpstreamResolver,
         observer: ServerObserver,
         admission: Admission,
         *,
@@ -195,7 +196,7 @@ class Listener:
         self._options = (*SERVER_OPTIONS, *limits.server_options)
         self._port = 0
         self._connections = Connections(limits.connections, lambda: established(self._port))
-        if not address.startswith("unix:"):  # of those nobody can tell how many there are
+        if not address.startswith("unix:"):  # connections to a Unix socket cannot be counted
             observer.limited("MAX_CONNECTIONS", lambda: Use(self._connections.now, limits.connections))
         self._routes = Routes(routes, upstreams, self._layers, call_timeout or None, (hits, admission))
         self._admission = admission
@@ -203,7 +204,7 @@ class Listener:
         self._servers: list[grpc.aio.Server] = []
 
     async def start(self) -> int:
-        """Opens the port and returns it (1 for a unix socket); StartError when it cannot be had."""
+        """Opens the port and returns it (1 for a Unix socket). StartError if it cannot be opened."""
         handlers = [await self._health.handler(), *self._reflection.handlers(), self._routes]
         server = grpc.aio.server(handlers=handlers, options=self._options)
         try:
@@ -212,9 +213,7 @@ class Listener:
             else:
                 port = server.add_secure_port(self._address, server_credentials(self._tls))
         except RuntimeError:
-            raise StartError(
-                f"LISTEN_ADDR: {self._address!r} cannot be listened on; accepted: a free port of a local address"
-            ) from None
+            raise StartError(cannot_listen(self._address)) from None
         await server.start()
         self._servers.append(server)
         self._port = port
@@ -223,7 +222,8 @@ class Listener:
         return port
 
     async def supervise(self, every: float = 1.0) -> None:
-        """Until stopped: keeps the port open, looking each `every` seconds, and says where connections are too many."""
+        """Until stopped, keeps the port open, checking every `every` seconds, and logs when there are too many
+        connections."""
         watching = asyncio.create_task(self._connections.watch(), name="connections")
         try:
             await self._keep_open(every)
@@ -232,10 +232,10 @@ class Listener:
             await asyncio.gather(watching, return_exceptions=True)
 
     async def _keep_open(self, every: float) -> None:
-        """Opens the port again when grpc.aio closed it on its own.
+        """Reopens the port when grpc.aio has closed it by itself.
 
-        Its accept loop ends on a path that is no UTF-8 (seen in grpcio 1.85), which any caller can send. Calls in
-        progress go on at the closed server.
+        Its accept loop ends at a path that is not UTF-8 (seen in grpcio 1.85), which any caller can send. Calls in
+        progress continue on the closed server.
         """
         while True:
             try:
@@ -246,7 +246,9 @@ class Listener:
                 await self.start()
 
     async def take_up(self, served: Served) -> Iterable[str]:
-        """Another policy counts for calls that begin from now on. Nothing of it waits for the next start."""
+        """Uses another policy for calls that begin from now on. Returns what takes effect only at the next start:
+        nothing.
+        """
         self._layers.large_methods = served.large_methods
         self._routes.take_up(served.routes, served.upstreams, served.hits)
         self._reflection.take_up(served.described)
@@ -254,11 +256,12 @@ class Listener:
         return ()
 
     async def drain(self, idle: float = 2.0, *, at_most: float) -> None:
-        """NOT_SERVING at once, yet serving on until no call came or went for `idle` seconds, or for most of the time;
-        then callers are told to go elsewhere (GOAWAY) and the port closes.
+        """Reports NOT_SERVING at once, but serves on until no call has begun or ended for `idle` seconds, or until most
+        of the time is over. Then it sends GOAWAY and closes the port.
 
-        After `at_most` seconds in all, calls still in progress are cut. Not GOAWAY first: gRPC's core sends one only to
-        end, and from then on cancels the calls that had not seen it (measured: one call of every fourth busy caller).
+        After `at_most` seconds in total, calls still in progress are cut. GOAWAY does not come first, because gRPC's
+        core sends it only to shut down, and then cancels calls that had not seen it (measured: one call of every
+        fourth busy caller).
         """
         await self._health.draining()
         last = last_part(at_most)
@@ -281,9 +284,9 @@ class Listener:
         await stopping
 
     async def stop(self, grace: float | None = None) -> None:
-        """Closes the port; calls in progress are cut after `grace` seconds, None: at once."""
+        """Closes the port. Calls in progress are cut after `grace` seconds; None cuts them at once."""
         await asyncio.gather(*(server.stop(grace) for server in self._servers))
 
     async def statistics(self) -> bytes:
-        """None of its own: what there is to count, `layers` and `upstream` tell their observers."""
+        """Empty: `layers` and `upstream` report everything that is counted to their observers."""
         return b""

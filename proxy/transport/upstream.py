@@ -1,10 +1,10 @@
-"""`Upstream`: the one channel to the real media service. Raw bytes in and out; every outcome of a call is a `Reply`.
+"""`Upstream`: the channel to an upstream service. It passes raw bytes; every outcome of a call is a `Reply`.
 
-A call that the media service never processed is made once more (gRFC A6): the caller's library cannot repeat it, since
-for that library the call has begun. After a GOAWAY gRPC's core does so itself; a REFUSED_STREAM is handled here.
+A call that upstream never processed is made once more (gRFC A6). The caller's library cannot repeat it, since for that
+library the call has begun. After a GOAWAY gRPC's core repeats it; a REFUSED_STREAM is handled here.
 
-A channel keeps the certificates that it was made with. When they are renewed, new calls use a new channel. The old one
-is released: gRPC's core keeps what its calls need until they have ended.
+A channel keeps the certificates with which it was opened. When they are renewed, new calls use a new channel. The old
+one is released, and gRPC's core keeps what its calls need until they have ended.
 """
 
 import asyncio
@@ -28,30 +28,30 @@ from proxy.transport.unary_call import UnaryCall
 _log = logging.getLogger(__name__)
 
 _KEPT_METHODS = 128
-"""Prepared methods kept, of each kind: more than a service has, few enough that callers' inventions are harmless."""
+"""Prepared streaming methods that are kept: more than a service has, but few enough for method names that callers
+make up."""
 
 _CLOSED = Reply(code=StatusCode.UNAVAILABLE, details="the proxy is shutting down")
 _CONNECTED = {ChannelConnectivity.READY: True, ChannelConnectivity.TRANSIENT_FAILURE: False}
 
 _REFUSED = "UNAVAILABLE:Stream removed (RST_STREAM (Received RST_STREAM with error code 7))"
-"""How the core's own account of a call begins that was reset with REFUSED_STREAM (RFC 9113, 8.7). A status that came
-from upstream, whatever its words, is told of otherwise."""
+"""How the core's explanation begins for a call that was reset with REFUSED_STREAM (RFC 9113, 8.7). The explanation of a
+status from upstream never begins so, whatever its details are."""
 
 _Pairs = Iterable[tuple[str, str | bytes]] | None
 StreamCall = grpc.aio.StreamStreamCall[bytes, bytes]
 
 
 class ClientObserver(Protocol):
-    """Told of each call that went upstream, when it ended."""
+    """Receives each call to upstream that has ended."""
 
     def client_call(self, method: str, code: StatusCode, seconds: float) -> None: ...
 
 
 class Upstream:
-    """Made and closed inside the event loop that uses it. Nothing here waits for a connection.
+    """Created and closed inside the event loop that uses it. Nothing here waits for a connection.
 
-    `target` is any gRPC target, in plaintext without `tls`. A `timeout` is in seconds from now; None: as long as it
-    takes.
+    `target` is any gRPC target, in plaintext without `tls`. A `timeout` is in seconds from now; None means no limit.
     """
 
     def __init__(self, target: str, observer: ClientObserver, tls: Leg | None = None) -> None:
@@ -67,25 +67,25 @@ class Upstream:
 
     @property
     def connected(self) -> bool | None:
-        """Whether it is connected now; None: it is not known, since nothing was asked of it for a while."""
+        """Whether it is connected now; None if that is unknown because it was not used for a while."""
         return _CONNECTED.get(self._channel.get_state())
 
     def _open(self) -> None:
         self._channel = open_channel(self.target, self._tls)
-        prepared = lru_cache(maxsize=_KEPT_METHODS)
-        self._unary_unary = prepared(self._channel.unary_unary)
-        self._stream_stream = prepared(self._channel.stream_stream)
+        self._stream_stream = lru_cache(maxsize=_KEPT_METHODS)(self._channel.stream_stream)
 
     def _renew(self) -> None:
-        """Not by `close()` of the old channel, which cancels its calls, or never ends while one of them goes on."""
+        """Opens a new channel. The old one is not closed: `close()` cancels its calls, or waits for all of them."""
         self._open()
         self._renewed.set()
 
     async def unary(self, call: Call, *, timeout: float | None, exactly_one: bool = True) -> Reply:
-        """The outcome of a unary call; cancelling this cancels it. Metadata that cannot be sent is INVALID_ARGUMENT.
+        """The outcome of a unary call. Cancelling this cancels the call. Metadata that cannot be sent is
+        INVALID_ARGUMENT.
 
-        OK with no message is INTERNAL, and so are several. Not `exactly_one` saves a little CPU, but then several end
-        only with the deadline: gRPC's core reads one, and gives the status once all are read.
+        OK without a message is INTERNAL, and so is OK with several. Without `exactly_one` the call takes a little less
+        CPU, but an answer of several messages ends only with the deadline: gRPC's core reads one message, and reports
+        the status when all have been read.
         """
         with self.span(call.method) as span:
             reply = await self._unary(call, timeout, exactly_one=exactly_one)
@@ -96,19 +96,11 @@ class Upstream:
         started = time.perf_counter()
         try:
             metadata = to_upstream(tracing.injected(call.metadata))
-            ask = self._exact if exactly_one else self._plain
             try:
-                reply = await ask(call, metadata, timeout)
+                reply = await self._ask(call, metadata, timeout, exactly_one=exactly_one)
             except NeverProcessedError:
                 left = None if timeout is None else max(0.0, timeout - (time.perf_counter() - started))
-                reply = await ask(call, metadata, left)
-        except grpc.aio.AioRpcError as error:
-            reply = Reply(
-                code=error.code(),
-                details=error.details() or "",
-                initial_metadata=self.to_caller(call.method, error.initial_metadata()),
-                trailing_metadata=self.to_caller(call.method, error.trailing_metadata()),
-            )
+                reply = await self._ask(call, metadata, left, exactly_one=exactly_one)
         except NeverProcessedError as refused:
             reply = refused.reply
         except IllegalMetadataError as error:
@@ -116,51 +108,48 @@ class Upstream:
         except grpc.aio.UsageError:
             return _CLOSED
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                self.observe(call.method, StatusCode.CANCELLED, started)
-                raise
-            reply = _CLOSED  # nobody cancelled us: close() cancelled the call
+            self.observe(call.method, StatusCode.CANCELLED, started)
+            raise
         self.observe(call.method, reply.code, started)
         return reply
 
     def of(self, method: str) -> Self:
-        """Where a method goes: here, whichever it is; see `Upstreams`."""
+        """This upstream, for every method; see `Upstreams`."""
         return self
 
     def span(self, method: str) -> tracing.Scope:
-        """What a call upstream is made inside of; `unary` does so by itself."""
+        """The span around a call to upstream; `unary` opens it by itself."""
         return tracing.client_span(method, self._place)
 
     def stream(self, method: str, metadata: Metadata, *, timeout: float | None) -> StreamCall:
-        """Begins a call of any kind; IllegalMetadataError before anything is sent.
+        """Begins a call of any kind. IllegalMetadataError before anything is sent.
 
-        Its owner cancels it at the end, whatever happened: an abandoned one is never collected (grpc#43462).
+        The owner must cancel it at the end in any case: an abandoned call is never collected (grpc#43462).
         """
         return self._stream_stream(method)(metadata=to_upstream(tracing.injected(metadata)), timeout=timeout)
 
     def observe(self, method: str, code: StatusCode, started: float) -> None:
-        """Tells the observer of a call that has ended; `started` is of `time.perf_counter()`."""
+        """Reports a call that has ended to the observer; `started` is a time of `time.perf_counter()`."""
         self._observer.client_call(method, code, time.perf_counter() - started)
 
     @staticmethod
     def to_caller(method: str, pairs: _Pairs) -> Metadata:
-        """The response metadata that is passed on; what cannot be is logged."""
+        """The response metadata that is passed on; a key that cannot be is logged."""
         kept, lost = to_caller(pairs)
         if lost:
             _log.warning("%s: upstream's metadata %s is not legal in gRPC and was left out", method, ", ".join(lost))
         return kept
 
     async def watch(self, changed: Callable[[bool, str], None]) -> None:
-        """Keeps the channel connected and tells whether it is, else why; first as soon as that is known. Until
-        cancelled.
+        """Keeps the channel connected until cancelled. `changed` is called with whether it is connected, and if not,
+        why; first as soon as that is known.
         """
         known: bool | None = None
         while True:
             self._renewed.clear()
             channel = self._channel
             state = channel.get_state(try_to_connect=True)
-            # IDLE and CONNECTING say nothing yet.
+            # IDLE and CONNECTING do not tell yet.
             now = _CONNECTED.get(state, known)
             if now is not None and now is not known:
                 changed(now, "" if now else await why_not_connected(channel))
@@ -180,29 +169,15 @@ class Upstream:
             await asyncio.gather(*waiting, return_exceptions=True)
 
     async def close(self) -> None:
-        """Cancels what is still going on; calls from now on are UNAVAILABLE."""
+        """Cancels calls in progress; later calls are UNAVAILABLE."""
         calls, self._calls = self._calls, set()
         for call in calls:
             call.cancel()
         await self._channel.close()
         await asyncio.gather(*(task for call in calls for task in call.tasks), return_exceptions=True)
 
-    async def _plain(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
-        rpc = self._unary_unary(call.method)(call.body, metadata=metadata, timeout=timeout)
-        try:
-            await rpc.initial_metadata()  # on a future of its own, which ends with the call at the latest: see `_end`
-            body: bytes | None = await rpc
-            messages = () if body is None else (body,)
-            return self._reply(call.method, messages, await rpc.initial_metadata(), await rpc.trailing_metadata())
-        except grpc.aio.AioRpcError as error:
-            if never_processed(error.code(), error.debug_error_string()):
-                raise NeverProcessedError(Reply(code=error.code(), details=error.details() or "")) from None
-            raise
-        finally:
-            _end(rpc)
-
-    async def _exact(self, call: Call, metadata: Metadata, timeout: float | None) -> Reply:
-        rpc = UnaryCall(self._channel, call.method, call.body, metadata, timeout)
+    async def _ask(self, call: Call, metadata: Metadata, timeout: float | None, *, exactly_one: bool) -> Reply:
+        rpc = UnaryCall(self._channel, call.method, call.body, metadata, timeout, exactly_one=exactly_one)
         self._calls.add(rpc)
         try:
             await rpc.ended()
@@ -223,7 +198,7 @@ class Upstream:
         )
 
     def _reply(self, method: str, messages: Sequence[bytes], initial: _Pairs, trailing: _Pairs) -> Reply:
-        """OK, as upstream says, if there is one message."""
+        """OK if there is exactly one message, otherwise INTERNAL."""
         if len(messages) != 1:
             number = "several messages" if messages else "no message"
             return Reply(code=StatusCode.INTERNAL, details=f"the media service answered a unary call with {number}")
@@ -235,7 +210,7 @@ class Upstream:
 
 
 class NeverProcessedError(Exception):
-    """Upstream refused the call before it did anything for it; `reply` is what to tell the caller, if that is all."""
+    """Upstream refused the call before it processed any of it; `reply` is for a caller whose call is not repeated."""
 
     def __init__(self, reply: Reply) -> None:
         super().__init__()
@@ -243,16 +218,5 @@ class NeverProcessedError(Exception):
 
 
 def never_processed(code: StatusCode, account: str | None) -> bool:
-    """Whether making the call again repeats nothing; `account` is the core's own, for who reads logs."""
+    """Whether the call can be repeated safely; `account` is the core's explanation of its status."""
     return code is StatusCode.UNAVAILABLE and (account or "").startswith(_REFUSED)
-
-
-def _end(rpc: grpc.aio.Call) -> None:
-    """Cancels a unary call that has not ended, in gRPC's core alone.
-
-    What grpc.aio 1.85 gave to the core it never frees where the task that waits for the core is cancelled (grpc#43360):
-    900 bytes a call. `rpc.cancel()` cancels that task, and so does cancelling whoever awaits the call. A stream leaves
-    some 130 bytes either way.
-    """
-    if not rpc.done():
-        rpc._cython_call.cancel("cancelled")  # type: ignore[attr-defined]  # noqa: SLF001

@@ -13,7 +13,7 @@ from proxy.tls import Leg
 from proxy.transport.upstream import ClientObserver, Upstream
 
 
-class Whereabouts(Protocol):
+class UpstreamResolver(Protocol):
     """Finds the upstream of a method: `Upstreams`, or a single `Upstream`."""
 
     def of(self, method: str) -> Upstream: ...
@@ -41,9 +41,7 @@ class _Way(NamedTuple):
 
 
 class Channels:
-    """Services with the same target and TLS settings share a channel. It is created and closed inside the event loop
-    that uses it.
-    """
+    """Services with the same target and TLS settings share a channel. Used inside one event loop, ended by `close`."""
 
     def __init__(self, default: Upstream, observer: ClientObserver, tls: Leg | None = None) -> None:
         self.default = default

@@ -1,4 +1,4 @@
-"""`Attacker`: one HTTP/2 connection that does what no gRPC library would; keeps the protocol only where it must."""
+"""`Attacker`: one HTTP/2 connection that does what no gRPC library would, and follows the protocol only if it must."""
 
 import asyncio
 from collections import Counter
@@ -25,9 +25,9 @@ from tests.support.raw_http2 import (
 )
 
 _FRAME = 16_000
-"""Bytes of a frame's payload; peers take 16,384 unless they say otherwise."""
+"""Bytes of a frame's payload; peers accept 16,384 unless they say otherwise."""
 HEADER_TABLE, INITIAL_WINDOW = 1, 4
-"""Settings. Without a table every header field that comes is a literal, for `Attacker.said`."""
+"""Ids of settings. Without a header table, every received header field is a literal, which `Attacker.said` needs."""
 
 
 def fields(path: str, *more: tuple[bytes, bytes]) -> Fields:
@@ -37,20 +37,20 @@ def fields(path: str, *more: tuple[bytes, bytes]) -> Fields:
 
 
 def literal(key: bytes, value: bytes, *, remembered: bool = False) -> bytes:
-    """HPACK, a literal field (RFC 7541, 6.2); `remembered` puts it at the front of the dynamic table, index 62."""
+    """A literal header field in HPACK (RFC 7541, 6.2); `remembered` adds it to the dynamic table, as index 62."""
     return (b"\x40" if remembered else b"\x00") + _integer(len(key)) + key + _integer(len(value)) + value
 
 
 LARGEST_WINDOW = (1 << 31) - 1
 WIDEST = frame(8, 0, 0, (LARGEST_WINDOW - 65_535).to_bytes(4))
-"""WINDOW_UPDATE: the connection's window as large as can be."""
+"""A WINDOW_UPDATE that makes the connection's window as large as possible."""
 
 REMEMBERED = b"\xbe"
-"""The field that was remembered last, once more: one byte."""
+"""The most recently remembered header field by its index, which is one byte."""
 
 
 def _integer(value: int) -> bytes:
-    """RFC 7541, 5.1, with a prefix of 7 bits."""
+    """An integer of RFC 7541, 5.1, with a prefix of 7 bits."""
     if value < 127:
         return bytes([value])
     value -= 127
@@ -62,7 +62,7 @@ def _integer(value: int) -> bytes:
 
 
 def header_frames(stream: int, block: bytes, flags: int = 0) -> bytes:
-    """A header block of any length: HEADERS and as many CONTINUATION as it takes."""
+    """The frames of a header block of any length: HEADERS, and as many CONTINUATION frames as needed."""
     parts = [block[at : at + _FRAME] for at in range(0, len(block), _FRAME)]
     kinds = [HEADERS, *[CONTINUATION] * (len(parts) - 1)]
     ends = [0] * (len(parts) - 1) + [END_HEADERS]
@@ -73,7 +73,9 @@ def header_frames(stream: int, block: bytes, flags: int = 0) -> bytes:
 
 
 class Attacker:
-    """Answers SETTINGS and PING, counts and keeps what comes; `settings` are ours as (id, value)."""
+    """Answers SETTINGS and PING, and counts and keeps what arrives; `settings` are the ones it
+    sends, as (id, value).
+    """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.writer = writer
@@ -83,12 +85,12 @@ class Attacker:
         self._unpack = hpack.Decoder()
 
     async def send(self, data: bytes) -> None:
-        """Waits for the socket, not for any window."""
+        """Sends data; it waits for the socket, but for no flow-control window."""
         self.writer.write(data)
         await self.writer.drain()
 
     async def listen(self) -> None:
-        """Until the connection ends."""
+        """Reads frames until the connection ends."""
         async for received in frames(self._reader):
             self.received.append(self._spelt_out(received) if received.kind == HEADERS else received)
             self.kinds[received.kind] += 1
@@ -96,7 +98,7 @@ class Attacker:
                 self.writer.write(frame(received.kind, ACK, 0, received.payload if received.kind == PING else b""))
 
     def _spelt_out(self, received: Frame) -> Frame:
-        """With its fields as literals, however they were packed."""
+        """The frame with its header fields as literals, however they were encoded."""
         fields = self._unpack.decode(received.payload, raw=True)
         return replace(received, payload=b"".join(literal(key, value) for key, value in fields))
 
@@ -107,16 +109,16 @@ class Attacker:
 
     @property
     def ended(self) -> int:
-        """Calls that were answered with a status."""
+        """The number of calls that were answered with a status."""
         return sum(each.kind == HEADERS and bool(each.flags & END_STREAM) for each in self.received)
 
     @property
     def reset(self) -> int:
-        """Calls that were reset and not answered: Envoy does so where it has read too many headers."""
+        """The number of calls that were reset without an answer, as Envoy does after too many headers."""
         return len({each.stream for each in self.received if each.kind == RST_STREAM} - self.answered)
 
     def said(self, words: bytes) -> int:
-        """In how many frames these words came."""
+        """The number of received frames that contain these words."""
         return sum(words in received.payload for received in self.received)
 
 

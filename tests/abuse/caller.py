@@ -1,8 +1,8 @@
-"""The well-behaved caller, in a process of its own: `python -m tests.abuse.caller PORT`.
+"""The well-behaved caller, as a process of its own: `python -m tests.abuse.caller PORT`.
 
-It calls for as long as it lives, one call after the other, and writes a line for each: when it began (CLOCK_MONOTONIC,
-which all processes share), how many seconds it took, how it ended (`hit`, `miss`, `forwarded`, `WRONG` for
-another model's answer, or the error).
+It makes one call after the other until it is killed, and writes a line for each: when the call began (CLOCK_MONOTONIC,
+which all processes share), how many seconds it took, and how it ended (`hit`, `miss`, `forwarded`, `WRONG` for another
+model's answer, or the error).
 """
 
 import asyncio
@@ -30,7 +30,7 @@ def request(model_id: int) -> bytes:
 
 
 async def main(port: int) -> None:
-    """Of ten calls eight can be hits, one is a miss, one is forwarded."""
+    """Of ten calls, eight can be hits, one is a miss, and one is forwarded."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
         for number in itertools.count():
             kind = number % 10

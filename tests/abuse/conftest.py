@@ -1,8 +1,8 @@
-"""Every abuse is tried on each transport."""
+"""Every kind of abuse is tested on each transport."""
 
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def _each_transport(each_transport: None) -> None:
-    """`Scene` starts the proxy with it."""
+    """Sets the transport with which `Scene` starts the proxy."""

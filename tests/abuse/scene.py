@@ -1,8 +1,8 @@
-"""`Scene`: a real proxy with its Redis and its media service, abused while a well-behaved caller goes on calling.
+"""`Scene`: a real proxy with Redis and a media service, which is abused while a well-behaved caller makes calls.
 
-Proxy, media service and caller are processes of their own, so that what the test itself is busy with delays none. The
-gate is in `Figures.check`: no well-behaved call failed, their p99 and the proxy's memory stayed bounded, and afterwards
-the proxy has as many open files as before (a connection is one).
+Proxy, media service and caller are separate processes, so that the test's own work delays none of them. `Figures.check`
+requires that no well-behaved call failed, that their p99 and the proxy's memory stayed bounded, and that the proxy has
+as many open files afterwards as before (a connection is one).
 """
 
 import os
@@ -24,17 +24,17 @@ from tests.support.servers.process import ROOT, ProxyProcess
 from tests.support.servers.waiting import until
 
 _WARM, _CALM = 30, 120
-"""Calls before anything is measured; calls without abuse, for the p99 to compare with."""
+"""Numbers of calls: before anything is measured, and without abuse, for the p99 to compare with."""
 _LEAST = 110
-"""Calls from the end of the abuse on that count too, so that the p99 is not the worst of them."""
+"""Minimum number of calls that are measured, also after the end of the abuse, so that the p99 is not the worst call."""
 _SLOWER, _SLOWEST = 10, 2.0
-"""The p99 may become so many times the calm one, or so many seconds: two cores may have other things to do."""
+"""The p99 may be so many times the calm one, or so many seconds, because the machine's two cores may be busy."""
 _GOOD = {"hit", "miss", "coalesced", "forwarded"}
 
 
 @dataclass(frozen=True, slots=True)
 class Called:
-    """One call of the well-behaved caller; times in seconds, `begun` of `time.monotonic()`."""
+    """One call of the well-behaved caller; times are in seconds, and `begun` is of `time.monotonic()`."""
 
     begun: float
     seconds: float
@@ -43,7 +43,7 @@ class Called:
 
 @dataclass(slots=True)
 class Figures:
-    """What was observed; complete once `Scene.abused` is left."""
+    """The measurements, complete once `Scene.abused` is left."""
 
     calm: list[Called]
     calls: list[Called] = field(default_factory=list)
@@ -54,7 +54,7 @@ class Figures:
         return f"{len(self.calls)} calls, p99 {now:.0f} ms (calm {calm:.0f} ms), peak {self.peak_mib:.0f} MiB"
 
     def check(self, most_mib: float) -> None:
-        """The gate."""
+        """Asserts the requirements; `most_mib` is the limit for the proxy's peak memory."""
         print(self)  # noqa: T201 -- for `make test ARGS="tests/abuse -s"`
         assert {call.outcome for call in self.calls} <= _GOOD, Counter(call.outcome for call in self.calls)
         assert p99(self.calls) <= max(_SLOWER * p99(self.calm), _SLOWEST), str(self)
@@ -62,13 +62,13 @@ class Figures:
 
 
 def p99(calls: list[Called]) -> float:
-    """Seconds."""
+    """The 99th percentile of the durations, in seconds."""
     ordered = sorted(call.seconds for call in calls)
     return ordered[len(ordered) * 99 // 100]
 
 
 class Scene:
-    """`settings` are the proxy's."""
+    """A proxy with these `settings`, its servers, and the well-behaved caller."""
 
     def __init__(self, redis: str, **settings: str) -> None:
         port = free_port()
@@ -80,9 +80,9 @@ class Scene:
 
     @asynccontextmanager
     async def abused(self) -> AsyncIterator[Figures]:
-        """Calm first, then what the test does meanwhile; waits until the proxy is as it was."""
+        """Measures calm first, then while the test abuses the proxy; finally waits until the proxy is as before."""
         await self._called(_WARM)
-        await self.metric("")  # the connection by which the proxy asks Envoy stays open
+        await self.metric("")  # the proxy's connection to Envoy's admin interface stays open
         files = self._open_files()
         calm_since = time.monotonic()
         await self._called(_CALM, calm_since)
@@ -96,7 +96,7 @@ class Scene:
         await until(lambda: self._open_files() <= files, "the proxy's connections to be closed")
 
     async def called(self, outcome: str) -> None:
-        """Waits for a call of the well-behaved caller that begins from now on and ends so."""
+        """Waits for a call of the well-behaved caller that begins from now on and has this outcome."""
         since = time.monotonic()
         await until(lambda: any(call.outcome == outcome for call in self._calls(since)), f"a call that is {outcome}")
 
@@ -105,11 +105,13 @@ class Scene:
         await until(lambda: self.upstream.stdout.count("pouring") >= streams, f"{streams} streams upstream")
 
     async def metric(self, name: str) -> float:
-        """As `ProxyProcess.metric`."""
+        """The value of a metric; see `ProxyProcess.metric`."""
         return await self.proxy.metric(name)
 
     async def all_held(self, size: int, begun: int, ended: Callable[[], int]) -> None:
-        """Waits until of so many calls with a message of `size` bytes each has its message held, or has ended."""
+        """Waits until each of `begun` calls with a message of `size` bytes has ended, or its
+        message is held in memory.
+        """
 
         async def settled() -> bool:
             held = await self.metric('media_cache_limit_used{limit="MAX_BYTES_IN_FLIGHT"}')
@@ -118,19 +120,19 @@ class Scene:
         await until(settled, "each message to be held or refused")
 
     def _calls(self, since: float) -> list[Called]:
-        """Those that ended since then."""
+        """The calls that ended since then."""
         lines = [line.split() for line in self.caller.stdout.splitlines(keepends=True) if line.endswith("\n")]
         parsed = [Called(float(begun), float(seconds), outcome) for begun, seconds, outcome in lines]
         return [call for call in parsed if call.begun + call.seconds >= since]
 
     async def _called(self, count: int, since: float = 0.0) -> None:
-        """Waits for so many calls that began since then."""
+        """Waits until so many calls that began since then have ended."""
         what = f"{count} calls of the well-behaved caller"
         await until(lambda: sum(call.begun >= since for call in self._calls(since)) >= count, what, timeout=60)
 
     @property
     def holds_windows(self) -> bool:
-        """Whether of a call that it forwards the proxy never holds more than a window, so that it need refuse none."""
+        """Whether the proxy holds at most a window of each forwarded call, so that it need not refuse any."""
         return self.proxy.settings["TRANSPORT"] == "envoy"
 
     @property
@@ -139,10 +141,10 @@ class Scene:
         return envoy_of(self.proxy) if self.proxy.settings["TRANSPORT"] == "envoy" else self.proxy.pid
 
     def _open_files(self) -> int:
-        return len(os.listdir(f"/proc/{self.serving}/fd"))  # noqa: PTH208 -- no Path needed for their number
+        return len(os.listdir(f"/proc/{self.serving}/fd"))  # noqa: PTH208 -- only their number is needed
 
     def _peak_mib(self) -> float:
-        """Of all that is resident, pages of programs as well, and with what Envoy's parent has for itself."""
+        """The peak of all resident memory, with pages of executables and the private memory of Envoy's parent."""
         parent = _memory_mib(self.proxy.pid, "RssAnon") if self.serving != self.proxy.pid else 0.0
         return parent + _memory_mib(self.serving, "VmHWM")
 
@@ -177,6 +179,6 @@ def _memory_mib(pid: int, what: str) -> float:
 
 
 def _python(module: str, *args: str) -> Child:
-    """`python -m module args`, not started; its output in a directory that is removed with the scene."""
+    """`python -m module args`, not started yet; its output is in a directory that is removed with the scene."""
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     return Child(module, [sys.executable, "-m", module, *args], Path(tempfile.mkdtemp(prefix="test-abuse-")), env)

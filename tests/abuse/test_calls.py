@@ -1,4 +1,4 @@
-"""Abuse with connections and calls: silent connections, rapid resets, more calls than there are places."""
+"""Abuse by connections and calls: silent connections, rapid resets, more calls than there are places."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -13,7 +13,7 @@ _CANCEL = (8).to_bytes(4)
 
 
 async def test_500_silent_connections_are_closed(redis: RedisServer) -> None:
-    """Kept by `grpc.server_handshake_timeout_ms`."""
+    """The defence is `grpc.server_handshake_timeout_ms`."""
     async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
         readers = []
         for _ in range(500):
@@ -22,12 +22,12 @@ async def test_500_silent_connections_are_closed(redis: RedisServer) -> None:
             readers.append(reader)
         async with asyncio.timeout(30):
             for reader in readers:
-                await reader.read()  # whatever the proxy says first, then the end
+                await reader.read()  # whatever the proxy sends first, up to the end
     figures.check(most_mib=180)
 
 
 async def test_10_000_rapid_resets(redis: RedisServer) -> None:
-    """Kept by MAX_CALLS_PER_CONNECTION, `grpc.server.max_pending_requests`."""
+    """The defences are MAX_CALLS_PER_CONNECTION and `grpc.server.max_pending_requests`."""
 
     async def reset(calls: int) -> None:
         async with attacker(scene.port) as attacking:
@@ -43,7 +43,7 @@ async def test_10_000_rapid_resets(redis: RedisServer) -> None:
 
 
 async def test_5_000_concurrent_calls(redis: RedisServer) -> None:
-    """Kept by MAX_CONCURRENT_CALLS, its reserve, `grpc.server.max_pending_requests`."""
+    """The defences are MAX_CONCURRENT_CALLS with its reserve, and `grpc.server.max_pending_requests`."""
     async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
         attacking = [await stack.enter_async_context(attacker(scene.port)) for _ in range(20)]
         for one in attacking:

@@ -1,4 +1,4 @@
-"""Abuse with what is stored: entries tampered with and swapped in Redis, keys made to be taken for one another."""
+"""Abuse of stored entries: tampered with and swapped in Redis, and keys that were made to be confused."""
 
 import asyncio
 from itertools import product
@@ -25,14 +25,14 @@ def key_of(model_id: int, *metadata: tuple[str, str]) -> RequestKey:
 
 
 async def read(gateway: Gateway, model_id: int, *metadata: tuple[str, str]) -> str:
-    """Where the answer came from; it is the right one."""
+    """Makes a read and asserts that its answer is right; returns where it came from."""
     got = await gateway.read(model_id=model_id, metadata=metadata)
     assert got.uuids == [named("User", model_id, "avatars", dict(metadata).get("authorization", ""))]
     return got.x_cache
 
 
 def tampered(value: bytes) -> list[bytes]:
-    """An entry cut, flipped in each of its parts, grown, and replaced by something else."""
+    """An entry truncated, with a flipped bit in each of its parts, extended, and replaced by something else."""
     flipped = [value[:at] + bytes([value[at] ^ 4]) + value[at + 1 :] for at in range(0, len(value), 7)]
     cut = [value[:-1], value[: len(value) // 2], value[:20], b"1", b""]
     grown = [value + b"x", value + bytes(2 << 20), bytes(20 << 20), value.replace(b" ", b" " + b"9" * 400, 3)]
@@ -40,12 +40,12 @@ def tampered(value: bytes) -> list[bytes]:
 
 
 async def test_entries_tampered_with_and_swapped(redis: RedisServer) -> None:
-    """Kept by the identity and the checksum in each entry."""
+    """The defences are the identity and the checksum in each entry."""
     async with Scene(redis.addr) as scene, scene.abused() as figures:
         async with redis.client() as client, Gateway(scene.proxy.addr) as gateway:
 
             async def stored(model_id: int, *metadata: tuple[str, str]) -> tuple[RequestKey, bytes]:
-                async def hit() -> bool:  # under load the breaker may let a miss go unstored
+                async def hit() -> bool:  # under load the breaker may keep a miss from being stored
                     return await read(gateway, model_id, *metadata) == "hit"
 
                 await until(hit, "a stored answer")
@@ -70,7 +70,7 @@ async def test_entries_tampered_with_and_swapped(redis: RedisServer) -> None:
 
 
 async def test_keys_made_to_be_taken_for_one_another(redis: RedisServer) -> None:
-    """Kept by the length before each part of a key, and by the identity in the entry."""
+    """The defences are the length before each part of a key, and the identity in the entry."""
     types, collections = ["a", "a:b", "1:a", "a1", "1:a1:1", "A"], ["", "b", ":b", "1:b", "1:1", "b:1:a"]
     callers = ["", "x", "authorization", "1:x"]
     asked = list(product(types, [1, 11], collections, callers))
@@ -81,15 +81,15 @@ async def test_keys_made_to_be_taken_for_one_another(redis: RedisServer) -> None
             got = await gateway.read(model_type, model_id, collection, metadata=metadata)
             assert got.uuids == [named(model_type, model_id, collection, caller)]
 
-        for _ in range(2):  # the second time out of the cache
+        for _ in range(2):  # the second time from the cache
             for at in range(0, len(asked), 24):
                 await asyncio.gather(*(ask(*each) for each in asked[at : at + 24]))
     figures.check(most_mib=180)
 
 
 async def test_requests_that_are_all_different(redis: RedisServer) -> None:
-    """Kept by the bounds of what is remembered of requests, and Redis' expiry of the rest. Keys made to collide in a
-    dict cannot be made: Python's hash of bytes is keyed with a secret of the process."""
+    """The defences are the bounds of what is remembered of requests, and Redis' expiry. Nobody can make keys that
+    collide in a dict, because Python's hash of bytes is keyed with a secret of the process."""
     async with Scene(redis.addr) as scene, scene.abused() as figures, attacker(scene.port) as attacking:
         await attacking.send(WIDEST)
         for number in range(2000):

@@ -1,4 +1,4 @@
-"""Abuse with events: a body of 100 MB, JSON that is nested without end, values of wrong types."""
+"""Abuse by events: a body of 100 MB, extremely nested JSON, values of wrong types."""
 
 import base64
 import json
@@ -20,7 +20,7 @@ def envelope(data: object) -> bytes:
 
 
 def wrong_types() -> list[bytes]:
-    """Each names no model, or not as the contract says."""
+    """Bodies that name no model, or name it in a wrong form."""
     good = {"model_type": "user", "model_id": 1}
     odd = [None, True, [], {}, "", 1.5, -1, 1 << 64, "1e5", [1], {"a": 1}, "9" * 5000]
     types = [{**good, "model_type": value} for value in odd if value != "1e5" and not isinstance(value, str)]
@@ -31,7 +31,7 @@ def wrong_types() -> list[bytes]:
 
 
 def nested() -> list[bytes]:
-    """Up to the largest body that is looked into."""
+    """Nested bodies, up to the largest size that is parsed."""
     deep = 500_000
     return [
         b"[" * deep,
@@ -43,7 +43,7 @@ def nested() -> list[bytes]:
 
 
 async def test_events_that_are_huge_nested_or_of_wrong_types(redis: RedisServer, rabbit: RabbitServer) -> None:
-    """Kept by the size that is looked at first (`MAX_BODY_BYTES`), and by whatever names no model being dropped."""
+    """The defences: the size is checked first (`MAX_BODY_BYTES`), and events that name no model are dropped."""
     url = await rabbit.vhost()
     async with Scene(redis.addr, RABBITMQ_ADDR=url) as scene, scene.abused() as figures:
         connection = await aio_pika.connect(url)

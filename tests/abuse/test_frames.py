@@ -1,4 +1,4 @@
-"""Abuse with frames that bring nothing forward: floods of them, calls that never begin, uploads that stall."""
+"""Abuse by useless frames: floods of them, calls that never begin, uploads that stall."""
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
@@ -39,7 +39,7 @@ _AT_ONCE, _TIMES = 1_000, 20
 
 
 async def sent(attacking: Attacker, data: bytes) -> bool:
-    """Whether the proxy still takes it."""
+    """Sends data; returns whether the proxy still accepts it."""
     with suppress(ConnectionError):
         await attacking.send(data)
         return True
@@ -47,7 +47,7 @@ async def sent(attacking: Attacker, data: bytes) -> bool:
 
 
 async def test_floods_of_frames(redis: RedisServer) -> None:
-    """Kept by what each of them costs, and by the peer, which ends the connection."""
+    """The defences: each frame costs little, and the proxy closes the connection."""
 
     async def pour(attacking: Attacker, flood: bytes) -> None:
         await attacking.send(headers(1, fields(HOLD)))
@@ -65,8 +65,9 @@ async def test_floods_of_frames(redis: RedisServer) -> None:
 
 
 async def test_headers_without_an_end(redis: RedisServer) -> None:
-    """HEADERS and 50 MB of CONTINUATION (CVE-2024-27316), of which MAX_METADATA_BYTES keeps little; and 200 connections
-    whose first call never begins."""
+    """HEADERS and 50 MB of CONTINUATION (CVE-2024-27316), little of which is kept because of MAX_METADATA_BYTES; and
+    200 connections whose first call never begins.
+    """
     block = b"".join(literal(key, value) for key, value in fields(HOLD))
     more = frame(CONTINUATION, 0, 1, literal(b"x", bytes(100) + b"v" * 15_000))
 
@@ -90,7 +91,7 @@ async def test_headers_without_an_end(redis: RedisServer) -> None:
 
 
 async def test_uploads_that_are_reset_halfway(redis: RedisServer) -> None:
-    """2,000 of them, of 50 MiB by their own account. What they held is given back."""
+    """2,000 uploads that announce 50 MiB each. The memory that they held is released."""
     begun = b"\x00" + (50 << 20).to_bytes(4) + bytes(10_000)
 
     async def pour(attacking: Attacker) -> None:
@@ -109,8 +110,9 @@ async def test_uploads_that_are_reset_halfway(redis: RedisServer) -> None:
 
 
 async def test_uploads_that_stall(redis: RedisServer) -> None:
-    """100 of 50 MiB by their own account, of which 10 kB come. Others' uploads go on: an upload has to arrive in time
-    once others wait for the memory that is kept for it."""
+    """100 uploads that announce 50 MiB each and send 10 kB. Other uploads continue, because an upload must arrive in
+    time once others wait for the memory that is reserved for it.
+    """
     begun = b"\x00" + (50 << 20).to_bytes(4) + bytes(10_000)
     async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
         for _ in range(4):
@@ -123,7 +125,7 @@ async def test_uploads_that_stall(redis: RedisServer) -> None:
 
 
 async def uploaded(scene: Scene) -> None:
-    """An upload of a well-behaved caller passes."""
+    """Asserts that an upload of a well-behaved caller succeeds."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{scene.port}", options=BIG) as channel:
 
         async def passes() -> bool:

@@ -1,4 +1,4 @@
-"""Abuse with messages and metadata: too many, too large, compressed, not read, and with lengths that lie."""
+"""Abuse by messages and metadata: too many, too large, compressed, not read, and with false lengths."""
 
 import asyncio
 import zlib
@@ -34,7 +34,7 @@ def block(path: str, *more: tuple[bytes, bytes]) -> bytes:
 
 
 async def test_50_stalled_readers_of_large_streams(redis: RedisServer) -> None:
-    """Half open no window beyond the first 64 KiB, half open all there is and read nothing from their socket."""
+    """Half of them open no window beyond the first 64 KiB; the others open all windows but never read their socket."""
     begin = headers(1, fields("/abuse.Service/Pour")) + message(1, b"begin", END_STREAM)
     async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
         for _ in range(25):
@@ -48,8 +48,9 @@ async def test_50_stalled_readers_of_large_streams(redis: RedisServer) -> None:
 
 
 async def test_answers_that_nobody_reads(redis: RedisServer) -> None:
-    """Kept by places that are given back once an answer was taken, and by MAX_BYTES_IN_FLIGHT. Not all at once: what
-    is still arriving from upstream does not count yet."""
+    """The defences: a call keeps its place until its answer was read, and MAX_BYTES_IN_FLIGHT. The calls are not made
+    all at once, because messages that are still arriving from upstream do not count yet.
+    """
     async with Scene(redis.addr) as scene, scene.abused() as figures, AsyncExitStack() as stack:
         attacking = [await stack.enter_async_context(attacker(scene.port, (INITIAL_WINDOW, 0))) for _ in range(4)]
         for stream in range(1, 2 * 200, 2):
@@ -68,10 +69,12 @@ async def test_answers_that_nobody_reads(redis: RedisServer) -> None:
 
 
 async def test_large_messages_that_are_held(redis: RedisServer) -> None:
-    """Kept by MAX_BYTES_IN_FLIGHT. Five at a time: what is still arriving does not count yet.
+    """The defence is MAX_BYTES_IN_FLIGHT. The calls are made five at a time, because messages that are still arriving
+    do not count yet.
 
-    A message of 4 MiB that is held takes twice that, as Python's and as a copy on its way upstream; one that arrives up
-    to four times that. So 32 * 8 + 5 * 16 MiB, and the 80 to 110 of a busy proxy; on Envoy a window for each.
+    A held message of 4 MiB takes twice that, once in Python and once as a copy on its way upstream; one that is
+    arriving takes up to four times that. The sum is 32 * 8 + 5 * 16 MiB, and the 80 to 110 MiB of a busy proxy; on
+    Envoy each takes one window.
     """
 
     async def hold(channel: grpc.aio.Channel) -> None:
@@ -101,7 +104,7 @@ async def test_large_messages_that_are_held(redis: RedisServer) -> None:
 
 
 async def test_requests_with_1_000_headers(redis: RedisServer) -> None:
-    """Kept by the number of entries, and with larger ones by MAX_METADATA_BYTES."""
+    """The defences are the limit on entries and, for larger ones, MAX_METADATA_BYTES."""
     small = block(FORWARDED, *((b"h%d" % number, b"v") for number in range(1000)))
     large = block(FORWARDED, *((b"h%d" % number, b"v" * 100) for number in range(1000)))
     async with Scene(redis.addr) as scene, scene.abused() as figures:
@@ -114,7 +117,7 @@ async def test_requests_with_1_000_headers(redis: RedisServer) -> None:
 
 
 async def test_headers_that_are_one_byte_each_on_the_wire(redis: RedisServer) -> None:
-    """A value of 4 kB, 250 times by its place in HPACK's table: 1 MB for 250 bytes. Kept by MAX_METADATA_BYTES."""
+    """A value of 4 kB is sent 250 times by its HPACK index: 250 bytes make 1 MB. The defence is MAX_METADATA_BYTES."""
     once = literal(b"x", b"v" * 4000, remembered=True)
     async with Scene(redis.addr) as scene, scene.abused() as figures:
         async with attacker(scene.port) as attacking:
@@ -127,7 +130,7 @@ async def test_headers_that_are_one_byte_each_on_the_wire(redis: RedisServer) ->
 
 
 async def test_gzip_bombs(redis: RedisServer) -> None:
-    """60 MiB in 60 kB, 20 times. Kept by ACCEPT_COMPRESSED=off."""
+    """60 MiB in 60 kB, 20 times. The defence is ACCEPT_COMPRESSED=off."""
     packed = zlib.compress(bytes(60 << 20), 9, wbits=31)
     data = b"\x01" + len(packed).to_bytes(4) + packed
     assert len(data) < 65_535  # so it fits the window
@@ -144,7 +147,7 @@ async def test_gzip_bombs(redis: RedisServer) -> None:
 
 
 async def test_lengths_that_lie(redis: RedisServer) -> None:
-    """Kept by MAX_MESSAGE_BYTES where they say too much; what says too little or nothing is a broken request."""
+    """The defence against too large lengths is MAX_MESSAGE_BYTES; with too small ones, the request is malformed."""
     body = request(1)
     lies = {
         "4 GiB": b"\x00\xff\xff\xff\xff" + body,

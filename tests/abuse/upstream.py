@@ -1,8 +1,8 @@
-"""The media service behind an abused proxy, in a process of its own: `python -m tests.abuse.upstream PORT`.
+"""The media service behind an abused proxy, as a process of its own: `python -m tests.abuse.upstream PORT`.
 
-Raw bytes, any kind of method. The last word of a path says what happens: `GetFilesByModel` answers with a file,
-`GetAllMedia` with 1 MiB, `Hold` takes no message and never answers, `Pour` streams messages for as long as they are
-taken, anything else sends each message back.
+It serves any method, as raw bytes. The last part of the path decides what happens: `GetFilesByModel` answers with a
+file, `GetAllMedia` with 1 MiB, `Hold` reads no message and never answers, `Pour` streams messages for as long as they
+are read, and any other method sends each message back.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ POURED = 512 << 10
 
 
 def named(model_type: str, model_id: int, collection: str, authorization: str = "") -> str:
-    """What only an answer to this holds."""
+    """The text that only the answer to this request contains."""
     return f"{model_type!r} {model_id} {collection!r} {authorization!r}"
 
 
 def answer(asked: bytes, authorization: str) -> bytes:
-    """One file, whose uuid names who asked for what, in a way that no two can share."""
+    """An answer of one file, whose uuid unambiguously names the request and the caller."""
     request = pb.GetFilesByModelRequest.FromString(asked)
     uuid = named(request.model_type, request.model_id, request.collection_name, authorization)
     media = pb.Media(id=1, model_type=request.model_type, model_id=request.model_id, uuid=uuid, file_name="a.jpg")

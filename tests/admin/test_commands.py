@@ -62,7 +62,7 @@ async def ask(proxy: ProxyProcess, *arguments: str) -> Ran:
 async def test_each_says_what_it_does_and_its_exit_status(command: str) -> None:
     shown = await run(command, "--help")
     assert shown.status == 0
-    for part in ("Exit status:", "0  done", "2  an argument or setting", "--json"):
+    for part in ("Exit status:", "0  done", "2  an argument or a setting", "--json"):
         assert part in shown.out
 
 

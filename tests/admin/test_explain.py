@@ -148,11 +148,11 @@ async def test_no_cache_is_a_miss_of_its_own(stack: Stack) -> None:
 
 async def test_shadow_says_what_it_would_be_if_on(stack: Stack) -> None:
     process = await stack.process(cache_mode="shadow")
-    assert (await explained(process)).why[0].endswith("on, it would be a miss:")
+    assert (await explained(process)).why[0].endswith("In mode on the result would be miss:")
     await process.read()
     told = await explained(process)
     assert told.result == await process.x_cache() == "bypass"
-    assert told.why[0].endswith("on, it would be a hit:")
+    assert told.why[0].endswith("In mode on the result would be hit:")
 
 
 async def test_without_redis_it_says_so(stack: Stack) -> None:
@@ -237,7 +237,10 @@ async def test_an_entry_from_before_redis_restarted_is_named(stack: Stack, redis
             Upstream(connected=False, reason="refused"),
             "The media service is away (refused): the call fails with UNAVAIL",
         ),
-        (Upstream(reason="it answers with failures, the last one INTERNAL"), "the last one INTERNAL: expect the same"),
+        (
+            Upstream(reason="it answers with failures, the last one INTERNAL"),
+            "the last one INTERNAL: this call may fail",
+        ),
     ],
 )
 @pytest.mark.parametrize(
@@ -274,13 +277,13 @@ async def test_what_has_run_out_may_stand_in_and_is_named(stack: Stack, redis: R
     told = await explained(process)
     assert told.result == "miss"
     assert "expired" in told.why[0]
-    assert "would stand in" in told.why[-1]
+    assert "the stored answer would be served" in told.why[-1]
     stack.media.fail("GetFilesByModel", grpc.StatusCode.UNAVAILABLE)
     for away in (Upstream(connected=False, reason="refused"), Upstream(away=True, reason="it answers with failures")):
         told = await explained(process, away)
         assert told.result == await process.x_cache() == "stale"
         assert told.why[0].startswith("The media service is ")
-        assert "stands in" in told.why[0]
+        assert "is served instead" in told.why[0]
     stack.media.heal()
     process.core.cache.policy.stale_while_revalidate = 600.0
     told = await explained(process)

@@ -271,7 +271,7 @@ async def test_what_is_not_understood_is_said_in_place(page: Browser) -> None:
 async def test_a_token_is_asked_for_and_kept_in_memory_only(browser: Browser, own_redis: RedisServer) -> None:
     async with ProxyProcess(REDIS_ADDR=own_redis.addr, ADMIN_TOKEN="secret") as proxy:
         await browser.go(f"http://127.0.0.1:{proxy.admin_port}/")
-        await browser.shows("#token-form", "asks for a token")
+        await browser.shows("#token-form", "requires a token")
         assert await browser.text("#main") == ""
         await browser.type("#token", "wrong")
         await browser.click("#token-form button")
@@ -282,7 +282,7 @@ async def test_a_token_is_asked_for_and_kept_in_memory_only(browser: Browser, ow
         kept = "return JSON.stringify([localStorage, sessionStorage]) + document.cookie + location.href"
         assert "secret" not in await browser.run(lambda driver: str(driver.execute_script(kept)))
         await browser.run(lambda driver: driver.refresh())
-        await browser.shows("#token-form", "asks for a token")
+        await browser.shows("#token-form", "requires a token")
 
 
 async def test_a_proxy_that_is_gone_is_said_and_so_is_its_return(browser: Browser, proxy: ProxyProcess) -> None:

@@ -80,9 +80,9 @@ async def test_a_dependency_is_green_only_while_nothing_is_wrong_with_it(
         ["up", "up for 9 s"],
         ["warn", "up for 9 s, but: trouble"],
         ["down", "lost for 9 s: trouble"],
-        ["absent", "not heard of yet"],
+        ["absent", "state not known yet"],
         ["absent", "not configured"],
-        ["absent", "nothing was asked of it lately (shop:50055)"],
+        ["absent", "no call was sent to it lately (shop:50055)"],
         ["up", "up (shop:50055)"],
         ["down", "lost: not connected (shop:50055)"],
     ]

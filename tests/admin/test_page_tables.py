@@ -124,7 +124,7 @@ async def test_a_purge_that_takes_long_says_that_it_is_under_way(page: Browser, 
         await page.click("#confirm-go")
         await page.shows("#answer", "Purging…")
         assert not await page.run(lambda driver: driver.find_element("css selector", "#purge").is_enabled())
-        await page.shows("#answer", "the proxy retries until it is done")
+        await page.shows("#answer", "the proxy retries it")
     finally:
         own_redis.thaw()
 

@@ -53,7 +53,7 @@ async def test_a_look_up_tells_what_depends_on_what(page: tuple[Browser, Service
     await x_cache(services.products.GetProductBySlug(product.GetProductBySlugRequest(slug="mug")))
     for tag, text in (
         ("product/1", "An invalidation also removes what is stored under slug/mug."),
-        ("slug/mug", "Its answers depend on product/1 too."),
+        ("slug/mug", "Its answers also depend on product/1."),
     ):
         await browser.type("#tag", tag)
         await browser.click("#look-up-tag")

@@ -131,8 +131,8 @@ def test_a_model_is_not_understood_where_the_policy_has_no_media_service() -> No
     with pytest.raises(BadRequestError) as refusal:
         requests.asked(USER, {})
     assert str(refusal.value) == (
-        "model_type: the policy does not read files of models; accepted: "
-        "method, a read of it (it has none), and request"
+        "model_type: the policy has no read of a model's files; accepted: "
+        "method, one of the policy's reads (it has none), and request"
     )
 
 

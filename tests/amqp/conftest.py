@@ -1,4 +1,4 @@
-"""What tests of events on a real broker begin with: a virtual host of their own, and somebody who publishes there."""
+"""Fixtures of tests with a real broker: a virtual host of the test's own, and a publisher there."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Two Redis behind the queues of one prefix: both sides are told, on a real broker."""
+"""Two Redis servers behind the queues of one prefix: both sides notice it, on a real broker."""
 
 import logging
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from tests.support.servers.waiting import until
 
 @dataclass
 class Record:
-    """Of a Redis with this id, in which nothing happens."""
+    """The record of a Redis with this id, in which nothing happens."""
 
     id: str
 
@@ -53,7 +53,7 @@ async def test_proxies_of_one_redis_share_a_claim(
 async def test_two_redis_behind_the_same_queues_are_told_on_both_sides(
     rabbit: RabbitServer, url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """And neither trusts what it has stored for long: it misses half of the events."""
+    """Neither trusts its stored answers for long, because it misses half of the events."""
     gap = EventGap(60.0, lambda: 0.0)
     async with running(url, record=Record(HERE), check_interval=0.1, gap=gap) as one:
         await _claimed(rabbit, url)

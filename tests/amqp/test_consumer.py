@@ -1,4 +1,4 @@
-"""The event consumer on a real RabbitMQ: what it declares, applies and gives back when it stops."""
+"""The event consumer on a real RabbitMQ: what it declares and applies, and what it requeues when it stops."""
 
 import asyncio
 import itertools
@@ -161,7 +161,7 @@ async def _consumers(rabbit: RabbitServer, url: str, count: int) -> bool:
 
 
 async def test_a_stop_at_any_moment_ends(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each request on the way up and in the checks: the library does not survive being cancelled there."""
+    """It is stopped in each request during the start and the checks, where the library must not be cancelled."""
     request = aiormq.Channel.rpc
     begun = itertools.count(1)
     last = 0

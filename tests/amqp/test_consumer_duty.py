@@ -1,4 +1,4 @@
-"""Who cannot apply events hands them back and takes none: real brokers, caches that hold what they are told to hold."""
+"""A consumer that cannot apply events hands them back and takes none; on real brokers, with scripted caches."""
 
 import asyncio
 import logging
@@ -20,7 +20,7 @@ PATIENCE = 0.4
 
 
 class Redis:
-    """Whether it takes invalidations, as one consumer is told."""
+    """Tells one consumer whether Redis accepts invalidations."""
 
     up = True
 
@@ -44,7 +44,7 @@ async def _off_duty(one: Running) -> None:
 
 
 async def test_events_that_one_cannot_apply_are_applied_by_another(rabbit: RabbitServer, url: str) -> None:
-    """At once, and in spite of a prefetch that would hold them all; afterwards both take events again."""
+    """They are applied at once, although the prefetch would hold them all. Afterwards both take events again."""
     async with running(url, prefetch=20, patience=PATIENCE, held=True) as cut_off, publishing(url) as publisher:
         await cut_off.settled()
         await publisher.event(*range(20))
@@ -101,9 +101,9 @@ async def test_two_that_both_lack_redis_do_not_throw_events_to_each_other(rabbit
         await publisher.event(*range(4))
         await _off_duty(one)
         await _off_duty(other)
-        await until(lambda: _nobody(rabbit, url), "the channels to be closed")  # until then messages may come
+        await until(lambda: _nobody(rabbit, url), "the channels to be closed")  # until then messages may arrive
         begun = one.cache.begun + other.cache.begun
-        assert begun <= 8  # each of them to each consumer once, at most
+        assert begun <= 8  # each message at most once to each consumer
         await publisher.event(*range(4, 8))
         assert (await queues(rabbit, url))[UPLOADED].ready == 8
         assert one.cache.begun + other.cache.begun == begun
@@ -144,7 +144,7 @@ async def test_what_may_be_outdated_is_not_trusted_meanwhile(url: str) -> None:
 
 
 async def test_a_queue_deleted_meanwhile_means_a_flush(url: str) -> None:
-    """Also right after the consumers are gone, whom the broker would have told."""
+    """Even right after the consumers are gone, which the broker would have told."""
     redis = Redis()
     async with running(url, patience=PATIENCE, able=Able(any=redis)) as one, publishing(url) as publisher:
         await one.settled()
@@ -158,7 +158,7 @@ async def test_a_queue_deleted_meanwhile_means_a_flush(url: str) -> None:
 
 
 LACKED = range(100, 100 + 30)
-"""Models on a master that is away; more than the prefetch."""
+"""Models on a master that is away; there are more of them than the prefetch."""
 
 
 def _without_a_master(redis: Redis) -> Able:
@@ -177,7 +177,7 @@ async def test_events_of_a_master_that_is_away_hold_up_no_others(url: str) -> No
         async with publishing(url) as publisher:
             await publisher.event(*LACKED, 1, 2, 3)
             await one.cache.applied(1, 2, 3)
-            assert gap.seconds is None  # all that can be read is kept up to date
+            assert gap.seconds is None  # everything that can be read is up to date
             assert "a part of Redis" in one.consumer.state.reason
             one.cache.held.clear()
             redis.up = True
@@ -187,7 +187,7 @@ async def test_events_of_a_master_that_is_away_hold_up_no_others(url: str) -> No
 
 
 async def test_they_go_to_who_reaches_it(rabbit: RabbitServer, url: str) -> None:
-    """At once, and those that it gets nevertheless after a while."""
+    """New ones go there at once, and those that the other consumer got anyway go there after a while."""
     async with running(url, patience=PATIENCE, able=_without_a_master(redis := Redis())) as one:
         await one.settled()
         redis.up, one.cache.held = False, set(LACKED)
@@ -202,7 +202,7 @@ async def test_they_go_to_who_reaches_it(rabbit: RabbitServer, url: str) -> None
                 begun = one.cache.begun
                 await publisher.event(1, 2, 3)
                 await other.cache.applied(1, 2, 3)
-                assert one.cache.begun == begun  # it stands behind the other
+                assert one.cache.begun == begun  # its consumer has the lower priority
 
 
 async def test_when_too_many_wait_for_it_events_count_as_missing(url: str) -> None:

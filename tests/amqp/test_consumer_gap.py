@@ -1,4 +1,4 @@
-"""What the consumer tells of missing events: from its start, or from the loss, until a flush that is owed is done."""
+"""When the consumer reports events as missing: from its start, or from a loss, until the owed flush is done."""
 
 import asyncio
 import math
@@ -37,7 +37,7 @@ async def test_at_first_nobody_knows_since_when(rabbit: RabbitServer, gap: Event
 
 
 async def test_it_lasts_until_the_flush_is_done(rabbit: RabbitServer, gap: EventGap) -> None:
-    """Connected again, with what is stored still unflushed, is not good enough."""
+    """To be connected again is not enough while the stored answers are not flushed."""
     url = await rabbit.vhost()
     async with running(url, gap=gap) as one:
         one.cache.flush_open.clear()
@@ -96,7 +96,7 @@ async def test_a_queue_that_was_deleted_is_a_loss(rabbit: RabbitServer, gap: Eve
 
 
 async def test_a_broker_that_fell_silent_was_lost_when_it_did(own_rabbit: RabbitServer, gap: EventGap) -> None:
-    """Three heartbeats and a little pass before anybody knows."""
+    """Slightly more than three heartbeats pass before the loss is noticed."""
     async with running(f"{await own_rabbit.vhost()}?heartbeat=1", gap=gap) as one:
         await one.settled()
         frozen = asyncio.get_running_loop().time()
@@ -123,7 +123,7 @@ async def test_one_that_fell_silent_while_it_was_asked_something(own_rabbit: Rab
 
 
 class _Record:
-    """What proxies know together, as the test says."""
+    """The proxies' common record, scripted by the test."""
 
     id = ""
     verdict = Verdict(silent=False, heard_ago=1.0)
@@ -133,7 +133,7 @@ class _Record:
 
     def __init__(self) -> None:
         self.missing = 0
-        """Writes that were told of."""
+        """The number of missing events that were reported."""
 
     async def exchange(self, missing: Iterable[object], **told: Any) -> Verdict:
         self.missing += len(list(missing))
@@ -142,7 +142,7 @@ class _Record:
 
 @asynccontextmanager
 async def _settled(rabbit: RabbitServer, gap: EventGap) -> AsyncIterator[tuple[Running, _Record]]:
-    """One that owes no flush and has a closed gap, and what it goes by."""
+    """A consumer that owes no flush and has closed the gap, and its record."""
     url, record = await rabbit.vhost(), _Record()
     await once(url)
     async with running(url, gap=gap, record=record) as one:
@@ -153,7 +153,7 @@ async def _settled(rabbit: RabbitServer, gap: EventGap) -> AsyncIterator[tuple[R
 async def test_a_silence_of_all_that_ends_means_a_flush_though_a_part_is_silent_still(
     rabbit: RabbitServer, gap: EventGap
 ) -> None:
-    """What was stored before it is older than events that never came."""
+    """Everything stored before its end is older than events that never came."""
     async with _settled(rabbit, gap) as (one, record):
         flushed = one.cache.flushes_begun
         record.verdict = Verdict(silent=True, heard_ago=60.0, in_part=True)

@@ -1,4 +1,4 @@
-"""The event consumer while RabbitMQ is away, frozen or refuses it: nothing is lost, one line says so."""
+"""The event consumer while RabbitMQ is away, is frozen or refuses it: nothing is lost, and one line is logged."""
 
 import asyncio
 import itertools
@@ -39,7 +39,7 @@ async def test_a_restart_of_the_broker_loses_nothing_and_flushes(own_rabbit: Rab
             await one.cache.applied(1, 2, 3)
         await one.cache.flushed(2)
         assert one.cache.flushes[1] == "RabbitMQ could not be reached"
-        # These two missed the outage: one slept, one did not run. The messages waited, and the mark is gone.
+        # These two did not see the outage: one slept, the other did not run. The messages waited, and the mark is gone.
         silent.cache.all_open.set()
         await silent.cache.flushed(2)
         await silent.cache.applied(1, 2, 3)
@@ -73,7 +73,7 @@ async def test_a_connection_closed_by_the_broker_is_made_again_without_a_flush(
         await publisher.event(1, 2)
         await until(lambda: one.cache.begun == 2, "events in hand")
         await rabbit.ctl("close_all_connections", "--vhost", url.rpartition("/")[2], "a test")
-        await until(lambda: "RabbitMQ lost" in caplog.text, "the loss to be told")  # it is back at once
+        await until(lambda: "RabbitMQ lost" in caplog.text, "the loss to be told")  # it reconnects at once
         await one.up()
         one.cache.all_open.set()
         async with publishing(url) as again:
@@ -186,7 +186,7 @@ async def test_reconnects_pile_up_no_more_than_twice_the_prefetch(
 async def test_heartbeats_missed_while_the_broker_was_asked_something_are_a_loss_like_any_other(
     rabbit: RabbitServer, url: str, publisher: Publisher
 ) -> None:
-    """The library cancels what waits for an answer then, which must not end the consumer."""
+    """The library then cancels operations that wait for an answer, which must not end the consumer."""
     async with FaultyTcp(rabbit.port) as tcp:
         through = f"{url.replace(f':{rabbit.port}/', f':{tcp.port}/')}?heartbeat=1"
         async with running(through, check_interval=0.1) as one:

@@ -1,4 +1,4 @@
-"""The event consumer when others meddle with its queues, its exchange and its messages."""
+"""The event consumer when others change its queues, its exchange and its messages."""
 
 import itertools
 import logging
@@ -43,7 +43,7 @@ async def test_a_deleted_queue_comes_back_and_means_a_flush(url: str, publisher:
         await one.settled()
         await publisher.channel.queue_delete(UPLOADED)
         await one.cache.flushed(2)
-        assert one.cache.flushes[1] == "a queue of ours was deleted"
+        assert one.cache.flushes[1] == "one of the proxy's queues was deleted"
         await publisher.event(1)
         await one.cache.applied(1)
         await one.settled()
@@ -53,7 +53,7 @@ async def test_a_deleted_queue_comes_back_and_means_a_flush(url: str, publisher:
 async def test_a_queue_deleted_on_the_way_up_is_noticed(
     url: str, publisher: Publisher, monkeypatch: pytest.MonkeyPatch, after: str
 ) -> None:
-    """Its declaration must not bring it back in silence: design, "Events may have been missed"."""
+    """The consumer must not silently restore it by declaring it."""
     await once(url)
     name = after.rpartition(".")[2]
     owner = Topology if name == "look" else Intake
@@ -138,7 +138,7 @@ async def test_an_exchange_deleted_and_declared_anew_at_once_is_noticed(url: str
         await one.settled()
         await publisher.channel.exchange_delete(EXCHANGE)
         await publisher.channel.declare_exchange(EXCHANGE, aio_pika.ExchangeType.TOPIC, durable=True)
-        await publisher.event(1)  # bound to nothing: lost
+        await publisher.event(1)  # nothing is bound, so it is lost
         await one.cache.flushed(2)
         await publisher.event(2)
         await one.cache.applied(2)
@@ -153,7 +153,7 @@ async def test_a_binding_removed_by_hand_comes_back_at_the_next_check(url: str, 
         await one.checked(2)
         await publisher.event(1)
         await one.cache.applied(1)
-        assert len(one.cache.flushes) == 1  # the first start's: the broker does not tell that a binding was missing
+        assert len(one.cache.flushes) == 1  # from the first start: the broker does not report a missing binding
 
 
 async def test_an_exchange_with_other_arguments_is_used_as_it_is(url: str, caplog: pytest.LogCaptureFixture) -> None:
@@ -204,7 +204,7 @@ async def test_a_message_that_cannot_be_decoded_is_dropped_and_means_a_flush(
     async with running(url) as one:
         await one.settled()
         one.cache.all_open.clear()
-        await publisher.event(1)  # in hand: it comes back to the queue when the connection goes, behind it the poison
+        await publisher.event(1)  # in hand: it is requeued when the connection ends, before the undecodable one
         await until(lambda: one.cache.begun == 1, "an event in hand")
         with monkeypatch.context() as nanoseconds:
             nanoseconds.setitem(pamqp.encode.METHODS, "timestamp", lambda _: (2**60).to_bytes(8, "big"))

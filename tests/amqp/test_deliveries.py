@@ -1,4 +1,4 @@
-"""Each message on a real queue: acknowledged after its invalidation, never before; the malformed go for good."""
+"""Messages on a real queue are acknowledged after their invalidation, never before; malformed ones are dropped."""
 
 import asyncio
 import logging
@@ -22,7 +22,7 @@ KEY = "x-uploaded"
 
 
 class Bench:
-    """A queue whose messages go to the deliveries under test."""
+    """A queue whose messages go to the `Deliveries` under test."""
 
     def __init__(self, rabbit: RabbitServer, url: str) -> None:
         self._rabbit, self._url = rabbit, url

@@ -1,4 +1,4 @@
-"""Whether events are taken: not without Redis, not while one waits for its confirmation, and again once all is well."""
+"""Events are not taken without Redis or while one waits for its confirmation, and are taken again once all is well."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from proxy.amqp.duty import IN_PART, OFF_DUTY, Able, Duty
 
 
 class Redis:
-    """Says what it is told to say."""
+    """A Redis whose state the test sets."""
 
     up = True
 
@@ -72,7 +72,7 @@ def test_it_begins_again_once_redis_is_there_and_has_confirmed_everything(duty: 
     duty.looked(1.0, 0.5)
     assert not duty.on
     redis.up = True
-    assert not duty.looked(2.0, 0.5)  # it answers, and yet takes no writes
+    assert not duty.looked(2.0, 0.5)  # it answers, but accepts no writes
     redis.up = False
     assert not duty.looked(3.0, None)
     redis.up = True
@@ -81,7 +81,7 @@ def test_it_begins_again_once_redis_is_there_and_has_confirmed_everything(duty: 
 
 
 class TestInPart:
-    """Some masters of a Cluster can be used and others not."""
+    """Some masters of a Cluster can be used, and others cannot."""
 
     @pytest.fixture
     def whole(self) -> Redis:
@@ -107,7 +107,7 @@ class TestInPart:
         assert (duty.on, duty.in_part, duty.trouble) == (True, False, "")
 
     def test_without_room_for_more_it_ends_until_all_is_well(self, duty: Duty, whole: Redis) -> None:
-        """With room again it would fill up again, and trust events meanwhile that wait behind."""
+        """If it took events again with some room left, it would fill up again, and the events behind would be late."""
         whole.up = False
         duty.looked(5.0, None)
         duty.looked(6.0, None, crowded=True)

@@ -1,4 +1,4 @@
-"""A flush that is owed is tried until it is done; one that may have begun too early does not count."""
+"""An owed flush is retried until it is done; one that may have begun too early does not count."""
 
 import asyncio
 import logging

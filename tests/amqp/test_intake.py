@@ -1,4 +1,4 @@
-"""The channel on which events come: opened once in a session, handed back with what is in hand, let go of gently."""
+"""The channel on which events arrive: opened once per session, and closed with or without messages in hand."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -69,7 +69,7 @@ async def test_what_is_handed_back_waits_in_its_old_order_and_the_session_goes_o
     assert not intake.open_in(session)
     assert session.lost == ""
     cache.all_open.set()
-    await cache.applied(*range(3))  # what was asked for is done, and acknowledged to nobody
+    await cache.applied(*range(3))  # the invalidations are done, but no message is acknowledged
     await intake.open(session)
     await until(lambda: len(cache.ids) == 8, "all of them")
     assert cache.ids[3:] == list(range(5))

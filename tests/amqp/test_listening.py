@@ -1,4 +1,4 @@
-"""For how long a process has listened, interruptions not counted."""
+"""How long a process has listened, without interruptions."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a broker refuses is said in its own words: by the log, and by `ping`; no credentials in them."""
+"""The log and `ping` report a broker's refusal in the broker's words, without credentials."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -65,7 +65,7 @@ async def test_a_refusal_is_told_in_the_brokers_words(
 
 
 async def _user(rabbit: RabbitServer, url: str, configure: str, write: str, read: str) -> str:
-    """The URL of a user with these rights alone, and a name of its own."""
+    """The URL of a new user with only these permissions."""
     name = f"user-{_vhost(url)}"
     await rabbit.eval(f'rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"secret">>, <<"tests">>).')
     await rabbit.eval(
@@ -78,7 +78,7 @@ async def _user(rabbit: RabbitServer, url: str, configure: str, write: str, read
 @pytest.mark.parametrize(
     ("configure", "write", "read"),
     [
-        ("^ours-.*", "^ours-.*", f"^(ours-.*|{EXCHANGE})$"),  # all but the exchange's
+        ("^ours-.*", "^ours-.*", f"^(ours-.*|{EXCHANGE})$"),  # everything except the exchange
         ("^$", "^ours-.*", f"^(ours-.*|{EXCHANGE})$"),  # may bind
         ("^$", "^$", "^ours-.*"),  # may consume
     ],
@@ -103,7 +103,7 @@ async def test_a_user_who_may_not_declare_consumes_where_all_exists(
 async def test_a_user_who_may_not_declare_what_is_missing_is_told_so(
     rabbit: RabbitServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The exchange, which the first binding to it shows, or a queue; both come later."""
+    """The exchange, which the first binding to it reveals, or a queue. Both are declared by others later."""
     url = await rabbit.vhost()
     restricted = await _user(rabbit, url, "^ours-.*", "^ours-.*", f"^(ours-.*|{EXCHANGE})$")
     async with running(restricted) as one:

@@ -1,4 +1,4 @@
-"""A session ends for whatever reason comes first, and a step that is given up ends with its connection."""
+"""A session ends for the first of several reasons, and a step that takes too long ends with its connection."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -62,7 +62,7 @@ async def test_a_step_without_an_answer_ends_with_its_connection(session: Rabbit
             await session.step(_declare(session), timeout=0.1)
     assert _steps() == []
     assert session.connection.is_closed
-    assert session.lost == ""  # we gave it up ourselves
+    assert session.lost == ""  # the session closed it itself
 
 
 async def test_a_step_that_is_cancelled_without_an_answer_ends_with_its_connection(
@@ -80,7 +80,7 @@ async def test_a_step_that_is_cancelled_without_an_answer_ends_with_its_connecti
 
 
 async def test_a_step_whose_connection_misses_heartbeats_is_an_error_and_no_cancellation(tcp: FaultyTcp) -> None:
-    """The library cancels whoever waits for an answer then."""
+    """The library then cancels the task that waits for an answer."""
     session = await RabbitSession.open(f"amqp://guest:guest@{tcp.addr}/?heartbeat=1")
     tcp.stall()
     with pytest.raises(AMQPConnectionError, match="no answer"):
@@ -97,7 +97,7 @@ async def test_a_step_that_is_cancelled_may_still_end_by_itself(session: RabbitS
     await asyncio.wait({waiting})
     assert waiting.cancelled()
     tcp.delay = 0.0
-    await session.step(_declare(session))  # the connection still serves
+    await session.step(_declare(session))  # the connection still works
 
 
 def _steps() -> list[asyncio.Task[object]]:
@@ -132,7 +132,7 @@ async def test_a_cancelled_consumer_is_told(session: RabbitSession) -> None:
     await channel.queue_delete(queue.name)
     await session.wake.wait()
     assert session.queue_deleted
-    assert session.lost == "a queue of ours was deleted"
+    assert session.lost == "one of the proxy's queues was deleted"
 
 
 async def _ignore(_: AbstractIncomingMessage) -> None:

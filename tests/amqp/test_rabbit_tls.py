@@ -1,4 +1,4 @@
-"""amqps:// against a real broker: taken, refused, renewed; nothing of it touches a call."""
+"""amqps:// with a real broker: accepted, refused, renewed certificates; calls are not affected."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.support.tls_legs import leg
 
 
 async def _url(rabbit: RabbitServer, port: int, host: str = "127.0.0.1") -> str:
-    """Of a virtual host of the test's own."""
+    """The URL of a virtual host of the test's own."""
     return f"amqps://guest:guest@{host}:{port}/{(await rabbit.vhost()).rpartition('/')[2]}"
 
 
@@ -21,7 +21,7 @@ async def _works(url: str, tls: Leg | None) -> None:
 
 
 async def _refused(url: str, tls: Leg | None, why: str) -> None:
-    """It is told so, and tried again."""
+    """Asserts that the refusal is logged with its reason, and that the connection is retried."""
     async with running(url, tls=tls) as one:
         await until(lambda: why.casefold() in one.consumer.state.reason.casefold(), f"{why!r} as the reason")
         assert not one.seen.up

@@ -1,4 +1,4 @@
-"""What one process tells of its writes and events, and what it makes of the verdict; the record is scripted here."""
+"""What one process reports of its writes and events, and how it treats the verdict; the record is scripted here."""
 
 import asyncio
 import math
@@ -17,7 +17,7 @@ NOTHING = Verdict(silent=False, heard_ago=None)
 
 @dataclass
 class Record:
-    """Answers what it is told to answer, and remembers what it was told."""
+    """Returns scripted verdicts, and remembers what was reported."""
 
     verdict: Verdict = NOTHING
     id: str = ""
@@ -41,14 +41,14 @@ class Record:
 
 
 class Scene:
-    """A silence with a clock of its own, and what it has told."""
+    """A silence with a clock of its own, and what it has reported."""
 
     def __init__(self) -> None:
         self.now = 1000.0
         self.record = Record()
         self.changes: list[float | None] = []
         self.flushes = 0
-        """Said to be due."""
+        """How many flushes were requested."""
         self.silence = Silence(self.record, self._changed, clock=lambda: self.now)
         self.silence.listening(True)
 
@@ -148,7 +148,7 @@ async def test_it_tells_when_the_last_ten_seconds_of_its_listening_began(scene: 
 
 
 async def test_interruptions_do_not_keep_it_from_noticing(scene: Scene) -> None:
-    """Redis or RabbitMQ is lost and back every second: no ten seconds without, and no event all the while."""
+    """Redis or RabbitMQ is lost every second, so there are never ten uninterrupted seconds; no event arrives."""
     scene.record.notes = {b"a": True}
     for _ in range(3):
         scene.silence.wrote(scene.now, ("user/1",), b"a")
@@ -164,7 +164,7 @@ async def test_interruptions_do_not_keep_it_from_noticing(scene: Scene) -> None:
 
 
 async def test_nothing_overdue_is_trusted_though_nobody_may_say_so(scene: Scene) -> None:
-    """Until somebody has listened for long enough, no one is told; its end means a flush all the same."""
+    """Nothing is reported until a process has listened for long enough, but the end still leads to a flush."""
     scene.record.verdict = Verdict(silent=False, heard_ago=60.0, overdue=True)
     await scene.exchange()
     assert [scene.silence.since, scene.silence.trouble] == [scene.now - 60.0, ""]
@@ -176,7 +176,7 @@ async def test_nothing_overdue_is_trusted_though_nobody_may_say_so(scene: Scene)
 
 
 async def test_an_end_of_what_was_not_seen_means_a_flush_too(scene: Scene) -> None:
-    """Whoever saw it may be gone."""
+    """The process that saw it may be gone."""
     scene.silence.heard()
     scene.record.verdict = Verdict(silent=False, heard_ago=0.0, ended=True)
     await scene.exchange()
@@ -193,7 +193,7 @@ async def test_an_end_that_was_seen_means_one_flush(scene: Scene) -> None:
 
 
 class TestWithoutAVerdict:
-    """Redis does not take the count, or not in time."""
+    """Redis does not accept the count, or not in time."""
 
     async def test_after_a_while_nothing_is_trusted_until_there_is_one(self, scene: Scene) -> None:
         began = scene.now
@@ -256,7 +256,7 @@ async def test_a_silence_counts_from_the_last_event(scene: Scene, heard_ago: flo
     await scene.exchange()
     scene.record.verdict = Verdict(silent=False, heard_ago=0.0)
     await scene.exchange()
-    assert scene.changes == [since, since, None]  # the second: what is known at first
+    assert scene.changes == [since, since, None]  # the second is the first verdict
 
 
 @pytest.mark.parametrize("heard_ago", [None, 60.0])
@@ -264,7 +264,7 @@ async def test_a_silence_counts_from_the_last_event(scene: Scene, heard_ago: flo
 async def test_a_record_that_was_lost_ends_no_silence(
     scene: Scene, heard_ago: float | None, lost: float | None
 ) -> None:
-    """Redis was restarted, flushed, or has evicted it; another proxy may have told it again what it had heard."""
+    """Redis was restarted or flushed, or evicted it. Another proxy may have reported again which events it had."""
     scene.record.verdict = Verdict(silent=True, heard_ago=heard_ago)
     await scene.exchange()
     since = scene.silence.since
@@ -297,7 +297,7 @@ async def test_a_verdict_older_than_the_last_event_is_none(scene: Scene) -> None
 
 
 async def test_a_silence_in_part_makes_doubtful_whatever_is_stored(scene: Scene) -> None:
-    """Nobody knows for how long the one has been mute; no event of another ends it."""
+    """Nobody knows for how long one service has been mute, and no event of another service ends it."""
     scene.record.verdict = Verdict(silent=False, heard_ago=1.0, in_part=True)
     await scene.exchange()
     assert (scene.silence.since, scene.silence.trouble) == (-math.inf, SILENT_IN_PART)
@@ -330,7 +330,7 @@ async def test_writes_are_judged_by_their_own_events(scene: Scene) -> None:
 
 @pytest.mark.parametrize("how", ["silent", "forgiven", "heard again"])
 async def test_writes_that_can_have_no_event_are_not_judged(scene: Scene, how: str) -> None:
-    """When nobody publishes, or RabbitMQ loses them, each lacks its own."""
+    """If nobody publishes, or RabbitMQ loses the events, each write lacks its event."""
     scene.record.notes = {b"a": False, b"b": False}
     scene.silence.heard(("user/7",))
     scene.silence.wrote(scene.now, ("user/1",), b"a")
@@ -357,7 +357,7 @@ async def test_what_redis_did_not_take_is_told_again(scene: Scene) -> None:
     scene.silence.unreadable()
     scene.later(GRACE)
     await scene.exchange()
-    assert scene.silence.known  # that nothing can be known
+    assert scene.silence.known  # it is known that nothing can be known
     scene.record.away = False
     told = await scene.exchange()
     assert told["heard_ago"] == GRACE + 1.0
@@ -379,7 +379,7 @@ async def test_it_exchanges_at_most_once_a_second_and_without_news_every_two(sce
 async def test_without_a_record_nothing_is_noticed() -> None:
     silence = Silence(None, lambda owed: None)
     assert silence.known
-    await silence.run()  # ends at once
+    await silence.run()  # returns at once
     silence.listening(True)
     silence.wrote(0.0)
     silence.unreadable()

@@ -1,4 +1,4 @@
-"""What a look at a real broker tells about the time before it."""
+"""What the state of a real broker reveals about the time before."""
 
 import gc
 from collections.abc import AsyncIterator
@@ -27,7 +27,7 @@ async def connection(url: str) -> AsyncIterator[AbstractConnection]:
 
 @pytest.fixture
 async def topology(connection: AbstractConnection) -> Topology:
-    """All of it declared, nothing owed."""
+    """A topology that is completely declared, with no flush owed."""
     one = Topology("ours", SOURCES)
     assert await one.establish(connection) == ""
     await one.mark(connection)
@@ -126,7 +126,7 @@ async def test_a_purge_drops_what_waits(
 async def test_what_is_done_every_half_minute_leaves_nothing_behind(
     topology: Topology, connection: AbstractConnection
 ) -> None:
-    """aio-pika keeps closed channels: eight of them every 30 s were 200 MB a day."""
+    """aio-pika keeps closed channels: eight of them every 30 s took 200 MB a day."""
     assert await topology.look(connection) == NOTHING
     before = _kept()
     for _ in range(5):

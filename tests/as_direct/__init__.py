@@ -1,1 +1,1 @@
-"""The same client at the same upstream, once direct and once through each transport: what both see is compared."""
+"""The same client calls the same upstream, directly and through each transport; what both ends see is compared."""

@@ -1,4 +1,4 @@
-"""`HandCaller`: a caller in raw HTTP/2 frames, for what no gRPC library sends or shows; `Outcome` is what it saw."""
+"""`HandCaller`: a caller that writes HTTP/2 frames itself, for what no gRPC library sends or shows."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
@@ -29,10 +29,10 @@ from tests.support.raw_http2 import (
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a call came to, as any caller can tell it."""
+    """The outcome of a call, as any caller sees it."""
 
     code: int | None
-    """grpc-status; None: there was none."""
+    """grpc-status; None if there was none."""
     details: str = ""
     initial: tuple[tuple[str, str | bytes], ...] = ()
     trailing: tuple[tuple[str, str | bytes], ...] = ()
@@ -50,7 +50,7 @@ def request(path: str, fields: Fields = (), *, content_type: bytes = b"applicati
 class HandCaller:
     """One connection; `call` begins a stream on it and returns once that has ended.
 
-    `indexed`: header fields are named by number where they were sent before, as HPACK allows and every library does.
+    `indexed`: header fields that were sent before are sent as their index, as HPACK allows and every library does.
     """
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, indexed: bool = False) -> None:
@@ -64,7 +64,7 @@ class HandCaller:
 
     @classmethod
     async def connected(cls, port: int, *, indexed: bool = False) -> "HandCaller":
-        """Once the other side has said what it allows."""
+        """Connects, and returns once the peer's SETTINGS have arrived."""
         caller = cls(*await asyncio.open_connection("127.0.0.1", port), indexed=indexed)
         async for received in caller._frames:
             if received.kind == SETTINGS and not received.flags & ACK:
@@ -73,7 +73,7 @@ class HandCaller:
         raise ConnectionResetError("no SETTINGS came")
 
     async def call(self, fields: Fields, data: bytes | None = b"\0\0\0\0\1q", timeout: float = 20) -> Outcome:
-        """`data` is the body; None: END_STREAM is in the HEADERS frame."""
+        """`data` is the body; with None, END_STREAM is set in the HEADERS frame."""
         self._last += 2
         stream, end = self._last, END_STREAM if data is None else 0
         if self._encoder is None:
@@ -85,7 +85,7 @@ class HandCaller:
             return await self._outcome(stream)
 
     async def said(self, *parts: bytes, timeout: float = 20) -> Outcome:
-        """Frames as they are, for the first stream. Each part but the first waits until all before it was read."""
+        """Sends frames as they are, for the first stream. Each later part waits until the earlier ones were read."""
         self._last = 1
         for number, part in enumerate(parts):
             if number:
@@ -96,12 +96,12 @@ class HandCaller:
 
     @property
     def local_port(self) -> int:
-        """Its own."""
+        """The port at the caller's end."""
         port: int = self._writer.get_extra_info("sockname")[1]
         return port
 
     async def ended(self) -> bytes:
-        """Reads in silence, answering no ping, until the other side has closed; what its GOAWAY said."""
+        """Reads without answering pings until the peer has closed; returns the text of its GOAWAY."""
         return b"".join([each.payload[8:] async for each in self._received() if each.kind == GOAWAY])
 
     async def _read_so_far(self, mark: bytes) -> None:
@@ -151,7 +151,7 @@ class HandCaller:
 
 
 async def call(port: int, fields: Fields, data: bytes | None = b"\0\0\0\0\1q", timeout: float = 20) -> Outcome:
-    """One call on a connection of its own."""
+    """Makes one call on a new connection."""
     caller = await HandCaller.connected(port)
     try:
         return await caller.call(fields, data, timeout)
@@ -160,7 +160,7 @@ async def call(port: int, fields: Fields, data: bytes | None = b"\0\0\0\0\1q", t
 
 
 def outcome(blocks: Sequence[Pairs], body: bytes, reset: int | None) -> Outcome:
-    """Header blocks and body as what a gRPC library makes of them; a lone block is trailers."""
+    """The outcome that a gRPC library would derive from header blocks and body; a single block is trailers."""
     fields = [(key.decode(), value.decode("latin-1")) for block in blocks for key, value in block]
     status = [value for key, value in fields if key == "grpc-status"]
     details = [value for key, value in fields if key == "grpc-message"]
@@ -176,7 +176,7 @@ def outcome(blocks: Sequence[Pairs], body: bytes, reset: int | None) -> Outcome:
 
 
 def messages(body: bytes) -> Iterator[bytes]:
-    """The messages of a body; what is left over is the last one."""
+    """The messages of a body; an incomplete rest is yielded last."""
     while len(body) >= 5:
         end = 5 + int.from_bytes(body[1:5])
         yield body[5:end]
@@ -189,5 +189,5 @@ _NOT_SHOWN = frozenset({":status", "grpc-status", "grpc-message", "grpc-accept-e
 
 
 def _shown(fields: Iterable[tuple[bytes, bytes]]) -> tuple[tuple[str, str | bytes], ...]:
-    """As metadata."""
+    """Header fields as metadata."""
     return tuple((key.decode(), value.decode("latin-1")) for key, value in fields if key.decode() not in _NOT_SHOWN)

@@ -1,4 +1,4 @@
-"""One upstream by hand, and before it one proxy of each transport, for all tests of a session's worker."""
+"""A hand-written upstream and one proxy of each transport in front of it, shared by all tests of a pytest worker."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ UPLOAD = "/media.MediaService/UploadFile"
 UNARY = "/media.MediaService/GetFileURL"
 ANY = "/any.Service/Anything"
 METHODS = (READ, UPLOAD, UNARY, ANY)
-"""One of each way through the proxy: the cache, an own write, a method known to be unary, any other."""
+"""One method for each way through the proxy: the cache, an own write, a method known to be unary, any other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Ways:
 
 @pytest.fixture(scope="session")
 def ways() -> Iterator[Ways]:
-    """Running, without Redis."""
+    """The running upstream and proxies, without Redis."""
     with HandUpstream().serving() as upstream:
         settings = {"MEDIA_SERVICE_ADDR": f"127.0.0.1:{upstream.port}"}
         proxies = {each: ProxyProcess(TRANSPORT=each, **settings) for each in TRANSPORTS}
@@ -45,7 +45,7 @@ def ways() -> Iterator[Ways]:
 
 @pytest.fixture(autouse=True)
 def usual(request: pytest.FixtureRequest) -> None:
-    """Nothing of the test before."""
+    """Resets the upstream before each test."""
     if "ways" in request.fixturenames:
         upstream = request.getfixturevalue("ways").upstream
         upstream.answers.clear()

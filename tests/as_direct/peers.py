@@ -1,6 +1,6 @@
 """`Peers`: a client and a server with grpc-go, built here, and the proxies between them; without Go, with grpc-python.
 
-Both are processes that speak lines of JSON: go/wire/wire.go.
+Both are processes that exchange lines of JSON with the test, as defined in go/wire/wire.go.
 """
 
 import base64
@@ -26,7 +26,7 @@ MAX = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A process that answers in lines."""
+    """A process that answers in lines of JSON."""
 
     process: "subprocess.Popen[bytes]"
 
@@ -35,7 +35,7 @@ class Peer:
         self._pipe(self.process.stdin).flush()
 
     def told(self) -> Any:
-        """The next line."""
+        """The next line, decoded."""
         return json.loads(self._pipe(self.process.stdout).readline())
 
     @staticmethod
@@ -46,7 +46,7 @@ class Peer:
 
 @dataclass(slots=True)
 class Peers:
-    """Client and server; `ports` by way: `direct`, `grpcio`, `envoy`."""
+    """The client and the server; `ports` by the way to it: `direct`, `grpcio`, `envoy`."""
 
     client: Peer
     server: Peer
@@ -56,19 +56,19 @@ class Peers:
     def call(
         self, way: str, method: str, *messages: bytes, answer: Json | None = None, **more: Any
     ) -> tuple[Json, Json]:
-        """What the caller saw of a call, and what the server."""
+        """Makes a call; returns what the client saw of it, and what the server saw."""
         usual = {"metadata": [], "timeout": 0, "ping_pong": False, "header_first": False, "cancel_after": 0}
         asked = {**usual, **more, "method": method, "target": f"127.0.0.1:{self.ports[way]}"}
         asked["messages"] = [base64.b64encode(each).decode() for each in messages]
         if answer is not None:
             asked["metadata"] = [*asked["metadata"], ["answer", json.dumps(answer).encode().hex()]]
         self.client.tell(asked)
-        seen = self.server.told()  # the server tells before it ends the call
+        seen = self.server.told()  # the server reports before it ends the call
         return self.client.told(), seen
 
 
 def built(directory: Path) -> list[list[str]] | None:
-    """The commands of client and server with grpc-go; None where there is no Go, or its modules cannot be had."""
+    """The commands of client and server with grpc-go; None without Go, or if its modules cannot be downloaded."""
     go = shutil.which("go")
     if go is None or subprocess.run([go, "mod", "download"], cwd=_GO, capture_output=True, check=False).returncode:
         return None
@@ -78,7 +78,7 @@ def built(directory: Path) -> list[list[str]] | None:
 
 @contextmanager
 def peers(directory: Path) -> Iterator[Peers]:
-    """Running, with both proxies."""
+    """The running peers, with both proxies."""
     commands = built(directory)
     library = "grpc-python" if commands is None else "grpc-go"
     python = [sys.executable, "-m", "tests.as_direct.python_peer"]

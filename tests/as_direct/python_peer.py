@@ -1,6 +1,6 @@
-"""The client and the server of `go/` once more, with grpc-python, for machines without Go: `client` or `server`.
+"""The client and the server of `go/` with grpc-python, for machines without Go. The argument is `client` or `server`.
 
-What goes in and out is what go/wire/wire.go says, a line of JSON each.
+Input and output are lines of JSON, as defined in go/wire/wire.go.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ _RICH = "grpc-status-details-bin"
 
 
 def pairs(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[list[str]]:
-    """In order of keys, each key's values in theirs."""
+    """Metadata sorted by key, with the values of each key in their order."""
     found = [
         [key, (value.encode() if isinstance(value, str) else value).hex()]
         for key, value in metadata or ()
@@ -33,7 +33,7 @@ def pairs(metadata: Iterable[tuple[str, str | bytes]] | None) -> list[list[str]]
 
 
 def metadata_of(given: list[list[str]]) -> list[tuple[str, str | bytes]]:
-    """What `pairs` wrote."""
+    """The inverse of `pairs`."""
     values = ((key, bytes.fromhex(value)) for key, value in given)
     return [(key, value if key.endswith("-bin") else value.decode()) for key, value in values]
 
@@ -76,7 +76,7 @@ class Server(grpc.GenericRpcHandler):
             if answer.get("early"):
                 break
         else:
-            await context.read()  # ends after a cancellation was told of, where that is what the end was
+            await context.read()  # if the call was cancelled, this ends only after the cancellation was reported
             await asyncio.sleep(0)
         for body in answer.get("messages") or ():
             await context.write(base64.b64decode(body))
@@ -92,7 +92,7 @@ class Server(grpc.GenericRpcHandler):
 
 
 async def serve() -> None:
-    """Until it is killed."""
+    """Serves until it is killed."""
     server = grpc.aio.server(handlers=[Server()], options=BIG)
     _tell(server.add_insecure_port("127.0.0.1:0"))
     await server.start()
@@ -100,7 +100,7 @@ async def serve() -> None:
 
 
 async def calls() -> None:
-    """Each line of standard input."""
+    """Makes the call that each line of standard input describes."""
     channels: dict[str, grpc.aio.Channel] = {}
     while line := await asyncio.to_thread(sys.stdin.readline):
         asked = json.loads(line)
@@ -113,7 +113,7 @@ async def calls() -> None:
 async def _call(channel: grpc.aio.Channel, asked: Json) -> Json:
     timeout = asked["timeout"] / 1e9 or None
     if timeout and timeout > 1e9:
-        timeout = 1e9  # gRPC's core takes a deadline of centuries for one that has passed
+        timeout = 1e9  # gRPC's core mistakes a deadline centuries away for one that has passed
     begun: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(asked["method"])
     call = begun(metadata=tuple(metadata_of(asked["metadata"])), timeout=timeout)
     messages: list[str] = []
@@ -145,7 +145,7 @@ async def _talk(call: grpc.aio.StreamStreamCall[bytes, bytes], asked: Json, mess
     if asked["header_first"]:
         await call.initial_metadata()
     for body in asked["messages"]:
-        # Not `write`, which puts INTERNAL in the place of the status of a call that the server ends meanwhile.
+        # Not `write`, which replaces the status by INTERNAL if the server ends the call meanwhile.
         await call._cython_call.send_serialized_message(base64.b64decode(body))  # type: ignore[attr-defined]
         if asked["ping_pong"] and not await read():
             return

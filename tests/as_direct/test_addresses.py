@@ -1,4 +1,4 @@
-"""Where the media service is, for all kinds of addresses, and when they change: callers get what direct callers get."""
+"""All kinds of addresses of the media service, and addresses that change: callers get what direct callers get."""
 
 import socket
 from collections.abc import AsyncIterator, Iterator
@@ -22,7 +22,7 @@ NAME = "media.test"
 
 @contextmanager
 def swallowing(host: str, port: int) -> Iterator[None]:
-    """An address at which no attempt to connect is answered: the queue of its listener is full."""
+    """An address that does not answer attempts to connect, because the queue of its listener is full."""
     with socket.socket() as listener, socket.socket() as first, socket.socket() as second:
         listener.bind((host, port))
         listener.listen(0)
@@ -34,7 +34,7 @@ def swallowing(host: str, port: int) -> Iterator[None]:
 
 @asynccontextmanager
 async def serving(host: str, port: int) -> AsyncIterator[tuple[RawUpstream, grpc.aio.Server]]:
-    """What it saw is in the former."""
+    """A running upstream, which records what it sees, and its server."""
     raw = RawUpstream()
     server = grpc.aio.server(handlers=[raw], options=[("grpc.so_reuseport", 0)])
     server.add_insecure_port(f"{host}:{port}")
@@ -47,7 +47,7 @@ async def serving(host: str, port: int) -> AsyncIterator[tuple[RawUpstream, grpc
 
 @asynccontextmanager
 async def calling(transport: str, address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A caller of a proxy whose media service is there."""
+    """A channel to a proxy whose media service has this address."""
     async with ProxyProcess(TRANSPORT=transport, MEDIA_SERVICE_ADDR=address) as proxy:
         async with grpc.aio.insecure_channel(proxy.addr) as caller:
             yield caller
@@ -55,7 +55,7 @@ async def calling(transport: str, address: str) -> AsyncIterator[grpc.aio.Channe
 
 @EACH_TRANSPORT
 async def test_a_name_of_several_addresses_that_leads_elsewhere(transport: str) -> None:
-    """At first one of its addresses swallows what is sent there; then both are gone, and it has another one."""
+    """At first one of its addresses drops packets. Then both are gone, and the name has another one."""
     port = free_port()
     async with (
         NameServer() as names,

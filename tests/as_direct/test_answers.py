@@ -1,4 +1,4 @@
-"""What callers get of answers: statuses, and what is no gRPC at all."""
+"""What callers get of answers: statuses, and answers that are not gRPC."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,7 +23,7 @@ _PAGE = b"<html>" + b"x" * 300
 
 @asynccontextmanager
 async def calling(ways: Ways, way: str) -> AsyncIterator[Callable[[str, int], Awaitable[set[tuple[StatusCode, str]]]]]:
-    """The statuses of so many calls of a method at once, by a caller with grpc-python."""
+    """Yields a function that makes so many calls of a method at once with grpc-python, and returns their statuses."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{ways.port(way)}") as channel:
 
         async def statuses(method: str, times: int) -> set[tuple[StatusCode, str]]:
@@ -33,7 +33,7 @@ async def calling(ways: Ways, way: str) -> AsyncIterator[Callable[[str, int], Aw
 
 
 async def statuses(ways: Ways, way: str, method: str, times: int = 1) -> set[tuple[StatusCode, str]]:
-    """On a connection of their own."""
+    """The statuses of so many calls on a new connection."""
     async with calling(ways, way) as of:
         return await of(method, times)
 
@@ -42,7 +42,7 @@ async def statuses(ways: Ways, way: str, method: str, times: int = 1) -> set[tup
 @EACH_METHOD
 @pytest.mark.parametrize("when", ["headers", "message", "half-close"])
 async def test_an_error_page_of_a_balancer_is_unavailable(ways: Ways, way: str, method: str, when: When) -> None:
-    """Always, though gRPC's core says UNKNOWN where it comes to look only once the answer is there as a whole."""
+    """Always: gRPC's core itself reports UNKNOWN if it looks only after the whole answer has arrived."""
     ways.upstream.answers[method.encode()] = replace(http_answer(502, _PAGE), when=when)
     assert {code for code, _ in await statuses(ways, way, method, 100)} == {StatusCode.UNAVAILABLE}
 
@@ -71,7 +71,7 @@ async def test_every_status_passes(ways: Ways, way: str, method: str) -> None:
 @EACH_WAY
 @EACH_METHOD
 async def test_a_header_that_cannot_be_read_costs_later_answers_nothing(ways: Ways, way: str, method: str) -> None:
-    """All callers share our connection upstream, and a server's HPACK encoder names by number what it sent before."""
+    """Callers share the connection upstream, and a server's HPACK encoder refers by index to fields it sent before."""
     for value in (b"!!!", b"AAA", b"!!!", b"AAA"):
         ways.upstream.answers[method.encode()] = Indexed([(b"k-bin", value)])
         [(code, _)] = await statuses(ways, way, method)

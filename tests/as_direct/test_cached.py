@@ -1,4 +1,4 @@
-"""What the cache makes of the same things: far deadlines of writes, error pages while an answer could stand in."""
+"""The same cases with the cache: distant deadlines of writes, and error pages while a stale answer could stand in."""
 
 import asyncio
 import time
@@ -28,14 +28,14 @@ def _framed(message: pb.GetFilesByModelRequest | pb.UploadFileRequest) -> bytes:
 
 
 async def read(proxy: ProxyProcess) -> str:
-    """`x-cache`; of a failure its status."""
+    """Makes a read; returns its `x-cache`, or the status of a failure."""
     asked = pb.GetFilesByModelRequest(model_type="user", model_id=1, collection_name="a", page=1, per_page=1)
     outcome = await call(proxy.listen_port, request(READ), _framed(asked))
     return str(dict(outcome.trailing)["x-cache"]) if outcome.code == 0 else f"{outcome.code} {outcome.details}"
 
 
 async def upload(proxy: ProxyProcess) -> Outcome:
-    """By a caller whose deadline is centuries away."""
+    """Uploads with a deadline that is centuries away."""
     return await call(
         proxy.listen_port, request(UPLOAD, FAR), _framed(pb.UploadFileRequest(model_type="user", model_id=1))
     )
@@ -43,7 +43,7 @@ async def upload(proxy: ProxyProcess) -> Outcome:
 
 @asynccontextmanager
 async def proxied(transport: str, redis: RedisServer, **more: str) -> AsyncIterator[tuple[HandUpstream, ProxyProcess]]:
-    """An upstream with an empty list, and a proxy that has it in the cache."""
+    """An upstream with an empty list, and a proxy that has cached it."""
     with HandUpstream().serving() as upstream:
         upstream.answers |= {READ.encode(): LIST, UPLOAD.encode(): DONE}
         settings = {"MEDIA_SERVICE_ADDR": f"127.0.0.1:{upstream.port}", "REDIS_ADDR": redis.addr, **more}
@@ -83,5 +83,5 @@ async def test_a_stored_answer_stands_in_for_an_error_page(redis: RedisServer, t
         upstream.answers[READ.encode()] = http_answer(502, b"<html>" * 50)
         await until(lambda: _is(proxy, "stale"), "the answer to have run out", timeout=5)
         found = {await read(proxy) for _ in range(50)}
-        # Where this machine is so busy that Redis counts as away for a moment, nothing can stand in.
+        # If the machine is so busy that Redis counts as away for a moment, nothing can stand in.
         assert found - {"stale"} <= {"14 Received http2 header with status: 502"}

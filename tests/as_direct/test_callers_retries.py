@@ -1,4 +1,4 @@
-"""A caller's own retry policy (gRFC A6) works through the proxy: it repeats what failed before any headers."""
+"""A caller's own retry policy (gRFC A6) works through the proxy: it repeats calls that failed before any headers."""
 
 import json
 
@@ -22,12 +22,12 @@ _CONFIG = json.dumps({"methodConfig": [{"name": [{}], "retryPolicy": _POLICY}]})
 
 
 def refused(more: Fields = ()) -> Answer:
-    """UNAVAILABLE by trailers alone."""
+    """UNAVAILABLE in trailers only."""
     return http_answer(200, b"", b"application/grpc", [(b"grpc-status", b"14"), *more])
 
 
 async def attempts(ways: Ways, way: str, method: str, answer: Answer) -> tuple[str, int]:
-    """The status at the end, and how often upstream was called."""
+    """The final status, and how often upstream was called."""
     ways.upstream.answers[method.encode()] = answer
     ways.upstream.seen.clear()
     options = (*BIG, ("grpc.service_config", _CONFIG))
@@ -61,6 +61,6 @@ async def test_a_retry_policy_does_what_it_does_direct(
 async def test_a_failure_after_empty_headers(ways: Ways, method: str) -> None:
     expected = {"direct": 1, "grpcio": 4, "envoy": 1 if method in {UNARY, ANY} else 4}
     if method == ANY:
-        del expected["grpcio"]  # of a stream, where the headers came 25 ms before: 1
+        del expected["grpcio"]  # for a stream whose headers came 25 ms earlier, it is 1
     for way, times in expected.items():
         assert await attempts(ways, way, method, answered(status=b"14")) == ("UNAVAILABLE", times)

@@ -1,4 +1,4 @@
-"""Metadata that clients and servers have to allow: values of more than 64 KiB, and the other calls beside them."""
+"""Metadata values of more than 64 KiB, which clients and servers must allow, and other calls beside them."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -18,7 +18,7 @@ Context = grpc.aio.ServicerContext[bytes, bytes]
 
 
 async def in_trailers(seen: Seen, context: Context) -> None:
-    """Answers with a large value where it is asked to."""
+    """Answers with a large value in its trailers if the call asks for it."""
     await context.read()
     if ("large", "please") in seen.metadata:
         context.set_trailing_metadata((("k", LARGE),))
@@ -35,7 +35,7 @@ async def calling(transport: str, **settings: str) -> AsyncIterator[grpc.aio.Cha
 
 
 async def beside(channel: grpc.aio.Channel, method: str, *metadata: tuple[str, str]) -> tuple[str, bool]:
-    """The status of a call, and whether another call that was under way on the same connection goes on."""
+    """The status of a call, and whether another call in progress on the same connection continues."""
     stream: grpc.aio.StreamStreamCall[bytes, bytes] = channel.stream_stream(ECHO)()
     await stream.write(b"1")
     assert await stream.read() == b"1"
@@ -59,7 +59,7 @@ async def test_what_the_setting_allows_passes(transport: str) -> None:
 
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_what_it_does_not_allow(transport: str) -> None:
-    """With Envoy's cheaper codec a request of that kind costs its connection: docs/envoy.md says so."""
+    """With Envoy's cheaper codec, such a request ends its connection, as docs/envoy.md says."""
     async with calling(transport) as channel:
         for method in (READ, UPLOAD, UNARY, ANY):
             code, goes_on = await beside(channel, method, ("k", LARGE))

@@ -1,4 +1,4 @@
-"""A caller that leaves, in any phase of its call and any way: upstream learns of it, and nothing of the call stays."""
+"""A caller leaves in any phase of its call and in any way: upstream notices, and nothing of the call remains."""
 
 import asyncio
 import socket
@@ -45,7 +45,7 @@ def _reset(code: int) -> Leave:
 
 
 def _abort(writer: asyncio.StreamWriter) -> None:
-    """RST in place of FIN, as a process that is killed with unread bytes sends it."""
+    """Closes with RST instead of FIN, like a process that is killed with unread bytes."""
     connection: socket.socket = writer.get_extra_info("socket")
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
@@ -72,7 +72,7 @@ async def test_a_caller_that_leaves(ways: Ways, way: str, method: str, answered:
         _, writer = await asyncio.open_connection("127.0.0.1", proxy.listen_port)
         writer.write(PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0))
         writer.write(headers(1, request(method)) + PHASES[phase])
-        if phase == "half-closed":  # else nobody promises that upstream is asked yet
+        if phase == "half-closed":  # otherwise upstream need not have been asked yet
             await until(lambda: upstream.at(method))
         leave(writer)
         await until(lambda: all(each.reset for each in upstream.at(method)), "upstream to learn of it")

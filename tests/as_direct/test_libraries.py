@@ -1,4 +1,4 @@
-"""A client and a server with another gRPC library: what each sees through the proxy is what it sees direct."""
+"""A client and a server with another gRPC library see the same through the proxy as directly."""
 
 import base64
 from collections.abc import Iterator
@@ -41,7 +41,7 @@ def between(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Peers]:
 
 
 def comparable(outcome: dict[str, Any], seen: dict[str, Any]) -> object:
-    """Without what time decides: how much of it was left, and whether the server had read all when it ended a call."""
+    """Leaves out what depends on time: the time left, and whether the server had read all when it ended a call."""
     told = {key: value for key, value in seen.items() if key not in {"authority", "remaining", "cancelled"}}
     return outcome, told, seen["remaining"] is not None
 

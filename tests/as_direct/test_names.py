@@ -1,4 +1,4 @@
-"""The media service's certificate, for all kinds of names: who trusts it in a direct call does so through a proxy."""
+"""The media service's certificate with all kinds of names: the proxy accepts it exactly if a direct caller does."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ CASES: dict[str, tuple[str, tuple[str, ...], str, str]] = {
 
 @asynccontextmanager
 async def upstream(target: str, authority: Authority, shown: Issued) -> AsyncIterator[str]:
-    """Its address; it asks its callers for a certificate."""
+    """A media service that demands client certificates; yields its address."""
     server = grpc.aio.server(handlers=[RawUpstream()])
     credentials = server_credentials(leg(authority.ca, shown, server=True))
     port = server.add_secure_port("[::1]:0" if "::1" in target else "127.0.0.1:0", credentials)

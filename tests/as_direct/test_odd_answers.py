@@ -1,4 +1,4 @@
-"""Answers of an upstream that are odd, and legal or taken by gRPC's libraries all the same: they pass as if direct."""
+"""Odd answers of an upstream that are legal, or that gRPC libraries accept anyway, pass as in a direct call."""
 
 import asyncio
 import gzip
@@ -29,7 +29,7 @@ _UNKNOWN = 0x42
 
 
 def written(*frames: bytes | Fields, initial: Fields = (), content_type: bytes = b"application/grpc") -> Answer:
-    """Headers; each of these, DATA frames' payloads or trailers; at the last trailers the call ends."""
+    """An answer of headers and `frames`: payloads of DATA frames, or trailers. The last trailers end the call."""
 
     def of(stream: int) -> bytes:
         parts = [
@@ -43,18 +43,18 @@ def written(*frames: bytes | Fields, initial: Fields = (), content_type: bytes =
 
 
 def after(first: bytes, then: bytes = b"") -> Answer:
-    """What belongs to no call, around a usual answer."""
+    """A usual answer with frames before and after it that belong to no call."""
     return Answer(lambda stream: first + answered(b"answer").frames(stream) + then)
 
 
 def turning_away(code: int, debug: bytes = b"") -> Answer:
-    """GOAWAY whose last call is this one, and then its answer."""
+    """A GOAWAY whose last stream is this call, followed by the call's answer."""
     said = code.to_bytes(4) + debug
     return Answer(lambda stream: frame(GOAWAY, 0, 0, stream.to_bytes(4) + said) + answered(b"answer").frames(stream))
 
 
 def ended_by_reset(stream: int) -> bytes:
-    """A whole answer and RST_STREAM with NO_ERROR, as a server does that needs no more of the request."""
+    """A whole answer and RST_STREAM with NO_ERROR, as from a server that needs no more of the request."""
     return answered(b"answer").frames(stream) + frame(RST_STREAM, 0, stream, bytes(4))
 
 
@@ -105,7 +105,7 @@ ODD = {
 
 
 async def seen(ways: Ways, way: str, method: str) -> object:
-    """What a caller with grpc-python is told: status, details, messages, metadata both times."""
+    """What a caller with grpc-python sees: status, details, messages, initial and trailing metadata."""
     async with grpc.aio.insecure_channel(f"127.0.0.1:{ways.port(way)}", options=BIG) as channel:
         streams: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(method)
         call: Any = streams(iter([b"q"]), timeout=10) if method == ANY else unary(channel, method, b"q", timeout=10)

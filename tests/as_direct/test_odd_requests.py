@@ -1,4 +1,4 @@
-"""Requests in frames that are odd, and legal or taken by gRPC servers all the same: they pass as if direct."""
+"""Requests in odd frames that are legal, or that gRPC servers accept anyway, pass as in a direct call."""
 
 from collections.abc import Callable
 
@@ -32,7 +32,7 @@ _PADDED, _WITH_PRIORITY = 8, 0x20
 _INITIAL_WINDOW, _MAX_FRAME, _PUSH, _HEADER_LIST = 4, 5, 2, 6
 
 Frames = Callable[[Fields], tuple[bytes, ...]]
-"""Of a request's fields what is sent; see `HandCaller.said`."""
+"""Returns the frames to send for a request's header fields; see `HandCaller.said`."""
 
 
 def block(fields: Fields) -> bytes:
@@ -52,7 +52,7 @@ def window(stream: int, more: int) -> bytes:
 
 
 def in_pieces(fields: Fields) -> tuple[bytes, ...]:
-    """HEADERS and a CONTINUATION for every five bytes more."""
+    """HEADERS, and a CONTINUATION for every five further bytes."""
     whole = block(fields)
     pieces = [whole[at : at + 5] for at in range(0, len(whole), 5)]
     kinds = [HEADERS, *[CONTINUATION] * (len(pieces) - 1)]
@@ -113,7 +113,7 @@ FIELDS: dict[str, Callable[[str], Fields]] = {
 
 
 async def outcome(ways: Ways, way: str, fields: Fields, frames: Frames) -> tuple[Outcome, bytes, Fields]:
-    """What came of it, and the bytes and metadata that upstream saw."""
+    """The outcome of a call, and the bytes and metadata that upstream saw."""
     ways.upstream.seen.clear()
     caller = await HandCaller.connected(ways.port(way))
     found = await caller.said(*frames(fields))

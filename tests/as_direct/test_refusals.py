@@ -32,7 +32,7 @@ async def test_what_grpcs_library_refuses_opens_no_call_upstream(
 ) -> None:
     for _ in range(5):
         assert (await call(ways.port("grpcio"), request(method, fields), data)).code not in {0, None}
-    # One that passes: what was before it would have come before it.
+    # A call that passes: anything sent before it would have arrived before it.
     assert (await call(ways.port("grpcio"), request("/any.Service/Last"))).code == 0
     assert [each.path for each in ways.upstream.seen] == [b"/any.Service/Last"]
 
@@ -40,7 +40,7 @@ async def test_what_grpcs_library_refuses_opens_no_call_upstream(
 @pytest.mark.parametrize("way", TRANSPORTS)
 @pytest.mark.parametrize("method", [READ, ANY])
 async def test_a_header_that_cannot_be_read_costs_later_calls_nothing(ways: Ways, way: str, method: str) -> None:
-    """A front shares its connection among its callers, and its HPACK encoder names by number what it sent before."""
+    """A front proxy's callers share its connection, and its HPACK encoder refers by index to fields it sent before."""
     caller = await HandCaller.connected(ways.port(way), indexed=True)
     for name, bad, good in ((b"k-bin", b"!!!", b"AAA"), (b"grpc-timeout", b"12x", b"9S")):
         for value in (bad, bad, good, good):

@@ -1,4 +1,4 @@
-"""What upstream gets of a request: authority, metadata, deadline, content-type, bytes."""
+"""What upstream sees of a request: authority, metadata, deadline, content-type, bytes."""
 
 import grpc.aio
 import pytest
@@ -15,7 +15,7 @@ EACH_METHOD = pytest.mark.parametrize("method", METHODS)
 
 
 async def through(ways: Ways, way: str, method: str, fields: Fields = (), **more: bytes) -> tuple[Outcome, Arrived]:
-    """What came back, and what arrived."""
+    """The outcome of a call, and the request that arrived upstream."""
     ways.upstream.seen.clear()
     outcome = await call(ways.port(way), request(method, fields, **more))
     [arrived] = ways.upstream.at(method)
@@ -23,7 +23,7 @@ async def through(ways: Ways, way: str, method: str, fields: Fields = (), **more
 
 
 def comparable(outcome: Outcome, arrived: Arrived) -> object:
-    """Without what the rows of docs/envoy.md tell, and the cache's own mark."""
+    """Leaves out the differences that docs/envoy.md lists, and `x-cache`."""
     ours = {"x-cache", "age"}
     initial = tuple(pair for pair in outcome.initial if pair[0] != "date")
     trailing = tuple(pair for pair in outcome.trailing if pair[0] not in ours)
@@ -55,7 +55,7 @@ async def test_a_request_and_its_answer_pass(ways: Ways, way: str, method: str, 
 @EACH_WAY
 @EACH_METHOD
 async def test_the_authority_is_upstreams(ways: Ways, way: str, method: str) -> None:
-    """The caller's names the proxy, for which an upstream that routes by host has no route."""
+    """The caller's authority names the proxy, and an upstream that routes by host has no route for it."""
     _, arrived = await through(ways, way, method)
     assert arrived.of(b":authority") == [f"127.0.0.1:{ways.upstream.port}".encode()]
 
@@ -81,10 +81,10 @@ async def test_a_near_deadline_is_told(ways: Ways, way: str, method: str, deadli
 
 @pytest.mark.parametrize("method", [READ, UNARY, ANY])
 async def test_a_content_subtype_reaches_upstream(ways: Ways, method: str) -> None:
-    """(Through gRPC's own library it does not: `test_what_differs`.)"""
+    """Not with gRPC's own library, as `test_what_differs` shows."""
     for subtype in (b"application/grpc+json", b"application/grpc+proto"):
         if (method, subtype) == (READ, b"application/grpc+proto"):
-            continue  # the core asks upstream itself, for what it stores is just that
+            continue  # here the core itself asks upstream, for an answer that it stores
         _, arrived = await through(ways, "envoy", method, content_type=subtype)
         assert arrived.of(b"content-type") == [subtype]
 

@@ -1,6 +1,6 @@
-"""What is not as direct, and why docs/envoy.md says so: each row of its table "What differs" is seen to differ here.
+"""The differences from direct calls: each row of the table "What differs" in docs/envoy.md is shown to differ here.
 
-Everything else that the set of this package tries is the same with both transports.
+Everything else that this package tests is the same with both transports.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ SEEN_ELSEWHERE = {
     "a certificate of the media service with a common name and no alternative names": "as_direct/test_names.py",
     "`xds:` targets": "envoy/test_addresses.py",
 }
-"""Rows that are not about one call's bytes, and where they are tested."""
+"""Rows that are not about the bytes of one call, and where they are tested."""
 
 
 def differs(row: str) -> Callable[[_Test], _Test]:
@@ -65,7 +65,7 @@ def test_the_table_lists_what_was_found() -> None:
 
 
 async def made(ways: Ways, way: str, method: str, fields: Fields = (), **more: bytes) -> tuple[Outcome, Arrived | None]:
-    """What came of a call, and what upstream saw of it, if anything."""
+    """The outcome of a call, and what upstream saw of it, if anything."""
     ways.upstream.seen.clear()
     outcome = await call(ways.port(way), request(method, fields, **more))
     arrived = ways.upstream.at(method)
@@ -73,7 +73,7 @@ async def made(ways: Ways, way: str, method: str, fields: Fields = (), **more: b
 
 
 async def values(ways: Ways, way: str, method: str, fields: Fields) -> list[bytes]:
-    """Of the first of these fields, those that arrived upstream."""
+    """The values of the first of these fields that arrived upstream."""
     _, arrived = await made(ways, way, method, fields)
     assert arrived is not None
     return arrived.of(fields[0][0])
@@ -150,7 +150,7 @@ async def test_words_that_are_no_text(ways: Ways, method: str) -> None:
 @differs("`content-length` of an answer that consists of a status only")
 @ALL
 async def test_the_length_of_a_status(ways: Ways, method: str) -> None:
-    """tonic sends it."""
+    """tonic sends a content-length."""
     more = [(b"grpc-status", b"9"), (b"content-length", b"0")]
     ways.upstream.answers[method.encode()] = http_answer(200, b"", b"application/grpc", more)
     found = {}
@@ -220,7 +220,7 @@ async def test_headers_that_cannot_be_read(ways: Ways, method: str) -> None:
 @differs("`-bin` values joined by commas")
 @ALL
 async def test_joined_binary_values(ways: Ways, method: str) -> None:
-    """Legal in gRPC over HTTP/2; its core takes them for no base64."""
+    """They are legal in gRPC over HTTP/2, but gRPC's core rejects them as not base64."""
     fields = [(b"k-bin", b"AAA,AQ")]
     assert (await made(ways, "grpcio", method, fields))[0].code == 13
     joined = b",".join(await values(ways, "envoy", method, fields))

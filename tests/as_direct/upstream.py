@@ -1,4 +1,4 @@
-"""`HandUpstream`: an upstream in raw HTTP/2 frames, which answers as no gRPC library does and shows what it got."""
+"""`HandUpstream`: an upstream that writes HTTP/2 frames itself, for answers that no gRPC library sends."""
 
 import asyncio
 import threading
@@ -38,7 +38,7 @@ Pairs = tuple[tuple[bytes, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a stream is answered with, and when: a function of its number to the bytes of frames."""
+    """The answer to a stream, and when it is sent: a function from the stream's number to the bytes of frames."""
 
     frames: Callable[[int], bytes]
     when: When = "half-close"
@@ -46,7 +46,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
-    """An answer whose trailers name by number what was sent before on the connection, as far as that is allowed."""
+    """An answer whose trailers refer by index to fields sent before on the connection, if the peer allows that."""
 
     trailing: Fields
     when: When = "half-close"
@@ -55,7 +55,7 @@ class Indexed:
 def answered(
     *bodies: bytes, initial: Fields = (), trailing: Fields = (), status: bytes = b"0", when: When = "half-close"
 ) -> Answer:
-    """Headers, a message for each body, trailers."""
+    """An answer of headers, a message for each body, and trailers."""
 
     def written(stream: int) -> bytes:
         first = headers(stream, [(b":status", b"200"), _CONTENT_TYPE, *initial])
@@ -66,7 +66,7 @@ def answered(
 
 
 def http_answer(status: int, body: bytes, content_type: bytes = b"text/html", more: Fields = ()) -> Answer:
-    """What a balancer or web server says that is no gRPC."""
+    """An answer of a load balancer or web server, which is not gRPC."""
     fields = [(b":status", b"%d" % status), (b"content-type", content_type), *more]
     if not body:
         return Answer(lambda stream: headers(stream, fields, END_STREAM))
@@ -92,7 +92,7 @@ class Arrived:
 
     @property
     def metadata(self) -> Pairs:
-        """Without what describes the connection or the library that wrote it."""
+        """The header fields without those that describe the connection or the caller's library."""
         return tuple(sorted(pair for pair in self.fields if pair[0] not in _OF_THE_CONNECTION))
 
 
@@ -102,7 +102,7 @@ _OF_THE_CONNECTION = frozenset(
 
 
 class HandUpstream:
-    """An upstream with an event loop and a thread of its own, so that it outlives each test's.
+    """An upstream with its own event loop and thread, so that it outlives the loop of each test.
 
     It listens on a free port, and on the Unix socket `path`, if any.
     """

@@ -18,7 +18,7 @@ WRITE = "write (/usr/lib/libc.so.6)"
         (f"main (a.py:1);{LOOP}", owners.LOOP),
         (f"main (a.py:1);{LOOP};decode (/w/proxy/calls/entry.py:74)", "ours: proxy/calls/entry.py"),
         (f"{LOOP};decode (/w/proxy/calls/entry.py:74);memcpy (/usr/lib/libc.so.6)", "ours: proxy/calls/entry.py"),
-        (f"{LOOP};Straight.serve (/w/proxy/transport/straight.py:1);{CORE};sendmsg (/usr/lib/libc.so.6)", owners.CORE),
+        (f"{LOOP};FastPath.serve (/w/proxy/transport/fast_path.py:1);{CORE};sendmsg (/usr/lib/libc.so.6)", owners.CORE),
         (f"{LOOP};{CORE};wait (/py/asyncio/tasks.py:1)", "asyncio: tasks and futures"),
         (
             f"{LOOP};Wire.send (/w/proxy/store/redis_wire.py:50);write (/project/uvloop/loop.c:9);{WRITE}",

@@ -1,3 +1,5 @@
+"""Reads through the cache on a real Redis: what is stored and served, for how long, and what bypasses."""
+
 import time
 from typing import Any
 
@@ -104,7 +106,7 @@ async def test_no_entry_outlives_a_presigned_url(redis: RedisServer) -> None:
         await process.read()
         found = await process.found()
         assert found is not None
-        assert found.entry.fresh_until_ms <= found.entry.born_ms + 90_000  # a tenth is the margin
+        assert found.entry.fresh_until_ms <= found.entry.born_ms + 90_000  # the margin is a tenth
         assert found.entry.stale_until_ms == found.entry.fresh_until_ms
 
 
@@ -226,7 +228,7 @@ async def test_large_pages_bypass(redis: RedisServer, limit: int, cached: list[i
     async with Stack(redis.addr) as stack:
         process = await stack.process(cache_bypass_per_page=limit)
         for per_page in cached:
-            second = "miss" if per_page > 100 else "hit"  # upstream refuses these: never stored
+            second = "miss" if per_page > 100 else "hit"  # upstream refuses large pages, so they are never stored
             assert [await process.x_cache(per_page=per_page) for _ in range(2)] == ["miss", second]
         for per_page in bypassed:
             assert [await process.x_cache(per_page=per_page) for _ in range(2)] == ["bypass", "bypass"]
@@ -263,7 +265,7 @@ async def test_an_answer_stored_between_the_look_and_the_lease_is_a_hit(
         await process.read()
 
         async def too_early(*_: Any) -> None:
-            """As a look before the fill."""
+            """Finds nothing, as a look before the fill does."""
 
         monkeypatch.setattr(process.core.store, "read", too_early)
         seen = await process.read()
@@ -286,7 +288,7 @@ async def test_what_callers_see_is_counted(redis: RedisServer) -> None:
 
 
 async def test_a_request_of_any_method_name_is_left_to_upstream(redis: RedisServer) -> None:
-    """The body alone makes the key: an empty message is a request too, for no model."""
+    """The key is made from the body alone, and an empty message is a valid request, for no model."""
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         for expected in ("miss", "hit"):

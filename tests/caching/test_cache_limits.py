@@ -1,4 +1,4 @@
-"""What a policy says of how the answers of one read live counts instead of the settings."""
+"""What a policy says about how long a read's answers live overrides the settings."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from tests.support.services import media_policy_in
 
 
 async def stored_and_over(stack: Stack, process: Process) -> None:
-    """Until an answer is there that has run out of time."""
+    """Waits until a stored answer has expired."""
     await until(lambda: _stored(process), "an answer to be stored")
     filled = await stack.now_ms()
 

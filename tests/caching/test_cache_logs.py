@@ -1,4 +1,4 @@
-"""The debug lines, in the words that people already search for."""
+"""The debug lines, in the words that people already search logs for."""
 
 import asyncio
 import logging

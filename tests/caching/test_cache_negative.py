@@ -1,4 +1,4 @@
-"""Statuses other than OK that a policy has stored: found again as they came, and gone as any answer is."""
+"""Statuses other than OK that a policy stores: they are served as they came, and removed like any answer."""
 
 import asyncio
 from pathlib import Path

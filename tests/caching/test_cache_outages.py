@@ -1,4 +1,4 @@
-"""Redis failing under a read, at each of its steps."""
+"""Redis fails during a read, at each of its steps."""
 
 import time
 from typing import Any
@@ -13,7 +13,7 @@ from tests.support.servers.waiting import until
 
 
 class Frozen:
-    """Stops Redis the moment the store is asked for one thing, before the request is sent."""
+    """Freezes Redis when one method of the store is called, before the request is sent."""
 
     def __init__(self, process: Process, server: RedisServer, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
         store = process.core.store
@@ -33,17 +33,17 @@ class Frozen:
 async def test_redis_freezing_at_any_step_costs_one_timeout(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, step: str
 ) -> None:
-    monkeypatch.setattr(Budget.__init__, "__defaults__", (0.5,))  # a busy machine is no frozen Redis
+    monkeypatch.setattr(Budget.__init__, "__defaults__", (0.5,))  # a busy machine must not look like a frozen Redis
     async with Stack(own_redis.addr, hurried=True) as stack:
         process = await stack.process()
         frozen = Frozen(process, own_redis, step, monkeypatch)
         begun = time.perf_counter()
         seen = await process.read()
         assert (seen.code, seen.x_cache, frozen.asked) == (StatusCode.OK, "miss", 1)
-        assert time.perf_counter() - begun < 1.5  # without a timeout: until the connection is given up, or for ever
+        assert time.perf_counter() - begun < 1.5  # without a timeout: until the connection is given up, or forever
         await until(lambda: not process.usable(), "the breaker to open")
         assert await process.x_cache() == "miss"
-        assert frozen.asked == 1  # nobody asks again while it is away
+        assert frozen.asked == 1  # no further request while Redis is away
         own_redis.thaw()
         await until(process.usable, "Redis to be trusted again")
 
@@ -75,7 +75,7 @@ async def test_after_an_outage_old_entries_wait_for_what_others_hold_back(own_re
         assert await process.x_cache() == "miss"
         own_redis.thaw()
         await until(process.usable, "Redis to be trusted again")
-        stack.media.add("User", 1)  # and the invalidation is still held by another process
+        stack.media.add("User", 1)  # its invalidation is still held by another process
         first, second = await process.read(), await process.read()
         assert (first.x_cache, first.ids) == ("miss", [1])
         assert (second.x_cache, second.ids) == ("hit", [1])  # born after the outage

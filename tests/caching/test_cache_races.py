@@ -1,4 +1,4 @@
-"""Reads against invalidations, no-cache and flushes, each interleaving forced with gates; and cancellation."""
+"""Reads during invalidations, no-cache reads and flushes, with each interleaving forced by gates; and cancellation."""
 
 import asyncio
 from typing import Any
@@ -15,12 +15,12 @@ from tests.support.servers.waiting import until
 
 
 def let_later_calls_pass(stack: Stack) -> None:
-    """Calls that are held stay held; new ones are not."""
+    """Lets new calls pass; calls that are held stay held."""
     stack.media._gates.clear()
 
 
 async def old_read(stack: Stack, process: Process, **named: Any) -> "tuple[asyncio.Task[Seen], Gate]":
-    """A read whose fetch has seen no file yet and is held; after it the file 1 is there."""
+    """A read whose fetch is held after it has seen no file; file 1 is added then."""
     gate = stack.media.hold(READ, "answer")
     reading = process.reading(**named)
     await gate.reached()
@@ -130,13 +130,13 @@ async def test_a_read_cancelled_at_any_await_leaves_nothing_behind(redis: RedisS
 
 
 async def _restored(redis: RedisServer, process: Process, model_id: int) -> None:
-    """After a cancelled read of that model."""
+    """Waits until a model is cached normally again after a cancelled read of it."""
     await until(lambda: process.flights == 0, "flights to end")
     await no_lease_left(redis)
     assert process.core.cache._refreshes == {}
     assert process.metric("media_cache_fetches_in_flight") == 0
     first = await process.x_cache(model_id=model_id)
-    assert first in {"miss", "hit"}  # a hit: it ran to its end
+    assert first in {"miss", "hit"}  # it is a hit if the cancelled read ran to its end
     assert await process.x_cache(model_id=model_id) == "hit"
 
 
@@ -196,7 +196,7 @@ async def test_a_delete_cancelled_at_any_await_leaves_nothing_stale(
 
 
 async def _caches_the_truth(stack: Stack, process: Process) -> None:
-    """What upstream has now is what is served, and served out of the cache again soon."""
+    """What upstream has now is served, and soon from the cache again."""
     await until(lambda: all(call.ended for call in stack.media.calls), "upstream to be done with every call")
     await until(lambda: not process.core.own_writes._ends, "the write's end")
     truth = [media.id for media in stack.media.files][:100]
@@ -212,7 +212,7 @@ async def _caches_the_truth(stack: Stack, process: Process) -> None:
 
 
 async def test_an_upload_between_a_commit_and_its_event(redis: RedisServer) -> None:
-    """A publisher that publishes before it commits: within the window nothing is stored."""
+    """A publisher publishes before it commits: nothing is stored within the window."""
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         gate = stack.media.hold(READ, "answer")

@@ -1,4 +1,4 @@
-"""Answers past their time, while a fresh one is fetched behind them."""
+"""Stale answers while a fresh one is fetched in the background."""
 
 import asyncio
 from typing import Any
@@ -38,11 +38,11 @@ async def test_while_revalidating_a_stale_answer_comes_at_once_and_one_fetch_fol
         assert asked == 1
         remaining = stack.media.calls[-1].time_remaining
         assert remaining is not None
-        assert remaining < 30.0  # its own 10 s, not the caller's
+        assert remaining < 30.0  # its own 10 s, not the caller's deadline
         gate.open()
         await until(lambda: process.core.cache._refreshes == {}, "the refresh to end")
         assert (await process.read()).ids == [1]
-        assert stack.fetches - before <= 2  # a second one when the new entry is stale again by now
+        assert stack.fetches - before <= 2  # a second one if the new entry is stale again by now
 
 
 async def test_two_processes_revalidate_with_one_fetch(redis: RedisServer) -> None:

@@ -1,4 +1,4 @@
-"""Answers past their time, while upstream is away."""
+"""Stale answers while upstream is unavailable."""
 
 import asyncio
 from typing import Any
@@ -15,19 +15,19 @@ TTL = 0.05
 
 
 async def with_stale_entry(stack: Stack, **settings: Any) -> Process:
-    """A process with one entry that has only run out of time: `files` of the user 1 are []."""
+    """A process with one entry that has expired but was not invalidated: the files of user 1 are []."""
     process = await stack.process(cache_ttl=TTL, **settings)
     await run_out_of_time(stack, process)
     return process
 
 
 async def run_out_of_time(stack: Stack, process: Process, **named: Any) -> None:
-    """Makes an entry whose time is over by the clock of Redis, which gives leases, and by what the process knows of
-    that clock, which judges reads.
+    """Makes an entry that has expired both by Redis' clock, by which leases are given, and by the process' estimate of
+    that clock, by which reads are judged.
     """
 
     async def stored() -> bool:
-        await process.read(**named)  # on a slow machine the time may be over before the answer is there
+        await process.read(**named)  # on a slow machine the entry may expire before the answer is there
         return await process.stored(**named) is not None
 
     await until(stored, "an answer to be stored")
@@ -96,7 +96,7 @@ async def test_no_cache_gets_no_stale_answer(redis: RedisServer) -> None:
 async def test_an_invalidated_answer_never_stands_in(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    """Not even for a read that began before, and found the entry."""
+    """It does not even stand in for a read that began earlier and found the entry."""
     async with Stack(redis.addr) as stack:
         process = await with_stale_entry(stack, cache_stale_while_revalidate=0.0)
         gate = stack.media.hold(READ)
@@ -166,7 +166,7 @@ async def test_the_revalidation_allowance_is_none_for_errors(redis: RedisServer)
 async def test_no_answer_stands_in_past_its_urls_life(redis: RedisServer) -> None:
     async with Stack(redis.addr) as stack:
         stack.media.add("User", 1)
-        stack.media.url_expires = 4  # dead to us after 3.6 s of the second it was signed in
+        stack.media.url_expires = 4  # not served more than 3.6 s after the second in which it was signed
         process = await with_stale_entry(stack, cache_stale_while_revalidate=0.0)
         stack.media.fail(READ, StatusCode.UNAVAILABLE)
 
@@ -235,7 +235,7 @@ async def test_a_leaders_short_deadline_makes_no_follower_stale(redis: RedisServ
     async with Stack(redis.addr) as stack:
         process = await with_stale_entry(stack)
         gate = stack.media.hold(READ)
-        # The leader asks for a fresh answer, so that nothing stands in and its deadline does cut the fetch.
+        # The leader asks for a fresh answer, so that nothing stands in and its deadline cuts the fetch.
         leader = process.reading(deadline=1.0, metadata=(("cache-control", "no-cache"),))
         await gate.reached()
         follower = process.reading()

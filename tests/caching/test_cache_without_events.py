@@ -1,4 +1,4 @@
-"""Reads while media events are missing: CACHE_TTL_WITHOUT_EVENTS from the fetch or the loss, whichever was later."""
+"""Reads while media events are missing: CACHE_TTL_WITHOUT_EVENTS counts from the fetch or the loss, the later one."""
 
 import asyncio
 import math
@@ -18,7 +18,7 @@ KEY = MediaKeys("media", ()).of_tag(USER)
 
 
 async def _header(redis: RedisServer) -> tuple[bytes, list[bytes], bytes]:
-    """The one entry: its field, the words of its header, and the rest."""
+    """The only stored entry: its field, the words of its header, and the rest."""
 
     async def filled() -> bool:
         return bool([name for name in await redis.cli("HKEYS", KEY) if name.startswith(b"e")])
@@ -30,14 +30,14 @@ async def _header(redis: RedisServer) -> tuple[bytes, list[bytes], bytes]:
 
 
 async def _aged(redis: RedisServer, seconds: float) -> None:
-    """Makes the entry older than it is; it stays fresh until when it was."""
+    """Makes the entry older by some seconds; the time until which it is fresh does not change."""
     name, words, rest = await _header(redis)
     words[2] = b"%d" % (int(words[2]) - seconds * 1000)
     await redis.cli("HSET", KEY, name, b" ".join(words) + b"\n" + rest)
 
 
 async def _life_ms(redis: RedisServer) -> int:
-    """How long the stored entry is fresh, from its fetch."""
+    """How long the stored entry is fresh, counted from its fetch."""
     _, words, _ = await _header(redis)
     return int(words[3]) - int(words[2])
 
@@ -93,7 +93,7 @@ async def _is_long(redis: RedisServer) -> bool:
 
 
 async def test_once_events_are_back_it_counts_for_its_ttl_again(redis: RedisServer) -> None:
-    """The flush that may be owed is done by then."""
+    """A flush that may have been owed is done by then."""
     async with Stack(redis.addr) as stack:
         process = await _with_entry(stack, redis, 1800)
         _lost(process, 600)
@@ -104,7 +104,7 @@ async def test_once_events_are_back_it_counts_for_its_ttl_again(redis: RedisServ
 
 @pytest.mark.parametrize(("lost_ago", "expected"), [(61 + 500, "stale"), (61 + 600, "miss")])
 async def test_the_stale_allowance_counts_from_there(redis: RedisServer, lost_ago: float, expected: str) -> None:
-    """It has run out of time, no more: while upstream is away it may stand in for 10 minutes."""
+    """The entry has only expired: while upstream is unavailable it may stand in for 10 minutes."""
     async with Stack(redis.addr) as stack:
         process = await _with_entry(stack, redis, 1800)
         _lost(process, lost_ago)

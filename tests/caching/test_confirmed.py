@@ -1,4 +1,4 @@
-"""What a deposed master confirmed is known when its successor is there."""
+"""The invalidations that a deposed master confirmed are known when its successor is there."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""Fetches of one process: sharing them, leases, callers that leave, and the window after an event."""
+
 import asyncio
 from typing import Any
 
@@ -40,7 +42,7 @@ async def test_who_is_told_a_token_that_is_being_filled_joins_at_once(
         original = store.acquire
 
         async def acquire(*args: Any, **named: Any) -> Grant:
-            if grants:  # told just before the fill
+            if grants:  # this read was granted its token just before the fill
                 return Grant("held", grants[0].token, grants[0].run_id)
             grants.append(await original(*args, **named))
             return grants[0]
@@ -214,7 +216,7 @@ async def test_after_an_event_readers_share_a_fetch_that_stores_nothing(
         alone = process.reading(metadata=(("cache-control", "no-cache"),))
         await gate.reached(2)
         stack.media.add("User", 1)
-        await process.event()  # a new mark: who comes now must not join
+        await process.event()  # a new mark: a later read must not join
         late = process.reading()
         await gate.reached(3)
         gate.open()

@@ -1,4 +1,4 @@
-"""Fetches beside those of another process."""
+"""Fetches while another process fetches the same answer."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from tests.support.servers.redis import RedisServer
 
 @pytest.fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Upstream's answer always comes before the wait for another process' fill is over, however slow the machine is."""
+    """However slow the machine is, upstream's answer comes before the wait for another process' fill is over."""
     monkeypatch.setattr(fetches, "_FILL_WAIT", 60.0)
 
 

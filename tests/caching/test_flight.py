@@ -1,4 +1,4 @@
-"""Who waits for a flight, who cancels it, and who may join (the rules in proxy/caching/flight.py)."""
+"""Waiting for a flight, joining it and cancelling it (the rules in proxy/caching/flight.py)."""
 
 import asyncio
 
@@ -11,7 +11,7 @@ TOKEN = (b"hash", b"field", b"token")
 
 
 class Work:
-    """A fetch that waits until it is let go, then stores until it is let go again."""
+    """A fetch that waits until the test lets it go on, and then stores until the test lets it go on again."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.begun, self.fetched, self.stored = asyncio.Event(), asyncio.Event(), asyncio.Event()
@@ -33,7 +33,7 @@ class Work:
 
 
 async def _joined(flight: Flight[str], count: int) -> list[asyncio.Task[str]]:
-    """Waiters that have begun to wait."""
+    """Tasks that have begun to wait for a flight."""
     tasks = [asyncio.create_task(flight.wait()) for _ in range(count)]
     await asyncio.sleep(0)
     return tasks
@@ -87,7 +87,7 @@ class TestWaiters:
         work = Work()
         flight = flights.start(TOKEN, work)
         waiter = flight.wait()
-        waiter.send(None)  # waits now, and no task has had its turn
+        waiter.send(None)  # it waits now, and no task has run yet
         waiter.close()
         await _ended(flights)
         assert not work.begun.is_set()
@@ -171,7 +171,7 @@ class TestJoining:
         assert flights.find(TOKEN) is flights.find(other) is None
 
     async def test_an_old_flights_end_does_not_hide_a_new_one(self) -> None:
-        """The last waiter leaves, and before the cancelled fetch has ended, another reader starts one."""
+        """The last waiter leaves, and before the cancelled fetch has ended, another read starts a new flight."""
         flights: Flights[str] = Flights()
         (task,) = await _joined(flights.start(TOKEN, Work()), 1)
         task.cancel()

@@ -1,3 +1,5 @@
+"""Which invalidations and flushes are held, and when they are done (the rules in proxy/caching/held.py)."""
+
 import asyncio
 import logging
 from collections.abc import Coroutine
@@ -14,7 +16,7 @@ A, B, C = Model.of("a", 1), Model.of("b", 1), Model.of("c", 1)
 
 
 class Told(list[int]):
-    """What `tell` heard."""
+    """The counts that `tell` was called with."""
 
 
 @pytest.fixture
@@ -28,7 +30,7 @@ async def held(told: Told) -> Held:
 
 
 async def waiting(wait: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    """A task that has got as far as it can by itself."""
+    """A task that has run as far as it can by itself."""
     task = asyncio.create_task(wait)
     await asyncio.sleep(0)
     await asyncio.sleep(0)
@@ -154,7 +156,7 @@ async def test_a_flush_counts_only_for_what_was_asked_before_it_began(held: Held
     held.end_flush(began, done=True)
     await waiters[0]
     assert (waiters[1].done(), A in held) == (False, True)
-    assert held.begin_flush(6.0) == 0  # due at 7 only
+    assert held.begin_flush(6.0) == 0  # it is due at 7
     held.end_flush(held.begin_flush(7.0), done=True)
     await waiters[1]
 
@@ -189,7 +191,7 @@ async def test_the_services_of_a_flush_add_up_until_it_begins() -> None:
     assert held.begin_flush(1.0) == number
     assert held.flush_share == frozenset({"a.A", "b.B"})
     held.want_flush("three", due=0.0, source="write", service="c.C")
-    held.end_flush(number, done=False)  # what it was to remove is still there
+    held.end_flush(number, done=False)  # what it should have removed is still there
     last = held.begin_flush(1.0)
     assert held.flush_share == frozenset({"a.A", "b.B", "c.C"})
     held.end_flush(last, done=True)

@@ -1,4 +1,4 @@
-"""proxy.caching.hits: the straight way of a hit, on a core and a real Redis; and where it ends."""
+"""proxy.caching.hits: the fast path of a hit, on a core and a real Redis; and where it ends."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ async def stack(redis: RedisServer) -> AsyncIterator[Stack]:
 
 
 async def looked(process: Process, call: Call) -> Look | None:
-    """What the straight way finds; None where it is not taken."""
+    """What the fast path finds; None if it is not taken."""
     look = process.core.hits[0].begin(call.body, call.metadata)
     if look is None:
         return None
@@ -29,7 +29,7 @@ async def looked(process: Process, call: Call) -> Look | None:
 
 
 async def known(stack: Stack) -> Process:
-    """One whose Redis has the answer, and which remembers its key."""
+    """A process that remembers the key of an answer that Redis has."""
     process = await stack.process()
     await process.read()
     await until(process.found, "the fill")

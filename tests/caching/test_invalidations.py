@@ -1,3 +1,5 @@
+"""Invalidations on a real Redis, and while it hangs, is cut off, or cannot hold more."""
+
 import asyncio
 import logging
 from collections.abc import AsyncIterator
@@ -14,13 +16,13 @@ from tests.support.servers.waiting import until
 
 @pytest.fixture
 async def stack(own_redis: RedisServer) -> AsyncIterator[Stack]:
-    """With a Redis that the test may break."""
+    """A stack with a Redis that the test may break."""
     async with Stack(own_redis.addr, hurried=True) as stack:
         yield stack
 
 
 async def away(process: Process, redis: RedisServer) -> None:
-    """Redis hangs, and the process knows."""
+    """Freezes Redis and waits until the process has noticed."""
     redis.freeze()
     await process.read(model_id=999)
     await until(lambda: not process.usable(), "the process to see it")
@@ -80,7 +82,7 @@ async def test_what_redis_does_not_take_is_held_bypassed_and_retried(stack: Stac
     stack.media.add("User", 1)
     own_redis.thaw()
     await until(process.usable, "Redis to be trusted again")
-    seen = await process.read()  # held still, or just applied: never the old answer
+    seen = await process.read()  # the invalidation is still held or just applied; never the old answer
     assert seen.ids == [1]
     await asyncio.gather(*events)
     assert pending(process) == 0
@@ -97,7 +99,7 @@ async def test_own_writes_while_redis_hangs_are_quick_and_applied_later(stack: S
     assert asyncio.get_running_loop().time() - begun < 1.5  # without a bound: until Redis is back
     assert (await process.read()).ids == [1]
     assert pending(process) == 1
-    assert process.metric("media_cache_invalidations_total", source="write") == 0  # Redis has confirmed nothing
+    assert process.metric("media_cache_invalidations_total", source="write") == 0  # Redis has not confirmed anything
     own_redis.thaw()
     await applied(process)
     assert process.metric("media_cache_invalidations_total", source="write") == 1

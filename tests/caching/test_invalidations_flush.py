@@ -1,4 +1,4 @@
-"""Flushes: asked for, owed, limited in rate."""
+"""Flushes: requested, owed, and rate-limited."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""Another Redis is the master: what the one before confirmed lately is done again, and bypassed until it is."""
+"""A new Redis master: what the previous one confirmed lately is repeated on it, and bypassed until then."""
 
 import time
 from collections.abc import AsyncIterator
@@ -93,7 +93,7 @@ async def test_on_real_servers(own_redis: RedisServer, redis: RedisServer) -> No
         running((invalidations := Invalidations(mine, Counts())).run()),
     ):
         await cached(others, key)
-        await invalidations.invalidate(USER, source="event")  # on the server that nobody else asks any more
+        await invalidations.invalidate(USER, source="event")  # on the old master, which nobody else uses any more
         assert await body_of(others, key) == b"body"
         way.target = ("127.0.0.1", redis.port)
         (node,) = mine.topology.nodes()

@@ -38,7 +38,7 @@ async def test_only_models_that_are_held_bypass() -> None:
 
 
 async def test_a_retry_does_not_bring_an_intent_back() -> None:
-    """The write ended between a failed attempt to set its intent and the retry of that."""
+    """The write ends between a failed attempt to set its intent and the retry of that attempt."""
     store = Refusing()
     ours = Invalidations(store, Counts())
     now = asyncio.get_running_loop().time()
@@ -156,7 +156,7 @@ async def test_a_cancelled_event_is_still_applied() -> None:
     event = asyncio.create_task(ours.invalidate(USER, source="event"))
     await until(lambda: store.asked, "the attempt")
     await cancelled(event)
-    assert ours.held_back(USER)  # it may not have arrived
+    assert ours.held_back(USER)  # the invalidation may not have arrived
     store.up = True
     store.hold.set()
     await ours.close()
@@ -179,7 +179,7 @@ async def test_an_event_waits_for_as_long_as_redis_is_away() -> None:
 
 
 async def test_an_event_that_is_held_with_a_write_is_told_by_itself() -> None:
-    """Else the write's note would say for ever that its event is due."""
+    """Otherwise the write's note would say forever that its event is due."""
     store = Refusing()
     ours = Invalidations(store, Counts())
     await ours.own_write(USER, Intent(b"i", time.monotonic() + 60, announced=True), Budget())

@@ -1,3 +1,5 @@
+"""Finding the tags of writes, and shadow mode."""
+
 import asyncio
 import logging
 from typing import Any
@@ -19,7 +21,7 @@ LOOK_UP = "GetFileByID"
 
 
 class Writes:
-    """What `Files` hands over to `OwnWrites`."""
+    """Records what `Methods` passes to `OwnWrites`."""
 
     def __init__(self, process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seen: list[Write] = []
@@ -49,7 +51,7 @@ async def test_an_uploads_model_is_read_off_its_request(
 
 @pytest.mark.parametrize("odd", [b"\x28\x01", b"\x32\x01a"], ids=["number for text", "text for number"])
 async def test_an_upload_says_what_upstreams_library_reads(redis: RedisServer, odd: bytes) -> None:
-    """A known field of a kind that is not its own is an unknown field: upstream takes the upload, so it is a write."""
+    """A known field with another wire type is an unknown field: upstream accepts the upload, so it is a write."""
     body = pb.UploadFileRequest(content=b"a", model_type="User", model_id=1).SerializeToString() + odd
     async with Stack(redis.addr) as stack:
         process = await stack.process()
@@ -64,7 +66,7 @@ async def test_an_upload_says_what_upstreams_library_reads(redis: RedisServer, o
     [
         b"\xff",
         b"\x2a\x05User",  # model_type: longer than the message
-        b"\x2a\x01\xff",  # model_type: no UTF-8
+        b"\x2a\x01\xff",  # model_type: not UTF-8
     ],
     ids=["garbage", "cut off", "no text"],
 )
@@ -83,7 +85,7 @@ async def test_an_upload_that_cannot_be_read_is_left_to_upstream(redis: RedisSer
 async def test_a_write_that_only_upstream_can_read_is_a_flush(
     redis: RedisServer, monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
-    """No conforming library takes it; one that does has changed nobody knows what."""
+    """No conforming library accepts it; if upstream does, nobody knows what it changed."""
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
@@ -219,7 +221,7 @@ async def test_shadow_forwards_always_and_keeps_the_cache(redis: RedisServer) ->
 
 
 async def test_shadow_never_answers_with_somebody_elses_fetch(redis: RedisServer) -> None:
-    """Not even where a running cache would: another fetch under way, an answer stored meanwhile, a stale one."""
+    """It does not, even where the cache would: with a fetch under way, an answer stored meanwhile, or a stale one."""
     async with Stack(redis.addr) as stack:
         shadow = await stack.process(cache_mode="shadow", cache_ttl=0.05, cache_stale_while_revalidate=600.0)
         gate = stack.media.hold(READ)
@@ -245,14 +247,14 @@ async def test_shadow_counts_where_the_cache_would_have_differed(redis: RedisSer
         media = stack.media.add("User", 1)
         for _ in range(3):
             await process.read()
-        assert differences() == 0  # other signatures are no difference
+        assert differences() == 0  # another signature is not a difference
         stack.media.add("User", 1)
         assert (await process.read()).ids == [1, 2]
         assert differences() == 1
         gate = stack.media.hold(READ, "answer")
         reading = process.reading()
         await gate.reached()
-        await process.event()  # the cache would not have answered any more
+        await process.event()  # from now on the cache would not have answered
         gate.open()
         await reading
         assert differences() == 1

@@ -1,4 +1,4 @@
-"""proxy.caching.origin: what the origin says of storing its answer."""
+"""proxy.caching.origin: whether and how long the origin lets its answer be stored."""
 
 import pytest
 

@@ -1,3 +1,5 @@
+"""The read after a write through this proxy is fresh, whatever happens to the write."""
+
 import asyncio
 import time
 from typing import Any
@@ -14,7 +16,7 @@ from tests.support.servers.waiting import until
 
 
 async def cached(process: Process) -> bool:
-    """Whether a read of the user 1 is answered out of the cache by now."""
+    """Whether a read of user 1 is now answered from the cache."""
     return await process.x_cache() == "hit"
 
 
@@ -119,7 +121,7 @@ async def test_a_crash_between_commit_and_answer_leaves_nothing_stale(
         assert [await reader.x_cache(), await reader.x_cache()] == ["miss", "hit"]
 
         async def never(*_: Any, **__: Any) -> None:
-            """As if the process had been killed: the end is not carried out."""
+            """The end of the write is not carried out, as if the process had been killed."""
 
         monkeypatch.setattr(crashing.core.own_writes, "_end", never)
         gate = stack.media.hold(UPLOAD, "answer")
@@ -132,7 +134,7 @@ async def test_a_crash_between_commit_and_answer_leaves_nothing_stale(
         [key] = await redis.cli("KEYS", "media:model:*")
         [intent] = await intents(redis)
         ends = int(await redis.cli("HGET", key, intent)) / 1000
-        assert time.time() + 30 < ends <= time.time() + 60.1  # the deadline and the margin
+        assert time.time() + 30 < ends <= time.time() + 60.1  # the deadline plus the margin
         await redis.cli("HSET", key, intent, "1")  # as if that time had passed
         await caches_again(reader)
 

@@ -1,4 +1,4 @@
-"""Writes whose outcome nobody knows, whose callers are gone, or whose model is not known."""
+"""Writes with an unknown outcome, with callers that are gone, or with an unknown model."""
 
 import asyncio
 import time
@@ -58,7 +58,7 @@ async def test_after_an_unknown_outcome_the_intent_stands_and_its_end_repeats_th
         assert 20 < left <= 30
         [(delay, repeat)] = [timer for timer in timers if timer[0] == 30.0]
         assert delay == own_writes.UNKNOWN_OUTCOME
-        # The intent gets lost (a full Redis), an old answer gets stored; then 30 s are over.
+        # The intent gets lost (in a full Redis) and an old answer gets stored; then the 30 s are over.
         await redis.cli("DEL", key)
         await process.read()
         stack.media.add("User", 1)
@@ -190,13 +190,13 @@ async def test_a_done_delete_of_an_unknown_model_flushes(
         monkeypatch.setattr(process.core.served.methods, "_fetch", done)
         assert [await process.x_cache(), await process.x_cache()] == ["miss", "hit"]
         await process.delete(404)
-        assert process.core.invalidations.held_back(USER)  # until then every read bypasses
+        assert process.core.invalidations.held_back(USER)  # every read bypasses until the flush
         await until(lambda: process.core.invalidations.pending == 0, "the flush")
         assert await process.x_cache() == "miss"
 
 
 async def test_of_a_write_that_surely_succeeded_its_event_is_expected(redis: RedisServer) -> None:
-    """Not of one that failed, was refused, or of which nobody knows."""
+    """No event is expected if the write failed, was refused, or has an unknown outcome."""
     async with Stack(redis.addr) as stack:
         process = await stack.process()
         told: list[tuple[float, tuple[str, ...]]] = []
@@ -209,7 +209,7 @@ async def test_of_a_write_that_surely_succeeded_its_event_is_expected(redis: Red
         (first, *tags), (second, *_) = told
         assert before <= first <= second <= time.monotonic()
         assert tags == [(USER,)]
-        await process.delete(media.id)  # is gone: `success = false`
+        await process.delete(media.id)  # it is gone already: `success = false`
         stack.media.unsuccessful[UPLOAD] = "too large"
         await process.upload()
         del stack.media.unsuccessful[UPLOAD]

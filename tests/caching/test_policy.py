@@ -1,3 +1,5 @@
+"""proxy.caching.policy: what the settings let be stored and served, and the directives of `cache-control`."""
+
 import pytest
 
 from proxy.caching.policy import Policy, cache_control

@@ -1,4 +1,4 @@
-"""Further tags: an answer goes with any of them, and no read is answered with what one of them has outdated."""
+"""Further tags: an answer is removed with any of them, and no read gets an answer that one of them has outdated."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -34,7 +34,7 @@ def policy(products: Products, tmp_path: Path) -> str:
 
 
 def _with_lists(directory: Path, products: Products) -> str:
-    """A list depends on each product in it."""
+    """A policy in which a list depends on each product in it."""
     policy = Path(policy_in(directory, product=products.addr))
     policy.write_text(policy.read_text().replace("ttl: 5m\n", _LISTS))
     return str(policy)
@@ -141,7 +141,7 @@ async def test_a_stampede_is_one_fetch(stack: Stack, products: Products, policy:
 
 
 async def test_a_failure_is_shared_by_nobody(stack: Stack, products: Products, policy: str) -> None:
-    """Nothing in it tells what it depends on."""
+    """Nothing in a failure says what it depends on."""
     process = await stack.process(policy=policy)
     products.gated = True
     readers = [asyncio.create_task(by_slug(process, "pot")) for _ in range(2)]

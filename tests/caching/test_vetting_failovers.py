@@ -1,4 +1,4 @@
-"""Further tags where another server becomes master, behind Sentinel and in a Cluster: no answer outlives a change of
+"""Further tags when another server becomes master, behind Sentinel and in a Cluster: no answer outlives a change of
 what it depends on.
 """
 
@@ -17,11 +17,11 @@ from tests.support.servers.waiting import until
 from tests.support.services import policy_in
 
 PRODUCT = 3
-"""In a Cluster it lies on another master than the slug."""
+"""The product's id. In a Cluster, its tag is on another master than the slug's."""
 
 
 async def stored(process: Process, slug: str = "mug") -> None:
-    """Returns once an answer is stored: not for some moments after an outage or an invalidation."""
+    """Waits until an answer is stored, which takes a moment after an outage or an invalidation."""
 
     async def hit() -> bool:
         return (await by_slug(process, slug)).x_cache == "hit"
@@ -30,7 +30,7 @@ async def stored(process: Process, slug: str = "mug") -> None:
 
 
 async def changed(process: Process, products: Products) -> None:
-    """The product changes, and its event is applied: only now may nobody see the old one any more."""
+    """Changes the product and applies its event; from then on, nobody may see the old one."""
     products.change(PRODUCT)
     await event(process, f"product/{PRODUCT}")
     seen = await by_slug(process, "mug")
@@ -76,14 +76,14 @@ async def test_behind_sentinel_a_fetch_from_before_the_failover_is_not_stored(tm
         await sentinels.failed_over()
         await invalidating
         products.open()
-        assert (await slow).version == old  # it began before
+        assert (await slow).version == old  # it began before the change
         await stored(process)
         assert (await by_slug(process, "mug")).version == products.versions[PRODUCT]
 
 
 @pytest.mark.parametrize("of", ["the product", "the slug"])
 async def test_in_a_cluster_whose_master_is_replaced_by_its_replica(tmp_path: Path, of: str) -> None:
-    """The master of what depends on the product, or the one of what was stored; they are not the same."""
+    """The replaced master is the one that knows what depends on the product, or the one with the stored answer."""
     async with RedisCluster() as cluster, serving(cluster.addr, tmp_path) as (process, products):
         names = {
             "the product": process.core.keys.of_tag(f"product/{PRODUCT}"),
@@ -105,7 +105,7 @@ async def test_in_a_cluster_whose_master_is_replaced_by_its_replica(tmp_path: Pa
 
 @asynccontextmanager
 async def _replicated(cluster: RedisCluster, master: RedisServer) -> AsyncIterator[RedisServer]:
-    """With a replica of this master, which every node knows."""
+    """A replica of this master, which every node of the cluster knows."""
     async with RedisServer("cluster-enabled yes", "cluster-node-timeout 2000") as replica:
         await replica.cli("CLUSTER", "MEET", "127.0.0.1", master.port)
         own = await master.cli("CLUSTER", "MYID")

@@ -1,4 +1,4 @@
-"""A reply is an answer only with its one message."""
+"""A reply is OK only if it has its one message."""
 
 import pytest
 from grpc import StatusCode

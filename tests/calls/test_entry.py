@@ -1,4 +1,4 @@
-"""What is stored comes back; what others left in our field is a miss and never an error."""
+"""A stored entry comes back as it was; foreign bytes in its place are a miss and never an error."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ IDENTITY = b"4:user1:1"
 
 
 def _stored(body: bytes = b"body", *, identity: bytes = IDENTITY, run_id: bytes = RUN, version: bytes = b"1") -> bytes:
-    """As the fill script writes it."""
+    """An entry's bytes as the fill script writes them."""
     return b"%b %b 1000 61000 71000 %b" % (version, run_id, entry.tail(identity, body))
 
 

@@ -1,4 +1,4 @@
-"""How long entries count while events are missing: from their fetch or from the loss, whichever was later."""
+"""How long entries count while events are missing: from their fetch or from the loss, whichever is later."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 from proxy.calls.event_gap import NEVER, EventGap
 
 NOW = 10_000.0
-"""Of the process' own clock, in seconds; Redis' reads something else."""
+"""Seconds of the process' own clock; Redis' clock is another one."""
 NOW_MS = 1_700_000_000_000
 MINUTES = 60_000
 

@@ -33,7 +33,7 @@ def _key(body: bytes, metadata: Metadata = (), *, vary: tuple[str, ...] = ("auth
 
 
 def _same(one: RequestKey, other: RequestKey) -> bool:
-    """Whether two requests share an entry; what is compared on a hit and what names the field must agree."""
+    """Whether two requests share an entry; the identity compared on a hit and the field's name must agree on that."""
     assert (one.identity == other.identity) == (one.field == other.field)
     return one.field == other.field and one.hash_key == other.hash_key
 
@@ -147,7 +147,7 @@ class TestUncacheable:
             _body() + b"\x32\x01x",  # field 6
             _body() + b"\xa0\x06\x01",  # field 100
             b"\x08\x01",  # field 1 as a number: unknown to a parser that expects text
-            b"\x0a\x02\xff\xfe",  # model_type is no UTF-8
+            b"\x0a\x02\xff\xfe",  # model_type is not UTF-8
             b"\x0a\x05ab",  # cut off
             b"\xff" * 20,
             _body(collection="x" * 5000),

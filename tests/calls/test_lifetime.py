@@ -1,4 +1,4 @@
-"""What may be stored at all, and how long its presigned URLs work (I5)."""
+"""Which answers may be stored at all, and how long their presigned URLs work (I5)."""
 
 from datetime import UTC, datetime
 
@@ -50,7 +50,7 @@ class TestStorable:
 
     def test_it_tells_whose_files_they_are(self) -> None:
         media = [Media(id=1, model_type="User", model_id=7), Media(id=2**63 - 1, model_type="Post", model_id=-1)]
-        media.append(Media(model_type="User"))  # without an id nobody can delete it by id
+        media.append(Media(model_type="User"))  # a file without an id cannot be deleted by id
         body = GetFilesByModelResponse(success=True, data=GetFilesByModelData(media=media)).SerializeToString()
         found = storable(body)
         assert found is not None
@@ -146,7 +146,7 @@ class TestExpiry:
             "https://e/?Expires=" + "9" * 400,
             "https://e/?Expires=nan",
             "http://[::1?Expires=5",
-            "https://e/?Expires=1767323045000",  # milliseconds: read as seconds it would never end
+            "https://e/?Expires=1767323045000",  # in milliseconds; read as seconds, it would never end
             "https://e/?X-Amz-Signature=x",
             "https://e/?Signature=x&Key-Pair-Id=K",
             "https://e/?sv=2024-11-04&si=policy&sig=x",

@@ -29,7 +29,7 @@ def test_nothing_says_that_these_expire(urls: list[str]) -> None:
     [AWS.format("soon"), AWS.format(1 << 41), "https://s3/a?X-Amz-Expires=600", "https://s3/a?Expires=x", "http://["],
 )
 def test_an_unclear_expiry_is_an_error(url: str) -> None:
-    with pytest.raises(ValueError):  # noqa: PT011 -- whichever of the parsers says so
+    with pytest.raises(ValueError):  # noqa: PT011 -- any of the parsers may raise it
         life_of([url])
 
 

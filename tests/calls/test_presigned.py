@@ -1,4 +1,4 @@
-"""Where each vendor's URL says when it stops working; what becomes of the answer is `test_lifetime.py`'s."""
+"""When each vendor's URLs say that they stop working; `test_lifetime.py` tests what that means for an answer."""
 
 import base64
 import json
@@ -150,7 +150,7 @@ def test_a_key_that_ends_with_a_session_is_known_by_its_name(key: str) -> None:
     ],
 )
 def test_what_looks_like_a_signature_and_a_time_is_unclear(query: str) -> None:
-    """Nobody can tell an end from the time of the signing."""
+    """The time may be the end or the time of signing."""
     with pytest.raises(ValueError, match="no end can be read"):
         end_of(f"https://files.example/a.jpg?{query}")
 

@@ -1,4 +1,4 @@
-"""proxy.calls.reads: what a policy says of how answers live."""
+"""proxy.calls.reads: how long answers live, as a policy says."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""proxy.calls.statuses: which status is stored, and for how long."""
+"""proxy.calls.statuses: which statuses are stored, and for how long."""
 
 import pytest
 from grpc import StatusCode

@@ -1,4 +1,4 @@
-"""proxy.calls.tags: what log lines say of a tag."""
+"""proxy.calls.tags: what log lines say about a tag."""
 
 import pytest
 

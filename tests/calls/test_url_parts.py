@@ -1,4 +1,4 @@
-"""Names and values of a URL, however they were written down."""
+"""The names and values of a URL's parameters, however they are spelled."""
 
 import base64
 

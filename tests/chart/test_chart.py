@@ -1,4 +1,4 @@
-"""The chart, rendered by a real Helm: every mode valid, equal twice, as the spec of the webhook wants it."""
+"""The chart, rendered by a real Helm: every mode is valid, reproducible, and as the webhook needs it."""
 
 import json
 import shutil
@@ -63,7 +63,7 @@ def subchart(folder: Path) -> Path:
 
 
 def merged(*values: dict[str, Any]) -> dict[str, Any]:
-    """Values as Helm merges them."""
+    """Several values merged as Helm merges them."""
     result: dict[str, Any] = {}
     for each in values:
         for key, value in each.items():
@@ -178,7 +178,7 @@ def test_rbac_is_the_two_objects_what_namespaces_demand_and_events() -> None:
 
 
 def test_the_chart_says_to_the_webhook_what_the_webhook_understands() -> None:
-    """The variables of the Deployment, read by the command itself, come to the declared defaults."""
+    """The command reads the Deployment's variables and gets the declared defaults."""
     given = environment(objects(template("--set", "image.repository=r/x,image.tag=v2")))
     known = {str(option.envvar) for option in webhook.params}
     assert set(given) <= known
@@ -222,7 +222,9 @@ def test_the_standalone_proxy_gets_settings_that_it_knows() -> None:
     ],
 )
 def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, pods: bool) -> None:
-    """Evaluated by a CEL implementation: who did not ask never waits for us, who asked in other words is told."""
+    """A CEL implementation evaluates them: a pod that did not ask never waits for the webhook, and one that asked in
+    other words reaches it and gets a warning.
+    """
     metadata: dict[str, Any] = {"name": "x"} | ({} if annotations is None else {"annotations": annotations})
     created = {"request": {"operation": "CREATE"}, "object": {"metadata": metadata}}
     assert [asks(each, created) for each in ("namespaces", "pods")] == [namespaces, pods]
@@ -230,7 +232,7 @@ def test_match_conditions(annotations: dict[str, str] | None, namespaces: bool, 
 
 @cache
 def conditions(name: str) -> list[str]:
-    """Of one of the configuration's webhooks."""
+    """The match conditions of one of the configuration's webhooks."""
     webhooks = one(objects(template()), "MutatingWebhookConfiguration")["webhooks"]
     (found,) = [each for each in webhooks if each["name"] == f"{name}.media-cache-proxy.io"]
     return [each["expression"] for each in found["matchConditions"]]

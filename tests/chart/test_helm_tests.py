@@ -1,4 +1,4 @@
-"""The pods of `helm test`: their rendered scripts, run here against the webhook and against a fake API server."""
+"""The pods of `helm test`: their rendered scripts run here against the webhook and a fake API server."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def pod_of(name: str) -> dict[str, Any]:
 
 
 async def run(name: str, **environment: str) -> tuple[int | None, str]:
-    """The script that a test pod of the chart runs, with its environment; `environment` goes before it."""
+    """Runs the script of a test pod of the chart with its environment, which `environment` overrides."""
     container = pod_of(name)
     env = {entry["name"]: entry["value"] for entry in container["env"]}
     process = await asyncio.create_subprocess_exec(
@@ -46,7 +46,7 @@ async def run(name: str, **environment: str) -> tuple[int | None, str]:
 
 @pytest.fixture
 def pair(tmp_path: Path) -> pki.Pair:
-    """For localhost, with its CA as ca.crt in the folder, where an account's token is too."""
+    """A certificate for localhost; its CA is in the folder as ca.crt, next to a service account's token."""
     made = pki.make(["localhost"], datetime.now(UTC), timedelta(days=1))
     (tmp_path / "ca.crt").write_bytes(made.ca)
     (tmp_path / "token").write_text("token\n")
@@ -69,7 +69,7 @@ async def test_the_webhook_answers_over_tls(pair: pki.Pair, tmp_path: Path) -> N
 
 @asynccontextmanager
 async def pods_api(pair: pki.Pair, *, injects: bool) -> AsyncIterator[int]:
-    """Takes dry runs of pods, and injects them or not."""
+    """A fake API server that accepts dry runs of pods, and injects them or not."""
 
     async def create(request: web.Request) -> web.Response:
         assert request.path == "/api/v1/namespaces/system/pods"

@@ -1,4 +1,4 @@
-"""The golden patches, applied by a real kubectl: the same as we apply them, and valid."""
+"""The golden patches, applied by a real kubectl: the result is the same as ours, and valid."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_kubectl_applies_a_golden_patch(path: Path, tmp_path: Path) -> None:
     given = load(path)["given"]
     found = decision(given)
     pod = complete(given["pod"])
-    pod["metadata"] = {"name": "x", **pod["metadata"]}  # kubectl wants one, the API server makes one
+    pod["metadata"] = {"name": "x", **pod["metadata"]}  # kubectl requires a name, which the API server would make
     manifest, patch = tmp_path / "pod.json", tmp_path / "patch.json"
     manifest.write_text(json.dumps(pod))
     patch.write_text(json.dumps([each.as_json() for each in found.operations]))

@@ -1,4 +1,4 @@
-"""Policies of the chart: ConfigMaps in the namespaces that use them, and the right to read these and no others."""
+"""Policies of the chart: ConfigMaps in the namespaces that use them, and RBAC that allows reading only these."""
 
 import base64
 import json
@@ -68,5 +68,5 @@ def test_half_a_policy_is_refused(wrong: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.name)
 def test_a_shipped_policy_is_the_example(path: Path) -> None:
-    """A chart cannot take a file from outside of it; `scripts/check policies` runs the cases of both."""
+    """A chart cannot include a file from outside, so it has a copy; `scripts/check policies` runs the cases of both."""
     assert path.read_bytes() == (ROOT / "examples" / "policies" / path.name).read_bytes()

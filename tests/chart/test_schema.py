@@ -1,4 +1,4 @@
-"""values.schema.json, asked by a real Helm: each typo and each wrong type is refused, with where it is."""
+"""values.schema.json, applied by a real Helm: each typo and each wrong type is refused with its place."""
 
 import json
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ FREE = {
     "labels",
     "webhookAnnotations",
 }
-"""Maps whose keys are the user's."""
+"""Maps whose keys the user chooses."""
 
 
 def paths(values: dict[str, Any], *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value with its path."""
+    """The path of every value."""
     for key, value in values.items():
         yield (*path, key), value
         if isinstance(value, dict) and key not in FREE:
@@ -43,7 +43,7 @@ def nested(path: tuple[str, ...], value: Any) -> str:
 
 
 def refusal(values: str, tmp_path: Path) -> str:
-    """What Helm says to some values; they must be refused."""
+    """What Helm says about values that it must refuse."""
     file = tmp_path / "values.json"
     file.write_text(values)
     done = run("helm", "template", "mcp", CHART, "--values", file)
@@ -52,7 +52,7 @@ def refusal(values: str, tmp_path: Path) -> str:
 
 
 def wrong(value: Any) -> Any:
-    """A value of a type that the right one has not."""
+    """A value of another type than this one."""
     if isinstance(value, str):
         return ["x"]
     if isinstance(value, bool):
@@ -78,7 +78,7 @@ SECTIONS = [path for path, value in EVERY.items() if isinstance(value, dict)]
 
 @pytest.mark.parametrize("path", SECTIONS, ids=".".join)
 def test_a_section_of_null_is_nothing_or_is_said_to_be_missing(path: tuple[str, ...], tmp_path: Path) -> None:
-    """Helm takes it out before the schema sees it. `limits: null` is how people write that there is none."""
+    """Helm removes it before the schema sees it. People write `limits: null` for no limits."""
     file = tmp_path / "values.json"
     file.write_text(nested(path, None))
     shown = [] if path == ("standalone",) else ["--set", "standalone.enabled=true"]

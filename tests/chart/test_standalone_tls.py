@@ -1,4 +1,4 @@
-"""The chart's `standalone.tls`: what it mounts and sets is what the proxy takes."""
+"""The chart's `standalone.tls`: the proxy accepts what it mounts and sets."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.support.servers.certificates import Authority, Issued, swap
 
 
 def test_the_standalone_proxy_starts_with_tls_as_the_values_say(tmp_path: Path, authority: Authority) -> None:
-    """The variables of the Deployment, with the Secret's files where it mounts them, are settings that fit together."""
+    """The Deployment's variables are valid settings together, with the Secret's files where it mounts them."""
     addresses = "standalone.redis.addr=rediss://redis,standalone.rabbitmq.addr=amqps://rabbit"
     secret = "standalone.enabled=true,standalone.tls.secret=own-tls"
     legs = "standalone.tls.legs={listen,clients,upstream,redis,rabbitmq}"

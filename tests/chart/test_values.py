@@ -1,4 +1,4 @@
-"""What values do to the rendered objects: overrides, autoscalers, ports, labels, names."""
+"""How values change the rendered objects: overrides, autoscalers, ports, labels, names."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ def entries(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize("component", ["injector", "standalone"])
 def test_more_environment_goes_before_what_is_rendered(component: str) -> None:
-    """Each name once, at its place: the API server merges by name, and warns of two."""
+    """Each name appears once, at its original place: the API server merges by name, and warns of duplicates."""
     source = {"fieldRef": {"fieldPath": "spec.nodeName"}}
     extra = [{"name": "PROBE_ADDR", "value": "0.0.0.0:1"}, {"name": "NEW", "valueFrom": source}]
     found = objects(
@@ -92,7 +92,7 @@ def test_conditions_and_annotations_of_ones_own() -> None:
     assert found["metadata"]["annotations"].keys() == {"admissions.enforcer/disabled", "cert-manager.io/inject-ca-from"}
     for hook in found["webhooks"]:
         assert canary[0] in hook["namespaceSelector"]["matchExpressions"]
-    for hook in found["webhooks"][:2]:  # the last one is about namespaces
+    for hook in found["webhooks"][:2]:  # the last one is for namespaces
         assert canary[0] in hook["objectSelector"]["matchExpressions"]
 
 
@@ -143,7 +143,7 @@ def test_extra_environment_may_choose_envoy_and_gets_its_image() -> None:
 
 
 def test_no_excluded_namespaces() -> None:
-    """An API server takes no condition without values."""
+    """An API server does not accept a condition without values."""
     found = one(objects(template("--set-json", "injector.excludedNamespaces=[]")), "MutatingWebhookConfiguration")
     for hook in found["webhooks"]:
         assert all(each["values"] for each in hook["namespaceSelector"]["matchExpressions"])
@@ -183,7 +183,7 @@ LISTENERS = [
 def test_services_probes_and_policies_follow_a_listener_that_is_moved(
     component: str, variable: str, port: str, address: str
 ) -> None:
-    """Else nobody would be there: the webhook would be passed by without a word."""
+    """Otherwise nothing would listen there, and the API server would silently skip the webhook."""
     extra = json.dumps([{"name": variable, "value": address}])
     more = [
         "--set",
@@ -217,7 +217,7 @@ def test_a_listener_that_nobody_reaches_is_refused(component: str, variable: str
 
 
 def test_a_section_of_null_is_none() -> None:
-    """No limits; the webhook's own requests; no Secret."""
+    """There are then no limits, the webhook's own requests, and no Secret."""
     given = environment(objects(template("--set", "sidecar.resources=null,sidecar.redis.secret=null")))
     assert [given[f"SIDECAR_{each}"] for each in ("CPU_REQUEST", "MEMORY_LIMIT", "REDIS_SECRET")] == ["", "", ""]
 
@@ -230,11 +230,11 @@ NEWER = {
     "tests": ["resources"],
     "": ["policies"],
 }
-"""What 0.1.0 did not have."""
+"""The values that 0.1.0 did not have."""
 
 
 def test_an_upgrade_may_reuse_the_values_of_an_older_release(tmp_path: Path) -> None:
-    """`--reuse-values` takes that release's defaults, too, so newer ones are missing; this chart lacks them."""
+    """`--reuse-values` also reuses that release's defaults, so newer values are missing, as they are in this chart."""
     chart = tmp_path / "chart"
     shutil.copytree(CHART, chart)
     yaml = YAML()

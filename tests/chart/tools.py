@@ -1,4 +1,4 @@
-"""Real Helm, kubectl and promtool, and what they print."""
+"""Runs the real Helm, kubectl and promtool, and reads their output."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ CHART = ROOT / "charts" / "media-cache-proxy"
 
 @cache
 def tool(name: str) -> str:
-    """The program's path; fetched where it is not there yet."""
+    """The program's path; it is fetched if it is not there yet."""
     more = [name] if name == "helm3" else []
     command = [sys.executable, str(ROOT / "scripts" / "kube-tools"), *more]
     found = subprocess.run(command, check=True, capture_output=True, text=True)
@@ -39,12 +39,12 @@ def objects(text: str) -> list[dict[str, Any]]:
 
 
 def one(found: list[dict[str, Any]], kind: str, name: str = "") -> dict[str, Any]:
-    """The only object of a kind whose name ends so."""
+    """The only object of a kind whose name ends with `name`."""
     (match,) = [each for each in found if each["kind"] == kind and each["metadata"]["name"].endswith(name)]
     return match
 
 
 def environment(found: list[dict[str, Any]], name: str = "-injector") -> dict[str, str]:
-    """The variables of a Deployment's only container; empty where the value is elsewhere."""
+    """The variables of a Deployment's only container; a value from another source is empty."""
     (container,) = one(found, "Deployment", name)["spec"]["template"]["spec"]["containers"]
     return {entry["name"]: entry.get("value", "") for entry in container["env"]}

@@ -1,4 +1,4 @@
-"""Certificate and caBundle on a real API server: emptied, replaced, applied by others; and what the webhook may do."""
+"""Certificate and caBundle on a real API server: emptied, replaced, applied by others; and the webhook's RBAC."""
 
 import base64
 import time
@@ -77,7 +77,7 @@ def test_it_does_what_it_may_and_may_what_it_does(
 
 @pytest.fixture
 def own(plane: ControlPlane, tmp_path: Path) -> Installation:
-    """A release in a namespace of its own, whose certificate is given."""
+    """A release in a namespace of its own, with a given certificate."""
     namespace = plane.namespace(f"own-{time.monotonic_ns()}")
     return Installation(plane, "own", namespace)
 
@@ -95,7 +95,7 @@ def given_pair(installation: Installation, folder: Path) -> tuple[pki.Pair, Path
 
 
 def test_a_bundle_of_ones_own_after_ours_is_no_conflict(own: Installation, tmp_path: Path) -> None:
-    """Helm 4 applies on the server's side, where a field with another manager is a conflict."""
+    """Helm 4 uses server-side apply, in which a field with another manager is a conflict."""
     made, folder = given_pair(own, tmp_path)
     mode = "injector.tls.mode=existingSecret,injector.tls.existingSecret=given"
     own.install("--set", mode)
@@ -118,7 +118,7 @@ def test_a_bundle_of_ones_own_after_ours_is_no_conflict(own: Installation, tmp_p
 
 
 def test_from_one_mode_to_the_other_and_back(own: Installation, tmp_path: Path) -> None:
-    """cert-manager's Secret is its own, and stays when the release goes."""
+    """The Secret belongs to cert-manager, and stays when the release is removed."""
     crd = {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -147,7 +147,7 @@ def test_from_one_mode_to_the_other_and_back(own: Installation, tmp_path: Path) 
 
 
 def test_without_the_right_to_patch_what_was_ours_is_let_be(own: Installation, tmp_path: Path) -> None:
-    """As after another mode, whose webhook had it: the bundle is somebody else's now."""
+    """That is the state after another mode, whose webhook had the right: the bundle now belongs to somebody else."""
     made, folder = given_pair(own, tmp_path)
     (folder / "bundle.pem").write_bytes(made.ca)
     mode = "injector.tls.mode=existingSecret,injector.tls.existingSecret=given"

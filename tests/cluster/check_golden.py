@@ -1,5 +1,5 @@
-"""The golden pods of tests/injector through a real API server: what comes back is what the golden patch makes of the
-pod, taken and completed by the same server; who is refused, and how, is as written.
+"""The golden pods of tests/injector on a real API server: the created pod is the one that results if the same server
+gets the pod with the golden patch applied. Refusals are as the golden files say.
 """
 
 import json
@@ -18,7 +18,7 @@ from tests.cluster.installation import Installation, Replica
 from tests.injector.pods import GOLDEN, decision, expectation, load, patched
 
 NAMESPACE = "shop"
-"""The one that the golden files speak of. It opted in, as those want that do not ask themselves."""
+"""The namespace of the golden files. It has opted in, as the pods need that do not ask for the sidecar themselves."""
 
 
 def settings(path: Path) -> dict[str, str]:
@@ -37,7 +37,7 @@ def shop(plane: ControlPlane, webhook: Replica) -> str:
 
 @pytest.fixture(scope="module")
 def aside(plane: ControlPlane, webhook: Replica) -> str:
-    """A namespace at whose pods the webhook never looks."""
+    """A namespace whose pods the webhook never gets."""
     if not plane.controllers:
         plane.call("POST", "/api/v1/namespaces/kube-system/serviceaccounts", {"metadata": {"name": "default"}})
     path = "/api/v1/namespaces/kube-system/serviceaccounts/default"
@@ -46,7 +46,7 @@ def aside(plane: ControlPlane, webhook: Replica) -> str:
 
 
 def case(path: Path, plane: ControlPlane) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What is given and what must come of it on this server: as written where both have native sidecars, or neither."""
+    """The pod and what must come out of it on this server: as written, if it has native sidecars like the file's."""
     found = load(path)
     given = found["given"]
     if (parse_version(given["kubernetes"]) >= NATIVE_STABLE) is (plane.version >= NATIVE_STABLE):
@@ -60,7 +60,7 @@ def created(plane: ControlPlane, namespace: str, pod: dict[str, Any]) -> Answer:
 
 
 def settled(found: dict[str, Any]) -> Any:
-    """A pod without what is another one in each creation, volumes by their names."""
+    """A pod without the fields that differ each time it is created, and with its volumes by name."""
     text = re.sub(r"kube-api-access-\w{5}", "kube-api-access", json.dumps(found))
     pod = json.loads(text)
     pod["spec"].get("volumes", []).sort(key=lambda each: each["name"])
@@ -95,7 +95,7 @@ def test_a_golden_pod(path: Path, plane: ControlPlane, shop: str, aside: str) ->
 
 @pytest.fixture
 def other_settings(plane: ControlPlane, shop: str, request: pytest.FixtureRequest) -> Iterator[None]:
-    """A second release, which is asked first, with the settings of a golden file."""
+    """A second release with the settings of a golden file, which the API server calls first."""
     installation = Installation(plane, "golden", plane.namespace(f"a-golden-{SPECIAL.index(request.param)}"))
     only = [{"key": "kubernetes.io/metadata.name", "operator": "In", "values": [shop]}]
     installation.install("--set-json", f"injector.namespaceSelector={json.dumps(only)}")

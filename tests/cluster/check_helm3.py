@@ -1,4 +1,4 @@
-"""Helm 3, which merges on the client's side and replaces with --force; from it to Helm 4 and back; and without Helm."""
+"""Helm 3, which merges on the client's side and replaces with --force; a change to Helm 4 and back; and no Helm."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -11,12 +11,12 @@ from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installation import Installation
 
 ONLY = "helm3"
-"""The label of the one namespace at which these releases look."""
+"""The label of the only namespace that these releases handle."""
 
 
 @pytest.fixture
 def three(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Installation]:
-    """A release by Helm 3 in a namespace of its own, asked before all others, about that namespace alone."""
+    """A release by Helm 3 in a namespace of its own, only for that namespace; the API server calls it before others."""
     number = sum(ord(each) for each in request.node.name)
     namespace = plane.namespace(f"a-three-{number}")
     label = {"metadata": {"labels": {ONLY: namespace}}}
@@ -27,7 +27,7 @@ def three(plane: ControlPlane, request: pytest.FixtureRequest) -> Iterator[Insta
 
 
 def only(installation: Installation) -> list[str]:
-    """The value that keeps the release to itself."""
+    """The value that restricts the release to its own namespace."""
     chosen = [{"key": ONLY, "operator": "In", "values": [installation.namespace]}]
     return ["--set-json", f"injector.namespaceSelector={json.dumps(chosen)}"]
 
@@ -41,7 +41,7 @@ def injects(installation: Installation) -> Callable[[], bool]:
 
 
 def left(installation: Installation) -> list[str]:
-    """What of the release there is."""
+    """The objects of the release that exist."""
     kinds = "deployment,service,secret,configmap,serviceaccount,role,rolebinding,poddisruptionbudget"
     every = f"{kinds},clusterrole,clusterrolebinding,mutatingwebhookconfiguration"
     selector = f"app.kubernetes.io/instance={installation.release}"
@@ -72,7 +72,7 @@ def test_a_release_by_helm_3_lives_and_ends(three: Installation) -> None:
 
 @pytest.mark.parametrize("verb", ["upgrade", "rollback"])
 def test_forced_it_is_mended_at_once(verb: str, three: Installation) -> None:
-    """Helm 3 replaces then: bundle and pair are gone, and come back by the watch."""
+    """Helm 3 then replaces objects: bundle and pair are gone, and the watch brings them back."""
     upgraded(three, verb="install")
     with three.replica():
         three.plane.wait(injects(three), "the webhook to be asked")
@@ -114,8 +114,8 @@ def rendered(installation: Installation, *more: str) -> str:
 @pytest.mark.parametrize("program", ["helm", ONLY])
 @pytest.mark.parametrize("how", [(), ("--server-side", "--field-manager=argocd-controller")], ids=["client", "server"])
 def test_applied_without_helm(how: tuple[str, ...], program: str, three: Installation) -> None:
-    """`helm template | kubectl apply`, as GitOps tools do it; again and with other values, beside the webhook's own
-    fields. No object depends on the namespace that kubectl is in.
+    """`helm template | kubectl apply`, as GitOps tools do it, repeated and with other values, while the webhook has
+    fields of its own. No object depends on kubectl's current namespace.
     """
     three.program = program
     done = three.kubectl("apply", *how, "-f", "-", given=rendered(three))

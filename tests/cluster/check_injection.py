@@ -1,4 +1,4 @@
-"""Pods through a real API server: what the webhook makes of them is taken, and what it lets be is let be."""
+"""Pods on a real API server: it accepts the webhook's changes, and other pods stay as they are."""
 
 from tests.cluster.control_plane import ControlPlane
 from tests.cluster.installation import Replica, pod, sidecar

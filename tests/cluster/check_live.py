@@ -43,7 +43,7 @@ def values(*settings: str) -> list[str]:
 
 
 def said(installation: Installation, node: Node) -> str:
-    """What the pods of a release wrote, for a message."""
+    """The logs of a release's pods, for a failure's message."""
     return "".join(
         each.log for found in node.pods(installation.namespace).values() for each in found.containers.values()
     )
@@ -73,7 +73,7 @@ def shop(live: Node, installed: Installation, session_redis: RedisServer) -> str
 
 
 def serve(node: Node, name: str, port: int) -> None:
-    """One of the reference stack's services, with a Service of its name."""
+    """Runs one of the reference stack's services, with a Service of the same name."""
     path = f"/api/v1/namespaces/{SHOP}"
     service = {"selector": {"app": name}, "ports": [{"port": port, "targetPort": port}]}
     node.plane.make(f"{path}/services", {"metadata": {"name": name}, "spec": service})
@@ -85,7 +85,7 @@ def serve(node: Node, name: str, port: int) -> None:
 
 
 def template(script: str, wishes: dict[str, str], model: int = 1, **spec: Any) -> dict[str, Any]:
-    """A pod's template whose app runs a script."""
+    """A pod template whose app runs a script."""
     found = pod(wishes, **spec)
     (app,) = found["spec"]["containers"]
     app |= {"command": ["python", "-c", script]}
@@ -95,14 +95,14 @@ def template(script: str, wishes: dict[str, str], model: int = 1, **spec: Any) -
 
 
 def job(node: Node, name: str, found: dict[str, Any]) -> Callable[[], Any]:
-    """Makes it; what is returned is its status' counts."""
+    """Creates a Job; the returned function gives the counts in its status."""
     path = f"/apis/batch/v1/namespaces/{SHOP}/jobs"
     node.plane.make(path, {"metadata": {"name": name}, "spec": {"backoffLimit": 0, "template": found}})
     return lambda: {**node.plane.call("GET", f"{path}/{name}").body.get("status", {})}
 
 
 def logs(node: Node, name: str, container: str = "app") -> str:
-    """Of the only pod whose name begins so."""
+    """The logs of the only pod whose name begins with `name`."""
     (found,) = [each for key, each in node.pods(SHOP).items() if key.startswith(name)]
     return found.containers[container].log
 
@@ -149,7 +149,7 @@ def test_helm_test_in_a_strict_namespace(name: str, live: Node, installed: Insta
 
 
 def test_a_job_asks_through_its_sidecar_and_ends(live: Node, shop: str) -> None:
-    """Its init container, too: a native sidecar is there before."""
+    """Its init container calls through the sidecar too, since a native sidecar starts first."""
     found = template(_CALLER, {"inject": "true", "mode": "native"}, model=7, restartPolicy="Never")
     app = found["spec"]["containers"][0]
     found["spec"]["initContainers"] = [{**app, "name": "warm"}]
@@ -161,7 +161,7 @@ def test_a_job_asks_through_its_sidecar_and_ends(live: Node, shop: str) -> None:
 
 
 def deployment(node: Node, name: str, found: dict[str, Any]) -> Callable[[], int]:
-    """Makes it with one replica; what is returned is how many are ready."""
+    """Creates a Deployment with one replica; the returned function gives the number of ready ones."""
     found["metadata"]["labels"] = {"app": name}
     path = f"/apis/apps/v1/namespaces/{SHOP}/deployments"
     spec = {"replicas": 1, "selector": {"matchLabels": {"app": name}}, "template": found}
@@ -232,7 +232,7 @@ def test_no_pod_misses_its_sidecar_while_the_webhook_rolls(live: Node, installed
 
 
 def test_a_contradiction_leaves_the_old_replicas_at_work(live: Node, installed: Installation) -> None:
-    """Point by point as a person would see it: the upgrade fails, nobody else notices, a rollback mends it."""
+    """Step by step as a person would see it: the upgrade fails, nobody else notices, a rollback repairs it."""
     resources = json.dumps({"resources": {"limits": {"memory": "100Mi"}}})
     wrong = ["--set-json", f"sidecar={resources}", "--wait", "--timeout", "10s"]
     with Creating(installed) as creating:
@@ -244,7 +244,7 @@ def test_a_contradiction_leaves_the_old_replicas_at_work(live: Node, installed: 
 
 
 def test_one_sidecar_serves_what_a_policy_lists(live: Node, installed: Installation, shop: str) -> None:
-    """The chart's policy in the app's namespace, a variable for each service, the originals in the sidecar."""
+    """The chart puts the policy into the app's namespace; each service has a variable, and the sidecar its original."""
     own = json.dumps([{"name": "catalogue", "shipped": "product", "namespaces": [shop]}])
     done = installed.helm("upgrade", installed.release, CHART, "--wait", "--set-json", f"policies={own}")
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What hurts a little: bare pods applied twice, a second release, notes that say what to do next."""
+"""Small annoyances: bare pods applied twice, a second release, notes that say what to do next."""
 
 import json
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.cluster.installation import Installation, Replica, pod, sidecar
 
 
 def manifest(name: str, address: str = "media:50056") -> str:
-    """As a person has it in a file."""
+    """A pod's manifest as a person has it in a file."""
     found = pod({"inject": "true", "mode": "native"}, name)
     found["spec"]["containers"][0]["env"][0]["value"] = address
     return json.dumps({"apiVersion": "v1", "kind": "Pod", **found})
@@ -18,7 +18,7 @@ def manifest(name: str, address: str = "media:50056") -> str:
 
 @pytest.mark.parametrize("how", [(), ("--server-side", "--field-manager=me")], ids=["client side", "server side"])
 def test_a_bare_pod_is_applied_twice(how: tuple[str, ...], installation: Installation, webhook: Replica) -> None:
-    """The manifest wants the real address back, which a pod cannot change; it has the sidecar's again at once."""
+    """The manifest has the real address, which an existing pod cannot change to, so it gets the sidecar's again."""
     name = f"bare-{len(how)}"
     for _ in range(2):
         done = installation.kubectl("apply", *how, "-f", "-", given=manifest(name))
@@ -52,7 +52,7 @@ def test_an_update_of_anything_else_never_waits_for_the_webhook(
 
 @pytest.fixture(scope="module")
 def second(plane: ControlPlane, installation: Installation) -> Iterator[tuple[Installation, str]]:
-    """Another release that looks at the same pods, with another variable, and what Helm said."""
+    """Another release for the same pods, with another variable, and Helm's output."""
     found = Installation(plane, "second", plane.namespace("second"))
     said = found.install("--set", "sidecar.env=OTHER_ADDR,sidecar.redis.secret=mine:at")
     with found.replica():

@@ -1,4 +1,4 @@
-"""What is wrong in the chart's values ends the webhook's start: old replicas go on, and no pod is refused for it."""
+"""Wrong chart values end the webhook's start: old replicas go on serving, and no pod is refused because of them."""
 
 import json
 from typing import Any
@@ -54,7 +54,7 @@ def test_a_contradiction_ends_the_start(name: str, plane: ControlPlane) -> None:
 @pytest.fixture
 def tuned(plane: ControlPlane) -> Installation:
     """A release of its own, which excludes what the first one serves."""
-    namespace = plane.namespace("a-tuned")  # asked before the first one: configurations are taken by their names
+    namespace = plane.namespace("a-tuned")  # called before the first one: configurations are ordered by name
     found = Installation(plane, "tuned", namespace)
     only = [{"key": "tuned", "operator": "Exists"}]
     values = {"extraEnv": [{"name": "CACHE_STALE_IF_ERROR", "value": "20h"}]}

@@ -1,5 +1,5 @@
-"""Strict namespaces that opted in: a pod that was created without the sidecar is created with it, or without, with a
-warning; never refused. Judged by the API server's own LimitRanger, quota and validation.
+"""Strict namespaces that opted in: a pod that could be created without the sidecar is created with it, or without it
+and with a warning, but never refused. The API server's own LimitRanger, quota and validation decide.
 """
 
 from typing import Any
@@ -44,7 +44,7 @@ def create(
 
 
 def ways() -> list[dict[str, str]]:
-    """Asked for by the namespace, and by the pod itself."""
+    """The annotations of a pod whose namespace asks for the sidecar, and of one that asks itself."""
     return [{}, {"inject": "true"}]
 
 
@@ -204,7 +204,7 @@ TOGETHER: dict[str, tuple[list[tuple[str, dict[str, Any]]], dict[str, Any], dict
 
 @pytest.mark.parametrize("name", TOGETHER)
 def test_demands_that_meet_only_together(name: str, plane: ControlPlane, webhook: Replica) -> None:
-    """Whatever they are: who is created without the sidecar is created in a labelled namespace."""
+    """Whatever the rules are, a pod that can be created without the sidecar can be created in a labelled namespace."""
     demands, resources, whole, fits = TOGETHER[name]
     namespace = plane.namespace(f"together-{list(TOGETHER).index(name)}", inject="enabled")
     for each in demands:
@@ -215,7 +215,7 @@ def test_demands_that_meet_only_together(name: str, plane: ControlPlane, webhook
     answer = plane.call("POST", path, _with(resources, whole))
     assert answer.status == 201, answer.message
     if whole and "resources" not in alone.body["spec"]:
-        return  # an API server that does not know them yet
+        return  # this API server does not know them yet
     assert bool(sidecar(answer.body)) is fits, answer.warnings
 
 

@@ -1,4 +1,4 @@
-"""Wishes, however they are written, are heard or told; reasons reach the people who look for them."""
+"""Wishes in any spelling are understood or reported, and reasons reach the people who look for them."""
 
 from typing import Any
 
@@ -46,7 +46,7 @@ SAFE_LABELS = [key for key in MISTYPED if key.partition("/")[0].islower() and ke
 def test_a_mistyped_key_is_told_where_nobody_opted_in(
     group: str, key: str, plane: ControlPlane, webhook: Replica
 ) -> None:
-    """By the API server's own CEL, which takes capitals in the prefix of an annotation, not of a label."""
+    """The API server's own CEL finds it; it accepts capitals in the prefix of an annotation, but not of a label."""
     given = pod({})
     given["metadata"][group] = {key: "true"}
     answer = create(plane, given)
@@ -58,7 +58,7 @@ def test_a_mistyped_key_is_told_where_nobody_opted_in(
 def test_who_labels_a_namespace_in_other_words_is_told(
     plane: ControlPlane, installation: Installation, webhook: Replica
 ) -> None:
-    """By kubectl, at once; a word that is understood brings no warning."""
+    """Kubectl shows the warning at once; a word that is understood brings none."""
     plane.namespace("mislabelled")
     for word, said in (("ture", "'ture' is not understood; accepted: enabled, disabled"), ("enabled", "")):
         done = installation.kubectl("label", "--overwrite", "namespace", "mislabelled", f"{INJECT}={word}")
@@ -107,7 +107,7 @@ def test_a_namespaces_label(word: str, plane: ControlPlane, webhook: Replica) ->
 
 
 def owned(plane: ControlPlane, namespace: str, given: dict[str, Any]) -> dict[str, Any]:
-    """The pod as a ReplicaSet of that namespace makes it."""
+    """The pod as a ReplicaSet of that namespace creates it."""
     template = {"metadata": {"labels": {"app": "x"}}, "spec": given["spec"]}
     spec = {"replicas": 0, "selector": {"matchLabels": {"app": "x"}}, "template": template}
     path = f"/apis/apps/v1/namespaces/{namespace}/replicasets"
@@ -123,7 +123,7 @@ def events(plane: ControlPlane, namespace: str, reason: str) -> list[dict[str, A
 
 
 def test_why_there_is_no_sidecar_reaches_people(plane: ControlPlane, webhook: Replica) -> None:
-    """The warning of an admission goes to a controller, which throws it away."""
+    """The admission's warning goes to a controller, which discards it."""
     namespace = plane.namespace("told", inject="enabled")
     given = owned(plane, namespace, {"metadata": {}, "spec": {"containers": [{"name": "db", "image": "db:1"}]}})
     assert create(plane, given, namespace).status == 201

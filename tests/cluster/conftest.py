@@ -34,7 +34,7 @@ def plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def live() -> Iterator[Node]:
-    """A node, with an API server of its own: on the first one nothing that is created ever runs."""
+    """A node with an API server of its own; on the first API server, nothing that is created ever runs."""
     with running() as plane, Node(plane) as node:
         yield node
 
@@ -43,7 +43,7 @@ def live() -> Iterator[Node]:
 def installation(plane: ControlPlane) -> Installation:
     """The chart with its defaults."""
     found = Installation(plane)
-    # A policy that is nowhere: tests make ConfigMaps of that name, which the webhook may read.
+    # A policy without namespaces: tests create ConfigMaps of its name, which the webhook may read.
     own = [{"name": "shop", "policy": "version: 1", "namespaces": [SYSTEM]}]
     found.install("--set-json", f"policies={json.dumps(own)}")
     return found
@@ -51,7 +51,7 @@ def installation(plane: ControlPlane) -> Installation:
 
 @pytest.fixture(scope="session")
 def webhook(installation: Installation) -> Iterator[Replica]:
-    """One replica of it, ready, for the whole run."""
+    """One ready replica of the webhook, for the whole run."""
     with installation.replica() as started:
         installation.plane.wait(installation.injects, "the API server to trust the webhook")
         yield started

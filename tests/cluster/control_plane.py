@@ -1,7 +1,7 @@
 """`ControlPlane`: a real etcd and kube-apiserver (RBAC, audit log, admission plugins) of one test run.
 
-The binaries are those of `KUBEBUILDER_ASSETS`, the variable that controller-runtime's `setup-envtest` prints. With a
-kube-controller-manager beside them, ReplicaSets and quotas live too. Services get addresses of 127.0.0.0/8, so that the
+The binaries are in the folder `KUBEBUILDER_ASSETS`, a variable that controller-runtime's `setup-envtest` prints. If a
+kube-controller-manager is there too, ReplicaSets and quotas work. Services get addresses of 127.0.0.0/8, so that the
 API server reaches a webhook by the Service reference that the chart renders.
 """
 
@@ -26,15 +26,15 @@ from tests.support.servers.waiting import until
 VARIABLE = "KUBEBUILDER_ASSETS"
 NEEDED = ("etcd", "kube-apiserver")
 CONTROLLERS = "kube-controller-manager"
-"""What runs where it is there, too."""
+"""The program that also runs if it is there."""
 _TOKEN = "admin-token"
 _SERVICES = "127.96.0.0/16"
 SELF = "127.96.0.1"
-"""Where pods find the API server: the first address of the Services."""
+"""The address at which pods find the API server: the first one of the Services' range."""
 
 
 def assets() -> Path:
-    """The folder of the binaries; FileNotFoundError in one line when there is none."""
+    """The folder of the binaries; raises FileNotFoundError with one line if there is none."""
     folder = Path(os.environ.get(VARIABLE) or "/nowhere")
     missing = [name for name in NEEDED if not os.access(folder / name, os.X_OK)]
     if missing:
@@ -47,7 +47,7 @@ def assets() -> Path:
 
 
 class Answer(NamedTuple):
-    """What the API server said; `warnings` as kubectl would show them."""
+    """An answer of the API server; `warnings` are as kubectl would show them."""
 
     status: int
     body: dict[str, Any]
@@ -59,7 +59,7 @@ class Answer(NamedTuple):
 
 
 class ControlPlane(Startable):
-    """One API server with its store; `call` speaks to it as an administrator."""
+    """One API server with its etcd; `call` sends requests as an administrator."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="test-cluster-"))
@@ -97,19 +97,19 @@ class ControlPlane(Startable):
                 "--service-account-private-key-file", f"{self.directory}/sa.pem", "--leader-elect=false",
                 "--root-ca-file", f"{self.directory}/tls/apiserver.crt", "--secure-port", "0",
                 "--resource-quota-sync-period", "2s",
-                # Nodes here have no heartbeat, and Endpoints take no addresses of 127.0.0.0/8.
+                # Nodes here have no heartbeat, and Endpoints do not accept addresses of 127.0.0.0/8.
                 "--controllers", "*,-node-lifecycle-controller,-endpoints-controller,-endpointslice-controller",
             )  # fmt: skip
         return self
 
     @property
     def controllers(self) -> bool:
-        """Whether Deployments make pods here."""
+        """Whether a kube-controller-manager runs, so that Deployments make pods."""
         return any(child.name == CONTROLLERS for child in self._children)
 
     @cached_property
     def version(self) -> Version:
-        """The server's own."""
+        """The API server's version."""
         return parse_version(self.call("GET", "/version").body["gitVersion"])
 
     def remove(self) -> None:
@@ -121,7 +121,7 @@ class ControlPlane(Startable):
     def call(
         self, method: str, path: str, body: Any = None, *, token: str = "", kind: str = "application/json"
     ) -> Answer:
-        """One request; nothing is raised for a status."""
+        """Sends one request; raises nothing, whatever the status."""
         assert self.client
         headers = {"Content-Type": kind, **({"Authorization": f"Bearer {token}"} if token else {})}
         content = None if body is None else json.dumps(body)
@@ -131,14 +131,14 @@ class ControlPlane(Startable):
         return Answer(found.status_code, found.json() if is_json else {"message": found.text}, warnings)
 
     def make(self, path: str, body: Any) -> dict[str, Any]:
-        """Creates; AssertionError with what was said when it could not be."""
+        """Creates an object; raises AssertionError with the server's answer if that fails."""
         answer = self.call("POST", path, body)
         assert answer.status < 300, answer.body
         return answer.body
 
     def namespace(self, name: str, **labels: str) -> str:
-        """A namespace with the account that its pods run as, and its name; labels of ours are written without their
-        prefix.
+        """Creates a namespace with the account that its pods run as, and returns its name. Labels of ours are given
+        without their prefix.
         """
         named = {f"media-cache-proxy.io/{key}": value for key, value in labels.items()}
         if name != "default":
@@ -156,12 +156,12 @@ class ControlPlane(Startable):
             runner.run(until(condition, what, timeout))
 
     def token(self, namespace: str, account: str) -> str:
-        """As the TokenRequest API gives it to a pod of the account."""
+        """A token as the TokenRequest API gives it to a pod of the account."""
         path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
         return str(self.make(path, {"spec": {"audiences": ["https://kubernetes.default.svc"]}})["status"]["token"])
 
     def kubeconfig(self, user: str = "admin", token: str = _TOKEN) -> Path:
-        """For kubectl, Helm and the webhook."""
+        """The path of a kubeconfig for kubectl, Helm and the webhook."""
         path = self.directory / f"{user}.kubeconfig"
         cluster = {"server": self.url, "certificate-authority": f"{self.directory}/tls/apiserver.crt"}
         config = {
@@ -176,7 +176,7 @@ class ControlPlane(Startable):
         return path
 
     def audit(self, *, user: str = "") -> list[dict[str, Any]]:
-        """The audit log's events, of one user."""
+        """The audit log's events, of one user if `user` is given."""
         lines = (self.directory / "audit.log").read_text().splitlines()
         events = [json.loads(line) for line in lines if line.endswith("}")]
         return [each for each in events if not user or each["user"].get("username") == user]
@@ -198,7 +198,7 @@ class ControlPlane(Startable):
 
     def _connect(self) -> None:
         context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its certificate is not made yet
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # its certificate does not exist yet
         headers = {"Authorization": f"Bearer {_TOKEN}"}
         self.client = httpx2.Client(base_url=self.url, verify=context, headers=headers, timeout=60, trust_env=False)
 

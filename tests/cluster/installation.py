@@ -1,6 +1,6 @@
-"""`Installation`: the chart, installed by a real Helm, and its webhook run as the Deployment says, as processes.
+"""`Installation`: the chart, installed by a real Helm, and its webhook, run as processes as the Deployment says.
 
-What a node would do is done here: the environment of the container, a token of its account, the address of the Service.
+This module does what a node would do: the container's environment, a token of its account, the Service's address.
 """
 
 import os
@@ -22,13 +22,13 @@ SYSTEM = "system"
 
 
 class Replica:
-    """One webhook process."""
+    """One process of the webhook."""
 
     def __init__(self, child: Child, probe_port: int) -> None:
         self.child, self.probe_port = child, probe_port
 
     def get(self, path: str) -> tuple[int, str]:
-        """A page of its probes; (0, "") while nobody listens."""
+        """The status and text of a page of its probes; (0, "") while nothing listens."""
         try:
             found = httpx2.get(f"http://127.0.0.1:{self.probe_port}{path}", trust_env=False, timeout=5)
         except httpx2.HTTPError:
@@ -41,8 +41,8 @@ class Replica:
 
 
 class Installation:
-    """One release; `name` is that of the webhook's objects. `program`: helm (which is 4) or helm3, by default as the
-    variable HELM says.
+    """One release; `name` is the name of the webhook's objects. `program` is helm (version 4) or helm3; its default is
+    the variable HELM.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Installation:
         self.webhooks = f"/apis/admissionregistration.k8s.io/v1/mutatingwebhookconfigurations/{self.configuration}"
 
     def helm(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """As an administrator."""
+        """Runs Helm as an administrator."""
         command = [tool(self.program), *map(str, arguments), "--namespace", self.namespace]
         env = {**os.environ, "KUBECONFIG": str(self.plane.kubeconfig())}
         return subprocess.run(command, check=False, capture_output=True, text=True, env=env, timeout=120)
 
     def install(self, *arguments: str | Path, verb: tuple[str, ...] = ("upgrade", "--install")) -> str:
-        """Without --wait; AssertionError with what Helm said when it failed."""
+        """Installs or upgrades without --wait; raises AssertionError with Helm's output if it fails."""
         done = self.helm(*verb, self.release, CHART, *arguments)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -71,14 +71,14 @@ class Installation:
         return subprocess.run(command, check=False, capture_output=True, text=True, input=given, timeout=60)
 
     def environment(self) -> dict[str, str]:
-        """Of the webhook's container, as the API server has it."""
+        """The environment of the webhook's container, as the API server has it."""
         path = f"/apis/apps/v1/namespaces/{self.namespace}/deployments/{self.name}"
         (container,) = self.plane.call("GET", path).body["spec"]["template"]["spec"]["containers"]
         return {entry["name"]: entry.get("value", "") for entry in container["env"]}
 
     @contextmanager
     def replica(self, **more: str) -> Iterator[Replica]:
-        """The webhook at its Service's address, once it is ready; `more` goes before the chart's environment."""
+        """The webhook at its Service's address, once it is ready; `more` overrides the chart's environment."""
         with self.process(**more) as started:
             self.plane.wait(started.ready, "the webhook to be ready")
             yield started
@@ -113,13 +113,13 @@ class Installation:
         return [hook["clientConfig"].get("caBundle", "") for hook in hooks]
 
     def injects(self, namespace: str = "default") -> bool:
-        """Whether a pod that asks comes back with the sidecar (a dry run)."""
+        """Whether a dry run of a pod that asks for the sidecar comes back with it."""
         answer = self.plane.call("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod())
         return answer.status == 201 and sidecar(answer.body) is not None
 
 
 def pod(annotations: dict[str, str] | None = None, name: str = "x", **spec: Any) -> dict[str, Any]:
-    """A small pod that asks for the sidecar; annotations of ours are written without their prefix."""
+    """A small pod that asks for the sidecar; annotations of ours are given without their prefix."""
     app = {"name": "app", "image": "app:1", "env": [{"name": "MEDIA_SERVICE_ADDR", "value": "media:50056"}]}
     wishes = {"inject": "true"} if annotations is None else annotations
     notes = {f"media-cache-proxy.io/{key}": value for key, value in wishes.items()}

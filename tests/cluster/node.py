@@ -1,7 +1,7 @@
-"""`Node`: a small node of ours. It takes every pod that no node has (scheduler), runs its containers as processes with
-their volumes, probes and environment (kubelet), and carries connections to Services (kube-proxy).
+"""`Node`: a toy node. It takes every pod without a node (scheduler), runs its containers as processes with volumes,
+probes and environment (kubelet), and forwards connections to Services (kube-proxy).
 
-It lives in a thread with an event loop of its own, beside tests that only ask the API server.
+It runs in a thread with an event loop of its own, while tests only call the API server.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _MIRROR = "kubernetes.io/config.mirror"
 
 
 class Node:
-    """`with Node(plane):` for its life."""
+    """A node that lives for the block of `with Node(plane):`."""
 
     def __init__(self, plane: ControlPlane) -> None:
         program("bubblewrap", "bwrap")
@@ -50,14 +50,14 @@ class Node:
             raise self._failed
 
     def pods(self, namespace: str) -> dict[str, Pod]:
-        """By their names."""
+        """The pods of a namespace, by name."""
         every = list(self._pods.values())
         return {each.latest["metadata"]["name"]: each for each in every if _namespace(each.latest) == namespace}
 
     def _run(self) -> None:
         try:
             asyncio.run(self._work())
-        except BaseException as error:  # noqa: BLE001 -- told in the thread that ends us
+        except BaseException as error:  # noqa: BLE001 -- raised again in the thread that ends the node
             self._failed = error
 
     async def _work(self) -> None:
@@ -76,7 +76,7 @@ class Node:
         return await asyncio.to_thread(self.plane.call, *arguments, **named)
 
     async def _look(self, items: list[dict[str, Any]]) -> None:
-        """Each pod once; who is gone is forgotten."""
+        """Updates each pod once, and forgets pods that are gone."""
         there = {each["metadata"]["uid"]: each for each in items}
         for uid, found in there.items():
             if uid in self._pods:
@@ -125,7 +125,7 @@ class Node:
         await self._call("DELETE", _path(found), options)
 
     def _environment(self) -> dict[str, str]:
-        """What the image and every Kubernetes give."""
+        """The environment that the image and any Kubernetes provide."""
         return {
             "PATH": f"{ROOT}/.venv/bin:/usr/local/bin:/usr/bin:/bin",
             "HOME": "/",

@@ -1,7 +1,7 @@
-"""`Container`: one container of the toy node, as a process that sees the root and the mounts that it would see.
+"""`Container`: one container of the toy node, as a process with the root and mounts that a container would see.
 
-Bubblewrap gives it a root of its own: this machine's programs and the project, read-only, then the pod's volumes at
-their paths. It has its pod's loopback: an address of 127.0.0.0/8 stands for `127.0.0.1` and for all addresses.
+Bubblewrap gives it a root of its own: this machine's programs and the project, read-only, and the pod's volumes at
+their paths. Its pod has an address of 127.0.0.0/8, which stands for `127.0.0.1` and for all addresses.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from tests.support.servers.waiting import until
 
 _EVERYWHERE = re.compile(r"(\[::\]|0\.0\.0\.0|127\.0\.0\.1)(?=:\d)")
 _ETC = tuple(f"/etc/{name}" for name in ("ld.so.cache", "nsswitch.conf", "passwd", "group", "ssl", "alternatives"))
-"""Of /etc only what programs need: volumes are mounted below it."""
+"""The files of /etc that programs need; not all of it, since volumes are mounted below it."""
 _AGAIN_AFTER = 0.5
-"""Seconds until what ended is started again; a kubelet waits longer each time."""
+"""Seconds until a process that ended is started again; a kubelet waits longer each time."""
 
 
 def at_home(text: str, ip: str) -> str:
-    """An address of the pod's own network, as it is written, at the pod's address."""
+    """A listening or loopback address in a text, replaced by the pod's own address `ip`."""
     return _EVERYWHERE.sub(ip, text)
 
 
 class Container:
-    """`spec` is the API's; `env` and `mounts` (by path in the container) are made by the pod."""
+    """`spec` is the API's; the pod makes `env` and `mounts`, which are by path in the container."""
 
     def __init__(
         self, spec: dict[str, Any], env: Mapping[str, str], mounts: Mapping[str, Path], folder: Path, ip: str
@@ -52,7 +52,7 @@ class Container:
 
     @property
     def status(self) -> int | None:
-        """Of the process that ended last."""
+        """The exit status of the process that ended last; None if none has."""
         return self._child.returncode
 
     @property
@@ -60,7 +60,7 @@ class Container:
         return self._child.stdout + self._child.stderr
 
     def _command(self) -> list[str]:
-        """Images have no meaning here; one without a command does nothing."""
+        """The command to run. Images have no meaning here, so a container without a command does nothing."""
         return [*(self.spec.get("command") or ["sleep", "infinity"]), *(self.spec.get("args") or ())]
 
     def _sandbox(self, mounts: Mapping[str, Path]) -> list[str]:
@@ -81,27 +81,27 @@ class Container:
         return [*command, "--chdir", "/", "--"]
 
     def start(self) -> None:
-        """The process and its probes; without probes it is ready at once."""
+        """Starts the process and its probes; without probes the container is ready at once."""
         self._child.spawn()
         self.ready = not self.spec.get("readinessProbe") and not self.spec.get("startupProbe")
         self.started = not self.spec.get("startupProbe")
         self._probes = [asyncio.create_task(self._watch())]
 
     async def restart(self) -> None:
-        """After it ended, a little later."""
+        """Starts the process again, some time after it ended."""
         self.quiet()
         await asyncio.sleep(_AGAIN_AFTER)
         self.restarts += 1
         self.start()
 
     def quiet(self) -> None:
-        """No more probes."""
+        """Ends the probes."""
         for task in self._probes:
             task.cancel()
         self.ready = self.started = False
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM, SIGKILL after the time of grace; returns once it has ended."""
+        """Sends SIGTERM, and SIGKILL after `grace` seconds; returns once the process has ended."""
         self._signal(SIGTERM)
         try:
             await until(lambda: not self.running, f"the end of {self.name}", grace)
@@ -111,12 +111,12 @@ class Container:
         self.quiet()
 
     def kill(self) -> None:
-        """At the end of the test."""
+        """Kills the process, at the end of the test."""
         self.quiet()
         self._child.kill()
 
     def _signal(self, number: Signals) -> None:
-        """To the container's first process: bubblewrap itself passes no signals on."""
+        """Signals the container's first process, since bubblewrap does not forward signals."""
         if not self.running:
             return
         children = Path(f"/proc/{self._child.pid}/task/{self._child.pid}/children").read_text().split()
@@ -141,7 +141,7 @@ class Container:
                 return
             await asyncio.sleep(probe.get("periodSeconds") or 10)
         self._signal(SIGKILL)
-        await asyncio.Event().wait()  # its pod sees the end, and cancels this
+        await asyncio.Event().wait()  # its pod notices that the process has ended, and cancels this
 
     async def _keep_ready(self, probe: dict[str, Any]) -> None:
         failed = 0
@@ -150,7 +150,7 @@ class Container:
             failed = 0 if passed else failed + 1
             if passed or failed >= (probe.get("failureThreshold") or 3):
                 self.ready = passed
-            # A kubelet asks at once as long as it is not ready, too.
+            # Like a kubelet, probe more often while the container is not ready.
             await asyncio.sleep(min(probe.get("periodSeconds") or 10, 10.0 if self.ready else 0.2))
 
     async def _keep_alive(self, probe: dict[str, Any]) -> None:
@@ -162,7 +162,7 @@ class Container:
             await asyncio.sleep(probe.get("periodSeconds") or 10)
 
     async def _passes(self, probe: dict[str, Any]) -> bool:
-        """HTTP only: neither chart nor sidecar has others."""
+        """Whether an HTTP probe passes; neither chart nor sidecar has other kinds."""
         ask = probe["httpGet"]
         port = ask["port"]
         if isinstance(port, str):

@@ -1,7 +1,7 @@
-"""`Pod`: one pod of the toy node, from its volumes to its end, and what it reports.
+"""`Pod`: one pod of the toy node, from its volumes to its end, and the status that it reports.
 
-As the kubelet does it: init containers one after the other, native sidecars among them started for good, then the app's
-containers; sidecars end after these.
+It does what a kubelet does: init containers run one after the other, native sidecars among them keep running, then the
+app's containers start; sidecars end after these.
 """
 
 import asyncio
@@ -17,7 +17,7 @@ from tests.support.servers.waiting import until
 
 _LOOK_AGAIN = 0.05
 _REFRESH_EVERY = 20
-"""Looks between two refreshes of the volumes."""
+"""The number of looks at the containers between two refreshes of the volumes."""
 
 
 class Pod:
@@ -50,7 +50,7 @@ class Pod:
 
     @property
     def ready(self) -> bool:
-        """Whether Services may send calls here."""
+        """Whether Services may send connections to the pod."""
         lasting = [*self._sidecars(), *(each["name"] for each in self.latest["spec"]["containers"])]
         up = all(name in self.containers and self.containers[name].ready for name in lasting)
         return up and self._phase == "Running" and not self.deleting
@@ -60,7 +60,7 @@ class Pod:
         return [each["name"] for each in inits if each.get("restartPolicy") == "Always"]
 
     async def run(self) -> None:
-        """Until the API server wants it gone and every process has ended."""
+        """Runs the pod until it is deleted and every process has ended."""
         life = asyncio.create_task(self._live())
         reports = asyncio.create_task(self._keep_reporting())
         try:
@@ -93,7 +93,7 @@ class Pod:
         await self._watch()
 
     async def _fill(self) -> None:
-        """Waits for what its volumes come from."""
+        """Fills the pod's volumes, waiting until their sources exist."""
         for volume in self.latest["spec"].get("volumes") or ():
             await self._there(partial(self._given.fill, volume, self._volume(volume["name"])))
 
@@ -121,7 +121,7 @@ class Pod:
         return self._volume(mount["name"]) / str(mount.get("subPath", ""))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        """Native sidecars that end meanwhile are started again."""
+        """Waits for the condition; native sidecars that end meanwhile are started again."""
         while not condition():
             await self._restart_ended(self._sidecars())
             await asyncio.sleep(_LOOK_AGAIN)
@@ -142,7 +142,7 @@ class Pod:
                 await container.restart()
 
     async def _watch(self) -> None:
-        """Until all of the app's containers have ended for good."""
+        """Waits until all of the app's containers have ended for good."""
         apps = [each["name"] for each in self.latest["spec"]["containers"]]
         policy = self.latest["spec"].get("restartPolicy") or "Always"
         looks = 0

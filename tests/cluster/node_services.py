@@ -1,4 +1,4 @@
-"""`Services`: the toy node's kube-proxy. Each Service's address is listened on, each connection goes to a ready pod."""
+"""`Services`: the toy node's kube-proxy. It listens on each Service's address and forwards to ready pods."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ Target = tuple[str, int]
 
 
 class Services:
-    """`choose(service, port)` names the pods' addresses that a connection may go to."""
+    """`choose(service, port)` gives the pods' addresses that a connection may go to."""
 
     def __init__(self, choose: Callable[[dict[str, Any], dict[str, Any]], list[Target]]) -> None:
         self._choose = choose
@@ -19,7 +19,7 @@ class Services:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def keep(self, services: list[dict[str, Any]]) -> None:
-        """Listens for these, and no longer for others."""
+        """Listens for these Services, and no longer for others."""
         self._known = {
             (each["spec"]["clusterIP"], port["port"]): (each, port)
             for each in services
@@ -32,7 +32,7 @@ class Services:
             self._servers[address] = await asyncio.start_server(self._handler(address), *address)
 
     def hosts(self) -> str:
-        """The cluster's names, as /etc/hosts has them."""
+        """The cluster's DNS names, as lines of /etc/hosts."""
         lines = ["127.0.0.1 localhost"]
         for (ip, _), (service, _) in self._known.items():
             name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
@@ -41,7 +41,7 @@ class Services:
         return "\n".join(dict.fromkeys(lines)) + "\n"
 
     async def close(self) -> None:
-        """No connection is left."""
+        """Ends all listeners and connections."""
         for server in self._servers.values():
             server.close()
         for task in self._tasks:
@@ -69,7 +69,7 @@ class Services:
 
 
 async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    """What comes, until its end or that of the other side."""
+    """Copies a stream until either side ends."""
     with contextlib.suppress(OSError):
         while data := await source.read(1 << 16):
             sink.write(data)

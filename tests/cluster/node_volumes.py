@@ -1,6 +1,6 @@
-"""What a pod of the toy node is given: its containers' environment, and the folders of its volumes.
+"""`Given`: what a pod of the toy node gets: its containers' environment, and the folders of its volumes.
 
-Secrets and ConfigMaps as the kubelet mounts them: behind a symbolic link that changes when they do.
+Secrets and ConfigMaps are mounted as a kubelet does it: behind a symbolic link that changes when they do.
 """
 
 import base64
@@ -13,7 +13,7 @@ from typing import Any
 from tests.cluster.node_container import at_home
 
 Ask = Callable[..., Awaitable[dict[str, Any] | None]]
-"""`ask("secrets", "name")`: an object of the pod's namespace, None when it is not there."""
+"""`ask("secrets", "name")` gives an object of the pod's namespace, or None if it does not exist."""
 
 _REFERENCE = re.compile(r"\$(\$|\(([^)]*)\))")
 
@@ -30,13 +30,13 @@ def _decoded(kind: str, found: dict[str, Any]) -> dict[str, bytes]:
 
 
 class Given:
-    """For one pod; `token(audience, seconds)` asks for one of its account."""
+    """Makes these for one pod; `token(audience, seconds)` asks for a token of its account."""
 
     def __init__(self, pod: dict[str, Any], ip: str, ask: Ask, token: Callable[..., Awaitable[str]]) -> None:
         self._pod, self._ip, self._ask, self._token = pod, ip, ask, token
 
     async def environment(self, container: dict[str, Any]) -> dict[str, str]:
-        """As the kubelet makes it: envFrom, then env in its order, `$(NAME)` from what is known by then."""
+        """The environment as a kubelet makes it: envFrom, then env in order; `$(NAME)` sees what is known so far."""
         known: dict[str, str] = {}
         for source in container.get("envFrom") or ():
             for group, kind in (("configMapRef", "configmaps"), ("secretRef", "secrets")):
@@ -119,7 +119,7 @@ class Given:
 
 
 def _swap(folder: Path, files: dict[str, bytes]) -> None:
-    """All files at once, by the link `..data`, where they are not the ones that are there."""
+    """Replaces all files at once, by the link `..data`, if they have changed."""
     folder.mkdir(parents=True, exist_ok=True)
     if not files:
         return

@@ -2,7 +2,7 @@
 
 0   all tests passed
 4   KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver; the line says how to install them
-*   what pytest says
+*   pytest's own status
 """
 
 import subprocess
@@ -14,11 +14,11 @@ from tests.cluster.control_plane import CONTROLLERS, assets
 _NO_ASSETS = 4
 HERE = Path(__file__).parent
 LIVE = "check_live.py"
-"""Where Deployments have to make pods."""
+"""The tests that need a kube-controller-manager, so that Deployments make pods."""
 
 
 def main(arguments: list[str]) -> int:
-    """Files of another name than pytest looks for elsewhere: `make test` needs no API server."""
+    """Runs the tests, whose files pytest does not collect by itself, so that `make test` needs no API server."""
     try:
         folder = assets()
     except FileNotFoundError as error:

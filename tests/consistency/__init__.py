@@ -1,1 +1,1 @@
-"""The consistency checker: what callers saw against what the origin had, and the schedules and runs it judges."""
+"""The consistency checker, which compares what callers saw with what the origin had; schedules and runs for it."""

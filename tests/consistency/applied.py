@@ -1,8 +1,8 @@
-"""`Applied`: what the proxies say that they have applied, read from their logs, told to the `Checker`.
+"""`Applied`: reads from the proxies' logs which invalidations they have applied, and reports them to the `Checker`.
 
-A proxy logs an invalidation after Redis confirmed it and before it acknowledges the event or answers the write; the
-line names the event or write by a field that is made up for that. One that names several tags has a line for each kind
-of them, and is applied once all are there.
+A proxy logs an invalidation after Redis has confirmed it and before it acknowledges the event or answers the write. The
+line names the event or write by a field that exists only for this test. An event or write with several tags has a line
+for each kind of tag, and is applied once all of them are logged.
 """
 
 import json
@@ -13,10 +13,10 @@ from tests.consistency.checker import Checker
 
 
 class Applied:
-    """Reads on where it left off, each time it is asked."""
+    """Reads logs on from where it stopped the last time."""
 
     def __init__(self, checker: Checker, lines: frozenset[str]) -> None:
-        """`lines`: the messages that tell together that one is applied."""
+        """`lines`: the log messages that together say that an invalidation is applied."""
         self._checker = checker
         self._lines = lines
         self._seen: dict[str, set[str]] = {}
@@ -27,15 +27,15 @@ class Applied:
         self._before: dict[str, int] = {}
 
     def watch(self, log: Path) -> None:
-        """One more proxy's."""
+        """Adds the log of another proxy."""
         self._logs.append(log.open("rb"))
 
     def awaits(self, name: str, model: str, version: int) -> None:
-        """An event or a write of this name stands for a commit."""
+        """Declares that the event or write of this name belongs to a commit."""
         self._awaited[name] = (model, version)
 
     def read_on(self) -> None:
-        """Everything that was logged until now."""
+        """Reads everything that was logged until now."""
         for log in self._logs:
             lines = (self._cut.get(log, b"") + log.read()).split(b"\n")
             self._cut[log] = lines.pop()
@@ -45,7 +45,7 @@ class Applied:
                 elif b'"msg": "the whole cache was flushed"' in line:
                     self._flushed(log)
                 elif b'"msg": "the whole cache will be flushed"' in line:
-                    # Seen a little late: so commits made since are not claimed for it.
+                    # It is read a little late, so commits made since are not attributed to it.
                     self._flush_began.setdefault(log, self._before)
         self._before = self._checker.versions()
 

@@ -1,13 +1,13 @@
-"""`Checker`: judges every read against the commits, events and acknowledgements before it. It knows no proxy.
+"""`Checker`: judges every read by the commits, events and acknowledgements before it. It knows nothing of proxies.
 
-One log, one clock. Versions count the commits of one model. A read that began at tick b and ended at tick e, answered
-with version v, is a violation when
-    stale   v < the floor at b: the origin's version when an invalidation was asked for that was acknowledged before b
-    late    v < the origin's version `within` seconds before b, not counted what a fault excuses (`excused`)
-    old     v < the origin's version one TTL before b, and it came out of the cache: a slow fetch is not the cache's
+There is one log and one clock. Versions count the commits of one model. A read that began at tick b, ended at tick e
+and was answered with version v is a violation if
+    stale   v < the floor at b: the origin's version when an invalidation was requested that was acknowledged before b
+    late    v < the origin's version `within` seconds before b, without the time that a fault excuses (`excused`)
+    old     v < the origin's version one TTL before b, and the answer came from the cache, not from a slow fetch
     newer   v > the origin's version at e
     foreign the answer names another model, collection, page or caller than the request
-    failed  it is a failure (`success = false`) of a fetch that had ended before b: somebody stored it
+    failed  it is a failure (`success = false`) of a fetch that had ended before b, so it was stored
 """
 
 from bisect import bisect_right
@@ -23,33 +23,33 @@ from proxy.policy.builtin.model import Model
 
 _WITHIN = (("within 10 ms", 0.010), ("within 100 ms", 0.100), ("within 1 s", 1.0))
 _CLOCK_TOLERANCE = 5.0
-"""Seconds by which a proxy may misjudge Redis' clock, on a machine that is busy. TTLs under test are much longer."""
+"""Seconds by which a proxy may misjudge Redis' clock on a busy machine. TTLs under test are much longer."""
 _LOG = 40
 _MOST_TEXTS = 50
-"""Violations that are told in full; all are counted."""
+"""Maximum number of violations that are reported in full; all are counted."""
 FAILED = "failed fetch "
-"""How the message of a failure begins that names its fetch."""
+"""The prefix of a failure's message, which is followed by the number of its fetch."""
 
 
 def as_logged() -> str:
-    """Now, as the proxies' logs tell it."""
+    """The current time in the format of the proxies' logs."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class Question(Protocol):
-    """What one answer is judged for."""
+    """What one answer is judged by."""
 
     @property
     def model(self) -> str:
-        """Whose versions count."""
+        """The model whose versions count."""
 
     @property
     def how(self) -> str:
-        """The way it is asked, for the report."""
+        """How it is asked, for the report."""
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """The caller's."""
+        """The caller's metadata."""
 
     def told(self, response: Any) -> "tuple[Question, int]":
         """The question that an answer was made for, and its version."""
@@ -57,7 +57,7 @@ class Question(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """One GetFilesByModel request as a caller makes it; `caller` is its `authorization`, empty without."""
+    """One GetFilesByModel request; `caller` is its `authorization`, empty if it has none."""
 
     model_id: int
     model_type: str = "User"
@@ -94,7 +94,7 @@ class Asked:
 
 
 def stamped(asked: Asked, version: int) -> pb.GetFilesByModelResponse:
-    """What the origin answers: the version, and for whom it was made."""
+    """The origin's answer, which contains the version and the request and caller it was made for."""
     media = pb.Media(
         id=1,
         model_type=asked.model_type,
@@ -108,21 +108,21 @@ def stamped(asked: Asked, version: int) -> pb.GetFilesByModelResponse:
 
 
 def failure(fetch: int) -> pb.GetFilesByModelResponse:
-    """The origin's `success = false`, naming the fetch that it was given to."""
+    """The origin's `success = false`, which names the fetch that it answers."""
     return pb.GetFilesByModelResponse(success=False, message=f"{FAILED}{fetch}")
 
 
 @dataclass(slots=True)
 class _History:
-    """One model at its origin: when each commit was made, the first of version 1."""
+    """One model at the origin: when each commit was made, beginning with that of version 1."""
 
     version: int = 0
     floor: int = 0
     floor_before: int = 0
-    """As a fault began during which acknowledgements are not yet binding."""
+    """The floor when a fault began during which acknowledgements are not binding yet."""
     times: list[float] = field(default_factory=list)
     counted: list[float] = field(default_factory=list)
-    """The same times by the clock that stands still while a fault is excused."""
+    """The same times by a clock that stops while a fault is excused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,13 +138,13 @@ class Reading:
 
 
 class Checker:
-    """Holds, of each model, its commits; of the log, the end. A run of any length fits."""
+    """Keeps the commits of each model, but only the end of the log, so a run may have any length."""
 
     def __init__(
         self, clock: Callable[[], float], *, longest: float | None = None, within: float | None = None
     ) -> None:
-        """`clock` in seconds; `longest` is how long an answer may be served at most, by that clock. `within` is how
-        soon after a commit every read sees it, acknowledged or not.
+        """`clock` is in seconds; `longest` is the longest time for which an answer may be served, by that clock.
+        `within` is the time after a commit from which every read must see it, acknowledged or not.
         """
         self._clock = clock
         self._longest = longest
@@ -160,28 +160,28 @@ class Checker:
         self.counts: Counter[str] = Counter()
         self.violations: list[str] = []
         self.found: Counter[str] = Counter()
-        """Violations by kind and by `during`."""
+        """The number of violations by kind and `during`."""
         self.during = ""
-        """What is broken at this moment."""
+        """The current fault."""
         self.first: float | None = None
         """When the first violation was found, by the clock."""
 
     def note(self, text: str) -> None:
-        """Into the log, for whoever reads a violation."""
+        """Adds a line to the log, which explains violations."""
         self._tick(text)
 
     def version(self, model: str) -> int:
         return self._of(model).version
 
     def versions(self) -> dict[str, int]:
-        """Of all models that were ever changed or read: what a flush that begins now stands for."""
+        """The versions of all models that were ever changed or read, which a flush that begins now covers."""
         return {model: history.version for model, history in self._models.items()}
 
     def commit(self, model: str) -> int:
-        """The origin changed a model; its new version."""
+        """The origin changed a model; returns its new version."""
         history = self._of(model)
         history.version += 1
-        self._latest = max(self._latest, self._clock())  # a clock set back must not make a commit older than it is
+        self._latest = max(self._latest, self._clock())  # a clock that was set back must not make a commit older
         history.times.append(self._latest)
         history.counted.append(self._counted(self._latest))
         self.counts["commits"] += 1
@@ -189,14 +189,14 @@ class Checker:
         return history.version
 
     def applied(self, model: str, version: int, how: str) -> None:
-        """An invalidation that was asked for when the origin had `version` is acknowledged."""
+        """An invalidation that was requested when the origin had `version` is acknowledged."""
         history = self._of(model)
         history.floor = max(history.floor, version)
         self._tick(f"{how} {model} v{version}")
 
     @contextmanager
     def excused(self, most: float) -> Iterator[None]:
-        """A fault during which nobody can hear of commits: its seconds do not count, up to the bound it has."""
+        """A fault during which nobody can learn of commits: its time does not count, up to `most` seconds."""
         self._excuse = (self._clock(), most)
         try:
             yield
@@ -206,7 +206,7 @@ class Checker:
 
     @contextmanager
     def lenient(self, seconds: float) -> Iterator[None]:
-        """A fault that splits the cache: what is acknowledged from now on binds once it is over and `seconds` more."""
+        """A fault that splits the cache: acknowledgements from now on become binding `seconds` after it is over."""
         for history in self._models.values():
             history.floor_before = history.floor
         self._lenient_until = float("inf")
@@ -216,7 +216,7 @@ class Checker:
             self._lenient_until = self._clock() + seconds
 
     def wrong(self, what: str) -> None:
-        """One violation."""
+        """Records a violation."""
         self.first = self.first or self._clock()
         self.found[f"{what.partition(':')[0]}, {self.during or 'nothing broken'}"] += 1
         if len(self.violations) < _MOST_TEXTS:
@@ -227,7 +227,7 @@ class Checker:
         self._failures[fetch] = None
 
     def failed(self, fetch: int) -> None:
-        """It has: what is told of this failure to reads that begin later was stored."""
+        """The fetch has failed. If a read that begins later gets this failure, it was stored."""
         self._failures[fetch] = self._tick(f"{FAILED}{fetch} ended")
 
     def began(self, asked: Question) -> Reading:
@@ -275,7 +275,7 @@ class Checker:
         return ""
 
     def _count_stale(self, seconds: float) -> None:
-        """A read saw less than was committed so long before it; until the acknowledgement that is no fault."""
+        """A read did not see a commit from so long before it. Before its acknowledgement, that is no violation."""
         self.counts["stale"] += 1
         within = next((name for name, most in _WITHIN if seconds <= most), "more than 1 s")
         self.counts[f"stale {within} after the commit"] += 1

@@ -1,7 +1,8 @@
-"""`Clock`: Redis' clock as a schedule sets it, in the scripts and in what proxies believe of it.
+"""`Clock`: Redis' clock as a schedule sets it, in the scripts and in the proxies' estimate.
 
-Redis takes its time from the machine, which a test cannot set. So the scripts' TIME is swapped for one that adds a
-jump, held in a key of Redis itself; HGET knows no time, and the proxies' estimate of it is moved by the same amount.
+Redis takes its time from the machine, whose clock a test cannot set. So TIME in the scripts is replaced by one that
+adds a jump, which is stored in a key in Redis. HGET does not use the time, and the proxies' estimate is moved by the
+same amount.
 """
 
 import time
@@ -24,22 +25,22 @@ _JUMPED = (
 
 
 class Clock:
-    """Of one world; its Redis holds no jump at first."""
+    """The clock of one world, whose Redis holds no jump at first."""
 
     def __init__(self) -> None:
         self._jump = 0
 
     def time(self) -> float:
-        """Seconds since 1970, by Redis."""
+        """Redis' time in seconds since 1970."""
         return time.time() + self._jump
 
     async def jump(self, redis: RedisServer, seconds: int) -> None:
-        """Redis' clock jumps, back when negative; proxies notice."""
+        """Makes Redis' clock jump by so many seconds, back if negative; proxies notice it."""
         self._jump += seconds
         await redis.cli("SET", _KEY, self._jump)
 
     def rules(self, patch: pytest.MonkeyPatch) -> None:
-        """Scripts and proxies follow this clock until the patch is undone."""
+        """Makes scripts and proxies use this clock until the patch is undone."""
         for name in ("_ACQUIRE", "_FILL", "_INVALIDATE"):
             swap(patch, name, lambda source: source.replace(_TIME, _JUMPED))
         for name in ("DEPEND", "CLOSE"):
@@ -51,7 +52,7 @@ class Clock:
 def swap(
     patch: pytest.MonkeyPatch, name: str, change: Callable[[bytes], bytes], module: ModuleType = redis_store
 ) -> None:
-    """Changes a script's source where the store finds it; a change that changes nothing is an error."""
+    """Changes a script's source where the store finds it; asserts that the change has an effect."""
     before = getattr(module, name).source
     source = change(before)
     assert source != before, f"{name} is no longer what this change expects"

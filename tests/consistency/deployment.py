@@ -1,7 +1,7 @@
-"""`Watch`: how soon changes are seen through a deployed proxy, by reading through it and straight.
+"""`Watch`: how soon changes are visible through a deployed proxy, found by reading through it and directly.
 
-It only reads. A change is seen when the service's own answer changes; it has arrived once the proxy's answer names the
-same files. Presigned URLs differ with each answer, so they are not compared.
+It only reads. A change is noticed when the service's own answer changes, and has arrived once the proxy's answer names
+the same files. Presigned URLs differ with each answer, so they are not compared.
 """
 
 import asyncio
@@ -21,23 +21,23 @@ _Files = tuple[tuple[int, str, int], ...]
 
 @dataclass(slots=True)
 class Watch:
-    """One model. Times are of the event loop's clock, in seconds."""
+    """The changes of one model. Times are of the event loop's clock, in seconds."""
 
     through: Any
     straight: Any
     request: pb.GetFilesByModelRequest
     arrived: list[float] = field(default_factory=list)
-    """How long each change took that was seen through the proxy."""
+    """How long each change took until it was visible through the proxy."""
     _files: _Files | None = None
     _changed_at: list[float] = field(default_factory=list)
 
     @property
     def awaited(self) -> int:
-        """Changes that were not seen through the proxy yet."""
+        """The number of changes that are not visible through the proxy yet."""
         return len(self._changed_at)
 
     async def look(self) -> None:
-        """Asks both once; AioRpcError when one does not answer."""
+        """Reads from both once; raises AioRpcError if one does not answer."""
         loop = asyncio.get_running_loop()
         files = _files(await self.straight.GetFilesByModel(self.request, timeout=_TIMEOUT))
         if self._files is not None and files != self._files:
@@ -54,7 +54,7 @@ def _files(response: pb.GetFilesByModelResponse) -> _Files:
 
 
 def report(watches: list[Watch]) -> str:
-    """The share of all changes that had arrived within 1, 5 and 60 s."""
+    """The share of all changes that arrived within 1, 5 and 60 s."""
     arrived = [seconds for watch in watches for seconds in watch.arrived]
     changes = len(arrived) + sum(watch.awaited for watch in watches)
     lines = [f"changes {changes}, not seen through the proxy in the end {changes - len(arrived)}"]
@@ -65,7 +65,7 @@ def report(watches: list[Watch]) -> str:
 
 
 async def watch(through: str, straight: str, models: list[str], seconds: float, every: float) -> list[Watch]:
-    """Reads each model (`user:123`) of both addresses, every so many seconds for so long."""
+    """Reads each model (`user:123`) from both addresses every `every` seconds, for `seconds`."""
     loop = asyncio.get_running_loop()
     async with grpc.aio.insecure_channel(through) as proxy, grpc.aio.insecure_channel(straight) as service:
         stubs: tuple[Any, Any] = MediaServiceStub(proxy), MediaServiceStub(service)

@@ -1,4 +1,4 @@
-"""`WholeFaults`: all of Redis, all of RabbitMQ, a whole proxy or the origin fails."""
+"""`WholeFaults`: failures of all of Redis, all of RabbitMQ, a whole proxy, or the origin."""
 
 import time
 
@@ -11,13 +11,13 @@ from tests.support.servers.process import ProxyProcess
 from tests.support.servers.rabbitmq import RabbitServer
 
 WITHOUT_EVENTS = 5.0
-"""CACHE_TTL_WITHOUT_EVENTS of the proxies, in seconds: for so long answers may be outdated once events are lost."""
-_ON_ITS_WAY = 5.0  # seconds, on a machine that is busy
+"""CACHE_TTL_WITHOUT_EVENTS of the proxies, in seconds: how long answers may be outdated once events are lost."""
+_ON_ITS_WAY = 5.0  # seconds, on a busy machine
 _CLOSE = '[rabbit_networking:close_connection(Pid, "closed by the test") || Pid <- rabbit_networking:connections()].'
 
 
 class WholeFaults:
-    """`kinds` are its faults; each is mended when it returns."""
+    """The faults in `kinds`; each is repaired when it returns."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class WholeFaults:
         self.down: set[ProxyProcess] = set()
         self._origin_failed_at = float("-inf")
         self.starts = 0
-        """Of proxies, after a kill."""
+        """The number of restarts of proxies after a kill."""
         self.kinds: dict[str, Fault] = {
             "Redis frozen": self._redis_frozen,
             "Redis killed": self._redis_killed,
@@ -51,7 +51,7 @@ class WholeFaults:
 
     @property
     def origin_fails(self) -> bool:
-        """Now, or so lately that an answer of then may still be on its way."""
+        """Whether the origin fails now, or did so recently that such an answer may still be on its way."""
         return bool(self._origin.failing) or time.monotonic() - self._origin_failed_at < _ON_ITS_WAY
 
     async def _redis_frozen(self) -> None:

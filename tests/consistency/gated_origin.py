@@ -1,4 +1,4 @@
-"""`Origin`: a schedule's service, in this process: stamps its answers, holds calls where it is told to."""
+"""`Origin`: a schedule's service in this process, which stamps its answers and can hold calls."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.consistency.scenes import Scene
 
 
 class Origin:
-    """The service. `gated`: a read is held after it read its version, a write before and after its commit."""
+    """The service. If it is `gated`, a read is held after it read its version, a write before and after its commit."""
 
     def __init__(self, checker: Checker, scene: Scene) -> None:
         self._checker, self._scene = checker, scene
@@ -19,18 +19,18 @@ class Origin:
         self._fetches = 0
 
     def release(self, which: int = 0) -> None:
-        """Lets one go on of those that are held, if there are any."""
+        """Lets one of the held calls continue, if there are any."""
         if self.held:
             self.held.pop(which % len(self.held)).set_result(None)
 
     def open(self) -> None:
-        """Lets all go on, and all that come."""
+        """Lets all held calls continue, and holds no further ones."""
         self.gated = False
         while self.held:
             self.release()
 
     async def answer(self, call: Call) -> Reply:
-        """Whatever schedules ask."""
+        """Answers any call of a schedule."""
         subject = self._scene.written(call)
         if subject is not None:
             return await self._write(subject)

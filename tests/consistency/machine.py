@@ -1,8 +1,8 @@
-"""`Machine`: any sequence of what can happen to the caching cores of two proxies, drawn by hypothesis.
+"""`Machine`: arbitrary sequences of what can happen to the caching cores of two proxies, drawn by hypothesis.
 
-What a rule finds (a call to cancel, a fetch to let go) depends on timing; what hypothesis draws does not: numbers only,
-taken modulo what is there. So a sequence can be replayed, and timing decides no verdict, since the `Checker` judges
-what really happened.
+What a rule finds (a call to cancel, a fetch to release) depends on timing. What hypothesis draws does not: it draws
+only numbers, which are taken modulo what is there. So a sequence can be replayed, and timing decides no verdict,
+because the `Checker` judges what really happened.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ requests = st.builds(
 
 
 class Machine(RuleBasedStateMachine):
-    """Two proxies, one Redis. Events wait in `events`, each the model it names, until the broker sends them."""
+    """Two proxies and one Redis. Events, each the number of its model, wait in `events` until the broker sends them."""
 
     redis: RedisServer
 
@@ -44,7 +44,7 @@ class Machine(RuleBasedStateMachine):
         self.run(self._start())
 
     def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """The world goes on while this does."""
+        """Runs a coroutine, while everything else continues."""
         self._runner.run(work)
 
     async def _start(self) -> None:
@@ -55,17 +55,17 @@ class Machine(RuleBasedStateMachine):
 
     @rule(process=processes, asked=requests, gated=st.booleans(), settle=st.booleans())
     def read(self, process: int, asked: Asked, gated: bool, settle: bool) -> None:
-        """A caller's; `gated`: fetches and writes that begin from now on are held until they are let go."""
+        """A caller's read. `gated`: fetches and writes that begin from now on are held until they are released."""
         self.run(self._read(process, asked, gated=gated, settle=settle))
 
     @rule(process=processes)
     def read_again(self, process: int) -> None:
-        """The request that most others are."""
+        """The request that most rules use."""
         self.run(self._read(process, Asked(1), gated=True, settle=True))
 
     @rule(process=processes, asked=requests)
     def read_fresh(self, process: int, asked: Asked) -> None:
-        """With `cache-control: no-cache`."""
+        """A read with `cache-control: no-cache`."""
         self.run(self._read(process, asked, gated=True, settle=True, fresh=True))
 
     async def _read(self, process: int, asked: Asked, *, gated: bool, settle: bool, fresh: bool = False) -> None:
@@ -76,7 +76,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(which=numbers)
     def let_one_go(self, which: int) -> None:
-        """A fetch that has read its version lands; a write goes on."""
+        """A fetch that has read its version lands, or a write continues."""
 
         async def work() -> None:
             self.world.origin.release(which)
@@ -97,7 +97,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(process=processes, model=models)
     def tell(self, process: int, model: int) -> None:
-        """Another service's write, and its event at once."""
+        """A write by another service, whose event arrives at once."""
 
         async def work() -> None:
             self.world.checker.commit(Model.of("user", model))
@@ -108,13 +108,13 @@ class Machine(RuleBasedStateMachine):
 
     @rule(model=models)
     def commit(self, model: int) -> None:
-        """Another service's write: its event is on its way."""
+        """A write by another service, whose event is on its way."""
         self.world.checker.commit(Model.of("user", model))
         self.events.append(model)
 
     @rule(process=processes, model=models)
     def write(self, process: int, model: int) -> None:
-        """Through a proxy; it also makes an event."""
+        """A write through a proxy, which also causes an event."""
 
         async def work() -> None:
             self.world.writing(self.world.processes[process], model)
@@ -124,7 +124,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(process=processes, which=numbers, again=st.booleans())
     def deliver(self, process: int, which: int, again: bool) -> None:
-        """In any order, late, more than once."""
+        """Delivers an event: in any order, late, or more than once."""
         if self.events:
             at = which % len(self.events)
             model = self.events[at] if again else self.events.pop(at)
@@ -132,14 +132,14 @@ class Machine(RuleBasedStateMachine):
 
     @rule(process=processes, which=numbers)
     def lose(self, process: int, which: int) -> None:
-        """An event never comes; the consumer that may have missed it flushes."""
+        """An event is lost; the consumer that may have missed it flushes."""
         if self.events:
             self.events.pop(which % len(self.events))
         self.run(self.world.flush(self.world.processes[process]))
 
     @rule(what=st.sampled_from(["cancel", "evict", "disconnect"]), which=numbers)
     def disturb(self, what: str, which: int) -> None:
-        """A caller goes away; Redis needs memory; a proxy loses its connections and what was under way on them."""
+        """A caller leaves; Redis evicts; or a proxy loses its connections and the requests on them."""
         self.run({"cancel": self._cancel, "evict": self._evict, "disconnect": self._disconnect}[what](which))
 
     async def _cancel(self, which: int) -> None:
@@ -158,7 +158,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([-3600, -1, 1, 11, 700]))
     def jump(self, seconds: int) -> None:
-        """Redis' clock: past an event's window, past a lease, past the TTL; and back."""
+        """Redis' clock jumps beyond an event's window, a lease or the TTL, or back."""
         self.run(self.world.clock.jump(self.redis, seconds))
 
     @invariant()
@@ -167,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         assert not self.world.checker.violations, "\n".join(self.world.checker.violations)
 
     async def _converge(self) -> None:
-        """Once the events that are left have come, every read sees what the origin has."""
+        """Once the remaining events have arrived, every read sees what the origin has."""
         world = self.world
         world.origin.failing = False
         for model in self.events:

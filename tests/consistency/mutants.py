@@ -1,4 +1,4 @@
-"""The protocol with one part missing each; the checker must see it. Patched in memory, no file is touched."""
+"""Versions of the protocol that each lack one part, which the checker must detect. They are patched in memory only."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ import pytest
 
 from proxy.amqp.deliveries import Deliveries, InHand
 from proxy.amqp.duty import Duty
-from proxy.amqp.owed import Owed
+from proxy.amqp.expected_events import ExpectedEvents
 from proxy.amqp.silence import Silence
-from proxy.caching import asking
+from proxy.caching import invalidation_requests
 from proxy.caching.confirmed import Confirmed
 from proxy.caching.flight import Flights
 from proxy.calls import entry
@@ -47,7 +47,7 @@ def plain_del(patch: Patch) -> None:
 
 
 def joined_without_token(patch: Patch) -> None:
-    """A read joins whatever fetch of its key is under way in its process."""
+    """A read joins any fetch of its key that is in progress in its process."""
 
     def find(flights: "Flights[Any]", token: tuple[bytes, bytes, bytes]) -> Any:
         return next((flight for known, flight in flights._by_token.items() if known[:2] == token[:2]), None)
@@ -68,17 +68,17 @@ def acknowledged_at_once(patch: Patch) -> None:
 
 
 def no_write_intent(patch: Patch) -> None:
-    """An own write only invalidates, before and after."""
-    ask = asking.ask
+    """An own write sets no intent; it only invalidates, before and after."""
+    ask = invalidation_requests.ask
 
     async def without(store: Any, tag: str, timeout: float, window_ms: int, intent: Any) -> Any:
         return await ask(store, tag, timeout, window_ms, None)
 
-    patch.setattr(asking, "ask", without)
+    patch.setattr(invalidation_requests, "ask", without)
 
 
 def run_id_ignored(patch: Patch) -> None:
-    """What another Redis process stored counts."""
+    """Entries of another Redis process are valid."""
     decode = entry.decode
 
     def any_run(value: object, *, run_id: bytes, identity: bytes) -> entry.Entry | None:
@@ -90,7 +90,7 @@ def run_id_ignored(patch: Patch) -> None:
 
 
 def no_outage_rule(patch: Patch) -> None:
-    """What was stored before an outage counts at once."""
+    """Entries from before an outage are valid at once after it."""
     patch.setattr(Node, "min_born_ms", lambda _: 0)
 
 
@@ -100,25 +100,25 @@ def no_ttl(patch: Patch) -> None:
 
 
 def failures_stored(patch: Patch) -> None:
-    """`success = false` is an answer like any other."""
+    """`success = false` is stored like any other answer."""
     patch.setattr(compiled.Read, "storable", lambda read, request, response, *more: Verdict())
 
 
 def callers_alike(patch: Patch) -> None:
-    """The caller's metadata is no part of the key."""
+    """The caller's metadata is not part of the key."""
     patch.setattr(Keys, "_vary_digest", lambda keys, method, metadata: b"")
 
 
-# Of what holds where only a part is broken.
+# Protections against partial faults.
 
 
 def events_kept_without_redis(patch: Patch) -> None:
-    """Who cannot apply events goes on taking them."""
+    """A process that cannot apply events still takes them."""
     patch.setattr(Duty, "looked", lambda duty, now, oldest, *, crowded=False: False)
 
 
 def able_to_answer_is_able(patch: Patch) -> None:
-    """A server that answers is believed, whatever it refuses."""
+    """A server that answers is trusted, whatever it refuses."""
 
     async def none(pings: Pings) -> str:
         return ""
@@ -128,18 +128,18 @@ def able_to_answer_is_able(patch: Patch) -> None:
 
 
 def confirmed_is_confirmed(patch: Patch) -> None:
-    """What one server has confirmed is not done again on the next."""
+    """What one server has confirmed is not repeated on the next."""
     patch.setattr(Confirmed, "since", lambda confirmed, sure_at: [])
 
 
 def a_lost_replica_means_nothing(patch: Patch) -> None:
-    """A master confirms that has just lost its replicas."""
+    """The confirmation of a master that has just lost its replicas counts."""
     for name in ("doubt", "unproven"):
         patch.setattr(Following, name, property(lambda following: ""))
 
 
 def an_address_is_looked_up_once(patch: Patch) -> None:
-    """A connection that nobody closes is kept, wherever its address leads now."""
+    """A connection that nobody closes is kept, even if its address leads elsewhere now."""
 
     async def nothing(mastership: Mastership) -> None:
         return
@@ -148,14 +148,14 @@ def an_address_is_looked_up_once(patch: Patch) -> None:
 
 
 def silence_is_no_symptom(patch: Patch) -> None:
-    """Writes without their events raise no doubt."""
+    """Writes without events have no consequence."""
     patch.setattr(Silence, "wrote", lambda silence, *told: None)
 
 
 def any_event_speaks_for_all(patch: Patch) -> None:
-    """Which writes had an event of their own is not looked at."""
+    """It is not checked which writes had an event of their own."""
 
     async def none(*_: object) -> list[bool]:
         return []
 
-    patch.setattr(Owed, "judged", none)
+    patch.setattr(ExpectedEvents, "judged", none)

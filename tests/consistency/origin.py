@@ -1,4 +1,4 @@
-"""`StampedMedia`: the run's media service on a port: it stamps answers, commits uploads, tells of each commit."""
+"""`StampedMedia`: a run's media service on a port, which stamps answers, commits uploads and reports each commit."""
 
 # ruff: noqa: N802 -- media.proto names the methods
 
@@ -18,7 +18,7 @@ Failing = Literal["", "status", "unsuccessful"]
 
 
 class StampedMedia(FakeMedia):
-    """`committed` hears of every commit: the model, its new version, and what the writer calls this write."""
+    """`committed` is called for every commit, with the model, its new version, and the writer's name for the write."""
 
     def __init__(self, checker: Checker, random: random.Random, committed: Callable[[str, int, str], None]) -> None:
         super().__init__()
@@ -29,11 +29,11 @@ class StampedMedia(FakeMedia):
         self.failing: Failing = ""
 
     def commit(self, model: Model, name: str) -> None:
-        """A write, here or by another service."""
+        """Commits a write, through this service or another one."""
         self._committed(model, self._checker.commit(model), name)
 
     async def GetFilesByModel(self, request: pb.GetFilesByModelRequest, context: Context) -> pb.GetFilesByModelResponse:
-        """Reads its version first and answers later, so that there is something to overtake."""
+        """Reads its version first and answers later, so that a commit can overtake it."""
         caller = "".join(str(value) for key, value in context.invocation_metadata() or () if key == "authorization")
         asked = Asked(request.model_id, request.model_type, request.collection_name, request.page, caller)
         if self.failing == "unsuccessful":
@@ -49,7 +49,7 @@ class StampedMedia(FakeMedia):
         return stamped(asked, version)
 
     async def UploadFile(self, request: pb.UploadFileRequest, context: Context) -> pb.UploadFileResponse:
-        """Commits in the middle; now and then it fails before, now and then after."""
+        """Commits in the middle of the call; sometimes it fails before that, sometimes after."""
         if self._random.random() < 0.5:
             await self._fail(context)
         await self._pass()

@@ -1,8 +1,8 @@
-"""`PartialFaults`: a fault that hits one proxy of several, one connection, writes alone, one side of a failover, or the
-publisher and not the broker.
+"""`PartialFaults`: faults of one proxy of several, one connection, only writes, one side of a failover, or the
+publisher but not the broker.
 
-Each lasts longer than a read may miss a commit (`WITHIN`, unless `quick`), so that an answer which stays outdated is
-seen. What a fault excuses is the bound that docs/reliability.md gives it, and no more.
+Each lasts longer than a read may miss a commit (`WITHIN`, unless `quick`), so that an answer that stays outdated is
+detected. A fault excuses only the time that docs/reliability.md states for it.
 """
 
 import re
@@ -18,23 +18,23 @@ from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
 
 WITHIN = 6.0
-"""Seconds after which every read sees a commit, whatever is broken but not excused: a proxy gives back within 2 s what
-it cannot apply, a connection that says nothing is given up after 3 s; the rest is for a busy machine."""
+"""Seconds after which every read must see a commit, unless a fault excuses it: a proxy hands back events that it cannot
+apply within 2 s, and drops a silent connection after 3 s; the rest is for a busy machine."""
 HEARTBEAT = 2
-"""Of the proxies' connections to RabbitMQ, in seconds: the broker gives one up after two to three of them."""
+"""Seconds between heartbeats with RabbitMQ. The broker drops a connection after two to three silent intervals."""
 _LEAST, _MOST = WITHIN + 2, WITHIN + 5
 _QUICK_LEAST, _QUICK_MOST = 0.5, 1.5
 _SILENT = 10.0
-"""How long own writes go without their events before the publisher counts as silent, in seconds."""
+"""Seconds without the events of own writes after which the publisher counts as silent."""
 _UNTIL_FOLLOWED = 8.0
-"""Within so many seconds all proxies have left a server that is the master no more: every 5 s each looks where its
-Sentinels lead, for a second; the rest is for a busy machine."""
+"""Seconds within which all proxies leave a server that is no longer the master. Every 5 s, each checks where its
+Sentinels lead, which may take a second; the rest is for a busy machine."""
 _UNTIL_LOOKED = 4.0
-"""The same without Sentinels: each looks every second."""
+"""The same without Sentinels, where each proxy checks every second."""
 
 
 class PartialFaults:
-    """`kinds` are its faults; each is mended when it returns."""
+    """The faults in `kinds`; each is repaired when it returns."""
 
     def __init__(
         self,
@@ -46,7 +46,7 @@ class PartialFaults:
         *,
         quick: bool,
     ) -> None:
-        """`to_rabbit`: the proxies' own ways to RabbitMQ."""
+        """`to_rabbit`: a TCP proxy in front of RabbitMQ for each proxy."""
         self._random, self._drawn = schedule.random, schedule.pause
         self._checker = schedule.checker
         self._redis, self._to_rabbit, self._proxies, self._publisher = redis, to_rabbit, proxies, publisher
@@ -86,7 +86,7 @@ class PartialFaults:
     def _one_way(self) -> FaultyTcp:
         return self._random.choice(self._redis.links)
 
-    # One proxy's way.
+    # Faults of one proxy's connections.
 
     async def _way_cut(self) -> None:
         await self._cut(self._one_way())
@@ -122,7 +122,7 @@ class PartialFaults:
         with self._checker.excused(3.0 * HEARTBEAT):  # what the broker has handed out
             await self._frozen(self._random.choice(self._to_rabbit))
 
-    # One connection.
+    # Faults of one connection.
 
     async def _connection_swallowed(self) -> None:
         await self._swallowed(self._one_way())
@@ -137,12 +137,12 @@ class PartialFaults:
         await self._pause()
 
     async def _moved(self, redis: Replicated) -> None:
-        """The address leads to the other server. Of one proxy a single connection is made anew, of the others all."""
+        """The address leads to the other server. One proxy reconnects a single connection, the others all of theirs."""
         link = self._one_way()
         await until(lambda: link.open, "a connection to Redis")
         with self._checker.lenient(_UNTIL_LOOKED):
             await redis.promote()
-            if link.open:  # a proxy may have left by itself: it looks where the address leads each second
+            if link.open:  # a proxy may have left by itself, since it checks every second where the address leads
                 link.cut_one(self._random.randrange(link.open))
             for other in redis.links:
                 if other is not link:
@@ -150,7 +150,7 @@ class PartialFaults:
         await self._pause()
         await redis.demote()
 
-    # Writes alone.
+    # Faults of writes only.
 
     async def _too_few_replicas(self) -> None:
         master = await self._redis.master()
@@ -162,7 +162,7 @@ class PartialFaults:
         master = await self._redis.master()
         dump = master.directory / "dump.rdb"
         dump.unlink(missing_ok=True)
-        dump.mkdir()  # a file cannot take the place of a directory, whoever runs the server
+        dump.mkdir()  # a file cannot replace a directory, whatever user runs the server
         await master.cli("CONFIG", "SET", "save", "3600 1000000")
         await _saved(master, "err")
         await self._pause()
@@ -171,7 +171,7 @@ class PartialFaults:
         await master.cli("CONFIG", "SET", "save", "")
         await self._redis.whole()
 
-    # One side of a failover.
+    # Faults of one side of a failover.
 
     async def _planned_failover(self, redis: Watched) -> None:
         before = await redis.master()
@@ -191,12 +191,12 @@ class PartialFaults:
         await redis.whole()
 
     async def _some_connect_anew(self, server: RedisServer) -> None:
-        """About half of the connections to a server are closed: those proxies see the new master before the others."""
+        """Closes about half of the connections to a server, so that some proxies see the new master first."""
         for line in (await server.cli("CLIENT", "LIST", "TYPE", "normal")).splitlines():
             if self._random.random() < 0.5:
                 await server.cli("CLIENT", "KILL", "ID", int(_ID.findall(line)[0]))
 
-    # One proxy; nobody who tells.
+    # A stopped proxy, and a mute publisher.
 
     async def _proxy_stopped(self) -> None:
         proxy = self._random.choice(self._proxies)
@@ -212,7 +212,7 @@ class PartialFaults:
             self._publisher.mute = True
             await self._drawn(_SILENT + WITHOUT_EVENTS + _LEAST, _SILENT + WITHOUT_EVENTS + 2 * _MOST)
             self._publisher.mute = False
-            # What was stored meanwhile missed an event that never comes, and lives for so long at most.
+            # Entries stored meanwhile missed an event that never comes, and live for so long at most.
             await until(self._heard, "events to be heard of by all")
             await self._drawn(WITHOUT_EVENTS, WITHOUT_EVENTS)
 
@@ -226,7 +226,7 @@ _NEVER_QUICK: Collection[str] = frozenset({"publisher mute"})
 
 
 async def _saved(server: RedisServer, status: str) -> None:
-    """Has it save, until it says that this went so."""
+    """Makes the server save until it reports this status."""
 
     async def done() -> bool:
         info = await server.info("persistence")

@@ -1,8 +1,8 @@
-"""Schedules like those of `schedules.py`, where only a part is broken: one process' Redis, writes alone, one of two
-servers, a publisher that is mute.
+"""Schedules like those of `schedules.py` with partial faults: of one process' Redis, writes, a server, or the
+publisher.
 
-What a fault may leave outdated it may leave so for a bounded time. A schedule waits for the end of that, or for so long
-that it must be over, and then says that the commit is to be seen.
+Answers that a fault leaves outdated may stay so only for a bounded time. A schedule waits until that time is over, or
+must be over, and then declares that the commit must be visible.
 """
 
 from collections.abc import Awaitable, Callable
@@ -21,7 +21,7 @@ USER = Asked(1)
 
 
 async def _over(condition: Callable[[], Awaitable[object] | object], most: float) -> None:
-    """Returns once it is so, or must have been."""
+    """Returns once the condition holds, or after `most` seconds."""
     with suppress(TimeoutError):
         await until(condition, timeout=most)
 
@@ -32,7 +32,7 @@ def _server_of(process: Process) -> bytes:
 
 
 async def a_server_that_refuses_writes(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
-    """The process that takes the event is refused; another one has only reads."""
+    """The process that takes the event is refused; another one only reads."""
     writer, reader = await world.process(), await world.process()
     await world.read(reader, USER)
     await world.settle()
@@ -50,7 +50,9 @@ async def a_server_that_refuses_writes(world: World, redis: RedisServer, rabbit:
 async def a_confirmation_of_a_server_that_is_no_more_asked(
     world: World, redis: RedisServer, rabbit: RabbitServer
 ) -> None:
-    """The address moves to another server. One process is there, and stores v0; the other still invalidates the old."""
+    """The address moves to another server. One process uses it and stores v0; the other still
+    invalidates the old one.
+    """
     world.patch.setattr("proxy.store.redis_health._QUARANTINE", 0.0)
     async with RedisServer() as other, FaultyTcp(redis.port) as one, FaultyTcp(redis.port) as two:
         writer, reader = await world.process(one.addr), await world.process(two.addr)
@@ -70,7 +72,7 @@ async def a_confirmation_of_a_server_that_is_no_more_asked(
 
 
 async def a_master_whose_replica_was_promoted(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
-    """One process has found the new master, and stores v0; the other has its connection to the old one."""
+    """One process has found the new master and stores v0; the other is still connected to the old one."""
     world.patch.setattr("proxy.store.redis_health._QUARANTINE", 0.0)
     async with (
         RedisServer(replica_of=redis) as replica,
@@ -102,7 +104,7 @@ async def _has_acknowledged(master: RedisServer) -> bool:
 
 
 async def an_address_that_leads_elsewhere(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
-    """It moves, and nobody closes the reader's connection to the old server."""
+    """The address moves, and nobody closes the reader's connection to the old server."""
     world.patch.setattr("proxy.store.redis_mastership._LOOK_IN_DOUBT_EVERY", 0.1)
     async with RedisServer() as other, FaultyTcp(redis.port) as one, FaultyTcp(redis.port) as two:
         writer, reader = await world.process(one.addr), await world.process(two.addr)
@@ -118,7 +120,7 @@ async def an_address_that_leads_elsewhere(world: World, redis: RedisServer, rabb
 
 
 async def a_process_without_redis_that_has_events(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
-    """Only its way to Redis is cut; the broker gives it its share of the events all the same."""
+    """Only its connection to Redis is cut; the broker still sends it its share of the events."""
     url, asked = await rabbit.vhost(), [Asked(model_id) for model_id in range(1, 9)]
     async with FaultyTcp(redis.port) as link:
         cut_off, reader = await world.process(link.addr), await world.process()
@@ -143,7 +145,7 @@ async def _empty(rabbit: RabbitServer, url: str) -> bool:
 
 
 async def a_publisher_that_is_mute(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
-    """Writes through the proxy succeed, and no event follows; another service's write has none either."""
+    """Writes through the proxy succeed, and no event follows; a write by another service has none either."""
     _hasten(world)
     process = await world.process()
     await world.consume(process, await rabbit.vhost())
@@ -158,7 +160,7 @@ async def a_publisher_that_is_mute(world: World, redis: RedisServer, rabbit: Rab
 
 
 async def one_of_several_publishers_that_is_mute(world: World, redis: RedisServer, rabbit: RabbitServer) -> None:
-    """The writes through the proxy go to it; another service's events come all the while."""
+    """The writes through the proxy go to the mute one, while events of another service arrive."""
     _hasten(world)
     process, url = await world.process(), await rabbit.vhost()
     await world.consume(process, url)
@@ -178,7 +180,7 @@ async def one_of_several_publishers_that_is_mute(world: World, redis: RedisServe
 
 
 def _hasten(world: World, over: float = 0.5) -> None:
-    """A silence is noticed sooner."""
+    """Shortens the time after which a silence is detected."""
     for name, seconds in (
         ("OVER", over),
         ("GRACE", 0.05),

@@ -1,11 +1,11 @@
-"""What the policies' part of the protocol is without one of its parts each, as `mutants` has the rest."""
+"""Versions of the protocol that each lack one part that concerns policies; `mutants` has the others."""
 
 from typing import Any
 
 import pytest
 
 from proxy.amqp.deliveries import Deliveries
-from proxy.caching import asking
+from proxy.caching import invalidation_requests
 from proxy.caching.vetting import Vetting
 from proxy.calls import keys
 from proxy.calls.keys import RequestKey
@@ -19,7 +19,7 @@ Patch = pytest.MonkeyPatch
 
 
 def first_tag_only(patch: Patch) -> None:
-    """An event is applied to the first of its tags."""
+    """An event is applied only to the first of its tags."""
     apply = Deliveries._apply
 
     async def first(deliveries: Deliveries, tags: tuple[str, ...], *more: Any) -> None:
@@ -29,7 +29,7 @@ def first_tag_only(patch: Patch) -> None:
 
 
 def digest_left_out(patch: Patch) -> None:
-    """The identity of a stored answer does not say by which policy it was stored."""
+    """The identity of a stored answer does not contain the policy's digest."""
     joined = keys.length_prefixed
 
     def without(*parts: bytes) -> bytes:
@@ -39,7 +39,7 @@ def digest_left_out(patch: Patch) -> None:
 
 
 def entered_after_the_look(patch: Patch) -> None:
-    """Dependants are entered only after the look at the mark; here, so late that no invalidation finds them."""
+    """Dependants are registered only after the check of the mark, and so late that no invalidation finds them."""
 
     async def look(store: RedisStore, key: RequestKey, verdict: Verdict, began: float, budget: Budget) -> Any:
         further = [store._keys.of_dependants(tag) for tag in verdict.further_tags]
@@ -51,22 +51,22 @@ def entered_after_the_look(patch: Patch) -> None:
 
 
 def mark_gone_too_early(patch: Patch) -> None:
-    """An invalidation's mark is gone before a fetch from before it ends."""
+    """An invalidation's mark disappears before a fetch that began before it has ended."""
     mark = b"set('m', string.format('%.0f %.0f', shut, open))"
     swap(patch, "CLOSE", lambda source: source.replace(mark, b""), dependants)
 
 
 def confirmed_before_dependants(patch: Patch) -> None:
-    """An invalidation counts, and what depends on its tag is removed whenever that is."""
+    """An invalidation counts as done before the dependants of its tag are removed."""
 
     async def nothing(*args: Any) -> None:
         return
 
-    patch.setattr(asking, "remove", nothing)
+    patch.setattr(invalidation_requests, "remove", nothing)
 
 
 def not_vetted(patch: Patch) -> None:
-    """Whoever joined a fetch has its answer, whatever its further tags are."""
+    """Callers that joined a fetch get its answer, whatever its further tags are."""
 
     async def fine(*args: Any) -> str:
         return ""

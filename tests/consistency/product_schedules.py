@@ -1,4 +1,4 @@
-"""Schedules of products, asked by slug and in lists, while single ones change; as `schedules`, they judge nothing."""
+"""Schedules of products that are read by slug and in lists while single ones change; they judge nothing themselves."""
 
 from tests.consistency.products import AskedProduct
 from tests.consistency.scenes import policy_with
@@ -9,11 +9,11 @@ from tests.support.servers.waiting import until
 MUG = 1
 BY_ID, BY_SLUG, IN_LIST = (AskedProduct(MUG, by) for by in ("id", "slug", "list"))
 _WINDOW_OVER = 1
-"""Seconds; an event gives no lease for 0.1 s."""
+"""Seconds; after an event, no lease is granted for 0.1 s."""
 
 
 async def a_list_that_an_event_names(world: World, redis: RedisServer) -> None:
-    """A product and the list it is in are stored; it changes, and its event names both."""
+    """A product and a list with it are stored; the product changes, and its event names both."""
     process = await world.process()
     for asked in (BY_ID, IN_LIST):
         await world.read(process, asked)
@@ -26,7 +26,7 @@ async def a_list_that_an_event_names(world: World, redis: RedisServer) -> None:
 
 
 async def a_list_that_a_write_names(world: World, redis: RedisServer) -> None:
-    """The same by a write through another proxy."""
+    """The same, with a write through another proxy."""
     reader, writer = await world.process(), await world.process()
     for asked in (BY_ID, BY_SLUG, IN_LIST):
         await world.read(reader, asked)
@@ -37,7 +37,7 @@ async def a_list_that_a_write_names(world: World, redis: RedisServer) -> None:
 
 
 async def a_slug_whose_product_changes(world: World, redis: RedisServer) -> None:
-    """What was asked by slug is stored; the event names only the product that it turned out to be."""
+    """An answer by slug is stored; the event names only its product."""
     reader, other = await world.process(), await world.process()
     await world.read(reader, BY_SLUG)
     await world.settle()
@@ -48,7 +48,7 @@ async def a_slug_whose_product_changes(world: World, redis: RedisServer) -> None
 
 
 async def a_slug_fetched_while_its_product_changes(world: World, redis: RedisServer) -> None:
-    """The fetch reads v0 and ends once the event of v1 is acknowledged; whoever joined it came later."""
+    """The fetch reads v0 and ends after the event of v1 is acknowledged; another caller joined it after that."""
     reader, other = await world.process(), await world.process()
     world.origin.gated = True
     world.reading(reader, BY_SLUG)
@@ -64,7 +64,7 @@ async def a_slug_fetched_while_its_product_changes(world: World, redis: RedisSer
 
 
 async def a_policy_that_was_changed(world: World, redis: RedisServer) -> None:
-    """What the older version shared between callers is not what the newer one tells apart."""
+    """The newer version distinguishes callers between which the older one shared answers."""
     older = await world.process(policy=policy_with("vary: ''\n        propagate: authorization"))
     newer = await world.process()
     await world.read(older, AskedProduct(MUG, "id", "ann"))

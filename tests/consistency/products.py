@@ -1,5 +1,5 @@
 # ruff: noqa: N802 -- the methods are named as on the wire
-"""Products in a run: their questions, a service that stamps its answers, and the policy by which they are cached."""
+"""Products in a run: the questions about them, a service that stamps its answers, and the policy that caches them."""
 
 import asyncio
 import random
@@ -18,9 +18,9 @@ from tests.consistency.origin import Failing
 from tests.support import services
 
 PAGE = range(1, 7)
-"""The products of the one list that is read."""
+"""The products of the only list that is read."""
 SLUG = "slug-"
-"""Before its id: a product's slug."""
+"""Prefix of a product's slug, followed by its id."""
 
 _CHANGES = (
     ("  - name: media.MediaService\n    builtin: true\n", ""),
@@ -39,14 +39,14 @@ _CHANGES = (
 """,
     ),
 )
-"""In the examples' policy: products alone, and log lines that name the write or the event."""
+"""Changes to the examples' policy: only products, and log lines that name the write or the event."""
 
 Context = Any
 
 
 @dataclass(frozen=True, slots=True)
 class AskedProduct:
-    """One product, by its id, by its slug, or in a list; `caller` is its `authorization`, empty without."""
+    """One product, read by id, by slug or in a list; `caller` is its `authorization`, empty if it has none."""
 
     number: int
     by: str = "id"
@@ -77,14 +77,14 @@ class AskedProduct:
         return (("authorization", self.caller),) if self.caller else ()
 
     def told(self, response: Any) -> "tuple[AskedProduct, int]":
-        """For whom an answer was made, and its version."""
+        """The question that an answer was made for, and its version."""
         found = list(response.data.products) if self.by == "list" else [response.data]
         product = next((each for each in found if each.id == self.number), found[0])
         return AskedProduct(product.id, self.by, product.name), product.price_cents
 
 
 class StampedProducts(ProductServiceServicer):
-    """The product service on a port; `committed` hears of every commit."""
+    """The product service on a port; `committed` is called for every commit."""
 
     def __init__(self, checker: Checker, random: random.Random, committed: Callable[[str, int, str], None]) -> None:
         self._checker, self._random, self._committed = checker, random, committed
@@ -95,7 +95,7 @@ class StampedProducts(ProductServiceServicer):
         add_ProductServiceServicer_to_server(self, self._server)
 
     def commit(self, number: int, name: str) -> None:
-        """A write, here or by another service."""
+        """Commits a write, through this service or another one."""
         subject = f"product/{number}"
         self._committed(subject, self._checker.commit(subject), name)
 
@@ -118,7 +118,7 @@ class StampedProducts(ProductServiceServicer):
         return pb.GetAllProductsResponse(success=True, data=pb.GetAllProductsData(products=found))
 
     async def UpdateProduct(self, request: pb.UpdateProductRequest, context: Context) -> pb.UpdateProductResponse:
-        """Commits in the middle; now and then it fails before, now and then after."""
+        """Commits in the middle of the call; sometimes it fails before that, sometimes after."""
         if self._random.random() < 0.5:
             await self._fail(context)
         await self._pass()
@@ -139,13 +139,13 @@ class StampedProducts(ProductServiceServicer):
         return kind(message=failed) if failed else kind(success=True, data=found)
 
     def _stamped(self, number: int, context: Context) -> pb.Product:
-        """As it is now; answered later, so that there is something to overtake."""
+        """A product in its current version. It is answered later, so that a commit can overtake it."""
         caller = "".join(str(value) for key, value in context.invocation_metadata() or () if key == "authorization")
         version = self._checker.version(f"product/{number}")
         return pb.Product(id=number, slug=f"{SLUG}{number}", name=caller, price_cents=version)
 
     async def _answering(self, context: Context) -> str:
-        """Takes its time; the message of an answer that is to be a failure."""
+        """Waits a while; returns the message of a failure if the answer should be one."""
         if self.failing != "unsuccessful":
             await self._fail(context)
             await self._pass()
@@ -173,7 +173,7 @@ class StampedProducts(ProductServiceServicer):
 
 
 def policy_in(directory: Path, address: str) -> str:
-    """The product policy of the examples, whose log lines name the write or event; the path of its file."""
+    """Writes the product policy of the examples, with log lines that name the write or event; returns its path."""
     path = Path(services.policy_in(directory, product=address))
     text = path.read_text()
     for old, new in _CHANGES:

@@ -1,4 +1,4 @@
-"""`Publisher`: sends the origin's events. A broker that is down loses them, one that drops a connection does not."""
+"""`Publisher`: sends the origin's events. They are lost while the broker is down, not when it drops a connection."""
 
 import asyncio
 import json
@@ -17,7 +17,7 @@ _TIMEOUT = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """An event as it is sent."""
+    """An event as it is published."""
 
     routing_key: str
     body: dict[str, Any]
@@ -25,7 +25,7 @@ class Message:
 
 
 class Publisher:
-    """Sends what it is given, in that order."""
+    """Sends events in the order in which it gets them."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -33,22 +33,22 @@ class Publisher:
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
         self.down = False
-        """Whoever stops the broker says so: what is sent meanwhile is lost."""
+        """Set while the broker is stopped; events sent meanwhile are lost."""
         self.mute = False
-        """The same with the broker up: it never reconnects, say."""
+        """Set to lose events although the broker is up, as if the publisher did not reconnect."""
         self.sent = 0
         self.lost = 0
 
     def send(self, message: Message) -> None:
-        """Returns at once."""
+        """Queues an event; returns at once."""
         self._waiting.put_nowait(message)
 
     async def idle(self) -> None:
-        """Returns once the broker has confirmed all events, or they are lost."""
+        """Returns once all events are confirmed by the broker or lost."""
         await self._waiting.join()
 
     async def run(self) -> None:
-        """Until cancelled."""
+        """Sends events until cancelled."""
         try:
             while True:
                 await self._deliver(await self._waiting.get())

@@ -1,7 +1,7 @@
 """The Redis of a run: `Alone`, `Replicated` (an address that moves between two servers), `Watched` (by Sentinel),
 `Clustered` (three masters).
 
-The first two give each proxy a way of its own, through a `FaultyTcp`, so that a fault can hit one of them alone.
+The first two give each proxy its own address, through a `FaultyTcp`, so that a fault can hit one of them alone.
 """
 
 import asyncio
@@ -18,17 +18,17 @@ from tests.support.servers.waiting import until
 
 _SENTINELS, _REPLICAS = 3, 2
 _DOWN_AFTER = 2500
-"""Milliseconds after which Sentinels promote the replica: a pause of the machine should not be a failover."""
+"""Milliseconds after which Sentinels promote the replica; long enough that a pause of the machine is no failover."""
 
 
 class Side(Startable):
-    """What all have in common. `links` are the proxies' own ways to it, empty where there are none."""
+    """What all have in common. `links` are the proxies' own TCP proxies in front of it, empty if there are none."""
 
     def __init__(self, proxies: int) -> None:
         self.links = [FaultyTcp(0) for _ in range(proxies)]
 
     def addr(self, proxy: int) -> str:
-        """REDIS_ADDR of one proxy."""
+        """The REDIS_ADDR of one proxy."""
         return self.links[proxy].addr
 
     async def master(self) -> RedisServer:
@@ -36,7 +36,7 @@ class Side(Startable):
         raise NotImplementedError
 
     async def whole(self) -> None:
-        """Returns once all of it works together again."""
+        """Returns once all its servers work together again."""
         await (await self.master()).ready()
 
     async def __aexit__(self, *error: object) -> None:
@@ -46,7 +46,7 @@ class Side(Startable):
 
 
 class Alone(Side):
-    """One server."""
+    """A single server."""
 
     def __init__(self, proxies: int) -> None:
         super().__init__(proxies)
@@ -67,7 +67,7 @@ class Alone(Side):
 
 
 class Replicated(Side):
-    """A master and its replica behind one address, which whoever runs them moves from one to the other."""
+    """A master and its replica behind one address, which an operator moves from one to the other."""
 
     def __init__(self, proxies: int) -> None:
         super().__init__(proxies)
@@ -91,17 +91,17 @@ class Replicated(Side):
         await until(lambda: _follows(self._replica, self._master), "the replica to be in sync", timeout=90)
 
     async def promote(self) -> RedisServer:
-        """The replica is the master, and new connections lead to it; the old master, which is returned, goes on."""
+        """Promotes the replica, to which new connections lead then. Returns the old master, which keeps running."""
         old, self._master = self._master, self._replica
         self._replica = old
         await self._master.cli("REPLICAOF", "NO", "ONE")
-        await self._master.cli("CONFIG", "REWRITE")  # else it is a replica again once it was killed
+        await self._master.cli("CONFIG", "REWRITE")  # otherwise it would be a replica again after it was killed
         for link in self.links:
             link.target = ("127.0.0.1", self._master.port)
         return old
 
     async def demote(self) -> None:
-        """The old master follows the new one."""
+        """Makes the old master a replica of the new one."""
         await self._replica.cli("REPLICAOF", "127.0.0.1", self._master.port)
         await self._replica.cli("CONFIG", "REWRITE")
         await self.whole()
@@ -142,12 +142,12 @@ class Watched(Side):
         await until(done, "another master", timeout=60)
 
     async def fail_over(self) -> None:
-        """An operator's order to the Sentinels; returns once they have taken it."""
+        """Orders a failover, as an operator would; returns once the Sentinels have accepted it."""
 
         async def ordered() -> bool:
             try:
                 return bool(await self.set.sentinels[0].cli("SENTINEL", "FAILOVER", MASTER_NAME))
-            except RedisError:  # one is under way, or the replica is not known to be good yet
+            except RedisError:  # one is in progress, or the replica is not known to be usable yet
                 await asyncio.sleep(0.2)
                 return False
 
@@ -175,7 +175,7 @@ class Watched(Side):
 
 
 class Clustered(Side):
-    """A Cluster of three masters without replicas; faults hit one after the other."""
+    """A Cluster of three masters without replicas; faults hit one after another."""
 
     def __init__(self, proxies: int) -> None:
         super().__init__(0)

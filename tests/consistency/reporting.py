@@ -1,4 +1,4 @@
-"""What a run tells of itself: a report, and the files that explain a violation."""
+"""What a run reports: a summary, and the files that explain a violation."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.servers.process import ProxyProcess
 
 
 def told(checker: Checker, publisher: Publisher, schedule: Schedule, begun: float) -> str:
-    """What was done and what was found, a line each."""
+    """The summary: what was done and what was found, a line each."""
     counts = checker.counts
     lines = [f"{name:<36} {counts[name]:>8}" for name in sorted(counts)]
     lines += [f"{'events sent':<36} {publisher.sent:>8}", f"{'events lost':<36} {publisher.lost:>8}"]
@@ -24,7 +24,9 @@ def told(checker: Checker, publisher: Publisher, schedule: Schedule, begun: floa
 
 
 def kept(directory: Path, report: str, checker: Checker, schedule: Schedule, proxies: Iterable[ProxyProcess]) -> None:
-    """The report, the violations, the times of the faults, the proxies' logs: their own directories go with them."""
+    """Writes the report, the violations, the times of the faults and the proxies' logs into a directory, because the
+    proxies' own directories are removed with them.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     (directory / "report").write_text(report)
     (directory / "violations").write_text("\n\n".join(checker.violations))

@@ -5,10 +5,10 @@
         [--beside 20] [--keep DIRECTORY]
     python -m tests.consistency.run --seconds 600 --through PROXY:PORT --straight SERVICE:PORT --models user:1,product:7
 
-Readers and writers go on through every fault. In the end all is mended, and once every event is applied each read must
-see what the origin has. Exit status 1 with the log around each violation. `--beside` has so many processes spin beside
-it; `--keep` keeps the report, the times of the faults and the proxies' logs. With addresses it reads a deployment
-instead (`deployment.py`).
+Readers and writers continue through every fault. In the end everything is repaired, and once every event is applied,
+each read must see what the origin has. The exit status is 1 if there was a violation; the log around each one is
+printed. `--beside` runs so many processes beside it that keep the machine busy; `--keep` keeps the report, the times of
+the faults and the proxies' logs. With addresses, it reads a deployment instead (`deployment.py`).
 """
 
 import argparse
@@ -44,14 +44,14 @@ from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
 
 _AWAKE_FOR = 20.0  # seconds
-_READERS, _WRITERS = 4, 2  # on each proxy; in all
+_READERS, _WRITERS = 4, 2  # on each proxy; in total
 _QUEUED = '[rabbit_amqqueue:info(Q, [messages]) || Q <- rabbit_amqqueue:list(<<"{vhost}">>)].'
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is run, and what breaks. `only`: beginnings of the faults' names, none: all of them. `quick`: partial faults
-    are over before anything could be late.
+    """What is run, and what fails. `only`: prefixes of the faults' names; empty means all faults. `quick`: partial
+    faults end before any read could be late.
     """
 
     seed: int = 1
@@ -64,7 +64,7 @@ class Plan:
 
 
 class Run:
-    """Made by `running`."""
+    """One run; `running` creates it."""
 
     def __init__(self, plan: Plan, redis: Side, rabbit: RabbitServer, url: str) -> None:
         self._random = random.Random(plan.seed)  # noqa: S311 -- a schedule to repeat, no secret
@@ -103,7 +103,7 @@ class Run:
         self.over = False
 
     def _committed(self, subject: str, version: int, name: str) -> None:
-        """The origin committed: whoever wrote, an event of the same name follows."""
+        """The origin committed. Whoever wrote, an event of the same name follows."""
         self.applied.awaits(name, subject, version)
         self.publisher.send(self.traffic.message(subject, name))
 
@@ -111,7 +111,7 @@ class Run:
         self._names += 1
         return f"{kind}-{self._names}"
 
-    # What goes on until the run is over.
+    # What runs until the end.
 
     async def reader(self, proxy: ProxyProcess) -> None:
         while not self.over:
@@ -119,13 +119,13 @@ class Run:
             await asyncio.sleep(self._random.expovariate(1 / 0.005))
 
     def _awake(self) -> range:
-        """A third of the quiet models is read at a time: what nobody has read for a while may be the oldest."""
+        """Only a third of the quiet models is read at a time, because entries that nobody reads for a while get old."""
         third = len(QUIET) // 3
         at = int((time.monotonic() - self._begun) / _AWAKE_FOR) % 3
         return QUIET[at * third : (at + 1) * third]
 
     async def read(self, proxy: ProxyProcess, asked: Sequence[Question]) -> None:
-        """One read, judged; it may fail only where its proxy or the origin did meanwhile."""
+        """Makes and judges one read. It may fail only if its proxy or the origin failed meanwhile."""
         excused = self._excused(proxy)
         begun = [self.checker.began(each) for each in asked]
         method, request = self.traffic.read(self._stubs[proxy], asked[0])
@@ -144,7 +144,7 @@ class Run:
         self.checker.counts[f"answers {asked[0].how}: {trailing.get('x-cache')}"] += 1
 
     def _excused(self, proxy: ProxyProcess) -> bool:
-        """Neither Redis nor RabbitMQ is an excuse."""
+        """Whether a read through this proxy may fail. Failures of Redis and RabbitMQ do not excuse it."""
         return proxy in self.whole.down or self.whole.origin_fails
 
     async def writer(self) -> None:
@@ -175,7 +175,7 @@ class Run:
     # The end.
 
     async def quiet(self) -> None:
-        """Returns once nothing is under way: no event, no invalidation, no flush."""
+        """Returns once no event, invalidation or flush is in progress."""
         await self.publisher.idle()
         try:
             for _ in range(3):
@@ -195,7 +195,7 @@ class Run:
         return True
 
     async def converge(self) -> None:
-        """All is mended: from now on every read sees what the origin has."""
+        """Everything is repaired; asserts that every read sees what the origin has from now on."""
         await self.quiet()
         self.applied.read_on()
         for model, version in self.checker.versions().items():
@@ -205,7 +205,7 @@ class Run:
                 await self.read(proxy, asked)
 
     def report(self) -> str:
-        """What was done and what was found, a line each."""
+        """The summary: what was done and what was found, a line each."""
         return told(self.checker, self.publisher, self.schedule, self._begun)
 
 
@@ -216,7 +216,7 @@ def _channel(addr: str) -> grpc.aio.Channel:
 
 @asynccontextmanager
 async def running(plan: Plan, rabbit: RabbitServer) -> AsyncIterator[Run]:
-    """A run whose processes are up; they are gone when the block ends."""
+    """A run whose processes are up; they are ended with the block."""
     async with AsyncExitStack() as exits:
         redis = await exits.enter_async_context(SIDES[plan.redis](plan.proxies))
         run = Run(plan, redis, rabbit, await rabbit.vhost())
@@ -232,7 +232,7 @@ async def running(plan: Plan, rabbit: RabbitServer) -> AsyncIterator[Run]:
 
 
 async def carry_out(run: Run, seconds: float) -> None:
-    """Everything at once for so long, then convergence."""
+    """Runs everything concurrently for so long, and then checks convergence."""
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     async with asyncio.TaskGroup() as around:
@@ -282,7 +282,7 @@ def main() -> int:
         watches = asyncio.run(watch(given.through, given.straight, given.models.split(","), given.seconds, 0.2))
         print(report(watches))  # noqa: T201 -- this is what the command is for
         return 0
-    logging.disable(logging.ERROR)  # the AMQP library tells of each connection that we close
+    logging.disable(logging.ERROR)  # the AMQP library logs each connection that the run closes
     only = tuple(filter(None, given.only.split(",")))
     plan = Plan(given.seed, given.policy, given.proxies, given.redis, frozenset(given.faults.split(",")), only)
     return asyncio.run(_main(given.seconds, plan, given.beside, given.keep))

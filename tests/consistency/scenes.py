@@ -1,4 +1,4 @@
-"""`Scene`: which service a `World` is about: its policy, how questions are asked, answered, written and told of."""
+"""`Scene`: the service of a `World`: its policy, and its reads, answers, writes and events."""
 
 import json
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ _SERVICE = "/product.ProductService/"
 
 
 class Scene(Protocol):
-    """Pure but for the policy, which is read from a file."""
+    """One service. Everything is pure except the policy, which is read from a file."""
 
     @property
     def policy(self) -> compiled.Policy: ...
     @property
     def event(self) -> compiled_events.Event:
-        """Of the messages."""
+        """The policy's event for the messages."""
 
     def subject(self, number: int) -> str: ...
     def call(self, asked: Question) -> Call: ...
@@ -87,7 +87,7 @@ class MediaScene:
 
 
 class ProductScene:
-    """Products, by id, by slug (whose product is a further tag), and in a list that events name."""
+    """Products, read by id, by slug (with the product as a further tag), and in a list that events name."""
 
     def __init__(self, policy: compiled.Policy | None = None) -> None:
         self.policy = policy or product_policy()
@@ -145,12 +145,12 @@ class ProductScene:
 
 @cache
 def product_policy() -> compiled.Policy:
-    """The examples'."""
+    """The product policy of the examples."""
     return load_policy(str(POLICIES / "product.yaml"))
 
 
 def policy_with(keys: str) -> compiled.Policy:
-    """The same, with more keys of the read by id."""
+    """The same with more keys in the read by id."""
     text = (POLICIES / "product.yaml").read_text()
     read = "      - method: GetProductByID\n"
     assert read in text
@@ -159,12 +159,12 @@ def policy_with(keys: str) -> compiled.Policy:
 
 
 def caller_of(call: Call) -> str:
-    """Its `authorization`; empty without."""
+    """The call's `authorization`, or empty."""
     return "".join(str(value) for key, value in call.metadata if key == "authorization")
 
 
 def encoded(message: Message) -> bytes:
-    """Its body as the broker hands it over."""
+    """The body of an event as the broker delivers it."""
     return json.dumps(message.body).encode()
 
 

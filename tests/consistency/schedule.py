@@ -1,4 +1,4 @@
-"""`Schedule`: faults in an order of the seed's, each mended before the next."""
+"""`Schedule`: faults in an order that the seed determines, each repaired before the next."""
 
 import asyncio
 import random
@@ -19,10 +19,12 @@ class Schedule:
         self.counts: Counter[str] = Counter()
         self.kinds: dict[str, Fault] = {}
         self.times: list[str] = []
-        """When each fault began and ended, as logs tell times."""
+        """When each fault began and ended, in the format of the logs."""
 
     def keep(self, names: Collection[str]) -> None:
-        """Only kinds whose name begins with one of these, all without; KeyError when one names none."""
+        """Keeps only kinds whose name begins with one of `names`, or all if that is empty. Raises KeyError if one
+        matches no kind.
+        """
         for name in names:
             if not any(kind.startswith(name) for kind in self.kinds):
                 raise KeyError(f"{name}: none of {', '.join(self.kinds)}")
@@ -30,7 +32,7 @@ class Schedule:
             self.kinds = {kind: fault for kind, fault in self.kinds.items() if kind.startswith(tuple(names))}
 
     async def run(self, over: Callable[[], bool]) -> None:
-        """Until it is over, and every kind was injected at least once."""
+        """Injects faults until `over` returns true and every kind was injected at least once."""
         while not over() or len(self.counts) < len(self.kinds):
             kinds = list(self.kinds)
             self.random.shuffle(kinds)
@@ -50,5 +52,5 @@ class Schedule:
         self.times.append(f"{as_logged()} {text}")
 
     async def pause(self, least: float, most: float) -> None:
-        """So many seconds, drawn."""
+        """Waits for a random time between `least` and `most` seconds."""
         await asyncio.sleep(self.random.uniform(least, most))

@@ -1,6 +1,6 @@
-"""One schedule for each part of the protocol that could be missing: its races forced with gates, none left to chance.
+"""One schedule for each part of the protocol that could be missing. Gates force its races, so none is left to chance.
 
-Each ends with reads that are wrong without that part. A schedule judges nothing itself: that is the `Checker`'s.
+Each ends with reads that are wrong without that part. A schedule judges nothing itself; the `Checker` does.
 """
 
 from tests.consistency.checker import Asked
@@ -11,11 +11,11 @@ from tests.support.servers.waiting import until
 
 USER = Asked(1)
 _WINDOW_OVER = 1
-"""Seconds; an event gives no lease for 0.1 s."""
+"""Seconds; after an event, no lease is granted for 0.1 s."""
 
 
 async def a_fill_late_for_an_event(world: World, redis: RedisServer) -> None:
-    """A fetch reads v0; v1 is committed, its event acknowledged; only then the fetch lands and fills."""
+    """A fetch reads v0; v1 is committed and its event acknowledged; only then does the fetch land and fill."""
     process = await world.process()
     world.origin.gated = True
     late = world.reading(process, USER)
@@ -30,7 +30,7 @@ async def a_fill_late_for_an_event(world: World, redis: RedisServer) -> None:
 
 
 async def a_read_beside_a_fetch_from_before_an_event(world: World, redis: RedisServer) -> None:
-    """A fetch that read v0 is still under way when the event of v1 is acknowledged and the next read comes."""
+    """A fetch that read v0 is still in progress when the event of v1 is acknowledged and the next read arrives."""
     process = await world.process()
     world.origin.gated = True
     world.reading(process, USER)
@@ -45,7 +45,7 @@ async def a_read_beside_a_fetch_from_before_an_event(world: World, redis: RedisS
 
 
 async def an_event_while_redis_hangs(world: World, redis: RedisServer) -> None:
-    """The process that takes the event has no answer from Redis; another one has, and reads."""
+    """The process that takes the event gets no answer from Redis; another one does, and reads."""
     async with FaultyTcp(redis.port) as link:
         reader, cut_off = await world.process(), await world.process(link.addr)
         await world.read(reader, USER)
@@ -80,7 +80,7 @@ async def a_proxy_killed_in_a_write(world: World, redis: RedisServer) -> None:
         await writer.kill()
         world.processes.remove(writer)
         world.origin.open()
-        # Nobody will say more of this write: what is read from now on must be what it left.
+        # Nothing more is reported about this write: reads must see its result from now on.
         world.checker.applied(USER.model, 1, "all is quiet")
         await world.read(reader, USER)
         await world.settle()
@@ -88,7 +88,7 @@ async def a_proxy_killed_in_a_write(world: World, redis: RedisServer) -> None:
 
 
 async def a_snapshot_that_comes_back(world: World, redis: RedisServer) -> None:
-    """Redis restarts from a snapshot that holds an entry invalidated since; a process that starts then reads."""
+    """Redis restarts from a snapshot that holds an entry that was invalidated since; a new process reads."""
     before = await world.process()
     await world.read(before, USER)
     await world.settle()
@@ -102,7 +102,7 @@ async def a_snapshot_that_comes_back(world: World, redis: RedisServer) -> None:
 
 
 async def a_write_answered_during_an_outage(world: World, redis: RedisServer) -> None:
-    """All processes lose Redis. One answers a write, holds the invalidation, stays cut off; another is back first."""
+    """All processes lose Redis. One answers a write, holds its invalidation and stays cut off; another reconnects."""
     async with FaultyTcp(redis.port) as one, FaultyTcp(redis.port) as two:
         reader, writer = await world.process(one.addr), await world.process(two.addr)
         await world.read(reader, USER)
@@ -121,7 +121,7 @@ async def a_write_answered_during_an_outage(world: World, redis: RedisServer) ->
 
 
 async def an_entry_that_nobody_invalidates(world: World, redis: RedisServer) -> None:
-    """No event tells of a commit, and a TTL goes by."""
+    """A commit has no event, and a TTL passes."""
     process = await world.process()
     await world.read(process, USER)
     await world.settle()

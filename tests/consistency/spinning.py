@@ -1,4 +1,4 @@
-"""`spinning`: processes that take all the time they can get, so that the machine is as busy as a test wants it."""
+"""`spinning`: processes that use all the CPU time they can get, to make the machine as busy as a test wants."""
 
 import sys
 import tempfile
@@ -11,7 +11,7 @@ from tests.support.servers.children import Child
 
 @contextmanager
 def spinning(count: int) -> Iterator[None]:
-    """So many, each on one core if it can; they are gone when the block ends."""
+    """Runs `count` such processes, which each use up to one core, until the block ends."""
     with ExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="spinning-")))
         for number in range(count):

@@ -1,4 +1,4 @@
-"""The verdicts that no schedule brings about, and the counts."""
+"""Verdicts of the checker that no schedule causes, and its counts."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ class TestChecker:
         self.checker = Checker(lambda: self.now)
 
     def read(self, version: int, answered: Asked = ASKED) -> list[str]:
-        """The kinds of violation that an answer makes."""
+        """The kinds of violation of an answer."""
         self.checker.ended(self.checker.began(ASKED), stamped(answered, version))
         return [violation.partition(":")[0] for violation in self.checker.violations]
 

@@ -1,4 +1,4 @@
-"""Any sequence of reads, writes, events, evictions, cancellations and clock jumps leaves I1 to I3 kept."""
+"""I1 to I3 hold for any sequence of reads, writes, events, evictions, cancellations and clock jumps."""
 
 import pytest
 from hypothesis import Phase

@@ -1,4 +1,4 @@
-"""What is reported of a deployment: which changes arrived, and which did not."""
+"""What is reported about a deployment: which changes arrived, and which did not."""
 
 from collections.abc import AsyncIterator
 
@@ -14,7 +14,7 @@ REQUEST = pb.GetFilesByModelRequest(model_type="user", model_id=1)
 
 @pytest.fixture
 async def servers() -> AsyncIterator[tuple[FakeMediaServer, FakeMediaServer, Watch]]:
-    """What the proxy answers, what the service answers, and who watches both."""
+    """The proxy's answers, the service's answers, and a watch on both."""
     async with FakeMediaServer() as through, FakeMediaServer() as straight:
         async with Gateway(through.addr) as proxy, Gateway(straight.addr) as service:
             yield through, straight, Watch(proxy.stub, service.stub, REQUEST)

@@ -1,4 +1,4 @@
-"""The checker is checked: with a part of the protocol missing it sees a violation, with all of it none."""
+"""A test of the checker: without a part of the protocol it detects a violation, with all parts it detects none."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,4 +1,4 @@
-"""The checker is checked where only a part is broken: each protection missing is seen, with all of them nothing is."""
+"""A test of the checker with partial faults: it detects each missing protection, and nothing with all of them."""
 
 from collections.abc import Awaitable, Callable
 

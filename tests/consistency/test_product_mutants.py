@@ -1,4 +1,4 @@
-"""The checker is checked on the product policy: several tags, further tags, policies that change."""
+"""A test of the checker with the product policy: several tags, further tags, policies that change."""
 
 from collections.abc import Awaitable, Callable
 

@@ -1,7 +1,7 @@
-"""`Traffic`: what a run reads and writes: of the media service by the built-in policy, or of products by one of theirs.
+"""`Traffic`: what a run reads and writes: files with the built-in policy, or products with a policy of their own.
 
-Models, or products, of which some change all the time, so that reads, fills and invalidations overtake each other; and
-some so seldom that no later event makes up for one that was missed.
+Some models or products change all the time, so that reads, fills and invalidations overtake each other. Others change
+so rarely that no later event makes up for a missed one.
 """
 
 import base64
@@ -28,32 +28,32 @@ from tests.support.servers.upstream import FakeMediaServer
 BUSY, QUIET = range(1, 7), range(101, 221)
 
 Committed = Callable[[str, int, str], None]
-"""Hears of every commit: of what, its new version, and what the writer calls this write."""
+"""Called for every commit, with its subject, the new version, and the writer's name for the write."""
 Call = Callable[..., Any]
 
 
 class Origin(Protocol):
-    """A service that can be told to fail."""
+    """A service that can be made to fail."""
 
     failing: Failing
 
 
 class Traffic(Protocol):
-    """Of one run. A read is judged as the answers to one or several questions."""
+    """The traffic of one run. A read is judged as the answers to one or several questions."""
 
     @property
     def origin(self) -> Origin: ...
     @property
     def server(self) -> Any:
-        """A context; its `addr` is where the service listens."""
+        """A context manager whose `addr` is where the service listens."""
 
     @property
     def settings(self) -> dict[str, str]:
-        """Of the proxies."""
+        """The settings of the proxies."""
 
     @property
     def lines(self) -> frozenset[str]:
-        """The messages of a log that tell together that an invalidation was applied."""
+        """The log messages that together say that an invalidation was applied."""
 
     def stub(self, channel: grpc.aio.Channel) -> Any: ...
     def subject(self, number: int) -> str: ...
@@ -107,11 +107,11 @@ class MediaTraffic:
         return [[asked] for asked in [*busy, *(Asked(each) for each in QUIET)]]
 
     def close(self) -> None:
-        """It keeps no files."""
+        """Does nothing, because there are no files to remove."""
 
 
 class ProductTraffic:
-    """Reads by id, by slug (whose product is a further tag) and of a list, all of one version; updates."""
+    """Reads by id, by slug (with the product as a further tag) and of a list; and updates."""
 
     lines = frozenset({"Invalidated product cache", "Invalidated products cache"})
 
@@ -156,7 +156,7 @@ class ProductTraffic:
         return [self._page(""), self._page("ann"), *([asked] for asked in each)]
 
     def _page(self, caller: str) -> Sequence[Question]:
-        """All that one list holds."""
+        """All products of the list."""
         return [AskedProduct(number, "list", caller) for number in PAGE]
 
 
@@ -167,13 +167,13 @@ TRAFFIC: dict[str, Callable[[Checker, random.Random, Committed], Traffic]] = {
 
 
 def media_event(model: Model, collection: str) -> Message:
-    """An upload's."""
+    """The event of an upload."""
     inner = {"model_type": model.type, "model_id": model.id, "collection_name": collection}
     return Message("media.event.uploaded", {"ownerId": str(model.id), "data": _base64(inner)})
 
 
 def product_event(number: int, name: str) -> Message:
-    """An update's."""
+    """The event of an update."""
     data = _base64({"product_id": number, "name": name})
     return Message("product.event.updated", {"data": data}, "damar.exchange")
 

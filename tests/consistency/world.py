@@ -1,7 +1,7 @@
 """`World`: caching cores of several proxies on one real Redis, with a gated origin that stamps its answers.
 
-Everything a schedule does is a method here, and every outcome goes to the `Checker`; nothing but the origin, the
-broker's side of a message and the clocks is made up.
+Everything that a schedule does is a method here, and every outcome is reported to the `Checker`. Only the origin, the
+broker's side of a message, and the clocks are simulated.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ from tests.support.servers.waiting import until
 
 TTL = 600.0
 WITHOUT_EVENTS = 0.2
-_NO_END = 1e9  # seconds; how slow this machine is must decide nothing
+_NO_END = 1e9  # seconds, so that a slow machine decides nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Process:
         return self.store.usable(b"any key")
 
     async def kill(self) -> None:
-        """Ends it as SIGKILL would: nothing is tried once more."""
+        """Ends it like SIGKILL: nothing is retried."""
         for consumer in self.consumers:
             await consumer.stop(0.0)
         for task in self.running:
@@ -72,7 +72,7 @@ class Process:
 
 
 class World:
-    """Use as a context; `process()` starts one more proxy. What `patch` changes lasts as long as the world."""
+    """A context manager; `process()` starts another proxy. The changes of `patch` last as long as the world."""
 
     patch: pytest.MonkeyPatch
 
@@ -106,7 +106,7 @@ class World:
         await self._exits.aclose()
 
     async def process(self, redis_addr: str = "", policy: compiled.Policy | None = None) -> Process:
-        """One more, connected to Redis; `policy`: another one than the scene's."""
+        """Starts another process, connected to Redis; `policy` replaces the scene's."""
         target = RedisAddr().parse(redis_addr or self._addr)
         assert target is not None
         said, metrics = policy or self.scene.policy, Metrics()
@@ -131,7 +131,7 @@ class World:
         return process
 
     async def consume(self, process: Process, url: str) -> None:
-        """A real consumer for a process; returns once events arrive."""
+        """Starts a real consumer for a process; returns once events arrive."""
         record = EventRecord(process.store.topology, "media", process.cache._keys.of_tag)
         consumer = EventConsumer(
             [url],
@@ -151,7 +151,7 @@ class World:
     # What callers do.
 
     def reading(self, process: Process, asked: Question, *, fresh: bool = False) -> "asyncio.Task[None]":
-        """A read that is under way; judged when it ends."""
+        """Starts a read, which is judged when it ends."""
         begun = self.checker.began(asked)
         control = (("cache-control", "no-cache"),) if fresh else ()
         plain = self.scene.call(asked)
@@ -168,19 +168,19 @@ class World:
         await self.reading(process, asked)
 
     def writing(self, process: Process, number: int) -> "asyncio.Task[None]":
-        """A write through a proxy; once it is answered and Redis has its invalidation, it counts as applied."""
+        """Starts a write through a proxy. Once it is answered and Redis has its invalidation, it counts as applied."""
         call, model = self.scene.write(number), self.scene.subject(number)
 
         async def write() -> None:
             await process.methods.write(call)
-            # Committed before the answer, whatever others committed since.
+            # It was committed before the answer, whatever others have committed since.
             self._unapplied.append((process, model, self.checker.version(model)))
             self.acknowledge_writes()
 
         return self._start(write())
 
     def acknowledge_writes(self) -> None:
-        """Counts those whose invalidation was held and is not any more."""
+        """Counts writes as applied whose invalidation was held and no longer is."""
         held = [one for one in self._unapplied if one[0].invalidations.held_back(one[1])]
         for one in self._unapplied:
             if one not in held:
@@ -195,7 +195,7 @@ class World:
     # What the broker does.
 
     async def deliver(self, process: Process, number: int) -> None:
-        """One event arrives; the acknowledgement counts when it is given, which may be later."""
+        """Delivers one event. It counts as acknowledged only when the acknowledgement arrives, which may be later."""
         model, event = self.scene.subject(number), self.scene.message(number)
         version = self.checker.version(model)
         self.checker.note(f"event for {model} arrives")
@@ -217,7 +217,7 @@ class World:
         await process.deliveries.take(cast("AbstractIncomingMessage", message))
 
     async def flush(self, process: Process) -> None:
-        """What the consumer owes when events may have been missed."""
+        """Flushes, as the consumer does when events may have been missed."""
         versions = self.checker.versions()
         self.checker.note("flush begins")
         await process.invalidations.flush("events were missed")
@@ -225,7 +225,7 @@ class World:
             self.checker.applied(model, version, "flushed")
 
     async def settle(self) -> None:
-        """Everything that only waits for Redis or for a turn of the loop goes on; what is gated stays."""
+        """Lets everything continue that only waits for Redis or for a turn of the loop; what is gated stays."""
         for _ in range(4):
             for process in self.processes:
                 if process.usable:
@@ -235,7 +235,7 @@ class World:
             await turns()
 
     async def quiet(self) -> None:
-        """Opens every gate; returns once nothing is under way and every read must see what the origin has."""
+        """Opens every gate; returns once nothing is in progress, so that every read must see what the origin has."""
         self.origin.open()
         await asyncio.gather(*self.calls, return_exceptions=True)
         for process in self.processes:
@@ -250,6 +250,6 @@ class World:
 
 
 async def turns(count: int = 10) -> None:
-    """Lets whatever is ready go on."""
+    """Lets everything that is ready continue."""
     for _ in range(count):
         await asyncio.sleep(0)

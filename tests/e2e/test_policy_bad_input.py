@@ -63,6 +63,13 @@ async def _cached(services: Services) -> Callable[[], Awaitable[list[str]]]:
     return found
 
 
+async def _entries(redis: RedisServer) -> int:
+    """The number of answers that Redis has stored."""
+    keys = await redis.cli("KEYS", "media:model:*")
+    fields = [name for key in keys for name in await redis.cli("HKEYS", key)]
+    return sum(name.startswith(b"e") for name in fields)
+
+
 @pytest.mark.parametrize(
     ("change", "left"),
     [
@@ -90,7 +97,10 @@ async def test_an_event_that_names_no_tag_flushes_what_the_policy_says(
         if left != ["hit", "hit"]:
             word = "the cache of a service" if left[1] == "hit" else "the whole cache"
             await until(lambda: _flushes(services)[1:] == [f"{word} was flushed"], "the flush")
-        assert await found() == left
+        # Redis is asked what it has left: on a busy machine, a read may be a miss because Redis was slow.
+        assert await _entries(redis) == left.count("hit")
+        read = await found()
+        assert [result for result, wanted in zip(read, left, strict=True) if wanted == "miss" != result] == []
 
 
 async def test_tags_of_callers_text_are_no_patterns(redis: RedisServer, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ async def test_lookup_tells_what_depends_on_what(redis: RedisServer, tmp_path: P
             await x_cache(services.products.GetProductBySlug(product.GetProductBySlugRequest(slug="mug")))
         told = await ask(services.proxy, "lookup", "slug/mug")
         assert told.out.startswith("slug/mug: 1 stored\n")
-        assert "its answers depend on product/1 too" in told.out
+        assert "its answers also depend on product/1" in told.out
         told = await ask(services.proxy, "lookup", "product/1")
         assert "an invalidation also removes what is stored under slug/mug" in told.out
         document = json.loads((await ask(services.proxy, "lookup", "product/1", "--json")).out)
@@ -185,7 +185,7 @@ async def test_a_service_is_flushed_by_hand(redis: RedisServer, tmp_path: Path) 
             await x_cache(services.products.GetProductByID(MUG))
             await x_cache(services.media.GetFilesByModel(files))
         told = await ask(services.proxy, "flush", "product.ProductService")
-        assert (told.status, told.out) == (0, "all that is stored of product.ProductService is flushed\n")
+        assert (told.status, told.out) == (0, "everything stored for product.ProductService is flushed\n")
         assert await x_cache(services.products.GetProductByID(MUG)) == "miss"
         assert await x_cache(services.media.GetFilesByModel(files)) == "hit"
         assert "everything of product.ProductService" in (await ask(services.proxy, "stats")).out
@@ -204,7 +204,9 @@ async def test_shadow_mode_says_of_which_tag_a_hit_would_have_differed(redis: Re
         assert json.loads(line)["tag"] == "product/1"
         assert await services.proxy.metric("media_cache_shadow_differences_total") == 1
         explained = (await ask(services.proxy, "explain", GET, '{"id": 1}')).out
-        assert "The mode is shadow, which answers every call from product.ProductService; on, it would be" in explained
+        assert (
+            "The mode is shadow: product.ProductService answers every call. In mode on the result would be" in explained
+        )
 
 
 @TRANSPORTS

@@ -1,4 +1,4 @@
-"""proxy.envoy.addresses: gRPC's targets and our own address as Envoy's configuration has them."""
+"""gRPC targets and LISTEN_ADDR in Envoy's configuration."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""proxy.envoy.admin: what a running Envoy says of itself."""
+"""Queries and commands to the admin interface of a running Envoy."""
 
 import asyncio
 from collections.abc import AsyncIterator

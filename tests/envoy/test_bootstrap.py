@@ -1,4 +1,4 @@
-"""proxy.envoy.bootstrap: what Envoy is told follows from the settings, and Envoy accepts it."""
+"""Envoy's configuration follows from the settings, and Envoy accepts it."""
 
 import json
 import subprocess
@@ -97,7 +97,7 @@ def test_a_target_that_envoy_cannot_reach_is_one_line() -> None:
     ],
 )
 def test_envoy_accepts_all_of_it_but_the_module(target: str, tmp_path: Path) -> None:
-    """Whether the module can be loaded, only a start with its environment shows."""
+    """Only a start in its environment shows whether the module can be loaded."""
     config = rendered(media_service_addr=target, listen_addr="[::]:50066", upstream_tls="on")
     manager = config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
     del manager["http_filters"][0]

@@ -1,4 +1,4 @@
-"""proxy.envoy.calls: the ASGI application, with the events that pyvoy would send and take."""
+"""The ASGI application, with the events that pyvoy would send and receive."""
 
 import asyncio
 from typing import Any
@@ -24,7 +24,7 @@ LIMITS = Limits(message_bytes=1 << 20, compressed=True, large_methods=frozenset(
 
 
 class Exchange:
-    """One call: the chunks of its body as they come, and the events of the answer."""
+    """One call: the chunks of its body as they arrive, and the events of its answer."""
 
     def __init__(self, *chunks: bytes, headers: tuple[tuple[bytes, bytes], ...] = (), whole: bool = True) -> None:
         self.sent: list[Event] = []
@@ -69,7 +69,7 @@ class Exchange:
 
 
 class Asgi:
-    """The application with these routes, and what it told its observer."""
+    """The application with these routes, and what it reported to its observer."""
 
     def __init__(self, *, call_timeout: float = 60.0, limit: int = 10, **routes: Handler) -> None:
         self.recorder = Recorder()

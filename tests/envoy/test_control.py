@@ -1,4 +1,4 @@
-"""proxy.envoy.control: what is said arrives as it was said."""
+"""Messages between `serve` and Envoy arrive unchanged."""
 
 from multiprocessing import Pipe
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""proxy.envoy.departures: a caller that left is noticed soon, at few questions, and its call is cancelled."""
+"""A caller that left is noticed soon and with few queries, and its call is cancelled."""
 
 import asyncio
 from typing import Any
@@ -9,7 +9,7 @@ from proxy.envoy.departures import Departures
 
 
 class Time:
-    """A clock that goes on only when told to."""
+    """A clock that the test moves forward."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -62,7 +62,7 @@ async def test_questions_become_rare() -> None:
     running = asyncio.create_task(departures.run())
     work = asyncio.create_task(asyncio.Event().wait())
     departures.enter(caller, work)
-    await time.pass_by(40)  # a second
+    await time.pass_by(40)  # one second
     assert 4 <= caller.asked <= 7
     await time.pass_by(400)
     assert 20 <= caller.asked <= 30
@@ -80,7 +80,7 @@ async def test_who_is_answered_is_asked_no_more_and_nobody_costs_nothing() -> No
     departures.leave(departures.enter(caller, task))
     await time.pass_by(3)
     assert caller.asked == 0
-    assert time.now <= 0.025  # it sleeps no more than once, then waits
+    assert time.now <= 0.025  # it sleeps at most once, then waits for a call
     running.cancel()
     await asyncio.wait([running])
 

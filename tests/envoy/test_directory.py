@@ -1,4 +1,4 @@
-"""Where Envoy's sockets are: gone with their process, at the latest when the next one starts."""
+"""The directory of Envoy's sockets is removed with its process, or at the latest when the next one starts."""
 
 import os
 import subprocess
@@ -28,7 +28,7 @@ def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def holder(parent: Path) -> tuple["subprocess.Popen[str]", Path]:
-    """Another process with a directory of its own."""
+    """Another process with its own directory."""
     environment = {**os.environ, "TMPDIR": str(parent), "PYTHONPATH": str(ROOT)}
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment

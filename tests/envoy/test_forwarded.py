@@ -1,4 +1,4 @@
-"""proxy.envoy.forwarded: calls that pass the core by are counted as all others are, by gRPC status; each transport."""
+"""Calls that Envoy forwards without the core are counted like all others, by gRPC status; on each transport."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""proxy.envoy.framing: gRPC's rules for headers, messages and trailers."""
+"""gRPC's rules for headers, messages and trailers."""
 
 import gzip
 import zlib
@@ -87,7 +87,7 @@ def test_a_message_that_is_cut_or_marked_wrongly_is_internal(body: bytes) -> Non
     assert reply.code is StatusCode.INTERNAL
 
 
-_GZIP = gzip.compress(b"hi", mtime=0)  # workers must find tests of the same names, whatever the second
+_GZIP = gzip.compress(b"hi", mtime=0)  # without the time, since the tests' names must be the same in all workers
 
 
 @pytest.mark.parametrize(("encoding", "data"), [(b"gzip", _GZIP), (b"deflate", zlib.compress(b"hi"))])

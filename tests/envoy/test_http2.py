@@ -1,4 +1,4 @@
-"""proxy.envoy.http2: windows as large as what may be held back."""
+"""HTTP/2 windows are as large as the data that may be held back."""
 
 from proxy.envoy.http2 import as_client, http2
 

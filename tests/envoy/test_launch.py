@@ -1,4 +1,4 @@
-"""proxy.envoy.launch: the command that starts Envoy."""
+"""The command that starts Envoy."""
 
 import sys
 from pathlib import Path

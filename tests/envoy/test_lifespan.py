@@ -1,4 +1,4 @@
-"""proxy.envoy.lifespan: what goes wrong inside Envoy's interpreter ends the proxy as it does outside."""
+"""A failure inside Envoy's interpreter ends the proxy as it does with the other transport."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""proxy.envoy.listener: which call goes where; what that does to calls is seen in test_forward and test_envoy_calls."""
+"""Where Envoy routes each call; test_forward and test_envoy_calls have the effect on calls."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def manager(**settings: Any) -> dict[str, Any]:
 
 
 def routes(**settings: Any) -> list[dict[str, Any]]:
-    """Those for a usual content-type; behind them come the same but the first for one that has parameters."""
+    """The routes for a usual content-type. All but the first are repeated after them for one with parameters."""
     return [each for each in every_route(**settings) if "grpc" in each["match"]]
 
 
@@ -52,7 +52,7 @@ def test_a_read_has_one_route_for_all_other_spellings_of_protobuf() -> None:
 
 
 def test_only_what_goes_upstream_is_tried_again_and_that_is_said_once() -> None:
-    """Of each route it would take 1.5 kB of memory."""
+    """In each route, the policy would take 1.5 kB of memory."""
     [host] = manager()["route_config"]["virtual_hosts"]
     assert host["retry_policy"]["num_retries"] == 1
     said = {each["route"]["cluster"]: each["route"].get("retry_policy") for each in host["routes"]}

@@ -1,4 +1,4 @@
-"""proxy.envoy.outcomes: Envoy's counts under our own names."""
+"""Envoy's counts under the proxy's own names."""
 
 import re
 from collections import Counter

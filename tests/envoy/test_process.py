@@ -1,4 +1,4 @@
-"""proxy.envoy.process: one process, told and listened to; a shell stands in for Envoy where it need not serve."""
+"""One Envoy process, its messages and its log; a shell stands in for Envoy if it need not serve."""
 
 import asyncio
 import logging

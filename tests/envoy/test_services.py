@@ -1,4 +1,4 @@
-"""proxy.envoy.services: where each service is for Envoy."""
+"""Where Envoy finds each service."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_each_target_has_clusters_of_its_own(tmp_path: Path) -> None:
     of_media, of_products, of_catalogue = (each.clusters for each in found)
     assert of_media is DEFAULT
     assert len({*of_media, *of_products, *of_catalogue}) == 9
-    # Whatever else another policy names, Envoy is to know them again.
+    # Whatever else another policy names, Envoy must recognize these clusters.
     alone = placed(Settings(policy=policy_in(tmp_path, product="shop:1")))
     assert alone[1].clusters == of_products
     assert re.fullmatch(r"upstream-[0-9]+", of_products.first)

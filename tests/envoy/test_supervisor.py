@@ -17,7 +17,7 @@ from grpc import StatusCode
 
 from bench.accounting import Tree
 from proxy import cli
-from proxy.envoy import placing
+from proxy.envoy import config_files
 from proxy.envoy.bootstrap import Place
 from proxy.settings.config import Settings
 from tests.support.envoy_chain import admin_socket_of, envoy_of
@@ -80,7 +80,7 @@ async def test_envoy_dies_with_the_proxy(proxy: ProxyProcess) -> None:
 
 
 async def test_what_only_the_start_used_is_given_back(proxy: ProxyProcess) -> None:
-    """Its processes take 114 MB together; with all the pages of Envoy's executable that were touched, 157."""
+    """Its processes take 114 MB together; with all pages of Envoy's executable that the start touched, 157 MB."""
     await until(lambda: Tree(proxy.pid).resident() < 140, "memory to be given back")
     assert await serves(proxy)
     assert Tree(proxy.pid).resident() < 140
@@ -114,7 +114,7 @@ async def test_a_host_that_is_not_known_is_told_as_with_grpcio() -> None:
     try:
         assert await proxy.exited() == 1
         [line] = proxy.stderr.splitlines()
-        assert line.startswith(f"media-cache-proxy: LISTEN_ADDR: '{address}' cannot be listened on; accepted: ")
+        assert line.startswith(f"media-cache-proxy: LISTEN_ADDR: '{address}' cannot be opened to listen on; accepted: ")
     finally:
         proxy.remove()
 
@@ -141,7 +141,7 @@ def test_the_configuration_can_be_read() -> None:
 
 
 def test_the_process_around_envoy_loads_little() -> None:
-    """It is there as long as Envoy, and does next to nothing."""
+    """It lives as long as Envoy and does next to nothing."""
     heavy = ("pyvoy", "aiohttp", "grpc", "google.protobuf", "prometheus_client", "redis", "aio_pika", "opentelemetry")
     program = (
         "import sys, proxy.cli, proxy.envoy.supervisor; from proxy.envoy import launch; from pathlib import Path\n"
@@ -154,7 +154,7 @@ def test_the_process_around_envoy_loads_little() -> None:
 
 def test_what_may_change_is_shown_in_its_place(tmp_path: Path) -> None:
     settings = Settings(policy=policy_in(tmp_path, product="shop:1"))
-    shown = json.dumps(placing.shown(settings, Place(tmp_path, "pyvoy.so", "roots.pem")))
+    shown = json.dumps(config_files.shown(settings, Place(tmp_path, "pyvoy.so", "roots.pem")))
     assert '"address": "shop"' in shown
     assert "/product.ProductService/GetProductByID" in shown
     assert "path_config_source" not in shown

@@ -1,4 +1,4 @@
-"""proxy.envoy.tls: what the settings of TLS become in Envoy's configuration."""
+"""The TLS settings in Envoy's configuration."""
 
 from pathlib import Path
 from typing import Any

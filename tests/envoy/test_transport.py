@@ -1,4 +1,4 @@
-"""proxy.envoy.transport: health, and draining, as callers meet them."""
+"""Health and draining, as callers see them."""
 
 import asyncio
 from collections.abc import AsyncIterator

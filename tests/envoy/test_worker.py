@@ -1,4 +1,4 @@
-"""proxy.envoy.worker: Envoy's interpreter finds what `serve` finds."""
+"""Envoy's interpreter finds the same modules as `serve`."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ SHADOWED = ("aio_pika", "asyncio", "grpc", "json", "media_cache_proxy_worker", "
 
 
 def installed(**settings: str) -> ProxyProcess:
-    """The command as pip installed it (editable, here), which finds modules by that alone."""
+    """The command as pip installed it (here editable), so that modules are found only by the installation."""
     proxy = ProxyProcess(**settings)
     proxy.child.command = [str(Path(sys.executable).with_name("media-cache-proxy")), "serve"]
     assert proxy.child.env is not None

@@ -1,7 +1,7 @@
-"""How many examples a property is given, and what they are made of.
+"""The number of examples of a property, and common strategies for them.
 
-In `make test` and CI: so many, the same each time. With `FUZZ_TIMES=n` (`run.py` sets it): n times as many, and new
-ones, drawn from the seed that `--hypothesis-seed` names.
+In `make test` and CI the number is fixed, and so are the examples. With `FUZZ_TIMES=n` (set by `run.py`) there are n
+times as many, and new ones, drawn from the seed in `--hypothesis-seed`.
 """
 
 import os
@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 TIMES = "FUZZ_TIMES"
-"""The environment variable; not set: the fixed examples."""
+"""The environment variable; if it is not set, the examples are fixed."""
 
 
 def budget(examples: int = 400, **more: Any) -> settings:
-    """A decorator for a property. How slow this machine is fails none."""
+    """A decorator for a property; a slow machine fails none."""
     times = int(os.environ.get(TIMES, "0"))
     return settings(
         max_examples=examples * max(1, times),
@@ -29,7 +29,7 @@ def budget(examples: int = 400, **more: Any) -> settings:
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: bytes, most: int = 4) -> bytes:
-    """These bytes with one to `most` places changed, cut, doubled or filled; now and then as they were."""
+    """These bytes with one to `most` places changed, cut, doubled or filled; now and then unchanged."""
     found = whole
     for _ in range(draw(st.integers(1, most))):
         low, high = sorted((draw(st.integers(0, len(found))), draw(st.integers(0, len(found)))))
@@ -74,5 +74,5 @@ json_values: st.SearchStrategy[Any] = st.sampled_from(_HOSTILE) | st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
 )
-"""Whatever `json.dumps` takes: half characters, NaN and absurd numbers too."""
+"""Everything that `json.dumps` accepts, including lone surrogates, NaN and absurd numbers."""
 int64s = st.integers(-(2**63), 2**63 - 1)

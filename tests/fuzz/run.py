@@ -1,12 +1,12 @@
-"""`make fuzz`: the properties of this folder, and the consistency machine, with new examples until the time is over.
+"""`make fuzz`: runs the properties of this folder, and the consistency machine, on new examples until the time is over.
 
     python -m tests.fuzz.run [--seconds 300] [--seed 7] [PYTEST ARGUMENTS]
 
-Round by round: each has a seed of its own and ends with the first property that fails, whose smallest example pytest
-then shows; below it stands the command that repeats the round. With `--seed` there is that one round.
+Each round has its own seed and ends with the first property that fails; pytest then shows its smallest example, and the
+command that repeats the round follows. With `--seed` there is only that round.
 """
 
-# ruff: noqa: T201 -- this is what the command is for
+# ruff: noqa: T201 -- printing is what the command is for
 
 import argparse
 import os
@@ -20,7 +20,7 @@ from tests.fuzz.budget import TIMES
 
 _TARGETS = ("tests/fuzz", "tests/consistency/test_core.py")
 _AS_MANY = "2"
-"""Examples of a round, by those in `make test`."""
+"""Examples of a round, as a multiple of those in `make test`."""
 
 
 def round_of(seed: int, more: Sequence[str]) -> int:
@@ -34,7 +34,7 @@ def round_of(seed: int, more: Sequence[str]) -> int:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line; 1 when a property failed."""
+    """Runs the command; returns 1 if a property failed."""
     parser = argparse.ArgumentParser(description="new examples for every fuzz target until the time is over")
     parser.add_argument("--seconds", type=float, default=300.0, help="no round begins later than this")
     parser.add_argument("--seed", type=int, help="just the round with this seed")

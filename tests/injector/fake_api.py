@@ -1,7 +1,7 @@
-"""A fake API server: the Secret, the webhook configuration and the version, with conflicts as the real one has them.
+"""A fake API server: the Secret, the webhook configuration and the version, with the real one's conflicts.
 
-Strict where the keeper could go wrong: optimistic locking by resourceVersion, the strategic merge of webhooks by name,
-the token, and nothing but the verbs that the chart's RBAC gives.
+It is strict where the keeper could go wrong: optimistic locking by resourceVersion, the strategic merge of webhooks by
+name, the token, and only the verbs that the chart's RBAC allows.
 """
 
 import base64
@@ -24,13 +24,13 @@ Hook = Callable[[str, str], Awaitable[None]]
 def _status(code: int, message: str) -> web.Response:
     body = {"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": code, "message": message}
     response = web.json_response(body, status=code)
-    response.headers["Content-Type"] = "application/json"  # as the real one has it: without a charset
+    response.headers["Content-Type"] = "application/json"  # without a charset, like the real one
     return response
 
 
 @dataclass
 class FakeApi:
-    """`before(method, path)` runs before each call is carried out: where a test lets others come in between."""
+    """The fake's state. `before(method, path)` runs before each call, so that a test can force an interleaving."""
 
     version: str = "v1.35.2"
     secret: dict[str, str] | None = field(default_factory=dict)

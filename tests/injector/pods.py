@@ -1,4 +1,4 @@
-"""The golden pods: each file holds what is given and what must come out of it."""
+"""The golden pods: each file holds a pod and what must come out of it."""
 
 import copy
 import json
@@ -48,19 +48,19 @@ def expectation(found: Decision) -> dict[str, Any]:
         shown["warnings"] = list(found.warnings)
     if found.operations:
         shown["patch"] = [operation.as_json() for operation in found.operations]
-    # The release's own number would change every file with each release.
+    # With the real version, every file would change with each release.
     return cast("dict[str, Any]", json.loads(json.dumps(shown).replace(__version__, "VERSION")))
 
 
 def patched(pod: dict[str, Any], found: Decision) -> dict[str, Any]:
-    """The pod with the patch applied; the one given is not changed."""
+    """A copy of the pod with the patch applied."""
     result = copy.deepcopy(pod)
     operations.apply(result, copy.deepcopy(found.operations))
     return result
 
 
 def complete(pod: dict[str, Any]) -> dict[str, Any]:
-    """With the two lines that every manifest has."""
+    """The pod with apiVersion and kind, as in every manifest."""
     return {"apiVersion": "v1", "kind": "Pod", **pod}
 
 

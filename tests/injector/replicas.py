@@ -1,4 +1,4 @@
-"""Replicas of the webhook, as tests of the certificates want them."""
+"""Replicas of the webhook for tests of the certificates."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -13,7 +13,7 @@ SETTLE = timedelta(seconds=20)
 
 
 class Clock:
-    """Starts so far back that a pair made then is due for renewal now, and still valid by the real clock."""
+    """A clock that starts so early that a pair made then is due for renewal now, but still valid by the real clock."""
 
     def __init__(self) -> None:
         self.now = datetime.now(UTC) - 61 * DAY
@@ -23,7 +23,7 @@ class Clock:
 
 
 class Replica:
-    """A keeper of its own, with what a test wants to know of it."""
+    """A keeper of its own, with what tests need to see of it."""
 
     def __init__(
         self, cluster: Cluster, clock: Clock, source: Source | None = None, *, writes_bundle: bool = True
@@ -46,7 +46,7 @@ class Replica:
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
     def presented(self) -> bytes:
-        """The leaf that a handshake gets."""
+        """The leaf certificate that a handshake gets."""
         server_in, client_in = ssl.MemoryBIO(), ssl.MemoryBIO()
         server = self.keeper.context.wrap_bio(server_in, client_in, server_side=True)
         context = ssl.create_default_context()

@@ -1,4 +1,4 @@
-"""AdmissionReviews as an API server sends them."""
+"""Makes AdmissionReviews as an API server sends them."""
 
 import base64
 import json
@@ -36,7 +36,7 @@ def review(
 
 
 def patch_of(answer: dict[str, Any]) -> list[dict[str, Any]]:
-    """The JSON patch in an answer; none is an empty one."""
+    """The JSON patch in an answer; empty if there is none."""
     text = answer["response"].get("patch")
     patch: list[dict[str, Any]] = json.loads(base64.b64decode(text)) if text else []
     assert bool(text) == ("patchType" in answer["response"])

@@ -1,4 +1,4 @@
-"""The address swap: what is taken along to the sidecar, what is refused, what names the sidecar itself."""
+"""Replacing the address: which entries the sidecar gets, what is refused, what leads back to the sidecar."""
 
 from typing import Any
 

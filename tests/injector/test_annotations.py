@@ -1,4 +1,4 @@
-"""Annotations: each is checked, by the parser of serve where it is one of serve's settings."""
+"""Annotations: each is checked, with serve's own parser if it is one of serve's settings."""
 
 import pytest
 

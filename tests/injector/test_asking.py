@@ -1,4 +1,4 @@
-"""Who asks for the sidecar, and how it is heard."""
+"""What asks for the sidecar, and how it is understood."""
 
 from typing import Any
 
@@ -52,7 +52,9 @@ def test_the_annotation_goes_before_the_label() -> None:
 
 
 def test_a_static_pod_is_let_alone() -> None:
-    """The API server has only its mirror: changed, it would show what does not run; denied, nothing would stop."""
+    """The API server only has its mirror pod: changing it would show something that does not run, and denying it would
+    stop nothing.
+    """
     for given in (pod("true", **{"kubernetes.io/config.mirror": "x"}), pod(**{"kubernetes.io/config.mirror": "x"})):
         found = decided(given)
         assert (found.allowed, found.reason, found.operations) == (True, "static-pod", ())
@@ -87,7 +89,7 @@ NOT_OURS = [
 @pytest.mark.parametrize("key", MISTYPED)
 @pytest.mark.parametrize("word", ["true", "false"])
 def test_a_mistyped_key_is_a_wish_that_is_not_understood(key: str, word: str) -> None:
-    """Also one that says no: a pod that might not want the sidecar does not get it from its namespace."""
+    """That includes a key that says no: a pod that might not want the sidecar does not get it from its namespace."""
     found = decided(pod(**{key: word}))
     assert (found.asked, found.reason, found.operations) == ("pod", "unknown-annotation", ())
     assert found.warnings[0].startswith(f"not injected: {key}: is unknown; ")
@@ -108,7 +110,7 @@ def test_what_is_not_ours_is_let_be(key: str) -> None:
 
 
 def test_other_annotations_as_labels_are_told() -> None:
-    """They are not read there, whoever asks."""
+    """They are not read on labels, whatever asks for the sidecar."""
     given = pod("true")
     given["metadata"]["labels"] = {"media-cache-proxy.io/cache-ttl": "5m"}
     found = decided(given)

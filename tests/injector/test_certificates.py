@@ -32,7 +32,7 @@ async def test_first_start_makes_stores_trusts_and_serves(cluster: Cluster, api:
 
 
 async def test_two_replicas_race_and_serve_the_same(cluster: Cluster, api: FakeApi) -> None:
-    """Both find the Secret empty before either has stored: the loser's write is a conflict, and it reads again."""
+    """Both find the Secret empty before either has stored a pair: the loser's write conflicts, and it reads again."""
     both_have_read = asyncio.Barrier(2)
     arrived = 0
 
@@ -111,7 +111,7 @@ async def test_renewal_trusts_both_first_and_serves_the_new_one_later(cluster: C
 
 
 async def test_a_bundle_lost_during_a_renewal_comes_back_with_both(cluster: Cluster, api: FakeApi) -> None:
-    """Replicas that still serve the old certificate must stay trusted: the Secret remembers both CAs."""
+    """Replicas that still serve the old certificate must stay trusted, so the Secret keeps both CAs."""
     clock = Clock()
     replica = Replica(cluster, clock)
     await replica.keeper.check()
@@ -132,14 +132,14 @@ async def test_a_replica_with_the_old_pair_does_not_take_the_new_ca_away(cluster
     clock.now += 61 * DAY
     await ahead.keeper.check()
     bundle = api.bundle()
-    api.secret = api_secret  # what a replica that read before the renewal still holds
+    api.secret = api_secret  # as a replica has it that read before the renewal
     clock.now -= 10 * DAY
     await behind.keeper.check()
     assert api.bundle() == bundle
 
 
 async def test_no_request_fails_while_the_certificate_is_renewed(cluster: Cluster, api: FakeApi) -> None:
-    """The caller trusts what the webhook configuration said one round ago, as an API server's cache does."""
+    """The caller trusts the caBundle of one round ago, as an API server does because of its cache."""
     clock = Clock()
     replica = Replica(cluster, clock)
     await replica.keeper.check()

@@ -1,4 +1,4 @@
-"""The keeper with files that others write: changes, breakage, bundles by others, alarms."""
+"""The keeper with mounted files that others write: changes, broken files, caBundles set by others, alarms."""
 
 import base64
 import logging

@@ -1,4 +1,4 @@
-"""The calls to the API server: what they send, and every failure as one line."""
+"""The calls to the API server: what they send, and that every failure is one line."""
 
 import base64
 from pathlib import Path

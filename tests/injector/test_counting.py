@@ -1,4 +1,4 @@
-"""A pod's resources, counted as Kubernetes counts them."""
+"""A pod's resources are counted as Kubernetes counts them."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,7 +1,7 @@
-"""A pod's whole way, without a cluster: AdmissionReview over TLS, patch, and the sidecar run as the patched pod has it.
+"""A pod's whole way without a cluster: the AdmissionReview over TLS, the patch, and the sidecar run as the patch says.
 
-The webhook and the sidecar are real processes, the media service is the reference one, Redis is real. What a kubelet
-does for the sidecar (resolving its environment, starting its command, probing it) is done here as it would.
+The webhook and the sidecar are real processes, the media service is the reference one, Redis is real. The test does for
+the sidecar what a kubelet does: it resolves its environment, starts its command and probes it.
 """
 
 import asyncio
@@ -139,7 +139,7 @@ async def test_the_patched_pods_app_reads_through_its_sidecar(
         for each in entries
     ]
     wishes = {"inject": "true", "redis-addr": redis.addr, "rabbitmq-addr": "", "log-level": "debug"}
-    # On a machine that other tests share, the ports are free ones; in a pod they would be the defaults.
+    # The ports are free ones of this machine, which other tests share; in a pod they would be the defaults.
     wishes |= {name: str(free_port()) for name in ("port", "probe-port", "admin-port")}
     pod = {
         "metadata": {
@@ -160,7 +160,7 @@ async def test_the_patched_pods_app_reads_through_its_sidecar(
     native = version == "v1.37.0"
     assert app(patched, "media-cache-proxy").get("restartPolicy") == ("Always" if native else None)
     assert address.removeprefix("dns:///").removeprefix("passthrough:///") == f"127.0.0.1:{wishes['port']}"
-    # `passthrough` is grpc-go's; the client here is C core's.
+    # grpc-go knows `passthrough`; the C core client used here does not.
     target = address.removeprefix("passthrough:///")
     async with sidecar_of(patched, config_maps, tmp_path), Gateway(target) as gateway:
         first = await gateway.read("user", 123)

@@ -1,4 +1,4 @@
-"""Events on what makes the pods: one for each owner and reason in an hour, none for a pod that a person made."""
+"""Events on pods' controllers: one an hour for each owner and reason, none for a pod that a person created."""
 
 import asyncio
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whatever stands in a pod: an answer, never an exception, and no patch that does not apply."""
+"""Whatever is in a pod, there is an answer and never an exception, and every patch applies."""
 
 import copy
 import json
@@ -24,7 +24,7 @@ junk = st.recursive(
 
 
 def places(node: Any, *path: str | int) -> list[tuple[str | int, ...]]:
-    """Every place in a tree but its root."""
+    """The path of every node in a tree except its root."""
     found: list[tuple[str | int, ...]] = [path] if path else []
     children = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
     for step, child in children:

@@ -1,4 +1,4 @@
-"""Nodes and users: what is refused, and beside whom the sidecar needs a user of its own."""
+"""Nodes and users: what is refused, and when the sidecar needs a user of its own."""
 
 from typing import Any
 

@@ -42,7 +42,7 @@ async def test_the_golden_pods_over_tls(api: FakeApi) -> None:
         ports = await line(started, "listening")
         await line(started, "serving a certificate")
         for case in cases:
-            # Under each key that a golden pod names.
+            # It is stored under each key that a golden pod names.
             api.configs["shop"] = dict.fromkeys(("policy.yaml", "plan.yaml"), case["given"].get("policy", ""))
             async with session.post(
                 f"https://127.0.0.1:{ports['admissions']}/mutate",

@@ -1,4 +1,4 @@
-"""`inject`: every kind of workload, comments and order kept, nothing half made."""
+"""`inject`: every kind of workload, with comments and order kept, and all documents or none."""
 
 import io
 from typing import Any

@@ -1,4 +1,4 @@
-"""LimitRanges and ResourceQuotas, taken apart."""
+"""LimitRanges and ResourceQuotas are parsed."""
 
 from decimal import Decimal
 from typing import Any

@@ -1,4 +1,4 @@
-"""What is said to whoever labels a namespace."""
+"""The warnings that a person who labels a namespace gets."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""JSON patch operations: escaped for the wire, applied in place."""
+"""JSON Patch operations: escaped in JSON, applied in place."""
 
 from typing import Any
 

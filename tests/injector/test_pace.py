@@ -1,4 +1,4 @@
-"""At once for what is seldom, slower and slower for what is not."""
+"""There is no delay for rare actions, and a growing one for repeated actions."""
 
 from proxy.injector.pace import Pace
 

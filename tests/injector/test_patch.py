@@ -1,4 +1,4 @@
-"""The patch: every golden pod comes out as written, and what no pod may do to the function."""
+"""The patch: every golden pod comes out as written, and no pod makes the function fail."""
 
 import copy
 from pathlib import Path
@@ -137,7 +137,7 @@ def test_a_template_of_a_job_counts_as_a_job() -> None:
 
 @pytest.mark.parametrize("policy", ["Never", "OnFailure"])
 def test_one_that_runs_to_its_end_counts_as_a_job_in_container_mode(policy: str) -> None:
-    """Argo's steps, CI runners and bare pods have no Job, and would never end either."""
+    """The pods of Argo's steps and CI runners, and bare pods, have no Job, but would never end either."""
     given = pod(restartPolicy=policy)
     old = Request(namespace="shop", kubernetes=(1, 30))
     found = decide(given, old, SETTINGS)

@@ -1,4 +1,4 @@
-"""Certificates: made, joined, tried in memory."""
+"""Certificates: made, merged, and tried in memory."""
 
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -80,7 +80,7 @@ def test_a_context_presents_what_was_loaded_last() -> None:
 
 
 def test_a_self_signed_leaf_is_accepted_by_itself() -> None:
-    """What cert-manager's self-signed issuer makes: the certificate is its own CA."""
+    """Cert-manager's self-signed issuer makes such a certificate, which is its own CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "self")])
     leaf = (

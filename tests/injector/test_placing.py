@@ -1,4 +1,4 @@
-"""Where the sidecar stands in a pod, and what comes with it."""
+"""The sidecar's position in a pod, and what is added with it."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What the injector knows of a policy: its services' variables, and nothing that needs CEL."""
+"""The injector reads the variables of a policy's services, and nothing that needs CEL."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""Ports: never one that the pod uses, wishes before defaults."""
+"""Ports: never one that the pod uses; the pod's wishes override the defaults."""
 
 import pytest
 

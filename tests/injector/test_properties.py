@@ -1,4 +1,4 @@
-"""Properties of the patch over generated pods: idempotent, valid, all of the app kept, the swap right everywhere."""
+"""Properties of the patch for generated pods: it is idempotent and valid, keeps the app, and replaces each address."""
 
 import copy
 from typing import Any
@@ -83,7 +83,7 @@ requests = st.builds(
 
 
 def _without_ours(pod: dict[str, Any]) -> dict[str, Any]:
-    """The pod less everything that injecting may add or change."""
+    """The pod without everything that injecting may add or change."""
     pod = copy.deepcopy(pod)
     for kind, ours in (("annotations", (STATUS, DEFAULT_CONTAINER)), ("labels", (INJECTED,))):
         kept = {key: value for key, value in (pod["metadata"].get(kind) or {}).items() if key not in ours}

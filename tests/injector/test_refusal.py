@@ -1,4 +1,4 @@
-"""Refusals: what, what is wrong, what to do."""
+"""Refusals say what is wrong where, and what to do."""
 
 from proxy.injector.refusal import Refused, annotation, nearest
 

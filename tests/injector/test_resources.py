@@ -1,4 +1,4 @@
-"""The sidecar's requests and limits, fitted to the pod and to what its namespace demands."""
+"""The sidecar's requests and limits are fitted to the pod and to the rules of its namespace."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_where_nothing_is_demanded_it_is_what_the_installation_says() -> None:
 
 
 def test_where_all_others_have_a_limit_it_has_one() -> None:
-    """So a quota on limits.cpu, which cannot always be seen, does not refuse the pod."""
+    """Otherwise a quota on limits.cpu, which is not always visible, would refuse the pod."""
     app = resources({"cpu": "1", "memory": "1Gi"}, {"cpu": "2"})
     assert fit(app=app)["limits"] == {"cpu": "500m", "memory": "512Mi"}
 
@@ -152,7 +152,7 @@ def test_init_containers_count_as_kubernetes_counts_them() -> None:
 
 
 def test_what_is_lowered_is_never_too_little_to_start() -> None:
-    """A small request of the installation does not mean that so little is enough."""
+    """Even if the installation's request is small, the limit is not lowered to it."""
     small: dict[str, Any] = {"memory_request": "32Mi", "cpu_request": "10m"}
     assert fit(quota(limits_memory="100Mi"), **small)["limits"] == {"memory": "100Mi"}
     for demand in (limits(max={"memory": "64Mi"}), limits(max={"cpu": "20m"}), quota(limits_memory="90Mi")):
@@ -169,7 +169,7 @@ def test_a_quota_that_counts_it_only_with_requests() -> None:
 
 
 def test_a_ratio_of_local_storage_is_heeded() -> None:
-    """Without request and limit the API server refuses the pod."""
+    """Without request and limit, the API server would refuse the pod."""
     found = fit(limits(maxLimitRequestRatio={"ephemeral-storage": "2"}))
     assert found["requests"]["ephemeral-storage"] == found["limits"]["ephemeral-storage"] == "128Mi"
     bounds: dict[str, Any] = {"maxLimitRequestRatio": {"ephemeral-storage": "1"}, "min": {"ephemeral-storage": "1Gi"}}
@@ -187,7 +187,9 @@ def test_a_ratio_of_local_storage_is_heeded() -> None:
     ],
 )
 def test_one_wish_of_a_guaranteed_pod_is_both(wishes: Wishes, expected: str) -> None:
-    """As Kubernetes takes a limit without a request. With the installation's other half the pod would be Burstable."""
+    """Kubernetes treats a limit without a request like that. With the installation's other value, the pod would be
+    Burstable.
+    """
     app = resources({"cpu": "1", "memory": "1Gi"}, {"cpu": "1", "memory": "1Gi"})
     found = fit(app=app, wishes=wishes)
     assert (found["requests"]["cpu"], found["limits"]["cpu"]) == (expected, expected)
@@ -196,7 +198,7 @@ def test_one_wish_of_a_guaranteed_pod_is_both(wishes: Wishes, expected: str) -> 
 
 
 SHARED = {"resources": {"requests": {"cpu": "100m"}, "limits": {"cpu": "1"}}}
-"""A pod's own, of which 60m are its container's."""
+"""Pod-level resources; the pod's container has 60m of the request."""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""AdmissionReviews: questions as the API server sends them, answers as it takes them."""
+"""AdmissionReviews: requests as the API server sends them, responses as it accepts them."""
 
 import json
 from pathlib import Path
@@ -97,7 +97,7 @@ def test_what_is_no_review(body: bytes, message: str) -> None:
 
 
 def test_an_update_gets_the_sidecars_address_again_and_nothing_else() -> None:
-    """As `kubectl apply` of the manifest, or one that was never injected."""
+    """The update is a `kubectl apply` of the manifest; a pod that was never injected is not changed."""
     found = decide(POD, Request(namespace="shop", kubernetes=(1, 35)), SETTINGS)
     again = patched(POD, found)
     for given in (POD, again):

@@ -1,4 +1,4 @@
-"""The injector's settings: flags and variables for each, and what contradicts itself."""
+"""The injector's settings: a flag and a variable for each, and contradictions between them."""
 
 import click
 import pytest

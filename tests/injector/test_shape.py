@@ -1,4 +1,4 @@
-"""The shape of a pod, as far as it is read."""
+"""The shape of the parts of a pod that are read is checked."""
 
 from typing import Any
 

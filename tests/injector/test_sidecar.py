@@ -1,4 +1,4 @@
-"""The injected container: the restricted level on its own, limits, dependencies."""
+"""The injected container: its Pod Security level, resources and dependencies."""
 
 from typing import Any
 
@@ -38,7 +38,7 @@ def test_the_user_may_be_left_to_the_platform() -> None:
 
 
 def test_beside_an_app_that_is_root_it_has_a_user_of_its_own() -> None:
-    """Left to the pod it would be root, which it must not be: neither it nor the app behind it would ever start."""
+    """With the pod's user it would be root, which runAsNonRoot forbids: neither it nor the app would ever start."""
     assert build(run_as_user=None, as_root=True)["securityContext"]["runAsUser"] == 65532
     assert build(run_as_user=1000, as_root=True)["securityContext"]["runAsUser"] == 1000
 

@@ -1,4 +1,4 @@
-"""Whether the sidecar would start, from the environment that it would be given."""
+"""Whether the sidecar would start with the environment that it would get."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Local storage: none of the sidecar's own, unless the namespace's default does not fit."""
+"""Local storage: the sidecar names none, unless the namespace's default does not fit."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""One variable of several: its holders, and what several originals are together."""
+"""One of several variables: the containers that have it, and several originals as one environment."""
 
 from proxy.injector import containers, swapping
 from proxy.injector.swapping import Swap

@@ -1,4 +1,4 @@
-"""Addresses that cannot be seen at admission: told where a part of the app may go without the sidecar."""
+"""Addresses that are not visible at admission: warnings that part of the app may not use the sidecar."""
 
 from typing import Any
 
@@ -69,7 +69,7 @@ def test_another_services_variable_too() -> None:
 @pytest.mark.parametrize(("kind", "what"), [("secretKeyRef", "Secret"), ("configMapKeyRef", "ConfigMap")])
 @pytest.mark.parametrize("behind", [False, True])
 def test_a_source_that_may_be_missing_is_told(kind: str, what: str, behind: bool) -> None:
-    """The app's own default is not known to anybody here."""
+    """Without the sidecar, the app would then use a default of its own, which the injector does not know."""
     app = container("app")
     source = {kind: {"name": "media", "key": "address", "optional": True}}
     app["env"] = [{"name": "HOST" if behind else "MEDIA_SERVICE_ADDR", "valueFrom": source}]

@@ -1,4 +1,4 @@
-"""Value types of the injector alone."""
+"""The types of the injector's own settings and annotations."""
 
 from decimal import Decimal
 

@@ -1,4 +1,4 @@
-"""Kubernetes versions as they are written."""
+"""Kubernetes versions are parsed as they are written."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""The webhook over real TLS: admissions, what is refused and how, probes, metrics, ending."""
+"""The webhook over real TLS: admissions, refusals, probes, metrics, and its end."""
 
 import asyncio
 import io
@@ -180,7 +180,7 @@ async def test_ending_is_not_ready_first_and_serves_on(cluster: Cluster, api: Fa
 
 
 async def test_while_it_ends_no_connection_is_kept(client: Client) -> None:
-    """An API server does not repeat a question that meets the end of a kept connection: the pod would go without."""
+    """An API server does not repeat a request that meets the end of a kept connection: the pod would get no sidecar."""
     context = ssl.create_default_context(cadata=client.api.bundle().decode())
     url = f"https://127.0.0.1:{client.ports[0]}/mutate"
     for ending in (False, True):

@@ -21,7 +21,7 @@ _FLAGS = {
     "DRAIN_TIME": "0",
 }
 NAME = "injector.system.svc"
-"""Under which the API server calls it."""
+"""The name by which the API server calls it."""
 
 
 @asynccontextmanager
@@ -37,7 +37,7 @@ async def process(**environment: str) -> AsyncIterator[asyncio.subprocess.Proces
 
 
 async def line(started: asyncio.subprocess.Process, message: str) -> dict[str, object]:
-    """The first log line with a message; fails with what was said instead."""
+    """The first log line with this message; fails with the lines that were logged instead."""
     assert started.stderr
     seen = []
     async for text in started.stderr:

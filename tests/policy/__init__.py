@@ -1,4 +1,4 @@
-"""Tests of proxy.policy: parts of a policy that several of them use."""
+"""Tests of proxy.policy, and the parts of a policy that several of them use."""
 
 from pathlib import Path
 
@@ -37,12 +37,12 @@ SOURCES = Sources(file=_file, reflection=_reflection)
 
 
 def compiled(text: str, file: str = "p.yaml") -> Policy:
-    """A policy of the product service."""
+    """A compiled policy of the product service."""
     return compile_policy(text, file, SOURCES, CONSTANTS)
 
 
 def mistakes(text: str) -> list[str]:
-    """What is wrong with a policy, a line for each, without the file's name."""
+    """The mistakes of a policy, one line each, without the file's name."""
     try:
         compiled(text)
     except PolicyError as error:
@@ -51,7 +51,7 @@ def mistakes(text: str) -> list[str]:
 
 
 def streaming() -> Descriptors:
-    """A service whose methods are streams, but for one."""
+    """The descriptors of a service whose methods are all streams but one."""
     file = descriptor_pb2.FileDescriptorProto(name="s.proto", package="s", syntax="proto3")
     file.message_type.add(name="M")
     service = file.service.add(name="Streams")

@@ -1,4 +1,4 @@
-"""proxy.policy.advice: what can be served and is most likely not meant so."""
+"""proxy.policy.advice: policies that can be served but are probably mistakes."""
 
 import pytest
 

@@ -1,7 +1,7 @@
-"""Bad input: what people get wrong in a policy, each told with its place, what was found and what is accepted.
+"""Bad input: mistakes that people make in a policy, each reported with its place, what was found and what is accepted.
 
-`bad_input.txt` has them: what stands behind the service's descriptors, then every line that is told. READ, WRITE and
-EVENT stand for beginnings that are right.
+Each case in `bad_input.txt` is the text that follows the service's descriptors, and then every line that is reported.
+READ, WRITE and EVENT stand for correct beginnings.
 """
 
 import re

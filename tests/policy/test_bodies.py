@@ -1,4 +1,4 @@
-"""proxy.policy.bodies: what an AMQP body holds."""
+"""proxy.policy.bodies: decodes AMQP bodies."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""proxy.policy.cases: what differs from what a case expects."""
+"""proxy.policy.cases: reports where a policy differs from what a case expects."""
 
 import pytest
 
@@ -86,7 +86,7 @@ def test_a_case_says_what_it_is_about() -> None:
     ],
 )
 def test_a_status_is_stored_for_as_long_as_the_policy_says(case: str, told: list[str]) -> None:
-    """OUT_OF_RANGE for 5m, but no longer than a message: 1m."""
+    """OUT_OF_RANGE has 5m, but is not stored longer than a message, which has 1m."""
     kept = "ttl: 1m, negative_ttl: {NOT_FOUND: 30s, OUT_OF_RANGE: 5m}"
     policy = compiled(f"{SERVICE}    reads: [{{method: GetProductBySlug, tag: \"'slug/' + request.slug\", {kept}}}]")
     differing = found(f"{SLUG}, {case}", policy)

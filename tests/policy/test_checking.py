@@ -1,4 +1,4 @@
-"""proxy.policy.checking: faults of expressions at their places in the file."""
+"""proxy.policy.checking: reports faults of expressions at their places in the file."""
 
 from proxy.policy.checking import Checker, one_tag, tags
 from proxy.policy.descriptors import Descriptors

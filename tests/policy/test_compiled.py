@@ -1,4 +1,4 @@
-"""proxy.policy.compiled: of what the tags of methods are. All else is tested where they are compiled."""
+"""proxy.policy.compiled: the kinds of methods' tags. Everything else is tested where it is compiled."""
 
 from tests.policy import SERVICE, compiled
 

@@ -1,4 +1,4 @@
-"""proxy.policy.compiled_events: what events say of routing keys."""
+"""proxy.policy.compiled_events: how events match routing keys."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""proxy.policy.compiling: a file to a policy, or every mistake of it."""
+"""proxy.policy.compiling: compiles a file to a policy, or reports every mistake in it."""
 
 import subprocess
 import sys
@@ -67,7 +67,7 @@ more: 1
         ("5:15", "service: upstream: 'not a target' is not understood; accepted: a gRPC target"),
         ("7:18", "unknown method 'GetProductById'; did you mean 'GetProductByID'?"),
         ("8:46", "read: unknown key 'tll'; did you mean 'ttl'?"),
-        ("9:18", "GetProductByID appears twice; accepted: a method once, as a read or as a write"),
+        ("9:18", "GetProductByID appears twice; accepted: each method once, as a read or as a write"),
         ("11:18", "GetProductByID appears twice"),
         ("12:12", "service: product.ProductService appears twice; accepted: each service once"),
         ("13:12", "service: unknown service 'a.B'; accepted: product.ProductService"),

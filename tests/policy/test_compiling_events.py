@@ -1,4 +1,4 @@
-"""proxy.policy.compiling_events: what a policy says of events."""
+"""proxy.policy.compiling_events: compiles a policy's events to plain callables."""
 
 import json
 
@@ -63,7 +63,7 @@ def test_log_lines_of_an_event() -> None:
         ),
         (
             "{exchange: e, routing_keys: k, body: product.Product, fields: {a: text}, invalidates: '[]'}",
-            "has its own; accepted",
+            "has its own fields; accepted",
         ),
         (
             "{exchange: e, routing_keys: k, fields: {a: text}, invalidates: '[event.b]'}",

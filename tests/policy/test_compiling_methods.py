@@ -1,4 +1,4 @@
-"""proxy.policy.compiling_methods: what a policy says of methods, as plain callables."""
+"""proxy.policy.compiling_methods: compiles a policy's reads and writes to plain callables."""
 
 import pytest
 

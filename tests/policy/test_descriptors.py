@@ -1,4 +1,4 @@
-"""proxy.policy.descriptors: what a FileDescriptorSet tells of a service."""
+"""proxy.policy.descriptors: reads a service's methods and messages from a FileDescriptorSet."""
 
 import pytest
 from google.protobuf import descriptor_pb2

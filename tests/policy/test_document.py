@@ -1,4 +1,4 @@
-"""proxy.policy.document: YAML with its places."""
+"""proxy.policy.document: YAML with line and column."""
 
 import re
 
@@ -17,7 +17,7 @@ def source(text: str) -> Source:
 
 
 def marked(text: str, at: str) -> str:
-    """Where a text has a mark, as messages write it."""
+    """The place of a mark in a text, as messages write it."""
     before = text[: text.index(at)]
     return f"p.yaml:{before.count(chr(10)) + 1}:{len(before) - (before.rfind(chr(10)) + 1) + 1}"
 

@@ -1,4 +1,4 @@
-"""proxy.policy.explaining: what a policy makes of one call."""
+"""proxy.policy.explaining: what a policy does with one call."""
 
 import pytest
 from grpc import StatusCode
@@ -44,7 +44,7 @@ def test_a_write() -> None:
         ("method", "media.MediaService/DeleteFile, a write"),
         ("invalidates", "no tag that the request names"),
         ("alias", "5"),
-        ("look_up", "media.MediaService/GetFileByID, if no stored answer has told the alias"),
+        ("look_up", "media.MediaService/GetFileByID, if no stored answer has contained the alias"),
     ]
 
 

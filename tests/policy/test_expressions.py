@@ -133,9 +133,9 @@ def test_evaluation_is_bounded() -> None:
 
 
 def test_a_hundred_expressions_share_one_environment() -> None:
-    # One with its variables takes 140 KiB, 28 MiB for the 200 methods that a policy may have.
+    # An environment with variables takes 140 KiB: one for each of the 200 methods of a policy would take 28 MiB.
     def resident() -> int:
-        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 -- no path but the kernel's
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123 -- the kernel's, not a real file
             return int(file.read().split()[1]) * 4
 
     kept = [made("'product/' + string(request.id)") for _ in range(20)]

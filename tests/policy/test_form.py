@@ -1,4 +1,4 @@
-"""proxy.policy.form: what a policy file may say."""
+"""proxy.policy.form: the forms of a policy file."""
 
 from proxy.policy import form
 from proxy.policy.kinds import keys_of
@@ -22,7 +22,7 @@ def test_a_file_is_read_into_its_forms() -> None:
 def test_a_form_overrides_single_keys_of_another() -> None:
     def read(text: str) -> form.Read:
         policy, _ = form.read_policy(f"version: 1\nservices: [{{name: a.B, reads: [{text}]}}]", "p.yaml")
-        return (policy.services or ())[0].reads[0]  # type: ignore[index]  # it is there
+        return (policy.services or ())[0].reads[0]  # type: ignore[index]  # the text above has one
 
     base, by = read("{method: Get, tag: a, ttl: 1m, bypass: b}"), read("{method: Get, tag: c, bypass: d}")
     merged = form.overridden(base, by)

@@ -1,4 +1,4 @@
-"""proxy.policy.heads: what tags begin with, by the text of their expression."""
+"""proxy.policy.heads: what tags begin with, as the text of their expression shows."""
 
 import pytest
 

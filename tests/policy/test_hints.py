@@ -1,4 +1,4 @@
-"""proxy.policy.hints: what is accepted instead."""
+"""proxy.policy.hints: says what is accepted instead of what CEL complains about."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""proxy.policy.jsonish: values and messages as people write them."""
+"""proxy.policy.jsonish: converts values and messages as people write them."""
 
 import pytest
 from google.protobuf import timestamp_pb2, wrappers_pb2

@@ -1,4 +1,4 @@
-"""proxy.policy.kinds: what the value of a key may be."""
+"""proxy.policy.kinds: the kinds of value that a key may have."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""proxy.policy.loading: a policy from its file."""
+"""proxy.policy.loading: loads a policy from its file."""
 
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def addressed(environ: dict[str, str]) -> dict[str, str]:
 
 
 def test_an_address_in_the_environment_goes_before_the_policys_own() -> None:
-    """What the injector hands over; where the media service is, is a setting."""
+    """The injector passes such addresses. The media service's address is a setting, which they do not override."""
     given = {"PRODUCT_SERVICE_ADDR": "dns:///product.shop:1", "MEDIA_SERVICE_ADDR": "elsewhere:1"}
     expected = {"media.MediaService": "", "product.ProductService": "dns:///product.shop:1"}
     assert addressed(given) == expected
@@ -78,7 +78,7 @@ def test_an_address_that_is_none_is_told_where_its_variable_is_named() -> None:
 def test_of_a_policy_that_cannot_be_used_the_routes_are_kept(
     text: str | None, expected: dict[str, str], tmp_path: Path
 ) -> None:
-    """Whoever tolerates mistakes forwards what it knows the way of: an app would find no such method elsewhere."""
+    """A proxy that tolerates mistakes forwards each service to its address: nothing else would know its methods."""
     path = tmp_path / "p.yaml"
     if text is not None:
         path.write_text(text)
@@ -98,7 +98,7 @@ def test_such_a_policy_stores_nothing_and_hears_no_event(tmp_path: Path) -> None
 
 
 def test_such_a_policy_keeps_a_service_behind_tls(tmp_path: Path, authority: Authority) -> None:
-    """With its files where they are of use."""
+    """Its files are used if they can be."""
     text = SERVICE.replace(
         "descriptors: product.binpb", "descriptors: missing\n    upstream_tls: {server_name: p, ca: %s}"
     )
@@ -111,7 +111,7 @@ def test_such_a_policy_keeps_a_service_behind_tls(tmp_path: Path, authority: Aut
 
 
 def test_a_service_is_never_where_the_proxy_itself_listens(tmp_path: Path) -> None:
-    """As after a swap of the app's variable whose ConfigMap held the sidecar's address already."""
+    """That happens if the app's variable is replaced while its ConfigMap already has the sidecar's address."""
     environ, listen = {"PRODUCT_SERVICE_ADDR": "localhost:50066"}, "127.0.0.1:50066"
     path = str(EXAMPLES / "product.yaml")
     with pytest.raises(PolicyError) as failed:

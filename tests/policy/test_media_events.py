@@ -1,4 +1,4 @@
-"""Every form of a media event that the contract lists is understood; of the rest comes `BadEvent` and nothing else."""
+"""Every form of a media event that the contract lists is understood; any other body raises only `BadBody`."""
 
 import base64
 import contextlib

@@ -1,4 +1,4 @@
-"""proxy.policy.messages: bytes to messages for expressions."""
+"""proxy.policy.messages: parses bytes into messages for expressions."""
 
 import tracemalloc
 

@@ -1,4 +1,4 @@
-"""proxy.policy.mistakes: what is told of a policy that cannot be used."""
+"""proxy.policy.mistakes: the messages about a policy that cannot be used."""
 
 from proxy.policy.mistakes import Mistake, Place, PolicyError, not_understood, shown, unknown
 

@@ -1,4 +1,4 @@
-"""proxy.policy.own_functions: what they make of a field, where they may stand; an evaluation leaves nothing behind."""
+"""proxy.policy.own_functions: their results, where they may be called, and that an evaluation leaks nothing."""
 
 import gc
 import sys
@@ -38,7 +38,7 @@ def test_on_anything_but_a_field_they_are_refused_with_their_place(text: str) ->
         made(text)
     (fault,) = refused.value.faults
     assert (fault.line, fault.column) == (1, text.index("casefold") + 1)
-    assert fault.text == "casefold() is not on a field; accepted: a field's, as in request.name.casefold()"
+    assert fault.text == "casefold() is not called on a field; accepted: a call on one, as in request.name.casefold()"
 
 
 def test_calls_are_taken_apart_once_each() -> None:
@@ -49,7 +49,7 @@ def test_calls_are_taken_apart_once_each() -> None:
 
 @pytest.mark.parametrize("function", ["casefold()", "foldings()[0]"])
 def test_nothing_is_left_of_an_evaluation(function: str) -> None:
-    """CEL's bindings leak where they call Python: two blocks and more each time."""
+    """CEL's bindings leak when they call Python: at least two blocks each time."""
     expression = made(f"request.slug.{function}")
 
     def evaluated(times: int) -> int:

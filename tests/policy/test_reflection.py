@@ -1,4 +1,4 @@
-"""proxy.policy.reflection: descriptors from a real server's reflection."""
+"""proxy.policy.reflection: reads descriptors from a real server's reflection."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor

@@ -1,4 +1,4 @@
-"""proxy.policy.serving: which policy a process serves by."""
+"""proxy.policy.serving: which policy a process serves."""
 
 from proxy.policy.loading import in_plaintext
 from proxy.policy.serving import served_policy

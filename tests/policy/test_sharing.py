@@ -1,4 +1,4 @@
-"""proxy.policy.sharing: whose answers depend on which services' tags."""
+"""proxy.policy.sharing: which services' answers depend on which services' tags."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ MEDIA, PRODUCT, SHOP = "media.MediaService", "product.ProductService", "hipsters
     ],
 )
 def test_those_whose_further_tags_may_be_of_it(tmp_path: Path, further: str, of: str, also: set[str]) -> None:
-    """The catalogue's own tags are none of the product service's here."""
+    """In this policy, the catalogue's own tags do not belong to the product service."""
     tag = "tag: \"'products'\"\n        ttl: 1m\n"
     changed = f'tag: "\'catalogue\'"\n        ttl: 1m\n        further_tags: "{further}"\n'
     text = Path(policy_in(tmp_path, product="p:1", catalogue="c:1")).read_text()

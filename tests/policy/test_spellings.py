@@ -1,4 +1,4 @@
-"""proxy.policy.spellings: what databases may make of a text. Each letter is tried in `builtin/test_model.py`."""
+"""proxy.policy.spellings: how databases may fold a text. `builtin/test_model.py` tries every letter."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""proxy.policy.starter: a policy to begin with."""
+"""proxy.policy.starter: writes a policy to begin with."""
 
 import re
 

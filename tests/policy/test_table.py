@@ -1,4 +1,4 @@
-"""proxy.policy.table: what a policy caches, at a glance."""
+"""proxy.policy.table: shows what a policy caches."""
 
 from proxy.policy.loading import load_policy
 from proxy.policy.table import lines

@@ -1,4 +1,4 @@
-"""proxy.policy.texts: what expressions make of a text by functions of ours."""
+"""proxy.policy.texts: what the own functions of expressions do with a text."""
 
 from proxy.policy.texts import casefolded, foldings
 

@@ -1,4 +1,4 @@
-"""proxy.policy.watched: files that changed since they were read."""
+"""proxy.policy.watched: notices files that have changed since they were read."""
 
 import os
 from contextlib import suppress
@@ -39,7 +39,7 @@ def test_a_link_that_was_turned_leads_to_another_file(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         policy_in(tmp_path / name, product="shop:1")
         for file in (tmp_path / name).iterdir():
-            os.utime(file, ns=(0, 0))  # as much of it alike as can be
+            os.utime(file, ns=(0, 0))  # so that only the inode differs
     (tmp_path / "now").symlink_to("one")
     watched = read(tmp_path / "now" / "policy.yaml")
     assert not watched.changed

@@ -83,7 +83,7 @@ def test_nothing_wanted_is_nothing_found() -> None:
         b"\xa2\x06\x02ab",  # bytes
         b"\x28\x05",  # a number where model_type's text belongs
         b"\x32\x01a",  # text where model_id's number belongs
-        b"\x31" + bytes(8) + b"\x35" + bytes(4),  # model_id of a fixed size
+        b"\x31" + bytes(8) + b"\x35" + bytes(4),  # model_id with fixed size
         b"\xa3\x06\x30\x07\xa4\x06",  # a group that holds a field 6
         b"\xa3\x06\xab\x06\xac\x06\x30\x07\xa4\x06",  # a group within it
     ],
@@ -99,7 +99,7 @@ def test_unknown_fields_are_passed_over(unknown: bytes) -> None:
     [
         b"\x30",  # a tag alone
         b"\x30\xff",  # a number without an end
-        b"\x30" + b"\xff" * 10 + b"\x01",  # of more than 64 bits
+        b"\x30" + b"\xff" * 10 + b"\x01",  # a number of more than 64 bits
         b"\x2a\x05ab",  # shorter than it says
         b"\x2a\xff\xff\xff\xff\xff\xff\xff\xff\x7f",  # absurdly long
         b"\x31" + bytes(7),
@@ -108,7 +108,7 @@ def test_unknown_fields_are_passed_over(unknown: bytes) -> None:
         b"\xaa\x80\x80\x80\x10\x01a",  # a number beyond 2^29, whose lower 32 bits are those of field 5
         b"\x36\x00",  # wire type 6
         b"\x37",  # wire type 7
-        b"\xa4\x06",  # the end of no group
+        b"\xa4\x06",  # the end of a group that did not begin
         b"\xa3\x06",  # a group without an end
     ],
 )

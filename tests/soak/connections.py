@@ -1,4 +1,4 @@
-"""`connections`: which TCP connections a process has, as Linux tells."""
+"""`connections`: the TCP connections of a process, as reported by Linux."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +10,14 @@ _ADDRESS, _PEER, _STATE, _INODE = 1, 2, 3, 9
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """One that is established, by the ports of its two ends."""
+    """An established connection, by the ports of its two ends."""
 
     own: int
     peer: int
 
 
 def connections(pid: int) -> list[Connection]:
-    """All that are established, of a process of ours."""
+    """All established connections of one of the tests' processes."""
     inodes = _sockets(pid)
     rows = [
         row.split()

@@ -1,4 +1,4 @@
-"""`python -m tests.soak.counted serve`: the proxy, unchanged, but for a signal on which it says what it holds."""
+"""`python -m tests.soak.counted serve`: the unchanged proxy, which on a signal reports what it holds."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ from tests.support.servers.heap import heap_bytes
 
 TELL = signal.SIGUSR1
 MARK, END = "held: ", " :held"
-"""Around the JSON, a line on stdout, which may be read before all of it is there."""
+"""Encloses the JSON, a line on stdout that may be read before it is complete."""
 
 
 def _tell(*_: object) -> None:

@@ -1,8 +1,8 @@
-"""`Sample`: what a proxy holds at one moment; `findings`: what of it grew with the number of calls.
+"""`Sample`: what a proxy holds at one moment; `findings`: which of it grew with the number of calls.
 
-A call that leaves anything behind shows as a slope, whatever the noise of single samples: RSS counts what C code keeps
-(gRPC's core), Python's allocated blocks each small object of ours. Tasks, descriptors and connections are counted
-exactly, at rest, and must be what they were.
+A call that leaves anything behind shows as a slope, whatever the noise of single samples: RSS includes what C code
+keeps (gRPC's core), and Python's allocated blocks each small Python object. Tasks, descriptors and connections are
+counted exactly, at rest, and must be the same as before.
 """
 
 import json
@@ -19,7 +19,7 @@ from tests.support.servers.process import ProxyProcess
 from tests.support.servers.waiting import until
 
 WARM_UP = 1 / 3
-"""Share of the calls after which caches, connections and the allocator's arenas are as large as they get."""
+"""Share of the calls after which caches, connections and the allocator's arenas have reached their full size."""
 RSS_PER_CALL, RSS_NOISE = 100.0, 4 << 20
 HEAP_PER_CALL = 150.0
 """Bytes. 40 to 50 a call of this mix do stay, hardly any in Python's objects: 130 to 170 of each that is cut short,
@@ -35,7 +35,7 @@ the admin page's readings for five minutes."""
 
 
 class CountedProxy(ProxyProcess):
-    """It tells of itself on a signal."""
+    """A proxy that reports what it holds on a signal."""
 
     def __init__(self, **settings: str) -> None:
         super().__init__(module="tests.soak.counted", **settings)
@@ -72,7 +72,7 @@ class CountedProxy(ProxyProcess):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """After so many calls, none under way. `rss` in bytes; `blocks` are pieces of memory that Python has given out."""
+    """The state after a number of calls, with none in progress. `rss` in bytes; `blocks` are allocated by Python."""
 
     calls: int
     rss: int
@@ -82,7 +82,7 @@ class Sample:
     descriptors: int
     connections: int
     kinds: Counter[str] = field(default_factory=Counter)
-    """How many objects there are of each type that the collector looks at; the proxy froze those of its start."""
+    """The number of objects of each type that the collector tracks; the proxy froze those of its start."""
 
     @property
     def counted(self) -> tuple[int, int, int]:
@@ -109,7 +109,7 @@ class Growth:
 
 
 def growth(samples: list[Sample]) -> Growth:
-    """How much of each there is more, for each call."""
+    """How much more of each there is, per call."""
     settled = [sample for sample in samples if sample.calls >= WARM_UP * samples[-1].calls]
     calls = [sample.calls for sample in settled]
     rss, heap, blocks = (
@@ -126,7 +126,7 @@ def at_most(samples: list[Sample]) -> tuple[int, ...]:
 
 
 def findings(samples: list[Sample]) -> list[str]:
-    """What grew, a line each; of leaks in Python also which types there are more of."""
+    """What grew, one line each; for leaks in Python also the types that grew."""
     found = []
     grown = growth(samples)
     if grown.rss * grown.calls > RSS_NOISE + RSS_PER_CALL * grown.calls:

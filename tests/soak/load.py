@@ -1,10 +1,10 @@
-"""`python -m tests.soak.load`: all kinds of calls and events, many cut short; in a process of its own, with upstream.
+"""`python -m tests.soak.load`: all kinds of calls and events, many cut short; in a separate process, with upstream.
 
     --through PROXY:PORT --upstream PORT --rabbit URL --calls 20000 --stations 20 --seed 1
 
-It writes `upstream` once that can be called, and `station <calls>` where no call is under way and no connection open;
-it goes on when it reads a line. Which calls there are is drawn from the seed; which of them are cut short, where, is up
-to the machine.
+It writes `upstream` once that can be called, and `station <calls>` when no call is in progress and no connection open;
+it continues when it reads a line. The calls are drawn from the seed; which of them are cut short, and where, depends on
+the machine.
 """
 
 # ruff: noqa: T201, S311 -- it talks through its output; a schedule to repeat, no secret
@@ -38,7 +38,7 @@ _KINDS = {"hit": 50, "fresh": 8, "read": 12, "caller": 6, "by id": 8, "stream": 
 _EVENT_EACH = 50
 _BROKEN = "broken on purpose"
 _ENDED_BEFORE = "Internal error from Core"
-"""grpc.aio 1.85 says so in place of the status when a call has ended by the time it is written to."""
+"""grpc.aio 1.85 reports this instead of the status if a call has ended before it is written to."""
 
 
 class Upstream(grpc.GenericRpcHandler):
@@ -77,7 +77,7 @@ class Upstream(grpc.GenericRpcHandler):
 
 
 class Load:
-    """Made anew for each run. `ended` counts how the calls ended."""
+    """One per run. `ended` counts how the calls ended."""
 
     def __init__(self, through: str, random: random.Random, publisher: Publisher) -> None:
         self._through = through
@@ -91,7 +91,7 @@ class Load:
         self.ended: Counter[str] = Counter()
 
     async def chunk(self, calls: int) -> None:
-        """So many calls, some dozens at a time; returns when all are over and every connection is closed."""
+        """Makes this many calls, some dozens at a time; returns when all have ended and every connection is closed."""
         self._left = calls
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_CALLERS):
@@ -102,7 +102,7 @@ class Load:
         await until(self._unconnected, "all connections to the proxy to be closed")
 
     def _unconnected(self) -> bool:
-        """A closed channel keeps its connection until the calls on it are collected, which timers hold for a while."""
+        """Waits until closed channels lose their connections: timers keep the calls on them alive for a while."""
         gc.collect()
         return all(one.peer != self._port for one in connections(os.getpid()))
 
@@ -115,7 +115,7 @@ class Load:
             self.ended[await self._one(kind, await self._channel())] += 1
 
     async def _channel(self) -> grpc.aio.Channel:
-        """One of a few; each is closed after some hundred calls, with those that are under way on it."""
+        """Returns one of a few channels; each is closed after some hundred calls, with the calls in progress on it."""
         at = self._random.randrange(_CHANNELS)
         if at >= len(self._channels):
             options = [("grpc.use_local_subchannel_pool", 1)]
@@ -177,7 +177,7 @@ class Load:
         await self._cut_or(call, talk())
 
     async def _cut_or(self, call: Any, work: Awaitable[object]) -> None:
-        """Waits for its end, or cancels it somewhere on its way."""
+        """Waits for the call's end, or cancels it at some point before."""
         loop, task = asyncio.get_running_loop(), asyncio.ensure_future(work)
         if self._random.random() < _CUT_SHORT:
             loop.call_later(self._random.expovariate(1 / 0.004), task.cancel)

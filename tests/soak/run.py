@@ -1,8 +1,8 @@
-"""`make soak-memory`: 200,000 calls of all kinds, many cut short, through one proxy; what is left of them in it?
+"""`make soak-memory`: makes 200,000 calls of all kinds, many cut short, through one proxy, and looks for leaks in it.
 
     python -m tests.soak.run [--calls 200000] [--seed 1]
 
-Exit status 1 with what grew.
+Exit status 1 with a list of what grew.
 """
 
 import argparse
@@ -24,7 +24,7 @@ _STATIONS = 24
 
 
 class Soak:
-    """One run; `samples` has one for each station, the last one at rest."""
+    """One run; `samples` has one per station, the last one at rest."""
 
     def __init__(self, redis: RedisServer, rabbit_url: str, calls: int, seed: int) -> None:
         self._upstream, self._rabbit, self._calls, self._seed = free_port(), rabbit_url, calls, seed

@@ -1,4 +1,4 @@
-"""Each rule of the breaker; time is a number."""
+"""Each rule of the breaker, with times passed in."""
 
 from proxy.store.breaker import SLOW, Breaker
 

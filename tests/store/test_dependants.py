@@ -1,4 +1,4 @@
-"""What depends on a tag, in real Redis servers: entered, told of, removed, forgotten; and what is never stored."""
+"""Dependants of a tag in real Redis servers: registered, returned, removed, forgotten; and answers never stored."""
 
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -36,7 +36,7 @@ def slug_key(slug: str = "mug") -> RequestKey:
 
 
 async def stored(store: RedisStore, slug: str = "mug", verdict: Verdict = FURTHER) -> Overtaken:
-    """A miss in its whole way; why it is not stored."""
+    """Runs a complete miss; returns why the answer was not stored."""
     key = slug_key(slug)
     began = time.monotonic()
     grant = await leased(store, key)
@@ -53,7 +53,7 @@ async def depend(store: RedisStore, began: float, tags: Sequence[str] = ("produc
 
 
 async def left(store: RedisStore, tag: str = "product/7", window_ms: int = 0) -> tuple[str, ...]:
-    """What depends on a tag, as its invalidation is told."""
+    """The dependants that the tag's invalidation returns."""
     found = await store.invalidate(tag, timeout=5, window_ms=window_ms)
     return tuple(sorted(found.tags)) if found is not None else ()
 
@@ -139,7 +139,7 @@ class TestIntents:
     async def test_an_intent_that_ended_by_itself_counts_for_fetches_from_before(
         self, store: RedisStore, redis: RedisServer
     ) -> None:
-        """Its write may have been committed until then."""
+        """Its write may have been committed as late as that."""
         await store.invalidate("product/7", timeout=5, intent=b"one", intent_ms=1)
 
         async def over() -> bool:
@@ -152,7 +152,7 @@ class TestIntents:
     async def test_more_than_there_is_room_for_share_one(self, store: RedisStore, redis: RedisServer) -> None:
         for number in range(258):
             await store.invalidate("product/7", timeout=5, intent=b"%d" % number, intent_ms=60_000)
-        assert await redis.cli("HLEN", DEPENDANTS) == 258  # 256, a common one, the mark
+        assert await redis.cli("HLEN", DEPENDANTS) == 258  # 256 intents, the shared one, the mark
         assert await depend(store, time.monotonic()) == "invalidated"
 
 
@@ -164,7 +164,7 @@ class TestBounds:
         assert [await stored(store, slug) for slug in ("mug", "cup", "pot")] == ["", "", "crowded"]
         assert [await stored(store, slug) for slug in ("pot",)] == ["crowded"]
         await redis.cli("HSET", DEPENDANTS, "dslug/cup", "1 2")
-        assert await stored(store, "pot") == "crowded"  # it was looked through just now
+        assert await stored(store, "pot") == "crowded"  # expired dependants were removed just before
         await redis.cli("HSET", DEPENDANTS, "p", "0")
         assert await stored(store, "pot") == ""
         assert await left(store) == ("slug/mug", "slug/pot")
@@ -190,7 +190,7 @@ class TestRedis:
             await store.invalidate("product/7", timeout=5)
 
     async def test_a_process_whose_policy_has_none_tells_and_marks_them_too(self, redis: RedisServer) -> None:
-        """Two versions of a policy run side by side for a while."""
+        """Two versions of a policy may run side by side for a while."""
         async with (
             storing(redis.addr, keys=KEYS, dependants=True) as store,
             storing(redis.addr, keys=Keys("media"), dependants=True) as older,
@@ -226,7 +226,7 @@ class TestCluster:
             assert found == [None, None, b"body"]
 
     async def test_a_master_that_comes_back_has_everything_flushed(self) -> None:
-        """It may have forgotten what depends on its tags and lies on the others."""
+        """It may have forgotten dependants of its tags, whose answers are on the other masters."""
         async with RedisCluster("cluster-require-full-coverage no") as cluster:
             async with storing(cluster.addr, keys=KEYS, dependants=True) as store:
                 renewals: list[float | None] = []

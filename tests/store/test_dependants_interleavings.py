@@ -1,4 +1,4 @@
-"""Further tags, all interleavings: no read and no store is older than an invalidation of what it depends on."""
+"""All interleavings with further tags: no answer is read or stored that is older than an invalidation of its tags."""
 
 from collections.abc import Callable, Iterator
 
@@ -33,7 +33,7 @@ def _faults(worlds: list[World]) -> list[tuple[tuple[int, ...], list[str]]]:
 
 
 def _met(worlds: list[World]) -> set[str]:
-    """What readers were told and what became of what they fetched: what never occurs is not proved."""
+    """All replies to readers and the fate of their answers: what never occurs is not tested."""
     readers = [actor for world in worlds for actor in world.actors if isinstance(actor, Reader)]
     vetted = {f"vetted: {reader.refusal}" for reader in readers if reader.kind == "lease"}
     return vetted | {reader.kind for reader in readers}
@@ -78,7 +78,7 @@ class TestTwoReaders:
         assert "hit" in _met(worlds)
 
     def test_a_redis_that_forgets_what_depends_on_the_tag(self, client: Redis) -> None:
-        """That is what the bound on such answers' life is for, and it is all: nothing goes wrong before it forgets."""
+        """This is why the life of such answers is bounded. Nothing goes wrong before Redis forgets."""
         worlds = run(client, Scripts(client), Reader, Reader, Invalidator, Forgetter)
         faulty = [world for world in worlds if world.faults]
         assert faulty
@@ -94,7 +94,7 @@ class TestTwoReaders:
 
 
 class _LooksFirst(Reader):
-    """Sees the mark, and is entered only once the answer is stored."""
+    """Checks the mark first, and registers only once the answer is stored."""
 
     steps = (("acquire", "PF"), ("fetch", "V"), ("look", "T"), ("fill", "P"), ("depend", "T"))
 
@@ -114,7 +114,7 @@ class _LooksFirst(Reader):
 
 
 class _Hasty(Invalidator):
-    """Counts before what depends on the tag is removed."""
+    """Counts as done before the dependants are removed."""
 
     def _told(self, reply: object) -> None:
         super()._told(reply)
@@ -122,13 +122,13 @@ class _Hasty(Invalidator):
 
 
 class _Told(Invalidator):
-    """Is only told what is there; enough where nothing is."""
+    """Only gets the dependants; that is enough if there are none."""
 
     steps = Invalidator.steps[:1]
 
 
 class _NotVetted(Reader):
-    """Whoever joins shares whatever the flight brings, though it is not stored."""
+    """Callers that join a flight share its answer even if it is not stored."""
 
     unfit = ""
 
@@ -155,7 +155,7 @@ def _forgets_all(source: bytes) -> bytes:
 
 
 class TestTheCheckerItself:
-    """It sees what goes wrong without each part of the protocol."""
+    """It detects what goes wrong without each part of the protocol."""
 
     @pytest.mark.parametrize(
         ("kinds", "changed"),

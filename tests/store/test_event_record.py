@@ -1,4 +1,4 @@
-"""What proxies know together of their events, in a real Redis: several records on one key, ages given, no waiting."""
+"""What several proxies jointly know about their events: records on one key of a real Redis, with ages passed in."""
 
 from collections.abc import AsyncIterator
 
@@ -17,7 +17,7 @@ Missing = tuple[tuple[float, float], ...]
 
 
 def _written(*ago: float) -> Missing:
-    """Writes that ended so many seconds ago, each within a tenth of one."""
+    """Writes that ended so many seconds ago and took a tenth of a second each."""
     return tuple((each + 0.1, each) for each in ago)
 
 
@@ -66,12 +66,12 @@ async def test_an_event_anywhere_ends_it_for_all(records: tuple[EventRecord, Eve
     assert not ended.silent
     assert not (await _told(one)).silent
     assert ended.heard_ago == pytest.approx(0.5, abs=0.1)
-    # Nor does what was missing before it count on.
+    # Events that were missing before no longer count.
     assert not (await _told(one, _written(2, 2))).silent
 
 
 async def test_a_write_that_began_before_an_event_waits_for_none(records: tuple[EventRecord, EventRecord]) -> None:
-    """Events may come before the answer to their write, to another proxy, and nothing after them."""
+    """An event may arrive before its write is answered, at another proxy, and nothing follows it."""
     one, other = records
     await _told(other, heard=10.0)
     assert not (await _told(one, ((10.05, 10.0), (10.04, 10.0), (10.03, 10.0)))).silent
@@ -110,7 +110,7 @@ async def test_whoever_ends_what_was_overdue_is_told_so(
 
 
 class TestInPart:
-    """Each of the last writes with or without an event of its own; the same of events that can be read or not."""
+    """Some of the last writes had no event of their own, or some of the last events could not be read."""
 
     @staticmethod
     async def _judged(record: EventRecord, outcomes: str, readable: str = "") -> bool:
@@ -138,7 +138,7 @@ class TestInPart:
     async def test_events_that_nobody_can_read_for_a_while_are_no_part(
         self, records: tuple[EventRecord, EventRecord]
     ) -> None:
-        """All are, which the next one that can be read ends."""
+        """Then all are unreadable, which ends with the next readable one."""
         assert not await self._judged(records[0], "", "00000")
         assert not await self._judged(records[1], "", "000001")
 
@@ -151,7 +151,7 @@ class TestInPart:
         assert await self._judged(other, "1" * 29 + "0")
         assert await self._judged(other, "1" * 29)
         assert not await self._judged(one, "1")
-        assert not await self._judged(other, "00")  # and what was before counts no more
+        assert not await self._judged(other, "00")  # earlier outcomes no longer count
 
     async def test_an_hour_without_a_bad_one_ends_it(self) -> None:
         async with RedisServer(own_clock=True) as server, storing(server.addr) as store:
@@ -164,11 +164,11 @@ class TestInPart:
             server.set_clock(3700)
             assert not await self._judged(record, "00")
             server.set_clock(7400)
-            assert not await self._judged(record, "0")  # the two are too old
+            assert not await self._judged(record, "0")  # the other two are too old
 
 
 class TestNotes:
-    """What a tag's hash says of an event that is due after a write."""
+    """The notes in a tag's hash of events that are due after writes."""
 
     @staticmethod
     async def _written(store: RedisStore, intent: bytes, due_ms: int = 60_000) -> None:
@@ -186,7 +186,7 @@ class TestNotes:
     async def test_it_stands_until_an_event_names_the_tag(self, store: RedisStore, record: EventRecord) -> None:
         await self._written(store, b"a")
         assert await record.answered(TAG, b"a") is False
-        await store.invalidate(TAG, timeout=5, clear=b"a")  # the write's own end
+        await store.invalidate(TAG, timeout=5, clear=b"a")  # the second invalidation of the write itself
         await self._written(store, b"b")
         assert await record.answered(TAG, b"a") is False
         await store.invalidate(TAG, timeout=5, window_ms=100)  # an event
@@ -290,5 +290,5 @@ async def test_without_redis_it_says_so(own_redis: RedisServer) -> None:
 
 async def test_it_works_on_a_cluster() -> None:
     async with RedisCluster() as cluster, storing(cluster.addr) as store:
-        for namespace in ("a", "b", "c", "d"):  # on several of its masters
+        for namespace in ("a", "b", "c", "d"):  # they are on different masters
             assert (await _told(EventRecord(store.topology, namespace), _written(30, 20, 12))).silent

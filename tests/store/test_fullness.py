@@ -1,4 +1,4 @@
-"""A full Redis is told of once, and again when it is full once more."""
+"""A full Redis is logged once, and again when it fills up again."""
 
 import logging
 

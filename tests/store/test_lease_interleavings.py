@@ -1,4 +1,4 @@
-"""The fill protocol, all interleavings of it: no read and no store is older than the last invalidation (I1, I2)."""
+"""All interleavings of the fill protocol: no answer is read or stored that is older than an invalidation (I1, I2)."""
 
 from collections.abc import Iterator
 
@@ -38,7 +38,7 @@ def _faults(worlds: list[World]) -> list[tuple[tuple[int, ...], list[str]]]:
 
 
 def _kinds(worlds: list[World]) -> set[str]:
-    """What readers were told, over all worlds: an enumeration that never meets a lease proves nothing about leases."""
+    """All replies to readers in all worlds: an enumeration that never grants a lease proves nothing about leases."""
     return {actor.kind for world in worlds for actor in world.actors if isinstance(actor, Reader)}
 
 
@@ -87,7 +87,7 @@ def test_an_own_write_that_crashed_beside_one_that_did_not(client: Redis) -> Non
 
 
 class TestTheCheckerItself:
-    """It sees what goes wrong without the protocol, and without each part of it."""
+    """It detects what goes wrong without the protocol, and without each part of it."""
 
     @pytest.mark.parametrize(
         "kinds",

@@ -1,4 +1,4 @@
-"""Redis' clock is set back: what it says of times that are yet to come counts for nothing."""
+"""Redis' clock is set back: stored times that are now in the future are ignored."""
 
 import logging
 import time
@@ -53,7 +53,7 @@ async def test_what_was_left_before_counts_for_nothing(
     async with Stack(ahead.addr) as stack:
         await leave(await stack.process())
     ahead.set_clock(0)
-    async with Stack(ahead.addr) as stack:  # it never saw the clock as it was
+    async with Stack(ahead.addr) as stack:  # it never saw the clock before the change
         process = await stack.process()
         assert [await process.x_cache() for _ in range(2)] == ["miss", "hit"]
         assert stack.fetches == 1

@@ -1,4 +1,4 @@
-"""What a gateway's own cache holds goes with each invalidation, where that is asked for; nothing fails for it."""
+"""Entries of a gateway's own cache are deleted with each invalidation, if configured; failures affect nothing."""
 
 import asyncio
 from collections.abc import Callable

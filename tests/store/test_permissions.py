@@ -1,4 +1,4 @@
-"""What Redis refuses to our user: one line for each command, with what to grant, and one when all works again."""
+"""Commands that Redis refuses to the proxy's user: one line each, with what to grant, and one when all work again."""
 
 import logging
 
@@ -26,7 +26,7 @@ async def _permit(server: RedisServer, *words: str) -> None:
 
 
 async def _refused(watched: Watched, *command: bytes) -> str:
-    """What is told of a command that is refused."""
+    """What is reported about a refused command."""
     reply = watched.link.request(*command)
     with pytest.raises(Exception, match=r"permission|executing"):
         await reply
@@ -76,7 +76,7 @@ async def test_the_line_says_what_to_grant_and_comes_once(
 
 @pytest.mark.parametrize(("name", "up"), [("HKEYS", False), ("HSTRLEN", True), ("EVALSHA", False), ("HGET", False)])
 async def test_a_server_that_lacks_a_command_says_so(name: str, up: bool, caplog: pytest.LogCaptureFixture) -> None:
-    """As managed ones may: taken for well, every call would be a miss without a word."""
+    """Managed servers may lack commands. If that went unnoticed, every call would silently be a miss."""
     async with RedisServer(f'rename-command {name} ""') as server:
         async with noded(maker(server.port), *SCRIPTS, up=up, probed=True) as (node, told):
             if up:
@@ -94,12 +94,12 @@ async def test_a_server_that_lacks_a_command_says_so(name: str, up: bool, caplog
 async def test_a_script_that_works_in_between_is_told_of_once(
     own_redis: RedisServer, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The second half of what pings try needs fewer commands than the first."""
+    """The second command of the write probe needs fewer permissions than the first."""
     caplog.set_level(logging.INFO, "proxy")
     await _permit(own_redis, *_ALL.split(), "+evalsha", "+eval", "-hset")
     make = maker(own_redis.port, username="proxy", password="pw")
     async with noded(make, Script("invalidate").source, up=False, probed=True) as (node, _):
-        await until(lambda: "takes no invalidations" in node.trouble or node._link.permissions.missing)
+        await until(lambda: "accepts no invalidations" in node.trouble or node._link.permissions.missing)
         await own_redis.cli("CONFIG", "RESETSTAT")
 
         async def tried() -> bool:

@@ -1,4 +1,4 @@
-"""How many models are stored and about how large they are, on one Redis and on a Cluster."""
+"""The number of stored models and their approximate size, on a single Redis and on a Cluster."""
 
 import pytest
 

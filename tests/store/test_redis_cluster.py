@@ -1,4 +1,4 @@
-"""A Cluster that names no hosts, or is written as one server; `test_redis_topology_cluster` has the rest."""
+"""A Cluster that names no hosts, or is configured as a single server; `test_redis_topology_cluster` has the rest."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -23,7 +23,7 @@ KEYS = [request_key(number) for number in range(12)]
 
 
 async def test_no_host_means_the_one_that_was_asked() -> None:
-    """Else it would be localhost, which is the proxy's own. 127.0.0.2 is not what `localhost` means."""
+    """Otherwise it would mean localhost, the proxy's own host. `localhost` does not resolve to 127.0.0.2."""
     config = ("cluster-preferred-endpoint-type unknown-endpoint", "bind 127.0.0.1 127.0.0.2")
     async with RedisCluster(*config) as cluster:
         async with storing(cluster.addr.replace("127.0.0.1", "127.0.0.2")) as store:
@@ -55,12 +55,12 @@ async def test_one_that_has_grown_is_no_single_server_any_more() -> None:
         (node,) = store._topology.nodes()
         assert store._topology.redirected(MovedError("1 127.0.0.1:1"), node) is None
         assert "write redis+cluster://" in node.trouble
-        await ready(store)  # looked at anew, it has not grown
+        await ready(store)  # checked again, it has not grown
 
 
 @asynccontextmanager
 async def _with_a_successor() -> AsyncIterator[tuple[RedisCluster, RedisServer]]:
-    """A Cluster, and a replica of its first master."""
+    """A Cluster and a replica of its first master."""
     async with RedisCluster() as cluster, RedisServer("cluster-enabled yes", "cluster-node-timeout 2000") as replica:
         master = cluster.servers[0]
         await replica.cli("CLUSTER", "MEET", "127.0.0.1", master.port)
@@ -79,7 +79,7 @@ async def _with_a_successor() -> AsyncIterator[tuple[RedisCluster, RedisServer]]
 
 
 async def test_what_was_confirmed_is_done_again_on_a_successor(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The old master took an invalidation and was deposed; somebody else had stored on the successor before that."""
+    """The old master accepted an invalidation and was deposed; another process had stored on the successor before."""
     key = next(key for key in KEYS if key_slot(key.hash_key) < 16384 // 3)
     late, refresh = asyncio.Event(), Cluster._refresh
 
@@ -95,7 +95,7 @@ async def test_what_was_confirmed_is_done_again_on_a_successor(monkeypatch: pyte
             await refresh(topology)
 
         monkeypatch.setattr(Cluster, "_refresh", refreshed)
-        await invalidations.invalidate(key.tag, source="admin")  # an event's window would keep others from storing
+        await invalidations.invalidate(key.tag, source="admin")  # the window of an event would keep others from storing
         await successor.cli("CLUSTER", "FAILOVER", "TAKEOVER")
         async with storing(cluster.addr, up=False) as others:
             await until(lambda: _owner(others, key) == successor.port and others.usable(key.hash_key), "the successor")
@@ -107,7 +107,7 @@ async def test_what_was_confirmed_is_done_again_on_a_successor(monkeypatch: pyte
             async def gone() -> bool:
                 try:
                     return await body_of(others, key) is None
-                except RedisUnavailableError:  # the nodes do not agree yet on who has the slot
+                except RedisUnavailableError:  # the nodes do not agree yet on the slot's owner
                     return False
 
             await until(gone, "the invalidation to be done again")

@@ -1,4 +1,4 @@
-"""What a URL says beside the place."""
+"""What a Redis URL says besides the address."""
 
 from proxy.settings.setting_types import RedisAddr
 from proxy.store.redis_connecting import options

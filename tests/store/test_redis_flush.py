@@ -1,4 +1,4 @@
-"""Every key that matches, each once and in as many scripts as its server needs."""
+"""A flush takes every matching key once, in as many scripts as its server needs."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which servers are of use, and with which words the others are refused."""
+"""Which servers can be used, and with which message the others are refused."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -26,7 +26,7 @@ _OTHERS = {
 
 @asynccontextmanager
 async def _answering(reply: bytes) -> AsyncIterator[int]:
-    """The port of something that gives one answer to everything: there is no such Redis here."""
+    """The port of a server that gives the same reply to every command; no real Redis does that."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(1 << 16):

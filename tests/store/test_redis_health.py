@@ -1,4 +1,4 @@
-"""Whether a server can be used, as it is told; what is told while it cannot be for one reason and then for another."""
+"""Whether a server can be used, and what is reported while it cannot be used for one reason and then for another."""
 
 from proxy.store.redis_health import Health
 

@@ -1,4 +1,4 @@
-"""One shared connection: batches, replies in order whoever gives up, and a bound on what waits."""
+"""One shared connection: batches, replies in order even if callers give up, and a bound on waiting requests."""
 
 import asyncio
 import contextlib
@@ -73,7 +73,7 @@ class TestSharing:
 class TestGivingUp:
     @pytest.mark.parametrize("seed", range(5))
     async def test_nobody_ever_sees_anothers_reply(self, redis: RedisServer, seed: int) -> None:
-        """Callers come and give up at random, before their request is written, while it waits, as its reply comes."""
+        """Callers give up at random: before their request is written, while it waits, or as its reply arrives."""
         chance = random.Random(seed)  # noqa: S311 -- the same dice each time
         wrong: list[object] = []
         answered = 0
@@ -140,7 +140,7 @@ class TestBounds:
 
 
 class TestEnd:
-    """Cancelling `run` ends it at once, whatever it does, and leaves nothing behind."""
+    """Cancelling `run` ends it at once, whatever it is doing, and leaves nothing behind."""
 
     async def _cancelled(self, watched: Watched, task: "asyncio.Task[None]") -> None:
         task.cancel()
@@ -176,7 +176,7 @@ class TestEnd:
             await self._cancelled(watched, task)
 
     async def test_that_redis_py_swallowed(self, redis: RedisServer) -> None:
-        """As its use of wait_for can on Python 3.11: the reply and the cancellation arrive in the same turn."""
+        """Its wait_for can swallow one on Python 3.11, if reply and cancellation arrive in the same turn."""
 
         class Deaf(Seen):
             async def connect(self) -> None:

@@ -1,4 +1,4 @@
-"""A link that Redis refuses, drops, cuts, hangs or lies to: what waits fails at once, and it connects anew."""
+"""A link whose Redis refuses, drops, cuts, hangs or sends garbage: waiting requests fail at once, and it reconnects."""
 
 import asyncio
 
@@ -52,7 +52,7 @@ class TestReconnecting:
     async def test_ever_more_slowly_where_no_connection_lasts(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """A server that takes connections and closes them at once must not be run into without a pause."""
+        """The link must not connect without pauses to a server that accepts connections and closes them at once."""
         asked: list[int] = []
         enough = asyncio.Event()
 

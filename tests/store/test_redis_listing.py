@@ -1,4 +1,4 @@
-"""What Redis holds of a model, told from a real Redis: all of it, and of no answer a byte."""
+"""What a real Redis holds for a model: the listing is complete, and contains no byte of an answer."""
 
 import json
 from collections.abc import AsyncIterator
@@ -101,8 +101,8 @@ async def seconds_of(redis: RedisServer) -> int:
 
 
 async def rewrite(process: Process, redis: RedisServer, at: int, *words: bytes) -> None:
-    """Puts other words into the line before the one stored answer."""
-    assert len((await listed(process)).entries) == 1  # on the connection of the fill, so behind it
+    """Replaces words in the header of the one stored answer."""
+    assert len((await listed(process)).entries) == 1  # on the same connection as the fill, so after it
     ((name, value),) = (await redis.cli("HGETALL", KEY)).items()
     found = value.split(b" ", 5)
     found[at : at + len(words)] = words

@@ -1,4 +1,4 @@
-"""Whether a server still is the master: by its replicas, by a new connection to its address, by the pings."""
+"""Whether a server is still the master, judged by its replicas, by new connections to its address, and by pings."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ BUSY = 2.0
 
 @asynccontextmanager
 async def _pair(master: RedisServer, settling: float = SETTLING) -> AsyncIterator[tuple[Node, Told, RedisServer]]:
-    """A node that goes by its replica."""
+    """A node whose server has a replica to judge by."""
     async with RedisServer(replica_of=master) as replica:
 
         async def in_sync() -> bool:
@@ -143,13 +143,13 @@ async def test_an_address_that_leads_elsewhere_is_followed(
         assert told.renewals[1] is not None
         way.target = ("127.0.0.1", own_redis.port)
         await until(lambda: node.run_id == first and node.usable, "the first server")
-        assert told.renewals[2] is None  # what it missed meanwhile nobody here knows
+        assert told.renewals[2] is None  # nobody here knows what it has missed meanwhile
 
 
 async def test_an_address_that_leads_to_two_servers_in_turn_is_not_relied_on(
     own_redis: RedisServer, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A Service in front of two that know nothing of each other: what one is told of, the other goes on answering."""
+    """A Service in front of two unrelated servers: the other one still serves what one was told to invalidate."""
     monkeypatch.setattr(redis_mastership, "_LOOK_IN_DOUBT_EVERY", 0.05)
     targets = itertools.cycle((own_redis, redis))
     async with FaultyTcp(own_redis.port) as way, noded(maker(way.port), look_every=0.1) as (node, told):
@@ -165,7 +165,7 @@ async def test_an_address_that_leads_to_two_servers_in_turn_is_not_relied_on(
         changes, renewals = len(told.changes), len(told.renewals)
         looked_at = node._mastership._looked_at
         await until(lambda: node._mastership._looked_at > looked_at + 1.0, "some looks more")
-        assert (len(told.changes), len(told.renewals)) == (changes, renewals)  # one line, no connection to and fro
+        assert (len(told.changes), len(told.renewals)) == (changes, renewals)  # one log line, no new connections
         monkeypatch.setattr(way, "connected_to", connect)
         await until(lambda: node.usable, "one server to be found ten times in a row")
         assert await _written(node)
@@ -198,7 +198,7 @@ async def test_a_new_connection_that_cannot_be_made_changes_nothing(
 async def test_a_write_that_another_server_took_over_from_does_not_count(
     own_redis: RedisServer, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The answer has come, the look has not: meanwhile the connection is made to another server."""
+    """Its reply has arrived, but before the check of the master, the link connects to another server."""
     async with FaultyTcp(own_redis.port) as way, noded(maker(way.port)) as (node, _):
         first = node.run_id
         proven = node._mastership.proven
@@ -220,6 +220,6 @@ async def test_one_connection_is_all_there_is(own_redis: RedisServer) -> None:
 
         async def alone() -> bool:
             async with own_redis.client() as client:
-                return len(await client.client_list(_type="normal")) == 2  # with this one
+                return len(await client.client_list(_type="normal")) == 2  # including this one
 
         await until(alone, "no connection beside the one")

@@ -1,4 +1,4 @@
-"""One Redis as the cache sees it: 50 ms a call, a breaker closed by pings, a clock, and what an outage leaves."""
+"""One Redis as the cache sees it: 50 ms per call, a breaker closed by pings, a clock, and the time after an outage."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from tests.support.servers.tcp import FaultyTcp
 from tests.support.servers.waiting import until
 
 SLACK = 0.5
-"""What our own loop may be late in a test, in seconds; without the rule under test it would be several."""
+"""Seconds by which the event loop of a test may be late; without the rule under test it would be several."""
 
 
 async def _ask(node: Node, *command: bytes) -> object:
@@ -22,7 +22,7 @@ async def _ask(node: Node, *command: bytes) -> object:
 
 
 async def _times_out(node: Node) -> float:
-    """One call to a Redis that does not answer; how long it was held."""
+    """Makes one call to a Redis that does not answer; returns how long it took."""
     begun = time.monotonic()
     with pytest.raises(RedisUnavailableError):
         await _ask(node)
@@ -86,7 +86,7 @@ class TestBreaker:
             assert "no answer within" in told.changes[1][1]
 
     async def test_after_a_long_freeze_too(self, own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
-        """So long that pings gave the connection up: new ones are accepted by the kernel and never greeted."""
+        """The freeze lasts until pings drop the connection. The kernel accepts new ones, but Redis does not answer."""
         monkeypatch.setattr(redis_pings, "_DEAD_AFTER", 0.2)
         async with noded(maker(own_redis.port)) as (node, told):
             own_redis.freeze()
@@ -209,7 +209,7 @@ class TestClock:
             assert abs(node.now_ms() - (seconds * 1000 + micros / 1000)) < 1000 * SLACK
 
     async def test_a_slow_ping_does_not_move_it(self, redis: RedisServer) -> None:
-        """Its answer is a second old when it comes: believed, it would set the clock back by half of that."""
+        """Its reply is a second old when it arrives; if it were used, it would set the clock back by half of that."""
         async with FaultyTcp(redis.port) as tcp, noded(maker(tcp.port)) as (node, _):
             offset_ms = node.health.clock._offset_ms
             tcp.delay = 1.0

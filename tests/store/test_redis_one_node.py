@@ -1,4 +1,4 @@
-"""One server, or the master that Sentinels name."""
+"""The topology of a single server, or of the master that Sentinels name."""
 
 from tests.support.redis_parts import storing
 from tests.support.servers.redis import RedisServer

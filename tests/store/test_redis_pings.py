@@ -1,4 +1,4 @@
-"""Only a server that takes invalidations is taken for well: a ping that is answered says too little."""
+"""Only a server that accepts invalidations counts as usable; an answered ping is not enough."""
 
 import pytest
 
@@ -27,7 +27,7 @@ async def test_an_invalidation_that_is_refused_is_enough(own_redis: RedisServer)
         with pytest.raises(RedisRefusedError):
             await node.write(Budget(5), b"SET", b"k", b"v")
         assert [up for up, _ in told.changes][:2] == [True, False]
-        assert "takes no invalidations: NOREPLICAS" in told.changes[1][1]
+        assert "accepts no invalidations: NOREPLICAS" in told.changes[1][1]
 
 
 async def test_one_that_refuses_from_the_start_is_never_up(own_redis: RedisServer) -> None:

@@ -1,4 +1,4 @@
-"""A name with several addresses, of which the first swallows packets: the next one is tried beside it."""
+"""A name with several addresses, the first of which drops packets: the next one is tried in parallel."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ from tests.support.servers.redis import RedisServer
 
 @pytest.fixture
 def swallowed(redis: RedisServer) -> Iterator[None]:
-    """The port of the run's Redis on another address of this machine, where the queue of connections is full."""
+    """Occupies the port of the run's Redis on another address, where the queue of connections is full."""
     with socket.socket() as full:
         full.bind(("127.0.0.2", redis.port))
         full.listen(0)
@@ -32,7 +32,7 @@ def swallowed(redis: RedisServer) -> Iterator[None]:
 
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`redis.test` has the one address and the other. There is no name server here to say so."""
+    """Makes `redis.test` resolve to both addresses, without a name server."""
     ask = socket.getaddrinfo
 
     def told(host: Any, port: Any, *args: Any, **options: Any) -> Any:

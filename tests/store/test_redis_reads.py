@@ -1,4 +1,4 @@
-"""proxy.store.redis_reads: a read in two halves finds what the whole one finds, on a real Redis."""
+"""A read in two halves finds the same as a whole one, on a real Redis."""
 
 import asyncio
 from collections.abc import AsyncIterator

@@ -1,4 +1,4 @@
-"""Scripts by their SHA-1, and what nobody waits for."""
+"""Scripts that are called by their SHA-1, and commands that nobody waits for."""
 
 from proxy.store.redis_scripts import Script, send, send_script
 from tests.support.redis_parts import maker, noded

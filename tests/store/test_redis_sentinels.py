@@ -1,4 +1,4 @@
-"""Sentinels with a password of their own, the master's, or none; and why there is no master."""
+"""Sentinels with their own password, with the master's, or with none; and the reasons why there is no master."""
 
 import pytest
 from redis.asyncio.sentinel import MasterNotFoundError
@@ -66,7 +66,7 @@ async def test_what_each_of_them_said() -> None:
 
 
 async def test_a_master_that_is_down() -> None:
-    async with SentinelSet(sentinels=2) as sentinels:  # one of the two cannot elect
+    async with SentinelSet(sentinels=2) as sentinels:  # a single one of them cannot elect
         sentinels.sentinels[1].kill()
         sentinels.master.kill()
         found = _found_by(sentinels.addr)

@@ -1,4 +1,4 @@
-"""The fill protocol, a rule at a time, on a real Redis: who gets a lease, what may be filled, how long it lives."""
+"""The rules of the fill protocol, on a real Redis: who gets a lease, what may be filled, how long it lives."""
 
 import asyncio
 
@@ -148,7 +148,7 @@ class TestLease:
                 asking.cancel()
                 (result,) = await asyncio.gather(asking, return_exceptions=True)
                 if isinstance(result, redis_store.Grant):
-                    store.release(KEY, result)  # too late to give up
+                    store.release(KEY, result)  # the lease is used, so there is nothing to release
                 given_up += isinstance(result, asyncio.CancelledError)
                 store.release(KEY, await leased(store, KEY))
             assert given_up >= 3
@@ -167,7 +167,7 @@ class TestLease:
             await until(given_back, "the lease, before it expires after 10 s", timeout=5)
 
     async def test_one_from_before_an_outage_is_not_waited_for(self, redis: RedisServer) -> None:
-        """Its holder may not have been able to fill."""
+        """Its holder may have been unable to fill it."""
         async with storing(redis.addr) as hit, storing(redis.addr) as spared:
             first = await leased(hit, KEY)
             hit._topology.nodes()[0].drop("an outage")
@@ -218,7 +218,7 @@ class TestLifetime:
                 await store.invalidate(USER, timeout=5)
                 assert await filled(store, KEY, await leased(store, KEY), meta=meta)
                 born, fresh, stale = await self._times(redis)
-                # By our own clock it is counted from the fill on, and given to the entry from its lease on.
+                # The test's clock counts from the fill, the entry's life from its lease.
                 assert fresh == life if life else 0 < fresh <= (seconds + 30) * 1000 - born
                 assert stale == fresh
 
@@ -253,7 +253,7 @@ class TestLifetime:
     async def test_one_past_its_allowance_is_not_found(self, redis: RedisServer) -> None:
         async with storing(redis.addr, ttl=0.05) as store:
             await cached(store, KEY)
-            await redis.cli("PERSIST", KEY.hash_key)  # the field outlives its time here; it is not served
+            await redis.cli("PERSIST", KEY.hash_key)  # so the field stays beyond its time, but is not served
 
             async def gone() -> bool:
                 return await body_of(store, KEY) is None

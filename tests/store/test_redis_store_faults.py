@@ -1,4 +1,4 @@
-"""A Redis that lies, is full, restarted or forgot the scripts: entries are misses, invalidations are carried out."""
+"""A Redis that sends garbage, is full, was restarted or forgot the scripts: reads miss, invalidations work."""
 
 import random
 
@@ -19,7 +19,7 @@ INTENT_MS = 60_000
 
 
 async def _restored(server: RedisServer, store: RedisStore | None = None) -> None:
-    """What was there at the last SAVE is there again, with its time to live; the store is connected again."""
+    """Restores the data of the last SAVE, with its time to live, and waits until the store is connected again."""
     server.kill()
     if store is not None:
         await until(lambda: not store.usable(KEY.hash_key), "the loss to be noticed")
@@ -44,7 +44,7 @@ class TestSnapshot:
             await leased(store, request_key(page=2))
 
     async def test_for_a_process_that_starts_after_it_too(self, own_redis: RedisServer) -> None:
-        """It saw no outage: only the run id tells."""
+        """That process saw no outage; only the run id shows it."""
         async with storing(own_redis.addr) as store:
             await cached(store, KEY)
             await own_redis.cli("SAVE")
@@ -56,8 +56,8 @@ class TestSnapshot:
             await leased(store, KEY)
 
     async def test_one_that_was_a_replica_of_its_own_successor_counts_for_nothing(self, own_redis: RedisServer) -> None:
-        """It lost touch while a replica was promoted that had missed an invalidation, took that one's data over, and
-        was promoted again: the same process, with the run id of what it now has again.
+        """A master is cut off, and a replica that missed an invalidation is promoted. The old master becomes its
+        replica, takes over its data, and is promoted again: the same process with the same `run_id`, but with old data.
         """
         async with RedisServer(replica_of=own_redis) as successor:
             async with storing(own_redis.addr) as store:
@@ -82,7 +82,7 @@ class TestSnapshot:
                 assert await body_of(store, KEY) == b"new"
 
     async def test_a_mark_still_closes_but_nobody_shares_by_its_id(self, own_redis: RedisServer) -> None:
-        """A fetch that is shared on it may have begun before later invalidations."""
+        """A fetch that is shared on that id may have begun before later invalidations."""
         async with storing(own_redis.addr) as store:
             await store.invalidate(USER, timeout=5, window_ms=INTENT_MS)
             await own_redis.cli("SAVE")
@@ -122,7 +122,7 @@ class TestFullRedis:
             await store.invalidate(USER, timeout=5, window_ms=INTENT_MS, intent=b"a", intent_ms=INTENT_MS)
             assert await body_of(store, KEY) is None
             assert await own_redis.cli("HEXISTS", KEY.hash_key, b"l" + request_key(page=2).field) == 0
-            # Where there is nothing to delete, the mark is the first write, and Redis refuses it.
+            # If there is nothing to delete, the mark is the first write, and Redis refuses it.
             await store.invalidate(
                 Model.of("user", 2), timeout=5, window_ms=INTENT_MS, intent=b"a", intent_ms=INTENT_MS
             )
@@ -160,8 +160,8 @@ class TestForeignData:
     async def test_one_that_is_too_large_to_be_read_at_all_is_removed(
         self, redis: RedisServer, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """One read of it looks like an outage; it must not be one each time."""
-        monkeypatch.setattr(redis_waits, "_PATIENCE", 0.0)  # however late our own loop is
+        """Reading it looks like an outage, which must not happen at each read."""
+        monkeypatch.setattr(redis_waits, "_PATIENCE", 0.0)  # however late the event loop is
         async with storing(redis.addr) as store:
             await redis.cli("HSET", KEY.hash_key, b"e" + KEY.field, bytes(8 << 20))
             with pytest.raises(RedisUnavailableError):
@@ -183,11 +183,11 @@ class TestForeignData:
                 await store.read(KEY, Budget())
             own_redis.thaw()
             await ready(store)
-            assert await body_of(store, request_key(page=2)) is None  # answered after what was sent before it
+            assert await body_of(store, request_key(page=2)) is None  # its reply comes after those to earlier commands
             assert await own_redis.cli("HLEN", KEY.hash_key) == 1
 
     async def test_anothers_answer_under_our_name_is_a_miss_and_overwritten(self, redis: RedisServer) -> None:
-        """It looks fresh to the script, which cannot compare identities."""
+        """To the script, which cannot compare identities, it looks fresh."""
         other = request_key(page=2)
         async with storing(redis.addr) as store:
             await cached(store, other)

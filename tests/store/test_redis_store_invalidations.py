@@ -1,4 +1,4 @@
-"""What an invalidation removes and what it leaves behind: marks, write intents, a flush; and that nothing stops it."""
+"""What an invalidation or a flush removes, and what it leaves (marks, write intents); nothing can prevent it."""
 
 import asyncio
 
@@ -21,7 +21,7 @@ OWNED = verdict(aliases=("1",))
 
 
 async def _kind(store: RedisStore) -> str:
-    """What a reader is told; a lease it was given is given back."""
+    """The kind of reply that a reader gets; if it is a lease, it is released."""
     grant = await store.acquire(KEY, Budget(5))
     if grant.kind == "lease":
         store.release(KEY, grant)
@@ -88,7 +88,7 @@ class TestWindow:
             assert await _kind(store) == "closed"
 
     async def test_all_readers_are_told_one_id_which_every_invalidation_changes(self, redis: RedisServer) -> None:
-        """Who shares a fetch on it shares one that began after the invalidation."""
+        """Readers that share a fetch on the id share one that began after the invalidation."""
         seen: set[bytes] = set()
         async with storing(redis.addr) as one, storing(redis.addr) as other:
             for window_ms, intent in ((INTENT_MS, b""), (0, b""), (0, b"a"), (INTENT_MS, b"b"), (0, b"")):
@@ -120,7 +120,7 @@ class TestIntents:
             await self._begin(store, b"b")
             await self._end(store, b"a")
             assert await _kind(store) == "closed"
-            await store.invalidate(USER, timeout=5, window_ms=0)  # an event changes nothing of it
+            await store.invalidate(USER, timeout=5, window_ms=0)  # an event does not change that
             assert await _kind(store) == "closed"
             await self._end(store, b"unknown")
             assert await _kind(store) == "closed"
@@ -201,7 +201,7 @@ class TestBound:
 
 
 async def test_an_intent_that_is_refused_is_not_taken_for_set(own_redis: RedisServer) -> None:
-    """Beside another one that stands for longer, nothing else is written that could be refused."""
+    """Besides another intent that stands for longer, nothing else is written that could be refused."""
     async with storing(own_redis.addr) as store:
         await store.invalidate(USER, timeout=5, intent=b"other", intent_ms=600_000)
         await own_redis.cli("HDEL", KEY.hash_key, "m")
@@ -220,7 +220,7 @@ class TestFlush:
             assert not await filled(store, request_key(5000), under_way)
             assert await body_of(store, request_key(7)) is None
             assert await redis.cli("KEYS", "media:model:*") == []
-            assert await store.tag_of("media.MediaService", "1", Budget(5))  # whose files these are does not change
+            assert await store.tag_of("media.MediaService", "1", Budget(5))  # the owner of a file does not change
 
     async def test_leaves_others_alone(self, redis: RedisServer) -> None:
         others = MediaKeys("media2", ("authorization",))

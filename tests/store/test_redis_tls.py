@@ -1,4 +1,4 @@
-"""rediss:// against real servers: one, Sentinel, Cluster; what is refused; certificates that change."""
+"""rediss:// with real servers (single, Sentinel, Cluster): what is refused, and certificates that change."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -26,7 +26,7 @@ KEY = request_key()
 async def secured(
     authority: Authority, shown: Issued, *config: str, clients: bool = False
 ) -> AsyncIterator[tuple[RedisServer, int]]:
-    """A server and its TLS port; with `clients` it asks for their certificates."""
+    """A server and its TLS port; with `clients` it demands client certificates."""
     port = free_port()
     async with RedisServer(*tls_config(port, authority, shown, clients=clients), *config) as server:
         yield server, port
@@ -41,7 +41,7 @@ async def _works(addr: str, tls: Leg | None) -> None:
 
 
 async def _refused(addr: str, tls: Leg | None, why: str) -> None:
-    """Redis counts as away, and says why; a read costs nothing."""
+    """Asserts that Redis counts as away, for this reason, and that a read takes no time."""
     async with storing(addr, tls=tls, up=False) as store:
         (node,) = store._topology.nodes()
         await until(lambda: why in node._link.failure, f"{why!r} as the reason")
@@ -92,7 +92,7 @@ async def test_a_certificate_that_has_expired(authority: Authority) -> None:
 
 
 async def test_certificates_that_change_are_for_the_next_connection(authority: Authority, stranger: Authority) -> None:
-    """The server goes over to another CA, and then to asking for what that CA issued."""
+    """The server changes to another CA, and then demands certificates of that CA."""
     shown, own = authority.issue("localhost"), authority.issue()
     tls = leg(authority.ca, own)
     async with secured(authority, shown, clients=True) as (server, port):

@@ -1,4 +1,4 @@
-"""Which Redis holds a key: one server, whatever Sentinels call the master now, the owner of a Cluster's slot."""
+"""Which Redis holds a key: a single server, the master that Sentinels name now, or the owner of a Cluster's slot."""
 
 import asyncio
 import socket
@@ -93,11 +93,11 @@ class TestSentinel:
             assert await body_of(store, KEY) is None
 
     async def test_one_that_does_not_answer_and_one_that_cannot_be_reached(self) -> None:
-        """The host that took the master along took its Sentinel too."""
+        """The host that failed ran the master and a Sentinel."""
         with socket.socket() as full:
             full.bind(("127.0.0.1", 0))
             full.listen(0)
-            waiting = [socket.socket() for _ in range(4)]  # the queue of connections is full: a further one hangs
+            waiting = [socket.socket() for _ in range(4)]  # the queue of connections is full, so a further one hangs
             for each in waiting:
                 each.setblocking(False)
                 each.connect_ex(full.getsockname())

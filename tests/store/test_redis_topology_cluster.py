@@ -1,4 +1,4 @@
-"""A Redis Cluster: every script where its key is, while slots move, nodes die and successors take over."""
+"""A Redis Cluster: every script runs where its key is, while slots move, nodes die and successors take over."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -32,7 +32,7 @@ def _user(key: RequestKey) -> Model:
 
 
 def _keys_of(node: int, count: int) -> list[RequestKey]:
-    """Keys whose slots a node has at the start."""
+    """Keys whose slots belong to this node at the start."""
     keys = (request_key(number) for number in range(10_000))
     return [key for key in keys if key_slot(key.hash_key) // SHARE == node][:count]
 
@@ -54,7 +54,7 @@ def module_cluster() -> Iterator[RedisCluster]:
 
 @pytest.fixture
 async def cluster(module_cluster: RedisCluster) -> RedisCluster:
-    """One for all tests that kill no node; each moves other slots. Empty."""
+    """An empty Cluster for all tests that kill no node; each moves other slots."""
     for server in module_cluster.servers:
         await server.cli("FLUSHALL")
     return module_cluster
@@ -66,7 +66,7 @@ def _hear(store: RedisStore, changed: Callable[[bool, str], None]) -> None:
 
 @asynccontextmanager
 async def _moving(key: RequestKey, source: RedisServer, target: RedisServer) -> AsyncIterator[None]:
-    """The key's slot is on its way from one node to the other, the key itself has arrived."""
+    """The key's slot is moving from one node to the other; the key itself has already moved."""
     slot = key_slot(key.hash_key)
     await target.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", await _id(source))
     await source.cli("CLUSTER", "SETSLOT", slot, "MIGRATING", await _id(target))
@@ -75,7 +75,7 @@ async def _moving(key: RequestKey, source: RedisServer, target: RedisServer) -> 
 
 
 async def _moved(key: RequestKey, cluster: RedisCluster, target: RedisServer) -> None:
-    """Ends the move of the key's slot."""
+    """Completes the move of the key's slot."""
     for server in (target, *cluster.servers):
         await server.cli("CLUSTER", "SETSLOT", key_slot(key.hash_key), "NODE", await _id(target))
 
@@ -110,14 +110,14 @@ class TestResharding:
             key = _keys_of(0, 1)[0]
             await cached(store, key)
             async with _moving(key, source, target):
-                assert await body_of(store, key) is None  # a miss, no error
-                assert (await store.acquire(key, Budget(5))).kind == "lease"  # by ASK, of the node where it is now
+                assert await body_of(store, key) is None  # a miss, not an error
+                assert (await store.acquire(key, Budget(5))).kind == "lease"  # by ASK, where the key is now
                 assert await target.cli("CLUSTER", "COUNTKEYSINSLOT", key_slot(key.hash_key)) == 1
                 await store.invalidate(_user(key), timeout=5)
                 assert await target.cli("CLUSTER", "COUNTKEYSINSLOT", key_slot(key.hash_key)) == 0
                 await store.acquire(key, Budget(5))
                 assert await target.cli("CLUSTER", "COUNTKEYSINSLOT", key_slot(key.hash_key)) == 1
-                assert await store.flush() == 1  # whatever is on its way goes too
+                assert await store.flush() == 1  # keys of a moving slot are flushed too
                 assert await target.cli("CLUSTER", "COUNTKEYSINSLOT", key_slot(key.hash_key)) == 0
             await _moved(key, cluster, target)
             grant = await store.acquire(key, Budget(5))  # by MOVED
@@ -129,7 +129,7 @@ class TestResharding:
     async def test_a_key_that_goes_in_the_middle_of_a_script_goes_on_where_its_slot_moves(
         self, cluster: RedisCluster
     ) -> None:
-        """The slot is on its way and the key still here: removing all that it holds removes it."""
+        """The slot is moving and the key is still here: deleting all its fields deletes the key."""
         async with storing(cluster.addr) as store:
             _, source, target = cluster.servers
             key = _keys_of(1, 1)[0]
@@ -158,7 +158,7 @@ class TestResharding:
             assert await body_of(other, request_key(Model(key.tag).id, page=2)) is None
 
     async def test_a_slot_that_moves_to_a_node_that_has_just_joined(self) -> None:
-        """A node without slots is in no map; what is on its way there would be nowhere until all has arrived."""
+        """A node without slots is in no map; keys that move there would be unreachable until a whole slot has moved."""
         async with RedisCluster() as cluster, RedisServer("cluster-enabled yes") as joined:
             source = cluster.servers[0]
             await source.cli("CLUSTER", "MEET", "127.0.0.1", joined.port)
@@ -208,7 +208,7 @@ class TestNodes:
             await ready(store)
 
     async def test_a_cluster_that_is_down_is_spared(self) -> None:
-        """Its nodes answer, but serve no key while one is missing: no call may pay for finding that out."""
+        """Its nodes answer, but serve no key while one is missing. No call may spend time on finding that out."""
         async with RedisCluster("cluster-node-timeout 500") as cluster, storing(cluster.addr) as store:
             (kept,) = _keys_of(1, 1)
             cluster.servers[0].kill()
@@ -264,7 +264,7 @@ class TestNodes:
             assert await body_of(store, key) == b"new"
 
     async def _invalidated_on_its_way(self, store: RedisStore, source: RedisServer, target: RedisServer) -> None:
-        """To a node with a replica, which is asked after the write whether it still is the master."""
+        """The target has a replica, so after the write it is asked whether it is still the master."""
         (key,) = _keys_of(1, 1)
         await cached(store, key)
         (node,) = [node for node in store._topology.nodes() if node.name.endswith(f":{target.port}")]
@@ -278,7 +278,7 @@ class TestNodes:
         cluster.servers[0].freeze()
         try:
             (key,) = _keys_of(1, 1)
-            for _ in range(4):  # nodes are asked in no fixed order
+            for _ in range(4):  # nodes are asked in random order
                 async with storing(cluster.addr, up=False) as store:
                     await until(lambda: store.usable(key.hash_key), "the others to be found", timeout=5)
         finally:
@@ -300,7 +300,7 @@ class TestNodes:
             cluster.remove()
 
     async def test_a_slot_that_was_nobodys_is_found_later(self) -> None:
-        """Else its keys would go uncached, and their invalidations be held, until the next look in half a minute."""
+        """Otherwise its keys would be uncached, and their invalidations held, until the next refresh after 30 s."""
         async with RedisCluster("cluster-require-full-coverage no") as cluster:
             lost, kept = _keys_of(0, 2)
             for server in cluster.servers:
@@ -324,7 +324,7 @@ class TestNodes:
 
         async def disconnected(node: ClusterNode) -> None:
             closing.set()
-            await asyncio.sleep(0)  # the turn in which the end comes
+            await asyncio.sleep(0)  # the turn of the loop in which it ends
             await disconnect(node)
 
         monkeypatch.setattr(ClusterNode, "acquire_connection", acquired)
@@ -339,7 +339,7 @@ class TestNodes:
         assert [connection.is_connected for connection in asked] == [False]
 
     async def test_a_map_that_is_none(self) -> None:
-        """redis-py trips over it with a TypeError, which must not end what calls go through."""
+        """redis-py raises a TypeError for it, which must not end the connections that calls use."""
 
         async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             while data := await reader.read(1 << 16):

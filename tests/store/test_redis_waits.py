@@ -1,4 +1,4 @@
-"""How long a reply is waited for, on asyncio's event loop and on the one of `serve`."""
+"""How long replies are waited for, on asyncio's event loop and on that of `serve`."""
 
 import asyncio
 import time
@@ -58,7 +58,7 @@ async def test_a_reply_in_time_or_given_up_stays_as_it_is() -> None:
 
 
 async def test_our_own_lateness_is_given_back() -> None:
-    """The loop stands still past the end of the wait, while the reply lies unread in the socket."""
+    """The loop is blocked beyond the end of the wait, while the reply is unread in the socket."""
     loop, waits, reply = asyncio.get_running_loop(), Waits(lambda: 0.0), _reply()
     now = time.monotonic()
     waits.begin(reply, now, now + 0.01)
@@ -102,7 +102,7 @@ async def test_one_that_is_due_at_once_and_one_that_was_due_before_it() -> None:
 
 
 async def test_a_timer_that_fires_up_to_a_millisecond_early_ends_the_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else it would come again at once, and again, until the millisecond is over."""
+    """Otherwise it would be scheduled again and again until the millisecond is over."""
     waits, now, reply = Waits(lambda: 0.0), time.monotonic(), _reply()
     waits.begin(reply, now, now + 60)
     with monkeypatch.context() as patch:

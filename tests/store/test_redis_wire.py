@@ -26,7 +26,7 @@ PING = b"*1\r\n$4\r\nPING\r\n"
 
 @asynccontextmanager
 async def wired(port: int) -> "AsyncIterator[tuple[Wire, Seen, list[object]]]":
-    """A wire, its connection, and all replies."""
+    """A wire, its connection, and all its replies."""
     connection = maker(port)()
     await connection.connect()  # type: ignore[no-untyped-call]
     replies: list[object] = []
@@ -146,7 +146,7 @@ async def test_while_the_socket_takes_no_more_commands_wait_and_then_go_out_in_o
 
 
 async def test_through_tls(tmp_path: Path) -> None:
-    """A whole store, so that more passes than one record holds, both ways."""
+    """A whole store, so that more than one TLS record passes in each direction."""
     pair = pki.make(["localhost"], datetime.now(UTC), timedelta(hours=1))
     for name, pem in (("ca", pair.ca), ("cert", pair.certificate), ("key", pair.key)):
         (tmp_path / f"{name}.pem").write_bytes(pem)

@@ -1,4 +1,4 @@
-"""proxy.store.relations: what depends on what, told from a real Redis."""
+"""Which answers depend on which tags, read from a real Redis."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager

@@ -1,4 +1,4 @@
-"""What INFO tells of replication, and what the replicas say about who is master. Pure."""
+"""What INFO says about replication, and what replicas reveal about the master. Pure."""
 
 import logging
 
@@ -34,7 +34,7 @@ class TestReplication:
         assert not Replication.told(_info(role="slave")).master
 
     def test_one_that_has_acknowledged_nothing_is_no_witness(self) -> None:
-        """It may be a tool that reads the stream: `redis-cli --replica`, a backup."""
+        """It may be a tool that only reads the stream, such as `redis-cli --replica` or a backup."""
         syncing = "ip=10.0.0.1,port=0,state=wait_bgsave,offset=0,lag=0"
         assert not Replication.told(_info(_online(A, offset=0), syncing)).replicas
 
@@ -88,7 +88,7 @@ class TestFollowing:
         following = Following(5.0, False, 0.0)
         following.seen(_told(a=0), 1.0)
         following.seen(_told(a=2), 3.0)
-        assert not following.unproven  # INFO counts whole seconds, and a replica acknowledges each second
+        assert not following.unproven  # INFO reports whole seconds, and a replica acknowledges every second
         following.seen(_told(a=3), 4.0)
         assert "has acknowledged nothing for 3 s" in following.unproven
         assert not following.doubt

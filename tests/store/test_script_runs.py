@@ -1,4 +1,4 @@
-"""A script runs where its keys are, in a real Cluster of which a slot moves: for each of those who run scripts."""
+"""Scripts run where their keys are while a slot of a real Cluster moves, for each way to run a script."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -34,7 +34,7 @@ def cluster() -> Iterator[RedisCluster]:
 
 @asynccontextmanager
 async def _moving(cluster: RedisCluster, key: bytes, target: RedisServer) -> AsyncIterator[RedisServer]:
-    """The slot of a key is on its way: its owner no longer has the key. Afterwards it has arrived."""
+    """The slot of a key is moving, and its owner no longer has the key. On exit, the move is completed."""
     slot, source = key_slot(key), await cluster.owner(key)
     source_id, target_id = [await each.cli("CLUSTER", "MYID") for each in (source, target)]
     await target.cli("CLUSTER", "SETSLOT", slot, "IMPORTING", source_id)
@@ -51,7 +51,7 @@ async def _other(cluster: RedisCluster, key: bytes) -> RedisServer:
 
 
 async def _run(store: RedisStore, key: bytes) -> object:
-    """How many fields a hash has, by a script."""
+    """Counts the fields of a hash by a script."""
     reply = await run_script(store.topology, LIST, (key,), lambda node: (b"9", b"9", b"9"), Budget(5))
     assert isinstance(reply, list)
     return reply[1]
@@ -102,7 +102,7 @@ async def test_a_script_that_the_server_does_not_have_is_sent(redis: RedisServer
 
 
 async def test_a_slot_that_never_arrives_is_given_up(cluster: RedisCluster) -> None:
-    """Each of the two nodes sends to the other."""
+    """Each of the two nodes redirects to the other."""
     key = b"to and fro"
     source, target = await cluster.owner(key), await _other(cluster, key)
     async with storing(cluster.addr) as store:

@@ -1,11 +1,11 @@
-"""A server's clock as pings show it: the quickest ping counts."""
+"""A server's clock as measured by pings, of which the quickest counts."""
 
 import pytest
 
 from proxy.store.server_clock import ServerClock
 
 TRUE_MS = 1_700_000_000_000.0
-"""The server's time when ours is 0."""
+"""The server's time when this process' clock is 0."""
 
 
 def _at(clock: ServerClock, begun: float, out: float, back: float) -> None:

@@ -1,4 +1,4 @@
-"""A flush of one service: what is stored or fetched of it goes, and other services' stays where that is sure."""
+"""A flush of one service removes what is stored or fetched for it, and keeps what certainly belongs to others."""
 
 import asyncio
 
@@ -19,7 +19,7 @@ MEDIA, PRODUCT = "media.MediaService", "product.ProductService"
 
 
 def product_key(number: int) -> RequestKey:
-    """Of a GetProductByID."""
+    """The key of a GetProductByID."""
     body = product.GetProductByIDRequest(id=number).SerializeToString()
     key = KEYS.of_call(Call(f"/{PRODUCT}/GetProductByID", body))
     assert key is not None
@@ -48,14 +48,14 @@ async def test_only_the_services_entries_and_leases_go(redis: RedisServer) -> No
 
 
 async def test_what_shares_a_hash_with_it_goes_too(redis: RedisServer) -> None:
-    """A mark says not whose fetches are shared by it, and one tag may be two services'."""
+    """A mark does not say which services' fetches are shared on it, and two services may use one tag."""
     async with storing(redis.addr) as store:
         marked = request_key(1)
         await store.invalidate(marked.tag, timeout=5, intent=b"mine", intent_ms=600_000)
         before = (await store.acquire(marked, Budget(5))).token
         assert await store.flush([PRODUCT]) == 1
         after = (await store.acquire(marked, Budget(5))).token
-        assert before != after  # so that nobody joins a fetch that began before
+        assert before != after  # so that nobody joins a fetch from before
 
 
 async def test_every_master_of_a_cluster_is_asked() -> None:

@@ -1,4 +1,4 @@
-"""A server is asked to take an invalidation: of a key of its own, which leaves nothing behind."""
+"""A server is asked to invalidate a key that is reserved for this; nothing is left behind."""
 
 import pytest
 

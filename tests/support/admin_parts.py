@@ -1,4 +1,4 @@
-"""An admin server on a core of this process, and a client that sees all of its answers."""
+"""An admin server on a core in this process, and a client that sees all of its answers."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -24,14 +24,14 @@ class Answer:
 
 
 class AdminHttp:
-    """Asks the server on this port."""
+    """A client of the server on this port."""
 
     def __init__(self, port: int, session: aiohttp.ClientSession) -> None:
         self.port = port
         self._session = session
 
     async def ask(self, method: str, path: str, **options: Any) -> Answer:
-        """`options` as aiohttp's `request` takes them."""
+        """`options` are those of aiohttp's `request`."""
         async with self._session.request(method, f"http://127.0.0.1:{self.port}{path}", **options) as response:
             text = await response.text()
             is_json = response.content_type == "application/json" and text

@@ -1,4 +1,4 @@
-"""What the tests of the event consumer share: a fake cache that records and holds, a fake observer, a publisher."""
+"""Shared by the tests of the event consumer: a fake cache that records and holds, a fake observer, a publisher."""
 
 import asyncio
 import base64
@@ -33,16 +33,16 @@ class Invalidation:
 
 @dataclass(slots=True)
 class FakeInvalidator:
-    """A fake cache: it holds what it is told to hold, as one does whose Redis is away, and records what it let pass."""
+    """A fake cache that holds chosen invalidations, as if Redis were away, and records the others."""
 
     invalidations: list[Invalidation] = field(default_factory=list)
     flushes: list[str] = field(default_factory=list)
-    """The reasons of those that were done."""
+    """The reasons of the flushes that were done."""
     begun: int = 0
     """Invalidations begun so far."""
     flushes_begun: int = 0
     failures: int = 0
-    """So many calls to come raise."""
+    """Number of coming calls that raise."""
     held: set[int] = field(default_factory=set)
     """Ids of models that are held."""
     all_open: asyncio.Event = field(default_factory=asyncio.Event)
@@ -78,7 +78,7 @@ class FakeInvalidator:
 
     @property
     def ids(self) -> list[int]:
-        """The ids of the models invalidated, in order."""
+        """The ids of the invalidated models, in order."""
         return [each.model.id for each in self.invalidations]
 
     async def applied(self, *ids: int) -> None:
@@ -86,7 +86,7 @@ class FakeInvalidator:
         await until(lambda: set(ids) <= set(self.ids), f"{ids} to be invalidated")
 
     async def flushed(self, count: int) -> None:
-        """Waits until `count` flushes are done in all."""
+        """Waits until `count` flushes are done in total."""
         await until(lambda: len(self.flushes) >= count, f"{count} flushes")
 
 
@@ -121,13 +121,13 @@ def body_of(model_id: int, model_type: str = "user", **more: Any) -> bytes:
 
 
 class Publisher:
-    """Publishes as the media service does; a message on no queue is lost, as there."""
+    """Publishes like the media service: a message that no queue receives is lost."""
 
     def __init__(self, channel: AbstractChannel) -> None:
         self.channel = channel
 
     async def raw(self, body: bytes, key: str = "media.event.uploaded", **properties: Any) -> None:
-        """Any body; returns once the broker has it on every queue bound to the key."""
+        """Publishes any body; returns once the broker has it on every queue bound to the key."""
         exchange = await self.channel.get_exchange(EXCHANGE, ensure=False)
         message = aio_pika.Message(
             body, content_type="application/json", delivery_mode=aio_pika.DeliveryMode.PERSISTENT, **properties
@@ -135,14 +135,14 @@ class Publisher:
         await exchange.publish(message, key, mandatory=False)
 
     async def event(self, *ids: int, kind: str = "uploaded", **properties: Any) -> None:
-        """One event for each id."""
+        """Publishes one event per id."""
         for model_id in ids:
             await self.raw(body_of(model_id), f"media.event.{kind}", **properties)
 
 
 @asynccontextmanager
 async def publishing(url: str) -> AsyncIterator[Publisher]:
-    """A publisher on a connection of its own; it has declared the exchange, as the media service does."""
+    """A publisher on its own connection; it has declared the exchange, as the media service does."""
     connection = await aio_pika.connect(url)
     try:
         channel = await connection.channel()
@@ -154,14 +154,14 @@ async def publishing(url: str) -> AsyncIterator[Publisher]:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue as the broker sees it."""
+    """A queue as the broker reports it."""
 
     ready: int
     unacknowledged: int
     consumers: int
     durable: bool
     arguments: str
-    """An Erlang term."""
+    """An Erlang term, as text."""
 
 
 async def queues(rabbit: RabbitServer, url: str) -> dict[str, QueueState]:
@@ -182,7 +182,7 @@ async def queues(rabbit: RabbitServer, url: str) -> dict[str, QueueState]:
 
 @asynccontextmanager
 async def consuming_beside(url: str, queue: str = "api-gateway-media-cache-uploaded") -> AsyncIterator[list[bytes]]:
-    """Somebody else who takes messages out of one of our queues; the list grows."""
+    """A foreign consumer of one of the proxy's queues; the list grows with the messages that it takes."""
     taken: list[bytes] = []
 
     async def take(message: aio_pika.abc.AbstractIncomingMessage) -> None:

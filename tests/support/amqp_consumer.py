@@ -1,4 +1,4 @@
-"""What the tests of the event consumer share: a consumer that runs with its fakes, and what to look at around it."""
+"""Shared by the tests of the event consumer: a running consumer with its fakes, and its state."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -19,15 +19,15 @@ UPLOADED, DELETED = "ours-uploaded", "ours-deleted"
 
 
 class Running:
-    """A consumer that runs, its fakes, and a publisher beside it."""
+    """A running consumer, its fakes, and a publisher."""
 
     def __init__(self, url: str, prefix: str = PREFIX, urls: tuple[str, ...] = (), **options: Any) -> None:
         self.cache = FakeInvalidator()
         self.seen = FakeObserver()
         self.pauses = 0
-        """How often it has waited before it tried again."""
+        """How often it has waited before a retry."""
         self.series = 0
-        """How often such waits began with the shortest."""
+        """How often a series of waits began, with the shortest one."""
         options = {"events": EVENTS, "check_interval": 60.0, "patience": 600.0, "pauses": self._pauses, **options}
         self.consumer = EventConsumer(urls or (url,), prefix, self.cache, self.seen, **options)
 
@@ -44,12 +44,12 @@ class Running:
         await until(lambda: not self.seen.up, "the consumer to notice the loss")
 
     async def settled(self) -> None:
-        """Connected, flushed if that was owed, and the mark is there."""
+        """It is connected, has flushed if a flush was owed, and the marker exchange exists."""
         await self.up()
         await until(lambda: self.consumer._flushes.settled and self.consumer._marked, "the mark")
 
     async def checked(self, count: int) -> None:
-        """Waits until that many looks at the broker have begun and ended from now on."""
+        """Waits until this many checks of the broker have begun and ended from now on."""
         look, begun, last = self.consumer._topology.look, itertools.count(), 0
 
         async def counted(*args: Any, **options: Any) -> Findings:
@@ -75,19 +75,19 @@ async def running(url: str, prefix: str = PREFIX, *, held: bool = False, **optio
 
 
 async def once(url: str, prefix: str = PREFIX) -> None:
-    """Leaves behind what a consumer that ran before does."""
+    """Creates what an earlier consumer would have left on the broker."""
     async with running(url, prefix) as before:
         await before.settled()
 
 
 async def empty(rabbit: RabbitServer, url: str) -> bool:
-    """Whether nothing waits and nothing is unacknowledged."""
+    """Whether no message waits or is unacknowledged."""
     found = await queues(rabbit, url)
     return all(not queue.ready and not queue.unacknowledged for queue in found.values())
 
 
 def lines(caplog: pytest.LogCaptureFixture, level: int) -> list[str]:
-    """Our own lines of a level."""
+    """The proxy's own log lines of a level."""
     return [
         record.getMessage() for record in caplog.records if record.name.startswith("proxy.") and record.levelno == level
     ]

@@ -1,4 +1,4 @@
-"""Calling the proxy as a gateway does: reads, with what came back beside the answer; events as the service sends."""
+"""Calls the proxy like a gateway: reads, with the metadata of the answer; and events like the media service's."""
 
 import base64
 import json
@@ -58,13 +58,13 @@ class Gateway:
         return Read(response, trailing["x-cache"], trailing.get("age"), seconds)
 
     async def x_cache(self, model_id: int = 1) -> str:
-        """Just where the answer came from."""
+        """Returns only the answer's `x-cache`."""
         return (await self.read(model_id=model_id)).x_cache
 
     async def hits(
         self, *model_ids: int, model_type: str = "User", collection: str = "avatars", within: float = 30
     ) -> None:
-        """Reads until each answer is a hit, as the second is unless a busy machine keeps Redis from storing one."""
+        """Reads until each answer is a hit; the second one is, unless a busy machine keeps Redis from storing one."""
 
         async def all_hit() -> bool:
             reads = [await self.read(model_type, model_id, collection) for model_id in model_ids or (1,)]
@@ -97,7 +97,7 @@ async def publish(
     collection: str = "avatars",
     headers: dict[str, str] | None = None,
 ) -> None:
-    """An upload's event, exactly as the media service publishes it; `headers` as a publisher that is traced adds."""
+    """Publishes an upload's event exactly like the media service; `headers` are those of a traced publisher."""
     inner = {"media_id": 1, "uuid": "u", "model_type": model_type, "model_id": model_id, "collection_name": collection}
     body = json.dumps({"ownerId": str(model_id), "data": base64.b64encode(json.dumps(inner).encode()).decode()})
     connection = await aio_pika.connect(url)

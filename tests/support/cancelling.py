@@ -1,4 +1,4 @@
-"""Cancels a coroutine at a chosen await, so that a test can go through all of them."""
+"""Cancels a coroutine at a chosen await, so that a test can try all of them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
@@ -6,7 +6,7 @@ from typing import Any
 
 
 class CancelledAt:
-    """Awaits a coroutine in a task of its own right, and cancels that task as it is suspended for the `at`-th time."""
+    """Awaits a coroutine in its own task, and cancels that task when it is suspended for the `at`-th time."""
 
     def __init__(self, coroutine: Coroutine[Any, Any, Any], at: int) -> None:
         self._coroutine = coroutine
@@ -34,8 +34,8 @@ class CancelledAt:
 
 
 async def cancelled_at_each_await(make: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncIterator[int]:
-    """Makes the coroutine anew and cancels it at its first, second, ... await; yields after each, and ends (after a
-    last yield of 0) once it ran to its end before it could be cancelled.
+    """Creates the coroutine again and again, and cancels it at its first, second, ... await; yields after each. Ends,
+    after a last yield of 0, once the coroutine finished before it could be cancelled.
     """
     at = 0
     while True:

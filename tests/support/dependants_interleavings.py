@@ -1,8 +1,8 @@
-"""The protocol of further tags in all interleavings, as `interleavings` has the one of leases: real scripts.
+"""The protocol of further tags in all interleavings, through the real scripts, as `interleavings` does for leases.
 
-An answer lies under P and depends on T. Two steps that touch nothing in common may change places without any
-difference: of the orders that differ by no more than that, one is run. What is compared are ages, so Redis' clock is
-swapped for one that goes on with each step, whatever the machine's load.
+An answer is stored under P and depends on T. Two steps that touch nothing in common can be exchanged without any
+effect, so of all orders that differ only in this way, one is run. The protocol compares ages, so Redis' clock is
+replaced by one that advances with each step, whatever the machine's load.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +18,7 @@ from proxy.store.redis_store import _ACQUIRE, _FILL, _INVALIDATE, _RELEASE, LEAS
 from tests.support.interleavings import FIELD, IDENTITY, LONG, RUN, Command, execute, script, version_of
 
 STEP_MS = 200
-"""More than the margin of the ages; a dozen steps are less than a lease's life."""
+"""More than the margin of the ages; a dozen steps take less than a lease's life."""
 _CLOCK = "tests:now"
 _TIME = b"redis.call('TIME')"
 _NOW = b"(function() return {redis.call('GET', '" + _CLOCK.encode() + b"'), '0'} end)()"
@@ -29,7 +29,7 @@ Step = tuple[Command, Callable[[object], None]] | None
 
 
 class Scripts:
-    """The proxy's, by the clock of the steps; one may be changed."""
+    """The proxy's scripts, with the clock of the steps; a test may replace one."""
 
     def __init__(self, redis: Redis, changed: "dict[str, Callable[[bytes], bytes]] | None" = None) -> None:
         sources = {"acquire": _ACQUIRE, "fill": _FILL, "release": _RELEASE, "invalidate": _INVALIDATE}
@@ -44,7 +44,7 @@ class Scripts:
 
 @dataclass(slots=True)
 class World:
-    """One answer and the one tag that it depends on. A version is how many commits there were."""
+    """One answer and the tag that it depends on. A version is the number of commits."""
 
     number: int
     order: tuple[int, ...]
@@ -52,10 +52,10 @@ class World:
     actors: "Sequence[Actor]" = ()
     version: int = 0
     floor: int = 0
-    """The version that reads which begin now must see at least."""
+    """The oldest version that a read that begins now may see."""
     now_ms: int = 0
     forgotten: bool = False
-    """Redis has evicted what depends on the tag."""
+    """Whether Redis has evicted the tag's dependants."""
     faults: list[str] = field(default_factory=list)
 
     @property
@@ -71,7 +71,7 @@ class World:
 
 
 class Actor:
-    """`steps`: each with what it touches: the version at the origin, P's hash, T's dependants, the floor."""
+    """`steps`, each with what it touches: the version at the origin, P's hash, T's dependants, the oldest version."""
 
     steps: tuple[tuple[str, str], ...]
 
@@ -86,7 +86,7 @@ class Actor:
 
 
 class Reader(Actor):
-    """A miss, or whoever is told another's token."""
+    """A read that misses, or that is given another reader's token."""
 
     steps: tuple[tuple[str, str], ...] = (("acquire", "PF"), ("fetch", "V"), ("depend", "T"), ("fill", "P"))
 
@@ -134,7 +134,7 @@ class Reader(Actor):
 
 
 class Invalidator(Actor):
-    """Another service's commit and its event. The commit is as late as it can be: just before."""
+    """Another service's commit and its event. The commit comes as late as possible, just before the event."""
 
     steps: tuple[tuple[str, str], ...] = (("close", "VTF"), ("remove", "PF"))
     window = b"0"
@@ -172,7 +172,7 @@ class Invalidator(Actor):
 
 
 class Forgetting(Invalidator):
-    """One that has what it removed forgotten."""
+    """An invalidation that makes Redis forget the dependants that it removed."""
 
     steps = (*Invalidator.steps, ("forget", "T"))
 
@@ -206,7 +206,7 @@ class Evictor(Actor):
 
 
 class Forgetter(Actor):
-    """Redis evicts what depends on the tag."""
+    """Redis evicts the tag's dependants."""
 
     steps = (("evict", "T"),)
 
@@ -216,8 +216,8 @@ class Forgetter(Actor):
 
 
 def orders(kinds: Sequence[type[Actor]]) -> Iterator[tuple[int, ...]]:
-    """All orders of the actors' steps, but for those that only change the places of steps with nothing in common; of
-    actors next to each other that are alike, the first begins.
+    """Yields all orders of the actors' steps, except those that only exchange steps with nothing in common; of equal
+    neighbouring actors, the first begins.
     """
     touched = [[set(touches) for _, touches in kind.steps] for kind in kinds]
     at = [0] * len(kinds)
@@ -242,7 +242,7 @@ def orders(kinds: Sequence[type[Actor]]) -> Iterator[tuple[int, ...]]:
 
 
 def run(redis: Redis, scripts: Scripts, *kinds: type[Actor]) -> list[World]:
-    """All interleavings of these actors; the worlds as they ended, with what was found wrong in each."""
+    """Runs all interleavings of these actors; returns the worlds at their ends, with the errors found in each."""
     worlds = [World(number, order, scripts) for number, order in enumerate(orders(kinds))]
     for at in range(0, len(worlds), _AT_ONCE):
         _run(redis, worlds[at : at + _AT_ONCE], kinds)
@@ -264,7 +264,7 @@ def _run(redis: Redis, worlds: list[World], kinds: Sequence[type[Actor]]) -> Non
 
 
 def _judge(world: World) -> Callable[[object], None]:
-    """What is stored in the end is what the origin has; whoever shares a fetch shares one that is new enough."""
+    """What is stored at the end equals the origin's version; readers only share fetches that are new enough."""
 
     def judge(value: object) -> None:
         stored = version_of(value)

@@ -1,4 +1,4 @@
-"""`EnvoyChain`: the `Chain` of TRANSPORT=envoy, whose proxy is a process."""
+"""`EnvoyChain`: the `Chain` for TRANSPORT=envoy, whose proxy is a process."""
 
 import json
 from contextlib import AsyncExitStack
@@ -17,13 +17,13 @@ _UPSTREAM = "127.0.0.1"
 
 
 def envoy_without_redis() -> ProxyProcess:
-    """One that forwards only, to a port where each test's `RawUpstream` can listen."""
+    """A proxy that only forwards, to a port on which each test's `RawUpstream` can listen."""
     return ProxyProcess(TRANSPORT="envoy", MEDIA_SERVICE_ADDR=f"{_UPSTREAM}:{free_port()}")
 
 
 @dataclass(slots=True, kw_only=True)
 class EnvoyChain(Chain):
-    """A caller's channel, the running proxy, and a `RawUpstream` where it looks for the media service."""
+    """A caller's channel, the running proxy, and a `RawUpstream` at its MEDIA_SERVICE_ADDR."""
 
     proxy: ProxyProcess
 
@@ -40,7 +40,7 @@ class EnvoyChain(Chain):
 
 
 def without_date(metadata: grpc.aio.Metadata | None) -> Metadata:
-    """What upstream or the proxy sent: Envoy adds the `date` that RFC 9110 (6.6.1) demands of it."""
+    """The metadata that upstream or the proxy sent, without the `date` that Envoy adds (RFC 9110, 6.6.1)."""
     return tuple((key, value) for key, value in metadata or () if key != "date")
 
 

@@ -31,7 +31,7 @@ USER = Model.of("user", 1)
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller of GetFilesByModel saw."""
+    """The result of GetFilesByModel for its caller."""
 
     reply: Reply
 
@@ -76,7 +76,7 @@ def read_call(
 
 
 def at(seconds: float | None) -> float | None:
-    """A deadline that many seconds from now."""
+    """A deadline this many seconds from now."""
     return None if seconds is None else asyncio.get_running_loop().time() + seconds
 
 
@@ -92,19 +92,19 @@ class Process:
         return Seen(await self.core.methods.read(read_call(*args, **named)))
 
     def reading(self, *args: Any, **named: Any) -> "asyncio.Task[Seen]":
-        """One that is under way."""
+        """A GetFilesByModel call in progress."""
         return asyncio.create_task(self.read(*args, **named))
 
     async def x_cache(self, *args: Any, **named: Any) -> str:
-        """Where the answer of one call came from."""
+        """The `x-cache` of one call's answer."""
         return (await self.read(*args, **named)).x_cache
 
     async def found(self, *args: Any, **named: Any) -> Found | None:
-        """The fresh entry that a call would be a hit on."""
+        """The fresh entry with which a call would be answered."""
         return await self.core.cache.look_up(read_call(*args, **named))
 
     async def stored(self, *args: Any, **named: Any) -> Found | None:
-        """The entry of a call, past its time too."""
+        """The entry of a call, also if it has expired."""
         key, _ = self.core.cache._key_of(read_call(*args, **named))
         assert key is not None
         assert self.core.store is not None
@@ -128,11 +128,11 @@ class Process:
 
     @property
     def flights(self) -> int:
-        """How many fetches for the cache are under way."""
+        """The number of fetches for the cache in progress."""
         return len(self.core.cache._fetches)
 
     async def all_waiting(self, count: int) -> None:
-        """Waits until that many calls wait for fetches of this process."""
+        """Waits until this many calls wait for fetches of this process."""
         by_token = self.core.cache._fetches._flights._by_token
         await until(
             lambda: sum(flight._waiters for flight in set(by_token.values())) == count,
@@ -140,11 +140,11 @@ class Process:
         )
 
     def usable(self) -> bool:
-        """Redis is connected and trusted with reads."""
+        """Whether Redis is connected and used for reads."""
         return self.core.store is None or self.core.store.usable(b"any key")
 
     def metric(self, name: str, **labels: str) -> float:
-        """One sample; 0 when it is not there."""
+        """One sample; 0 if it does not exist."""
         return self.metrics.registry.get_sample_value(name, labels) or 0.0
 
 
@@ -166,11 +166,11 @@ class Stack:
 
     @property
     def fetches(self) -> int:
-        """How many GetFilesByModel calls upstream has seen."""
+        """The number of GetFilesByModel calls that upstream has seen."""
         return self.media.count(READ)
 
     async def process(self, *, ready: bool = True, redis_addr: str | None = None, **settings: Any) -> Process:
-        """One more; `ready`: returns once it is connected to Redis."""
+        """Starts one more; with `ready`, returns once it is connected to Redis."""
         addr = self._redis_addr if redis_addr is None else redis_addr
         given = Settings(media_service_addr=self.upstream.addr, redis_addr=RedisAddr().parse(addr), **settings)
         metrics = Metrics()
@@ -182,7 +182,7 @@ class Stack:
         return process
 
     async def now_ms(self) -> float:
-        """Redis' clock; a process knows it only as well as its pings are quick."""
+        """Redis' clock; the precision with which a process knows it depends on its pings."""
         async with Redis.from_url(f"redis://{self._redis_addr}") as client:
             seconds, micros = await client.time()
         return float(seconds) * 1000 + float(micros) / 1000

@@ -1,8 +1,8 @@
 """Every interleaving of a few readers and writers of one model, run on a real Redis through the real scripts.
 
-A *world* is one interleaving on a hash of its own. All worlds go in step: the n-th command of each is one pipeline, so
-that tens of thousands of interleavings take seconds. Actors are the protocol written down once more, a step a line;
-what they share with the proxy is the scripts.
+A *world* is one interleaving on its own hash. All worlds advance together: the n-th commands of all are one pipeline,
+so that tens of thousands of interleavings take seconds. The actors repeat the protocol, one step per line; they share
+the scripts with the proxy.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,26 +18,26 @@ RUN = b"f" * 40
 FIELD = b"0123456789abcdef"
 IDENTITY = b"the request"
 LONG = b"60000"
-"""A time in ms that no test outlives: within it, what is said to hold for a while holds."""
+"""A time in ms that no test outlives, for everything that holds for a while."""
 
 Command = tuple[bytes, ...]
 
 
 @dataclass(slots=True)
 class World:
-    """One model at its origin and in Redis. A version is how many commits there were."""
+    """One model at its origin and in Redis. A version is the number of commits."""
 
     key: bytes
     order: tuple[int, ...]
     actors: "Sequence[Actor]" = ()
     version: int = 0
     floor: int = 0
-    """The version that reads which begin now must see at least: the origin's at the last applied invalidation."""
+    """The oldest version that a read that begins now may see: the origin's at the last applied invalidation."""
     faults: list[str] = field(default_factory=list)
 
 
 class Actor:
-    """Takes one step after another: a command and what to do with its reply, or None: the step is local."""
+    """Makes one step after another: a command and what to do with its reply, or None for a local step."""
 
     steps: tuple[str, ...]
 
@@ -52,7 +52,7 @@ class Actor:
 
 
 class Reader(Actor):
-    """A miss in the way of `Cache`: read, acquire, fetch, fill; whoever has no lease fetches and stores nothing."""
+    """A miss as in `Cache`: read, acquire, fetch, fill; without a lease it fetches and stores nothing."""
 
     steps: tuple[str, ...] = ("read", "acquire", "fetch", "fill")
     take_over = b"0"
@@ -120,20 +120,20 @@ class Reader(Actor):
 
 
 class NoCacheReader(Reader):
-    """`cache-control: no-cache`: looks at nothing, takes the lease over."""
+    """`cache-control: no-cache`: reads nothing, and takes the lease over."""
 
     steps = ("acquire", "fetch", "fill")
     take_over = b"1"
 
 
 class Looker(Reader):
-    """Somebody who looks once."""
+    """A reader that looks once."""
 
     steps = ("read",)
 
 
 class NaiveReader(Reader):
-    """No leases: whoever misses stores what it fetched."""
+    """A reader without leases: after a miss it stores what it fetched."""
 
     def acquire(self) -> None:
         self.kind = self.kind or "lease"
@@ -194,7 +194,7 @@ class OwnWriter(Writer):
 
 
 class Evictor(Actor):
-    """Redis evicts the model's hash, or somebody deletes it."""
+    """Redis evicts the model's hash, or an operator deletes it."""
 
     steps = ("evict",)
 
@@ -203,7 +203,7 @@ class Evictor(Actor):
 
 
 def crashed(kind: type[Actor], after: int) -> type[Actor]:
-    """An actor that is killed after so many steps."""
+    """An actor that is killed after this many steps."""
     return type(f"Crashed{kind.__name__}", (kind,), {"steps": kind.steps[:after]})
 
 
@@ -212,13 +212,13 @@ def script(sha: bytes, key: bytes, *arguments: bytes) -> Command:
 
 
 def version_of(value: object) -> int | None:
-    """Which version an entry holds."""
+    """The version in an entry."""
     found = entry.decode(value, run_id=RUN, identity=IDENTITY)
     return None if found is None else int(found.body)
 
 
 def orders(counts: tuple[int, ...], *, alike: bool) -> Iterator[tuple[int, ...]]:
-    """All orders of so many steps of each actor. `alike`: the first two are alike, so the first of them begins."""
+    """Yields all orders of each actor's steps. `alike`: the first two actors are equal, so the first of them begins."""
 
     def further(left: tuple[int, ...], taken: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
         if not any(left):
@@ -232,7 +232,7 @@ def orders(counts: tuple[int, ...], *, alike: bool) -> Iterator[tuple[int, ...]]
 
 
 def run(redis: Redis, *kinds: type[Actor]) -> list[World]:
-    """All interleavings of these actors; the worlds as they ended, with what was found wrong in each."""
+    """Runs all interleavings of these actors; returns the worlds at their ends, with the errors found in each."""
     worlds = []
     alike = len(kinds) > 1 and kinds[0] is kinds[1]
     for number, order in enumerate(orders(tuple(len(kind.steps) for kind in kinds), alike=alike)):
@@ -248,7 +248,7 @@ def run(redis: Redis, *kinds: type[Actor]) -> list[World]:
 
 
 def execute(redis: Redis, steps: list[tuple[Command, Callable[[object], None]]]) -> None:
-    """Asks all at once, then hands each its reply."""
+    """Sends the commands of all worlds together, then passes each its reply."""
     pipeline = redis.pipeline(transaction=False)
     for command, _ in steps:
         pipeline.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -257,7 +257,7 @@ def execute(redis: Redis, steps: list[tuple[Command, Callable[[object], None]]])
 
 
 def _judge(world: World) -> Callable[[object], None]:
-    """What is stored in the end is what the origin has; whoever shared a fetch shared one that was new enough."""
+    """What is stored at the end equals the origin's version; readers only shared fetches that were new enough."""
 
     def judge(value: object) -> None:
         stored = version_of(value)

@@ -24,21 +24,21 @@ class MediaEvent:
 
     model: Model
     model_type: str
-    """As the publisher spelled it."""
+    """The collection as the publisher wrote it."""
     collection: str
     media_id: int | None = field(compare=False)
-    """No invalidation goes by it."""
+    """It does not affect the invalidation."""
     kind: str
 
 
 def kind_of(routing_key: str) -> str:
-    """What happened, by the routing key."""
+    """The kind of event, from the routing key."""
     kinds = {event.kind(routing_key) for event in EVENTS} - {"other"}
     return next(iter(kinds), "other")
 
 
 def parse(body: bytes, routing_key: str) -> MediaEvent:
-    """The event in a body; BadEvent where it names no model."""
+    """Returns the event in a body; BadEvent if it names no model."""
     rule = EVENTS[0]
     tags, about = rule.tags_of(body, routing_key)
     event = rule.body(body)

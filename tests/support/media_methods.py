@@ -36,13 +36,13 @@ def media_metrics() -> Metrics:
 
 
 def verdict(until: float | None = None, seconds: float | None = None, aliases: tuple[str, ...] = ()) -> Verdict:
-    """What an answer says of its storage."""
+    """Whether and how long an answer may be stored."""
     return Verdict(aliases, (), Life(until, seconds))
 
 
 @dataclass(frozen=True, slots=True)
 class Storable:
-    """What a GetFilesByModel response says of its own storage."""
+    """Whether and how long a GetFilesByModel response may be stored."""
 
     usable_until: float | None
     usable_for: float | None

@@ -1,7 +1,7 @@
-"""`Shop`: two services of somebody's own, known to nobody but their protos and a policy: orders and stock.
+"""`Shop`: two services of a user's own, orders and stock, which only their protos and a policy describe.
 
-Their messages have what protos have: ids in messages within messages, lists, oneofs, enums, maps, wrappers as whole
-answers, and a streaming method beside.
+They use the features of protobuf: ids in nested messages, lists, oneofs, enums, maps, wrappers as complete answers, and
+a streaming method.
 """
 
 from collections import Counter
@@ -24,7 +24,7 @@ Answer = Callable[[Any], Any]
 
 
 class Shop:
-    """Made in a directory for its policy and descriptors. `answers` are by method; each call is counted."""
+    """Needs a directory for its policy and descriptors. `answers` are by method; each call is counted."""
 
     def __init__(self, directory: Path) -> None:
         file = directory / "orders.binpb"
@@ -39,11 +39,11 @@ class Shop:
         self.calls: Counter[str] = Counter()
 
     def message(self, name: str, **fields: Any) -> Message:
-        """By its full name."""
+        """Returns a message type by its full name."""
         return json_format.ParseDict(fields, self.descriptors.message(name)())
 
     def method(self, channel: grpc.aio.Channel, path: str, **options: Any) -> Any:
-        """A method of a caller's channel: takes a request's fields, and answers what came, and its `x-cache`."""
+        """Returns a method of a caller's channel: it takes a request's fields, and returns the answer and `x-cache`."""
         service, _, name = path.rpartition("/")
         known = self.descriptors.methods(service)[name]
         ask: Any = channel.unary_unary(known.path, request_serializer=lambda message: message.SerializeToString())
@@ -58,7 +58,7 @@ class Shop:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[str]:
-        """Its address, which the policy beside it has."""
+        """Its address, which is also in the policy beside it."""
         server = grpc.aio.server()
         for service in (ORDERS, STOCK):
             methods = self.descriptors.methods(service)

@@ -1,5 +1,5 @@
 # ruff: noqa: N802 -- the methods are named as on the wire
-"""`Products`: a product service whose answers tell versions and wait where a test tells them to; and calls of it."""
+"""`Products`: a product service whose answers contain versions and can be held by a test; and calls to it."""
 
 import asyncio
 from collections import Counter
@@ -19,7 +19,7 @@ SERVICE = "/product.ProductService/"
 
 
 class Products(ProductServiceServicer):
-    """`slugs`: to ids. A product's price is its version; `change` makes another one. Use as a context."""
+    """`slugs` maps slugs to ids. A product's price is its version; `change` makes a new one. Use it as a context."""
 
     def __init__(self, slugs: dict[str, int]) -> None:
         self.slugs = slugs
@@ -32,19 +32,19 @@ class Products(ProductServiceServicer):
         add_ProductServiceServicer_to_server(self, self._server)
 
     def change(self, product: int) -> int:
-        """A commit; the new version."""
+        """Commits a change; returns the new version."""
         self.versions[product] += 1
         return self.versions[product]
 
     def open(self) -> None:
-        """Lets all go on that are held, and all that come."""
+        """Lets all held calls go on, and all later ones pass."""
         self.gated = False
         for gate in self.held:
             gate.set_result(None)
         self.held.clear()
 
     async def reached(self, count: int = 1) -> None:
-        """Returns once so many are held."""
+        """Returns once this many calls are held."""
         await until(lambda: len(self.held) == count, f"{count} to be held")
 
     async def GetProductByID(self, request: pb.GetProductByIDRequest, context: Any) -> pb.GetProductByIDResponse:
@@ -102,7 +102,7 @@ class Products(ProductServiceServicer):
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a caller saw of one product."""
+    """The result of one read of a product for its caller."""
 
     x_cache: str
     version: int

@@ -1,10 +1,10 @@
-"""HTTP/1.1 as bytes: what no client library would send to a listener of ours."""
+"""HTTP/1.1 as bytes, for requests that no client library would send."""
 
 import asyncio
 
 
 async def raw(port: int, request: bytes) -> bytes:
-    """The whole answer to what a stranger sends."""
+    """Returns the complete answer to these bytes."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(request)
     answer = await reader.read()

@@ -1,4 +1,4 @@
-"""HTTP/2 by hand, for what no gRPC library will send: illegal metadata, odd paths; and to see frames as they come.
+"""HTTP/2 by hand, to send what no gRPC library sends (illegal metadata, odd paths), and to see frames as they arrive.
 
 Frames: RFC 9113, section 4; header fields are written as HPACK literals without indexing (RFC 7541, 6.2.2).
 """
@@ -19,7 +19,7 @@ Fields = Sequence[tuple[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """One frame as it came."""
+    """One frame as it arrived."""
 
     kind: int
     flags: int
@@ -55,7 +55,7 @@ async def frames(reader: asyncio.StreamReader) -> AsyncIterator[Frame]:
 
 
 async def call(port: int, path: bytes, metadata: Fields = (), body: bytes = b"q") -> bytes:
-    """One call with one message; the payloads of what came back, HPACK and all, for a test to look for words in."""
+    """Makes one call with one message; returns the payloads of the answer, HPACK included, for tests to search."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     request = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", b"tests")]
     request += [(b"te", b"trailers"), (b"content-type", b"application/grpc"), *metadata]
@@ -75,7 +75,7 @@ async def call(port: int, path: bytes, metadata: Fields = (), body: bytes = b"q"
 
 
 class Http2Server:
-    """Takes one call a connection and keeps its frames; answers each call's first message with `answer`, if any."""
+    """Accepts one call per connection and keeps its frames; answers each call's first message with `answer`, if set."""
 
     def __init__(self, answer: bytes = b"") -> None:
         self.received: list[Frame] = []
@@ -104,7 +104,7 @@ class Http2Server:
 
 
 async def pinged(port: int, times: int) -> list[int]:
-    """The kinds of the frames that answer so many pings in a row: PING for each, or a GOAWAY."""
+    """Returns the kinds of the frames that answer this many consecutive pings: PING for each, or a GOAWAY."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(PREFACE + frame(SETTINGS, 0, 0))
     answers: list[int] = []

@@ -1,6 +1,6 @@
-"""`RawMedia`: a media service in HTTP/2 frames, for what no gRPC server does when asked: refuse, turn away, reset.
+"""`RawMedia`: a media service in HTTP/2 frames, for what no gRPC server does on request: refuse, turn away, reset.
 
-Each call that comes is dealt with as the next of `script` says, and answered once that is used up.
+Each arriving call is treated as the next item of `script` says, and answered once the script is used up.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from tests.support.raw_http2 import (
 from tests.support.servers.streams import StreamServer
 
 Deed = Callable[[int], bytes]
-"""What is sent for the call of this stream. Empty: nothing, and the connection stays."""
+"""The bytes to send for the call of this stream. Empty: nothing is sent, and the connection stays open."""
 
 HANG_UP = b"hang up"
 REFUSED_STREAM, MAX_CONCURRENT_STREAMS = 7, 3
 _AT_LIMIT = 0.02
-"""Seconds that each call takes where there may only be so many."""
+"""Duration of each call in seconds, if the number of concurrent calls is limited."""
 _START = [(b":status", b"200"), (b"content-type", b"application/grpc")]
 
 
@@ -52,12 +52,12 @@ def reset_after_headers(code: int) -> Deed:
 
 
 def turned_away(stream: int) -> bytes:
-    """GOAWAY whose last call is one before this: as nginx does after `keepalive_requests`."""
+    """GOAWAY whose last call is the one before this, as from nginx after `keepalive_requests`."""
     return frame(GOAWAY, 0, 0, max(0, stream - 2).to_bytes(4) + bytes(4))
 
 
 def hung_up(_stream: int) -> bytes:
-    """The connection ends, without GOAWAY."""
+    """Closes the connection without GOAWAY."""
     return HANG_UP
 
 
@@ -66,10 +66,10 @@ def unanswered(_stream: int) -> bytes:
 
 
 class RawMedia:
-    """Listens at `port`; `calls` are the streams that came, in order, each with the number of its connection.
+    """Listens at `port`; `calls` are the arrived streams, in order, each with the number of its connection.
 
-    Without `windows` it takes the 64 KiB with which a connection begins and no more. With `most` it takes so many calls
-    at once on each connection, says so, and refuses more.
+    Without `windows` it accepts only the 64 KiB with which a connection begins. With `most` it accepts this many
+    concurrent calls on each connection, announces the limit, and refuses more.
     """
 
     def __init__(self, *script: Deed, windows: bool = True, most: int = 0) -> None:
@@ -109,7 +109,7 @@ class RawMedia:
             self.open -= 1
 
     def allow(self, most: int) -> None:
-        """So many calls at once from now on, 0 as well, on each connection that there is or will be."""
+        """Limits the concurrent calls on each present and future connection from now on; 0 is allowed."""
         self._most, self._limited = most, True
         for writer in self._writers:
             writer.write(self._settings())
@@ -136,7 +136,7 @@ class RawMedia:
             said = deed(stream)
             if said != HANG_UP:
                 writer.write(said)
-            # (After GOAWAY the caller closes: with bytes unread, a close of ours would take the GOAWAY back.)
+            # After GOAWAY the caller closes the connection; closing it here with unread bytes would lose the GOAWAY.
             if said == HANG_UP:
                 writer.close()
 

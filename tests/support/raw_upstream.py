@@ -1,6 +1,6 @@
-"""`RawUpstream`: a gRPC server that a test scripts method by method, in raw bytes; `Chain` puts the proxy before it.
+"""`RawUpstream`: a gRPC server that a test scripts per method, in raw bytes; `Chain` puts the proxy in front of it.
 
-Unlike `tests.support.servers.upstream` it knows no protobuf and serves any kind of method of any service.
+Unlike `tests.support.servers.upstream` it uses no protobuf and serves any kind of method of any service.
 """
 
 import asyncio
@@ -60,7 +60,7 @@ async def requests(seen: Seen, context: Context) -> AsyncIterator[bytes]:
 
 
 async def echo(seen: Seen, context: Context) -> None:
-    """Each message back at once; ends with the half-close."""
+    """Sends each message back at once; ends with the half-close."""
     async for message in requests(seen, context):
         await context.write(message)
 
@@ -83,13 +83,13 @@ class RawUpstream(grpc.GenericRpcHandler):
         return sum(seen.method == method for seen in self.seen)
 
     async def start(self) -> None:
-        """On the same port again, when it had one."""
+        """Starts, on the same port as before if it had one."""
         self._server = grpc.aio.server(handlers=[self], options=(*BIG, ("grpc.so_reuseport", 0)))
         self.port = self._server.add_insecure_port(self.address)
         await self._server.start()
 
     async def stop(self) -> None:
-        """Cuts what is in progress."""
+        """Stops, and cuts calls in progress."""
         if self._server is not None:
             await self._server.stop(None)
 
@@ -117,7 +117,7 @@ class RawUpstream(grpc.GenericRpcHandler):
 
 
 class Recorder:
-    """Both observers: what was told, in order."""
+    """Both observers; records what they are told, in order."""
 
     def __init__(self) -> None:
         self.server: list[tuple[str, StatusCode]] = []
@@ -150,7 +150,7 @@ class Chain:
     admission: Admission = field(default_factory=lambda: Admission(100))
     limits: Limits = Limits(large_methods=LARGE)
     target: str = ""
-    """Where the proxy looks for upstream; empty: at `raw`."""
+    """The proxy's upstream address; empty means that of `raw`."""
     channel_options: tuple[tuple[str, Any], ...] = ()
     address: str = "127.0.0.1:0"
     recorder: Recorder = field(default_factory=Recorder)
@@ -189,7 +189,7 @@ class Chain:
         await self._stack.aclose()
 
     def connect(self) -> grpc.aio.Channel:
-        """One more caller; its maker closes it."""
+        """Returns one more caller's channel, which the test closes."""
         address = self.address if self.address.startswith("unix:") else f"127.0.0.1:{self.port}"
         return grpc.aio.insecure_channel(address, options=(*BIG, *self.channel_options))
 
@@ -215,12 +215,12 @@ def unary(
 
 
 async def all_of(call: grpc.aio.StreamStreamCall[bytes, bytes]) -> list[bytes]:
-    """Every message; AioRpcError unless OK."""
+    """Returns every message; AioRpcError unless the status is OK."""
     return [message async for message in call]
 
 
 class Held:
-    """A handler whose calls wait for `release`; `ended` says how each came to its end."""
+    """A handler whose calls wait for `release`; `ended` says how each ended."""
 
     def __init__(self) -> None:
         self.arrived = 0
@@ -239,7 +239,7 @@ class Held:
 
 
 def answers(reply: Reply, calls: list[Call] | None = None) -> Handler:
-    """A handler that answers so, and notes the calls."""
+    """A handler that gives this answer, and records the calls."""
 
     async def handler(call: Call) -> Reply:
         if calls is not None:
@@ -250,7 +250,7 @@ def answers(reply: Reply, calls: list[Call] | None = None) -> Handler:
 
 
 async def status_of(call: Awaitable[bytes]) -> tuple[StatusCode, str]:
-    """A call's code and details, whatever they are."""
+    """Returns a call's code and details, whatever they are."""
     try:
         await call
     except grpc.aio.AioRpcError as error:

@@ -1,4 +1,4 @@
-"""The parts between the cache and Redis, run for a test: connections that count their writes, tasks with an end."""
+"""The parts between the cache and Redis, run for a test: connections that count their writes, tasks that end."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
@@ -23,7 +23,7 @@ from tests.support.servers.waiting import until
 
 
 class Seen(Connection):
-    """A redis-py connection that counts the writes to its transport and keeps its socket in sight."""
+    """A redis-py connection that counts the writes to its transport and gives access to its socket."""
 
     writes = 0
 
@@ -40,7 +40,7 @@ class Seen(Connection):
 
 
 class _Counted:
-    """A transport whose writes are counted. Around it, since uvloop's let nobody replace their methods."""
+    """Wraps a transport and counts its writes; the methods of uvloop's transports cannot be replaced."""
 
     def __init__(self, transport: asyncio.WriteTransport, seen: Seen) -> None:
         self._transport, self._seen = transport, seen
@@ -57,7 +57,7 @@ class _Counted:
 
 
 def maker(port: int, log: "list[Seen] | None" = None, **options: Any) -> Callable[[], Seen]:
-    """Connections as the topology makes them."""
+    """Makes connections like the topology's."""
     seen: list[Seen] = [] if log is None else log
     given = {"socket_connect_timeout": 1.0, "socket_timeout": None, "protocol": 2, "retry": Retry(NoBackoff(), 0)}
     return lambda: Seen(seen, host="127.0.0.1", port=port, **given, **options)
@@ -65,7 +65,7 @@ def maker(port: int, log: "list[Seen] | None" = None, **options: Any) -> Callabl
 
 @asynccontextmanager
 async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task[None]]:
-    """Runs until the block ends; an error of its own fails the test."""
+    """Runs a task until the block ends; an error of the task fails the test."""
     task = asyncio.create_task(work)
     try:
         yield task
@@ -78,7 +78,7 @@ async def running(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task
 
 
 class Watched:
-    """A link that runs, and what it told its owner."""
+    """A running link, and what it told its owner."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
@@ -92,13 +92,13 @@ class Watched:
         await until(lambda: self.ups >= times and self.link.connected.is_set(), f"connection {times}")
 
     async def down(self, text: str) -> None:
-        """Waits until it was lost, or could not be made, for a reason that holds the text."""
+        """Waits until it was lost, or could not be made, for a reason that contains the text."""
         await until(lambda: any(text in reason for reason in self.downs), f"{text!r} among {self.downs}")
 
 
 @asynccontextmanager
 async def linked(make: Callable[[], Connection], *scripts: bytes, up: bool = True) -> AsyncIterator[Watched]:
-    """A running link; with `up`, connected."""
+    """Runs a link; with `up`, waits until it is connected."""
     watched = Watched(Link(make, scripts))
     async with running(watched.link.run(watched.up, watched.downs.append)):
         if up:
@@ -126,7 +126,7 @@ async def noded(
     look_every: float = 1.0,
     probed: bool = False,
 ) -> AsyncIterator[tuple[Node, Told]]:
-    """A running node; with `up`, usable; `probed`: only while it takes invalidations."""
+    """Runs a node; with `up`, waits until it is usable; with `probed`, only while it accepts invalidations."""
     told = Told()
     probe = probing(KEYS)(lambda key: True) if probed else None
     naming = Naming(settling, look_every)
@@ -160,7 +160,7 @@ async def storing(
     tls: Leg | None = None,
     dependants: bool = False,
 ) -> AsyncIterator[RedisStore]:
-    """A running store; with `up`, all of its nodes usable."""
+    """Runs a store; with `up`, waits until all of its nodes are usable."""
     target = RedisAddr().parse(addr)
     assert target is not None
     store = RedisStore(
@@ -173,8 +173,8 @@ async def storing(
 
 
 async def ready(store: RedisStore, timeout: float = 10) -> None:
-    """Waits until all nodes are usable, and what is stored now is surely newer than an outage that just ended: the
-    estimate of a node's clock may be wrong by half of what the ping took.
+    """Waits until all nodes are usable, and what is stored now is certainly newer than an outage that just ended: the
+    estimate of a node's clock may be wrong by half of a ping's duration.
     """
     nodes = store._topology.nodes
     await until(lambda: nodes() and all(node.usable for node in nodes()), "Redis to be usable", timeout)
@@ -182,7 +182,7 @@ async def ready(store: RedisStore, timeout: float = 10) -> None:
 
 
 async def leased(store: RedisStore, key: RequestKey) -> Grant:
-    """A lease; the test fails when it is not given."""
+    """Takes a lease; the test fails if it is not granted."""
     grant = await store.acquire(key, Budget(5))
     assert grant.kind == "lease", grant
     return grant
@@ -202,11 +202,11 @@ async def filled(
 
 
 async def cached(store: RedisStore, key: RequestKey, body: bytes = b"body") -> None:
-    """A miss in its whole way."""
+    """Makes a complete miss."""
     assert await filled(store, key, await leased(store, key), body)
 
 
 async def body_of(store: RedisStore, key: RequestKey) -> bytes | None:
-    """What a hit would be answered with."""
+    """Returns what a hit would be answered with."""
     found = await store.read(key, Budget(5))
     return None if found is None else found.entry.body

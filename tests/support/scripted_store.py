@@ -1,4 +1,4 @@
-"""`Refusing`: what `Invalidations` asks of Redis, refused, held and granted on command; `Counts`, its observer."""
+"""`Refusing`: the store of `Invalidations`, which refuses, holds and accepts on command; `Counts`, its observer."""
 
 import asyncio
 from collections.abc import Callable, Collection, Sequence
@@ -9,7 +9,7 @@ from proxy.store.dependants import Left
 
 
 class Refusing:
-    """A store that refuses everything until it is `up`, and holds its answers: no server does so on command."""
+    """A store that refuses everything until it is `up`, and can hold its answers, which no server does on command."""
 
     def __init__(self) -> None:
         self.up = False

@@ -1,5 +1,5 @@
 # ruff: noqa: N802 -- the methods are named as on the wire
-"""Services that the proxy knows by policy alone: the product service, and a catalogue as Online Boutique has it."""
+"""Services that the proxy knows by policy alone: the product service, and a catalogue like Online Boutique's."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,8 +22,8 @@ POLICIES = ROOT / "examples" / "policies"
 def policy_in(
     directory: Path, *, product: str, catalogue: str = "", more: str = "", change: tuple[str, str] = ("", "")
 ) -> str:
-    """A policy of the media service, the product service and the catalogue at these addresses; the path of its file.
-    `change` is a text in it and another in its place.
+    """Writes a policy of the media service, the product service and the catalogue at these addresses; returns its path.
+    `change` is a text in it and its replacement.
     """
     text = (POLICIES / "product.yaml").read_text().replace("localhost:50055", product)
     if catalogue:
@@ -37,7 +37,7 @@ def policy_in(
 
 
 def media_policy_in(directory: Path, more: str) -> str:
-    """A policy of the media service alone, whose read says this besides (`ttl: 1m, vary: x`); the path of its file."""
+    """Writes a policy of the media service alone, whose read has these keys (`ttl: 1m, vary: x`); returns its path."""
     tag = "request.model_type.casefold() + '/' + string(request.model_id)"
     read = f'{{method: GetFilesByModel, tag: "{tag}", {more}}}'
     path = directory / "media.yaml"
@@ -46,16 +46,16 @@ def media_policy_in(directory: Path, more: str) -> str:
 
 
 class Catalogue(ProductCatalogServiceServicer):
-    """Online Boutique's, with two products. `control` is what it says of storing its answers."""
+    """Online Boutique's catalogue, with two products. `control` is the cache-control of its answers."""
 
     def __init__(self) -> None:
         self.calls: list[str] = []
         self.metadata: list[dict[str, str | bytes]] = []
         self.control = ""
         self.mute = False
-        """It has no reflection."""
+        """Whether it lacks reflection."""
         self.held: asyncio.Event | None = None
-        """Until it is set, nothing is answered."""
+        """Until this is set, nothing is answered."""
 
     async def ListProducts(self, request: boutique.Empty, context: Context) -> boutique.ListProductsResponse:
         await self._seen("ListProducts", context)
@@ -83,7 +83,7 @@ class Catalogue(ProductCatalogServiceServicer):
 
 
 class _Muting(grpc.aio.ServerInterceptor):
-    """A catalogue's reflection, which may be off."""
+    """A catalogue's reflection, which can be off."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
@@ -98,7 +98,7 @@ class _Muting(grpc.aio.ServerInterceptor):
 async def catalogue_serving(
     credentials: grpc.ServerCredentials | None = None,
 ) -> AsyncIterator[tuple[Catalogue, str]]:
-    """The catalogue, and where it is; it tells by reflection what it looks like. Without credentials in plaintext."""
+    """The catalogue and its address; it has reflection. Without credentials it uses plaintext."""
     catalogue = Catalogue()
     server = grpc.aio.server(interceptors=[_Muting(catalogue)])
     add_ProductCatalogServiceServicer_to_server(catalogue, server)

@@ -1,4 +1,4 @@
-"""The real servers of the tests do what their names say: a test that kills one really has none."""
+"""The real servers of the tests do what their names say: a killed server is really gone."""
 
 import asyncio
 import os
@@ -157,7 +157,7 @@ class TestRabbit:
 
 
 async def _publish(channel: AbstractChannel, queue: str, body: bytes) -> None:
-    """Returns once the broker has confirmed it."""
+    """Publishes; returns once the broker has confirmed."""
     await channel.declare_queue(queue, durable=True)
     await channel.default_exchange.publish(Message(body, delivery_mode=DeliveryMode.PERSISTENT), queue)
 

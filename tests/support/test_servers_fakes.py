@@ -1,4 +1,4 @@
-"""The fakes of the tests keep to what they stand for: `FaultyTcp` to a network's faults, `FakeMedia` to media.proto."""
+"""The fakes of the tests behave like the originals: `FaultyTcp` like a network, `FakeMedia` as media.proto says."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -19,7 +19,7 @@ from tests.support.servers.upstream import FakeMedia, FakeMediaServer
 from tests.support.servers.waiting import until
 
 if TYPE_CHECKING:
-    # Exists for the type checker only: it tells the stub of an aio channel from that of a blocking one.
+    # For the type checker only, which distinguishes the stub of an aio channel from that of a blocking one by it.
     from proxy.pb.media_pb2_grpc import MediaServiceAsyncStub as Stub
 
 
@@ -138,7 +138,7 @@ class TestFaultyTcp:
 
 class TestStreamServer:
     async def test_stopped_it_leaves_no_task_and_no_connection(self) -> None:
-        """Not even of a connection that has just been made, or whose peer reads nothing."""
+        """This includes connections that were just made, or whose peers read nothing."""
         mine = asyncio.all_tasks()
         talking: list[asyncio.StreamWriter] = []
 
@@ -181,7 +181,7 @@ class TestStreamServer:
 
 @pytest.fixture
 def grpc_addr() -> str:
-    """Instead of pytest-grpc-aio's own, which leaves a socket open: that is a warning, and here an error."""
+    """Replaces pytest-grpc-aio's fixture, which leaves a socket open: that causes a warning, which is an error here."""
     return f"127.0.0.1:{free_port()}"
 
 

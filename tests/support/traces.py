@@ -1,4 +1,4 @@
-"""What the tests of traces over the wire share: a proxy whose spans arrive at once, and callers that are traced."""
+"""Shared by the tests of traces over the wire: a proxy whose spans arrive at once, and traced callers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -34,7 +34,7 @@ def rpc(method: str, address: str, code: str = "OK") -> dict[str, str | int]:
 
 
 def names_span(traceparent: object, span: Seen) -> bool:
-    """Whether W3C trace metadata names this span, as one that is sampled."""
+    """Whether W3C trace metadata names this span, and marks it as sampled."""
     assert isinstance(traceparent, str)
     version, trace_id, span_id, flags = traceparent.split("-")
     return (version, trace_id, span_id) == ("00", span.trace_id, span.span_id) and int(flags, 16) & 1 == 1

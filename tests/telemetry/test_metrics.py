@@ -119,7 +119,7 @@ def test_the_metrics_of_the_specification_are_there_each_with_one_line_of_help(m
         (lambda m: (m.fetch_started(), m.fetch_ended()), "media_cache_fetches_in_flight", {}, 0),
         (lambda m: m.entry_bytes(2000), "media_cache_entry_bytes_bucket", {"le": "4096.0"}, 1),
         (lambda m: m.entry_bytes(2000), "media_cache_entry_bytes_sum", {}, 2000),
-        (lambda m: m.unclear(GET_FILES), "media_cache_policy_failures_total", {"method": "GetFilesByModel"}, 1),
+        (lambda m: m.policy_problem(GET_FILES), "media_cache_policy_failures_total", {"method": "GetFilesByModel"}, 1),
         (lambda m: m.shadow_difference(), "media_cache_shadow_differences_total", {}, 1),
     ],
 )

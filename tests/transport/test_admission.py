@@ -1,4 +1,4 @@
-"""proxy.transport.admission: the limit, and when the proxy is idle. The clock is the test's own."""
+"""The limit on calls at once, and when the proxy is idle. The clock is the test's own."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from proxy.transport.admission import COMMON, Admission
 
 
 class Clock:
-    """Time that passes only in `sleep`, and what happens meanwhile."""
+    """A clock that advances only in `sleep`, and what happens meanwhile."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -29,7 +29,7 @@ class Clock:
 
 
 def one() -> str:
-    """The connection of all calls, where it does not matter."""
+    """The connection of all calls, for tests in which it does not matter."""
     return "one"
 
 
@@ -48,7 +48,7 @@ def entered(admission: Admission, peer: str, calls: int = 1) -> int:
 def test_a_connection_that_takes_all_it_can_get_leaves_places_for_others() -> None:
     admission = Admission(1000)
     assert entered(admission, "greedy", 5000) == 900 + 9
-    assert entered(admission, "other", 50) == 8  # a tenth of what is left
+    assert entered(admission, "other", 50) == 8  # a tenth of the places left
     assert entered(admission, "third", 1) == 1
 
 

@@ -1,4 +1,4 @@
-"""proxy.transport.authority: by what name calls go upstream; on the wire, with both transports."""
+"""The `:authority` of calls upstream; on the wire, with both transports."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""proxy.transport.byte_budget: never more than there is, in order, nothing lost to cancellation."""
+"""The budget is never exceeded, requests are served in order, and a cancellation loses no bytes."""
 
 import asyncio
 

@@ -1,6 +1,6 @@
-"""transport.channel_options: each name is one that the installed gRPC core knows (an unknown one is ignored silently).
+"""The installed gRPC core knows the name of every option; it would silently ignore an unknown one.
 
-What the options do is tested where it shows: in test_forward.py, test_upstream.py and test_server.py.
+test_forward.py, test_upstream.py and test_server.py test the effects of the options.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ def test_no_gap_between_the_limits_of_metadata(options: tuple[tuple[str, int], .
 
 
 def test_our_pings_do_not_annoy_servers_with_defaults() -> None:
-    """They end the connection over pings without calls, or more often than every five minutes."""
+    """Such servers close a connection for pings without calls, or more often than every five minutes."""
     options = dict(CLIENT_OPTIONS)
     assert options["grpc.keepalive_time_ms"] > 300_000
     assert "grpc.keepalive_permit_without_calls" not in options
@@ -52,7 +52,7 @@ def test_our_pings_do_not_annoy_servers_with_defaults() -> None:
 
 @asynccontextmanager
 async def silent_caller(options: Sequence[tuple[str, int]]) -> AsyncIterator[HandCaller]:
-    """Of a server with these options."""
+    """A caller of a server with these options; it sends nothing by itself."""
     server = grpc.aio.server(options=options)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -65,7 +65,7 @@ async def silent_caller(options: Sequence[tuple[str, int]]) -> AsyncIterator[Han
 
 
 async def test_a_peer_that_answers_no_ping_is_let_go() -> None:
-    """Though its kernel acknowledges every byte. The times are the options', a twentieth as long."""
+    """Its kernel still acknowledges every byte. All times are a twentieth of the options' values."""
     times = {"grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms"}
     options = [(name, value // 20 if name in times else value) for name, value in SERVER_OPTIONS]
     async with silent_caller(options) as caller, asyncio.timeout(30):
@@ -73,7 +73,7 @@ async def test_a_peer_that_answers_no_ping_is_let_go() -> None:
 
 
 async def test_a_caller_that_reads_nothing_has_as_long_as_one_that_hangs() -> None:
-    """Linux counts the time in which the receiver's window is closed."""
+    """Linux counts the time in which the receiver's window is closed, too."""
     options = dict(SERVER_OPTIONS)
     async with silent_caller(SERVER_OPTIONS) as caller:
         hangs = options["grpc.keepalive_time_ms"] + options["grpc.http2.ping_timeout_ms"]

@@ -1,4 +1,4 @@
-"""proxy.transport.connections, and how callers with too many connections fare, on each transport."""
+"""The number of callers' connections, and what happens beyond the limit, on each transport."""
 
 import asyncio
 import logging
@@ -44,7 +44,7 @@ async def test_one_too_many_is_closed_and_the_log_says_so() -> None:
 
 
 async def _silent(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
-    """Keeps the connection."""
+    """Keeps the connection open."""
 
 
 async def test_connections_of_a_port_are_counted() -> None:

@@ -1,4 +1,4 @@
-"""gRPC over TLS, the listener and the channel upstream: who is taken, who is refused, certificates that change."""
+"""gRPC over TLS, at the listener and upstream: which peers are accepted and refused, and certificates that change."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ METHOD = "/s/echo"
 
 @asynccontextmanager
 async def media(shown: Leg) -> AsyncIterator[str]:
-    """A media service behind TLS: its port's address, by number."""
+    """A media service behind TLS; yields its address."""
     server = grpc.aio.server(handlers=[RawUpstream()])
     port = server.add_secure_port("127.0.0.1:0", server_credentials(shown))
     await server.start()
@@ -40,7 +40,7 @@ async def media(shown: Leg) -> AsyncIterator[str]:
 
 
 async def asked(target: str, tls: Leg | None) -> Reply:
-    """One call through an `Upstream` of its own."""
+    """Makes one call through a new `Upstream`."""
     upstream = Upstream(target, Recorder(), tls)
     try:
         return await upstream.unary(Call(METHOD, b"ask"), timeout=30)
@@ -95,7 +95,7 @@ class TestUpstream:
             assert "CERTIFICATE_VERIFY_FAILED" in why
 
     async def test_renewed_certificates_are_for_calls_to_come(self, authority: Authority, stranger: Authority) -> None:
-        """The service goes over to another CA. A stream that is open meanwhile goes on, as long as it likes."""
+        """The service changes to another CA. A stream that is open meanwhile continues until it ends."""
         shown, own = authority.issue("127.0.0.1"), authority.issue()
         service, ours = leg(authority.ca, shown, server=True), leg(authority.ca, own)
         async with media(service) as address:
@@ -125,7 +125,7 @@ class TestUpstream:
             await upstream.close()
 
     async def test_no_call_fails_for_certificates_that_change(self, authority: Authority) -> None:
-        """Calls that wait for a connection when it happens, and calls that wait for an answer."""
+        """Neither calls that wait for a connection at that moment, nor calls that wait for an answer."""
         own = authority.issue()
         ours = leg(authority.ca, own)
         async with media(leg(authority.ca, authority.issue("127.0.0.1"), server=True)) as address:
@@ -151,7 +151,7 @@ async def test_a_channel_that_works_tells_no_reason(authority: Authority) -> Non
 
 @asynccontextmanager
 async def listening(shown: Leg) -> AsyncIterator[tuple[str, Listener]]:
-    """The proxy's own port, by number, in front of a media service in plaintext."""
+    """The proxy's listener in front of a media service in plaintext; yields its address."""
     async with RawUpstream() as raw:
         upstream = Upstream(raw.address, Recorder())
         listener = Listener("127.0.0.1:0", {}, upstream, Recorder(), Admission(10), tls=shown)
@@ -163,7 +163,7 @@ async def listening(shown: Leg) -> AsyncIterator[tuple[str, Listener]]:
 
 
 async def called(address: str, ca: Authority, tls: Leg | None = None) -> bytes | str:
-    """A caller with a connection of its own: the answer, or why there is none."""
+    """Makes one call on a new connection; returns the answer, or why there is none."""
     async with open_channel(address, tls or leg(ca.ca)) as channel:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
         try:
@@ -224,7 +224,7 @@ class TestListener:
 
 
 def _connections(address: str) -> int:
-    """How many this process has to a server of its own, looked up by the server's end."""
+    """How many connections this process has to a server of its own, counted at the server's end."""
     port = f":{int(address.rpartition(':')[2]):04X}"
     lines = [line.split() for name in ("tcp", "tcp6") for line in Path("/proc/self/net", name).read_text().splitlines()]
     return sum(local.endswith(port) and state == "01" for _, local, _, state, *_ in lines)

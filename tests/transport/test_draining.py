@@ -1,4 +1,4 @@
-"""SIGTERM under a load that does not cease, and the age of connections, on each transport (I9)."""
+"""SIGTERM under continuous load, and the age of connections, on each transport (I9)."""
 
 import asyncio
 from collections import Counter
@@ -27,7 +27,7 @@ async def takes_a_while(seen: Seen, context: Context) -> None:
 
 
 class Callers:
-    """Each calls on its own channel, one call after the other, until it finds nobody to connect to."""
+    """Callers with a channel each, which make one call after the other until nobody accepts a connection."""
 
     def __init__(self, addr: str) -> None:
         self.outcomes = Counter[str]()
@@ -54,7 +54,7 @@ class Callers:
 
 @pytest.mark.usefixtures("each_transport")
 async def test_calls_in_progress_at_the_end_of_the_drain_are_answered(transport: str) -> None:
-    """gRPC's core cancels what had not seen its GOAWAY yet; that is the one thing a caller may meet there."""
+    """gRPC's core cancels calls whose caller has not seen the GOAWAY yet; no other failure is allowed."""
     async with RawUpstream() as upstream:
         upstream.behaviours = dict.fromkeys(METHODS, takes_a_while)
         async with ProxyProcess(MEDIA_SERVICE_ADDR=upstream.address, DRAIN_TIME="4s") as proxy:
@@ -74,7 +74,7 @@ async def test_calls_in_progress_at_the_end_of_the_drain_are_answered(transport:
 
 
 async def test_callers_whose_connections_grow_old_have_left_before_the_end() -> None:
-    """As with a Kubernetes Service: new connections go to another proxy. No call fails, and the drain is short."""
+    """New connections go to another proxy, as with a Kubernetes Service. No call fails, and the drain is short."""
     async with RawUpstream() as upstream:
         given = {"TRANSPORT": "grpcio", "MEDIA_SERVICE_ADDR": upstream.address}
         given |= {"MAX_CONNECTION_AGE": "1s", "DRAIN_TIME": "5m"}

@@ -1,4 +1,4 @@
-"""transport.forward: everything else passes unchanged both ways (I7), caller to upstream and back over real sockets."""
+"""Forwarded calls pass unchanged in both directions (I7), over real sockets."""
 
 import asyncio
 import json
@@ -123,7 +123,7 @@ async def test_the_status_of_a_call_that_upstream_ends_while_the_caller_writes_p
         await call.code()
         await asyncio.wait([writing])
         assert writing.exception() is not None
-    # (Not what this caller saw: its own grpc.aio may put INTERNAL in the place of the status.)
+    # The caller's status is not compared, because its own grpc.aio may replace it by INTERNAL.
     await until(lambda: len(chain.recorder.server) == 100)
     assert set(chain.recorder.server) == {(STREAM, StatusCode.OUT_OF_RANGE)}
 
@@ -154,7 +154,7 @@ async def test_metadata_passes_both_ways(chain: Chain, method: str) -> None:
 
 @BOTH_KINDS
 async def test_metadata_of_one_connection_stays_on_it(grpcio_chain: Chain, method: str) -> None:
-    """(Envoy refuses such a call, as RFC 9113, 8.2.2, says.)"""
+    """Only on grpcio: Envoy refuses such a call, as RFC 9113 (8.2.2) demands."""
 
     async def with_metadata(seen: Seen, context: Context) -> None:
         await context.send_initial_metadata((("i", "1"), ("connection", "close")))
@@ -224,7 +224,7 @@ async def test_initial_metadata_that_comes_together_with_a_failure_passes() -> N
 
 @pytest.mark.parametrize("initial", [(), (("i", "1"),)])
 async def test_initial_metadata_is_passed_on_as_soon_as_it_comes(chain: Chain, initial: Metadata) -> None:
-    """Callers may wait for it before they send anything, and there may be nothing in it."""
+    """Callers may wait for it before they send anything, even if it is empty."""
 
     async def headers_first(seen: Seen, context: Context) -> None:
         await context.send_initial_metadata(initial)
@@ -240,7 +240,7 @@ async def test_initial_metadata_is_passed_on_as_soon_as_it_comes(chain: Chain, i
 
 @BOTH_KINDS
 async def test_a_callers_retry_policy_still_works(chain_of: Chain, method: str) -> None:
-    """A header frame of ours would end its retries: to a client it means that the call took effect."""
+    """A header frame from the proxy would end the retries, because it tells the client that the call took effect."""
     policy = {"maxAttempts": 3, "initialBackoff": "0.01s", "maxBackoff": "0.01s", "backoffMultiplier": 1}
     config = {"methodConfig": [{"name": [{}], "retryPolicy": {**policy, "retryableStatusCodes": ["UNAVAILABLE"]}}]}
 

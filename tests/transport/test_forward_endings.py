@@ -1,4 +1,4 @@
-"""proxy.transport.forward: deadlines, cancellation, sides that vanish or do not read (I7, I8)."""
+"""The ends of forwarded calls: deadlines, cancellation, peers that vanish or do not read (I7, I8)."""
 
 import asyncio
 import socket
@@ -83,7 +83,7 @@ async def test_a_cancelled_call_is_observed_as_such(grpcio_chain: Chain, method:
 
 
 async def _vanish_mid_stream(chain: Chain, *, half_closed: bool) -> None:
-    """Returns once upstream was told."""
+    """Returns once upstream has noticed it."""
     chain.raw.behaviours[STREAM] = endless_once_asked if half_closed else endless
     caller = chain.connect()
     stream: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = caller.stream_stream(STREAM)
@@ -105,7 +105,7 @@ async def test_a_caller_that_vanishes_mid_stream_leaves_nothing_behind(
     grpcio_chain: Chain, half_closed: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     chain = grpcio_chain
-    kept: list[StreamCall] = []  # so that it is not collected, which would cancel it too
+    kept: list[StreamCall] = []  # so that it is not garbage collected, which would cancel it too
     begin = chain.upstream.stream
 
     def begin_and_keep(method: str, metadata: Metadata, *, timeout: float | None) -> StreamCall:
@@ -220,7 +220,7 @@ async def test_an_upstream_that_does_not_read_holds_the_caller_back(chain: Chain
 
 
 async def stands_still(number: Callable[[], int]) -> None:
-    """Returns once a number has not changed for 30 looks in a row."""
+    """Returns once a number has not changed in 30 consecutive checks."""
     last, looks = number(), 0
 
     def still() -> bool:

@@ -1,4 +1,4 @@
-"""proxy.transport.incoming: a second attempt has what the first had read; nothing is read twice or lost."""
+"""A second attempt gets what the first one had read; no message is read twice or lost."""
 
 import asyncio
 from typing import Any
@@ -8,7 +8,7 @@ from proxy.transport.large_messages import LargeMessages
 
 
 class Caller:
-    """Sends these messages, each once it is let to; then it half-closes."""
+    """Sends these messages, each when the test allows it, and then half-closes."""
 
     def __init__(self, *messages: bytes) -> None:
         self._messages = list(messages)
@@ -36,7 +36,7 @@ async def test_a_second_attempt_begins_with_what_the_first_had_read() -> None:
     given = incoming(caller)
     first = asyncio.create_task(all_of(given))
     caller.let.release()
-    while caller.reads < 2:  # noqa: ASYNC110 -- the second is waited for
+    while caller.reads < 2:  # noqa: ASYNC110 -- it waits for the second read
         await asyncio.sleep(0)
     first.cancel()
     await asyncio.wait([first])

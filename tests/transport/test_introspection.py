@@ -1,4 +1,4 @@
-"""proxy.transport.introspection: health and reflection as clients use them, on a running listener."""
+"""Health and reflection as clients use them, on a running listener."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -79,7 +79,7 @@ async def test_health_and_reflection_are_not_limited() -> None:
 async def ask(
     chain: Chain, version: str, request: reflection_pb2.ServerReflectionRequest
 ) -> reflection_pb2.ServerReflectionResponse:
-    """One question, on the wire as a client of that version sends it."""
+    """Makes one query, on the wire as a client of that version sends it."""
     call = chain.stream(f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo")
     await call.write(request.SerializeToString())
     await call.done_writing()
@@ -107,7 +107,7 @@ async def test_every_listed_service_is_described(chain: Chain, version: str, ser
 
 
 async def test_what_is_not_ours_is_not_found(chain: Chain) -> None:
-    """The process knows more descriptors than callers are to see."""
+    """The process has more descriptors than callers may see."""
     for symbol in ("google.protobuf.FileDescriptorProto", "no.Such"):
         request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
         answer = await ask(chain, "v1", request)

@@ -1,4 +1,4 @@
-"""proxy.transport.large_messages: what is counted, what is refused. Calls: tests/transport/test_server_limits.py."""
+"""Which messages are counted and refused; tests/transport/test_server_limits.py has the effect on calls."""
 
 import pytest
 from grpc import StatusCode

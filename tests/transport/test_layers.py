@@ -1,4 +1,4 @@
-"""proxy.transport.layers: limits, failures, uploads and what is observed of a call, over real sockets."""
+"""Limits, failures and uploads, and what is recorded of a call, over real sockets."""
 
 import asyncio
 
@@ -25,7 +25,7 @@ async def test_an_unexpected_exception_is_logged_and_callers_learn_nothing_of_it
     async with Chain(routes={METHOD: fails}) as chain:
         status = await status_of(chain.unary(METHOD))
         assert status == (StatusCode.INTERNAL, "internal error in the proxy; see its log")
-        # A call is recorded after its caller has the answer.
+        # A call is recorded only after its caller has the answer.
         await until(lambda: chain.recorder.server == [(METHOD, StatusCode.INTERNAL)], "the call to be recorded")
     (record,) = (record for record in caplog.records if record.name == "proxy.transport.layers")
     assert record.getMessage() == f"{METHOD} failed"
@@ -61,7 +61,7 @@ async def test_callers_that_send_nothing_count_and_give_their_place_back() -> No
 async def test_uploads_that_are_not_read_yet_wait_for_room_and_small_ones_take_little() -> None:
     held = Held()
     async with Chain(routes={UPLOAD: held, METHOD: answers(Reply(b"read"))}) as chain:
-        silent = [chain.stream(UPLOAD) for _ in range(2)]  # either may yet be of the largest size
+        silent = [chain.stream(UPLOAD) for _ in range(2)]  # either may still turn out to have the maximum size
         await until(lambda: chain.admission.in_progress == 2)
         waiting = [asyncio.ensure_future(status_of(chain.unary(UPLOAD, b"small", timeout=60))) for _ in range(5)]
         await until(lambda: chain.admission.in_progress == 7)

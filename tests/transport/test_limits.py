@@ -1,4 +1,4 @@
-"""proxy.transport.limits: which metadata is too much, and that the core is told. What it does then: tests/abuse."""
+"""Which metadata is too much, and that gRPC's core gets the limits; tests/abuse has their effect."""
 
 import pytest
 
@@ -12,8 +12,8 @@ from proxy.transport.limits import Limits
         (256, 4, False),
         (257, 4, True),
         (17, 3800, False),
-        (17, 4000, True),  # what the core hands over of a request that is larger
-        (16, 5000, False),  # the core's own affair
+        (17, 4000, True),  # what the core passes on of a larger request
+        (16, 5000, False),  # left to the core
     ],
 )
 def test_metadata_of_too_many_entries_or_bytes_is_too_much(entries: int, size: int, refused: bool) -> None:

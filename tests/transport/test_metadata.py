@@ -1,4 +1,4 @@
-"""proxy.transport.metadata: what is passed on, what is not, what is refused."""
+"""Which metadata is passed on, which is not, and which is refused."""
 
 import pytest
 

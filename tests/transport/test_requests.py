@@ -1,4 +1,4 @@
-"""proxy.transport.requests: what was read before is given again; what never came is told from what was refused."""
+"""A request that was already read is returned again; a missing request is distinguished from a refused one."""
 
 import asyncio
 from typing import Any, cast
@@ -7,13 +7,13 @@ import pytest
 from grpc import StatusCode
 
 from proxy.calls.call import Reply
-from proxy.transport.layers import NO_REQUEST, Begun
-from proxy.transport.patience import Patience
+from proxy.transport.layers import NO_REQUEST, Progress
+from proxy.transport.read_timeout import ReadTimeout
 from proxy.transport.requests import Context, read_again, read_message
 
 
 class Reading:
-    """A call whose reads answer these, in order; after them none does."""
+    """A call whose reads return these results in order; later reads never return."""
 
     def __init__(self, *messages: object) -> None:
         self._messages = list(messages)
@@ -34,7 +34,7 @@ def _unread() -> None:
 
 @pytest.mark.parametrize("before", [b"a request", b"", NO_REQUEST])
 async def test_what_was_read_before_is_given_again(before: bytes | Reply) -> None:
-    assert await read_again(Begun(0.0, before)) == before
+    assert await read_again(Progress(0.0, before)) == before
 
 
 async def test_a_message_and_none() -> None:
@@ -43,7 +43,7 @@ async def test_a_message_and_none() -> None:
 
 
 async def test_a_caller_without_a_deadline_is_not_waited_for_without_end() -> None:
-    late = await read_message(context(), _unread, Patience(0.01))
+    late = await read_message(context(), _unread, ReadTimeout(0.01))
     assert isinstance(late, Reply)
     assert (late.code, late.limit) == (StatusCode.DEADLINE_EXCEEDED, "CALL_TIMEOUT")
 

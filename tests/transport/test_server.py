@@ -1,4 +1,4 @@
-"""proxy.transport.server: routes, and what passes between a caller and a handler, over real sockets."""
+"""Routes, and what passes between a caller and a handler, over real sockets."""
 
 import asyncio
 from typing import cast
@@ -89,7 +89,7 @@ async def test_the_handler_is_cancelled_with_the_call(cancel: bool) -> None:
 
 @pytest.mark.parametrize("reply", [Reply(code=StatusCode.ABORTED), Reply(b"", initial_metadata=(("i", "1"),))])
 async def test_a_caller_that_is_gone_before_its_answer_is_no_error(reply: Reply) -> None:
-    """gRPC tells of it by failing to send; as an exception of its own that would be logged with a traceback."""
+    """gRPC then fails to send. If the exception escaped, it would be logged with a traceback."""
 
     class Gone:
         async def abort(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""proxy.transport.server: the listener from its start over breakdowns to its drained end (I9), over real sockets."""
+"""The listener from its start, over failures, to the end of its drain (I9), over real sockets."""
 
 import asyncio
 import logging
@@ -24,7 +24,7 @@ async def test_a_port_in_use_is_one_line_that_says_what_to_do() -> None:
         with pytest.raises(StartError) as raised:
             async with Chain(address=address):
                 pass
-    assert str(raised.value).startswith(f"LISTEN_ADDR: '{address}' cannot be listened on; accepted: ")
+    assert str(raised.value).startswith(f"LISTEN_ADDR: '{address}' cannot be opened to listen on; accepted: ")
 
 
 async def test_a_unix_socket_will_do(tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ async def test_the_supervisor_ends_with_the_listener() -> None:
 
 
 class Pause:
-    """The sleep of an Admission, ended by the test: `idle` seconds without a call have passed."""
+    """The sleep of an `Admission`, which the test ends as if `idle` seconds had passed without a call."""
 
     def __init__(self) -> None:
         self.entered = 0
@@ -86,7 +86,7 @@ async def healthy(chain: Chain) -> bool:
 
 
 async def test_draining_loses_no_call() -> None:
-    """Not healthy at once; what is in progress ends, new calls are served; then the port is closed."""
+    """It reports NOT_SERVING at once; calls in progress end and new ones are served; then the port is closed."""
     held, pause = Held(), Pause()
     async with Chain(routes={METHOD: held}, admission=Admission(100, pause, pause.sleep)) as chain:
         in_progress = asyncio.ensure_future(status_of(chain.unary(METHOD)))

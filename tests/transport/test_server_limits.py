@@ -1,4 +1,4 @@
-"""proxy.transport.server: what is refused or cut so that memory stays bounded (I8), over real sockets."""
+"""What is refused or cut off so that memory stays bounded (I8), over real sockets."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -51,7 +51,7 @@ async def test_large_requests_that_find_too_many_bytes_are_refused_and_small_one
 
 async def test_an_answer_counts_until_its_caller_has_taken_it() -> None:
     async with Chain(routes={METHOD: big}, limits=SMALL) as chain:
-        call = chain.stream(METHOD)  # takes nothing before it reads
+        call = chain.stream(METHOD)  # occupies nothing before it reads
         await call.write(b"q")
         await call.done_writing()
         await until(lambda: large_left(chain) == MIB // 4)
@@ -78,7 +78,7 @@ async def test_a_stream_whose_message_finds_too_many_bytes_ends_and_the_others_g
     holding = asyncio.Event()
 
     async def upstream(seen: Seen, context: Context) -> None:
-        """Takes no messages after the first, or sends some that nobody takes."""
+        """Reads no messages after the first, or sends some that nobody reads."""
         messages: AsyncIterator[bytes] = requests(seen, context)
         assert await anext(messages) == b"go"
         await context.write(b"gone")
@@ -96,7 +96,7 @@ async def test_a_stream_whose_message_finds_too_many_bytes_ends_and_the_others_g
             if from_caller:
                 writing = asyncio.ensure_future(call.write(bytes(MIB * 3 // 4)))
             await until(lambda: large_left(chain) == MIB // 4)
-        # (Not what the second caller sees while it writes: its own grpc.aio may put INTERNAL in the status' place.)
+        # The second caller's status is not compared while it writes: its own grpc.aio may replace it by INTERNAL.
         await until(lambda: (STREAM, StatusCode.RESOURCE_EXHAUSTED) in chain.recorder.server)
         assert not first.done()
         if writing is not None:

@@ -1,4 +1,4 @@
-"""proxy.transport.unary_call: what `Upstream.unary` sees of it is in test_upstream; here, what only it is there for."""
+"""The cases for which `unary_call` exists; test_upstream has everything that shows through `Upstream.unary`."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""proxy.transport.upstream: every outcome of a call upstream as a Reply, over real sockets."""
+"""Every outcome of a call upstream as a Reply, over real sockets."""
 
 import asyncio
 import gc
@@ -45,7 +45,7 @@ async def upstream(raw: RawUpstream, recorder: Recorder) -> AsyncIterator[Upstre
 def answers(
     *messages: bytes, code: StatusCode = StatusCode.OK, initial: Metadata = (), trailing: Metadata = ()
 ) -> Behaviour:
-    """A behaviour: the first request, then these messages and this status."""
+    """A behaviour: reads the first request, then sends these messages and this status."""
 
     async def behaviour(seen: Seen, context: Context) -> None:
         async for _ in requests(seen, context):

@@ -1,4 +1,4 @@
-"""proxy.transport.upstreams: calls go to their service's own upstream."""
+"""Calls go to the upstream of their service."""
 
 from proxy.policy.compiled import Policy, Service
 from proxy.policy.descriptors import Descriptors

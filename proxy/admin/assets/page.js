@@ -1,4 +1,4 @@
-// Page: asks the proxy every two seconds, and does what the forms say.
+// Page: asks the proxy for its state every two seconds, and carries out what the forms ask for.
 
 const POLL = 2000;
 let token = "";  // in memory only
@@ -46,7 +46,7 @@ async function ask(path, parameters, method = "GET") {
 async function refresh() {
   try {
     const stats = await ask("stats", { since: seen });
-    // The last point is the step that has not ended yet: it comes again.
+    // The last point is the current step, which has not ended: the next answer has it again.
     const present = stats.series.pop();
     points = points.concat(stats.series).filter((point) => point.at > stats.now - LONGEST);
     seen = points.length ? points[points.length - 1].at : 0;
@@ -59,7 +59,7 @@ async function refresh() {
     const shown = present ? [...points, present] : points;
     ratioPlot.show(shown, stats.now);
     for (const plot of latencyPlots) plot.show(shown, stats.now);
-    ratePlot.show(points, stats.now);  // a step that has only begun has no rate yet
+    ratePlot.show(points, stats.now);  // the current step is too short for a rate
   } catch (error) {
     if (!(error instanceof Refused)) throw error;
     refused(error);
@@ -70,7 +70,7 @@ function refused(error) {
   $("trouble").textContent = error.status === 401 && !token ? "" : error.message;
   $("trouble").hidden = !$("trouble").textContent;
   if (error.status === 0) {
-    $("trouble").hidden = !$("main").hidden;  // below stands the same, and for how long
+    $("trouble").hidden = !$("main").hidden;  // if it is shown, the main part says the same, and since when
     showGone(answered);
   }
   if (error.status !== 401) return;
@@ -83,12 +83,12 @@ function refused(error) {
 }
 
 async function poll() {
-  // Without a token that is right there is nothing to ask for, and a tab that nobody sees need not ask.
+  // While the token is missing or wrong every request fails, and a tab that nobody sees needs no state.
   if (!document.hidden && $("token-form").hidden) await refresh();
   setTimeout(poll, POLL);
 }
 
-// Runs one request of the forms; whatever goes wrong is said where its answer would stand.
+// Runs one request of the forms, and shows an error where its answer would be shown.
 async function answering(work, place = "answer") {
   try {
     await work();
@@ -116,7 +116,7 @@ const theModel = () => ({ model_type: $("model-type").value.trim(), model_id: $(
 
 const theCall = () => ({ ...theModel(), collection: $("collection").value, page: $("page").value || "1", per_page: $("per-page").value || "1" });
 
-// Says that something is under way, and for how long, until it is done.
+// Shows that something is in progress, and for how long, until it is done.
 async function working(button, doing, place, asked) {
   const begun = Date.now();
   const tell = () => showOutcome(`${doing}… ${span((Date.now() - begun) / 1000)}`, false, place);
@@ -134,7 +134,7 @@ async function working(button, doing, place, asked) {
 const purge = () => purgeOf(theModel(), `${theModel().model_type} ${theModel().model_id}`, "model", "purge");
 
 async function purgeOf(named, name, kind, button) {
-  const text = `Everything stored of this ${kind} goes, for every proxy on this Redis. The next reads fetch it anew.`;
+  const text = `Everything stored for this ${kind} is deleted, for all proxies that share this cache. The next reads fetch it again.`;
   if (!(await confirmed(`Purge ${name}?`, text, "Purge"))) return;
   const given = kind === "model" ? { ...named, collection: $("collection").value } : named;
   const done = await working(button, "Purging", "answer", ask("invalidate", given, "POST"));
@@ -142,7 +142,7 @@ async function purgeOf(named, name, kind, button) {
 }
 
 async function flush() {
-  const text = "Everything stored of every model goes, for every proxy on this Redis. The media service gets all reads until it is stored anew.";
+  const text = "Everything stored is deleted, for all proxies that share this cache. The services behind them get all reads until the answers are stored again.";
   if (!(await confirmed("Flush the whole cache?", text, "Flush everything"))) return;
   const begun = Date.now();
   const done = await working("flush", "Flushing", "answer", ask("flush", {}, "POST").then(followed));
@@ -161,9 +161,9 @@ async function followed(answer) {
 }
 
 const SWITCHES = {
-  on: ["Switch caching on?", "Calls of this proxy are answered from the cache again: what it stores was invalidated all the while.", "Switch on"],
-  shadow: ["Switch to shadow?", "The media service answers every call of this proxy. The cache is kept beside it, and counts where it would have answered otherwise.", "Switch to shadow"],
-  off: ["Switch caching off?", "Every call of this proxy goes to the media service, until the mode is switched again or the proxy ends. Other proxies go on as they are.", "Switch off"],
+  on: ["Switch caching on?", "This proxy answers calls from the cache again. Invalidations continued meanwhile, so what is stored is up to date.", "Switch on"],
+  shadow: ["Switch to shadow?", "The media service answers every call to this proxy. The cache is kept up to date, and the proxy counts the cached answers that differ.", "Switch to shadow"],
+  off: ["Switch caching off?", "Every call to this proxy goes to the media service, until the mode is switched again or the proxy ends. Other proxies are not affected.", "Switch off"],
 };
 
 async function switchMode(mode) {

@@ -13,14 +13,14 @@ function svg(name, attributes, text) {
   return element;
 }
 
-// A maximum that reads well: 1, 2 or 5 times a power of ten.
+// The smallest round number (1, 2 or 5 times a power of ten) that is not below the value.
 function roundUp(value) {
   const power = 10 ** Math.floor(Math.log10(value));
   return [1, 2, 5, 10].map((times) => times * power).find((candidate) => candidate >= value * 0.999);
 }
 
-// lines: [{name, kind: "a" | "b", value(point)}]; format(value) is its text; top: the largest value, or null; idle: the
-// top of the axis while there is no value above 0.
+// lines: [{name, kind: "a" | "b", value(point)}]; format(value) is a value's text; top: the top of the axis, or null to
+// fit it to the values; idle: the top of the axis then while no value is above 0.
 class Plot {
   constructor(place, title, lines, format, top, idle) {
     this.title = title;
@@ -99,7 +99,7 @@ class Plot {
     this.read(near);
   }
 
-  // The legend shows one point's values: the one under the pointer, else the last in which anything happened.
+  // The legend shows the values of one point: the one under the pointer, else the last one that has a value.
   read(point) {
     const last = this.points.findLast((each) => this.lines.some((line) => line.value(each) !== null));
     const shown = point || last;

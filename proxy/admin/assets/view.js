@@ -1,4 +1,4 @@
-// View: what the proxy says, as text and tables. Only textContent is ever set, so nothing that is shown can be markup.
+// View: shows the proxy's state as text and tables. It only ever sets textContent, so that no text can become markup.
 
 const $ = (id) => document.getElementById(id);
 
@@ -34,7 +34,7 @@ const answers = total;
 
 const FOCUSABLE = "button, [tabindex]";
 
-// Shows anew what stands in a place, every two seconds: what a person is selecting there stays, and so do focus and scrolling.
+// Replaces the content of an element, unless a person is selecting text in it; focus and scroll position are kept.
 function put(id, ...nodes) {
   const place = $(id), selection = getSelection();
   if (!selection.isCollapsed && place.contains(selection.anchorNode)) return;
@@ -45,9 +45,9 @@ function put(id, ...nodes) {
   if (scrolled) place.querySelector(".scroll")?.scrollTo({ left: scrolled });
 }
 
-const pageOf = new Map();  // of each paged table, by its name: it stays where it was when it is shown anew
+const pageOf = new Map();  // name of a table -> its page, which stays when the table is shown again
 
-// A table of at most `size` rows at a time, and what turns its pages.
+// A table that shows at most `size` rows at a time, with buttons to turn its pages.
 function table(columns, rows, name, size = 25) {
   const made = element("div");
   const last = Math.max(0, Math.ceil(rows.length / size) - 1);
@@ -147,9 +147,9 @@ function showFlush(flush) {
 }
 
 const MODES = {
-  on: () => "Calls are answered from the cache where they can be.",
+  on: () => "Calls are answered from the cache where possible.",
   off: () => "Every call goes to the media service.",
-  shadow: (stats) => `The media service answers every call; the cache would have answered otherwise ${count(stats.shadow_differences)} times.`,
+  shadow: (stats) => `The media service answers every call. Cached answers that differed so far: ${count(stats.shadow_differences)}.`,
 };
 
 function showMode(stats) {
@@ -162,7 +162,7 @@ const NAMES = { redis: "Redis", rabbitmq: "RabbitMQ", upstream: "Media service" 
 
 const VERDICTS = { well: ["well", "All is well"], limited: ["notes", "Working, with restrictions"], wrong: ["serious", "Something is wrong"] };
 
-// What a person wants to know first: is all well, and if not, why. The proxy says so itself; `stats` prints the same.
+// Shows whether all is well, and if not, why. The proxy decides that itself; the command `stats` prints the same.
 function showState({ verdict }) {
   const [className, text] = VERDICTS[verdict.state];
   $("state").className = `card ${className}`;
@@ -170,12 +170,12 @@ function showState({ verdict }) {
   $("reasons").replaceChildren(...verdict.reasons.map((reason) => element("li", reason)));
 }
 
-// The last answer is old news: nothing on the page may look as if it were well now.
+// The last answer is outdated: nothing on the page may look as if all were well now.
 function showGone(since) {
   $("main").classList.add("gone");
   $("state").className = "card serious";
   $("verdict").textContent = `The proxy has not answered for ${span((Date.now() - since) / 1000)}`;
-  $("reasons").replaceChildren(element("li", "All below is what it said last."));
+  $("reasons").replaceChildren(element("li", "Everything below is from its last answer."));
 }
 
 function dependency(id, title, state, about = "") {
@@ -184,7 +184,7 @@ function dependency(id, title, state, about = "") {
   item.id = `dependency-${id}`;
   const since = known && state.seconds !== undefined ? ` for ${span(state.seconds)}` : "";
   const why = state?.reason ? `${state.up ? ", but" : ""}: ${state.reason}` : "";
-  const text = !state ? "not configured" : state.up === null ? "nothing was asked of it lately" : !known ? "not heard of yet" : `${state.up ? "up" : "lost"}${since}${why}`;
+  const text = !state ? "not configured" : state.up === null ? "no call was sent to it lately" : !known ? "state not known yet" : `${state.up ? "up" : "lost"}${since}${why}`;
   item.append(element("span", undefined, "dot"), element("span", title), element("span", `${text}${about}`, "state"));
   return item;
 }
@@ -192,7 +192,7 @@ function dependency(id, title, state, about = "") {
 function showDependencies({ dependencies, services }) {
   const items = Object.entries(NAMES).map(([name, title]) => dependency(name, title, dependencies[name]));
   const apart = services.map((each) => dependency(each.name, each.name, each, ` (${each.target})`));
-  for (const item of apart) item.classList.add("service");  // names of any length: a row of its own
+  for (const item of apart) item.classList.add("service");  // its name may be long, so it gets its own row
   $("dependencies").replaceChildren(...items, ...apart);
 }
 
@@ -237,11 +237,11 @@ function showEvents(stats) {
       if (queue.waiting && !queue.consumers) row.children[2].className = "bad";
       return row;
     });
-    parts.push(table(["Queue", "Waiting", "Consumers", "Asked"], rows));
+    parts.push(table(["Queue", "Waiting", "Consumers", "As of"], rows));
   }
   const outcomes = Object.entries(stats.events).filter(([, number]) => number).map(([outcome, number]) => `${count(number)} ${outcome}`);
   const configured = stats.dependencies.rabbitmq;
-  const text = !configured ? "This proxy consumes no events: stored answers are served until CACHE_TTL has passed, or until a write through a proxy." : outcomes.length ? `Events at this proxy: ${outcomes.join(", ")}.` : "No event has reached this proxy yet.";
+  const text = !configured ? "This proxy consumes no events: stored answers are served until CACHE_TTL has passed or a write through a proxy removes them." : outcomes.length ? `Events at this proxy: ${outcomes.join(", ")}.` : "No event has reached this proxy yet.";
   parts.push(element("p", text, "quiet"));
   put("events", ...parts);
 }
@@ -261,7 +261,7 @@ function showSettings(settings) {
 }
 
 function showStored(found) {
-  const about = found.complete ? "" : " at least; counting took too long to finish";
+  const about = found.complete ? "" : " (at least: counting took too long to finish)";
   const size = found.bytes === null ? "" : `, about ${bytes(found.bytes)} of answers`;
   $("stored").replaceChildren(element("p", `${count(found.models)} models${about}${size}.`, "verdict"));
 }

@@ -1,4 +1,4 @@
-"""proxy.policy.builtin.media: it says of every message what media.yaml says."""
+"""proxy.policy.builtin.media: treats every message as media.yaml does."""
 
 import base64
 import json
@@ -26,7 +26,7 @@ YAML, PLAIN = builtin_policy(CONSTANTS), media_policy(CONSTANTS)
 READ = "/media.MediaService/GetFilesByModel"
 UPLOAD, DELETE = "/media.MediaService/UploadFile", "/media.MediaService/DeleteFile"
 
-# (a NUL in a text is where CEL's bindings cut what they hand to Python)
+# No NUL: CEL's bindings cut a text there when they pass it to Python.
 words = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 types = st.sampled_from(["user", "User", "USER", "", "product", "İI", "ß", "ς", "ǅ", "a/b", "x" * 600]) | words
 collections = st.sampled_from(["avatar", "avatars", "", "gallery"]) | words
@@ -79,7 +79,7 @@ def whole_or_damaged(drawn: st.SearchStrategy[bytes]) -> st.SearchStrategy[bytes
 
 
 def outcome(of: Callable[[], object]) -> object:
-    """What came of it; of a failure its kind alone, since only CEL says why."""
+    """The result of a call, or the kind of its failure; its text differs, since only CEL's says why."""
     try:
         return of()
     except ExpressionError:
@@ -89,7 +89,7 @@ def outcome(of: Callable[[], object]) -> object:
 
 
 def told(part: Any) -> dict[str, Any]:
-    """What it is made of, without what is called."""
+    """The values of an object, without its callables."""
     found: dict[str, Any] = {}
     for each in fields(part):
         value = getattr(part, each.name)

@@ -1,4 +1,4 @@
-"""proxy.policy.builtin.methods: what is written out is what the policy's file says."""
+"""proxy.policy.builtin.methods: lists the methods that the policy's file has."""
 
 from proxy.policy.builtin import methods
 from tests.support.media_methods import POLICY

@@ -73,7 +73,7 @@ def test_another_names_all_that_it_may_be_taken_for(model_type: str, types: set[
 
 
 def test_whatever_any_locale_makes_of_a_letter_is_reached() -> None:
-    """PostgreSQL's: C (ASCII alone), the C library and C.UTF-8 (letter by letter), ICU (texts); in Turkish too."""
+    """PostgreSQL's locales: C (only ASCII), the C library's and C.UTF-8 (by letter), ICU's (by text), and Turkish."""
     turkish = {"I": "\u0131", "İ": "i"}
     for letter in map(chr, range(sys.maxunicode + 1)):
         if unicodedata.category(letter) == "Cs":
@@ -82,7 +82,7 @@ def test_whatever_any_locale_makes_of_a_letter_is_reached() -> None:
         simple = "i" if letter == "İ" else letter.lower()
         lowered = {simple, letter.lower(), *(simple,) * (letter not in turkish), turkish.get(letter, simple)}
         for other in lowered:
-            # A plain spelling of the same model is stored under its own folding, and must be among these.
+            # A plain spelling of the same model is stored under its own folding, which must be among these.
             assert other in reached or not is_plain(other), (letter, other)
         assert letter in reached or not is_plain(letter) or letter.lower() in reached
 

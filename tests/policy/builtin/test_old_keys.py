@@ -1,4 +1,4 @@
-"""proxy.policy.builtin.old_keys: what the gateway's own cache calls its answers."""
+"""proxy.policy.builtin.old_keys: the keys of the gateway's own cache."""
 
 import pytest
 

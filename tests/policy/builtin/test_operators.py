@@ -1,4 +1,4 @@
-"""proxy.policy.builtin.operators: whose files are asked for is the request that a gateway would send."""
+"""proxy.policy.builtin.operators: makes the request that the gateway would send."""
 
 from proxy.pb.media_pb2 import GetFilesByModelRequest
 from proxy.policy.builtin.operators import read_of

@@ -1,4 +1,4 @@
-"""The servers of the tests: real Redis and RabbitMQ, the proxy as a process, and fakes that are named so.
+"""The servers of the tests: real Redis and RabbitMQ, the proxy as a process, and fakes, which are named as such.
 
-Every server is a child process on a port of its own in a directory of its own; the kernel ends it with the test run.
+Every server is a child process with its own port and directory; the kernel ends it with the test run.
 """

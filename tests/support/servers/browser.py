@@ -1,4 +1,4 @@
-"""`Browser`: a real Chromium without a screen, driven as a person would drive it: keys, clicks, what is to be seen.
+"""`Browser`: a real headless Chromium, driven like a person does: keys, clicks, visible text.
 
 Selenium is synchronous, so each step runs in a thread, and conditions are waited for with `until`.
 """
@@ -32,7 +32,7 @@ _FLAGS = (
     "--disable-sync",
     "--disable-dev-shm-usage",
     "--window-size=1160,1280",
-    # Nothing but this machine is asked for anything.
+    # The browser must not contact other machines.
     "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1 , EXCLUDE localhost",
 )
 
@@ -48,19 +48,19 @@ class Browser:
             options.add_argument(flag)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
         self._options = options
-        # Named, or Selenium would look for one in the network.
+        # Named, because Selenium would otherwise look for one in the network.
         self._service = Service(executable_path=program("chromium-driver", "chromedriver"))
         self._driver: Chrome | None = None
 
     @property
     def driver(self) -> Chrome:
-        """Selenium's own, for what has no method here; to be used in `run`."""
+        """Selenium's driver, for what has no method here; use it in `run`."""
         if self._driver is None:
             raise RuntimeError("the browser is not open")
         return self._driver
 
     async def run(self, step: Callable[[Chrome], T]) -> T:
-        """One step in a thread."""
+        """Runs one step in a thread."""
         return await asyncio.to_thread(step, self.driver)
 
     async def go(self, url: str) -> None:
@@ -68,7 +68,7 @@ class Browser:
         await self.run(lambda driver: driver.get(url))
 
     async def text(self, selector: str) -> str:
-        """What a person reads there; empty when it is not there or not shown."""
+        """The visible text of an element; empty if it does not exist or is hidden."""
 
         def read(driver: Chrome) -> str:
             try:
@@ -79,7 +79,7 @@ class Browser:
         return await self.run(read)
 
     async def shows(self, selector: str, text: str, timeout: float = 30) -> None:
-        """Waits until a person reads this text there."""
+        """Waits until this text is visible in the element."""
         seen = ""
 
         async def there() -> bool:
@@ -96,7 +96,7 @@ class Browser:
         await self.run(lambda driver: _find(driver, selector).click())
 
     async def type(self, selector: str, text: str) -> None:
-        """Replaces what stands in a field."""
+        """Replaces the text of a field."""
 
         def fill(driver: Chrome) -> None:
             field = _find(driver, selector)
@@ -110,7 +110,7 @@ class Browser:
         return await self.run(lambda driver: str(_find(driver, selector).value_of_css_property(name)))
 
     async def complaints(self) -> list[str]:
-        """What the browser's console said since it was asked last: errors, breaches of the security policy."""
+        """New lines of the browser's console: errors, breaches of the security policy."""
 
         def read(driver: Chrome) -> list[str]:
             entries: list[dict[str, Any]] = driver.get_log("browser")  # type: ignore[no-untyped-call]
@@ -119,12 +119,12 @@ class Browser:
         return await self.run(read)
 
     async def scheme(self, name: str) -> None:
-        """`light` or `dark`, as the person's system is set."""
+        """Sets the system's color scheme: `light` or `dark`."""
         features = [{"name": "prefers-color-scheme", "value": name}]
         await self.run(lambda driver: driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features}))
 
     async def screenshot(self, path: Path) -> None:
-        """All of the page as PNG, at twice the density."""
+        """Returns the whole page as PNG, at twice the density."""
 
         def take(driver: Chrome) -> None:
             height = driver.execute_script("return document.documentElement.scrollHeight")

@@ -1,4 +1,4 @@
-"""`Authority`: a CA of the tests' own, and the certificates that it issues, as files.
+"""`Authority`: a CA of the tests, and the certificates that it issues, as files.
 
 authority = Authority(tmp_path)
 server = authority.issue("localhost", "127.0.0.1")      # server.cert, server.key
@@ -28,7 +28,7 @@ class Issued:
     key: Path
 
     def write_to(self, other: "Issued") -> None:
-        """Rotates another's files to ours, each swapped whole, as Kubernetes does."""
+        """Replaces another certificate's files by these, each atomically, as Kubernetes does."""
         swap(self.cert, other.cert)
         swap(self.key, other.key)
 
@@ -39,7 +39,7 @@ class Issued:
 
 @dataclass(slots=True)
 class Authority:
-    """Writes into `directory`, under names that begin with its own."""
+    """Writes into `directory`, under names that begin with its own name."""
 
     directory: Path
     name: str = "ca"
@@ -76,7 +76,7 @@ class Authority:
     def issue(self, *names: str, expired: bool = False, common_name: str = "a client") -> Issued:
         """A certificate for these host names and addresses, good for servers and for clients.
 
-        `common_name` is that of one without names; else it is the first name.
+        `common_name` is for a certificate without names; otherwise the first name is used.
         """
         self._issued += 1
         key = ec.generate_private_key(ec.SECP256R1())
@@ -114,7 +114,7 @@ class Authority:
 
 
 def swap(source: Path, target: Path) -> None:
-    """`target` has the content of `source` from one moment to the next."""
+    """Replaces `target` atomically by a copy of `source`."""
     beside = target.with_suffix(".new")
     beside.write_bytes(source.read_bytes())
     os.replace(beside, target)  # noqa: PTH105 -- the word for it

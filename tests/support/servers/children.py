@@ -1,6 +1,6 @@
-"""`Child`: a process that the tests start, signal and end, and that never outlives them; and ports for it.
+"""`Child`: a process that the tests start, signal and end, and that never outlives them; and its ports.
 
-Not bound to an event loop, so that a server of the whole session can be used from the loop of each test.
+It is not bound to an event loop, so that a server of the session can be used from the loop of each test.
 """
 
 import os
@@ -14,17 +14,17 @@ from pathlib import Path
 
 from tests.support.servers.waiting import until
 
-# Below the kernel's ephemeral ports, also with the 10000 that a Redis Cluster bus adds: nobody's outgoing connection
+# Below the kernel's ephemeral ports, also with the 10000 that a Redis Cluster bus adds, so that no outgoing connection
 # takes a port while its server is down.
 _WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-# No two processes of one run give the same port.
+# No two processes of one run return the same port.
 _PORTS = range(10_000 + _WORKER, 22_000, _WORKERS)
 _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port on which nobody listens; in one test run no port is given twice."""
+    """Returns a port on which nothing listens; in one test run no port is returned twice."""
     choice = random.SystemRandom()
     while True:
         port = choice.choice(_PORTS)
@@ -66,12 +66,12 @@ class Child:
         self._frozen = False
 
     def spawn(self) -> None:
-        """Starts it from the calling thread, whose end would end it too; it need not be ready when this returns."""
+        """Starts it from the calling thread, whose end would end it too; it may not be ready when this returns."""
         if self.running:
             raise RuntimeError(f"{self.name} is running already")
         self.directory.mkdir(parents=True, exist_ok=True)
-        # setpriv asks the kernel to kill the child when we die, however we die. Unlike a preexec_fn it is safe beside
-        # the threads of gRPC, and the signal survives the exec of what it starts.
+        # setpriv asks the kernel to kill the child when this process dies, however it dies. Unlike a preexec_fn it is
+        # safe with gRPC's threads, and the setting survives the exec of the program.
         with (self.directory / "stdout").open("ab") as out, (self.directory / "stderr").open("ab") as err:
             self._process = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *self.command],
@@ -100,7 +100,7 @@ class Child:
 
     @property
     def returncode(self) -> int | None:
-        """The exit status, minus the signal's number when a signal ended it; None while it runs."""
+        """The exit status, or minus the number of the signal that ended it; None while it runs."""
         return None if self._process is None else self._process.poll()
 
     def signal(self, number: signal.Signals) -> None:
@@ -109,25 +109,25 @@ class Child:
             self._process.send_signal(number)
 
     def freeze(self) -> None:
-        """SIGSTOP: connections stay open, nothing is answered. Returns once the kernel has stopped it."""
+        """Sends SIGSTOP: connections stay open, nothing is answered. Returns once the kernel has stopped it."""
         self.signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOWAIT | os.WEXITED)
         self._frozen = True
 
     def thaw(self) -> None:
-        """SIGCONT: it goes on where it was."""
+        """Sends SIGCONT."""
         self.signal(signal.SIGCONT)
         self._frozen = False
 
     def kill(self) -> None:
-        """SIGKILL; returns once it has ended."""
+        """Sends SIGKILL; returns once it has ended."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
             self._frozen = False
 
     async def stop(self, timeout: float = 20) -> int:
-        """SIGTERM; returns the exit status once it has ended. TimeoutError after `timeout` s (it is killed then)."""
+        """Sends SIGTERM; returns the exit status once it has ended. After `timeout` s it is killed: TimeoutError."""
         self.thaw()
         self.signal(signal.SIGTERM)
         try:
@@ -137,7 +137,7 @@ class Child:
             raise
 
     async def exited(self, timeout: float = 20) -> int:
-        """Waits until it has ended by itself; its exit status."""
+        """Waits until it has ended by itself; returns its exit status."""
         await until(lambda: not self.running, f"the end of {self.name}", timeout)
         status = self.returncode
         if status is None:
@@ -153,7 +153,7 @@ class Child:
         return (self.directory / "stderr").read_text(errors="replace")
 
     def require_running(self) -> None:
-        """RuntimeError with the end of its output when it has ended."""
+        """Raises RuntimeError with the end of its output if it has ended."""
         if not self.running:
             tail = "\n".join((self.stdout + self.stderr).splitlines()[-20:])
             raise RuntimeError(f"{self.name} ended with status {self.returncode}:\n{tail}")

@@ -1,10 +1,10 @@
-"""`heap_bytes`: what malloc has given out in this process, and not been given back: all that C code holds."""
+"""`heap_bytes`: the memory from malloc that this process has not freed, which is everything that C code holds."""
 
 import ctypes
 
 
 class _Mallinfo2(ctypes.Structure):
-    """mallinfo(3): of all arenas, in bytes; `uordblks` are in use, `hblkhd` in use and mapped on their own."""
+    """mallinfo(3), over all arenas, in bytes; `uordblks` are in use, `hblkhd` are in use and mapped separately."""
 
     _fields_ = [
         (name, ctypes.c_size_t)
@@ -28,6 +28,6 @@ _malloc.mallinfo2.restype = _Mallinfo2
 
 
 def heap_bytes() -> int:
-    """Python's own small objects are not in it: they are in arenas that Python takes by mmap."""
+    """Excludes Python's own small objects, which are in arenas that Python maps."""
     heap = _malloc.mallinfo2()
     return int(heap.uordblks + heap.hblkhd)

@@ -1,4 +1,4 @@
-"""`NameServer`: a DNS server that a test tells which name leads where, while it is asked."""
+"""`NameServer`: a DNS server whose answers a test can change while it runs."""
 
 import asyncio
 import socket
@@ -13,7 +13,7 @@ _NAME_OF_THE_QUESTION = b"\xc0\x0c"
 
 
 class NameServer(asyncio.DatagramProtocol):
-    """Listens on UDP. `addresses` are those of a name, in lower case; a name without any does not exist."""
+    """Listens on UDP. `addresses` are by name, in lower case; a name without any does not exist."""
 
     def __init__(self) -> None:
         self.addresses: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""`Nginx`: a front of the media service that ends each connection after so many calls (`keepalive_requests`)."""
+"""`Nginx`: a reverse proxy of the media service that closes each connection after `keepalive_requests` calls."""
 
 import asyncio
 import tempfile

@@ -1,4 +1,4 @@
-"""`Collector`: an OTLP receiver on a port, as Jaeger is one; what it was sent, as spans to look at."""
+"""`Collector`: an OTLP receiver on a port, like Jaeger, which keeps the received spans."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ from tests.support.servers.waiting import until
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One span as it came over the wire; ids are hexadecimal, a root's `parent` is empty."""
+    """One span as received; ids are hexadecimal, a root's `parent` is empty."""
 
     name: str
     kind: str
@@ -44,7 +44,7 @@ class Seen:
 
 @dataclass(slots=True)
 class Collector(TraceServiceServicer):
-    """Takes spans while it is started. `requests` is all that came, for whoever searches it for secrets."""
+    """Receives spans while it runs. `requests` is everything received, for searches for secrets."""
 
     requests: list[ExportTraceServiceRequest] = field(default_factory=list)
     metadata: list[tuple[str, str | bytes]] = field(default_factory=list)
@@ -55,7 +55,7 @@ class Collector(TraceServiceServicer):
 
     @property
     def endpoint(self) -> str:
-        """For OTEL_EXPORTER_OTLP_ENDPOINT."""
+        """The value for OTEL_EXPORTER_OTLP_ENDPOINT."""
         return f"{'https' if self.credentials else 'http'}://127.0.0.1:{self.port}"
 
     @property
@@ -77,7 +77,7 @@ class Collector(TraceServiceServicer):
         return [str(span) for span in self.spans if span.parent == parent.span_id]
 
     async def has(self, name: str, kind: str | None = None, *, times: int = 1) -> list[Seen]:
-        """Waits for so many spans of this name; these spans."""
+        """Waits for this many spans of this name, and returns them."""
         await until(lambda: len(self.named(name, kind)) >= times, f"{times} spans {kind or ''} {name}")
         return self.named(name, kind)
 
@@ -116,7 +116,7 @@ class Collector(TraceServiceServicer):
 
 
 class HttpCollector(Collector):
-    """The same over HTTP: `http/protobuf`, as Jaeger takes it on 4318. `metadata` is the headers."""
+    """The same over HTTP (`http/protobuf`), like Jaeger's on 4318. `metadata` is the headers."""
 
     _runner: web.ServerRunner | None = None
 

@@ -1,4 +1,4 @@
-"""`ProxyProcess`: the proxy as its users run it, `python -m proxy serve`, in a process of its own."""
+"""`ProxyProcess`: the proxy as its users run it, `python -m proxy serve`, as a process."""
 
 import asyncio
 import os
@@ -13,13 +13,13 @@ from tests.support.servers.waiting import until
 
 ROOT = Path(__file__).parents[3]
 TRANSPORT_OF_TESTS = "PROXY_TRANSPORT"
-"""The variable that says which TRANSPORT a proxy has where its test does not."""
+"""The variable with the TRANSPORT of proxies whose test does not set it."""
 
 
 class ProxyProcess(Server):
     """`python -m proxy serve` on free ports with these settings (`CACHE_TTL="1s"`); no Redis, no RabbitMQ by default.
 
-    Nothing of the tests' own environment reaches it but PATH. `module` stands in for the proxy's own.
+    Of the tests' environment it gets only PATH. `module` replaces the proxy's own module.
     """
 
     def __init__(self, *args: str, module: str = "proxy", **settings: str) -> None:
@@ -78,14 +78,14 @@ class ProxyProcess(Server):
         return int(head.split()[1]), body.decode()
 
     async def metric(self, name: str) -> float:
-        """The sum of a metric over all its labels, or over those with `name{label="value"}`; 0 when it is not there."""
+        """The sum of a metric over all its labels, or over those in `name{label="value"}`; 0 if it does not exist."""
         _, text = await self.probe("/metrics")
         samples = (line.rsplit(" ", 1) for line in text.splitlines() if not line.startswith("#"))
         (wanted, labels), parsed = _labelled(name), [(*_labelled(key), float(value)) for key, value in samples]
         return sum(value for named, has, value in parsed if named == wanted and labels <= has)
 
     async def logged(self, text: str, times: int = 1, timeout: float = 30) -> list[str]:
-        """Waits until `times` lines contain `text`; these lines."""
+        """Waits until `times` lines contain `text`, and returns them."""
 
         def found() -> list[str]:
             return [line for line in self.lines if text in line]
@@ -94,15 +94,15 @@ class ProxyProcess(Server):
         return found()
 
     def terminate(self) -> None:
-        """SIGTERM; `exited()` waits for the end."""
+        """Sends SIGTERM; `exited()` waits for the end."""
         self.child.signal(signal.SIGTERM)
 
     async def exited(self, timeout: float = 30) -> int:
-        """Waits until it has ended by itself; its exit status."""
+        """Waits until it has ended by itself; returns its exit status."""
         return await self.child.exited(timeout)
 
 
 def _labelled(sample: str) -> tuple[str, set[str]]:
-    """`name{a="1",b="2"}` as its name and `a="1"`, `b="2"`; label values hold no commas in the tests."""
+    """Splits `name{a="1",b="2"}` into its name and `a="1"`, `b="2"`; the tests use no commas in label values."""
     name, _, labels = sample.partition("{")
     return name, set(filter(None, labels.rstrip("}").split(",")))

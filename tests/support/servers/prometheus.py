@@ -1,4 +1,4 @@
-"""`Prometheus`: a real Prometheus that scrapes what a test runs, evaluates rules, and is asked; and its `promtool`."""
+"""`Prometheus`: a real Prometheus that scrapes a test's processes, evaluates rules, and is queried; and `promtool`."""
 
 import json
 import subprocess
@@ -15,7 +15,7 @@ from tests.support.servers.server import Server
 
 
 def promtool(*args: str | Path, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-    """Runs it to its end; a failed check is an exit status and lines on stdout or stderr."""
+    """Runs promtool; a failed check gives an exit status and lines on stdout or stderr."""
     command = [program("prometheus", "promtool"), *map(str, args)]
     return subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=60, check=False)
 
@@ -73,14 +73,14 @@ class Prometheus(Server):
         return list(data["result"])
 
     async def value(self, expression: str) -> float | None:
-        """The value of an instant query with one result; None without any. ValueError when there are several."""
+        """The value of an instant query with one result; None without a result. ValueError if there are several."""
         found = await self.query(expression)
         if len(found) > 1:
             raise ValueError(f"{expression}: has {len(found)} results")
         return float(found[0]["value"][1]) if found else None
 
     async def targets(self) -> list[dict[str, Any]]:
-        """What is scraped, with `health` (`up`, `down`, `unknown`) and `lastError`."""
+        """The scraped targets, with `health` (`up`, `down`, `unknown`) and `lastError`."""
         return list((await self._api("targets", state="active"))["activeTargets"])
 
     async def rules(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""`RabbitServer`: a real RabbitMQ node of the tests' own, with an epmd of its own."""
+"""`RabbitServer`: a real RabbitMQ node of the tests, with its own epmd."""
 
 import asyncio
 import itertools
@@ -14,20 +14,20 @@ from tests.support.servers.server import Server
 
 _NODE = "rabbit@localhost"
 _COOKIE = "MEDIACACHEPROXYTESTS"
-# One scheduler that does not spin: small, and the tests need no throughput.
+# One scheduler that does not spin, because the tests need no throughput.
 _ERL_ARGS = (
     "+S 1:1 +SDcpu 1:1 +SDio 2 +sbwt none +sbwtdcpu none +sbwtdio none -noinput -start_epmd false "
     "-kernel inet_dist_use_interface {127,0,0,1}"
 )
-# What Debian puts on the path is a wrapper that switches to the user rabbitmq; the script behind it runs as anybody.
+# Debian's program on the path is a wrapper that switches to the user rabbitmq; the script behind it runs as any user.
 _BEHIND_WRAPPER = "/usr/lib/rabbitmq/bin/"
 
 
 class RabbitServer(Server):
-    """One broker on a free port, user guest/guest, no plugins. It starts within some seconds, so share it.
+    """One broker on a free port, user guest/guest, no plugins. It takes some seconds to start, so share it.
 
-    `vhost()` gives each test a virtual host of its own. Durable queues and persistent messages are there again after
-    `restart()`, or after `kill()` and `start()`: same port, same directory.
+    `vhost()` gives each test its own virtual host. Durable queues and persistent messages survive `restart()`, and
+    `kill()` with `start()`: the port and the directory stay the same.
     """
 
     start_timeout = 90.0
@@ -50,7 +50,7 @@ class RabbitServer(Server):
         self.child = Child(f"rabbitmq-server on port {self.port}", [server], self.directory, self.env)
 
     def _prepare(self, epmd_port: int) -> dict[str, str]:
-        """Writes what the node reads at its start; the environment that keeps it, and rabbitmqctl, to our directory."""
+        """Writes the node's configuration; returns an environment that confines it and rabbitmqctl to its directory."""
         base = self.directory
         cookie = base / ".erlang.cookie"
         cookie.write_text(_COOKIE)
@@ -82,7 +82,7 @@ class RabbitServer(Server):
             "RABBITMQ_CONFIG_FILE": str(base / "rabbitmq.conf"),
             "RABBITMQ_ADVANCED_CONFIG_FILE": str(base / "advanced.config"),
             "RABBITMQ_CONF_ENV_FILE": str(base / "rabbitmq-env.conf"),
-            # Makes the script exec the VM instead of staying in between: signals go to the broker itself.
+            # Makes the script exec the VM, so that signals reach the broker itself.
             "RABBITMQ_ALLOW_INPUT": "1",
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": _ERL_ARGS,
         }
@@ -93,7 +93,7 @@ class RabbitServer(Server):
         return self._node
 
     def url(self, vhost: str = "/") -> str:
-        """`amqp://…`, as RABBITMQ_ADDR takes it."""
+        """The value for RABBITMQ_ADDR: `amqp://…`."""
         return f"amqp://guest:guest@127.0.0.1:{self.port}/{'' if vhost == '/' else vhost}"
 
     async def vhost(self) -> str:
@@ -106,12 +106,12 @@ class RabbitServer(Server):
         return self.url(name)
 
     async def drop(self, url: str) -> None:
-        """Removes a virtual host given by `vhost()`, with all in it; its connections are closed."""
+        """Removes a virtual host of `vhost()` with everything in it; its connections are closed."""
         await self.eval(f'rabbit_vhost:delete(<<"{url.rpartition("/")[2]}">>, <<"tests">>).')
 
     async def secure(self, authority: Authority, shown: Issued, *, clients: bool = False) -> int:
-        """Opens another port, for amqps, and returns it. With `clients` it asks for their certificates. It reads its
-        files anew for each handshake, once `forget_certificates()` was called.
+        """Opens another port, for amqps, and returns it. With `clients` it demands their certificates. It reads its
+        files again only after `forget_certificates()`.
         """
         port = free_port()
         asks = "verify_peer}, {fail_if_no_peer_cert, true" if clients else "verify_none"
@@ -127,7 +127,7 @@ class RabbitServer(Server):
         return port
 
     async def forget_certificates(self) -> None:
-        """What it has read of them; it keeps them for two minutes."""
+        """Makes the broker drop the certificates that it has read, which it keeps for two minutes."""
         await self.eval("application:ensure_all_started(ssl), ssl:clear_pem_cache().")
 
     async def start(self) -> Self:
@@ -137,7 +137,7 @@ class RabbitServer(Server):
         return await super().start()
 
     async def serving(self) -> bool:
-        """The broker answers an unknown protocol header with its own: that, and no open port, shows that it serves."""
+        """Whether it serves: a broker answers an unknown protocol header with its own; a port may only be open."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
@@ -151,14 +151,14 @@ class RabbitServer(Server):
             writer.close()
 
     async def revive(self) -> None:
-        """Makes it serve whatever was done to it: thawed, or started again."""
+        """Makes it serve again, whatever was done to it: thaws or starts it."""
         if self.child.frozen:
             self.thaw()
         if not self.child.running:
             await self.start()
 
     async def eval(self, expression: str) -> str:
-        """Runs an Erlang expression in the node and returns its value as text; takes some milliseconds."""
+        """Evaluates an Erlang expression in the node and returns its value as text; takes some milliseconds."""
         command = [self._erl_call, "-sname", self._node, "-c", _COOKIE, "-e"]
         answer = await self._run(command, stdin=f"{expression}\n")
         if not answer.startswith("{ok, "):
@@ -166,7 +166,7 @@ class RabbitServer(Server):
         return answer.removeprefix("{ok, ").removesuffix("}")
 
     async def ctl(self, *args: str) -> str:
-        """`rabbitmqctl --quiet …`: its output. It takes about a second; `eval` is faster."""
+        """Runs `rabbitmqctl --quiet …` and returns its output. It takes about a second; `eval` is faster."""
         return await self._run([self._ctl, "--quiet", "--node", self._node, *args])
 
     async def _run(self, command: list[str], stdin: str = "") -> str:
@@ -178,6 +178,6 @@ class RabbitServer(Server):
         return str(done.stdout)
 
     def remove(self) -> None:
-        """Its epmd too."""
+        """Ends its epmd, too."""
         self._epmd.kill()
         super().remove()

@@ -1,4 +1,4 @@
-"""`RedisServer`: a real redis-server (or valkey-server) of the tests' own."""
+"""`RedisServer`: a real redis-server (or valkey-server) of the tests."""
 
 import asyncio
 import tempfile
@@ -15,12 +15,12 @@ from tests.support.servers.children import Child, free_port, program
 from tests.support.servers.own_clock import own_clock_of, set_own_clock
 from tests.support.servers.server import Server
 
-# Answers to PING that say "serving"; LOADING and a closed connection say "not yet".
+# Replies to PING that mean "serving"; LOADING and a closed connection mean "not yet".
 _SERVING = (b"+PONG", b"-NOAUTH")
 
 
 def tls_config(port: int, authority: Authority, shown: Issued, *, clients: bool = False) -> list[str]:
-    """What opens another port, for TLS; with `clients` it asks for their certificates."""
+    """Configuration of another port, for TLS; with `clients` it demands their certificates."""
     return [
         f"tls-port {port}",
         f"tls-cert-file {shown.cert}",
@@ -33,8 +33,8 @@ def tls_config(port: int, authority: Authority, shown: Issued, *, clients: bool 
 class RedisServer(Server):
     """One server on a free port. `addr` is known before `start()`: until then, and once killed, it refuses.
 
-    `config` are lines of redis.conf. Without `appendonly` nothing is saved but by SAVE, which writes `dump.rdb`; what
-    was saved is there again after `restart()`, or after `kill()` and `start()`: same port, same directory.
+    `config` contains lines of redis.conf. Without `appendonly`, only SAVE stores data, in `dump.rdb`; stored data
+    survives `restart()`, and `kill()` with `start()`: the port and the directory stay the same.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class RedisServer(Server):
         (self.directory / "redis.conf").write_text("\n".join(lines) + "\n")
 
     def set_clock(self, seconds: float) -> None:
-        """Its clock is so far ahead of ours, or behind when negative, from now on."""
+        """Sets its clock this far ahead of the machine's, or behind if negative."""
         set_own_clock(self.directory, seconds)
 
     @property
     def addr(self) -> str:
-        """`host:port`, as REDIS_ADDR takes it; with a password the URL."""
+        """The value for REDIS_ADDR: `host:port`, or with a password the URL."""
         where = f"127.0.0.1:{self.port}"
         return where if self.password is None else f"redis://:{self.password}@{where}"
 
     async def serving(self) -> bool:
-        """It answers PING."""
+        """Whether it answers PING."""
         try:
             reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
         except OSError:
@@ -94,16 +94,16 @@ class RedisServer(Server):
             writer.close()
 
     def client(self, **options: Any) -> Redis:
-        """A redis.asyncio client of this server that never retries; close it, best with `async with`."""
+        """Returns a redis.asyncio client of this server that never retries; close it, best with `async with`."""
         given = {"host": "127.0.0.1", "port": self.port, "password": self.password, "retry": Retry(NoBackoff(), 0)}
         return Redis(**{**given, **options})
 
     async def cli(self, *args: str | bytes | float) -> Any:
-        """One command on a connection of its own; its reply, text as bytes."""
+        """Runs one command on a new connection; returns its reply, with text as bytes."""
         async with self.client() as client:
             return await client.execute_command(*args)  # type: ignore[no-untyped-call]
 
     async def info(self, section: str) -> dict[str, Any]:
-        """INFO of one section."""
+        """Returns one section of INFO."""
         async with self.client() as client:
             return dict(await client.info(section))

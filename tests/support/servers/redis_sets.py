@@ -56,15 +56,15 @@ class SentinelSet(_Set):
 
     @property
     def addr(self) -> str:
-        """`redis+sentinel://…`, as REDIS_ADDR takes it."""
+        """The value for REDIS_ADDR: `redis+sentinel://…`."""
         where = ",".join(f"127.0.0.1:{sentinel.port}" for sentinel in self.sentinels)
         return f"redis+sentinel://{where}/{MASTER_NAME}/0"
 
     async def start(self) -> Self:
-        """Waits until the replicas are in sync and every Sentinel knows it and its peers."""
+        """Waits until the replicas are in sync, and every Sentinel knows them and its peers."""
         await _start_all(self.master, *self.replicas)
         await until(self._in_sync, "the replicas to be in sync")
-        # Only now: a Sentinel learns of replicas from INFO at its start, and then not for 10 s.
+        # Started only now, because a Sentinel learns of replicas from INFO at its start, and then not for 10 s.
         await _start_all(*self.sentinels)
         await until(self._all_known, "the Sentinels to know the replicas and each other")
         return self
@@ -80,12 +80,12 @@ class SentinelSet(_Set):
         return True
 
     async def master_port(self) -> int:
-        """The port of the master as the first Sentinel sees it now."""
+        """The port of the master that the first Sentinel names now."""
         _, port = await self.sentinels[0].cli("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER_NAME)
         return int(port)
 
     async def failed_over(self) -> None:
-        """Waits until the replica is the master, in its own eyes and in those of every Sentinel."""
+        """Waits until the replica is the master, according to itself and to every Sentinel."""
 
         async def done() -> bool:
             try:
@@ -100,7 +100,7 @@ class SentinelSet(_Set):
 
 
 class RedisCluster(_Set):
-    """Three masters, or as many as asked for, the slots split evenly among them; no replicas."""
+    """Three masters by default, with the slots split evenly among them; no replicas."""
 
     def __init__(self, *config: str, masters: int = 3) -> None:
         cluster = ("cluster-enabled yes", "cluster-node-timeout 2000")
@@ -108,11 +108,11 @@ class RedisCluster(_Set):
 
     @property
     def addr(self) -> str:
-        """`redis+cluster://…`, as REDIS_ADDR takes it."""
+        """The value for REDIS_ADDR: `redis+cluster://…`."""
         return "redis+cluster://" + ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
 
     async def start(self) -> Self:
-        """Starts all at once, splits the slots, waits until every node sees the whole cluster as ok."""
+        """Starts all nodes, splits the slots, and waits until every node reports the whole cluster as ok."""
         await _start_all(*self.servers)
         share = 16384 // len(self.servers) + 1
         for index, server in enumerate(self.servers):
@@ -125,13 +125,13 @@ class RedisCluster(_Set):
         return self
 
     async def ready(self) -> None:
-        """Waits until every node answers and sees the whole cluster as ok."""
+        """Waits until every node answers and reports the whole cluster as ok."""
         for server in self.servers:
             await until(partial(self._whole, server), f"{server.child.name} to see the cluster as ok")
 
     async def _whole(self, server: RedisServer) -> bool:
         state = (await server.cli("CLUSTER", "INFO")).split()
-        # The state alone is ok as well while slots are nobody's, where full coverage is not required.
+        # Without the requirement of full coverage, the state is ok even while slots are unassigned.
         whole = {b"cluster_state:ok", b"cluster_slots_assigned:16384"} <= set(state)
         return whole and f"cluster_known_nodes:{len(self.servers)}".encode() in state
 

@@ -20,20 +20,20 @@ class SeenCall:
     request: Message
     metadata: tuple[tuple[str, str | bytes], ...]
     time_remaining: float | None
-    """Seconds to its deadline; None: it has none."""
+    """Seconds to its deadline; None without a deadline."""
     ended: Literal["", "answered", "failed", "cancelled"] = ""
 
 
 class Gate:
-    """Holds every call that comes by until `open()`."""
+    """Holds every call that arrives until `open()`."""
 
     def __init__(self) -> None:
         self.arrived = 0
-        """Calls that have come by so far."""
+        """Number of calls that have arrived so far."""
         self._opened = asyncio.Event()
 
     async def reached(self, count: int = 1) -> None:
-        """Waits until `count` calls have come by in all."""
+        """Waits until `count` calls have arrived in total."""
         await until(lambda: self.arrived >= count, f"{count} calls at the gate")
 
     def open(self) -> None:

@@ -1,4 +1,4 @@
-"""`Server`: what the tests' own servers have in common, each one process in a directory of its own."""
+"""`Server`: what the tests' servers have in common; each is one process with its own directory."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.support.servers.waiting import until
 
 
 class Startable:
-    """A context that starts on entering and leaves nothing behind, whether it could start or not."""
+    """A context that starts a server on entering and leaves nothing behind, whether it could start or not."""
 
     async def start(self) -> Self:
         raise NotImplementedError
@@ -49,13 +49,13 @@ class Server(Startable):
         return self.child.pid
 
     async def start(self) -> Self:
-        """Starts it and waits until it serves; RuntimeError with its last output when it ended instead."""
+        """Starts it and waits until it serves; RuntimeError with its last output if it ended instead."""
         self.child.spawn()
         await self.ready()
         return self
 
     async def ready(self) -> None:
-        """Waits until it serves; RuntimeError with its last output when it ended instead."""
+        """Waits until it serves; RuntimeError with its last output if it ended instead."""
 
         async def serving() -> bool:
             self.child.require_running()
@@ -64,21 +64,21 @@ class Server(Startable):
         await until(serving, f"{self.child.name} to serve", self.start_timeout)
 
     async def stop(self) -> None:
-        """Ends it in good order."""
+        """Stops it gracefully."""
         if self.child.running:
             await self.child.stop(self.stop_timeout)
 
     async def restart(self) -> None:
-        """Stops it in good order and starts it again."""
+        """Stops it gracefully and starts it again."""
         await self.stop()
         await self.start()
 
     def kill(self) -> None:
-        """SIGKILL: open connections are reset, new ones refused."""
+        """Sends SIGKILL: open connections are reset, new ones refused."""
         self.child.kill()
 
     def freeze(self) -> None:
-        """Connections stay open and are accepted, nothing is answered."""
+        """Stops the process: connections stay open and are accepted, but nothing is answered."""
         self.child.freeze()
 
     def thaw(self) -> None:

@@ -1,4 +1,4 @@
-"""`StreamServer`: a TCP server of a test's own, which has ended each of its connections before the test goes on."""
+"""`StreamServer`: a TCP server written by a test, which ends all of its connections when it stops."""
 
 import asyncio
 import ssl
@@ -10,14 +10,14 @@ Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
 class StreamServer:
-    """Hands each connection to `talk`. What `talk` leaves open stays open until `stop`; peers may go away at any time.
+    """Passes each connection to `talk`. What `talk` leaves open stays open until `stop`; peers may go away at any time.
 
-    asyncio's own server leaves its connections' tasks to the end of the loop, which cancels them and complains of what
-    they had open, in whichever test comes next.
+    asyncio's own server leaves its connections' tasks to the end of the loop, which cancels them and warns about what
+    they had open, during any later test.
     """
 
     def __init__(self, talk: Talk, *, port: int = 0, path: str = "", credentials: ssl.SSLContext | None = None) -> None:
-        """Listens on loopback, or on the Unix socket `path`; 0 is a free port, which it keeps when it starts again."""
+        """Listens on loopback, or on the Unix socket `path`; 0 means a free port, which is kept after a restart."""
         self.port = port
         self._talk = talk
         self._path = path
@@ -41,7 +41,7 @@ class StreamServer:
             self._server = None
 
     async def stop(self) -> None:
-        """Cancels each `talk` and waits for its end and that of its connection; raises what one has raised."""
+        """Cancels each `talk` and waits for its end and that of its connection; re-raises an exception of theirs."""
         self.listen_no_more()
         ended = await _cancelled(self._tasks)
         for writer in self._writers:
@@ -69,7 +69,7 @@ class StreamServer:
 
 
 async def _cancelled(tasks: set[asyncio.Task[None]]) -> list[BaseException | None]:
-    """How they ended, once all have; none is left in the set."""
+    """Cancels all tasks, empties the set, and returns how they ended."""
     for task in tasks:
         task.cancel()
     ended = await asyncio.gather(*tasks, return_exceptions=True)

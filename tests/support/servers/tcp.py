@@ -1,4 +1,4 @@
-"""`FaultyTcp`: a TCP proxy of ours between a client and a server, for the faults that a real network has."""
+"""`FaultyTcp`: a TCP proxy between a client and a server, which injects the faults of a real network."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class _Connection:
-    """One client's connection and ours to the server; two pumps, each the owner of one direction."""
+    """One client's connection and the one to the server, with two tasks, each for one direction."""
 
     def __init__(self, proxy: "FaultyTcp", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._proxy = proxy
@@ -71,7 +71,7 @@ class _Connection:
 
 
 class FaultyTcp:
-    """Passes connections on to `127.0.0.1:port`; its attributes say what goes wrong, on open connections too."""
+    """Passes connections on to `127.0.0.1:port`; its attributes set the faults, also of open connections."""
 
     def __init__(self, port: int) -> None:
         self.target = ("127.0.0.1", port)
@@ -80,13 +80,13 @@ class FaultyTcp:
         self.connections = 0
         """Connections accepted so far."""
         self.delay = 0.0
-        """Seconds that each piece of a reply is held back."""
+        """Seconds by which each piece of a reply is delayed."""
         self.swallow = False
-        """Half open: accepts, reads, passes nothing on, answers nothing."""
+        """Half-open: accepts and reads, but passes on and answers nothing."""
         self.cut_reply_after: int | None = None
-        """Bytes of replies after which a connection is reset, counted for each connection from its start."""
+        """Bytes of replies after which a connection is reset, counted per connection from its start."""
         self.reading = asyncio.Event()
-        """Cleared by `stall()`: nothing more is read, so that the senders' buffers fill up."""
+        """Cleared by `stall()`: then nothing is read any more, so that the senders' buffers fill up."""
         self.reading.set()
         self._open: dict[_Connection, None] = {}
         self._server = StreamServer(self._accept, port=self.port)
@@ -96,7 +96,7 @@ class FaultyTcp:
         return f"127.0.0.1:{self.port}"
 
     def connected_to(self) -> tuple[str, int]:
-        """Where the next connection leads; a test may say something else for each."""
+        """The address of the next connection; a test may override it."""
         return self.target
 
     @property
@@ -105,7 +105,7 @@ class FaultyTcp:
         return len(self._open)
 
     async def start(self) -> Self:
-        """Listens, on the same port again after `refuse()`."""
+        """Listens; after `refuse()` on the same port again."""
         await self._server.start()
         return self
 
@@ -119,7 +119,7 @@ class FaultyTcp:
             self._open.pop(connection, None)
 
     async def connected(self, count: int) -> None:
-        """Waits until `count` connections were accepted in all."""
+        """Waits until `count` connections were accepted in total."""
         await until(lambda: self.connections >= count, f"{count} connections through {self.addr}")
 
     def cut(self) -> None:
@@ -128,7 +128,7 @@ class FaultyTcp:
             connection.reset()
 
     def swallow_one(self, which: int) -> None:
-        """The same for one of the open connections alone, by age; until it is closed."""
+        """The same for only one of the open connections, by age, until it is closed."""
         self._by_age(which).swallowed = True
 
     def cut_one(self, which: int) -> None:
@@ -139,11 +139,11 @@ class FaultyTcp:
         return list(self._open)[which]
 
     def stall(self) -> None:
-        """Stops reading, both ways."""
+        """Stops reading in both directions."""
         self.reading.clear()
 
     def resume(self) -> None:
-        """Ends every fault set so far but `refuse()`."""
+        """Ends all faults except `refuse()`."""
         self.delay, self.swallow, self.cut_reply_after = 0.0, False, None
         self.reading.set()
 

@@ -1,7 +1,7 @@
 """`FakeMedia`: a fake media service that a test scripts, counts and holds; `FakeMediaServer` puts it on a port.
 
-A fake because tests need to stop it between its commit and its answer. It keeps to the contract of `media.proto`
-(`success = false` for failures, case of `model_type`, pages, S3-v4 shaped URLs) and publishes no events.
+It is a fake because tests need to stop it between its commit and its answer. It follows the contract of `media.proto`
+(`success = false` for failures, case of `model_type`, pages, URLs like S3 v4) and publishes no events.
 """
 
 # ruff: noqa: N802 -- media.proto names the methods
@@ -40,18 +40,18 @@ _Response = TypeVar(
 
 @dataclass(slots=True, kw_only=True)
 class FakeMedia(MediaServiceServicer):
-    """Stores files in a list; each attribute may be set at any time and holds from the next call on."""
+    """Stores files in a list; each attribute may be set at any time and applies from the next call on."""
 
     files: list[pb.Media] = field(default_factory=list)
     calls: list[SeenCall] = field(default_factory=list)
     version: int = 0
-    """Raised by every change of `files`."""
+    """Incremented by every change of `files`."""
     url_expires: int = 86400
-    """Seconds that a presigned URL lives."""
+    """Validity of a presigned URL in seconds."""
     clock: Callable[[], float] = time.time
     """When a URL is signed, in seconds since 1970."""
     unsuccessful: dict[str, str] = field(default_factory=dict)
-    """Method -> message: answered as gRPC OK with `success = false`."""
+    """Messages by method: such a method is answered as gRPC OK with `success = false`."""
     initial_metadata: tuple[tuple[str, str | bytes], ...] = ()
     trailing_metadata: tuple[tuple[str, str | bytes], ...] = ()
     _gates: dict[tuple[str, Step], Gate] = field(default_factory=dict)
@@ -60,7 +60,7 @@ class FakeMedia(MediaServiceServicer):
     _signed: int = 0
 
     def add(self, model_type: str, model_id: int, collection_name: str = "avatars", **more: Any) -> pb.Media:
-        """Stores a file, as an upload by somebody else would."""
+        """Stores a file, like an upload by another caller."""
         self._last_id += 1
         self.version += 1
         now = int(self.clock())
@@ -82,7 +82,7 @@ class FakeMedia(MediaServiceServicer):
         return media
 
     def remove(self, media_id: int) -> bool:
-        """Deletes a file, as somebody else would; False when there is none."""
+        """Deletes a file, like another caller; False if there is none."""
         kept = [media for media in self.files if media.id != media_id]
         found = len(kept) < len(self.files)
         self.version += found
@@ -90,7 +90,7 @@ class FakeMedia(MediaServiceServicer):
         return found
 
     def hold(self, method: str, at: Step = "request") -> Gate:
-        """Holds calls of a method from now on; a gate that was there before is opened."""
+        """Holds calls of a method from now on; an earlier gate is opened."""
         self.release(method, at)
         self._gates[method, at] = gate = Gate()
         return gate
@@ -104,11 +104,11 @@ class FakeMedia(MediaServiceServicer):
     def fail(
         self, method: str, code: grpc.StatusCode, details: str = "broken on purpose", at: Step = "request"
     ) -> None:
-        """Ends calls of a method with a status; at `answer` the change has been made all the same."""
+        """Ends calls of a method with a status; at `answer` the change has been made nevertheless."""
         self._errors[method, at] = (code, details)
 
     def heal(self) -> None:
-        """Forgets every `fail()` and `unsuccessful`."""
+        """Removes every `fail()` and `unsuccessful`."""
         self._errors.clear()
         self.unsuccessful.clear()
 
@@ -119,7 +119,7 @@ class FakeMedia(MediaServiceServicer):
     async def _serve(
         self, method: str, request: Message, context: Context, answer: Callable[[], _Response], failed: type[_Response]
     ) -> _Response:
-        """The way of every call: log, gate, error, `answer()` (which reads or changes `files`), gate, error."""
+        """The steps of every call: log, gate, error, `answer()` (which reads or changes `files`), gate, error."""
         pairs = tuple((key, value) for key, value in context.invocation_metadata() or ())
         call = SeenCall(method, request, pairs, context.time_remaining())
         self.calls.append(call)
@@ -149,7 +149,7 @@ class FakeMedia(MediaServiceServicer):
             await context.abort(*error)
 
     def _sign(self, media: pb.Media) -> str:
-        """A URL as S3 signature v4 shapes it; no two are alike, so that a test can tell fetches apart."""
+        """Returns a URL in the form of S3 signature v4; all are different, so that a test can distinguish fetches."""
         self._signed += 1
         date = datetime.fromtimestamp(self.clock(), UTC).strftime("%Y%m%dT%H%M%SZ")
         signature = hashlib.sha256(f"{media.id} {date} {self._signed}".encode()).hexdigest()
@@ -251,7 +251,7 @@ class FakeMediaServer:
 
     @property
     def addr(self) -> str:
-        """As MEDIA_SERVICE_ADDR takes it."""
+        """The value for MEDIA_SERVICE_ADDR."""
         return f"127.0.0.1:{self.port}"
 
     async def start(self) -> Self:
@@ -266,7 +266,7 @@ class FakeMediaServer:
         return self
 
     async def stop(self) -> None:
-        """Ends every call (UNAVAILABLE for its caller) and refuses."""
+        """Ends every call (UNAVAILABLE for its caller) and refuses new ones."""
         if self._server is not None:
             server, self._server = self._server, None
             await server.stop(None)

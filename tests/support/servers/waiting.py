@@ -1,4 +1,4 @@
-"""Waiting for a condition, never for a time."""
+"""Waits for a condition, never for a fixed time."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,7 +10,7 @@ _POLL = 0.01
 async def until(
     condition: Callable[[], Awaitable[object] | object], what: str = "the condition", timeout: float = 30
 ) -> None:
-    """Returns once `condition()` (plain or async) is true; TimeoutError names `what` after `timeout` seconds."""
+    """Returns once `condition()`, which may be async, is true; TimeoutError names `what` after `timeout` seconds."""
     try:
         async with asyncio.timeout(timeout):
             while True:

@@ -1,4 +1,4 @@
-// Command client makes the calls that it reads as lines of JSON (wire.Case), and writes each one's wire.Outcome.
+// Command client makes the calls that it reads as lines of JSON (wire.Case), and writes the wire.Outcome of each.
 package main
 
 import (

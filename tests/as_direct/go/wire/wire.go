@@ -10,19 +10,19 @@ import (
 	"google.golang.org/grpc/metadata"
 )
 
-// Answer is what the server is to do; it travels as JSON in the metadata "answer".
+// Answer says what the server must do; a call carries it as JSON in its metadata "answer".
 type Answer struct {
 	Code    int         `json:"code"`
 	Details string      `json:"details"`
 	Rich    string      `json:"rich"`
 	Header  [][2]string `json:"header"`
 	Trailer [][2]string `json:"trailer"`
-	// Messages that are sent once the caller has half-closed the call; Echo: each of the caller's at once.
+	// Messages are sent once the caller has half-closed the call; with Echo, each message of the caller is sent back at once.
 	Messages [][]byte `json:"messages"`
 	Echo     bool     `json:"echo"`
 	// HeaderFirst sends the header before anything is read.
 	HeaderFirst bool `json:"header_first"`
-	// Early ends the call once the first message was read.
+	// Early ends the call once the first message has been read.
 	Early bool `json:"early"`
 }
 
@@ -42,12 +42,12 @@ type Case struct {
 	Method   string      `json:"method"`
 	Metadata [][2]string `json:"metadata"`
 	Messages [][]byte    `json:"messages"`
-	// Timeout in nanoseconds; 0: none.
+	// Timeout is in nanoseconds; 0 means none.
 	Timeout int64 `json:"timeout"`
 	// PingPong reads an answer after each message; HeaderFirst waits for the header before the first one.
 	PingPong    bool `json:"ping_pong"`
 	HeaderFirst bool `json:"header_first"`
-	// CancelAfter so many answers were read; 0: never.
+	// CancelAfter is the number of answers after which the call is cancelled; 0 means never.
 	CancelAfter int `json:"cancel_after"`
 }
 
@@ -79,7 +79,7 @@ func (Codec) Unmarshal(data mem.BufferSlice, value any) error {
 
 func (Codec) Name() string { return "proto" }
 
-// Pairs are metadata in order of keys, each key's values in theirs; without what the libraries add.
+// Pairs returns metadata sorted by key, with the values of each key in their order and in hex, without what libraries add.
 func Pairs(md metadata.MD) [][2]string {
 	pairs := [][2]string{}
 	for key, values := range md {
@@ -95,7 +95,7 @@ func Pairs(md metadata.MD) [][2]string {
 	return pairs
 }
 
-// MD is what Pairs writes, read.
+// MD is the inverse of Pairs.
 func MD(pairs [][2]string) metadata.MD {
 	md := metadata.MD{}
 	for _, pair := range pairs {
