@@ -134,6 +134,13 @@ def test_init_prints_a_policy_of_a_file_or_of_a_server(tmp_path: Path, reflectin
     assert run("check", path).exit_code == 0
 
 
+@pytest.mark.parametrize("given", [[], ["--reflection", "a:1", "--descriptors", "b"]])
+def test_init_needs_exactly_one_source(given: list[str]) -> None:
+    result = run("init", *given)
+    assert result.exit_code == 2
+    assert "the descriptors need exactly one source; accepted: --reflection TARGET, --descriptors FILE" in result.stderr
+
+
 @pytest.fixture
 def over_tls(authority: Authority) -> Iterator[tuple[str, dict[str, str]]]:
     """A server that asks for a certificate and has one of another name than its address, and the settings for it."""
