@@ -85,7 +85,9 @@ def init(reflection: str | None, descriptors: str | None, upstream: str | None, 
     from proxy.policy.starter import starter  # noqa: PLC0415
 
     if (reflection is None) == (descriptors is None):
-        raise click.UsageError("the descriptors need exactly one source; accepted: --reflection TARGET, --descriptors FILE")
+        raise click.UsageError(
+            "the descriptors need exactly one source; accepted: --reflection TARGET, --descriptors FILE"
+        )
     try:
         if reflection is not None:
             with closing(_reflecting(tls)(reflection, None)) as channel:
