@@ -36,6 +36,15 @@ def given(*names: str) -> str:
     return next((value for name in names if (value := os.environ.get(name, "").strip())), "")
 
 
+def tidy() -> None:
+    """Makes the SDK read the variables as `given` does: without spaces around a value, and an empty one as unset."""
+    for name, text in [(name, text) for name, text in os.environ.items() if name.startswith("OTEL_")]:
+        if text.strip():
+            os.environ[name] = text.strip()
+        else:
+            del os.environ[name]
+
+
 def traced() -> bool:
     """Whether spans are made and sent: an endpoint is set, and no other variable turns tracing off."""
     off = given("OTEL_SDK_DISABLED").lower() == "true" or given("OTEL_TRACES_EXPORTER") == "none"

@@ -11,7 +11,6 @@ away or too slow, there is one warning a minute, and one line when it is back.
 import asyncio
 import importlib
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +25,7 @@ from opentelemetry.trace import Tracer
 
 from proxy.errors import SettingError, StartError
 from proxy.settings import otel_rules
-from proxy.settings.otel import ENDPOINTS, given, traced
+from proxy.settings.otel import ENDPOINTS, given, tidy, traced
 from proxy.settings.redact import without_credentials
 from proxy.telemetry import tracing
 from proxy.telemetry.log import RateLimit
@@ -55,7 +54,7 @@ def start(version: str) -> "SpanExport | None":
         return None
     if faults := otel_rules.wrong():
         raise SettingError(faults[0])
-    _tidy()
+    tidy()
     endpoint = given(*ENDPOINTS)
     propagator, fields = _propagation()
     heeds = fields == _W3C and (given("OTEL_TRACES_SAMPLER") or "parentbased_").lower().startswith("parentbased_")
@@ -208,15 +207,6 @@ class _Overheard(logging.Handler):
         self._logger.propagate = True
         self._logger.setLevel(logging.NOTSET)
         super().close()
-
-
-def _tidy() -> None:
-    """Makes the SDK read the variables as `given` does: without spaces around a value, and an empty one as unset."""
-    for name, text in [(name, text) for name, text in os.environ.items() if name.startswith("OTEL_")]:
-        if text.strip():
-            os.environ[name] = text.strip()
-        else:
-            del os.environ[name]
 
 
 def _exporter(endpoint: str) -> SpanExporter:
