@@ -69,7 +69,11 @@ def _limits(told: Told, faults: str) -> Iterator[str]:
         yield "RabbitMQ is lost: stored answers are served for a shorter time (CACHE_TTL_WITHOUT_EVENTS)."
     elif rabbitmq and rabbitmq["up"] and rabbitmq["reason"]:
         yield "Events are missing or cannot be applied: stored answers are served for a shorter time."
-    if told["invalidations"]["pending"]:
+    flush = told["flush"]
+    flushing = flush is not None and flush["share"] is not None
+    if flushing:
+        yield "A flush is in progress: reads bypass the cache until it is done."
+    if told["invalidations"]["pending"] > flushing:  # a flush counts as one
         yield "Invalidations are waiting for Redis."
     if faults:
         return  # the reason about wrong settings already says that nothing is cached

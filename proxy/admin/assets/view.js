@@ -123,7 +123,8 @@ function showStats(stats) {
   showDependencies(stats);
   showCallers(stats);
   const pending = stats.invalidations.pending;
-  $("pending").textContent = pending ? `Redis has not confirmed ${count(pending)} invalidations yet; reads of their models bypass the cache.` : "";
+  const waiting = pending === 1 ? "1 invalidation" : `${count(pending)} invalidations`;
+  $("pending").textContent = pending ? `Redis has not confirmed ${waiting} yet; reads of their models bypass the cache.` : "";
   showFlush(stats.flush);
   showReads(stats.methods);
   showTopModels(stats.top_models);
