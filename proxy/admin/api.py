@@ -156,8 +156,8 @@ class Admin:
             return _error(503, f"Redis cannot be asked now: {error}")
 
     async def _show_stats(self, given: Given) -> tuple[int, object]:
-        document = self._stats.document(requests.seconds(given, "since"))
-        return 200, {**document, "flush": flushing.told(self._core), "log_level": self._log_level}
+        document = self._stats.document(requests.seconds(given, "since"), flushing.told(self._core))
+        return 200, {**document, "log_level": self._log_level}
 
     async def _show_config(self, _: Given) -> tuple[int, object]:
         texts = self._settings.shown()

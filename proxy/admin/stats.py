@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -41,13 +41,13 @@ class Stats:
         self._started = time.monotonic()
         self.series = Series(self._reading)
 
-    def document(self, since: float | None) -> dict[str, Any]:
+    def document(self, since: float | None, flush: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The answer, ready for JSON. Durations are in seconds, times in seconds since 1970. `series` has the points
-        after `since`, and none if that is None.
+        after `since`, and none if that is None. `flush` is that of `flushing.told`.
         """
         reading = self._reading()
         services = self._conditions.services.apart() if self._conditions.services is not None else []
-        told = self._told(reading, services, since)
+        told = {**self._told(reading, services, since), "flush": flush}
         told["verdict"] = verdict(told, services, self._conditions.faults(), self._policy_reloads.mistake)
         return told
 
