@@ -41,7 +41,7 @@ from proxy.telemetry.span_names import RedisPeer
 Reply = asyncio.Future[object]
 
 _STEADY = 1.0  # seconds; a connection that lasted less counts as a failed attempt
-_FEW = 16
+_FEW = 8
 """While fewer commands await replies, each is sent by itself; otherwise those of a turn are sent together."""
 _MOST_PENDING = 8192
 _MOST_PENDING_BYTES = 64 << 20
