@@ -27,7 +27,7 @@ def note(core: Core, trouble: str) -> str:
     """Why an order is not confirmed yet, and what becomes of it."""
     flush = told(core)
     if not trouble and flush is not None and flush["share"] is not None:
-        done = f"{flush['share']:.0%} after {flush['seconds']:.0f} s".replace("%", " %")
+        done = f"{flush['share'] * 100:.0f} % after {flush['seconds']:.0f} s"
         return f"the flush is under way ({done}): until it is done, reads bypass the cache"
     return (
         f"Redis has not confirmed it yet ({trouble or 'no answer'}): the proxy retries it, and until then reads bypass "

@@ -70,7 +70,7 @@ class EnvoyTransport:
         self._listen = settings.listen_addr
         self._admin = EnvoyAdmin(place.admin)
         self._settings = settings
-        self._renewal = ConfigUpdate(settings, place, self._admin, placed_by(core.policy, settings))
+        self._config_update = ConfigUpdate(settings, place, self._admin, placed_by(core.policy, settings))
         self._forwarded = ForwardedCalls(metrics)
         self._callers = metrics.callers
         self._seen = Outcomes()
@@ -126,7 +126,7 @@ class EnvoyTransport:
         self.calls.take_up(served)
         self._reflection.take_up(served.described)
         await self._health.take_up(served.described)
-        return await self._renewal.take_up(placed_by(served.policy, self._settings))
+        return await self._config_update.take_up(placed_by(served.policy, self._settings))
 
     async def drain(self, idle: float, *, at_most: float) -> None:
         """Reports NOT_SERVING at once and asks callers to go elsewhere, but serves them until no call has come or gone
